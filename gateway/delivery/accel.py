@@ -66,7 +66,7 @@ class ImageAccel:
         if plan is NOT_MODIFIED:
             return web.Response(status=304, headers=headers)
         del headers["Accept-Ranges"]  # nginx would send it and COS's
-        # nginx fetches a range of a large object from COS; it cuts one of a small object out of the whole in its cache.
+        # nginx fetches a range of a large object from COS. It cuts a range of a small object out of its cache.
         is_part = plan.status == 206 and not self._source.keeps(metadata)
         headers["X-Accel-Redirect"] = f"{self._prefix}{'part/' if is_part else ''}{_version(image, metadata)}"
         headers["X-Origin-URL"] = image.presigned.url
@@ -74,7 +74,7 @@ class ImageAccel:
         if is_part and plan.last is not None:
             headers["X-Origin-Range"] = f"bytes={plan.first}-{plan.last}"
             length = plan.last + 1 - plan.first
-        # nginx compares COS's response with these; it sends the tag as If-Match, too.
+        # nginx compares COS's response with these, and sends the tag as If-Match, too.
         if metadata.strong_etag is not None:
             headers["X-Origin-ETag"] = metadata.strong_etag
         if length is not None:
@@ -101,7 +101,7 @@ def _needs_gateway(exchange: Exchange) -> bool:
 
 
 def _version(image: SignedImage, metadata: ObjectMetadata) -> str:
-    """Return the name of one version of one object, nginx's cache key; the URL is none, since it changes."""
+    """Return nginx's cache key: the name of one version of one object. The URL is no key, because it changes."""
     bucket, region, key, rendition, *_ = image.object_id
     named = "\n".join(
         (bucket, region, key, str(rendition), str(metadata.etag), str(metadata.last_modified), str(metadata.size))

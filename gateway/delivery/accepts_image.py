@@ -35,7 +35,7 @@ def _prefers_images(accept: str) -> bool:
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Yield each media range with its quality (RFC 9110 section 12.5.1); an invalid quality counts as 0."""
+    """Yield each media range with its quality (RFC 9110 section 12.5.1). An invalid quality counts as 0."""
     for part in filter(str.strip, accept.split(",")):
         media_type, *parameters = part.split(";")
         qualities = [parameter for parameter in parameters if parameter.partition("=")[0].strip().lower() == "q"]

@@ -28,7 +28,7 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
 class UnusablePicture(Exception):
-    """The file cannot be the fallback picture; the message names the setting."""
+    """The file cannot be the fallback picture. The message names the setting."""
 
 
 class FallbackPicture:
@@ -41,7 +41,7 @@ class FallbackPicture:
 
     @classmethod
     def read(cls, path: str, statuses: Collection[int]) -> "FallbackPicture":
-        """Read the picture from a file; blocks. Raises ``UnusablePicture``."""
+        """Read the picture from a file. Blocks. Raises ``UnusablePicture``."""
         body = _read(path)
         content_type = next((name for name, signature in _SIGNATURES.items() if signature.match(body)), None)
         if content_type is None:
@@ -53,7 +53,7 @@ class FallbackPicture:
         return error.status in self._statuses and method in _READ_METHODS and accepts_image(headers)
 
     def response(self, error: GatewayError) -> web.Response:
-        """Return the error with the picture as its body; ``X-Error-Code`` has the code that JSON would have."""
+        """Return the error with the picture as its body. ``X-Error-Code`` has the code that JSON would have."""
         return web.Response(
             status=error.status,
             body=self._body,

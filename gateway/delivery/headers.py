@@ -23,7 +23,7 @@ _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
-# Any page may show an image; access was checked before. The fields do not vary by origin.
+# Any page may show an image, because access was checked before. The fields do not vary by origin.
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
@@ -56,7 +56,7 @@ def _media_type(text: str | None) -> str:
 
 
 def cache_control(public: bool, max_age: int, *, immutable: bool = False, may_be_stale: bool = True) -> str:
-    """Return the Cache-Control field; shared caches may serve a public image stale while they refetch it (RFC 5861)."""
+    """Return Cache-Control. Shared caches may serve a public image stale while they refetch it (RFC 5861)."""
     age = f"{'public' if public else 'private'}, max-age={max_age}"
     if immutable:
         return f"{age}, immutable"
@@ -141,7 +141,10 @@ def content_disposition(file_name: str) -> str:
 
 
 def own_fields(content: Content, plan: Plan, *, is_substitute: bool) -> dict[str, str]:
-    """Return the header fields that depend on one response; ``is_substitute``: of another image than the requested."""
+    """Return the header fields that depend on one response.
+
+    is_substitute: the body is another image than the requested one.
+    """
     own = {"Cache-Status": cache_status_of(content, is_substitute=is_substitute)}
     if plan.last is not None:
         own["Content-Range"] = f"bytes {plan.first}-{plan.last}/{content.metadata.size}"

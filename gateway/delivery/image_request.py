@@ -60,14 +60,14 @@ class ImageRequest:
         )
 
 
-# Looks up the image of a request again and checks access again; raises the errors of the first look-up.
+# Looks up the image of a request again and checks access again. Raises the errors of the first look-up.
 ResolveAgain = Callable[[web.BaseRequest, str, str | None], Awaitable[AuthorizedImage]]
 
 
 class Exchange:
     """A request for an image that its caller may see, while it is answered.
 
-    ``image`` is the image as it was looked up last; after ``RowChanged``, ``resolve_again`` looks it up and checks
+    ``image`` is the image as it was looked up last. After ``RowChanged``, ``resolve_again`` looks it up and checks
     access again. ``is_fallback``: it replaces the requested rendition. ``policy`` limits how long caches may keep the
     answer.
     """

@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.settings import VariantFormat
 
-# ``type/subtype`` with its parameters; q is the weight, from 0 to 1 with at most three digits (section 12.4.2).
+# ``type/subtype`` with its parameters. q is the weight, from 0 to 1 with at most three digits (section 12.4.2).
 _MEMBER = re.compile(r"\s*([a-z0-9!#$&^_.+*/-]+)\s*((?:;[^,]*)?)", re.IGNORECASE)
 _WEIGHT = re.compile(r";\s*q\s*=\s*([^;\s]*)", re.IGNORECASE)
 _WEIGHT_VALUE = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
@@ -14,7 +14,7 @@ _MEDIA_TYPES: Final = {"image/avif": "avif", "image/webp": "webp"}
 
 
 def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> VariantFormat:
-    """Return the format that the client prefers, the first of ``formats`` among equals; ``original`` if it names none.
+    """Return the format that the client prefers: the first of ``formats`` among equals, ``original`` if it names none.
 
     ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not include AVIF and WebP, because
     clients that cannot decode these send them as well.

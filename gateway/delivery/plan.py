@@ -57,7 +57,7 @@ class ByteRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Status 200, 206 or 304; of a 206 the bytes ``first`` to ``last``, both included."""
+    """Status 200, 206 or 304. A 206 has the bytes ``first`` to ``last``, both included."""
 
     status: int
     first: int = 0
@@ -69,7 +69,7 @@ NOT_MODIFIED = Plan(304)
 
 
 def plan_for(headers: MultiMapping[str], byte_range: ByteRange | None, metadata: ObjectMetadata) -> Plan:
-    """Return the plan for a GET or HEAD with these headers; ``byte_range`` None: the request is for the whole image.
+    """Return the plan for a GET or HEAD with these headers. ``byte_range`` None: the request is for the whole image.
 
     Raises ``PreconditionFailed`` or ``RangeNotSatisfiable``. The order is that of RFC 9110 section 13.2.2: the range
     comes last, and only where If-Range permits it. An unreadable condition is ignored.
@@ -120,7 +120,10 @@ def _listed(headers: MultiMapping[str], name: str) -> str | None:
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, contains ``etag``; ``weak``: RFC 9110 section 8.8.3.2."""
+    """Return whether a list of entity tags, or ``*``, contains ``etag``.
+
+    weak: compare weakly (RFC 9110 section 8.8.3.2).
+    """
     if field.strip() == "*":
         return True
     if etag is None:

@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 # Bytes of a body that are copied behind the head, so that a client is not woken only for a head. The rest is written
 # in pieces, since another system call is cheaper than a copy.
 _COPIED: Final = 128 * 1024
-# The most bytes to write before the client has to read; they bound the buffer of a slow client.
+# The most bytes to write before the client has to read. They bound the buffer of a slow client.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
@@ -52,7 +52,7 @@ class PreparedResponse(web.StreamResponse):
 
     @property
     def prepared(self) -> bool:
-        """Whether the response was sent; head and body are sent together."""
+        """Whether the response was sent. Head and body are sent together."""
         return self._is_sent
 
     @property

@@ -63,7 +63,7 @@ class PublicUrls:
         self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
 
     def presign(self, image: AuthorizedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
-        """Return a URL for ``method`` that expires with the image's own; ``download`` is a file name to save it as.
+        """Return a URL for ``method`` that expires with the image's own. ``download`` is a file name to save it as.
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
         """
@@ -75,7 +75,7 @@ class PublicUrls:
                 image, self._answer(image, download), method=method, ignores_errors=ignores_errors
             )
             if made.expires_at < image.presigned.expires_at:
-                # Another replica signed the image's, with credentials that end later; the next ones here may, too.
+                # Another replica signed the image's URL with credentials that end later. The next ones here may, too.
                 if not self._is_usable(made):
                     raise CredentialsExpired(f"the security token ends at {made.expires_at}")
                 return made

@@ -1,4 +1,4 @@
-"""Stream a body to the client; a truncated body never looks complete."""
+"""Stream a body to the client. A truncated body never looks complete."""
 
 import fcntl
 from typing import Final, Protocol, cast
@@ -46,11 +46,11 @@ class RelayAborted(Exception):
 
 
 class ClientLeft(Exception):
-    """The client closed the connection or stalled; neither the gateway nor COS failed."""
+    """The client closed the connection or stalled. Neither the gateway nor COS failed."""
 
 
 class Relay:
-    """Streams bodies at the client's pace; ``slow_clients`` disconnects clients that stall."""
+    """Streams bodies at the client's pace. ``slow_clients`` disconnects clients that stall."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._sent_bytes = metrics.sent_bytes
@@ -58,7 +58,7 @@ class Relay:
     async def send(
         self, exchange: Answered, content: Content, headers: "CIMultiDict[str]", *, status: int, length: int | None
     ) -> web.StreamResponse:
-        """Send the body of ``content`` as it arrives; ``length`` is the announced length in bytes, or None.
+        """Send the body of ``content`` as it arrives. ``length`` is the announced length in bytes, or None.
 
         Raises ``OriginUnavailable`` or ``RowChanged`` before the first byte, ``RelayAborted`` after it, ``ClientLeft``
         when the client has disconnected.
@@ -82,7 +82,7 @@ class Relay:
             # ``response.write`` would hold the piece for as long as a slow client takes for it.
             writer, client = cast("StreamWriter", exchange.request.writer), _Client(exchange.request)
             while piece:
-                # The unsent rest is copied; from Python 3.12 on, the whole piece is kept until it is sent.
+                # The unsent rest is copied. From Python 3.12 on, the whole piece is kept until it is sent.
                 await writer.write(memoryview(piece), drain=False)
                 size = len(piece)
                 sent += size

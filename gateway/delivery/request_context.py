@@ -84,7 +84,7 @@ class RequestContext:
         return time.perf_counter() - self.started
 
     def fails(self, error: BaseException, *, is_fault: bool | None = None) -> None:
-        """Note why the request fails; ``is_fault`` None: it is a fault if the error has a 5xx status."""
+        """Note why the request fails. ``is_fault`` None: it is a fault if the error has a 5xx status."""
         if isinstance(error, GatewayError):
             code, cos, is_5xx = error.code, error.cos, error.status >= 500
         else:
@@ -98,7 +98,7 @@ class RequestContext:
         self.failure = Failure(GatewayError.code, str(error), None, None, is_fault=True, exception=text)
 
     def origin_seconds(self) -> float | None:
-        """Return the seconds from asking COS to the first byte, or to the end without one; None if it was not asked."""
+        """Return the seconds from asking COS to the first byte, or to the end. None: COS was not asked."""
         if self.origin_started is None:
             return None
         end = time.perf_counter() if self.first_byte is None else self.started + self.first_byte
@@ -128,7 +128,7 @@ class RequestContext:
 
 
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
-# The address of the client of the parent that passed the request on to this worker; absent in other requests.
+# The address of the client of the parent that passed the request on to this worker. Absent in other requests.
 PEER = web.RequestKey("peer", str)
 
 

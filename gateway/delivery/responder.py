@@ -85,7 +85,7 @@ class Responder:
         return web.Response(status=plan.status, headers=headers)
 
     async def _from_body(self, exchange: Exchange, plan: Plan, content: Content, body: Body) -> web.StreamResponse:
-        """Send the planned bytes of ``body``; a small one is read whole before its first byte is sent.
+        """Send the planned bytes of ``body``. A small body is read whole before its first byte is sent.
 
         Raises what ``Relay.send`` and ``_send`` raise, and ``OriginUnavailable``.
         """

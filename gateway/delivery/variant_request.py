@@ -55,7 +55,7 @@ class VariantRequests:
         return self._known.get(raw_query)
 
     def remember(self, raw_query: str, chosen: VariantRequest) -> None:
-        """Remember the variant of the query, for ``known``; at most 1024 queries."""
+        """Remember the variant of the query, for ``known``. At most 1024 queries are remembered."""
         if not chosen.is_negotiated and _PLAIN.fullmatch(raw_query):
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()

@@ -1,4 +1,4 @@
-"""Deliver a rendition; if COS does not make it, another format, then the original."""
+"""Deliver a rendition. If COS does not make it, deliver another format, then the original."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ class VariantDelivery:
     async def answer(self, exchange: Exchange, deliver: Deliver) -> web.StreamResponse:
         """Return the answer with the rendition, or with its replacement.
 
-        Raises the errors of ``deliver``; a refusal of COS only if the caller may not see the original.
+        Raises the errors of ``deliver``. A refusal of COS is raised only if the caller may not see the original.
         """
         self._locate(exchange)
         while True:

@@ -38,7 +38,7 @@ class BucketBreaker:
         return not self._failing and not self._bad
 
     def allows_call(self, object_path: str) -> bool:
-        """Return whether to request the object now; while open, True also takes the one request of this pause."""
+        """Return whether to request the object now. While open, True takes the one request of this pause."""
         if not self.is_open:
             return True
         now = self._monotonic()
@@ -80,7 +80,7 @@ class CircuitBreakers:
         return breaker is not None and breaker.is_open
 
     def allows_call(self, bucket: str, object_path: str) -> bool:
-        """Return whether to request the object now; while open, True also takes the one request of this pause."""
+        """Return whether to request the object now. While open, True takes the one request of this pause."""
         breaker = self.by_bucket.get(bucket)
         return breaker is None or breaker.allows_call(object_path)
 

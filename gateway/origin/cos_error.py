@@ -47,7 +47,7 @@ class CosError(NamedTuple):
 
 
 def parse_error(status: int, date: str | None, body: bytes, request_id: str | None = None) -> CosError:
-    """Return the error that ``body``, or its beginning, describes; any bytes are accepted."""
+    """Return the error that ``body``, or its beginning, describes. Any bytes are accepted."""
     code = _CODE.search(body)
     return CosError(
         status,
@@ -61,7 +61,7 @@ def parse_error(status: int, date: str | None, body: bytes, request_id: str | No
 async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTimeout) -> CosError:
     """Return the error in a response without an object, and give its connection back.
 
-    At most 4 KiB are read, within ``shared_timeout``; without a body in time, ``code`` is None.
+    At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
     """
     status, date = response.status, response.headers.get(hdrs.DATE)
     body = b""

@@ -82,7 +82,7 @@ class DeepSession:
     async def send(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _NO_HEADERS, *, pause: float = 0.0
     ) -> Reply:
-        """Return the answer; ``pause`` seconds pass between its header and the rest of its body."""
+        """Return the answer. ``pause`` seconds pass between its header and the rest of its body."""
         self._is_reused = False
         try:
             async with self._session.request(
@@ -122,7 +122,7 @@ class DeepSession:
 
 @asynccontextmanager
 async def open_deep_session(timeout: float, sleep: Sleep = asyncio.sleep) -> AsyncIterator[DeepSession]:
-    """Open a session; ``timeout`` seconds bound a connection and each wait for bytes."""
+    """Open a session. ``timeout`` seconds bound a connection and each wait for bytes."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(keepalive_timeout=300),
         auto_decompress=False,

@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.metrics.loop_counters import LoopCounter
 
-_MOST_BUCKETS: Final = 50  # with their own label; rows may name any number of buckets
+_MOST_BUCKETS: Final = 50  # with their own label, since rows may name any number of buckets
 _DOCUMENTED_CODES: Final = frozenset(
     {
         "AccessDenied",
@@ -44,9 +44,9 @@ _OWN: Final = frozenset({NO_CODE, NO_ANSWER, TIMEOUT})
 
 
 class OriginErrorCounts:
-    """Counts requests and errors by bucket (``buckets`` and the first 50 others) and by documented code; else "other".
+    """Counts requests and errors by bucket (``buckets`` and the first 50 others) and by documented code, else "other".
 
-    ``buckets`` are those with their own label; their series start at 0, so that ``rate()`` sees the first increase.
+    The series of ``buckets`` start at 0, so that ``rate()`` sees the first increase.
     """
 
     def __init__(self, errors: LoopCounter, requests: LoopCounter, buckets: Collection[str] = ()) -> None:
@@ -64,7 +64,7 @@ class OriginErrorCounts:
         self._requests.add((self._label(bucket),))
 
     def add(self, bucket: str, code: str) -> None:
-        """Count an error; ``code`` is COS's, or ``NO_CODE``, ``NO_ANSWER`` or ``TIMEOUT``."""
+        """Count an error. ``code`` is COS's, or ``NO_CODE``, ``NO_ANSWER`` or ``TIMEOUT``."""
         self._errors.add((self._label(bucket), code if code in _DOCUMENTED_CODES or code in _OWN else _OTHER))
 
     def _label(self, bucket: str) -> str:

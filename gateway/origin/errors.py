@@ -6,7 +6,7 @@ from gateway.origin.cos_error import CosError
 
 
 class ConnectionLost(aiohttp.ClientError):
-    """The connection ended before COS answered; it is unknown whether COS received the request."""
+    """The connection ended before COS answered. It is unknown whether COS received the request."""
 
 
 class NothingSent(aiohttp.ClientError):
@@ -16,7 +16,7 @@ class NothingSent(aiohttp.ClientError):
 class PresignedUrlRefused(Exception):
     """COS refused the URL: it has expired, or was never valid. Renew it once and try again.
 
-    ``error`` is COS's answer; the exception's message is for the log.
+    ``error`` is COS's answer. The exception's message is for the log.
     """
 
     def __init__(self, error: CosError, reason: str = "") -> None:

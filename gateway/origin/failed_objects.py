@@ -44,7 +44,7 @@ class FailedObjects:
     """COS's last error for each object, for at most 4096 objects.
 
     An object that is missing, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
-    first one is not held; an object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
+    first failure is not held. An object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
 
     ``by_object`` is empty while COS works: callers look there first, so that a request that succeeds costs no call.
     ``changed_at`` returns when an image's row changed last (monotonic seconds): an answer to an earlier request does
@@ -70,7 +70,7 @@ class FailedObjects:
     def failed(
         self, object_id: ObjectId, error: GatewayError, requested_at: float, *, is_of_body: bool = False
     ) -> None:
-        """Remember COS's answer to a request of ``requested_at``; ``is_of_body``: the body was lost after its start."""
+        """Remember COS's answer to a request of ``requested_at``. ``is_of_body``: the body was lost after its start."""
         if not isinstance(error, _FINAL + _PASSING):
             return
         now = self.now()
@@ -83,7 +83,7 @@ class FailedObjects:
             self.by_object.popitem(last=False)
 
     def opened(self, object_id: ObjectId) -> None:
-        """Forget an error, since COS has sent the object's header; lost bodies still count."""
+        """Forget an error, since COS has sent the object's header. Lost bodies still count."""
         failed = self.by_object.get(object_id)
         if failed is not None and not failed.is_of_body:
             del self.by_object[object_id]

@@ -20,7 +20,7 @@ _FINAL: Final = (ImageNotFound, ImageTooLarge, OriginRejected)
 
 
 class ImageProbe:
-    """Asks COS about images; ``sign`` makes a URL for a rule."""
+    """Asks COS about images. ``sign`` makes a URL for a rule."""
 
     def __init__(self, client: OriginClient, sign: Callable[[ImageRecord, str], PresignedUrl]) -> None:
         self._client = client

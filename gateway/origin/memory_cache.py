@@ -84,7 +84,7 @@ class ObjectCache:
     def update(
         self, object_id: ObjectId, metadata: ObjectMetadata, requested_at: float, body: bytes | None = None
     ) -> Entry:
-        """Store COS's answer and return the entry of that version; ``body`` None: only the metadata.
+        """Store COS's answer and return the entry of that version. ``body`` None: only the metadata is stored.
 
         Bytes of the same version stay.
         """
@@ -106,7 +106,7 @@ class ObjectCache:
         return entry
 
     def answered(self, object_id: ObjectId, status: int, metadata: ObjectMetadata, requested_at: float) -> None:
-        """Store the header of COS's answer to a GET; a 304 confirms the version of ``metadata``."""
+        """Store the header of COS's answer to a GET. A 304 confirms the version of ``metadata``."""
         if status != 304:
             if metadata.size is not None:
                 self.update(object_id, metadata, requested_at)
@@ -128,7 +128,7 @@ class ObjectCache:
             _, self._other_change = self._changes.popitem(last=False)
 
     def changed_at(self, image_id: str) -> float:
-        """Return when the image may have changed last (monotonic seconds); answers to later requests are valid."""
+        """Return when the image may have changed last, in monotonic seconds. Answers to later requests are valid."""
         return self._changes.get(image_id, self._other_change)
 
     def _keep(self, object_id: ObjectId, entry: Entry, body: bytes) -> None:

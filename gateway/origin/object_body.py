@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class ObjectBody:
     """The body of one version of an image's object, from the request to COS to the last byte.
 
-    A URL that COS refuses is renewed; ``image`` is then the image on the new URL. The renewal reads the row again,
+    A URL that COS refuses is renewed. ``image`` is then the image on the new URL. The renewal reads the row again,
     and COS is asked for nothing of a row that has changed since access was checked (``RowChanged``). A lost connection
     is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean end means a complete body:
     of the announced length, all of one version, and with COS's CRC-64 if the response had one
@@ -79,7 +79,7 @@ class ObjectBody:
         self._resumption: Resumption | None = None
 
     async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> None:
-        """Request the object; a call that was cancelled may be repeated.
+        """Request the object. A call that was cancelled may be repeated.
 
         Raises what ``OriginClient.fetch`` and ``Renew`` raise, ``OriginRefused`` when the renewed URL is refused as
         well, and ``RowChanged``.
@@ -105,7 +105,7 @@ class ObjectBody:
         return self._received == self.length
 
     async def read(self) -> bytes:
-        """Return the next bytes; empty at the end.
+        """Return the next bytes, which are empty at the end.
 
         Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced; the last piece is
         withheld then, since with it a client would have a complete-looking image. Raises ``RowChanged`` when the rest
@@ -276,7 +276,7 @@ class ObjectBody:
         return self.image.record.image_id
 
     async def _resume(self, loss: BodyLost) -> bool:
-        """Replace the lost response by one for the rest; return False if that may not be tried.
+        """Replace the lost response by a response for the rest. Return False if that may not be tried.
 
         Raises what ``_open_rest`` raises. It does not raise ``loss`` itself: an exception that is a
         local of a frame in its traceback is a reference cycle.

@@ -46,7 +46,7 @@ class ObjectSource:
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
     def configure(self, settings: MemoryCacheSettings, resumption: ResumptionLimits) -> None:
-        """Use these limits from now on; running transfers keep theirs."""
+        """Use these limits from now on. Running transfers keep their own."""
         self.memory.configure(settings)
         self.variants.configure(largest=settings.max_object_bytes)
         self.transfers.configure(settings)
@@ -72,7 +72,7 @@ class ObjectSource:
     async def from_cos(
         self, image: AuthorizedImage, conditions: Mapping[str, str], byte_range: str | None = None, *, is_head: bool
     ) -> Content:
-        """Ask COS for the image, for a part of it, or only for its metadata; ``conditions`` may make COS answer 304.
+        """Ask COS for the image, for a part of it, or only for its metadata. ``conditions`` may make COS answer 304.
 
         Bytes in memory are used if COS confirms them, or if COS fails. Raises the errors of ``ObjectBody.open``.
         """
@@ -118,7 +118,7 @@ class ObjectSource:
     async def _revalidated(self, image: AuthorizedImage, stale: Entry, data: bytes) -> Content:
         """Ask COS whether the object is still the version of ``stale``, whose bytes are ``data``.
 
-        Raises the errors of ``ObjectBody.open``; if COS failed, only once the bytes are a day old.
+        Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
         """
         try:
             reader = await self.transfers.join(image, {"If-None-Match": stale.metadata.etag or ""})

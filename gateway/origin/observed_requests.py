@@ -11,7 +11,7 @@ from yarl import URL
 
 _REQUEST_ID: Final = istr("x-cos-request-id")
 
-# Returns the context of a request, given its method and URL; the context gets the status and COS's request id.
+# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
 ObserveRequest = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 

@@ -14,7 +14,7 @@ from gateway.errors import OriginUnavailable
 from gateway.origin.content_range import content_range_of
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
-# Bytes to read ahead for a reader that never waits; the connection is paused at twice as many.
+# Bytes to read ahead for a reader that never waits. The connection is paused at twice as many.
 READ_AHEAD: Final = 256 * 1024
 # Bytes that one system call may receive: for a reader that never waits, for a slow one, and for one that did not read
 # for a while. Large values make system calls rare, small ones save memory.
@@ -22,12 +22,12 @@ FAST_RECEIVE: Final = 256 * 1024
 _SLOW_RECEIVE: Final = 64 * 1024
 _TRICKLE_RECEIVE: Final = 16 * 1024
 _A_WHILE: Final = 0.05  # seconds
-# Bytes not yet decrypted at which receiving over TLS pauses, and resumes; more than a record (RFC 8446 section 5.2).
+# Bytes not yet decrypted at which receiving over TLS pauses, and resumes. More than a record (RFC 8446 section 5.2).
 _MOST_ENCRYPTED, _LEAST_ENCRYPTED = 32 * 1024, 20 * 1024
 # More than the buffers on the way to a client that reads nothing: after this, only time distinguishes a slow client.
 _PROVEN: Final = 448 * 1024
 
-# Bytes a second that COS has to send while the gateway waits for it; a client has to read as many.
+# Bytes a second that COS has to send while the gateway waits for it. A client has to read as many.
 _MIN_RATE: Final = 1024
 
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
@@ -66,7 +66,7 @@ class ObjectMetadata(NamedTuple):
 class OriginResponse:
     """An open response: ``status`` is 200, 206 or 304.
 
-    ``length`` is that of its body in bytes and ``crc64`` that of the whole object; None where COS sent none.
+    ``length`` is the length of the body in bytes, and ``crc64`` is of the whole object. None where COS sent none.
     ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits of
     this total length must bring 1 KiB a second: otherwise single bytes would hold a connection without end.
 
@@ -100,7 +100,7 @@ class OriginResponse:
         self._receive = FAST_RECEIVE
         self._is_held = self._is_trickle = False
         self._returned_at = 0.0
-        self._waited = 0.0  # seconds since the rate was checked last; the time that readers take does not count
+        self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
         self.status = status = response.status
         self.has_body = method != hdrs.METH_HEAD and status != 304
         self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
@@ -123,7 +123,7 @@ class OriginResponse:
         self._require_framing()
 
     async def read(self) -> bytes:
-        """Return the next bytes of the body, however many have come; empty at its end.
+        """Return the next bytes of the body, however many have come. They are empty at its end.
 
         Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again on the next
         call; ``BodyTooSlow`` when COS sends less than 1 KiB a second. After a call that was cancelled, the next one
@@ -174,7 +174,7 @@ class OriginResponse:
         """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
 
         ``has_unsent``: the kernel has not sent all bytes read so far. ``is_blocked``: the kernel did not accept some of
-        them; then nothing more is received until the next ``read``, since the kernel's buffer reads ahead enough.
+        them. Then nothing more is received until the next ``read``, because the kernel's buffer reads ahead enough.
         """
         if is_blocked:
             if self._is_trickle or self._received < _PROVEN:
@@ -205,7 +205,7 @@ class OriginResponse:
 
     @property
     def _transport(self) -> asyncio.Transport | None:
-        """The connection; None once the whole body has arrived."""
+        """The connection. None once the whole body has arrived."""
         connection = self._response.connection
         return connection.transport if connection is not None else None
 

@@ -24,7 +24,7 @@ class ProbeAnswer:
 
     @property
     def status(self) -> int:
-        """HTTP status; it may be a success."""
+        """HTTP status. It may be a success."""
         return self.error.status
 
     @property

@@ -19,7 +19,7 @@ class ResumptionLimits(NamedTuple):
 
 
 class Resumption:
-    """The losses of one body so far; one that was too slow is resumed only once."""
+    """The losses of one body so far. A body that was too slow is resumed only once."""
 
     __slots__ = ("_left", "_limits", "_received_at_loss", "_was_slow")
 

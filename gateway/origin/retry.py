@@ -28,7 +28,7 @@ class RetryBudget:
         self._requests_at_last_retry = 0
 
     def spend(self) -> bool:
-        """Return whether one more retry may be made; True takes it."""
+        """Return whether one more retry may be made. True takes it."""
         earned = self._ratio * (self.requests - self._requests_at_last_retry)
         self._requests_at_last_retry = self.requests
         self._left = min(self._reserve, self._left + earned)
@@ -52,7 +52,7 @@ class Backoff:
 def retry_after(field: str | None, now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3), or None for anything else.
 
-    A date is compared with this machine's clock; one without a zone is GMT (section 5.6.7).
+    A date is compared with this machine's clock. A date without a zone is GMT (section 5.6.7).
     """
     if field is None:
         return None

@@ -63,7 +63,7 @@ def origin_session(
     resolver: AbstractResolver | None = None,
     observe: ObserveRequest | None = None,
 ) -> aiohttp.ClientSession:
-    """Return a session of at most ``max_connections``; a new connection may take ``timeout`` seconds.
+    """Return a session of at most ``max_connections``. A new connection may take ``timeout`` seconds.
 
     Each request is sent once, nothing is decompressed, no redirect is followed.
     """
@@ -73,7 +73,7 @@ def origin_session(
         middlewares=(send_once,) if observe is None else (observed(observe), send_once),
         # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
         auto_decompress=False,
-        # Suppressing the fields that aiohttp adds would cost a tenth of a request; its Accept is */*, as is needed.
+        # Suppressing the fields that aiohttp adds would cost a tenth of a request. Its Accept is */*, as is needed.
         headers={"Accept-Encoding": "identity", "User-Agent": "image-gateway"},
         cookie_jar=aiohttp.DummyCookieJar(),
         # No limit in total: a large image on a slow line is no error. The client bounds the waits for a response and

@@ -37,7 +37,7 @@ class SharedTransfer:
 
     The first reader that needs the next piece fetches it, the others wait for it: there is no task, and no pace but the
     readers'. Nothing is read ahead of the fastest reader, so slow readers hold COS back. When a reader leaves while it
-    fetches, the next one continues; when the last one leaves, the transfer stops. The body is kept whole for readers
+    fetches, the next one continues. When the last one leaves, the transfer stops. The body is kept whole for readers
     that join late, or within a window.
 
     requested_at: when the transfer was started, in monotonic seconds.
@@ -105,7 +105,7 @@ class SharedTransfer:
 
     @property
     def is_shareable(self) -> bool:
-        """Whether a reader that falls behind the others still gets the whole body; known once it is open."""
+        """Whether a reader that falls behind the others still gets the whole body. Known once the transfer is open."""
         body = self.body
         is_small = body.length is not None and body.length <= self._most_alone
         return self.keeps_all or is_small or not body.has_body or body.metadata.strong_etag is not None
@@ -265,7 +265,7 @@ class SharedTransfer:
 
 
 class Reader:
-    """One reader's position in a transfer; it must be closed.
+    """One reader's position in a transfer. It must be closed.
 
     ``is_collapsed``: the transfer was started for another request.
     """
@@ -281,7 +281,7 @@ class Reader:
         self._has_left = False
 
     async def read(self) -> Piece:
-        """Return the next bytes; empty at the end. Raises what ``ObjectBody.read`` raises."""
+        """Return the next bytes, which are empty at the end. Raises what ``ObjectBody.read`` raises."""
         if self._own_body is not None:
             return await self._own_body.read()
         try:
@@ -344,7 +344,7 @@ class SharedTransfers:
         self._running: dict[TransferKey, SharedTransfer] = {}
 
     def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on; running transfers keep what was reserved for them."""
+        """Keep within these limits from now on. Running transfers keep what was reserved for them."""
         self._most_reserved = settings.max_bytes
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
@@ -373,7 +373,7 @@ class SharedTransfers:
         return await transfer.join(is_collapsed=False)
 
     def opened(self, transfer: SharedTransfer) -> bool:
-        """Remember COS's metadata; return whether to keep the whole body, with memory reserved for it."""
+        """Remember COS's metadata. Return whether to keep the whole body, with memory reserved for it."""
         body, memory = transfer.body, self._memory
         memory.answered(body.object_id, body.status, body.metadata, transfer.requested_at)
         size = body.length

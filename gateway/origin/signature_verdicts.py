@@ -8,7 +8,7 @@ from gateway.origin.cos_error import CosError
 _OF_ACCEPTED: Final = frozenset(
     {"ImageResolutionExceed", "ImageTooLarge", "InvalidObjectState", "InvalidRange", "NoSuchKey", "PreconditionFailed"}
 )
-# COS answers these whatever object is requested; a 403 or a 402 is a refusal with any other code, too.
+# COS answers these whatever object is requested. A 403 or a 402 is a refusal with any other code, too.
 _OF_REFUSED: Final = frozenset({"BucketAccelerateNotEnabled", "ExpiredToken", "NoSuchBucket", "UserCnameInvalid"})
 
 
@@ -40,7 +40,7 @@ class SignatureVerdicts:
                 self.accepted.add(bucket)
 
     def take(self) -> tuple[frozenset[str], dict[str, CosError]]:
-        """Return the buckets that accepted a signature, and the last refusal of each bucket; forget both."""
+        """Return and forget the buckets that accepted a signature, and the last refusal of each bucket."""
         taken = frozenset(self.accepted), self._refused
         self.accepted.clear()
         self._refused = {}
