@@ -47,7 +47,7 @@ def image_id(number: int) -> str:
 async def fill(settings: Settings, images: int) -> None:
     """Sign every URL, and keep it as a look-up would."""
     async with open_cached_urls(settings) as (signing, redis, shared):
-        signer, client = signing.signer, redis.guard.client
+        signer, client = signing.signer, redis.shards.servers.all[0].client
         before = (await client.info("memory"))["used_memory"]
         began = time.perf_counter()
         for start in range(0, images, _IN_A_STEP):

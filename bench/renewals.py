@@ -19,6 +19,7 @@ from bench.databases import running_databases
 from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.usage_store import Usage
 from gateway.service.serving import serve
 from gateway.settings import Settings
 
@@ -60,7 +61,9 @@ async def measure(settings: Settings) -> None:
         for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was used recently
             batch = image_ids[start : start + 1000]
             await shared.tier.drop(batch)
-            await redis.usage.add({ImageVariant(image_id): int(now) for image_id in batch}, now)
+            used = {ImageVariant(image_id): Usage(last_access=now) for image_id in batch}
+            for shard, own in redis.shards.split_variants(used).items():
+                await redis.usage.write([redis.usage.batch(shard, {variant: used[variant] for variant in own})])
         await redis.queue.schedule({ImageVariant(image_id): now for image_id in image_ids})
         done = asyncio.Event()
         report = service.renewal.report

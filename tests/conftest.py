@@ -62,8 +62,9 @@ SECRET_KEY = "the-secret-key-of-the-emulator"
 JWT_SECRET = "a-secret-of-at-least-thirty-two-bytes"
 ADMIN_TOKEN = "the-admin-token-of-tests"
 
-# Keys that live on without a TTL, each for a reason: the queues are bounded by their own entries.
-KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue", b"image:purge:dead"}
+# Keys that live on without a TTL, each for a reason: the queues are bounded by their own entries, and the number of
+# shards says where all other keys are.
+KEPT_KEYS = {b"image:shards", b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue", b"image:purge:dead"}
 
 
 _WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.shards import Shards
 from gateway.settings import RedisSettings
 from tests.limits import LIMIT
 from tests.valve import Valve
@@ -20,11 +21,11 @@ from tests.valve import Valve
 
 @dataclass
 class Stalling:
-    """A separate Redis, and a guard that reaches it through a valve and waits for a tenth of a second."""
+    """A separate Redis, and shards that reach it through a valve and wait for a tenth of a second."""
 
     server: RedisServer
     valve: Valve
-    guard: GuardedRedis
+    shards: Shards
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -34,8 +35,12 @@ class Stalling:
             server = stack.enter_context(RedisServer(folder, ephemeral=True))
             valve = await stack.enter_async_context(Valve.before(server.port))
             url = SecretStr(server.url.replace(f":{server.port}", f":{valve.port}"))
-            client = await stack.enter_async_context(open_redis(RedisSettings(url=url, timeout=0.1)))
-            yield cls(server, valve, GuardedRedis(client, "image:", 0.1, CircuitBreaker(pause=0.01)))
+            opening = open_redis(RedisSettings(url=url, timeout=0.1), make_breaker=lambda: CircuitBreaker(pause=0.01))
+            yield cls(server, valve, await stack.enter_async_context(opening))
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        await self.shards.servers.all[0].ping()
 
     async def lose_the_answer_to(self, write: Callable[[], Awaitable[None]]) -> None:
         """Call ``write`` until its commands reached Redis while no answer comes back."""

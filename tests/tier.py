@@ -1,6 +1,6 @@
 """Records and a clock to sign by, and the tier in a real Redis."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,16 +14,21 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.shards import Shards
 from gateway.redis_store.url_entries import UrlEntries
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import CosSettings, RedisSettings
+from gateway.urls.entry_trust import EntryTrust
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.resolver import UrlResolver
+from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
 from tests.url_settings import lifetime_of, url_cache
 
@@ -98,25 +103,46 @@ class Tier:
 
     clock: Clock
     metrics: Metrics
-    guard: GuardedRedis
+    shards: Shards
     signer: Signer
     lifetime: Lifetime
     cache: UrlEntries
     usage: UsageStore
     queue: RefreshQueue
     shared: SharedTier
+    maintenance: SharedMaintenance
     table: Table
+    renditions: Renditions
+
+    @property
+    def server(self) -> GuardedRedis:
+        """The only server, or the first node of a Cluster."""
+        return self.shards.servers.all[0]
+
+    async def count(self, counted: Mapping[ImageVariant, Usage]) -> None:
+        """Write uses as a gateway does once a second."""
+        groups = self.shards.split_variants(counted)
+        batches = [
+            self.usage.batch(shard, {variant: counted[variant] for variant in own}) for shard, own in groups.items()
+        ]
+        assert not await self.usage.write(batches)
+
+    def sign(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
+        """Sign as the resolver does."""
+        local = LocalTier(url_cache(), self.renditions, unknown_ttl=3)
+        resolver = UrlResolver(self.table, self.signer, None, local, self.lifetime, self.metrics, self.clock)
+        return resolver.sign(record, rendition, read_at)
 
 
 @pytest.fixture
 async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
     """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
-    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        yield make_tier(GuardedRedis(client, "image:", 10.0), clock)
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards:
+        yield make_tier(shards, clock)
 
 
 def make_tier(
-    guard: GuardedRedis,
+    shards: Shards,
     clock: Clock,
     *,
     max_size: int = 100,
@@ -135,18 +161,10 @@ def make_tier(
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(guard, MAC, signer, renditions), UsageStore(guard)
-    queue = RefreshQueue(guard, QueueLimits(lambda: 60, 3, 10))
-    shared = SharedTier(
-        guard,
-        cache,
-        usage,
-        queue,
-        lifetime,
-        descriptions=DescriptionStore(guard),
-        renditions=renditions,
-        settings=url_cache(ttl, max_size=max_size),
-        renews=renews,
-        now=clock,
-    )
-    return Tier(clock, metrics, guard, signer, lifetime, cache, usage, queue, shared, Table())
+    cache, usage = UrlEntries(shards, MAC, signer, renditions, lifetime), UsageStore(shards)
+    queue = RefreshQueue(shards, QueueLimits(lambda: 60, 3, 10))
+    trust = EntryTrust(shards, lifetime, clock)
+    shared = SharedTier(cache, trust, lifetime, renditions, renews=renews, now=clock)
+    settings_of_the_cache = url_cache(ttl, max_size=max_size)
+    maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, settings_of_the_cache)
+    return Tier(clock, metrics, shards, signer, lifetime, cache, usage, queue, shared, maintenance, Table(), renditions)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from gateway.checks.finding import Finding
 from gateway.errors import DependencyDown
+from gateway.redis_store.layout import WrongRedis
 from gateway.redis_store.probe import NodeState
 
 # Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
@@ -47,18 +48,34 @@ class Channel(Protocol):
         ...
 
 
+class LayoutCheck(Protocol):
+    """The part of ``Layout`` that a diagnosis uses."""
+
+    async def check(self) -> None:
+        """Raise ``WrongRedis`` if Redis is not what the settings say, and ``DependencyDown``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RedisCheck:
     """Tries what requests do, at ``address``, as ``user``, with keys and a channel that begin with ``prefix``."""
 
     probe: Probe
     channel: Channel
+    layout: LayoutCheck
     address: str
     user: str
     prefix: str
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on each server, and a finding on the channel if any server can be read."""
+        try:
+            await self.layout.check()
+        except WrongRedis as error:
+            yield Finding("redis", False, error.what, error.advice, stops_start=True)
+            return
+        except DependencyDown:
+            pass  # the probe says why, on which server
         try:
             states = await self.probe.try_nodes()
         except DependencyDown as error:

@@ -163,7 +163,9 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
 def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
     parts = settings.parts()
     address = parts.netloc.rpartition("@")[2] or parts.path  # the hosts or the socket, without user and password
-    return RedisCheck(stores.probe, stores.channel, address, unquote(parts.username or "default"), settings.prefix)
+    return RedisCheck(
+        stores.probe, stores.channel, stores.layout, address, unquote(parts.username or "default"), settings.prefix
+    )
 
 
 def _diagnose_fallback(settings: FallbackSettings) -> Finding:

@@ -20,6 +20,7 @@ from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.reloader import Reloader
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
+from gateway.redis_store.layout import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.ports import Inherited
@@ -123,6 +124,8 @@ def run_until_stopped(
     except CatalogQueryRefused as error:
         advice = "check postgres.table, postgres.columns and the grants; the command `check` gives details"
         raise click.ClickException(f"the gateway cannot start: postgres: {error}; {advice}") from None
+    except WrongRedis as error:
+        raise click.ClickException(f"the gateway cannot start: redis: {error}") from None
     except (UnusablePicture, UnusableTracing) as error:
         exit_with_mistakes(SettingsError([str(error)]))
     except (OSError, PurePythonParser) as error:

@@ -58,7 +58,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
             if top is not None and urls.shared is not None:
-                await urls.shared.tier.remove_usage(results.get(ImageNotFound.code, []))
+                await urls.shared.maintenance.remove_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)

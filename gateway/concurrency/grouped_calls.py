@@ -147,6 +147,51 @@ class GroupedCalls(Generic[K, V]):
         return group
 
 
+class PartitionedCalls(Generic[K, V]):
+    """Grouped calls whose keys are in parts, such as the servers that hold them: a group has keys of one part.
+
+    So a part that is slow holds up its own keys alone. ``make`` makes the grouped calls of a part.
+    """
+
+    def __init__(self, part_of: Callable[[K], str], make: Callable[[], GroupedCalls[K, V]]) -> None:
+        self._part_of = part_of
+        self._make = make
+        self._parts: dict[str, GroupedCalls[K, V]] = {}
+
+    async def run(self, key: K) -> V:
+        """Return the result for ``key``, or raise its error."""
+        return await self._calls_for(key).run(key)
+
+    async def run_many(self, keys: Sequence[K]) -> dict[K, V | Exception]:
+        """Return the result or the error of each key, in their order."""
+        groups: dict[GroupedCalls[K, V], list[K]] = {}
+        for key in keys:
+            groups.setdefault(self._calls_for(key), []).append(key)
+        if len(groups) == 1:
+            [(calls, own)] = groups.items()
+            return await calls.run_many(own)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(calls.run_many(own), name="parts") for calls, own in groups.items()]
+        results = {key: result for task in running for key, result in task.result().items()}
+        return {key: results[key] for key in keys}
+
+    def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
+        """Let no later call join a running key that matches. The current callers of the key still get its result."""
+        for calls in self._parts.values():
+            calls.detach(matches)
+
+    async def close(self) -> None:
+        """Cancel all groups, and the calls that wait for the next group."""
+        for calls in self._parts.values():
+            await calls.close()
+
+    def _calls_for(self, key: K) -> GroupedCalls[K, V]:
+        part = self._part_of(key)
+        if (calls := self._parts.get(part)) is None:
+            calls = self._parts[part] = self._make()
+        return calls
+
+
 def _answer(waiters: "Iterable[asyncio.Future[V]]", result: V | Exception) -> None:
     for waiter in waiters:
         if waiter.done():  # its caller was cancelled

@@ -10,10 +10,14 @@ logger = logging.getLogger(__name__)
 class AvailabilityLog:
     """Logs each outage once with its reason, its end once, and refused commands once in ``every`` seconds.
 
-    A Redis that is full or read-only refuses writes and answers reads. That is not an outage.
+    A Redis that is full or read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a
+    node of a Cluster, else empty.
     """
 
-    def __init__(self, every: float = 60.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, address: str = "", *, every: float = 60.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = f"redis {address}".strip()
         self._every = every
         self._monotonic = monotonic
         self._is_away = False
@@ -22,18 +26,18 @@ class AvailabilityLog:
     def away(self, reason: str) -> None:
         """Log that Redis is not called any more for now."""
         if not self._is_away:
-            logger.warning("redis does not answer, going on without it: reason=%s", reason)
+            logger.warning("%s does not answer, going on without it: reason=%s", self._name, reason)
         self._is_away = True
 
     def answered(self) -> None:
         """Log the end of an outage, if there was one."""
         if self._is_away:
-            logger.info("redis answers again")
+            logger.info("%s answers again", self._name)
         self._is_away = False
 
     def refused(self, reason: str) -> None:
         """Log that Redis answered with an error."""
         now = self._monotonic()
         if now >= self._next_refusal:
-            logger.warning("redis refuses commands: reason=%s", reason)
+            logger.warning("%s refuses commands: reason=%s", self._name, reason)
             self._next_refusal = now + self._every

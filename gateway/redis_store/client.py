@@ -1,25 +1,23 @@
-"""The Redis client for one server, for a master behind Sentinel, or for a Cluster, chosen by the URL."""
+"""Opens the shards on one server, on a master behind Sentinel, or on a Cluster, chosen by the URL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
 
+from gateway.concurrency.background import background
+from gateway.concurrency.circuit_breaker import CircuitBreaker
+from gateway.redis_store.cluster import Address, ClusterNode, ClusterServers, OpenNode
+from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.observed_commands import ObserveCommand, observe_commands
+from gateway.redis_store.shards import OneServer, Shards
 from gateway.settings import RedisSettings
-
-Client = Redis | RedisCluster
-
-# All that redis-py raises. A Cluster that cannot be reached, or a server that is not one, raises no RedisError.
-REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _CONNECTIONS = 64
 # redis-py's own limit also counts the time in which the event loop is late; that of ``GuardedRedis`` ends earlier.
@@ -29,15 +27,20 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
 @asynccontextmanager
-async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = None) -> AsyncIterator[Client]:
-    """Open a client with a bounded number of connections, which are made when first needed.
+async def open_redis(
+    settings: RedisSettings,
+    observe: ObserveCommand | None = None,
+    make_breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
+) -> AsyncIterator[Shards]:
+    """Open clients with a bounded number of connections, which are made when first needed.
 
     - ``redis://``, ``rediss://`` and ``unix://`` are read by redis-py.
     - ``redis+sentinel://host:port,host:port/name/db`` follows the master that Sentinel lists as ``name``.
-    - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the first node that answers.
+    - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the nodes that answer.
     - ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private authority.
 
     A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
+    Only a Cluster is asked before the context begins, for at most ``settings.timeout`` seconds.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -49,19 +52,26 @@ async def open_redis(settings: RedisSettings, observe: ObserveCommand | None = N
     }
     parts = settings.parts()
     async with AsyncExitStack() as stack:
-        if parts.scheme.endswith("+cluster"):
-            client: Client = _cluster(parts, options)
-        elif parts.scheme.endswith("+sentinel"):
+        if settings.names_a_cluster:
+            seeds = [Address(host, port) for host, port in _hosts(parts, 6379)]
+            cluster = ClusterServers(seeds, _open_node(parts, settings.timeout, options, observe), settings.timeout)
+            stack.push_async_callback(cluster.aclose)
+            await cluster.look()
+            await stack.enter_async_context(background("redis-cluster", cluster.watch()))
+            yield Shards(cluster, settings.prefix, settings.shard_count)
+            return
+        if parts.scheme.endswith("+sentinel"):
             sentinel = _sentinel(parts, settings.timeout, options)
-            for server in sentinel.sentinels:
-                stack.push_async_callback(server.aclose)
+            for watcher in sentinel.sentinels:
+                stack.push_async_callback(watcher.aclose)
             client = _master(sentinel, parts)
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
         stack.push_async_callback(client.aclose)
         if observe is not None:
             observe_commands(client, observe)
-        yield client
+        server = GuardedRedis(client, settings.timeout, make_breaker())
+        yield Shards(OneServer(server), settings.prefix, settings.shard_count)
 
 
 def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
@@ -71,11 +81,29 @@ def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnecti
     )
 
 
-def _cluster(parts: SplitResult, options: dict[str, Any]) -> RedisCluster:
-    nodes = [ClusterNode(host, port) for host, port in _hosts(parts, 6379)]
-    return RedisCluster(
-        startup_nodes=nodes, max_connections=_CONNECTIONS, retry=Retry(NoBackoff(), 2), **_login(parts), **options
-    )
+def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], observe: ObserveCommand | None) -> OpenNode:
+    """Return what opens the client of a node. Only ``ClusterServers`` try a node again that did not answer."""
+    login = _login(parts)
+    connection = SSLConnection if login.pop("ssl", False) else Connection
+
+    def open_node(servers: ClusterServers, address: Address) -> GuardedRedis:
+        pool = BlockingConnectionPool(
+            max_connections=_CONNECTIONS,
+            timeout=timeout * _LATE,
+            retry=Retry(NoBackoff(), 1),
+            host=address.host,
+            port=address.port,
+            connection_class=connection,
+            **login,
+            **options,
+        )
+        client = ClusterNode(pool, servers, address)
+        if observe is not None:
+            observe_commands(client, observe)
+        breaker = CircuitBreaker(pause=float("inf"))
+        return GuardedRedis(client, timeout, breaker, address=str(address), on_failure=servers.mark_stale)
+
+    return open_node
 
 
 def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Sentinel:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.redis_store.guarded_client import GuardedRedis, is_wrong_type
+from redis.exceptions import ResponseError
+
+from gateway.redis_store.guarded_client import CacheUnavailable, is_wrong_type, message_of
 from gateway.redis_store.lua_script import Key, lua_script
+from gateway.redis_store.shards import Command, Shards
 from gateway.settings import UrlStatsSettings
 
 _DAY = 24 * 3600
@@ -97,13 +100,14 @@ class DailyStatistics:
 
     def __init__(
         self,
-        guard: GuardedRedis,
+        shards: Shards,
         settings: UrlStatsSettings,
         *,
         max_images: int = _MAX_IMAGES,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._guard = guard
+        self._shards = shards
+        self._place = shards.first
         self.settings = settings
         self._max_images = self._room = max_images
         self._now = now
@@ -148,18 +152,17 @@ class DailyStatistics:
         await self._write_unconfirmed()
 
     async def _write_unconfirmed(self) -> None:
-        """Write the unconfirmed batch, if there is one. A script for each key: in a Cluster their slots differ."""
+        """Write the unconfirmed batch, if there is one."""
         if (batch := self._unconfirmed) is None:
             return
         life = (self.settings.retention_days + 1) * _DAY
         if batch.counts:
-            async with self._guard.bounded():
-                pipeline = self._guard.client.pipeline(transaction=False)
-                for day, lines in batch.counts.items():
-                    key = self._key(day)
-                    marker = self._guard.marker(key, self._writer)
-                    pipeline.eval(*_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines))
-                await pipeline.execute()
+            commands: list[Command] = []
+            for day, lines in batch.counts.items():
+                key = self._key(day)
+                marker = self._place.marker(key, self._writer)
+                commands.append(("EVAL", *_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines)))
+            await self._shards.run_on(self._place, *commands)
         for day, images in batch.images.items():
             while images:
                 await self._write_some(self._images_key(day), life, images)
@@ -169,8 +172,8 @@ class DailyStatistics:
         """Write some of the images, and remove them from the set. Packing a single argument for all is fast."""
         some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
         try:
-            async with self._guard.bounded():
-                await self._guard.client.eval(*_add_images(distinct=key, life=life, lines="\n".join(some)))
+            call = _add_images(distinct=key, life=life, lines="\n".join(some))
+            await self._shards.run_on(self._place, ("EVAL", *call))
         except BaseException:  # also when cancelled: the flush at the end writes them
             images.update(some)
             raise
@@ -179,12 +182,10 @@ class DailyStatistics:
         """Return the last ``days`` days, today first. Garbage counts as zero. Raises ``CacheUnavailable``."""
         today = datetime.fromtimestamp(self._now(), UTC).date()
         names = [(today - timedelta(days=back)).isoformat() for back in range(days)]
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for name in names:
-                pipeline.hgetall(self._key(name))
-                pipeline.pfcount(self._images_key(name))
-            answers = [_value(answer) for answer in await pipeline.execute(raise_on_error=False)]
+        commands = [
+            command for name in names for command in (("HGETALL", self._key(name)), ("PFCOUNT", self._images_key(name)))
+        ]
+        answers = [_value(answer) for answer in await self._shards.try_on(self._place, *commands)]
         return [_day(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
 
     def _count_watched(self) -> None:
@@ -205,10 +206,10 @@ class DailyStatistics:
         return datetime.fromtimestamp(self._now(), UTC).date().isoformat()
 
     def _key(self, day: str) -> str:
-        return self._guard.key("stats", "daily", day)
+        return self._place.key("stats", "daily", day)
 
     def _images_key(self, day: str) -> str:
-        return self._guard.key("stats", "daily", day, "images")
+        return self._place.key("stats", "daily", day, "images")
 
 
 def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
@@ -233,8 +234,8 @@ def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
 
 def _value(answer: Any) -> Any:
     """Return the answer, or None where the key holds another type. Raises any other error."""
-    if isinstance(answer, Exception):
+    if isinstance(answer, ResponseError):
         if is_wrong_type(answer):
             return None
-        raise answer
+        raise CacheUnavailable(message_of(answer))
     return answer

@@ -31,7 +31,7 @@ for i, key in ipairs(entries) do
     end
     done[i] = may and 1 or 0
 end
-if not (used and any_kept) then
+if not any_kept then
     return done
 end
 local any_failed = redis.call('EXISTS', attempts, dead) > 0
@@ -67,7 +67,7 @@ def keep_entries(*, entries: Keys, sets: Keys, latest_end: int, now: float, inde
     Returns for each entry 1 if it was kept, else 0.
 
     sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list, from which kept
-    entries are removed. None in a Redis Cluster.
+    entries are removed.
     latest_end: the latest end that a URL signed by now can have.
     now: Unix seconds.
     index_life: for how many seconds the indexes are kept.
@@ -87,12 +87,29 @@ def drop_if_same(*, key: Key, value: bytes) -> None:
 
 
 @lua_script("""
+local expiry, queue, attempts, dead = unpack(sets)
 for _, key in ipairs(entries) do
     redis.call('SET', key, tombstone, 'PX', milliseconds)
 end
+for i = 1, #words, 1000 do
+    local some = {unpack(words, i, math.min(i + 999, #words))}
+    redis.call('ZREM', expiry, unpack(some))
+    redis.call('ZREM', queue, unpack(some))
+    redis.call('HDEL', attempts, unpack(some))
+    redis.call('HDEL', dead, unpack(some))
+end
+if #descriptions > 0 then
+    redis.call('UNLINK', unpack(descriptions))
+end
 """)
-def drop_entries(*, entries: Keys, tombstone: bytes, milliseconds: int) -> None:
-    """Replace entries by the tombstone, which lives for that many milliseconds.
+def drop_entries(
+    *, entries: Keys, sets: Keys, descriptions: Keys, tombstone: bytes, milliseconds: int, words: Values
+) -> None:
+    """Replace entries by the tombstone, which lives for that many milliseconds, and remove what belongs to them.
 
     Packing a command for each key would keep the event loop busy five times as long.
+
+    sets: the index ``expiry``, the refresh queue, its attempts and its dead list.
+    descriptions: the descriptions of the images.
+    words: the words of the entries' variants.
     """

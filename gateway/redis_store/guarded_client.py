@@ -1,13 +1,13 @@
-"""Access to Redis: commands packed in C, behind a time-out and a circuit breaker."""
+"""Access to a server of Redis: commands packed in C, behind a time-out and a circuit breaker."""
 
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import hiredis
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio import Redis
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
@@ -19,7 +19,9 @@ from redis.exceptions import (
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import TimeoutError as RedisTimeout
 
@@ -27,11 +29,11 @@ from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import DependencyDown
 from gateway.redis_store.availability_log import AvailabilityLog
-from gateway.redis_store.client import REDIS_ERRORS, Client
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+# All that redis-py raises.
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 # redis-py puts the command before the error of a pipeline, and writes that error as a tuple or plainly.
 _OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?|['\"],\)$", re.DOTALL)
@@ -50,6 +52,7 @@ _CODES: Final[Mapping[type[Exception], str]] = {
     NoPermissionError: "NOPERM",
     OutOfMemoryError: "OOM",
     ReadOnlyError: "READONLY",
+    TryAgainError: "TRYAGAIN",
 }
 
 
@@ -79,50 +82,45 @@ class _PackedInC:
 
 
 class GuardedRedis:
-    """The Redis client, to be used within ``bounded``. Outside of a Cluster, its connections pack commands in C.
+    """The client of a server, to be used within ``bounded``. Its connections pack commands in C.
 
     Calls within ``bounded`` may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After
     a time-out, or a few calls in a row without an answer, the breaker opens. Then calls fail at once, except a call a
-    second that tries whether Redis answers again. Outages are logged.
+    second that tries whether the server answers again. Outages are logged.
+
+    client: the client of a server, or of the master behind Sentinel.
+    timeout: seconds that calls within ``bounded`` may take together.
+    breaker: the breaker of this server.
+    address: ``host:port`` of a node of a Cluster, else empty.
+    on_failure: called when the server did not answer.
     """
 
-    def __init__(self, client: Client, prefix: str, timeout: float, breaker: CircuitBreaker | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        timeout: float,
+        breaker: CircuitBreaker | None = None,
+        *,
+        address: str = "",
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
-        self.is_cluster = isinstance(client, RedisCluster)
-        if not isinstance(client, RedisCluster):
-            pool = client.connection_pool
-            if not issubclass(pool.connection_class, _PackedInC):
-                pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
-        self._prefix = prefix
-        self._timeout = timeout
+        pool = client.connection_pool
+        if not issubclass(pool.connection_class, _PackedInC):
+            pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
+        self.timeout = timeout
+        self.address = address
         self._breaker = breaker or CircuitBreaker()
-        self._availability_log = AvailabilityLog()
+        self._on_failure = on_failure
+        self._availability_log = AvailabilityLog(address)
         self._wrong_type = False
         self._last_failure = ""
 
     @property
-    def timeout(self) -> float:
-        """Seconds that calls within ``bounded`` may take together."""
-        return self._timeout
-
-    def key(self, *parts: str) -> str:
-        """``image:url:a`` for ``key("url", "a")``."""
-        return self._prefix + ":".join(parts)
-
-    def marker(self, key: str, name: str) -> str:
-        """Return a key that a script may use together with ``key``, also in a Cluster.
-
-        Its hash tag is the whole of ``key``, so that both keys are in the same slot (Redis Cluster specification, hash
-        tags). Where the prefix has a hash tag, the tag of the prefix counts for both.
-        """
-        return self.key("marker", f"{{{key}}}", name)
-
-    def together(self, items: Sequence[T]) -> Sequence[Sequence[T]]:
-        """Return the items in groups whose keys one command may name: all of them, or in a Cluster one by one."""
-        if self.is_cluster:
-            return [[item] for item in items]
-        return [items] if items else []
+    def is_away(self) -> bool:
+        """Return whether calls fail at once."""
+        return self._breaker.is_open
 
     @asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
@@ -131,46 +129,46 @@ class GuardedRedis:
         if breaker.is_open and not breaker.allows_call():
             raise CacheUnavailable(f"not asked again yet: {self._last_failure}")
         try:
-            async with loop_timeout(self._timeout):
+            async with loop_timeout(self.timeout):
                 yield
         except ResponseError as error:
-            # It answers: a Redis that is full or read-only still serves reads, so the breaker stays closed.
-            self._answered()
-            if is_wrong_type(error):
-                self._wrong_type = True
-                raise WrongType(message_of(error)) from error
-            self._availability_log.refused(message_of(error))
-            raise CacheUnavailable(message_of(error)) from error
+            raise self.refusal(error) from error
         except REDIS_ERRORS as error:
             # A time-out opens the breaker at once, so that one request waits only once for a Redis that hangs.
             breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
-            self._last_failure = reason = message_of(error) or f"no answer within {self._timeout:g} s"
+            self._last_failure = reason = message_of(error) or f"no answer within {self.timeout:g} s"
             if breaker.is_open:
                 self._availability_log.away(reason)
+            self._on_failure()
             raise CacheUnavailable(reason) from error
         if breaker.has_failures:
-            self._answered()
+            self.answered()
+
+    def refusal(self, error: ResponseError) -> CacheUnavailable:
+        """Return what an answer that is an error is raised as."""
+        # It answers: a Redis that is full or read-only still serves reads, so the breaker stays closed.
+        self.answered()
+        message = message_of(error)
+        if is_wrong_type(error):
+            self._wrong_type = True
+            return WrongType(message)
+        self._availability_log.refused(message)
+        if isinstance(error, ClusterDownError):
+            self._on_failure()
+        return CacheUnavailable(message)
 
     async def ping(self) -> None:
         """Return when Redis answers."""
         async with self.bounded():
-            await self.client.ping()
+            await self.client.execute_command("PING")
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""
         met, self._wrong_type = self._wrong_type, False
         return met
 
-    async def remove_unless(self, kind: bytes, keys: Sequence[str]) -> None:
-        """Delete each of ``keys`` whose type is not ``kind``: it would block the value that belongs there."""
-        async with self.bounded():
-            for key in keys:
-                found = await self.client.type(key)
-                if found not in (kind, b"none"):
-                    logger.warning("redis key removed: key=%s type=%s expected=%s", key, found.decode(), kind.decode())
-                    await self.client.delete(key)
-
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """Close the breaker: the server answers."""
         self._breaker.succeeded()
         self._availability_log.answered()
 

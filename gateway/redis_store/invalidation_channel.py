@@ -2,23 +2,24 @@
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio.client import PubSub
-from redis.asyncio.cluster import RedisCluster
 
 from gateway.concurrency.time_slices import TimeSlices
-from gateway.redis_store.client import REDIS_ERRORS
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_store.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_store.shards import Shards, in_parallel
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to subscribe
 # After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
 _ONLY_URLS: Final = ":urls"
 
@@ -47,12 +48,15 @@ class InvalidationChannel:
     """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
 
     After ``ping_every`` seconds without a message it pings Redis. Redis has ``ping_every`` seconds to answer.
+
+    Every node of a Cluster passes a message on to all others (PUBLISH, Redis), so any node can be used. A node that
+    does not answer is left for another.
     """
 
-    def __init__(self, guard: GuardedRedis, *, ping_every: float = 5.0) -> None:
-        self._guard = guard
+    def __init__(self, shards: Shards, *, ping_every: float = 5.0) -> None:
+        self._shards = shards
         self._ping_every = ping_every
-        self._channel = guard.key("changes")
+        self._channel = f"{shards.prefix}changes"
         self._name = secrets.token_hex(8)
         self._problem = "there is no subscription yet"
         self._tried = asyncio.Event()
@@ -64,48 +68,62 @@ class InvalidationChannel:
         tell.
         """
         sender = self._name + _ONLY_URLS if only_urls else self._name
-        async with self._guard.bounded():
-            count = int(await self._guard.client.publish(self._channel, " ".join([sender, *image_ids])))
-        if not self._guard.is_cluster:
-            return count
-        try:  # the answer of a node counts only those that are connected to it (PUBLISH, Redis)
-            async with self._guard.bounded():
-                every_node = {"target_nodes": RedisCluster.ALL_NODES}
-                [(_, count)] = await self._guard.client.pubsub_numsub(self._channel, **every_node)
-        except CacheUnavailable:
-            return None
-        return int(count)
+        count = await self._send(" ".join([sender, *image_ids]))
+        return count if len(self._shards.servers.all) == 1 else await self._count_receivers()
 
     async def publish_sweeping(self, scope: Scope) -> None:
         """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
-        async with self._guard.bounded():
-            await self._guard.client.publish(self._channel, f"{self._name}:{scope.value}")
+        await self._send(f"{self._name}:{scope.value}")
+
+    async def _send(self, message: str) -> int:
+        """Publish on a server that answers. Return how many connections of this server receive the message."""
+        server, *others = self._servers()
+        while True:
+            try:
+                async with server.bounded():
+                    return int(await server.client.publish(self._channel, message))
+            except CacheUnavailable:
+                if not others:
+                    raise
+                server, *others = others
+
+    async def _count_receivers(self) -> int | None:
+        """Return how many replicas listen. A node counts only those that are connected to it (PUBLISH, Redis)."""
+        counts: list[int | None] = []
+
+        async def count(server: GuardedRedis) -> None:
+            try:
+                async with server.bounded():
+                    [(_, number)] = await server.client.pubsub_numsub(self._channel)
+                counts.append(int(number))
+            except CacheUnavailable:
+                counts.append(None)
+
+        await in_parallel([count(server) for server in self._servers()])
+        known = [number for number in counts if number is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def _servers(self) -> list[GuardedRedis]:
+        """Return the servers in a random order, first those that answer. Raises ``CacheUnavailable`` without any."""
+        servers = list(self._shards.servers.all)
+        random.shuffle(servers)
+        return sorted(servers, key=lambda server: server.is_away)
 
     async def problem(self) -> str:
         """Return why ``listen`` receives nothing now, or an empty string. Waits for the first attempt of ``listen``."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._guard.timeout):
+            async with asyncio.timeout(_FIRST_TRY):
                 await self._tried.wait()
         return self._problem
 
     async def try_out(self) -> None:
         """Subscribe, publish and receive, on each primary of a Cluster: users and channels are set on each of them."""
-        if not self._guard.is_cluster:
-            await self._try_out({}, {})
-            return
-        async with self._guard.bounded():
-            await self._guard.client.initialize()
-            nodes = self._guard.client.get_primaries()
-        for node in nodes:
-            await self._try_out({"node": node}, {"target_nodes": node})
-
-    async def _try_out(self, subscriber: dict[str, Any], publisher: dict[str, Any]) -> None:
-        client = self._guard.client
-        async with self._guard.bounded(), client.pubsub(**subscriber) as subscription:
-            await subscription.subscribe(self._channel)
-            await _received(subscription, "subscribe")
-            await client.publish(self._channel, self._name, **publisher)  # names no image
-            await _received(subscription, "message")
+        for server in self._shards.servers.all:
+            async with server.bounded(), server.client.pubsub() as subscription:
+                await subscription.subscribe(self._channel)
+                await _received(subscription, "subscribe")
+                await server.client.publish(self._channel, self._name)  # names no image
+                await _received(subscription, "message")
 
     async def listen(
         self,
@@ -136,8 +154,9 @@ class InvalidationChannel:
         calls = _Calls(subscribed, invalidate, forget_url or invalidate, sweeping)
         while True:
             try:
-                await self._guard.ping()  # a Cluster takes subscriptions only once its nodes are known
-                async with self._guard.client.pubsub() as subscription:
+                server = self._servers()[0]
+                await server.ping()
+                async with server.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
                     await self._receive(subscription, calls)
             except (CacheUnavailable, *REDIS_ERRORS) as error:

@@ -1,26 +1,26 @@
 """The probe of Redis: it does what requests and renewals do, with keys of its own that expire."""
 
-import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from redis.exceptions import SlotNotCoveredError
+from redis.exceptions import ResponseError
 
 from gateway.errors import DependencyDegraded
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.entry_scripts import drop_entries, keep_entries
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_store.guarded_client import CacheUnavailable, message_of
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.leased_queue import claim_due
+from gateway.redis_store.shards import Command, Shard, Shards, in_parallel
 
 _LIFE: Final = 60  # seconds; of the keys that a probe leaves
 _SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as `keep_entries` names them
 _WORD: Final = "probe"
-_TRIES_PER_NODE: Final = 64  # a node of three that has none of 192 keys would have a share of nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,19 @@ class NodeState:
 
 
 class RedisProbe:
-    """Reads and writes by the scripts of requests, on every primary of a Cluster, and sends an empty invalidation."""
+    """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
 
     def __init__(
         self,
-        guard: GuardedRedis,
+        shards: Shards,
         channel: InvalidationChannel,
+        layout: Layout,
         metrics: Metrics,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._guard = guard
+        self._shards = shards
+        self._layout = layout
         self._channel = channel
         self._receivers = metrics.invalidation_receivers
         self._now = now
@@ -80,72 +82,68 @@ class RedisProbe:
         problems = [f"{state.address} {state.problem}".strip() for state in states if state.problem]
         if not any(state.is_readable for state in states):
             raise CacheUnavailable("; ".join(problems))
+        try:
+            await self._layout.check()
+        except WrongRedis as error:
+            problems.append(str(error))
+        except CacheUnavailable:  # the server that holds the number: its state has the reason
+            pass
         return problems
 
     async def try_nodes(self) -> list[NodeState]:
         """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
-        if not self._guard.is_cluster:
-            # Keys in different slots, as those of requests are: a node of a Cluster refuses them.
-            key = self._own_key
-            return [await self._try_scripts("", [key("a"), key("b")], [key(name) for name in _SETS])]
-        async with self._guard.bounded():
-            await self._guard.client.initialize()
-            entries = self._entry_by_node()
-        return await asyncio.gather(
-            *(
-                self._try_scripts(address, [entry], [self._guard.marker(entry, name) for name in _SETS])
-                for address, entry in entries.items()
-            )
-        )
+        states = {server.address: NodeState(server.address) for server in self._shards.servers.all}
+        by_server = self._shards.by_server()
 
-    def _own_key(self, name: str) -> str:
-        return self._guard.key("probe", self._name, name)
+        async def try_(address: str, shard: Shard) -> None:
+            states[address] = await self._try_scripts(address, shard)
 
-    def _entry_by_node(self) -> Mapping[str, str]:
-        """Return a key of each primary to which requests go, by the primary's address."""
-        client = self._guard.client
-        primaries = {node.name for node in client.get_primaries()}
-        found: dict[str, str] = {}
-        for number in range(_TRIES_PER_NODE * len(primaries)):
-            key = self._own_key(str(number))
-            try:
-                address = client.get_node_from_key(key).name
-            except SlotNotCoveredError:
-                address = "(no node)"
-            found.setdefault(address, key)
-            if primaries <= found.keys():
-                break
-        return found
+        await in_parallel([try_(server.address, shards[0]) for server, shards in by_server.items()])
+        if missing := len(self._shards.all) - sum(map(len, by_server.values())):
+            problem = f"CLUSTERDOWN the slots of {missing} shards have no node"
+            states["(no node)"] = NodeState("(no node)", problem, is_readable=False)
+        return list(states.values())
 
-    async def _try_scripts(self, address: str, entries: Sequence[str], sets: Sequence[str]) -> NodeState:
-        """Read ``entries``, keep and index them, claim from the queue, drop them."""
+    async def _try_scripts(self, address: str, shard: Shard) -> NodeState:
+        """Read two entries, keep and index them, claim from the queue, drop them."""
         try:
-            async with self._guard.bounded():
-                answers = await self._send(entries, sets)
+            answers = await self._shards.try_on(shard, *self._commands(shard))
         except CacheUnavailable as error:
             return NodeState(address, str(error), is_readable=False)
-        reading, *writing = (message_of(answer) if isinstance(answer, Exception) else "" for answer in answers)
+        reading, *writing = (message_of(answer) if isinstance(answer, ResponseError) else "" for answer in answers)
         if reading:
             return NodeState(address, f"refuses look-ups: {reading}", is_readable=False)
         refusal = next(filter(None, writing), "")
         return NodeState(address, f"refuses writes: {refusal}" if refusal else "")
 
-    async def _send(self, entries: Sequence[str], sets: Sequence[str]) -> list[Any]:
-        """Return the answer to each command, or its error."""
-        used, _, queue, *_ = sets
+    def _commands(self, shard: Shard) -> list[Command]:
+        def own(name: str) -> str:
+            return shard.key("probe", self._name, name)
+
+        entries = [own("a"), own("b")]
+        used, expiry, queue, attempts, dead = map(own, _SETS)
         now = math.ceil(self._now())
-        values = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
-        pipeline = self._guard.client.pipeline(transaction=False)
-        if self._guard.is_cluster:
-            pipeline.get(*entries)
-        else:
-            pipeline.mget(*entries)
+        values: list[Any] = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
         keep = keep_entries(
-            entries=entries, sets=sets, latest_end=now + _LIFE, now=now, index_life=_LIFE, values=values
+            entries=entries,
+            sets=(used, expiry, queue, attempts, dead),
+            latest_end=now + _LIFE,
+            now=now,
+            index_life=_LIFE,
+            values=values,
         )
-        pipeline.eval(*keep)
-        pipeline.eval(*claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now))
-        pipeline.zmscore(used, [_WORD])  # the newest command that the gateway needs: Redis 6.2
-        pipeline.eval(*drop_entries(entries=entries, tombstone=b"-", milliseconds=1))
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
+        drop = drop_entries(
+            entries=entries,
+            sets=(expiry, queue, attempts, dead),
+            descriptions=(),
+            tombstone=b"-",
+            milliseconds=1,
+            words=[_WORD],
+        )
+        return [
+            ("MGET", *entries),
+            ("EVAL", *keep),
+            ("EVAL", *claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now)),
+            ("ZMSCORE", used, _WORD),  # the newest command that the gateway needs: Redis 6.2
+            ("EVAL", *drop),
+        ]

@@ -9,10 +9,10 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import Claim, LeasedQueue, QueueLimits
+from gateway.redis_store.leased_queue import Claim, LeasedQueue, Places, QueueKeys, QueueLimits
 from gateway.redis_store.lua_script import Key, Values, lua_script
 from gateway.redis_store.queue_codec import Codec
+from gateway.redis_store.shards import Shards
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
@@ -104,20 +104,24 @@ _CODEC: Final = Codec[str](str, _decode)
 class PurgeQueue(LeasedQueue[str]):
     """Purges by due time, in ``purge:queue``, ``purge:dead`` and ``purge:attempts``. At most ``max_queued``.
 
+    All are in the first shard: caches in front take far fewer purges than one server can hold.
     ``purge:pace`` bounds the requests of all replicas together to ``per_second``.
     """
 
     def __init__(
-        self, guard: GuardedRedis, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
+        self, shards: Shards, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
     ) -> None:
+        self._place = place = shards.first
+        keys = QueueKeys(*(place.key("purge", name) for name in ("queue", "attempts", "dead")))
+        self._keys = keys
         super().__init__(
-            guard,
-            "purge",
+            shards,
+            Places((place,), lambda _: place, lambda _: keys),
             _CODEC,
             limits=QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead),
             horizon=LATEST_DUE,
         )
-        self._pace = guard.key("purge", "pace")
+        self._pace = place.key("purge", "pace")
         self._interval = 1 / per_second
         self._max_queued = max_queued
 
@@ -125,9 +129,9 @@ class PurgeQueue(LeasedQueue[str]):
         """Queue the images that are not in the queue. Return how many were dropped because the queue is full."""
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
-            async with self._guard.bounded():
-                call = _enqueue(queue=self._queue, due_at=due_at, most_queued=self._max_queued, words=some)
-                dropped += await self._guard.client.eval(*call)
+            call = _enqueue(queue=self._keys.queue, due_at=due_at, most_queued=self._max_queued, words=some)
+            [count] = await self._shards.run_on(self._place, ("EVAL", *call))
+            dropped += count
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
@@ -137,13 +141,13 @@ class PurgeQueue(LeasedQueue[str]):
         """
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
-            async with self._guard.bounded():
-                call = _remove_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words=words)
-                await self._guard.client.eval(*call)
-                pipeline = self._guard.client.pipeline(transaction=False)
-                pipeline.hdel(self._attempts, *words)
-                pipeline.hdel(self._dead, *words)
-                await pipeline.execute()
+            call = _remove_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words=words)
+            await self._shards.run_on(
+                self._place,
+                ("EVAL", *call),
+                ("HDEL", self._keys.attempts, *words),
+                ("HDEL", self._keys.dead, *words),
+            )
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
@@ -156,18 +160,17 @@ class PurgeQueue(LeasedQueue[str]):
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
         for some in in_groups(claims, _AT_ONCE):
             words = [part for claim in some for part in (claim.item, claim.due_at)]
-            async with self._guard.bounded():
-                call = _release_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words)
-                await self._guard.client.eval(*call)
+            call = _release_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words_and_times=words)
+            await self._shards.run_on(self._place, ("EVAL", *call))
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""
-        async with self._guard.bounded():
-            longest = _LONGEST_WAIT + self._interval
-            call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
-            return float(await self._guard.client.eval(*call))
+        longest = _LONGEST_WAIT + self._interval
+        call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
+        [seconds] = await self._shards.run_on(self._place, ("EVAL", *call))
+        return float(seconds)
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
         await super().repair()
-        await self._guard.remove_unless(b"string", [self._pace])
+        await self._shards.remove_unless(b"string", {self._place: [self._pace]})

@@ -6,20 +6,25 @@ from typing import Final
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import decode_variant, encode_variant
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import LeasedQueue, QueueLimits
+from gateway.redis_store.leased_queue import LeasedQueue, Places, QueueKeys, QueueLimits
 from gateway.redis_store.queue_codec import Codec
+from gateway.redis_store.shards import Shard, Shards
 
 _CODEC: Final = Codec(encode_variant, decode_variant)
 
 
 class RefreshQueue(LeasedQueue[ImageVariant]):
-    """Renewals by due time, in ``refresh:queue``, ``refresh:dead`` and ``refresh:attempts``."""
+    """Renewals by due time, in ``refresh:queue``, ``refresh:dead`` and ``refresh:attempts`` of each shard."""
 
     def __init__(
         self,
-        guard: GuardedRedis,
+        shards: Shards,
         limits: QueueLimits,
         random: Callable[[], float] = any_number,
     ) -> None:
-        super().__init__(guard, "refresh", _CODEC, limits=limits, random=random)
+        places: Places[ImageVariant] = Places(shards.all, lambda variant: shards.of(variant.image_id), _keys)
+        super().__init__(shards, places, _CODEC, limits=limits, random=random)
+
+
+def _keys(shard: Shard) -> QueueKeys:
+    return QueueKeys(shard.queue, shard.attempts, shard.dead)

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from gateway.metrics.symptom import Symptom, Value
 from gateway.net.printable import printable
-from gateway.redis_store.guarded_client import GuardedRedis, WrongType
+from gateway.redis_store.guarded_client import WrongType
+from gateway.redis_store.lua_script import Key, lua_script
+from gateway.redis_store.shards import Shards
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
@@ -72,12 +74,26 @@ _POINT: Final = TypeAdapter(ReplicaPoint)
 _FIELDS: Final = tuple(field.name for field in fields(ReplicaPoint))
 
 
+@lua_script("""
+if before ~= '' then
+    redis.call('ZREM', replicas, before)
+end
+redis.call('ZADD', replicas, at, point)
+redis.call('ZREMRANGEBYSCORE', replicas, '-inf', ended)
+redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
+redis.call('EXPIRE', replicas, life)
+""")
+def _publish(*, replicas: Key, before: str, point: str, at: float, ended: float, most: int, life: int) -> None:
+    """Replace the point ``before`` (or "") by a new point, and remove points up to ``ended`` and beyond ``most``."""
+
+
 class ReplicaStore:
     """Publishes the point of this replica, and reads the points of all. The methods raise ``CacheUnavailable``."""
 
-    def __init__(self, guard: GuardedRedis) -> None:
-        self._guard = guard
-        self._key = guard.key("replicas")
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._place = shards.first
+        self._key = self._place.key("replicas")
         self._published: str | None = None
 
     async def publish(self, point: ReplicaPoint) -> None:
@@ -88,32 +104,31 @@ class ReplicaStore:
         try:
             await self._replace(point.encode(), point.at)
         except WrongType:
-            await self._guard.remove_unless(b"zset", [self._key])
+            await self._shards.remove_unless(b"zset", {self._place: [self._key]})
             raise
 
     async def _replace(self, member: str, at: float) -> None:
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=True)
-            if self._published is not None:
-                pipeline.zrem(self._key, self._published)
-            pipeline.zadd(self._key, {member: at})
-            pipeline.zremrangebyscore(self._key, "-inf", at - _LIFE)
-            pipeline.zremrangebyrank(self._key, 0, -_MOST_REPLICAS - 1)
-            pipeline.expire(self._key, _LIFE)
-            self._published = member  # also if no answer comes: Redis may have added it
-            await pipeline.execute()
+        before, self._published = self._published, member  # also if no answer comes: Redis may have added it
+        call = _publish(
+            replicas=self._key,
+            before=before or "",
+            point=member,
+            at=at,
+            ended=at - _LIFE,
+            most=_MOST_REPLICAS,
+            life=_LIFE,
+        )
+        await self._shards.run_on(self._place, ("EVAL", *call))
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""
         if self._published is not None:
-            async with self._guard.bounded():
-                await self._guard.client.zrem(self._key, self._published)
+            await self._shards.run_on(self._place, ("ZREM", self._key, self._published))
 
     async def read(self, now: float) -> list[ReplicaPoint]:
         """Return the replicas of the last half minute, by name."""
-        async with self._guard.bounded():
-            members = await self._guard.client.zrevrangebyscore(
-                self._key, "+inf", now - _LIFE, start=0, num=_MOST_REPLICAS
-            )
+        [members] = await self._shards.run_on(
+            self._place, ("ZREVRANGEBYSCORE", self._key, "+inf", now - _LIFE, "LIMIT", 0, _MOST_REPLICAS)
+        )
         points = [point for member in members if (point := ReplicaPoint.decode(member)) is not None]
         return sorted(points, key=lambda point: point.name)

@@ -1,27 +1,24 @@
 """The cached URLs in Redis."""
 
 import math
-import re
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_slices import TimeSlices, in_groups
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.renditions import RENDITION_NAME, Renditions
+from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, is_wrong_type
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.shards import Command, Shard, Shards
+from gateway.redis_store.usage_store import INDEX_LIFE
 
 _NOT_DUE: Mapping[ImageVariant, float] = {}
-
-# The id of an image may be another id, a colon and the name of a rendition. The key of its original ends with the mark,
-# which occurs neither in an id nor in the name of a rendition, so that it is not the key of that rendition.
-_SPELLS_A_VARIANT: Final = re.compile(rf".+:{RENDITION_NAME}")
-_ORIGINAL_MARK: Final = "|"
+_RENEWAL_LOCK: Final = 1  # second
+_KEPT_AT_ONCE: Final = 100  # the script blocks Redis for about a millisecond
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
 
@@ -62,20 +59,23 @@ class UrlEntries:
     tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
     reading the row to writing the entry.
 
-    Raises ``CacheUnavailable``.
+    What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
+    does.
     """
 
     def __init__(
         self,
-        guard: GuardedRedis,
+        shards: Shards,
         mac: EntryMac,
         urls: UrlBuilder,
         renditions: Renditions,
+        lifetime: Lifetime,
         *,
         with_links: bool = False,
         tombstone_ttl: float = 30.0,
     ) -> None:
-        self._guard = guard
+        self.shards = shards
+        self._lifetime = lifetime
         self._mac = mac
         self._urls = urls
         self._renditions = renditions
@@ -84,12 +84,11 @@ class UrlEntries:
 
     async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
-        async with self._guard.bounded():
-            answers = await self._read(variants)
+        answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
         garbage: list[tuple[ImageVariant, bytes]] = []
         slices = TimeSlices() if len(variants) > 1 else None
-        for variant, answer in zip(variants, answers, strict=True):
+        for variant, answer in answers.items():
             if slices is not None:
                 await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
@@ -101,109 +100,104 @@ class UrlEntries:
 
     async def _remove_garbage(self, garbage: Sequence[tuple[ImageVariant, bytes]]) -> None:
         """Remove values that are no entries, in one round trip. A Redis that takes no writes still answers reads."""
-        with suppress(CacheUnavailable):
-            async with self._guard.bounded():
-                pipeline = self._guard.client.pipeline(transaction=False)
-                for variant, value in garbage:
-                    pipeline.eval(*drop_if_same(key=self._key(variant), value=value))
-                await pipeline.execute()
+        commands: dict[Shard, list[Command]] = {}
+        for variant, value in garbage:
+            shard = self.shards.of(variant.image_id)
+            commands.setdefault(shard, []).append(("EVAL", *drop_if_same(key=shard.entry(variant), value=value)))
+        await self.shards.run(commands)
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
         """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
-        async with self._guard.bounded():
-            answers = await self._read(variants)
-        return {variant: _entry_header(answer) for variant, answer in zip(variants, answers, strict=True)}
+        return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
 
     async def put_many(
         self,
         entries: Sequence[tuple[SignedImage, bytes]],
         now: float,
-        lifetime: Lifetime,
-        *,
         due: Mapping[ImageVariant, float] = _NOT_DUE,
-        index_keys: Sequence[str] = (),
-        index_life: int = 0,
     ) -> dict[ImageVariant, bool]:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
         Each image comes with the tombstone found before its row was read: an image dropped since is not kept. Returns
-        for each image whether it was kept.
-
-        With ``index_keys`` (the indexes ``used`` and ``expiry``, the keys of the refresh queue; never in a Cluster)
-        those kept are indexed for ``index_life`` seconds and queued for when they are ``due``, in the same round trip.
+        for each image whether it was kept. The images kept are indexed in the same step, and queued for when they are
+        ``due``. Raises ``CacheUnavailable`` after the other shards are written, if the server of a shard fails.
         """
-        client, calls = self._guard.client, []
+        commands: dict[Shard, list[Command]] = {}
+        written: dict[Shard, list[ImageVariant]] = {}
         slices = TimeSlices() if len(entries) > 1 else None
-        async with self._guard.bounded():
-            for group in self._guard.together(entries):
-                keys = [self._key(_variant_of(image)) for image, _ in group]
+        for shard, own in self.shards.split(entries, _image_id_of).items():
+            for group in [own] if len(own) <= _KEPT_AT_ONCE else in_groups(own, _KEPT_AT_ONCE):
+                keys: list[str] = []
                 values: list[bytes | str | float] = []
                 for image, tombstone in group:
                     if slices is not None:
                         await slices.pause()
                     variant = _variant_of(image)
-                    usable_for = image.presigned.expires_at - lifetime.margin(image.presigned) - math.ceil(now)
+                    keys.append(shard.entry(variant))
+                    usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
                     values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
                     values += encode_variant(variant), due.get(variant, "")
-                latest_end = math.ceil(now) + BACKDATE + lifetime.ttl
-                calls.append(
-                    keep_entries(
-                        entries=keys,
-                        sets=index_keys,
-                        latest_end=latest_end,
-                        now=now,
-                        index_life=index_life,
-                        values=values,
-                    )
+                    written.setdefault(shard, []).append(variant)
+                call = keep_entries(
+                    entries=keys,
+                    sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
+                    latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
+                    now=now,
+                    index_life=INDEX_LIFE,
+                    values=values,
                 )
-            if len(calls) == 1:
-                answers = [await client.eval(*calls[0])]
-            else:
-                pipeline = client.pipeline(transaction=False)
-                for call in calls:
-                    pipeline.eval(*call)
-                answers = await pipeline.execute()
-        kept = [done for answer in answers for done in answer]
-        return {_variant_of(image): bool(done) for (image, _), done in zip(entries, kept, strict=True)}
+                commands.setdefault(shard, []).append(("EVAL", *call))
+        answers = (await self.shards.run(commands)).complete()
+        return {
+            variant: bool(done)
+            for shard, groups in answers.items()
+            for variant, done in zip(written[shard], (done for group in groups for done in group), strict=True)
+        }
 
-    async def drop(self, variants: Sequence[ImageVariant]) -> None:
-        """Replace each entry by a tombstone, so that a concurrent write cannot restore it."""
+    async def drop(self, variants: Sequence[ImageVariant]) -> Mapping[Shard, CacheUnavailable]:
+        """Replace each entry by a tombstone, so that a concurrent write cannot restore it.
+
+        The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
+        removed in the same step. Returns the shards whose server failed, with the reason.
+        """
         tombstone = b"-" + secrets.token_hex(8).encode()
         milliseconds = int(self._tombstone_ttl * 1000)
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for group in self._guard.together(variants):
-                keys = list(map(self._key, group))
-                pipeline.eval(*drop_entries(entries=keys, tombstone=tombstone, milliseconds=milliseconds))
-            await pipeline.execute()
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in self.shards.split_variants(variants).items():
+            call = drop_entries(
+                entries=[shard.entry(variant) for variant in own],
+                sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
+                descriptions=[shard.description(image_id) for image_id in {variant.image_id for variant in own}],
+                tombstone=tombstone,
+                milliseconds=milliseconds,
+                words=[encode_variant(variant) for variant in own],
+            )
+            commands[shard] = [("EVAL", *call)]
+        return (await self.shards.run(commands)).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove entries without a tombstone: they may come back at any time."""
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for group in self._guard.together(variants):
-                pipeline.unlink(*map(self._key, group))
-            await pipeline.execute()
+        commands: dict[Shard, list[Command]] = {
+            shard: [("UNLINK", *(shard.entry(variant) for variant in own))]
+            for shard, own in self.shards.split_variants(variants).items()
+        }
+        (await self.shards.run(commands)).complete()
 
-    async def _read(self, variants: Sequence[ImageVariant]) -> list[bytes | None]:
-        """Return the values. A value of the wrong type reads as None, and the next write replaces it."""
-        groups = self._guard.together(variants)
-        if len(groups) == 1:
-            values: list[bytes | None] = await self._guard.client.mget(*map(self._key, variants))
-            return values
-        pipeline = self._guard.client.pipeline(transaction=False)
-        for variant in variants:
-            pipeline.get(self._key(variant))
-        answers = await pipeline.execute(raise_on_error=False)
-        return [_value(answer) for answer in answers]
+    async def lock_renewal(self, variant: ImageVariant) -> bool:
+        """Return whether this caller is the first within a second to renew the variant on demand."""
+        shard = self.shards.of(variant.image_id)
+        key = shard.key("refresh", "lock", encode_variant(variant))
+        [answer] = await self.shards.run_on(shard, ("SET", key, b"", "NX", "EX", _RENEWAL_LOCK))
+        return bool(answer)
 
-    def _key(self, variant: ImageVariant) -> str:
-        image_id, rendition = variant
-        if rendition is not None:
-            return self._guard.key("url", image_id, rendition)
-        if ":" in image_id and _SPELLS_A_VARIANT.fullmatch(image_id):
-            return self._guard.key("url", image_id + _ORIGINAL_MARK)
-        return self._guard.key("url", image_id)
+    async def _read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, bytes | None]:
+        """Return the values. A value of the wrong type reads as None (MGET), and the next write replaces it."""
+        groups = self.shards.split_variants(variants)
+        answers = await self.shards.run({shard: [("MGET", *map(shard.entry, own))] for shard, own in groups.items()})
+        found: dict[ImageVariant, bytes | None] = {}
+        for shard, [values] in answers.available().items():
+            found.update(zip(groups[shard], values, strict=True))
+        return found
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
         if answer is None:
@@ -219,16 +213,6 @@ class UrlEntries:
         return Found(image, tombstone) if has_links else _FOREIGN
 
 
-def _value(answer: Any) -> bytes | None:
-    """Return an answer as MGET gives it. A Cluster takes no MGET for keys in several slots."""
-    if isinstance(answer, Exception):
-        if is_wrong_type(answer):
-            return None
-        raise answer
-    value: bytes | None = answer
-    return value
-
-
 def _entry_header(answer: bytes | None) -> EntryHeader:
     if answer is None:
         return EntryHeader()
@@ -241,3 +225,7 @@ def _entry_header(answer: bytes | None) -> EntryHeader:
 
 def _variant_of(image: SignedImage) -> ImageVariant:
     return ImageVariant(image.record.image_id, image.rendition)
+
+
+def _image_id_of(entry: tuple[SignedImage, bytes]) -> str:
+    return entry[0].record.image_id

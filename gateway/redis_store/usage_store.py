@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import decode_variants, encode_variant
-from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.lua_script import Key, lua_script
+from gateway.redis_store.shards import Command, Shard, Shards
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
 _MARKER_LIFE = 24 * 3600
@@ -69,11 +70,12 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
-    """Uses to be added once. ``number`` grows with each batch.
+    """Uses of images of a shard, to be added once. ``number`` grows with each batch.
 
     ``used``, ``hits`` and ``refreshes`` hold ``counted`` as lines of word and number.
     """
 
+    shard: Shard
     number: int
     counted: Mapping[ImageVariant, Usage]
     used: str
@@ -82,46 +84,53 @@ class UsageBatch:
 
 
 class UsageStore:
-    """Sorted sets by variant: ``used`` (last access), ``hits``, ``refreshes`` (counts), ``expiry`` (end of the URL)."""
+    """Sorted sets of each shard by variant: last access, numbers of uses and of renewals, ends of the URLs."""
 
-    def __init__(self, guard: GuardedRedis) -> None:
-        self._guard = guard
-        self._used, self._hits, self._refreshes, self._expiry = (
-            guard.key("index", name) for name in ("used", "hits", "refreshes", "expiry")
-        )
-        self.index_keys = self._used, self._expiry
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
         self._writer = secrets.token_hex(8)
         self._batches = 0
 
     async def read(self, variant: ImageVariant) -> Usage:
         """Return the usage of the variant. Zeros when the variant was never used."""
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for key in (self._hits, self._refreshes, self._used):
-                pipeline.zscore(key, encode_variant(variant))
-            hits, refreshes, used = await pipeline.execute()
+        shard, word = self.shards.of(variant.image_id), encode_variant(variant)
+        keys = (shard.hits, shard.refreshes, shard.used)
+        hits, refreshes, used = await self.shards.run_on(shard, *(("ZSCORE", key, word) for key in keys))
         return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
 
     async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
-        """Return the number of uses of each variant, by a single command."""
-        async with self._guard.bounded():
-            counts = await self._guard.client.zmscore(self._hits, [encode_variant(variant) for variant in variants])
-        return {variant: int(_count(count)) for variant, count in zip(variants, counts, strict=True)}
+        """Return the number of uses of each variant, by a single command for each shard.
+
+        The shards of a server that does not answer are left out, unless none answers.
+        """
+        groups = self.shards.split_variants(variants)
+        answers = await self.shards.run(
+            {shard: [("ZMSCORE", shard.hits, *map(encode_variant, own))] for shard, own in groups.items()}
+        )
+        return {
+            variant: int(_count(count))
+            for shard, [counts] in answers.available().items()
+            for variant, count in zip(groups[shard], counts, strict=True)
+        }
 
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
         """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses."""
-        words = [encode_variant(variant) for variant in variants]
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            pipeline.zmscore(self._used, words)
-            pipeline.zmscore(self._hits, words)
-            used, hits = await pipeline.execute()
-        return {variant: (_time(at), _count(count)) for variant, at, count in zip(variants, used, hits, strict=True)}
+        groups = self.shards.split_variants(variants)
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in groups.items():
+            words = [encode_variant(variant) for variant in own]
+            commands[shard] = [("ZMSCORE", shard.used, *words), ("ZMSCORE", shard.hits, *words)]
+        return {
+            variant: (_time(at), _count(count))
+            for shard, [used, hits] in (await self.shards.run(commands)).complete().items()
+            for variant, at, count in zip(groups[shard], used, hits, strict=True)
+        }
 
-    def batch(self, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
-        """Return the counts as a batch, which must be written before the next batch."""
+    def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
+        """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
         self._batches += 1
         return UsageBatch(
+            shard,
             self._batches,
             counted,
             _lines(
@@ -131,96 +140,98 @@ class UsageStore:
             _lines({variant: usage.refresh_count for variant, usage in counted.items() if usage.refresh_count}),
         )
 
-    async def write(self, batch: UsageBatch) -> None:
-        """Add the batch once, however often it is written after lost answers, within a day.
+    async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
+        """Add each batch once, however often it is written after lost answers, within a day.
 
-        Each set has its own script: in a Cluster their slots differ.
+        Returns the shards whose batch may not be written, with the reason.
         """
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
+        commands: dict[Shard, list[Command]] = {}
+        for batch in batches:
+            shard, own = batch.shard, commands.setdefault(batch.shard, [])
             if batch.used:
-                pipeline.eval(*_touch(times=self._used, life=INDEX_LIFE, lines=batch.used))
-            for key, lines in ((self._hits, batch.hits), (self._refreshes, batch.refreshes)):
+                own.append(("EVAL", *_touch(times=shard.used, life=INDEX_LIFE, lines=batch.used)))
+            for key, lines in ((shard.hits, batch.hits), (shard.refreshes, batch.refreshes)):
                 if lines:
-                    marker = self._guard.marker(key, self._writer)
                     call = _add(
                         counts=key,
-                        marker=marker,
+                        marker=shard.marker(key, self._writer),
                         batch=batch.number,
                         life=INDEX_LIFE,
                         marker_life=_MARKER_LIFE,
                         lines=lines,
                     )
-                    pipeline.eval(*call)
-            await pipeline.execute()
-
-    async def add(self, ends: Mapping[ImageVariant, int], now: float) -> None:
-        """Index new URLs by their ends (Unix seconds). A URL that was never used counts as used now."""
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            pipeline.zadd(self._expiry, {encode_variant(variant): end for variant, end in ends.items()})
-            pipeline.zadd(self._used, dict.fromkeys(map(encode_variant, ends), now), nx=True)
-            for key in (self._expiry, self._used):
-                pipeline.expire(key, INDEX_LIFE)
-            await pipeline.execute()
-
-    async def remove_expiry(self, variants: Sequence[ImageVariant]) -> None:
-        """Remove the ends of URLs that are no longer cached. Their usage stays."""
-        if variants:
-            async with self._guard.bounded():
-                await self._guard.client.zrem(self._expiry, *map(encode_variant, variants))
+                    own.append(("EVAL", *call))
+        return (await self.shards.run({shard: own for shard, own in commands.items() if own})).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-        if not variants:
-            return
-        words = [encode_variant(variant) for variant in variants]
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            for key in (self._used, self._hits, self._refreshes, self._expiry):
-                pipeline.zrem(key, *words)
-            await pipeline.execute()
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in self.shards.split_variants(variants).items():
+            words = [encode_variant(variant) for variant in own]
+            keys = (shard.used, shard.hits, shard.refreshes, shard.expiry)
+            commands[shard] = [("ZREM", key, *words) for key in keys]
+        (await self.shards.run(commands)).complete()
 
     async def hottest(self, most: int) -> list[str]:
-        """Return the ids of up to ``most`` images, the most used first. The uses of every style count."""
-        found: dict[str, None] = {}
-        start = 0
-        while len(found) < most:
-            async with self._guard.bounded():
-                words = await self._guard.client.zrevrange(self._hits, start, start + most - 1)
-            if not words:
+        """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
+
+        Each shard is read by pages of its share of ``most``, so with several shards the last ids are about the next.
+        """
+        counts: dict[str, float] = {}
+        page, start = math.ceil(most / len(self.shards.all)), 0
+        while len(counts) < most:
+            answers = await self.shards.run(
+                {shard: [("ZREVRANGE", shard.hits, start, start + page - 1, "WITHSCORES")] for shard in self.shards.all}
+            )
+            scores = {
+                word: float(score)
+                for [flat] in answers.complete().values()
+                for word, score in zip(flat[::2], flat[1::2], strict=True)
+            }
+            if not scores:
                 break
-            variants, _ = decode_variants(words)
-            found |= dict.fromkeys(variant.image_id for variant in variants)
-            start += most
-        return list(found)[:most]
+            for word, score in scores.items():
+                for variant in decode_variants([word])[0]:
+                    counts[variant.image_id] = max(score, counts.get(variant.image_id, score))
+            start += page
+        return sorted(counts, key=counts.__getitem__, reverse=True)[:most]
 
     async def cached(self, now: float, soon: float) -> tuple[int, int]:
         """Return the number of URLs alive at ``now``, and how many of them end within ``soon`` seconds."""
-        async with self._guard.bounded():
-            pipeline = self._guard.client.pipeline(transaction=False)
-            pipeline.zremrangebyscore(self._expiry, "-inf", now)
-            pipeline.zremrangebyscore(self._expiry, "+inf", "+inf")  # no URL of a gateway has an infinite end
-            pipeline.zcard(self._expiry)
-            pipeline.zcount(self._expiry, now, now + soon)
-            _, _, total, ending = await pipeline.execute()
-        return total, ending
+        answers = await self.shards.run(
+            {
+                shard: [
+                    ("ZREMRANGEBYSCORE", shard.expiry, "-inf", now),
+                    ("ZREMRANGEBYSCORE", shard.expiry, "+inf", "+inf"),  # no URL of a gateway has an infinite end
+                    ("ZCARD", shard.expiry),
+                    ("ZCOUNT", shard.expiry, now, now + soon),
+                ]
+                for shard in self.shards.all
+            }
+        )
+        found = answers.complete().values()
+        return sum(total for _, _, total, _ in found), sum(ending for _, _, _, ending in found)
 
-    async def take_least_used(self, max_size: int, most: int) -> list[ImageVariant]:
-        """Remove and return up to ``most`` variants beyond ``max_size``, the least recently used first.
+    async def sizes(self, shards: Sequence[Shard]) -> Mapping[Shard, int]:
+        """Return how many variants were used in each of the shards whose server answers."""
+        answers = await self.shards.run({shard: [("ZCARD", shard.used)] for shard in shards})
+        return {shard: size for shard, [size] in answers.available().items()}
 
-        This is atomic: replicas that trim at the same time take different variants.
+    async def take_least_used(self, shard: Shard, most: int) -> tuple[int, list[ImageVariant]]:
+        """Remove up to ``most`` variants of a shard, the least recently used first.
+
+        Returns how many words were removed, and the variants that they name. This is atomic: replicas that trim at the
+        same time take different variants.
         """
-        async with self._guard.bounded():
-            excess = await self._guard.client.zcard(self._used) - max_size
-            if excess <= 0:
-                return []
-            taken = await self._guard.client.zpopmin(self._used, min(excess, most))
-        return decode_variants(word for word, _ in taken)[0]
+        [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
+        return len(taken), decode_variants(word for word, _ in taken)[0]
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
-        await self._guard.remove_unless(b"zset", (self._used, self._hits, self._refreshes, self._expiry))
+        await self.shards.remove_unless(
+            b"zset",
+            {shard: (shard.used, shard.hits, shard.refreshes, shard.expiry) for shard in self.shards.all},
+        )
 
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:

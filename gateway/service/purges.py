@@ -61,7 +61,7 @@ def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> Purg
     """Return the queue of purges and its intake, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
-    queue = PurgeQueue(stores.redis.guard, per_second=settings.purge.per_second)
+    queue = PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second)
     return PurgeQueueing(queue, PurgeIntake(queue, metrics))
 
 

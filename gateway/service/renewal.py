@@ -1,6 +1,6 @@
 """The part that keeps the URL cache in order: renewals, the maintenance of each second, the warm-up at the start."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.service.urls import Urls
 from gateway.settings import Settings
+from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshReport, RefreshWorker
@@ -65,7 +66,7 @@ async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) 
     if not most or redis is None or urls.shared is None:
         yield
         return
-    async with background("warm-up", warm_up_hottest(redis.usage, urls.shared.tier, urls.resolver, most)):
+    async with background("warm-up", warm_up_hottest(redis.usage, urls.shared.maintenance, urls.resolver, most)):
         yield
 
 
@@ -75,19 +76,15 @@ def _refresh_worker(
     renewal, redis, shared, now = settings.url_prerefresh, stores.redis, urls.shared, signing.clock.now
     if not renewal.enabled or redis is None or shared is None:
         return None
-    batch = RefreshBatch(
-        stores.catalog,
-        signing.signer,
-        shared.tier,
-        redis.queue,
-        redis.usage,
-        signing.lifetime,
-        metrics,
-        settings=renewal,
-        invalidate=urls.invalidation.invalidate_everywhere,
-        now=now,
-    )
-    return RefreshWorker(redis.queue, batch, metrics, renewal, now=now)
+    maintenance = shared.maintenance
+
+    async def forget(image_ids: Sequence[str]) -> None:
+        await urls.invalidation.invalidate_everywhere(image_ids)
+        await maintenance.remove_usage(image_ids)
+
+    selection = ClaimSelection(shared.tier, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
+    batch = RefreshBatch(selection, stores.catalog, urls.resolver.sign, shared.tier, redis.queue, forget, now)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics, renewal, now=now)
 
 
 def _maintenance(
@@ -95,7 +92,7 @@ def _maintenance(
 ) -> Maintenance:
     jobs: list[Job] = [AnswerClock(origin.first_answers, signing.clock.observe).read, urls.usage.flush]
     if urls.shared is not None:
-        jobs = [urls.shared.tier.repair_if_needed, *jobs, urls.shared.tier.trim]
+        jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None
     if daily is not None:
         _watch_totals(daily, metrics, urls, renewal)

@@ -48,7 +48,8 @@ async def open_service(
     """Open every part. The parts close in reverse order, also when a part fails to open.
 
     ``read_settings`` reads the settings again, in a thread, for a reload. None: there is no reload. It raises
-    ``SettingsError``. Raises ``CatalogQueryRefused``, ``UnusableTracing`` and ``UnusablePicture``.
+    ``SettingsError``. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and
+    ``UnusablePicture``.
     """
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
@@ -58,6 +59,7 @@ async def open_service(
         signing = await opened(open_signing(settings, metrics))
         stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
         await stores.try_query()
+        await stores.check_layout()
         purges = purge_queueing(settings, metrics, stores)
         urls = await opened(open_urls(settings, metrics, signing, stores, purges, changes))
         origin = await opened(open_cos(settings, metrics, signing, requests.tracing))

@@ -13,12 +13,14 @@ from gateway.process.reloader import Change
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.guarded_client import GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.replica_store import ReplicaStore
+from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import UsageStore
 from gateway.service.signing import Signing
 from gateway.settings import Settings
@@ -33,13 +35,14 @@ _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
 class RedisStores:
     """What speaks Redis. ``daily`` is None without ``url_stats.enabled``."""
 
-    guard: GuardedRedis
+    shards: Shards
     usage: UsageStore
     replicas: ReplicaStore
     descriptions: DescriptionStore
     daily: DailyStatistics | None
     queue: RefreshQueue
     channel: InvalidationChannel
+    layout: Layout
     probe: RedisProbe
 
 
@@ -75,6 +78,20 @@ class Stores:
         except (CatalogUnavailable, TimeoutError) as error:
             logger.warning("postgres does not answer, starting without it: %s", error)
 
+    async def check_layout(self) -> None:
+        """Raise ``WrongRedis`` if Redis is not what ``redis.url`` and ``redis.shards`` say.
+
+        The gateway also starts while Redis is down. Then the probe reports it later.
+        """
+        if self.redis is None:
+            return
+        try:
+            await self.redis.layout.check()
+        except WrongRedis:
+            raise
+        except CacheUnavailable as error:
+            logger.debug("the layout of redis is not known yet: %s", error)
+
 
 @asynccontextmanager
 async def open_stores(
@@ -93,22 +110,22 @@ async def open_stores(
         if not settings.url_cache.enabled:
             yield Stores(catalog, None, signing)
             return
-        async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as client:
-            guard = GuardedRedis(client, settings.redis.prefix, settings.redis.timeout)
-            yield Stores(catalog, _redis_stores(settings, metrics, guard, signing), signing)
+        async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
+            yield Stores(catalog, _redis_stores(settings, metrics, shards, signing), signing)
 
 
-def _redis_stores(settings: Settings, metrics: Metrics, guard: GuardedRedis, signing: Signing) -> RedisStores:
-    channel = InvalidationChannel(guard)
+def _redis_stores(settings: Settings, metrics: Metrics, shards: Shards, signing: Signing) -> RedisStores:
+    channel, layout = InvalidationChannel(shards), Layout(shards, settings.redis)
     return RedisStores(
-        guard,
-        UsageStore(guard),
-        ReplicaStore(guard),
-        DescriptionStore(guard),
-        DailyStatistics(guard, settings.url_stats) if settings.url_stats.enabled else None,
-        RefreshQueue(guard, _queue_limits(settings, signing)),
+        shards,
+        UsageStore(shards),
+        ReplicaStore(shards),
+        DescriptionStore(shards),
+        DailyStatistics(shards, settings.url_stats) if settings.url_stats.enabled else None,
+        RefreshQueue(shards, _queue_limits(settings, signing)),
         channel,
-        RedisProbe(guard, channel, metrics),
+        layout,
+        RedisProbe(shards, channel, layout, metrics),
     )
 
 

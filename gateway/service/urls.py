@@ -16,11 +16,13 @@ from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.settings import CosSettings, RedisSettings, Settings
+from gateway.urls.entry_trust import EntryTrust
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
+from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usage_counter import UsageCounter
 
@@ -31,9 +33,10 @@ UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is
 
 @dataclass(frozen=True, slots=True)
 class SharedUrls:
-    """The tier in Redis, and the MAC of its entries."""
+    """The tier in Redis, its maintenance, and the MAC of its entries."""
 
     tier: SharedTier
+    maintenance: SharedMaintenance
     mac: EntryMac
 
 
@@ -63,7 +66,7 @@ class Urls:
             self.new_variants.use(variants.max_new_per_minute)
         self.local.use(url_cache)
         if self.shared is not None:
-            self.shared.tier.settings = url_cache
+            self.shared.maintenance.settings = url_cache
             self.shared.mac.use(*entry_secrets(new.redis, new.cos))
 
 
@@ -181,23 +184,23 @@ def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | No
 def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> SharedUrls:
     mac = EntryMac(*entry_secrets(settings.redis, settings.cos))
     entries = UrlEntries(
-        redis.guard,
+        redis.shards,
         mac,
         signing.signer,
         signing.renditions,
+        signing.lifetime,
         with_links=settings.access.signed_links is not None,
         tombstone_ttl=2 * settings.postgres.timeout + 20,
     )
     tier = SharedTier(
-        redis.guard,
         entries,
-        redis.usage,
-        redis.queue,
+        EntryTrust(redis.shards, signing.lifetime, signing.clock.now),
         signing.lifetime,
-        descriptions=redis.descriptions,
-        renditions=signing.renditions,
-        settings=settings.url_cache,
+        signing.renditions,
         renews=settings.url_prerefresh.enabled,
         now=signing.clock.now,
     )
-    return SharedUrls(tier, mac)
+    maintenance = SharedMaintenance(
+        redis.shards, entries, redis.usage, redis.queue, signing.renditions, settings.url_cache
+    )
+    return SharedUrls(tier, maintenance, mac)

@@ -10,6 +10,7 @@ from gateway.settings.redis_url import check_redis_url, split_redis_url
 from gateway.settings.section import Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_KEY_BYTES: Final = 32
+_SHARDS_OF_A_CLUSTER: Final = 64
 
 # These names become part of SQL, so no character that could end a quoted identifier is allowed.
 Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
@@ -30,6 +31,13 @@ def _check_is_long(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_is_power_of_two(count: int) -> int:
+    if count & (count - 1):
+        raise ValueError("must be a power of two")
+    return count
+
+
+ShardCount = Annotated[int, Field(ge=1, le=1024), AfterValidator(_check_is_power_of_two)]
 KeyPrefix = Annotated[str, matches(r"[^\s\x00-\x1f\x7f]+", "text without spaces and control characters")]
 EntryKey = Annotated[Token, AfterValidator(_check_is_long)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
@@ -46,6 +54,7 @@ PostgresDsn = Annotated[SecretStr, AfterValidator(_check_dsn)]
 class RedisSettings(Section):
     """The shared cache of presigned URLs and the refresh queue.
 
+    ``shards`` is the number of shards, a power of two; null: 64 for a Cluster, else 1.
     ``entry_key`` is the secret behind the MAC of cached entries. While it changes, entries written with
     ``entry_key_previous`` are accepted, too.
     """
@@ -53,6 +62,7 @@ class RedisSettings(Section):
     url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
     prefix: Restarted[KeyPrefix] = Field("image:", min_length=1, max_length=64)
     timeout: Restarted[Timeout] = 0.5
+    shards: Restarted[ShardCount | None] = None
     entry_key: Reloaded[EntryKey | None] = None
     entry_key_previous: Reloaded[EntryKey | None] = None
 
@@ -61,6 +71,26 @@ class RedisSettings(Section):
         if self.entry_key is None and self.entry_key_previous is not None:
             raise ValueError("entry_key_previous is set without entry_key")
         return self
+
+    @model_validator(mode="after")
+    def _check_the_shards_fit(self) -> Self:
+        if self.shards == 1 and self.names_a_cluster:
+            raise ValueError("shards is 1: a Cluster needs at least 2, because a script names keys of one slot")
+        if self.shard_count > 1 and "{" in self.prefix:
+            raise ValueError("prefix contains {: it would put all shards into one slot of a Cluster")
+        return self
+
+    @property
+    def shard_count(self) -> int:
+        """Return the number of shards: ``shards``, or by default 64 for a Cluster and 1 for all others."""
+        if self.shards is not None:
+            return self.shards
+        return _SHARDS_OF_A_CLUSTER if self.names_a_cluster else 1
+
+    @property
+    def names_a_cluster(self) -> bool:
+        """Return whether the URL names nodes of a Cluster."""
+        return self.parts().scheme.endswith("+cluster")
 
     def parts(self) -> SplitResult:
         """Return the parts of the URL. ``netloc`` may name several hosts."""

@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import math
+import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.leased_queue import QueueState
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.shards import Shard, Shards, in_parallel
 from gateway.settings import UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY = 1.0
+_LEAST_PAUSE = 0.2  # seconds between two cycles, in which the batches of the next cycle fill up
 _PAUSE_AFTER_FAILURE = 1.0
 _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy for more than two milliseconds
 
@@ -41,10 +45,17 @@ class RefreshReport:
 
 
 class RefreshWorker:
-    """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later."""
+    """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later.
+
+    The worker remembers when the next renewal of each shard is due. Each second it looks at a shard of each server in
+    turn, and at the shards with something due. So a renewal that another replica has queued for an earlier time is
+    found within as many seconds as a server has shards. Each server is drained by itself: one that is slow, or does not
+    answer, holds up its shards alone.
+    """
 
     def __init__(
         self,
+        shards: Shards,
         queue: RefreshQueue,
         refresh_batch: RefreshBatch,
         metrics: Metrics,
@@ -52,16 +63,19 @@ class RefreshWorker:
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._shards = shards
         self._queue = queue
         self._refresh_batch = refresh_batch
         self._metrics = metrics
         self._settings = settings
         self._now = now
+        self._states: dict[Shard, QueueState] = {}  # of the last look; none of a shard that could not be read
+        self._turn = 0
         self.report = RefreshReport()
 
     def use(self, settings: UrlPrerefreshSettings) -> None:
         """Renew by these settings from now on."""
-        self._settings = self._refresh_batch.settings = settings
+        self._settings = self._refresh_batch.selection.settings = settings
 
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
@@ -77,7 +91,7 @@ class RefreshWorker:
         """Run a cycle and wait for the next. Return how many seconds more to pause."""
         try:
             with self._metrics.refresh_cycle_duration.time():
-                await self.drain_once()
+                await self._drain(self._worth_a_look())
             await self._until_due()
         except CacheUnavailable as error:
             logger.debug("renewals wait for redis: %s", error)
@@ -90,8 +104,13 @@ class RefreshWorker:
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``. Other replicas may queue earlier renewals meanwhile."""
         began = self._now()
+        await asyncio.sleep(min(_LEAST_PAUSE, self._settings.interval))
         while (remaining := began + self._settings.interval - self._now()) > 0:
-            next_due = await self._observe()
+            self._turn += 1
+            await self._look({*self._worth_a_look(), *self._shards.in_turn(self._turn)})
+            next_due = min(
+                (state.next_due for state in self._states.values() if state.next_due is not None), default=None
+            )
             if next_due is not None:
                 remaining = min(remaining, next_due - self._now())
             if remaining <= 0:
@@ -100,36 +119,93 @@ class RefreshWorker:
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
     async def drain_once(self) -> "Counter[str]":
-        """Renew everything that is due now and count the results. Raises ``CacheUnavailable``."""
+        """Renew everything that is due now and count the results.
+
+        Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
+        """
+        return await self._drain(self._shards.all)
+
+    async def _drain(self, shards: Sequence[Shard]) -> "Counter[str]":
         total: Counter[str] = Counter()
-        await self._observe()  # before the claim: a Redis that takes no writes still tells what is overdue
-        while claims := await self._queue.claim(self._now(), min(self._settings.batch_size, _MOST_AT_ONCE)):
-            results = await self._refresh_batch.renew(claims)
-            total += results
-            self.report.results += results
-            await self._observe()
+        failures: list[CacheUnavailable] = []
+
+        async def drain(own: Sequence[Shard]) -> None:
+            try:
+                await self._drain_server(own, total)
+            except CacheUnavailable as error:
+                for shard in own:
+                    self._states.pop(shard, None)
+                failures.append(error)
+
+        by_server = self._shards.by_server(shards)
+        await in_parallel([drain(own) for own in by_server.values()])
+        self._show()
+        for error in failures:
+            raise error
+        if sum(map(len, by_server.values())) < len(shards):
+            raise CacheUnavailable("some shards have no server")
         self.report.last_run = self._now()
         self._record_success()
         return total
 
-    async def _observe(self) -> float | None:
-        """Set the metrics of the queue, or remove them if it cannot be read. Return when the next renewal is due."""
-        metrics, now = self._metrics, self._now()
+    async def _drain_server(self, shards: Sequence[Shard], total: "Counter[str]") -> None:
+        # First a look: a Redis that takes no writes still tells what is overdue.
+        while due := await self._look(shards):
+            while claims := await self._queue.claim(self._now(), *self._next_batch(due)):
+                results = await self._refresh_batch.renew(claims)
+                for result, count in results.items():
+                    self._metrics.refresh.labels(result=result).inc(count)
+                self.report.results += results
+                total.update(results)
+
+    def _next_batch(self, due: dict[Shard, int]) -> tuple[int, dict[Shard, int]]:
+        """Take a batch from what is due, shard by shard. Return its size, and how many are from which shard."""
+        most = room = min(self._settings.batch_size, _MOST_AT_ONCE)
+        batch: dict[Shard, int] = {}
+        while due and room:
+            shard = next(iter(due))
+            batch[shard] = count = min(due[shard], room)
+            room, due[shard] = room - count, due[shard] - count
+            if not due[shard]:
+                del due[shard]
+        return most, batch
+
+    def _worth_a_look(self) -> list[Shard]:
+        """Return the shards with something due, and the shards whose state is not known."""
+        now = self._now()
+        return [
+            shard
+            for shard in self._shards.all
+            if (state := self._states.get(shard)) is None or (state.next_due is not None and state.next_due <= now)
+        ]
+
+    async def _look(self, shards: Iterable[Shard]) -> dict[Shard, int]:
+        """Remember the states of the shards. Return how many are due in which, in a random order."""
+        looked_at = list(shards)
+        for shard in looked_at:
+            self._states.pop(shard, None)
         try:
-            lengths = await self._queue.lengths(now)
-            next_due = await self._queue.next_due()
-        except CacheUnavailable:
+            self._states.update(await self._queue.look(self._now(), looked_at))
+        finally:
+            self._show()
+        random.shuffle(looked_at)
+        return {shard: state.due for shard in looked_at if (state := self._states.get(shard)) is not None and state.due}
+
+    def _show(self) -> None:
+        """Set the metrics of the queue, or remove them while a shard cannot be read."""
+        metrics, states, now = self._metrics, self._states.values(), self._now()
+        if len(states) < len(self._shards.all):
             for gauge in (metrics.refresh_queue_length, metrics.refresh_due, metrics.refresh_dead, metrics.refresh_lag):
                 gauge.clear()
-            raise
-        metrics.refresh_queue_length.set(lengths.queued)
-        metrics.refresh_due.set(lengths.due)
-        metrics.refresh_dead.set(lengths.dead)
+            return
+        metrics.refresh_queue_length.set(sum(state.queued for state in states))
+        metrics.refresh_due.set(sum(state.due for state in states))
+        metrics.refresh_dead.set(sum(state.dead for state in states))
         # Another program may have queued for minus infinity.
-        oldest = next_due if next_due is not None and math.isfinite(next_due) else now
-        metrics.refresh_lag.set(max(0.0, now - oldest))
-        return next_due
+        times = [state.next_due for state in states if state.next_due is not None and math.isfinite(state.next_due)]
+        metrics.refresh_lag.set(max(0.0, now - min(times, default=now)))
 
     def _record_success(self) -> None:
         """Record that nothing is due now. For every ``interval``, an alert limits the time since the last record."""
-        self._metrics.refresh_last_success.set(self._now())
+        if len(self._states) == len(self._shards.all) or self.report.last_run is None:
+            self._metrics.refresh_last_success.set(self._now())

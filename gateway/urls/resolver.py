@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.catalog.record import Catalog, ImageRecord
-from gateway.concurrency.grouped_calls import GroupedCalls
+from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
     CatalogUnavailable,
@@ -49,7 +49,8 @@ class _LookUp(NamedTuple):
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
-    A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write.
+    A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write; in a
+    Cluster, misses of images on the same node do.
     Misses of the same image share a look-up. Without Redis, the resolver signs URLs itself. Without Postgres, it serves
     cached URLs until they end. ``admits_new`` is called with the variant and the client before a URL is signed for a
     rendition that is not cached.
@@ -76,8 +77,8 @@ class UrlResolver:
         self._lookups_by_result = metrics.url_cache_lookups
         self._now = now
         self._admits_new = admits_new
-        self._lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = GroupedCalls(
-            "look-up", self._look_up_many, metrics.coalesced_requests
+        self._lookups: PartitionedCalls[_LookUp, Resolved[SignedImage]] = PartitionedCalls(
+            self._server_of, lambda: GroupedCalls("look-up", self._look_up_many, metrics.coalesced_requests)
         )
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
@@ -151,7 +152,7 @@ class UrlResolver:
     def invalidate_before(self, at: float) -> None:
         """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
         if self._shared is not None:
-            self._shared.invalidate_before(at)
+            self._shared.trust.invalidate_before(at)
         self.invalidate(None)
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
@@ -159,7 +160,7 @@ class UrlResolver:
         self._local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
         if self._shared is not None:
-            self._shared.invalidate_renditions(renditions)
+            self._shared.trust.invalidate_renditions(renditions)
 
     def stop_trusting_redis(self) -> None:
         """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.
@@ -167,12 +168,12 @@ class UrlResolver:
         While Postgres does not answer, entries are served as they are.
         """
         if self._shared is not None:
-            self._shared.stop_trusting()
+            self._shared.trust.stop_trusting()
 
     def trust_redis_from(self, at: float) -> None:
         """Use entries of Redis whose rows were read after ``at`` (Unix seconds): notifications arrive from then on."""
         if self._shared is not None:
-            self._shared.trust_from(at)
+            self._shared.trust.trust_from(at)
         self.invalidate(None)
 
     def serves_from_memory(self) -> bool:
@@ -183,6 +184,9 @@ class UrlResolver:
     async def close(self) -> None:
         """Cancel running look-ups."""
         await self._lookups.close()
+
+    def _server_of(self, look_up: _LookUp) -> str:
+        return self._shared.server_of(look_up.variant.image_id) if self._shared is not None else ""
 
     def _from_local(self, variant: ImageVariant) -> Resolved[SignedImage] | None:
         try:
@@ -259,7 +263,7 @@ class UrlResolver:
     async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
         """Return the entries of Redis, and those of them that may be used as they are, which are counted as hits.
 
-        Both are empty while Redis does not answer.
+        Both are without the variants whose server in Redis does not answer.
         """
         if self._shared is None:
             return {}, {}
@@ -272,15 +276,17 @@ class UrlResolver:
         usable = {
             variant: there.image
             for variant, there in found.items()
-            if there.image is not None and self._shared.may_be_used(there.image)
+            if there.image is not None and self._shared.trust.may_be_used(there.image)
         }
         if usable:
             self._lookups_by_result.add(_REDIS_HIT, len(usable))
-        if len(usable) < len(variants):
+        if len(found) < len(variants):
+            self._lookups_by_result.add(_REDIS_ERROR, len(variants) - len(found))
+        if len(usable) < len(found):
             foreign = sum(there.is_foreign for there in found.values())
             if foreign:
                 self._lookups_by_result.add(_REDIS_FOREIGN, foreign)
-            self._lookups_by_result.add(_REDIS_MISS, len(variants) - len(usable) - foreign)
+            self._lookups_by_result.add(_REDIS_MISS, len(found) - len(usable) - foreign)
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:

@@ -2,13 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
-from gateway.concurrency.grouped_calls import GroupedCalls
+from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.shards import Shard
 from gateway.redis_store.usage_store import Usage, UsageBatch, UsageStore
 from gateway.urls.access_totals import AccessTotals
 
@@ -20,6 +22,17 @@ _COLLECTED_AT_ONCE = 100
 _NO_USAGE = Usage()
 
 
+@dataclass(slots=True)
+class _Backlog:
+    """Counts of a shard that are not written yet. ``unconfirmed`` may be written: its write got no answer."""
+
+    waiting: dict[ImageVariant, Usage] = field(default_factory=dict)
+    unconfirmed: UsageBatch | None = None
+
+    def unconfirmed_usage(self, variant: ImageVariant) -> Usage:
+        return self.unconfirmed.counted.get(variant, _NO_USAGE) if self.unconfirmed is not None else _NO_USAGE
+
+
 class UsageCounter:
     """Counts without awaiting anything and without reading a clock.
 
@@ -27,7 +40,8 @@ class UsageCounter:
 
     Counts that cannot be written are kept for the next flush, for at most ``max_variants`` variants. Beyond that,
     further variants are not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write
-    got no answer is written again unchanged before anything newer: Redis adds the batch once.
+    got no answer is written again unchanged before anything newer of its shard: Redis adds the batch once. A server
+    that does not answer holds up its shards alone.
 
     ``report_images`` gets the ids of the images used since the last flush, some at a time, once for each flush.
     """
@@ -46,11 +60,14 @@ class UsageCounter:
         self._now = now
         self._accesses: dict[ImageVariant, int] = {}  # since the last flush
         self._collecting: dict[ImageVariant, int] = {}  # counted before it, while they are moved to the next batch
-        self._pending: dict[ImageVariant, Usage] = {}  # before it, and not yet written
-        self._unconfirmed: UsageBatch | None = None
+        self._backlogs: dict[Shard | None, _Backlog] = {}  # before it, and not yet written; None without a store
+        self._waiting = 0  # variants in all of them
         self._batches = 0
         self._totals = AccessTotals(now)  # without ``_accesses`` and ``_collecting``
-        self._reads: GroupedCalls[ImageVariant, int] = GroupedCalls("access-totals", self._read_totals)
+        self._reads: PartitionedCalls[ImageVariant, int] = PartitionedCalls(
+            lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
+            lambda: GroupedCalls("access-totals", self._read_totals),
+        )
 
     def accessed(self, image_id: str, rendition: str | None = None) -> None:
         """Count a use of the image's URL."""
@@ -62,7 +79,7 @@ class UsageCounter:
     def refreshed(self, variant: ImageVariant) -> None:
         """Count a renewal of the variant's URL."""
         if self._has_room_for(variant):
-            self._pending[variant] = _sum(self._pending.get(variant, _NO_USAGE), Usage(refresh_count=1))
+            self._add(variant, Usage(refresh_count=1))
 
     async def access_count(self, variant: ImageVariant) -> int:
         """Return how often the variant was used. Uses of other replicas are up to 30 seconds old.
@@ -77,7 +94,8 @@ class UsageCounter:
 
     async def _read_totals(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
         """Return the numbers in Redis plus the numbers not written yet, without the accesses since the last flush."""
-        unconfirmed, batches = self._unconfirmed, self._batches
+        backlogs = {variant: self._backlog_of(variant) for variant in variants}
+        unconfirmed, batches = {variant: backlogs[variant].unconfirmed for variant in variants}, self._batches
         counts: dict[ImageVariant, int] = {}
         if self._store is not None:
             try:
@@ -86,26 +104,27 @@ class UsageCounter:
                 logger.debug("access counts are those of this process: %s", error)
         totals: dict[ImageVariant, int] = {}
         for variant in variants:
-            unwritten = self._pending.get(variant, _NO_USAGE).access_count
+            backlog = backlogs[variant]
+            unwritten = backlog.waiting.get(variant, _NO_USAGE).access_count
             if variant not in counts:
                 stale = self._totals.get_stale(variant)
-                totals[variant] = unwritten + self._unconfirmed_count(variant) if stale is None else stale
+                own = unwritten + backlog.unconfirmed_usage(variant).access_count
+                totals[variant] = own if stale is None else stale
                 continue
             totals[variant] = counts[variant] + unwritten
             # While a batch is being written, the count in Redis may or may not include it, so it is read again later.
-            if self._batches == batches and (unconfirmed is None or variant not in unconfirmed.counted):
+            before = unconfirmed[variant]
+            if self._batches == batches and (before is None or variant not in before.counted):
                 self._totals.put(variant, totals[variant])
         return totals
-
-    def _unconfirmed_count(self, variant: ImageVariant) -> int:
-        return self._unconfirmed.counted.get(variant, _NO_USAGE).access_count if self._unconfirmed is not None else 0
 
     async def usage(self, variant: ImageVariant) -> Usage:
         """Return the usage in Redis plus the usage not written yet. While Redis is down, return only the latter.
 
         A batch that may or may not have been added is not counted on top of Redis: no caller sees too many uses.
         """
-        unwritten = self._pending.get(variant, _NO_USAGE)
+        backlog = self._backlog_of(variant)
+        unwritten = backlog.waiting.get(variant, _NO_USAGE)
         if accesses := self._accesses.get(variant, 0) + self._collecting.get(variant, 0):
             unwritten = _sum(unwritten, Usage(accesses, last_access=int(self._now())))
         if self._store is None:
@@ -113,8 +132,7 @@ class UsageCounter:
         try:
             return _sum(await self._store.read(variant), unwritten)
         except CacheUnavailable:
-            counted = self._unconfirmed.counted if self._unconfirmed is not None else {}
-            return _sum(counted.get(variant, _NO_USAGE), unwritten)
+            return _sum(backlog.unconfirmed_usage(variant), unwritten)
 
     async def close(self) -> None:
         """Cancel running reads. The counts stay."""
@@ -125,17 +143,35 @@ class UsageCounter:
         await self._collect()
         if self._store is None:
             return
-        try:
-            for _ in range(1 + len(self._pending) // _BATCH_SIZE):
-                await self._write_unconfirmed()
-                taken = list(islice(self._pending, _BATCH_SIZE))
-                if not taken:
-                    return
-                self._unconfirmed = self._store.batch({variant: self._pending.pop(variant) for variant in taken})
+        held_up: set[Shard] = set()
+        for _ in range(2 + self._waiting // _BATCH_SIZE):
+            batches = self._next_batches(self._store, held_up)
+            if not batches:
+                return
+            failed = await self._store.write(batches)
+            for batch in batches:
+                if batch.shard not in failed:
+                    self._backlogs[batch.shard].unconfirmed = None
+            for error in failed.values():
+                logger.debug("usage counts wait for redis: %s", error)
+            held_up |= failed.keys()
+
+    def _next_batches(self, store: UsageStore, held_up: Collection[Shard]) -> list[UsageBatch]:
+        """Return what is unconfirmed, and batches of shards without, of up to ``_BATCH_SIZE`` variants together."""
+        batches: list[UsageBatch] = []
+        room = _BATCH_SIZE
+        for shard, backlog in self._backlogs.items():
+            if shard is None or shard in held_up:
+                continue
+            if backlog.unconfirmed is None and backlog.waiting and room:
+                taken = list(islice(backlog.waiting, room))
+                room -= len(taken)
+                self._waiting -= len(taken)
+                backlog.unconfirmed = store.batch(shard, {variant: backlog.waiting.pop(variant) for variant in taken})
                 self._batches += 1
-            await self._write_unconfirmed()
-        except CacheUnavailable as error:
-            logger.debug("usage counts wait for redis: %s", error)
+            if backlog.unconfirmed is not None:
+                batches.append(backlog.unconfirmed)
+        return batches
 
     async def _collect(self) -> None:
         """Move the accesses since the last flush to the next batch, first the accesses of a failed flush."""
@@ -151,21 +187,27 @@ class UsageCounter:
             if self._report_images is not None:
                 self._report_images(variant.image_id for variant, _ in some)
             for variant, count in some:
-                used = Usage(count, last_access=at)
-                earlier = self._pending.get(variant)
-                self._pending[variant] = used if earlier is None else _sum(earlier, used)
+                self._add(variant, Usage(count, last_access=at))
                 self._totals.add(variant, count)
             await slices.pause()
 
-    async def _write_unconfirmed(self) -> None:
-        """Write the unconfirmed batch, if there is one. Raises ``CacheUnavailable`` and keeps it."""
-        if self._store is not None and self._unconfirmed is not None:
-            await self._store.write(self._unconfirmed)
-            self._unconfirmed = None
+    def _backlog_of(self, variant: ImageVariant) -> _Backlog:
+        shard = self._store.shards.of(variant.image_id) if self._store is not None else None
+        if (backlog := self._backlogs.get(shard)) is None:
+            backlog = self._backlogs[shard] = _Backlog()
+        return backlog
+
+    def _add(self, variant: ImageVariant, usage: Usage) -> None:
+        waiting = self._backlog_of(variant).waiting
+        if (earlier := waiting.get(variant)) is None:
+            waiting[variant] = usage
+            self._waiting += 1
+        else:
+            waiting[variant] = _sum(earlier, usage)
 
     def _has_room_for(self, variant: ImageVariant) -> bool:
-        held = len(self._accesses) + len(self._collecting) + len(self._pending)
-        return held < self._max_variants or variant in self._pending
+        held = len(self._accesses) + len(self._collecting) + self._waiting
+        return held < self._max_variants or variant in self._backlog_of(variant).waiting
 
 
 def _sum(first: Usage, other: Usage) -> Usage:

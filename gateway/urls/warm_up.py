@@ -8,7 +8,7 @@ from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.shared_tier import SharedTier
+from gateway.urls.shared_maintenance import SharedMaintenance
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncItera
         yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
 
 
-async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlResolver, most: int) -> None:
+async def warm_up_hottest(usage: UsageStore, maintenance: SharedMaintenance, resolver: UrlResolver, most: int) -> None:
     """Look up the ``most`` most used images. An image whose look-up fails is looked up by its first request.
 
     The usage of images that no longer exist is removed.
@@ -30,7 +30,8 @@ async def warm_up_hottest(usage: UsageStore, shared: SharedTier, resolver: UrlRe
     try:
         hottest = await usage.hottest(most)
         found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
-        await shared.remove_usage([image_id for image_id, error in found.items() if isinstance(error, ImageNotFound)])
+        gone = [image_id for image_id, error in found.items() if isinstance(error, ImageNotFound)]
+        await maintenance.remove_usage(gone)
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return

@@ -97,9 +97,9 @@ async def test_an_invalid_time_is_a_400(gateway: RunningGateway, since: str) -> 
 async def test_renewals_are_shown_by_minute_and_ten_thousand_dead_ones_by_a_hundred(gateway: RunningGateway) -> None:
     queue, now = gateway.redis.queue, time.time()
     await queue.schedule({ImageVariant("soon"): now + 90, ImageVariant("later"): now + 5000})
-    guard = gateway.redis.guard
+    [server] = gateway.redis.shards.servers.all
     entry = json.dumps({"reason": "<b>no such key</b> sign=secret", "at": now, "attempts": 5})
-    await guard.client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
+    await server.client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
     renewals = (await data(gateway))["renewals"]
     assert (renewals["queued"], renewals["due"], renewals["dead"]) == (2, 0, 10_000)
     assert renewals["by_minute"] == [0, 1, *[0] * 13]

@@ -32,6 +32,9 @@ class Redis:
     async def try_out(self) -> None:
         """Return as if a message had arrived."""
 
+    async def check(self) -> None:
+        """Return as if Redis were what the settings say."""
+
 
 REPORT = DatabaseReport("gateway at db:5432, database app", None, (), None, None)
 
@@ -105,7 +108,7 @@ class Cos:
         return CosError(*self.answer, self.date)
 
 
-WORKING_REDIS = RedisCheck(Redis(), Redis(), "redis:6379", "default", "image:")
+WORKING_REDIS = RedisCheck(Redis(), Redis(), Redis(), "redis:6379", "default", "image:")
 WORKING_POSTGRES = Postgres()
 WORKING_COS = Cos()
 COS = f"cos {BUCKET}"

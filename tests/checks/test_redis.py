@@ -15,8 +15,8 @@ from gateway.dev.redis_server import RedisServer
 from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.probe import NodeState, RedisProbe
 from gateway.settings import RedisSettings
 from tests.limits import LIMIT
@@ -30,6 +30,12 @@ class Redis:
 
     states: Sequence[NodeState] | Exception = field(default_factory=lambda: [NodeState("")])
     channel: Exception | None = None
+    layout: Exception | None = None
+
+    async def check(self) -> None:
+        """Return or raise as configured."""
+        if self.layout is not None:
+            raise self.layout
 
     async def try_nodes(self) -> Sequence[NodeState]:
         """Return or raise as configured."""
@@ -44,7 +50,7 @@ class Redis:
 
 
 async def findings(servers: Redis) -> list[Finding]:
-    check = RedisCheck(servers, servers, "redis:6379", "gateway", "image:")
+    check = RedisCheck(servers, servers, servers, "redis:6379", "gateway", "image:")
     return [finding async for finding in check.findings()]
 
 
@@ -89,6 +95,18 @@ async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
     assert advice in found.advice
 
 
+async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried() -> None:
+    wrong = WrongRedis("redis.url leads to a node of a Cluster", "write redis+cluster://redis:6379")
+    [found] = await findings(Redis(layout=wrong))
+    assert found == Finding(
+        "redis",
+        is_well=False,
+        what="redis.url leads to a node of a Cluster",
+        advice="write redis+cluster://redis:6379",
+        stops_start=True,
+    )
+
+
 async def test_a_channel_that_may_not_be_used_is_a_failure_with_the_rule_that_allows_it() -> None:
     [_, found] = await findings(Redis(channel=DependencyDown("NOPERM No permissions to access a channel")))
     assert (found.name, found.is_well) == ("invalidations", False)
@@ -106,10 +124,11 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
 
         await asyncio.to_thread(allow)
         url = f"redis://gateway:its-password@127.0.0.1:{server.port}/0"
-        async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as client:
-            guard = GuardedRedis(client, "image:", LIMIT)
-            channel = InvalidationChannel(guard)
-            check = RedisCheck(RedisProbe(guard, channel, Metrics()), channel, "", "gateway", "image:")
+        settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
+        async with open_redis(settings) as shards:
+            channel, layout = InvalidationChannel(shards), Layout(shards, settings)
+            probe = RedisProbe(shards, channel, layout, Metrics())
+            check = RedisCheck(probe, channel, layout, "", "gateway", "image:")
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

@@ -22,7 +22,7 @@ async def test_100_000_tags_leave_within_the_rate_oldest_first_each_once(tier: T
     async with cloud_of(LIMITS, timeout=10) as cloud:  # the machine may be busy
 
         def replica() -> tuple[PurgeIntake, PurgeWorker]:
-            queue, target = PurgeQueue(tier.guard, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
+            queue, target = PurgeQueue(tier.shards, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
             intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
             return intake, PurgeWorker(queue, intake, target, metrics, now=tier.clock)
 

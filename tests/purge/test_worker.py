@@ -69,7 +69,7 @@ class Purges:
 
 def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> Purges:
     """Return a worker that sends added purges at once."""
-    queue = PurgeQueue(tier.guard, per_second=per_second, max_dead=max_dead)
+    queue = PurgeQueue(tier.shards, per_second=per_second, max_dead=max_dead)
     edge, metrics = Edge(), Metrics()
     intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
     worker = PurgeWorker(queue, intake, edge, metrics, now=tier.clock, random=lambda: 1.0)

@@ -15,6 +15,7 @@ from gateway.metrics.loop_counters import RequestMetrics
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.shards import OneServer, Shards
 from gateway.settings import RedisSettings, UrlStatsSettings
 from tests.limits import LIMIT
 from tests.stalling import Stalling
@@ -42,9 +43,9 @@ class StalledRedis(GuardedRedis):
 
 
 async def test_the_number_of_images_in_memory_is_bounded_during_an_outage() -> None:
-    guard = StalledRedis(redis.asyncio.Redis(), "image:", 0.5)
-    statistics = guard.statistics = DailyStatistics(
-        guard, UrlStatsSettings(retention_days=1), max_images=15, now=lambda: 1000.0
+    server = StalledRedis(redis.asyncio.Redis(), 0.5)
+    statistics = server.statistics = DailyStatistics(
+        Shards(OneServer(server), "image:"), UrlStatsSettings(retention_days=1), max_images=15, now=lambda: 1000.0
     )
     statistics.add_images(["first"])
     for _ in range(20):
@@ -59,10 +60,10 @@ async def test_the_number_of_images_in_memory_is_bounded_during_an_outage() -> N
 class Day:
     """Statistics that watch the requests of one route."""
 
-    def __init__(self, guard: GuardedRedis, now: Callable[[], float] = lambda: NOW) -> None:
+    def __init__(self, shards: Shards, now: Callable[[], float] = lambda: NOW) -> None:
         self.requests = RequestMetrics([1.0])
         totals = ImageRequests(self.requests, {"short"})
-        self.statistics = DailyStatistics(guard, UrlStatsSettings(retention_days=30), now=now)
+        self.statistics = DailyStatistics(shards, UrlStatsSettings(retention_days=30), now=now)
         self.statistics.watch("requests", totals.count)
         self.statistics.watch("errors", totals.errors)
         self.statistics.watch("response_ms", totals.milliseconds)
@@ -78,8 +79,8 @@ class Day:
 async def day(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Day]:
     """Statistics in an empty Redis."""
     del redis_client
-    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        yield Day(GuardedRedis(client, "image:", 10.0))
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards:
+        yield Day(shards)
 
 
 async def test_thirteen_requests_stay_thirteen_with_any_value_under_the_keys(
@@ -134,7 +135,7 @@ async def test_more_images_than_one_script_takes(day: Day) -> None:
 
 
 async def test_a_stall_of_redis_counts_no_request_twice(stalling: Stalling) -> None:
-    day = Day(stalling.guard)
+    day = Day(stalling.shards)
     for _ in range(3):
         day.count(13)
         await stalling.lose_the_answer_to(day.statistics.flush)
@@ -156,16 +157,17 @@ async def test_requests_counted_during_an_outage_over_midnight_belong_to_their_d
     clock = Clock()
     unreachable = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))
     async with (
-        open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
-        open_redis(unreachable) as unreachable_client,
+        open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards,
+        open_redis(unreachable) as other,
     ):
-        guard = GuardedRedis(client, "image:", 10.0)
-        day = Day(guard, now=clock)
-        guard.client = unreachable_client
+        [server] = shards.servers.all
+        client = server.client
+        day = Day(shards, now=clock)
+        server.client = other.servers.all[0].client
         day.count(3)
         with pytest.raises(CacheUnavailable):
             await day.statistics.flush()
-        guard.client = client
+        server.client = client
         clock.now += 24 * 3600
         day.count(2)
         await day.statistics.flush()

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from redis.asyncio import Connection, Redis
+from redis.asyncio import Connection
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings
 from tests.stalling import Stalling
 
@@ -23,8 +23,8 @@ _ARGUMENT = st.text(st.characters(exclude_categories=["Cs"])) | st.binary() | st
 
 async def test_a_late_event_loop_is_no_failure_of_redis(redis_url: str) -> None:
     """A thousand streams that start at once keep it busy for seconds; the answers are in the sockets for long."""
-    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=TIMEOUT)) as client:
-        guard = GuardedRedis(client, "image:", TIMEOUT)
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=TIMEOUT)) as shards:
+        [guard] = shards.servers.all
         await guard.ping()
         pings = [asyncio.create_task(guard.ping(), name="ping") for _ in range(5)]
         for _ in range(2):
@@ -36,21 +36,20 @@ async def test_a_late_event_loop_is_no_failure_of_redis(redis_url: str) -> None:
 
 
 async def test_a_redis_that_hangs_is_waited_for_once(stalling: Stalling) -> None:
-    await stalling.guard.ping()
+    await stalling.ping()
     stalling.valve.close()
     with pytest.raises(CacheUnavailable, match=r"no answer within 0.1 s"):
-        await stalling.guard.ping()
+        await stalling.ping()
     with pytest.raises(CacheUnavailable):
-        await stalling.guard.ping()
+        await stalling.ping()
     stalling.valve.open()
 
 
 async def made_connection() -> AbstractConnection:
-    async with open_redis(RedisSettings(url=SecretStr("redis://localhost:1/0"))) as client:
-        assert isinstance(client, Redis)
-        GuardedRedis(client, "image:", TIMEOUT)
-        pool = client.connection_pool
-        return pool.connection_class(**pool.connection_kwargs)
+    async with open_redis(RedisSettings(url=SecretStr("redis://localhost:1/0"))) as shards:
+        pool = shards.servers.all[0].client.connection_pool
+        made: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        return made
 
 
 @given(st.sampled_from(["GET", b"GET", "CLIENT SETNAME", b"SCRIPT LOAD"]), st.lists(_ARGUMENT))

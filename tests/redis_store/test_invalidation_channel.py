@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import background
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.shards import Shards
 from gateway.settings import RedisSettings
 from tests.limits import LIMIT
 
@@ -22,17 +22,17 @@ Received = asyncio.Queue[str | None]
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str) -> AsyncIterator[GuardedRedis]:
+async def connected(url: str) -> AsyncIterator[Shards]:
     """Connect to Redis at ``url``."""
-    async with open_redis(RedisSettings(url=SecretStr(url))) as client:
-        yield GuardedRedis(client, "image:", 10.0)
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:
+        yield shards
 
 
 @contextlib.asynccontextmanager
-async def listening(guard: GuardedRedis, *, ping_every: float = 5.0) -> AsyncIterator[Received]:
+async def listening(shards: Shards, *, ping_every: float = 5.0) -> AsyncIterator[Received]:
     """Yield the queue of received image ids; None is a gap."""
     received: Received = asyncio.Queue()
-    task = asyncio.create_task(InvalidationChannel(guard, ping_every=ping_every).listen(received.put_nowait))
+    task = asyncio.create_task(InvalidationChannel(shards, ping_every=ping_every).listen(received.put_nowait))
     try:
         yield received
     finally:
@@ -46,8 +46,8 @@ async def next_of(received: Received) -> str | None:
 
 
 async def publish(url: str, *image_ids: str) -> None:
-    async with connected(url) as guard:
-        await InvalidationChannel(guard).publish(image_ids)
+    async with connected(url) as shards:
+        await InvalidationChannel(shards).publish(image_ids)
 
 
 async def test_listening_starts_when_redis_confirms_the_subscription(
@@ -55,18 +55,18 @@ async def test_listening_starts_when_redis_confirms_the_subscription(
 ) -> None:
     """Messages published after the confirmation arrive; sending the command is not enough."""
     pause = 0.3
-    async with connected(redis_url) as guard:
-        await guard.ping()  # connected, so that nothing but the subscription has to wait
+    async with connected(redis_url) as shards:
+        await shards.servers.all[0].ping()  # connected, so that nothing but the subscription has to wait
         paused_at = time.monotonic()
         redis_client.client_pause(int(pause * 1000))
-        async with listening(guard) as received:
+        async with listening(shards) as received:
             assert await next_of(received) is None
             assert time.monotonic() - paused_at >= pause
 
 
 async def test_a_closed_connection_is_reported_as_a_gap(redis_url: str, redis_client: "redis.Redis") -> None:
     """The client library subscribes again automatically, but messages published meanwhile are lost."""
-    async with connected(redis_url) as guard, listening(guard) as received:
+    async with connected(redis_url) as shards, listening(shards) as received:
         assert await next_of(received) is None
         assert redis_client.client_kill_filter(_type="pubsub") == 1
         assert await next_of(received) is None
@@ -79,8 +79,8 @@ async def test_an_image_with_a_new_url_is_told_apart_from_one_that_changed(
 ) -> None:
     del redis_client
     received: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
-    async with connected(redis_url) as guard, connected(redis_url) as other:
-        channel, speaker = InvalidationChannel(guard), InvalidationChannel(other)
+    async with connected(redis_url) as shards, connected(redis_url) as other:
+        channel, speaker = InvalidationChannel(shards), InvalidationChannel(other)
         listen = channel.listen(
             lambda image_id: received.put_nowait(("invalidate", image_id)),
             lambda image_id: received.put_nowait(("forget_url", image_id)),
@@ -131,7 +131,7 @@ async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Lin
 
 
 async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str) -> None:
-    async with connected(line.url) as guard, listening(guard, ping_every=0.5) as received:
+    async with connected(line.url) as shards, listening(shards, ping_every=0.5) as received:
         assert await next_of(received) is None
         await publish(redis_url, "a")
         assert await next_of(received) == "a"
@@ -144,7 +144,7 @@ async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str
 
 async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
     """Silence alone is not a gap: Redis answers the ping."""
-    async with connected(line.url) as guard, listening(guard, ping_every=0.5) as received:
+    async with connected(line.url) as shards, listening(shards, ping_every=0.5) as received:
         assert await next_of(received) is None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.2):
@@ -166,8 +166,8 @@ async def test_an_unexpected_error_does_not_end_the_listening(
         received.put_nowait(image_id)
 
     async with (
-        connected(redis_url) as guard,
-        background("invalidation-channel", InvalidationChannel(guard).listen(receive)),
+        connected(redis_url) as shards,
+        background("invalidation-channel", InvalidationChannel(shards).listen(receive)),
     ):
         assert await next_of(received) is None
         await publish(redis_url, "a")

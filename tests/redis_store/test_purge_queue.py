@@ -15,7 +15,7 @@ from tests.tier import NOW, Tier
 @pytest.fixture
 def queue(tier: Tier) -> PurgeQueue:
     """A queue of 3 purges at most, sent 20 a second."""
-    return PurgeQueue(tier.guard, per_second=20, max_queued=3)
+    return PurgeQueue(tier.shards, per_second=20, max_queued=3)
 
 
 async def test_an_image_that_waits_keeps_its_time(queue: PurgeQueue) -> None:
@@ -79,7 +79,7 @@ async def test_words_that_are_no_image_ids_are_removed(queue: PurgeQueue, redis_
 
 
 async def test_slots_are_shared_by_all_replicas(tier: Tier, queue: PurgeQueue) -> None:
-    other = PurgeQueue(tier.guard, per_second=20)
+    other = PurgeQueue(tier.shards, per_second=20)
     began = time.time()
     waits = [await one.take_slot() for one in (queue, other, queue, other)]
     spent = time.time() - began
@@ -106,7 +106,7 @@ async def test_keys_of_another_type_are_repaired(queue: PurgeQueue, redis_client
 
 
 async def test_many_replicas_queue_a_change_once(tier: Tier, queue: PurgeQueue) -> None:
-    others = [PurgeQueue(tier.guard, per_second=20) for _ in range(4)]
+    others = [PurgeQueue(tier.shards, per_second=20) for _ in range(4)]
     await asyncio.gather(*(one.enqueue(["a", "b"], NOW + number) for number, one in enumerate((queue, *others))))
     claims = [claim for one in (queue, *others) for claim in await one.claim(NOW + 9, 1)]
     assert sorted(claim.item for claim in claims) == ["a", "b"]

@@ -79,7 +79,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, QueueLimits(lambda: 1, 100, 1), random=lambda: 1.0)
+    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 100, 1), random=lambda: 1.0)
     await queue.schedule({A: NOW})
     waits = []
     for _ in range(6):
@@ -97,7 +97,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
 
 
 async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
-    queue = RefreshQueue(tier.guard, QueueLimits(lambda: 1, 1, 10))
+    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 1, 10))
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:
@@ -134,7 +134,7 @@ async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.
 async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "redis.Redis") -> None:
     for name in ("queue", "dead", "attempts"):
         redis_client.set(f"image:refresh:{name}", "x")
-    await tier.shared.repair()
+    await tier.maintenance.repair()
     await tier.queue.schedule({A: NOW})
     assert await tier.queue.first(10) == [Claim(A, NOW)]
     assert await tier.queue.next_due() == NOW

@@ -37,7 +37,7 @@ def point(name: str, at: float, *symptoms: Symptom) -> ReplicaPoint:
 async def test_each_replica_is_shown_with_its_last_point_until_it_is_gone(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
-    first, second = ReplicaStore(tier.guard), ReplicaStore(tier.guard)
+    first, second = ReplicaStore(tier.shards), ReplicaStore(tier.shards)
     await first.publish(point("one", NOW))
     await second.publish(point("two", NOW + 1))
     await first.publish(point("one", NOW + 5, LATE))
@@ -52,9 +52,9 @@ async def test_each_replica_is_shown_with_its_last_point_until_it_is_gone(
 
 async def test_the_number_of_replicas_is_bounded(tier: Tier, redis_client: "redis.Redis") -> None:
     for number in range(110):
-        await ReplicaStore(tier.guard).publish(point(f"{number:03}", NOW + number / 10))
+        await ReplicaStore(tier.shards).publish(point(f"{number:03}", NOW + number / 10))
     assert redis_client.zcard(KEY) == 100
-    assert len(await ReplicaStore(tier.guard).read(NOW + 11)) == 100
+    assert len(await ReplicaStore(tier.shards).read(NOW + 11)) == 100
 
 
 def member(**changes: object) -> str:
@@ -75,14 +75,14 @@ async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis
     redis_client.zadd(KEY, {**dict.fromkeys(hostile, NOW), newer: NOW})
     redis_client.expire(KEY, 30)
     paused = Symptom("bucket_paused", "bad", {"bucket": "a?"})
-    assert await ReplicaStore(tier.guard).read(NOW) == [point("a??<b>", NOW, paused)]
+    assert await ReplicaStore(tier.shards).read(NOW) == [point("a??<b>", NOW, paused)]
 
 
 async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
     tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
 ) -> None:
     redis_client.set(KEY, "x", ex=1000)
-    store = ReplicaStore(tier.guard)
+    store = ReplicaStore(tier.shards)
     caplog.set_level(logging.WARNING)
     with pytest.raises(WrongType):
         await store.read(NOW)

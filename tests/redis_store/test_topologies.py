@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -17,11 +18,13 @@ from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.invalidation_channel import InvalidationChannel
+from gateway.redis_store.layout import Layout
 from gateway.redis_store.leased_queue import QueueLengths
 from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
@@ -34,29 +37,28 @@ PASSWORD = "secret-of-the-nodes"
 
 async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambda: None) -> None:
     """Cache, count, queue, renew, drop and invalidate, before and after something happens to the servers."""
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
-        tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
+        tier = make_tier(shards, clock, max_size=1000)
         await one_round(tier, [f"first-{number}" for number in range(30)])
         await asyncio.to_thread(after)
         async with asyncio.timeout(LIMIT):
-            while True:  # the guard says "not now" until the client finds the new master
+            for attempt in itertools.count(2):  # the guard says "not now" until the client finds the new master
                 with contextlib.suppress(CacheUnavailable):
-                    if not any(state.problem for state in await probe_of(tier.guard).try_nodes()):
-                        await one_round(tier, [f"second-{number}" for number in range(30)])
+                    if not any(state.problem for state in await probe_of(tier.shards, url).try_nodes()):
+                        await one_round(tier, [f"{attempt}-{number}" for number in range(30)])
                         return
                 await asyncio.sleep(0.2)
 
 
-def probe_of(guard: GuardedRedis) -> RedisProbe:
-    return RedisProbe(guard, InvalidationChannel(guard), Metrics())
+def probe_of(shards: Shards, url: str) -> RedisProbe:
+    layout = Layout(shards, RedisSettings(url=SecretStr(url)))
+    return RedisProbe(shards, InvalidationChannel(shards), layout, Metrics())
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
     await keep(tier, *image_ids)
     await keep(tier, image_ids[0], style="thumb")
-    await tier.usage.write(
-        tier.usage.batch({ImageVariant(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
-    )
+    await tier.count({ImageVariant(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
     before = await cached(tier, ImageVariant(image_ids[0]))
     assert before is not None
     tier.clock.now += 3000
@@ -75,15 +77,15 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     await keep(tier, image_ids[4])
     assert (await tier.queue.lengths(tier.clock())).dead == 0
     assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
-    await tier.shared.trim()
-    await tier.shared.repair()
+    await tier.maintenance.trim()
+    await tier.maintenance.repair()
     await purge_round(tier, image_ids)
-    await check_invalidation(tier.guard)
+    await check_invalidation(tier.shards)
 
 
 async def purge_round(tier: Tier, image_ids: list[str]) -> None:
     """Queue purges, send some, give one up, and requeue it: in a Cluster, its keys are on several nodes."""
-    queue, now = PurgeQueue(tier.guard, per_second=1000), tier.clock()
+    queue, now = PurgeQueue(tier.shards, per_second=1000), tier.clock()
     assert await queue.enqueue(image_ids, now) == 0
     assert await queue.take_slot() < 1
     claims = await queue.claim(now, 10)
@@ -100,7 +102,7 @@ async def purge_round(tier: Tier, image_ids: list[str]) -> None:
     assert await queue.next_due() is None
 
 
-async def check_invalidation(guard: GuardedRedis) -> None:
+async def check_invalidation(guard: Shards) -> None:
     """Check that one replica receives the invalidations of another."""
     received: asyncio.Queue[str | None] = asyncio.Queue()
     listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
@@ -166,9 +168,9 @@ class TestTls:
     async def test_an_untrusted_certificate_is_refused(self, tls_port: int, redis_url: str) -> None:
         password = urlsplit(redis_url).password or ""
         url = SecretStr(f"rediss://:{password}@127.0.0.1:{tls_port}/0")
-        async with open_redis(RedisSettings(url=url, timeout=2)) as client:
+        async with open_redis(RedisSettings(url=url, timeout=2)) as shards:
             with pytest.raises(CacheUnavailable, match=r"(?i)certificate"):
-                await GuardedRedis(client, "image:", 2.0).ping()
+                await shards.servers.all[0].ping()
 
 
 async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
@@ -214,8 +216,8 @@ async def test_a_sentinel_that_is_away_leaves_the_others(tmp_path: Path, first: 
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # it accepts and never answers
         away = 1 if first == "refuses" else silent.getsockname()[1]
         url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{away},127.0.0.1:{sentinel.port}/main/0"
-        async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
-            guard = GuardedRedis(client, "image:", 2.0)
+        async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
+            [guard] = shards.servers.all
             async with asyncio.timeout(LIMIT):
                 while True:
                     with contextlib.suppress(CacheUnavailable):
@@ -255,9 +257,9 @@ def own_node(tmp_path: Path) -> Iterator[RedisServer]:
         yield node
 
 
-async def check_every_node(guard: GuardedRedis, nodes: list[RedisServer]) -> None:
+async def check_every_node(guard: Shards, url: str, nodes: list[RedisServer]) -> None:
     """Check that a fault of any primary is found, though most keys are on others."""
-    probe = probe_of(guard)
+    probe = probe_of(guard, url)
     primaries = {f"127.0.0.1:{node.port}": node for node in nodes}
     assert {state.address: state.problem for state in await probe.try_nodes()} == dict.fromkeys(primaries, "")
     for address, node in primaries.items():
@@ -282,9 +284,9 @@ async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Cloc
 
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
     url = f"redis+cluster://:{PASSWORD}@{hosts}"
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
-        await check_invalidation(GuardedRedis(client, "image:", 2.0))  # its first command
-        await check_every_node(GuardedRedis(client, "image:", LIMIT), cluster[:3])
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
+        await check_invalidation(shards)  # its first command
+        await check_every_node(shards, url, cluster[:3])
     await lifecycle(url, clock, after=fail_over)
 
 
@@ -293,12 +295,11 @@ async def test_listening_starts_once_the_cluster_is_ready(
 ) -> None:
     """Without slots, redis-py raises errors that are not a ``RedisError``."""
     url = f"redis+cluster://:{PASSWORD}@127.0.0.1:{own_node.port}"
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as client:
-        guard = GuardedRedis(client, "image:", 2.0)
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
         with pytest.raises(CacheUnavailable):
-            await guard.ping()
+            await InvalidationChannel(shards).publish([])
         received: asyncio.Queue[str | None] = asyncio.Queue()
-        listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
+        listening = asyncio.create_task(InvalidationChannel(shards).listen(received.put_nowait))
         try:
             with client_of(own_node) as node:
                 await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)

@@ -14,7 +14,6 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.settings import RedisSettings, StyleSettings
 from tests.signed_images import signed_image
@@ -33,9 +32,9 @@ def signed(
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
-    return await tier.cache.put_many(
-        [(image, tombstone) for image in images], tier.clock(), lifetime_of(3600, 3500, 3550)
-    )
+    lifetime = lifetime_of(3600, 3500, 3550)
+    entries = UrlEntries(tier.shards, MAC, tier.signer, tier.renditions, lifetime)
+    return await entries.put_many([(image, tombstone) for image in images], tier.clock())
 
 
 async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -57,7 +56,7 @@ async def test_an_image_whose_id_spells_a_variant_of_another_shares_nothing_with
     tier: Tier, redis_client: "redis.Redis", rendition: str
 ) -> None:
     sized = Renditions({"thumb": "imageMogr2/thumbnail/10x", "card": StyleSettings(widths=(320,), formats=("webp",))})
-    tier = make_tier(tier.guard, tier.clock, renditions=sized)
+    tier = make_tier(tier.shards, tier.clock, renditions=sized)
     original = signed(tier, image_id=f"pub:{rendition}")
     variant = signed(tier, rendition, image_id="pub")
     both = {ImageVariant(f"pub:{rendition}"): Found(original), ImageVariant("pub", rendition): Found(variant)}
@@ -138,8 +137,8 @@ async def test_garbage_is_foreign_and_is_removed(tier: Tier, redis_client: "redi
 
 async def test_garbage_that_cannot_be_removed_hides_no_other_entry(tmp_path: Path, clock: Clock) -> None:
     with RedisServer(tmp_path / "redis", ephemeral=True) as server:
-        async with open_redis(RedisSettings(url=SecretStr(server.url))) as client:
-            tier = make_tier(GuardedRedis(client, "image:", 2.0), clock)
+        async with open_redis(RedisSettings(url=SecretStr(server.url), timeout=2)) as shards:
+            tier = make_tier(shards, clock)
             image = signed(tier)
             await put(tier, image)
             with redis.Redis.from_url(server.url) as writer:
@@ -211,7 +210,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
 async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_miss(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
-    with_links = UrlEntries(tier.guard, MAC, tier.signer, RENDITIONS, with_links=True)
+    with_links = UrlEntries(tier.shards, MAC, tier.signer, RENDITIONS, tier.lifetime, with_links=True)
     image = signed(tier)
     await put(tier, image)
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")] == Found(image)

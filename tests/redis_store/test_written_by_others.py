@@ -106,7 +106,7 @@ async def test_infinite_counts_and_times_begin_anew_with_the_next_use(
     for name in ("hits", "refreshes", "used"):
         redis_client.zadd(f"image:index:{name}", {"a": score})
     assert await tier.usage.read(A) == Usage()
-    await tier.usage.write(tier.usage.batch({A: Usage(3, 2, NOW)}))
+    await tier.count({A: Usage(3, 2, NOW)})
     assert await tier.usage.read(A) == Usage(3, 2, NOW)
 
 
@@ -124,8 +124,8 @@ async def test_an_invalid_id_is_not_hot_and_does_not_hinder_trimming(tier: Tier,
     redis_client.zadd("image:index:hits", {**dict.fromkeys(WORDS, 9e9), "a": 2, "a|thumb": 3, "b": 1})
     redis_client.expire("image:index:hits", 100)
     assert await tier.usage.hottest(2) == ["a", "b"]
-    await tier.shared.trim()
-    await tier.shared.trim()
+    await tier.maintenance.trim()
+    await tier.maintenance.trim()
     assert redis_client.zcard("image:index:used") == 100
     assert not redis_client.exists("image:url:id-0")
 
@@ -136,11 +136,11 @@ async def test_a_value_of_the_wrong_type_is_repaired_after_a_failed_pipeline(
 ) -> None:
     key = f"image:index:{name}"
     redis_client.set(key, "in the way", ex=100)
-    await tier.shared.repair_if_needed()
+    await tier.maintenance.repair_if_needed()
     assert redis_client.type(key) == b"string"  # nothing has met it
     with pytest.raises(WrongType):
         await tier.usage.remove([A])
-    await tier.shared.repair_if_needed()
+    await tier.maintenance.repair_if_needed()
     assert not redis_client.exists(key)
 
 
@@ -150,10 +150,9 @@ async def test_a_batch_is_added_once_despite_a_value_of_the_wrong_type(
 ) -> None:
     redis_client.lpush(f"image:index:{name}", "in the way")
     redis_client.expire(f"image:index:{name}", 100)
-    batch = tier.usage.batch({A: Usage(3, 2, NOW)})
+    batch = tier.usage.batch(tier.shards.first, {A: Usage(3, 2, NOW)})
     for _ in range(3):
-        with pytest.raises(WrongType):
-            await tier.usage.write(batch)
-    await tier.shared.repair_if_needed()
-    await tier.usage.write(batch)
+        assert isinstance((await tier.usage.write([batch]))[tier.shards.first], WrongType)
+    await tier.maintenance.repair_if_needed()
+    assert not await tier.usage.write([batch])
     assert await tier.usage.read(A) == Usage(3, 2, NOW)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings
 
 SCHEMES = ["redis", "rediss", "unix", *(f"{a}+{b}" for a in ("redis", "rediss") for b in ("sentinel", "cluster"))]
@@ -94,9 +94,9 @@ TAKEN = [
 
 @pytest.mark.parametrize("url", [url for url in TAKEN if url != "redis://"])
 async def test_an_accepted_url_fails_with_a_connection_error_only(url: str) -> None:
-    async with open_redis(RedisSettings(url=SecretStr(url))) as client:
+    async with open_redis(RedisSettings(url=SecretStr(url))) as shards:
         with pytest.raises(CacheUnavailable):
-            await GuardedRedis(client, "image:", 1.0).ping()
+            await shards.servers.all[0].ping()
 
 
 _PIECES = ["", "h", ":1", ":x", "@", "u:p", "/", "/0", "/main", ",", "?db=1", "?ssl_ca_certs=x", "&", "#", "%", "[::1]"]

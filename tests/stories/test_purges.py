@@ -19,7 +19,6 @@ from gateway.purge.intake import PurgeIntake
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
@@ -119,10 +118,10 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
     edge.hangs = False
     metrics = Metrics()
     async with (
-        open_redis(RedisSettings(url=SecretStr(redis_url))) as client,
+        open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards,
         BoundedHttp() as http,
     ):
-        queue = PurgeQueue(GuardedRedis(client, "image:", 10.0), per_second=100)
+        queue = PurgeQueue(shards, per_second=100)
         webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
         worker = PurgeWorker(
             queue, PurgeIntake(queue, metrics), webhook, metrics, now=lambda: time.time() + 60

@@ -25,7 +25,6 @@ from gateway.purge.tencent_cdn import SERVICE, VERSION, TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
@@ -161,8 +160,8 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
     assert redis_client.zcard("image:purge:queue") > 0
     target_addresses = Addresses((BASE,), Renditions(styles))
     key = KeySource(lambda: ApiKey(SECRET_ID, SECRET_KEY), lambda _: None)
-    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client, BoundedHttp(5) as http:
-        queue, metrics = PurgeQueue(GuardedRedis(client, "image:", 10.0), per_second=15), Metrics()
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards, BoundedHttp(5) as http:
+        queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
         api = TencentApi(http, services.url, service=SERVICE, version=VERSION)
         target = TencentCdn(TencentService(api, key, 1000), target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended

@@ -15,9 +15,9 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import CosSettings, RedisSettings, StyleSettings, UrlPrerefreshSettings
+from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
@@ -37,24 +37,17 @@ class InvalidatedIds(list[str]):
 def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
-    return RefreshBatch(
-        tier.table,
-        tier.signer,
-        tier.shared,
-        tier.queue,
-        tier.usage,
-        tier.lifetime,
-        tier.metrics,
-        settings=UrlPrerefreshSettings(idle_after=int(idle_after)),
-        invalidate=(invalidated if invalidated is not None else InvalidatedIds()).add,
-        now=tier.clock,
-    )
+    settings = UrlPrerefreshSettings(idle_after=int(idle_after))
+    selection = ClaimSelection(tier.shared, tier.usage, tier.queue, tier.signer, tier.lifetime, settings, tier.clock)
+    forget = (invalidated if invalidated is not None else InvalidatedIds()).add
+    return RefreshBatch(selection, tier.table, tier.sign, tier.shared, tier.queue, forget, tier.clock)
 
 
 def refresh_worker_of(
     tier: Tier, *, batch_size: int = 100, invalidated: InvalidatedIds | None = None, idle_after: float = 86_400
 ) -> RefreshWorker:
     return RefreshWorker(
+        tier.shards,
         tier.queue,
         refresh_batch_of(tier, invalidated, idle_after=idle_after),
         tier.metrics,
@@ -94,9 +87,7 @@ async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
 async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     cold = [f"cold-{number}" for number in range(50)]
     await keep(tier, "hot", *cold)
-    await tier.usage.write(
-        tier.usage.batch({ImageVariant("hot"): Usage(access_count=100_000, last_access=tier.clock())})
-    )
+    await tier.count({ImageVariant("hot"): Usage(access_count=100_000, last_access=tier.clock())})
     tier.clock.now += 3000
     await refresh_worker_of(tier).drain_once()
     claims = await tier.queue.first(51)
@@ -117,7 +108,7 @@ async def test_an_unused_entry_is_not_renewed(tier: Tier, redis_client: "redis.R
     await keep(tier, "a", "b")
     for _ in range(40):  # renewed for a day after one request
         tier.clock.now += 2400
-        await tier.usage.write(tier.usage.batch({ImageVariant("b"): Usage(access_count=1, last_access=tier.clock())}))
+        await tier.count({ImageVariant("b"): Usage(access_count=1, last_access=tier.clock())})
         results = await refresh_worker_of(tier).drain_once()
         if results["idle"]:
             break
@@ -175,7 +166,7 @@ async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest
     total: Counter[str] = Counter()
     for _ in range(4):
         tier.clock.now += 3000
-        await tier.usage.write(tier.usage.batch({ImageVariant(one): Usage(last_access=tier.clock()) for one in "ab"}))
+        await tier.count({ImageVariant(one): Usage(last_access=tier.clock()) for one in "ab"})
         total += await refresh_worker_of(tier).drain_once()
     assert (total["failed"], total["dead"], total["renewed"]) == (2, 1, 4)
     [entry] = await tier.queue.dead()
@@ -217,7 +208,7 @@ async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
 
 async def test_a_removed_style_is_not_renewed(tier: Tier) -> None:
     await tier.queue.schedule({ImageVariant("a", "gone"): tier.clock()})
-    await tier.usage.add({ImageVariant("a", "gone"): 1}, tier.clock())
+    await tier.count({ImageVariant("a", "gone"): Usage(last_access=tier.clock())})
     assert await refresh_worker_of(tier).drain_once() == Counter(idle=1)
 
 
@@ -229,8 +220,8 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
     renditions = Renditions({"card": StyleSettings(formats=("avif", "webp"))})
     names = renditions.names
     assert len(names) == 18
-    async with open_redis(RedisSettings(url=SecretStr(redis_url))) as client:
-        tier = make_tier(GuardedRedis(client, "image:", 1.0), clock, max_size=200_000, renditions=renditions)
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards:
+        tier = make_tier(shards, clock, max_size=200_000, renditions=renditions)
         tier.table.add(*(f"p{number}" for number in range(10_000)))
         asked = [ImageVariant(f"p{number}", names[number % 18]) for number in range(600)]
         now = int(clock())
@@ -242,7 +233,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         results: Counter[str] = Counter()
         for _ in range(6):
             in_use = {variant: Usage(access_count=1, last_access=clock()) for variant in asked[:60]}
-            await tier.usage.write(tier.usage.batch(in_use))
+            await tier.count(in_use)
             clock.now += 3600 - 901
             results = await worker.drain_once()
             clock.now += 901

@@ -14,7 +14,7 @@ from gateway.concurrency.background import background
 from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.limits import LIMIT
@@ -65,7 +65,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
         redis_client.set("image:refresh:queue", "garbage")
         async with asyncio.timeout(LIMIT):
             while "redis key removed: key=image:refresh:queue type=string expected=zset" not in caplog.text:
-                await tier.shared.repair_if_needed()
+                await tier.maintenance.repair_if_needed()
                 await asyncio.sleep(0.01)
         await keep(tier, "b")
         tier.clock.now += 3000
@@ -75,7 +75,12 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
 
 async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None:
     idle = RefreshWorker(
-        tier.queue, refresh_batch_of(tier), tier.metrics, UrlPrerefreshSettings(interval=86_400), now=tier.clock
+        tier.shards,
+        tier.queue,
+        refresh_batch_of(tier),
+        tier.metrics,
+        UrlPrerefreshSettings(interval=86_400),
+        now=tier.clock,
     )
 
     def last_success() -> float | None:
@@ -92,8 +97,9 @@ async def test_overdue_renewals_are_shown_while_redis_takes_no_writes_and_nothin
     tmp_path: Path, clock: Clock
 ) -> None:
     with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
-        async with open_redis(RedisSettings(url=SecretStr(server.url), timeout=LIMIT)) as client:
-            tier = make_tier(GuardedRedis(client, "image:", LIMIT, CircuitBreaker(pause=0.01)), clock)
+        settings = RedisSettings(url=SecretStr(server.url), timeout=LIMIT)
+        async with open_redis(settings, make_breaker=lambda: CircuitBreaker(pause=0.01)) as shards:
+            tier = make_tier(shards, clock)
             sample = tier.metrics.registry.get_sample_value
             names = [f"image_gateway_refresh_{name}" for name in ("queue_length", "due", "dead", "lag_seconds")]
             assert [sample(name) for name in names] == [None] * 4
@@ -117,6 +123,6 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
     claims = await tier.queue.claim(tier.clock(), 10)
     async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
         with pytest.raises(CacheUnavailable):
-            await refresh_batch_of(make_tier(GuardedRedis(unreachable, "image:", 1.0), tier.clock)).renew(claims)
+            await refresh_batch_of(make_tier(unreachable, tier.clock)).renew(claims)
     tier.clock.now += 61  # the lease gives the claim back
     assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)

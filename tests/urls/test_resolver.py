@@ -66,11 +66,11 @@ Commands = Callable[[], Awaitable[dict[str, int]]]
 @pytest.fixture
 async def commands(tier: Tier) -> Commands:
     """Counts the commands that Redis got from clients since the fixture was made, by name; not those of scripts."""
-    await tier.guard.ping()  # the connection's own commands
-    await tier.guard.client.config_resetstat()
+    await tier.server.ping()  # the connection's own commands
+    await tier.server.client.config_resetstat()
 
     async def counted() -> dict[str, int]:
-        stats = await tier.guard.client.info("commandstats")
+        stats = await tier.server.client.info("commandstats")
         calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
         return {name: calls.get(name, 0) for name in ("mget", "eval", "evalsha")}
 

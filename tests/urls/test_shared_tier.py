@@ -1,19 +1,15 @@
 """The tier in Redis as a whole."""
 
 import itertools
-from collections.abc import Sequence
 
 import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.guarded_client import GuardedRedis, WrongType
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.usage_store import Usage
-from gateway.urls.shared_tier import SharedTier
 from tests.signed_images import signed_image
-from tests.tier import MAC, RENDITIONS, Clock, Tier, make_tier, record
+from tests.tier import Clock, Tier, make_tier, record
 from tests.urls.test_refresh_batch import keep
 
 A = ImageVariant("a")
@@ -37,11 +33,9 @@ async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tie
     for number in range(120):
         tier.clock.now += 0.1
         await keep(tier, f"id-{number}")
-    await tier.usage.write(
-        tier.usage.batch({ImageVariant("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)})
-    )
-    assert await tier.shared.trim() == 20
-    assert await tier.shared.trim() == 0
+    await tier.count({ImageVariant("id-0"): Usage(access_count=1, last_access=tier.clock.now + 1)})
+    assert await tier.maintenance.trim() == 20
+    assert await tier.maintenance.trim() == 0
     assert redis_client.exists("image:url:id-0")
     assert not any(redis_client.exists(f"image:url:id-{number}") for number in range(1, 21))
     assert all(redis_client.exists(f"image:url:id-{number}") for number in range(21, 120))
@@ -64,27 +58,11 @@ async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_c
 async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tier: Tier) -> None:
     """A request may find the tombstone, read the row and keep a new entry before the drop has ended."""
 
-    class Interrupted(UrlEntries):
-        async def drop(self, variants: Sequence[ImageVariant]) -> None:
-            await super().drop(variants)
-            [found] = (await tier.shared.find(variants[:1])).values()
-            signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
-            await tier.shared.keep([(signed, found.tombstone)])
-
-    dropping = SharedTier(
-        tier.guard,
-        Interrupted(tier.guard, MAC, tier.signer, RENDITIONS),
-        tier.usage,
-        tier.queue,
-        tier.lifetime,
-        descriptions=DescriptionStore(tier.guard),
-        renditions=RENDITIONS,
-        settings=tier.shared.settings,
-        renews=True,
-        now=tier.clock,
-    )
     await keep(tier, "a")
-    await dropping.drop(["a"])
+    await tier.cache.drop([A])
+    [found] = (await tier.shared.find([A])).values()
+    signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
+    await tier.shared.keep([(signed, found.tombstone)])
     assert (await tier.shared.find([A]))[A].image is not None
     assert await tier.queue.due_at(A) is not None
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
@@ -92,10 +70,10 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
 
 async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await keep(tier, "a")
-    await tier.usage.write(tier.usage.batch({A: Usage(5, 2, tier.clock())}))
+    await tier.count({A: Usage(5, 2, tier.clock())})
     await tier.shared.drop(["a"])
     assert await tier.usage.read(A) == Usage(5, 2, tier.clock())
-    await tier.shared.remove_usage(["a"])
+    await tier.maintenance.remove_usage(["a"])
     assert await tier.usage.read(A) == Usage()
 
 
@@ -109,11 +87,7 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
 
 
 async def test_the_most_used_images_are_returned(tier: Tier) -> None:
-    await tier.usage.write(
-        tier.usage.batch(
-            {ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)}
-        )
-    )
+    await tier.count({ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
     assert await tier.usage.hottest(2) == ["id-4", "id-3"]
 
 
@@ -125,7 +99,7 @@ async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client:
 
 
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
-    other = make_tier(GuardedRedis(tier.guard.client, "image:", 1.0), clock, renews=False)
+    other = make_tier(tier.shards, clock, renews=False)
     one = record()
     await other.shared.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
     assert await other.queue.next_due() is None
@@ -135,7 +109,7 @@ async def test_an_entry_is_kept_indexed_and_queued_in_one_round_trip(tier: Tier,
     await keep(tier, "b")
     with redis_client.monitor() as monitor:  # type: ignore[no-untyped-call]
         await keep(tier, "a")
-        await tier.guard.client.echo("the end")
+        await tier.server.client.echo("the end")
         commands = itertools.takewhile(lambda seen: not seen["command"].startswith("ECHO"), monitor.listen())
         sent = [seen["command"].split()[0] for seen in commands if seen["client_type"] != "lua"]
     assert sent == ["EVAL"]
@@ -196,6 +170,6 @@ async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
     with pytest.raises(WrongType):
         await keep(tier, "a")
     assert redis_client.exists("image:url:a")
-    await tier.shared.repair_if_needed()
+    await tier.maintenance.repair_if_needed()
     await keep(tier, "a")
     assert await tier.queue.due_at(A) is not None

@@ -36,7 +36,7 @@ async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redi
     for name in ("used", "hits", "refreshes"):
         redis_client.set(f"image:index:{name}", "in the way", ex=100)
     await counter.flush()
-    await tier.shared.repair()
+    await tier.maintenance.repair()
     await counter.flush()
     assert (await tier.usage.read(A)).access_count == 2
     assert (await tier.usage.read(ImageVariant("b"))).access_count == 1
@@ -44,7 +44,7 @@ async def test_use_that_cannot_be_written_is_kept_within_bounds(tier: Tier, redi
 
 
 async def test_a_stall_of_redis_counts_no_use_twice(stalling: Stalling, clock: Clock) -> None:
-    counter = UsageCounter(UsageStore(stalling.guard), now=clock)
+    counter = UsageCounter(UsageStore(stalling.shards), now=clock)
     for _ in range(3):
         for number in range(400):
             counter.accessed(f"id-{number}")
@@ -77,12 +77,12 @@ async def test_usage_without_redis_is_that_of_this_process(clock: Clock) -> None
 async def test_the_last_access_is_the_time_of_the_first_flush_after_it(tier: Tier, clock: Clock) -> None:
     """An outage of Redis between the first flush and the next does not change it."""
     async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
-        answering, tier.guard.client = tier.guard.client, unreachable
+        answering, tier.server.client = tier.server.client, unreachable.servers.all[0].client
         counter = UsageCounter(tier.usage, now=clock)
         counter.accessed("a")
         clock.now += 1
         await counter.flush()
-        tier.guard.client = answering
+        tier.server.client = answering
     clock.now += 3600
     counter.accessed("b")
     await counter.flush()
@@ -105,7 +105,7 @@ async def test_each_flush_reports_the_images_used_since_the_last(clock: Clock) -
 
 async def test_an_access_count_is_read_once_and_goes_on_by_itself(tier: Tier, redis_client: "redis.Redis") -> None:
     counter = UsageCounter(tier.usage, now=tier.clock)
-    await tier.usage.write(tier.usage.batch({A: Usage(10, last_access=tier.clock())}))
+    await tier.count({A: Usage(10, last_access=tier.clock())})
     counter.accessed("a")
     assert await counter.access_count(A) == 11
     redis_client.zadd("image:index:hits", {"a": 1000})  # not seen before the total is read again
@@ -126,7 +126,7 @@ async def test_simultaneous_access_counts_are_one_command(tier: Tier, redis_clie
     variants = [ImageVariant(f"id-{number}") for number in range(100)]
     for variant in variants:
         counter.accessed(variant.image_id)
-    await tier.guard.ping()
+    await tier.server.ping()
     redis_client.config_resetstat()
     assert await asyncio.gather(*map(counter.access_count, variants)) == [1] * 100
     assert redis_client.info("commandstats")["cmdstat_zmscore"]["calls"] == 1
@@ -134,7 +134,7 @@ async def test_simultaneous_access_counts_are_one_command(tier: Tier, redis_clie
 
 async def test_a_count_that_is_being_written_is_not_remembered(stalling: Stalling, clock: Clock) -> None:
     """It is unknown whether Redis has added a batch whose answer got lost: no total may contain it twice for long."""
-    counter = UsageCounter(UsageStore(stalling.guard), now=clock)
+    counter = UsageCounter(UsageStore(stalling.shards), now=clock)
     for _ in range(3):
         counter.accessed("a")
     await stalling.lose_the_answer_to(counter.flush)
@@ -152,12 +152,12 @@ async def test_a_count_that_is_being_written_is_not_remembered(stalling: Stallin
 async def test_without_redis_the_access_count_is_what_was_known_and_what_this_process_counted(
     tier: Tier, clock: Clock
 ) -> None:
-    await tier.usage.write(tier.usage.batch({A: Usage(10, last_access=clock())}))
+    await tier.count({A: Usage(10, last_access=clock())})
     counter = UsageCounter(tier.usage, now=clock)
     counter.accessed("a")
     assert await counter.access_count(A) == 11
     async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
-        answering, tier.guard.client = tier.guard.client, unreachable
+        answering, tier.server.client = tier.server.client, unreachable.servers.all[0].client
         counter.accessed("a")
         counter.accessed("b")
         await counter.flush()
@@ -165,7 +165,7 @@ async def test_without_redis_the_access_count_is_what_was_known_and_what_this_pr
         counter.accessed("b")
         assert await counter.access_count(A) == 12
         assert await counter.access_count(ImageVariant("b")) == 2
-        tier.guard.client = answering
+        tier.server.client = answering
     alone = UsageCounter(None, now=clock)
     alone.accessed("a")
     await alone.flush()

@@ -1,0 +1,266 @@
+"""The nodes of a Redis Cluster: which node has which slot, and commands that follow a slot to its node.
+
+redis-py's client of a Cluster is not used. It reads the map of slots while commands wait, and waits for each node in
+turn, so that a node that does not answer holds up the commands to all other nodes.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
+
+from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.redis_store.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_store.shards import in_parallel
+
+logger = logging.getLogger(__name__)
+
+_MOST_REDIRECTS: Final = 5
+_TRY_AGAIN_AFTER: Final = 0.05  # seconds, while the keys of a script are on their way to another node
+_LOOK_EVERY: Final = 1.0  # seconds, while a node does not answer
+_LEAST_PAUSE: Final = 0.1  # seconds between two looks
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a node says about its Cluster. ``slots`` are first slots in order, each with the address of its primary."""
+
+    is_ok: bool
+    epoch: int
+    starts: Sequence[int]
+    ends: Sequence[int]
+    primaries: Sequence[Address]
+    nodes: frozenset[Address]
+
+    def primary_of(self, slot: int) -> Address | None:
+        at = bisect_right(self.starts, slot) - 1
+        return self.primaries[at] if at >= 0 and slot <= self.ends[at] else None
+
+
+OpenNode = Callable[["ClusterServers", Address], GuardedRedis]
+
+
+class ClusterServers:
+    """The primaries of a Cluster, each with its own breaker.
+
+    The map of slots is read at the start (``look``), and again by the background task ``watch``: after a MOVED, and
+    every second while a node does not answer. No request waits for it. A node that does not answer is tried again only
+    by ``watch``.
+    """
+
+    def __init__(self, seeds: Sequence[Address], open_node: OpenNode, timeout: float) -> None:
+        self._seeds = tuple(seeds)
+        self._open_node = open_node
+        self._timeout = timeout
+        self._nodes: dict[Address, GuardedRedis] = {}
+        self._view: _View | None = None
+        self._owners: dict[int, GuardedRedis] = {}
+        self._problem = "no node of the Cluster has been asked"
+        self._is_stale = asyncio.Event()
+
+    @property
+    def all(self) -> Sequence[GuardedRedis]:
+        """Every primary. Raises ``CacheUnavailable`` while the Cluster is not known."""
+        if self._view is None or not self._view.primaries:
+            raise CacheUnavailable(self._problem)
+        return [self.node(address) for address in dict.fromkeys(self._view.primaries)]
+
+    def of(self, slot: int) -> GuardedRedis:
+        """Return the primary of the slot. Raises ``CacheUnavailable`` if none is known."""
+        if (owner := self._owners.get(slot)) is not None:
+            return owner
+        if self._view is None:
+            raise CacheUnavailable(self._problem)
+        address = self._view.primary_of(slot)
+        if address is None:
+            self.mark_stale()
+            raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
+        self._owners[slot] = owner = self.node(address)
+        return owner
+
+    def node(self, address: Address) -> GuardedRedis:
+        """Return the node at the address."""
+        if (node := self._nodes.get(address)) is None:
+            node = self._nodes[address] = self._open_node(self, address)
+        return node
+
+    def moved(self, slot: int, address: Address) -> None:
+        """Send the commands of a slot to another node from now on."""
+        self._owners[slot] = self.node(address)
+        self.mark_stale()
+
+    def mark_stale(self) -> None:
+        """Let ``watch`` read the map of slots again."""
+        self._is_stale.set()
+
+    async def watch(self) -> None:
+        """Read the map of slots whenever it may have changed, until cancelled."""
+        while True:
+            await self._is_stale.wait()
+            self._is_stale.clear()
+            is_known = await self.look()
+            is_well = is_known and not any(node.is_away for node in self.all)
+            await asyncio.sleep(_LEAST_PAUSE if is_well else _LOOK_EVERY)
+            if not is_well:
+                self._is_stale.set()
+
+    async def look(self) -> bool:
+        """Ask every node for the map of slots, and take that of the newest epoch. Return whether any node answered.
+
+        A node that answers is used again.
+        """
+        views: list[_View] = []
+        problems: list[str] = []
+
+        async def ask(address: Address) -> None:
+            node = self.node(address)
+            try:
+                async with loop_timeout(self._timeout):
+                    views.append(_view_in(await _map_of_slots(node), address))
+                node.answered()
+            except (*REDIS_ERRORS, ValueError) as error:
+                problems.append(f"{address} {message_of(error) or 'does not answer'}")
+
+        await in_parallel([ask(address) for address in dict.fromkeys((*self._seeds, *self._nodes))])
+        if not views:
+            self._problem = "; ".join(sorted(problems))
+            if self._view is None:
+                self.mark_stale()
+            return False
+        view = max(views, key=lambda view: (view.is_ok, view.epoch))
+        self._view, self._owners = view, {}
+        if not view.primaries:
+            self._problem = "CLUSTERDOWN no node has any slot"
+            self.mark_stale()
+            return False
+        await self._close(self._nodes.keys() - view.nodes - set(self._seeds))
+        return True
+
+    async def _close(self, addresses: Iterable[Address]) -> None:
+        for address in addresses:
+            await self._nodes.pop(address).client.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections to all nodes."""
+        await self._close(list(self._nodes))
+
+
+class ClusterNode(Redis):
+    """The client of a node. A command whose slot has moved follows it; ``servers`` learn where the slot is."""
+
+    def __init__(self, pool: BlockingConnectionPool, servers: ClusterServers, address: Address) -> None:
+        super().__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self.servers = servers
+        self.address = address
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command, and send it again where the slot is."""
+        try:
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except (AskError, TryAgainError) as error:
+            return await self.follow(error, args, options)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "Pipeline":
+        """Return a pipeline whose commands follow their slots, one by one."""
+        pipeline = _NodePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.node = self
+        return pipeline
+
+    async def follow(self, error: ResponseError, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """Send the command again as ``error`` says. Raises the error of the last attempt."""
+        target, is_asking = self, False
+        for _ in range(_MOST_REDIRECTS):
+            if isinstance(error, AskError):
+                address = Address(error.host or target.address.host, error.port)
+                is_asking = not isinstance(error, MovedError)
+                if not is_asking:
+                    self.servers.moved(error.slot_id, address)
+                target = self.servers.node(address).client
+            else:
+                await asyncio.sleep(_TRY_AGAIN_AFTER)
+            answer = await target.send(args, options, is_asking=is_asking)
+            if not isinstance(answer, AskError | TryAgainError):
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            error = answer
+        raise error
+
+    async def send(self, args: Sequence[Any], options: Mapping[str, Any], *, is_asking: bool) -> Any:
+        """Return the answer of this node, or the error that it answered with."""
+        pipeline = Pipeline(self.connection_pool, self.response_callbacks, False, None)
+        if is_asking:  # or the node would say that the slot is not here yet
+            pipeline.execute_command("ASKING")
+        pipeline.execute_command(*args, **options)
+        return (await pipeline.execute(raise_on_error=False))[-1]
+
+
+class _NodePipeline(Pipeline):
+    """A pipeline whose commands follow their slots."""
+
+    node: ClusterNode
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Send all commands. Those whose slot has moved are sent again where it is."""
+        stack = self.command_stack
+        if self.is_transaction:
+            return list(await super().execute(raise_on_error))
+        answers: list[Any] = await super().execute(raise_on_error=False)
+        for number, (answer, (args, options)) in enumerate(zip(answers, stack, strict=True)):
+            if isinstance(answer, AskError | TryAgainError):
+                try:
+                    answers[number] = await self.node.follow(answer, args, options)
+                except ResponseError as error:
+                    answers[number] = error
+        if raise_on_error:
+            self.raise_first_error(stack, answers)
+        return answers
+
+
+async def _map_of_slots(node: GuardedRedis) -> list[Any]:
+    pipeline = node.client.pipeline(transaction=False)
+    pipeline.execute_command("CLUSTER INFO")
+    pipeline.execute_command("CLUSTER SLOTS")
+    answers: list[Any] = await pipeline.execute()
+    return answers
+
+
+def _view_in(answers: Sequence[Any], asked: Address) -> _View:
+    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of the node at ``asked``."""
+    info, slots = answers
+    ranges = sorted((int(start), int(end), [_address(node, asked) for node in nodes]) for start, end, *nodes in slots)
+    return _View(
+        info.get("cluster_state") == "ok",
+        int(info.get("cluster_current_epoch", 0)),
+        [start for start, _, _ in ranges],
+        [end for _, end, _ in ranges],
+        [nodes[0] for _, _, nodes in ranges],
+        frozenset(address for _, _, nodes in ranges for address in nodes),
+    )
+
+
+def _address(node: Sequence[Any], asked: Address) -> Address:
+    """Return the address of a node. A node without a host is reached where it was asked (CLUSTER SLOTS, Redis)."""
+    host = _text(node[0]) if node[0] else ""
+    return Address(host if host not in ("", "?") else asked.host, int(node[1]))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

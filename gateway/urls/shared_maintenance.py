@@ -1,0 +1,84 @@
+"""Maintenance of the URL cache in Redis: its bound, and the removal of what belongs to no image."""
+
+import math
+from collections.abc import Sequence
+
+from gateway.concurrency.time_slices import in_groups
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.shards import Shard, Shards
+from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.usage_store import UsageStore
+from gateway.settings import UrlCacheSettings
+
+_REMOVED_AT_ONCE = 200
+_TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
+
+
+class SharedMaintenance:
+    """Bounds the URLs in Redis to ``settings.max_size``, each shard to its share. Raises ``CacheUnavailable``."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        entries: UrlEntries,
+        usage: UsageStore,
+        queue: RefreshQueue,
+        renditions: Renditions,
+        settings: UrlCacheSettings,
+    ) -> None:
+        self._shards = shards
+        self._entries = entries
+        self._usage = usage
+        self._queue = queue
+        self._renditions = renditions
+        self.settings = settings
+        self._turn = 0
+        self._too_large: set[Shard] = set()
+
+    async def trim(self) -> int:
+        """Remove up to 1000 variants beyond the bound, the least recently used first. Return their number.
+
+        Each call looks at a shard of each server, and at the shards that were too large at the last call.
+        """
+        self._turn += 1
+        looked_at = {*self._shards.in_turn(self._turn), *self._too_large}
+        share = math.ceil(self.settings.max_size / len(self._shards.all))
+        self._too_large = set()
+        trimmed = 0
+        for shard, size in (await self._usage.sizes(list(looked_at))).items():
+            excess = min(size - share, _MOST_TRIMMED - trimmed)
+            if size > share + max(0, excess):
+                self._too_large.add(shard)
+            trimmed += await self._trim(shard, excess)
+        return trimmed
+
+    async def _trim(self, shard: Shard, excess: int) -> int:
+        trimmed = 0
+        while trimmed < excess:
+            count, variants = await self._usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess - trimmed))
+            if not count:
+                break
+            await self._entries.remove(variants)
+            await self._queue.remove(variants)
+            await self._usage.remove(variants)
+            trimmed += count
+        return trimmed
+
+    async def remove_usage(self, image_ids: Sequence[str]) -> None:
+        """Remove the usage of images that do not exist."""
+        renditions = (None, *self._renditions.names)
+        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        for some in in_groups(variants, _REMOVED_AT_ONCE):
+            await self._usage.remove(some)
+
+    async def repair(self) -> None:
+        """Delete values of the wrong type under the keys of sets. An entry is overwritten by its next write."""
+        await self._usage.repair()
+        await self._queue.repair()
+
+    async def repair_if_needed(self) -> None:
+        """Repair when any command, alone or in a pipeline, has met such a value."""
+        if self._shards.met_wrong_type():
+            await self.repair()
