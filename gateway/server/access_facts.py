@@ -1,16 +1,16 @@
 """The facts of a finished request for its line in the access log."""
 
-from typing import Final
+import time
 
 from aiohttp import hdrs, web
 
-from gateway.api.access_log import Value, shortened
+from gateway.api.access_log import AccessFacts
 from gateway.api.caller import CALLER
 from gateway.delivery.prepared_response import PreparedResponse
-from gateway.delivery.request_context import Failure, RequestContext
+from gateway.delivery.request_context import RequestContext
 from gateway.server.route_match import image_id_in_path
 
-_LONGEST_TRACEBACK: Final = 20_000  # characters
+_OWN_STATUS = "Cache-Status: image-gateway; "
 
 
 def access_facts(
@@ -21,43 +21,34 @@ def access_facts(
     outcome: str,
     elapsed: float,
     client: str | None,
-) -> dict[str, Value]:
-    """Return the facts. ``response`` is None if the handler was cancelled. No fact holds a query or a credential."""
-    failure = context.failure
-    caller = request.get(CALLER)
-    origin_seconds = context.origin_seconds()
-    first_byte = context.first_byte
-    facts: dict[str, Value] = {
-        "request_id": context.request_id,
-        "trace_id": context.trace_id,
-        "method": request.method,
-        "route": route,
+) -> AccessFacts:
+    """Return the facts. ``response`` is None if the handler was cancelled."""
+    caller = request._state.get(CALLER)  # noqa: SLF001 - request.get() raises and catches an error without a caller
+    if isinstance(response, PreparedResponse):
+        size, own = response.body_length, response.own
+        cache = own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
+    else:
+        size, cache = _bytes_of(request, response, outcome), _cache_status(response)
+    return AccessFacts(
+        time.time(),
+        context.request_id,
+        context.trace_id,
+        request.method,
+        route,
         # With a route, the dispatch has parsed the address itself; the router may not have seen the request.
-        "image": context.image_id if context.route is not None else image_id_in_path(request),
-        "client": client,
-        "caller": caller.kind if caller is not None else None,
-        "delivery": context.delivery,
-        "variant": context.variant,
-        "status": int(outcome) if outcome.isdigit() else outcome,
-        "bytes": _bytes_of(request, response, outcome),
-        "seconds": round(elapsed, 6),
-        "first_byte": round(first_byte, 6) if first_byte is not None else None,
-        "cache": _cache_status(response),
-        "origin_seconds": round(origin_seconds, 6) if origin_seconds is not None else None,
-    }
-    if failure is not None:
-        facts.update(_facts_of(failure))
-    return facts
-
-
-def _facts_of(failure: Failure) -> dict[str, Value]:
-    return {
-        "code": failure.code,
-        "cos_code": failure.cos_code,
-        "cos_request_id": failure.cos_request_id,
-        "reason": shortened(failure.reason),
-        "exception": shortened(failure.exception, _LONGEST_TRACEBACK),
-    }
+        context.image_id if context.route is not None else image_id_in_path(request),
+        client,
+        caller.kind if caller is not None else None,
+        context.delivery,
+        context.variant,
+        outcome,
+        size,
+        elapsed,
+        context.first_byte,
+        cache,
+        context.origin_seconds() if context.origin_started is not None else None,
+        context.failure,
+    )
 
 
 def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> int:
@@ -66,19 +57,11 @@ def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, out
         return request.writer.output_size
     if request.method == hdrs.METH_HEAD:
         return 0
-    if isinstance(response, PreparedResponse):
-        return response.body_length
     # A chunked body has no length; aiohttp's count of written bytes includes the header.
     return response.content_length if response.content_length is not None else request.writer.output_size
 
 
 def _cache_status(response: web.StreamResponse | None) -> str | None:
     """Return the gateway's part of Cache-Status (RFC 9211): hit, or why not."""
-    if response is None:
-        return None
-    if isinstance(response, PreparedResponse):
-        name, _, rest = response.own.partition(": ")
-        status = rest.partition("\r\n")[0] if name == "Cache-Status" else None
-    else:
-        status = response.headers.get("Cache-Status")
+    status = response.headers.get("Cache-Status") if response is not None else None
     return status.removeprefix("image-gateway; ") if status is not None else None

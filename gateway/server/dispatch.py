@@ -163,8 +163,7 @@ class Dispatch:
         is_fault = failure is not None and failure.is_fault
         if is_fault or (access_log.is_on and not self._route_prefix and access_log.wants(route, outcome)):
             client = self._client_address.of(request.headers, request.remote)
-            facts = access_facts(request, context, response, route, outcome, elapsed, client)
-            access_log.add(facts, "error" if is_fault else "info")
+            access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
 
 
 def _close_after_response(request: web.BaseRequest) -> None:

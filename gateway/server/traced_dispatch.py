@@ -48,4 +48,4 @@ class TracedDispatch(Dispatch):
         if self._spans.is_recorded():
             route = context.route or route_name(request)
             facts = access_facts(request, context, response, route, outcome, context.elapsed(), None)
-            self._spans.describe(facts, self._templates.get(route), request.scheme)
+            self._spans.describe(facts.by_name(), self._templates.get(route), request.scheme)

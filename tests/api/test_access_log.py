@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.api.access_log import LOGGER, AccessLog
+from gateway.api.access_log import LOGGER, AccessFacts, AccessLog
 from gateway.cos_emulator.faults import Cut, Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
+from gateway.delivery.request_context import Failure
 from gateway.dev.database import ImagesTable
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler
@@ -213,16 +214,71 @@ def test_a_sample_keeps_every_failure() -> None:
         assert log.wants("short", outcome)
 
 
+FACTS = AccessFacts(
+    at=1_700_000_000.25,
+    request_id="the-request-id",
+    trace_id=None,
+    method="GET",
+    route="short",
+    image="cat",
+    client=None,
+    caller=None,
+    delivery="stream",
+    variant=None,
+    status="200",
+    bytes=18,
+    seconds=0.0000123,
+    first_byte=None,
+    cache=None,
+    origin_seconds=None,
+    failure=None,
+)
+EVERY_FACT = FACTS._replace(
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+    image='ein "Bild" \u56fe\n',
+    client="2001:db8::1",
+    caller="user",
+    variant="card@640.webp",
+    status="aborted",
+    first_byte=0.012345678,
+    cache="fwd=miss; fwd-status=200",
+    origin_seconds=0.01,
+    failure=Failure("origin_unavailable", "reset", "InternalError", "cos-7", is_fault=True, exception="Traceback\n"),
+)
+
+
 async def test_lines_are_written_together_soon() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, LoggingSettings(format="console"), now=lambda: 1_700_000_000.25)
+    log = AccessLog(stream, LoggingSettings(format="console"))
     for number in range(3):
-        log.add({"request_id": "the-request-id", "status": 200, "image": f"cat-{number}", "variant": None})
+        log.add(FACTS._replace(image=f"cat-{number}"))
     assert stream.getvalue() == ""
     await until(stream.getvalue)
-    first = "2023-11-14T22:13:20.250000Z [info     ] request request_id=the-request-id status=200 image=cat-0"
-    assert stream.getvalue().splitlines()[0] == first
+    start = (
+        "2023-11-14T22:13:20.250000Z [info     ] request request_id=the-request-id method=GET route=short image=cat-0 "
+    )
+    assert stream.getvalue().startswith(start)
     assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize("facts", [FACTS, EVERY_FACT])
+async def test_a_line_has_every_fact_in_both_formats_and_no_other(facts: AccessFacts) -> None:
+    as_json, as_text = io.StringIO(), io.StringIO()
+    for stream, format_name in ((as_json, "json"), (as_text, "console")):
+        log = AccessLog(stream, LoggingSettings(format=format_name), worker=2)
+        log.add(facts)
+        log.flush()
+    line, expected = json.loads(as_json.getvalue()), facts.by_name()
+    assert (line.pop("event"), line.pop("logger")) == ("request", LOGGER)
+    assert line.pop("level") == facts.level == ("info" if facts.failure is None else "error")
+    assert (line.pop("timestamp"), line.pop("worker")) == ("2023-11-14T22:13:20.250000Z", 2)
+    assert line == expected
+    assert all(
+        f" {name}={str(value).replace(chr(10), '?')}" in as_text.getvalue()
+        for name, value in (expected | {"worker": 2}).items()
+        if name != "exception"
+    )
+    assert as_text.getvalue().endswith(str(expected.get("exception", "\n")))
 
 
 @pytest.mark.parametrize("format_name", ["json", "console"])
@@ -237,22 +293,22 @@ async def test_a_client_adds_no_line_and_no_colour(
     assert "invalid_image_id" in line, "it is the line of the request"
 
 
-async def test_a_line_of_a_worker_names_it() -> None:
-    stream = io.StringIO()
-    log = AccessLog(stream, LoggingSettings(), worker=2)
-    log.add({"status": 200})
-    log.flush()
-    assert json.loads(stream.getvalue())["worker"] == 2
-
-
 async def test_many_lines_do_not_wait() -> None:
     stream = io.StringIO()
     log = AccessLog(stream, LoggingSettings())
-    for _ in range(600):
-        log.add({"status": 200})
-    assert len(stream.getvalue().splitlines()) == 500
+    for _ in range(70):
+        log.add(FACTS)
+    assert len(stream.getvalue().splitlines()) == 64
     log.flush()
-    assert len(stream.getvalue().splitlines()) == 600
+    assert len(stream.getvalue().splitlines()) == 70
+
+
+async def test_lines_from_before_a_reload_have_the_format_of_before() -> None:
+    stream = io.StringIO()
+    log = AccessLog(stream, LoggingSettings())
+    log.add(FACTS)
+    log.use(LoggingSettings(format="console"), is_on=True)
+    assert json.loads(stream.getvalue())["image"] == "cat"
 
 
 async def test_why_a_request_is_refused_is_logged_at_debug(
