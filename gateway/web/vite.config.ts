@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { defineConfig, minify } from "vite";
 
-const ENTRIES = ["index", "define", "vue", "react", "nuxt", "next-loader", "unpic"];
+const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt-plugin", "next-loader", "unpic"];
 
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
@@ -70,7 +70,7 @@ export default defineConfig(({ mode }) =>
             formats: ["es"],
           },
           rolldownOptions: {
-            external: ["vue", "react"],
+            external: ["vue", "react", "#app", "node:url"],
             output: { chunkFileNames: "shared-[name].js" },
             checks: { moduleLevelDirective: false }, // "use client" stays; a test looks
           },

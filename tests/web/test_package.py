@@ -79,10 +79,13 @@ def built(applications: Path) -> dict[str, bytes]:
 def test_the_package_contains_the_exported_files_and_nothing_else(package: Path) -> None:
     held = {file.relative_to(package).as_posix() for file in package.rglob("*") if file.is_file()}
     others = {name for name in held if not name.startswith("dist/")}
-    assert others == {"README.md", "custom-elements.json", "package.json"}
+    texts = {"CHANGELOG.md", "README.md", "VUE.md"}
+    assert others == {"custom-elements.json", "package.json", "smart-image.css"} | texts
     assert all(name.endswith((".js", ".d.ts")) for name in held - others)
-    exports = json.loads((package / "package.json").read_text(encoding="utf-8"))["exports"]
-    for name, targets in exports.items():
+    manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
+    version = manifest["version"].partition("-")[0]
+    assert f"\n## [{version}] - " in (package / "CHANGELOG.md").read_text(encoding="utf-8")
+    for name, targets in manifest["exports"].items():
         for target in [targets] if isinstance(targets, str) else targets.values():
             assert target.removeprefix("./") in held, name
     # Next.js runs such a file in the browser too.

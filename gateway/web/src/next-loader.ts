@@ -8,7 +8,7 @@ export interface LoaderOptions {
   format?: string;
 }
 
-/** Make a loader whose `src` is an image id. `quality` is ignored: the style sets it. */
+/** Make a loader whose `src` is an image id, or a signed link. `quality` is ignored: the style sets it. */
 export function createLoader({ baseUrl, styleName, format }: LoaderOptions = {}) {
   return ({ src, width }: { src: string; width: number; quality?: number }): string =>
     variantAddress(baseUrl, src, { style: styleName, width, format });

@@ -8,9 +8,17 @@ export interface ProviderOptions {
   modifiers?: WantedVariant;
 }
 
-/** Return the address of the image `src`. */
+/** Return the address of the image `src`, an id or a signed link. */
 export function getImage(src: string, { baseURL, style, modifiers }: ProviderOptions = {}): { url: string } {
-  return { url: variantAddress(baseURL, src.replace(/^\//, ""), { ...modifiers, style: modifiers?.style ?? style }) };
+  const { format } = modifiers ?? {};
+  return {
+    url: variantAddress(baseURL, src, {
+      ...modifiers,
+      style: modifiers?.style ?? style,
+      // <NuxtPicture> asks for such a format for old browsers. The gateway's styles have the image's own instead.
+      format: /^(jpe?g|png|gif)$/.test(format ?? "") ? "original" : format,
+    }),
+  };
 }
 
 /** Make the provider, as Nuxt Image 2 expects. */

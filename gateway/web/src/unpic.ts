@@ -1,12 +1,13 @@
 /** Provider for unpic: `transform`, `generate` and `extract`. */
-import { variantAddress } from "./variant-address.js";
+import { sourceOf, variantAddress } from "./variant-address.js";
 
-/** Operations on an image. */
+/** Operations on an image. `link`: the query of a signed link: `kid`, `exp` and `sig`. */
 export interface GatewayOperations {
   width?: number | string;
   format?: string;
   style?: string;
   version?: string;
+  link?: string;
 }
 
 /** The gateway, for sources that are ids. */
@@ -14,29 +15,24 @@ export interface GatewayOptions {
   baseUrl?: string;
 }
 
-const ADDRESS = /^(?<base>.*)\/(?:i\/(?<short>[^/]+)|api\/v1\/images\/(?<long>[^/]+)\/proxy)$/;
-
 /** Return the address of an image with the operations; `src` is an id or an address of the gateway. */
 export function generate(src: string | URL, operations: GatewayOperations, options: GatewayOptions = {}): string {
-  const found = ADDRESS.exec(String(src).split("?")[0] ?? "")?.groups;
-  return variantAddress(options.baseUrl ?? found?.base, found?.short ?? found?.long ?? String(src), operations);
+  return variantAddress(options.baseUrl, src, operations);
 }
 
 /** Return the id and the operations of an address, or null if it is not an address of the gateway. */
 export function extract(
   url: string | URL,
 ): { src: string; operations: GatewayOperations; options: GatewayOptions } | null {
-  const [address = "", query = ""] = String(url).split("?");
-  const found = ADDRESS.exec(address)?.groups;
-  if (!found) return null;
-  const parameters = new URLSearchParams(query);
-  const operations: GatewayOperations = {};
+  const { id, base, link, query } = sourceOf(url);
+  if (base === undefined) return null;
+  const operations: GatewayOperations = link ? { link } : {};
   const names = { style: "style", w: "width", format: "format", v: "version" } as const;
   for (const [name, operation] of Object.entries(names) as [string, keyof GatewayOperations][]) {
-    const value = parameters.get(name);
+    const value = query.get(name);
     if (value) operations[operation] = operation === "width" ? (Number(value) as never) : (value as never);
   }
-  return { src: found.short ?? found.long ?? "", operations, options: { baseUrl: found.base ?? "" } };
+  return { src: id, operations, options: { baseUrl: base } };
 }
 
 /** Like `generate`, and keep the operations that the address has already. */

@@ -80,3 +80,32 @@ test("next/image, Nuxt Image and unpic get the same addresses", () => {
   });
   expect(extract("https://example.com/other.png")).toBeNull();
 });
+
+test("loaders keep the signed link of a source", () => {
+  const link = "kid=k&exp=9&sig=s";
+  const wanted = `${BASE}/i/a?${link}&style=card&w=640`;
+  for (const src of [
+    `a?${link}`,
+    `/a?${link}`,
+    `${BASE}/i/a?${link}`,
+    `https://other.example.com/i/a?sig=s&exp=9&kid=k&w=9`,
+  ]) {
+    expect(createLoader({ baseUrl: BASE, styleName: "card" })({ src, width: 640 })).toBe(wanted);
+    expect(nuxt().getImage(src, { baseURL: BASE, style: "card", modifiers: { width: 640 } }).url).toBe(wanted);
+    expect(generate(src, { width: 640, style: "card" }, { baseUrl: BASE })).toBe(wanted);
+  }
+  expect(transform(`${BASE}/i/a?${link}&style=card&w=320`, { width: 640 })).toBe(wanted);
+  expect(extract(wanted)).toEqual({
+    src: "a",
+    operations: { style: "card", width: 640, link },
+    options: { baseUrl: BASE },
+  });
+  expect(generate("a", { link: "?kid=other" }, { baseUrl: BASE })).toBe(`${BASE}/i/a?kid=other`);
+});
+
+test("the legacy formats of <NuxtPicture> are the original", () => {
+  for (const format of ["jpeg", "jpg", "png", "gif"]) {
+    const { url } = nuxt().getImage("a", { baseURL: BASE, modifiers: { width: 640, style: "card", format } });
+    expect(url).toBe(`${BASE}/i/a?style=card&w=640&format=original`);
+  }
+});

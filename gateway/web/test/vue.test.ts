@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createSSRApp, effectScope, h, nextTick, shallowRef } from "vue";
 import { renderToString } from "vue/server-renderer";
@@ -111,4 +112,19 @@ test("useSmartImage follows the element", async () => {
   known.reload({ fresh: true });
   expect(element.reload).toHaveBeenCalledWith({ fresh: true });
   scope.stop();
+});
+
+test("VUE.md names every export, prop, event and slot", async () => {
+  const told = await readFile(new URL("../VUE.md", import.meta.url), "utf8");
+  const sources = await readFile(new URL("../src/vue.ts", import.meta.url), "utf8");
+  const exported = [...sources.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, names = ""]) =>
+    names.split(","),
+  );
+  const component = SmartImage as unknown as { props: object; emits: object };
+  const names = [...exported.map((name) => name.replace("type ", "").trim()), "createSmartImage"];
+  for (const name of [...names, ...Object.keys(component.props), ...Object.keys(component.emits)])
+    expect(
+      [`\`${name}\``, `function ${name}(`].some((text) => told.includes(text)),
+      name,
+    ).toBe(true);
 });

@@ -1,0 +1,39 @@
+import { expect, test, vi } from "vitest";
+import imageGateway from "../src/nuxt-module.js";
+
+test("the Nuxt module adds the component, the composables, the configuration and a provider", async () => {
+  const hooks: Record<string, (list: object[]) => void> = {};
+  const options = {
+    imageGateway: { baseUrl: "https://gw", styleName: "card" },
+    build: { transpile: [] },
+    css: ["own.css"],
+    plugins: [] as { src: string }[],
+    runtimeConfig: { public: {} },
+    vue: { compilerOptions: { isCustomElement: (tag: string) => tag === "another-element" } },
+  };
+  const hook = vi.fn((name: string, extend: (list: object[]) => void) => {
+    hooks[name] = extend;
+  });
+  imageGateway({}, { options, hook });
+  expect(options).toMatchObject({
+    css: ["@image-gateway/web/smart-image.css", "own.css"],
+    runtimeConfig: { public: { imageGateway: { baseUrl: "https://gw" } } },
+    image: {
+      providers: {
+        gateway: { provider: "@image-gateway/web/nuxt", options: { baseURL: "https://gw", style: "card" } },
+      },
+    },
+  });
+  expect(options.plugins[0]?.src).toMatch(/^\/.*nuxt-plugin\.js$/);
+  const { isCustomElement } = options.vue.compilerOptions;
+  expect(["smart-image", "another-element", "p"].map(isCustomElement)).toEqual([true, true, false]);
+
+  const components: object[] = [];
+  hooks["components:extend"]?.(components);
+  expect(components).toMatchObject([{ pascalName: "SmartImage", filePath: "@image-gateway/web/vue" }]);
+  const imports: { name?: string }[] = [];
+  hooks["imports:extend"]?.(imports);
+  const exported: object = await import("../src/vue.js");
+  expect(imports.every(({ name }) => name && name in exported)).toBe(true);
+  expect(imports).toHaveLength(5);
+});
