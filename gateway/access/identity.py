@@ -28,12 +28,16 @@ class Caller:
     link: the signed link of the request. The image decides whether the link is valid.
     rejected: whether the request had credentials that are not valid. Public images are served all the same.
     reason: the cause of the rejection, for the log, without any part of the credentials. None if nothing was rejected.
+    known_until: when the token or the link ends, in Unix seconds. None: neither has an end.
+    is_forwarded: whether a proxy says who the user is, or would say so.
     """
 
     user: str | None = None
     rejected: bool = False
     link: SignedLink | None = None
     reason: str | None = field(default=None, compare=False)
+    known_until: int | None = field(default=None, compare=False)
+    is_forwarded: bool = field(default=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -127,16 +131,17 @@ class Authenticator:
         if self._forwarded is None:
             return ANONYMOUS
         try:
-            return Caller(self._forwarded.user_of(headers, peer))
+            return Caller(self._forwarded.user_of(headers, peer), is_forwarded=True)
         except BadForwardedUser as error:
             return rejected(f"{self._forwarded.header}: {error}")
 
 
 def _caller_by_token(tokens: "Tokens", token: str) -> Caller:
     try:
-        return Caller(tokens.user_of(token))
+        identity = tokens.verify(token)
     except BadToken as error:
         return rejected(str(error))
+    return Caller(identity.user, known_until=identity.ends_at)
 
 
 def _is_cross_site(headers: Mapping[str, str]) -> bool:

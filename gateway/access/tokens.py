@@ -3,7 +3,7 @@
 Only a gateway with ``access.jwt`` imports this module: PyJWT and cryptography take 9 MiB.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -42,6 +42,13 @@ class ConfiguredKey:
         return self._key
 
 
+class Identity(NamedTuple):
+    """The user of a valid token, and when the token ends (Unix seconds, without the leeway)."""
+
+    user: str
+    ends_at: int
+
+
 class Tokens:
     """Verifies tokens."""
 
@@ -49,8 +56,8 @@ class Tokens:
         self._settings = settings
         self._keys = keys
 
-    def user_of(self, token: str) -> str:
-        """Return the user of ``token``. Raises ``BadToken``."""
+    def verify(self, token: str) -> Identity:
+        """Return the user of ``token``, and its end. Raises ``BadToken``."""
         settings = self._settings
         try:
             claims = jwt.decode(
@@ -76,7 +83,7 @@ class Tokens:
             user = str(user)
         if not isinstance(user, str) or not user:
             raise BadToken("the token names no user")
-        return user
+        return Identity(user, int(claims["exp"]))
 
 
 def _reason(error: Exception) -> str:

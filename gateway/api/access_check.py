@@ -12,6 +12,7 @@ from gateway.access.original_uri import Address, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
+from gateway.api.decisions import FIELD, Decisions
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.delivery.variant_request import VariantRequests
@@ -31,12 +32,14 @@ class AccessCheck:
         callers: Callers,
         variant_requests: VariantRequests,
         renditions: Renditions,
+        decisions: Decisions,
         metrics: Metrics,
     ) -> None:
         self._lookup = lookup
         self._callers = callers
         self._variant_requests = variant_requests
         self._renditions = renditions
+        self._decisions = decisions
         self._metrics = metrics
 
     async def access(self, request: web.Request) -> web.Response:
@@ -57,6 +60,9 @@ class AccessCheck:
         self._metrics.access_checks.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
+        kept_for = self._decisions.on_access(request, is_allowed=status == 200) if result != "unavailable" else 0
+        if kept_for:
+            headers = {**headers, FIELD: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
     async def _check(self, request: web.Request) -> None:

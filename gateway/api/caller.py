@@ -46,7 +46,10 @@ class Callers:
         except BadLink as error:
             logger.debug("link rejected: %s", error)
             return replace(caller, rejected=True, reason=str(error))
-        return replace(caller, link=link)
+        if link is None:
+            return caller
+        ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)
+        return replace(caller, link=link, known_until=ends)
 
 
 def _peer(request: web.BaseRequest) -> str | None:

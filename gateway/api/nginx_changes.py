@@ -6,7 +6,7 @@ from typing import Final, get_args
 from aiohttp import web
 from multidict import MultiMapping
 
-from gateway.api.json_responses import HEADERS, json_text
+from gateway.api.json_responses import HEADERS
 from gateway.errors import InvalidRequest
 from gateway.metrics.collectors import FloorReason, Metrics
 from gateway.purge.heard_changes import HeardChanges
@@ -43,8 +43,8 @@ class NginxChanges:
             metrics.nginx_epochs.inc(epochs)
         if reason is not None:
             metrics.nginx_floors.labels(reason).inc()
-        body = json_text(self._heard.since(since).as_json())
-        return web.Response(body=body, content_type="application/json", headers=HEADERS)
+        text = self._heard.since(since).as_json()
+        return web.Response(text=text, content_type="application/json", headers=HEADERS)
 
 
 def _number(query: MultiMapping[str], name: str, default: str = "") -> int:

@@ -7,6 +7,7 @@ Content-Disposition also have headers under other names, because nginx would oth
 
 import hashlib
 import time
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
@@ -27,12 +28,18 @@ REDIRECTED = "(?:part/)?[0-9a-f]{40}"
 
 
 class ImageAccel:
-    """Answers requests that need no bytes, and passes all others to nginx."""
+    """Answers requests that need no bytes, and passes all others to nginx.
 
-    def __init__(self, source: ObjectSource, responder: Responder, *, prefix: str) -> None:
+    ``kept_for`` returns for how many seconds nginx may repeat the answer to others that may see the image.
+    """
+
+    def __init__(
+        self, source: ObjectSource, responder: Responder, *, prefix: str, kept_for: Callable[[Exchange], int]
+    ) -> None:
         self._source = source
         self._responder = responder
         self._prefix = prefix
+        self._kept_for = kept_for
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``. Raises what ``Responder.answer`` raises.
@@ -79,6 +86,8 @@ class ImageAccel:
             headers["X-Origin-ETag"] = metadata.strong_etag
         if length is not None:
             headers["X-Origin-Length"] = str(length)
+        if seconds := self._kept_for(exchange):
+            headers["X-Decision-For"] = str(seconds)
         for name in (hdrs.CACHE_CONTROL, hdrs.CONTENT_DISPOSITION):
             if name in headers:
                 headers[f"X-Image-{name}"] = headers.pop(name)

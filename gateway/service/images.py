@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.decisions import Decisions
 from gateway.api.image_handler import Deliveries, ImageHandler
 from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
@@ -30,6 +31,7 @@ class Images:
     objects: Objects
     lookup: AuthorizedLookup
     variant_requests: VariantRequests
+    decisions: Decisions
     handler: ImageHandler
     url_handler: UrlHandler
     nginx_files: NginxFiles
@@ -41,6 +43,7 @@ class Images:
 
     def _use(self, settings: Settings) -> None:
         self.variant_requests.use(settings.image_variants)
+        self.decisions.ttl = settings.access.decision_ttl
         self.handler.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
 
 
@@ -51,10 +54,11 @@ def make_images(
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
+    decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
     responder = Responder(objects.source, Relay(metrics), metrics)
     deliveries = Deliveries(
         responder,
-        ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix),
+        ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix, kept_for=decisions.on_image),
         ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
         VariantDelivery(renditions, objects.refused, metrics),
     )
@@ -64,6 +68,7 @@ def make_images(
         objects,
         lookup,
         variant_requests,
+        decisions,
         handler,
         UrlHandler(lookup, urls.usage, signing.public_urls),
         NginxFiles(image_proxy.delivery, metrics),

@@ -171,7 +171,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
         metadata=metadata,
         batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics, access.client_address, bodies),
-        access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, metrics),
+        access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
         accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),

@@ -45,8 +45,12 @@ class SignedLinksSettings(Section):
 
 
 class AccessSettings(Section):
-    """The ways to identify a caller. A way that is null is off."""
+    """The ways to identify a caller. A way that is null is off.
+
+    ``decision_ttl``: for how many seconds nginx may keep an answer about access. 0: never.
+    """
 
     jwt: Reloaded[JwtSettings | None] = None
     forwarded_user: Reloaded[ForwardedUserSettings | None] = None
     signed_links: Restarted[SignedLinksSettings | None] = None
+    decision_ttl: Reloaded[int] = Field(10, ge=0, le=300)

@@ -100,33 +100,33 @@ def keys_of(data: bytes) -> Jwks:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_token_is_verified_with_the_key_it_names(algorithm: str) -> None:
     good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm, headers={"kid": algorithm.lower()})
-    assert verifying(keys_of(ALL)).user_of(good) == "alice"
+    assert verifying(keys_of(ALL)).verify(good).user == "alice"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_token_that_names_no_key_is_verified_with_the_only_one_of_its_algorithm(algorithm: str) -> None:
     good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm)
-    assert verifying(keys_of(ALL)).user_of(good) == "alice"
+    assert verifying(keys_of(ALL)).verify(good).user == "alice"
     two = document(*json.loads(ALL)["keys"], published(PRIVATE_KEYS[algorithm], algorithm, "second"))
     with pytest.raises(BadToken):
-        verifying(keys_of(two)).user_of(good)
+        verifying(keys_of(two)).verify(good)
 
 
 def test_a_key_verifies_its_own_algorithm_whatever_the_token_says() -> None:
     for algorithm, key in PRIVATE_KEYS.items():
         for kid in {"rs256", "es256", "eddsa", "unknown"} - {algorithm.lower()}:
             with pytest.raises(BadToken):
-                verifying(keys_of(ALL)).user_of(token(key=key, algorithm=algorithm, headers={"kid": kid}))
+                verifying(keys_of(ALL)).verify(token(key=key, algorithm=algorithm, headers={"kid": kid}))
 
 
 def test_a_published_key_is_never_used_as_a_secret() -> None:
     """Key confusion (RFC 8725 section 2.1), with the key as PEM and as its JSON."""
     for key in PRIVATE_KEYS.values():
         with pytest.raises(BadToken):
-            verifying(keys_of(ALL)).user_of(signed_with_hmac(public_pem(key).encode()))
+            verifying(keys_of(ALL)).verify(signed_with_hmac(public_pem(key).encode()))
     for entry in json.loads(ALL)["keys"]:
         with pytest.raises(BadToken):
-            verifying(keys_of(ALL)).user_of(signed_with_hmac(json.dumps(entry).encode()))
+            verifying(keys_of(ALL)).verify(signed_with_hmac(json.dumps(entry).encode()))
 
 
 def test_a_published_symmetric_key_is_ignored() -> None:
@@ -135,7 +135,7 @@ def test_a_published_symmetric_key_is_ignored() -> None:
     with pytest.raises(JwksUnavailable):
         keys_of(document(secret))
     with pytest.raises(BadToken):
-        verifying(keys_of(document(secret, published(ED_KEY, "EdDSA", "ed")))).user_of(
+        verifying(keys_of(document(secret, published(ED_KEY, "EdDSA", "ed")))).verify(
             signed_with_hmac(b"secretsecretsecretsecretsecret")
         )
 
@@ -161,8 +161,10 @@ def test_a_published_symmetric_key_is_ignored() -> None:
     ],
 )
 def test_unusable_keys_are_ignored(entry: Any) -> None:
-    assert verifying(keys_of(document(entry, published(RSA_KEY, "RS256", "good")))).user_of(
-        token(key=RSA_KEY, algorithm="RS256", headers={"kid": "good"})
+    assert (
+        verifying(keys_of(document(entry, published(RSA_KEY, "RS256", "good"))))
+        .verify(token(key=RSA_KEY, algorithm="RS256", headers={"kid": "good"}))
+        .user
     )
     with pytest.raises(JwksUnavailable):
         keys_of(document(entry))
@@ -173,7 +175,7 @@ def test_an_invalid_document_changes_no_key(data: bytes) -> None:
     keys = keys_of(ALL)
     with pytest.raises(JwksUnavailable):
         keys.replace(data)
-    assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+    assert verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA")).user
 
 
 class TestFetching:
@@ -182,7 +184,7 @@ class TestFetching:
     async def test_keys_are_fetched_before_the_gateway_serves(self, provider: Provider) -> None:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
         async with keep_fetching(keys, provider.url, metrics):
-            assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+            assert verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA")).user
         assert provider.requests == 1
         assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 1
 
@@ -203,7 +205,7 @@ class TestFetching:
                 setattr(provider, name, value)
             requests = provider.requests
             await until(lambda: provider.requests >= requests + 3)
-            assert verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+            assert verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA")).user
             assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 0
 
     async def test_a_provider_that_is_down_at_the_start_is_retried(self, provider: Provider) -> None:
@@ -211,7 +213,7 @@ class TestFetching:
         provider.status = 503
         async with keep_fetching(keys, provider.url, Metrics(), retry=0.01):
             with pytest.raises(BadToken):
-                verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+                verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
             provider.status = 200
             await until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
 
@@ -219,7 +221,7 @@ class TestFetching:
         keys = Jwks(ALGORITHMS)
         async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics()):
             with pytest.raises(BadToken):
-                verifying(keys).user_of(token(key=ED_KEY, algorithm="EdDSA"))
+                verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
 
     async def test_an_unknown_key_is_fetched_at_most_once_in_a_pause(self, provider: Provider) -> None:
         keys = Jwks(ALGORITHMS)
@@ -313,9 +315,26 @@ async def test_a_gateway_serves_owners_whose_tokens_the_provider_signed(
     assert provider.requests == 1
 
 
+async def test_a_key_that_the_provider_withdraws_makes_kept_decisions_void(
+    start_gateway: StartGateway, provider: Provider
+) -> None:
+    """nginx is told by this gateway and by every other one, whose next fetch may come minutes later."""
+    replicas = [await start_gateway(access={"jwt": {"jwks_url": provider.url}}) for _ in range(2)]
+    lists = [gateway.service.changes.heard for gateway in replicas]
+    await until(lambda: all(heard.since(0).complete_since < heard.since(0).now for heard in lists))
+    keys = replicas[0].service.access.key_set.value
+    assert keys is not None
+    before = [heard.since(0) for heard in lists]
+    keys.replace(ALL)
+    assert lists[0].since(0).decisions_void_at == before[0].decisions_void_at, "these are the same keys"
+    keys.replace(document(published(ED_KEY, "EdDSA", "ed")))
+    for heard, earlier in zip(lists, before, strict=True):
+        await until(lambda heard=heard, earlier=earlier: heard.since(0).decisions_void_at > earlier.now)  # type: ignore[misc]
+
+
 def _is_good(keys: Jwks, encoded: str) -> bool:
     try:
-        verifying(keys).user_of(encoded)
+        verifying(keys).verify(encoded)
     except BadToken:
         return False
     return True

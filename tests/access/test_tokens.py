@@ -46,21 +46,21 @@ def tokens(**settings: Any) -> Tokens:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 def test_a_secret_verifies_the_algorithm_it_is_configured_for(algorithm: str) -> None:
-    assert tokens(secret=SECRET, algorithms=[algorithm]).user_of(token(key=SECRET, algorithm=algorithm)) == "alice"
+    assert tokens(secret=SECRET, algorithms=[algorithm]).verify(token(key=SECRET, algorithm=algorithm)).user == "alice"
     for other in {"HS256", "HS384", "HS512"} - {algorithm}:
         with pytest.raises(BadToken):
-            tokens(secret=SECRET, algorithms=[algorithm]).user_of(token(key=SECRET, algorithm=other))
+            tokens(secret=SECRET, algorithms=[algorithm]).verify(token(key=SECRET, algorithm=other))
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE_KEYS)
 def test_a_public_key_verifies_its_own_algorithm(algorithm: str) -> None:
     private = PRIVATE_KEYS[algorithm]
     verifying = tokens(public_key=public_pem(private))
-    assert verifying.user_of(token(key=private, algorithm=algorithm)) == "alice"
+    assert verifying.verify(token(key=private, algorithm=algorithm)).user == "alice"
     for other, other_key in PRIVATE_KEYS.items():
         if other != algorithm:
             with pytest.raises(BadToken):
-                verifying.user_of(token(key=other_key, algorithm=other))
+                verifying.verify(token(key=other_key, algorithm=other))
 
 
 @pytest.mark.parametrize("private", PRIVATE_KEYS.values(), ids=PRIVATE_KEYS)
@@ -69,7 +69,7 @@ def test_a_public_key_is_never_used_as_a_secret(private: Any) -> None:
     pem = public_pem(private)
     for secret in (pem.encode(), pem.strip().encode(), b""):
         with pytest.raises(BadToken):
-            tokens(public_key=pem).user_of(signed_with_hmac(secret))
+            tokens(public_key=pem).verify(signed_with_hmac(secret))
 
 
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 7, ["HS256"]])
@@ -78,22 +78,22 @@ def test_an_unsigned_token_is_refused_in_every_spelling(settings: dict[str, Any]
     claims = {**CLAIMS, "exp": int(time.time()) + 60}
     for header in ({"alg": name, "typ": "JWT"}, {"typ": "JWT"}):
         with pytest.raises(BadToken):
-            tokens(**settings).user_of(forged(header, claims))
+            tokens(**settings).verify(forged(header, claims))
 
 
 @pytest.mark.parametrize("header", [{"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/c"}])
 def test_key_references_in_a_token_are_ignored(header: dict[str, str]) -> None:
     mallory = PRIVATE_KEYS["RS256"]
-    assert tokens(public_key=public_pem(RSA_KEY)).user_of(token(key=mallory, algorithm="RS256", headers=header))
+    assert tokens(public_key=public_pem(RSA_KEY)).verify(token(key=mallory, algorithm="RS256", headers=header)).user
     stranger = generate_rsa_key(public_exponent=65537, key_size=2048)
     with pytest.raises(BadToken):
-        tokens(public_key=public_pem(RSA_KEY)).user_of(token(key=stranger, algorithm="RS256", headers=header))
+        tokens(public_key=public_pem(RSA_KEY)).verify(token(key=stranger, algorithm="RS256", headers=header))
 
 
 def test_an_unknown_critical_extension_is_refused() -> None:
     """RFC 7515 section 4.1.11."""
     with pytest.raises(BadToken):
-        tokens(secret=JWT_SECRET).user_of(token(headers={"crit": ["exp"], "exp": 1}))
+        tokens(secret=JWT_SECRET).verify(token(headers={"crit": ["exp"], "exp": 1}))
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_an_unknown_critical_extension_is_refused() -> None:
 def test_a_signed_token_for_another_time_or_audience_is_refused(algorithm: str, claims: dict[str, Any]) -> None:
     settings = {"secret": JWT_SECRET} if algorithm == "HS256" else {"public_key": public_pem(ED_KEY)}
     key = JWT_SECRET if algorithm == "HS256" else ED_KEY
-    assert tokens(**settings).user_of(token(key=key, algorithm=algorithm)) == "alice"
+    assert tokens(**settings).verify(token(key=key, algorithm=algorithm)).user == "alice"
     now = int(time.time())
     absolute = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
     with pytest.raises(BadToken):
-        tokens(**settings).user_of(token(key=key, algorithm=algorithm, **absolute))
+        tokens(**settings).verify(token(key=key, algorithm=algorithm, **absolute))
 
 
 def test_an_application_may_number_its_users() -> None:
-    assert tokens(secret=JWT_SECRET, user_claim="uid").user_of(token(uid=42)) == "42"
+    assert tokens(secret=JWT_SECRET, user_claim="uid").verify(token(uid=42)).user == "42"
     values: tuple[Any, ...] = (True, 1.5, "", [], None)
     for invalid in values:
         with pytest.raises(BadToken):
-            tokens(secret=JWT_SECRET, user_claim="uid").user_of(token(uid=invalid))
+            tokens(secret=JWT_SECRET, user_claim="uid").verify(token(uid=invalid))
 
 
 def test_clocks_may_differ_by_half_a_minute() -> None:
     now = int(time.time())
     for genuine in (token(exp=now - 20), token(nbf=now + 20)):
-        assert tokens(secret=JWT_SECRET).user_of(genuine) == "alice"
+        assert tokens(secret=JWT_SECRET).verify(genuine).user == "alice"
 
 
 class TestCookies:
@@ -248,7 +248,7 @@ class TestSettings:
         monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(secrets))
         made = load_settings(config).access.jwt
         assert made is not None
-        assert Tokens(made, ConfiguredKey(made)).user_of(token(key=EC_KEY, algorithm="ES256")) == "alice"
+        assert Tokens(made, ConfiguredKey(made)).verify(token(key=EC_KEY, algorithm="ES256")).user == "alice"
         (secrets / "access__jwt__public_key").write_text("rubbish")
         with pytest.raises(SettingsError, match=r"access\.jwt: public_key is not a public key in PEM"):
             load_settings(config)

@@ -5,7 +5,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import aiohttp
@@ -18,8 +18,8 @@ from gateway.delivery.variant_request import VariantRequests
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import LoggingSettings
-from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent
-from tests.access.credentials import ACCESS, bearer, link_query, token
+from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
+from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
 from tests.access.deliveries import BODY
 from tests.access.test_denial_timing import GUESSES, chance_of_order, seconds_of
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
@@ -29,6 +29,7 @@ from tests.serving import dispatched, serving
 
 METHODS = ("GET", "HEAD")
 CHECK = "/api/v1/images/{}/access"
+KEPT_FOR = "X-Decision-For"
 
 
 @pytest.fixture
@@ -82,6 +83,52 @@ async def test_the_verdict_is_that_of_the_image(
     assert (await check(gateway, "open", passed_on(sent, "/i/open"))).status == 200
     for image_id in ("never-there", "-malformed"):
         assert (await check(gateway, image_id, passed_on(sent, f"/i/{image_id}"))).status in (401, 403)
+
+
+def soon(sent: Callable[[int], Sent]) -> list[tuple[str, str]]:
+    """Return the fields of a proxy for credentials that end in four seconds."""
+    return passed_on(sent(int(time.time()) + 4), "/i/mine")
+
+
+async def test_nginx_may_keep_the_answer_until_the_right_ends(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", BODY, owner="alice", public=False)
+    await images.add("open", BODY)
+
+    async def kept_for(fields: Any, status: int = 200, image_id: str = "mine") -> int:
+        answer = await check(gateway, image_id, fields)
+        assert answer.status == status
+        return int(answer.headers.get(KEPT_FOR, "0"))
+
+    assert await kept_for([], image_id="open") == 10
+    assert await kept_for(passed_on(ACCEPTED["token"], "/i/mine")) == 10
+    assert 2 <= await kept_for(soon(lambda end: header(bearer(token(exp=end))))) <= 4
+    assert 2 <= await kept_for(soon(lambda end: cookie(token(exp=end)))) <= 4
+    assert 2 <= await kept_for(soon(lambda end: link(exp=end))) <= 4
+    both = [*bearer(token()).items(), *soon(lambda end: link(exp=end))]
+    assert 2 <= await kept_for(both) <= 4
+    expired = header(bearer(token(exp=int(time.time()) - 5)))
+    assert await kept_for(passed_on(expired, "/i/mine")) == 0, "it is accepted for the difference of clocks alone"
+    assert await kept_for([], status=403) == 1
+    assert await kept_for(bearer(forged({}, {})).items(), status=401) == 1
+    assert await kept_for([], status=403, image_id="-malformed") == 1
+
+
+async def test_a_decision_about_a_forwarded_user_is_kept_if_nginx_knows_the_user(
+    gateway: RunningGateway, images: Images
+) -> None:
+    """Otherwise nginx would use it for every user."""
+    await images.add("mine", BODY, owner="alice", public=False)
+    for fields, kept_for in (
+        ({USER_HEADER: "alice", "X-Decision-User": "alice"}, "10"),
+        ({USER_HEADER: "alice"}, None),
+        ({USER_HEADER: "alice", "X-Decision-User": "bob"}, None),
+        ({USER_HEADER: "bob"}, None),
+        ({USER_HEADER: "bob", "X-Decision-User": "bob"}, "1"),
+        ({"X-Decision-User": "alice"}, None),
+        ({"X-Decision-User": ""}, "1"),
+    ):
+        answer = await check(gateway, "mine", fields.items())
+        assert answer.headers.get(KEPT_FOR) == kept_for, fields
 
 
 async def test_a_link_may_come_in_the_query_of_the_check(gateway: RunningGateway, images: Images) -> None:
@@ -295,11 +342,14 @@ async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> 
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())
-    check = AccessCheck(images.lookup, access.callers, broken, gateway.service.signing.renditions, metrics)
+    check = AccessCheck(
+        images.lookup, access.callers, broken, gateway.service.signing.renditions, images.decisions, metrics
+    )
     app.router.add_get(CHECK.format("{image_id}"), check.access)
     async with serving(app, dispatched(metrics, access_log=log)) as address, aiohttp.ClientSession() as session:
         async with session.get(address + CHECK.format("a")) as answer:
             assert (answer.status, await answer.read()) == (403, b"")
+            assert KEPT_FOR not in answer.headers, "the caller may have the right"
     log.flush()
     line = json.loads(lines.getvalue())
     assert (line["level"], line["status"]) == ("error", 403)

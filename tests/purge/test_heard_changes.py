@@ -1,6 +1,7 @@
 """The list of changes for nginx: its order, its bounds, and from when on it is complete."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from gateway.purge.heard_changes import HeardChanges, Source
@@ -36,9 +37,10 @@ def test_the_last_change_of_each_image_is_listed_oldest_first() -> None:
     assert heard.since(0).changes == (("b", START + 11_000), ("a", START + 16_000))
     assert heard.since(START + 16_000).changes == (("a", START + 16_000),)
     assert heard.since(START + 16_001).changes == ()
-    assert heard.since(0).as_json() == {
-        "gateway": heard.since(0).gateway,
-        "now": START + 20_000,
+    found = heard.since(0)
+    assert json.loads(found.as_json()) == {
+        "gateway": found.gateway,
+        "now": START + 20_003,
         "complete_since": START,
         "changes": [{"image_id": "b", "at": START + 11_000}, {"image_id": "a", "at": START + 16_000}],
         "access": START,
@@ -53,10 +55,21 @@ def test_a_change_is_listed_again_after_every_replica_has_dropped_the_image() ->
     for passed, listed in ((0, 0), (249, 0), (250, 250), (999, 250), (1000, 1000), (60_000, 1000)):
         clock.at = START + passed
         assert heard.since(START).changes == (("a", START + listed),)
+    clock.at += 1
     heard.record("b")
     clock.at += 600
     heard.record("c")
-    assert heard.since(START + 60_000).changes == (("b", START + 60_250), ("c", START + 60_600))
+    assert heard.since(START + 60_000).changes == (("b", START + 60_251), ("c", START + 60_601))
+
+
+def test_what_comes_in_the_millisecond_of_a_list_is_later_than_the_list() -> None:
+    heard = listening(Clock())
+    before = heard.since(0)
+    heard.record("a")
+    heard.void_decisions()
+    after = heard.since(before.now + 1)
+    assert (before.now, before.decisions_void_at) == (START, START)
+    assert (after.changes, after.decisions_void_at, after.now) == ((("a", START + 1),), START + 1, START + 1)
 
 
 def test_a_long_list_comes_in_parts() -> None:
@@ -67,7 +80,7 @@ def test_a_long_list_comes_in_parts() -> None:
         clock.at += 2_000
     first = heard.since(0)
     assert ([image_id for image_id, _ in first.changes], first.has_more) == (["image-0", "image-1", "image-2"], True)
-    assert first.as_json()["more"] is True
+    assert json.loads(first.as_json())["more"] is True
     rest = heard.since(first.changes[-1][1])
     assert ([image_id for image_id, _ in rest.changes], rest.has_more) == (["image-2", "image-3", "image-4"], False)
 
@@ -99,9 +112,13 @@ def test_a_change_of_every_image_replaces_all_earlier_changes() -> None:
     heard.record("a")
     heard.record(None)
     clock.at += 10
+    heard.record('b"')
+    found = heard.since(0)
+    assert found.changes == ((None, START), ('b"', START + 10))
+    listed = json.loads(found.as_json())["changes"]
+    assert listed == [{"image_id": None, "at": START}, {"image_id": 'b"', "at": START + 10}]
     heard.record("b")
-    assert heard.since(0).changes == ((None, START), ("b", START + 10))
-    assert [heard.last_change(image_id) for image_id in ("a", "b")] == [START, START + 10]
+    assert [heard.last_change(image_id) for image_id in ("a", "b")] == [START, START + 11]
 
 
 def test_the_list_is_complete_while_every_source_is_heard() -> None:
@@ -114,13 +131,15 @@ def test_the_list_is_complete_while_every_source_is_heard() -> None:
     clock.at = START + 100
     assert heard.since(0).complete_since == START + 5
     heard.has_lost(Source.ROWS)
+    clock.at = START + 150
     heard.record("a")
     clock.at = START + 200
     found = heard.since(0)
-    assert (found.complete_since, found.changes) == (START + 200, (("a", START + 100),))
-    heard.listens_to(Source.ROWS)
+    assert (found.complete_since, found.changes) == (START + 200, (("a", START + 150),))
     clock.at = START + 300
-    assert heard.since(0).complete_since == START + 200
+    heard.listens_to(Source.ROWS)
+    clock.at = START + 400
+    assert heard.since(0).complete_since == START + 300
 
 
 async def test_changes_may_have_been_missed_after_a_gap_and_if_serving_began_before_listening() -> None:

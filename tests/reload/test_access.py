@@ -98,6 +98,24 @@ async def test_the_header_of_a_proxy_is_believed_from_now_on(gateway: RunningGat
     assert answer.headers["Vary"] == "Authorization, X-User-Id"
 
 
+@proves("access.decision_ttl")
+async def test_nginx_keeps_decisions_for_another_time_and_drops_those_that_it_has(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("mine", owner="alice", public=False)
+
+    async def kept_for(user: str | None) -> str | None:
+        return (await gateway.get("/api/v1/images/mine/access", user=user)).headers.get("X-Decision-For")
+
+    assert [await kept_for(user) for user in ("alice", None)] == ["10", "1"]
+    before = gateway.service.changes.heard.since(0).decisions_void_at
+    await gateway.reload(access={"decision_ttl": 20})
+    assert [await kept_for(user) for user in ("alice", None)] == ["20", "1"]
+    assert gateway.service.changes.heard.since(0).decisions_void_at > before
+    await gateway.reload(access={"decision_ttl": 0})
+    assert [await kept_for(user) for user in ("alice", None)] == [None, None]
+
+
 async def purge(gateway: RunningGateway, token: str) -> int:
     """The status of a purge with this token."""
     answer = await gateway.request(

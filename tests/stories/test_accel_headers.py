@@ -1,13 +1,14 @@
 """Delivery by nginx: the headers that nginx receives; ``tests/nginx`` tests what nginx does with them."""
 
 import re
+import time
 
 import pytest
 import yarl
 
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.stories.content import LARGE, SMALL, add_large, requests_to
 
 
@@ -39,6 +40,34 @@ async def test_headers_that_nginx_would_add_to_errors_have_other_names(gateway: 
     assert answer.headers["X-Image-Cache-Control"].startswith("private")
     assert answer.headers["X-Image-Content-Disposition"] == 'attachment; filename="a.png"'
     assert not {"Cache-Control", "Content-Disposition"} & set(answer.headers)
+
+
+async def test_nginx_may_repeat_an_order_for_as_long_as_its_url_and_the_right_last(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(
+        image_proxy={"delivery": "accel", "max_age": 300},
+        image_styles={"small": "imageMogr2/thumbnail/100x"},
+        url_cache={"default_ttl": 200, "min_remaining": 60},
+        url_prerefresh={"threshold": 100},
+    )
+    for image_id, public in (("open", True), ("mine", False)):
+        await images.add(image_id, SMALL, owner="alice", public=public)
+
+    async def kept_for(path: str, user: str | None = None, **headers: str) -> int:
+        answer = await gateway.get(path, user=user, headers=headers)
+        return int(answer.headers.get("X-Decision-For", "0"))
+
+    assert 100 < await kept_for("/i/open") <= 140, "the URL is not handed out in its last minute"
+    assert await kept_for("/i/mine", "alice") == 10
+    token = token_for("alice", exp=int(time.time()) + 4)
+    assert 2 <= await kept_for("/i/mine", Authorization=f"Bearer {token}") <= 4
+    assert await kept_for("/i/open", Range="bytes=0-1") == 0, "the order may be for a part"
+    assert await kept_for("/i/mine", "bob") == 0
+    await gateway.reload(image_proxy={"max_age": 30})
+    assert await kept_for("/i/open") == 30
+    await gateway.reload(access={"decision_ttl": 0})
+    assert [await kept_for("/i/open"), await kept_for("/i/mine", "alice")] == [0, 0]
 
 
 @pytest.mark.parametrize("headers", [{"Range": "bytes=5-2"}, {"If-Unmodified-Since": "nonsense"}])

@@ -83,6 +83,13 @@ def _image(operation: str) -> Json:
     }
 
 
+_KEPT_FOR: Mapping[str, Json] = {
+    "X-Decision-For": {
+        "description": "For how many seconds nginx may keep the answer; absent: not at all.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 300},
+    }
+}
+
 _OPERATIONS: Mapping[str, Json] = {
     "/api/v1/images/{image_id}/proxy": _image("proxy"),
     "/i/{image_id}": _image("short"),
@@ -100,9 +107,12 @@ _OPERATIONS: Mapping[str, Json] = {
                 *_LINK_PARAMETERS,
             ],
             "responses": {
-                "200": {"description": "the caller may view it"},
-                "401": {"description": "bad credentials"},
-                "403": {"description": "unknown, not visible to the caller, or not known at present"},
+                "200": {"description": "the caller may view it", "headers": _KEPT_FOR},
+                "401": {"description": "bad credentials", "headers": _KEPT_FOR},
+                "403": {
+                    "description": "unknown, not visible to the caller, or not known at present",
+                    "headers": _KEPT_FOR,
+                },
             },
         }
         for method, suffix in (("get", "Get"), ("head", "Head"))

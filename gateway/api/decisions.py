@@ -1,0 +1,69 @@
+"""How long nginx may keep an answer about access: ``X-Decision-For``, in seconds.
+
+nginx keeps a decision per image, style and credential, and drops it when the list of changes says so. Only rights that
+end by time are considered here.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+
+from gateway.access.identity import Caller
+from gateway.api.caller import CALLER
+from gateway.delivery.image_request import Exchange
+from gateway.presign.lifetime import Lifetime
+
+FIELD: Final = "X-Decision-For"
+# The user in nginx's key of the decision, for callers that a proxy names.
+_KEY_USER: Final = "X-Decision-User"
+_DENIAL: Final = 1  # second; a new right works at once, and the time of a denial teaches nothing
+
+
+class Decisions:
+    """Returns seconds, 0 for an answer that must not be kept.
+
+    ttl: the most seconds for an answer that depends on the caller. 0: no answer may be kept.
+    cos_now: Unix seconds of COS's clock, by which presigned URLs end.
+    now: Unix seconds.
+    """
+
+    def __init__(
+        self, ttl: int, lifetime: Lifetime, cos_now: Callable[[], float], now: Callable[[], float] = time.time
+    ) -> None:
+        self.ttl = ttl
+        self._lifetime = lifetime
+        self._cos_now = cos_now
+        self._now = now
+
+    def on_access(self, request: web.BaseRequest, *, is_allowed: bool) -> int:
+        """Return for how long the answer to an access check may be kept."""
+        caller = request.get(CALLER)
+        if caller is None or not is_allowed:
+            return 0 if caller is not None and _is_unknown_to_nginx(request, caller) else min(_DENIAL, self.ttl)
+        return self._of(request, caller)
+
+    def on_image(self, exchange: Exchange) -> int:
+        """Return for how long nginx may repeat an order to send the image of ``exchange``, whose URL ends."""
+        image, request = exchange.image, exchange.request
+        # Other answers depend on more of the request than nginx's key has.
+        if not self.ttl or not exchange.wanted.is_plain or exchange.is_fallback or exchange.context.is_negotiated:
+            return 0
+        url_ends_in = int(self._lifetime.usable_for(image.presigned, self._cos_now()))
+        if image.public:
+            return max(0, min(url_ends_in, exchange.policy.max_age))
+        caller = request.get(CALLER)
+        return max(0, min(url_ends_in, self._of(request, caller))) if caller is not None else 0
+
+    def _of(self, request: web.BaseRequest, caller: Caller) -> int:
+        if _is_unknown_to_nginx(request, caller):
+            return 0
+        if caller.known_until is None:
+            return self.ttl
+        return max(0, min(self.ttl, int(caller.known_until - self._now())))
+
+
+def _is_unknown_to_nginx(request: web.BaseRequest, caller: Caller) -> bool:
+    """Return whether the user is not the user of nginx's key: the decision would count for other users."""
+    return caller.is_forwarded and (request.headers.get(_KEY_USER) or None) != caller.user
