@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.comparisons import chosen
+from bench.comparisons import against, chosen
 from bench.peers import read_s3_gateway
 from bench.picture import svg
 from bench.processes import program
@@ -22,17 +22,23 @@ def main() -> None:
         s3_gateways = [read_s3_gateway(path) for path in options.s3_gateway]
     except ValueError as error:
         sys.exit(str(error))
-    comparisons = chosen(options.only, {given.name for given in s3_gateways})
+    if options.against is not None:
+        comparisons = against(options.only)
+    else:
+        comparisons = chosen(options.only, {given.name for given in s3_gateways})
     if not comparisons:
         sys.exit(f"no mode has {options.only!r} in its name")
-    run = this_run(sys.argv[1:], rounds=options.rounds, seconds=options.seconds, per_cpu=options.per_cpu)
-    plan = Plan(options.rounds, options.seconds, options.per_cpu, options.origin_port)
+    per_cpu = options.per_cpu or options.against is not None
+    run = this_run(sys.argv[1:], rounds=options.rounds, seconds=options.seconds, per_cpu=per_cpu)
+    plan = Plan(options.rounds, options.seconds, per_cpu, options.origin_port, options.against)
     found = results(comparisons, measure(comparisons, plan, s3_gateways))
     print(table(found))
     if options.json:
         options.json.write_text(document(run, found))
     if options.svg:
         options.svg.write_text(svg(run, found))
+    if options.against is not None and (slower := [result for result in found if not result.is_met]):
+        sys.exit(f"slower than {options.against}: {', '.join(result.name for result in slower)}")
 
 
 def _options() -> argparse.Namespace:
@@ -42,6 +48,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="a part of a mode: stream, memory, redirect, accel, front cache, …")
     parser.add_argument(
         "--per-cpu", action="store_true", help="requests per second of processor time, for machines with other load"
+    )
+    parser.add_argument(
+        "--against",
+        type=_checkout,
+        metavar="TREE",
+        help="compare only with the gateway of another checkout (as of the last tag), by processor time; "
+        "exit with 1 if this one is slower",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all medians, ratios and rounds")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a picture")
@@ -55,6 +68,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--origin-port", type=int, help="port of the origin, for the address in CONF")
     return parser.parse_args()
+
+
+def _checkout(path: str) -> Path:
+    tree = Path(path).resolve()
+    if not (tree / "gateway" / "__main__.py").exists():
+        raise argparse.ArgumentTypeError(f"{path} is no checkout of the gateway")
+    return tree
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 from bench.processes import SERVER_CORE, Contender, free_port, nginx, pinned
 from bench.stack import Gateway, Stack, etag, gateway
@@ -17,6 +18,9 @@ MODES: dict[str, dict[str, object]] = {
     "redirect": {"delivery": "redirect"},
 }
 
+# What is measured of the gateway in each mode.
+NAMES = {"stream": ("stream",), "memory": ("memory", "variant", "304"), "redirect": ("redirect", "url", "batch")}
+
 
 @contextlib.contextmanager
 def gateways_and_baselines(stack: Stack) -> Iterator[dict[str, Contender]]:
@@ -25,17 +29,22 @@ def gateways_and_baselines(stack: Stack) -> Iterator[dict[str, Contender]]:
         running = {"origin": Contender(f"{stack.origin}/", stack.origin_pid)}
         running |= servers.enter_context(_baselines(stack))
         for name, image_proxy in MODES.items():
-            one = servers.enter_context(gateway(stack, name, image_proxy))
-            status = 302 if name == "redirect" else 200
-            running[name] = Contender(f"http://{one.address}/i/", one.pid, status=status)
-            if name == "memory":  # the origin ignores the rule: a variant is as large as its original
-                running["variant"] = Contender(running[name].prefix, one.pid, "?style=card&w=640&format=webp")
-                running["304"] = Contender(
-                    running[name].prefix, one.pid, headers={"If-None-Match": etag("4k")}, status=304
-                )
-            elif name == "redirect":
-                running |= _urls(one, stack)
+            running |= modes_of(name, servers.enter_context(gateway(stack, name, image_proxy)), stack)
         yield running
+
+
+def modes_of(name: str, one: Gateway, stack: Stack) -> dict[str, Contender]:
+    """Return what is measured of the gateway in the mode ``name``, by its name in ``NAMES``."""
+    images = Contender(f"http://{one.address}/i/", one.pid, status=302 if name == "redirect" else 200)
+    match name:
+        case "memory":  # the origin ignores the rule: a variant is as large as its original
+            variant = replace(images, suffix="?style=card&w=640&format=webp")
+            unchanged = replace(images, headers={"If-None-Match": etag("4k")}, status=304)
+            return {name: images, "variant": variant, "304": unchanged}
+        case "redirect":
+            return {name: images, **_urls(one, stack)}
+        case _:
+            return {name: images}
 
 
 def _urls(one: Gateway, stack: Stack) -> dict[str, Contender]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -67,18 +68,34 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def pinned(core: str, *command: str, ready: str, cwd: Path | None = None, pause: float = 0.05) -> Iterator[int]:
+def pinned(
+    core: str, *command: str, ready: str, cwd: Path | None = None, pause: float = 0.05, log: int | None = None
+) -> Iterator[int]:
     """Run ``command`` on one core for the duration; yield its process id once the address ``ready`` answers.
 
-    Between two questions there are ``pause`` seconds.
+    Between two questions there are ``pause`` seconds. ``log`` is its standard error, None: that of this process.
     """
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    process = subprocess.Popen(["taskset", "-c", core, *command], cwd=cwd, env=environment)
+    process = subprocess.Popen(["taskset", "-c", core, *command], cwd=cwd, env=environment, stderr=log)
     try:
         _wait_for(ready, process, pause)
         yield process.pid
     finally:
         process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def log_reader() -> Iterator[int]:
+    """Yield a pipe for the log of a gateway, which a process on the client's core reads. It prints all but ``info``."""
+    ours, theirs = os.pipe()
+    command = ("taskset", "-c", CLIENT_CORE, "grep", "--line-buffered", "--invert-match", '"level": "info"')
+    process = subprocess.Popen(command, stdin=ours, stdout=sys.stderr)
+    os.close(ours)
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
         process.wait()
 
 

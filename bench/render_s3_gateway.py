@@ -3,7 +3,7 @@
 ``python -m bench.render_s3_gateway CHECKOUT FOLDER`` writes ``FOLDER/cached`` and ``FOLDER/relaying``, each with an
 ``nginx.conf`` for ``--s3-gateway``. nginx needs its modules ``ngx_http_js_module`` and ``ngx_http_xslt_filter_module``.
 
-Changed against the container: addresses and folders; no access log, as the gateway's is off while it is measured;
+Changed against the container: addresses and folders; no access log, as every other nginx of the comparison;
 ``keepalive`` for the upstream, which makes it faster; no ``resolve``, which nginx has from 1.27.3 on and an address
 does not need. ``relaying`` has no ``proxy_cache``.
 """

@@ -25,6 +25,11 @@ class Result:
     baseline_rounds: Sequence[float]
 
     @property
+    def name(self) -> str:
+        """The mode, and the size if there is one."""
+        return f"{self.comparison.mode} {self.comparison.size}".strip()
+
+    @property
     def median(self) -> float:
         """Median of the gateway."""
         return statistics.median(self.rounds)

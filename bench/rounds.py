@@ -24,12 +24,18 @@ _PAUSE = 0.002  # seconds between two questions whether a server is ready
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how to measure: rounds, seconds, per second of processor time, the origin's port if it is given."""
+    """How long and how to measure.
+
+    per_cpu: count a second of processor time instead of a second.
+    origin_port: the port of the origin. None: a free one.
+    before: the other checkout, if the gateways of two are compared.
+    """
 
     rounds: int
     seconds: int
     per_cpu: bool = False
     origin_port: int | None = None
+    before: Path | None = None
 
 
 def measure(comparisons: list[Comparison], plan: Plan, s3_gateways: list[S3Gateway]) -> dict[Pair, list[float]]:
@@ -40,7 +46,8 @@ def measure(comparisons: list[Comparison], plan: Plan, s3_gateways: list[S3Gatew
     with _measures(pairs, plan, s3_gateways) as measures:
         for round_number in range(plan.rounds):
             print(f"round {round_number + 1} of {plan.rounds}", file=sys.stderr)
-            for pair in pairs:
+            # Every other round is backwards, so that no server always follows the same other one.
+            for pair in pairs if round_number % 2 == 0 else reversed(pairs):
                 measured[pair].append(measures[pair]())
     return measured
 
@@ -53,7 +60,7 @@ def _measures(pairs: list[Pair], plan: Plan, s3_gateways: list[S3Gateway]) -> It
         running = servers.enter_context(gateways_and_baselines(stack))
         wanted = {name for name, _ in pairs}
         running |= servers.enter_context(peers(stack, running, wanted, s3_gateways))
-        running |= servers.enter_context(variations(stack, running, wanted))
+        running |= servers.enter_context(variations(stack, running, wanted, plan.before))
         measures = servers.enter_context(costs(stack, running, pairs, plan.rounds, plan.seconds))
         for name, size in (pair for pair in pairs if pair not in measures):
             if name in (STARTS, f"bare {STARTS}"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.databases import BUCKET, Databases, running_databases, write_configuration
-from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, log_reader, nginx, pinned
 from gateway.dev.database import ImageRow
 
 SIZES = {"4k": 4_096, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
@@ -85,10 +85,15 @@ def gateway(
     core: str = SERVER_CORE,
     ready: str = "/healthz",
     pause: float = 0.05,
+    lines: bool = True,
+    tree: Path | None = None,
 ) -> Iterator[Gateway]:
-    """Run a gateway on the servers' core until the address ``ready`` answers (``/readyz``: all dependencies do).
+    """Run a gateway on the servers' core; yield it once the address ``ready`` answers.
 
-    ``arguments`` are those of ``serve``.
+    arguments: those of ``serve``.
+    ready: ``/readyz`` answers when all dependencies do.
+    lines: it writes a line for each request into a pipe, as by default.
+    tree: the checkout that it is run from. None: this one.
     """
     public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     sections = stack.databases.sections(stack.origin[7:]) | {
@@ -96,10 +101,10 @@ def gateway(
         "admin": {"port": int(admin.rpartition(":")[2])},
         "image_proxy": dict(image_proxy),
         "image_styles": {"card": {}},
-        "logging": {"level": "warning"},
+        "logging": {"access": lines},
     }
     configuration = write_configuration(stack.folder / f"{name}.yaml", sections)
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration), *arguments)
     url = f"http://{admin if ready == '/readyz' else public}{ready}"
-    with pinned(core, *command, ready=url, pause=pause) as pid:
+    with log_reader() as log, pinned(core, *command, ready=url, cwd=tree, pause=pause, log=log) as pid:
         yield Gateway(public, admin, pid)

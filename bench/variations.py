@@ -1,19 +1,26 @@
-"""The same gateway run otherwise: with two workers on all cores."""
+"""The same gateway run otherwise: with two workers, without lines of requests, and from another checkout."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from bench.comparisons import ONE_PROCESS, PER_CPU, WORKERS
-from bench.contenders import MODES
+from bench.comparisons import BEFORE, NO_LINES, ONE_PROCESS, PER_CPU, WORKERS
+from bench.contenders import MODES, NAMES, modes_of
 from bench.processes import Contender
 from bench.stack import Stack, gateway
 
 
 @contextlib.contextmanager
-def variations(stack: Stack, running: dict[str, Contender], wanted: set[str]) -> Iterator[dict[str, Contender]]:
-    """Run those of the variations that are wanted; yield them by name. ``running`` has the gateways as they are."""
+def variations(
+    stack: Stack, running: dict[str, Contender], wanted: set[str], before: Path | None = None
+) -> Iterator[dict[str, Contender]]:
+    """Run those of the variations that are wanted; yield them by name.
+
+    running: the gateways as they are.
+    before: another checkout. None: no gateway of another one is wanted.
+    """
     found: dict[str, Contender] = {}
     with contextlib.ExitStack() as servers:
         for name, arguments in ((ONE_PROCESS, ()), (WORKERS, ("--workers", "2"))):
@@ -23,6 +30,11 @@ def variations(stack: Stack, running: dict[str, Contender], wanted: set[str]) ->
                 )
                 found[name] = replace(running["memory"], prefix=f"http://{one.address}/i/", pid=one.pid)
                 found[f"{name}{PER_CPU}"] = replace(found[name], per_cpu=True)
+        for tree, lines, more in ((None, False, NO_LINES), (before, True, BEFORE), (before, False, NO_LINES + BEFORE)):
+            for mode, names in NAMES.items():
+                if wanted & {f"{name}{more}" for name in names}:
+                    one = servers.enter_context(gateway(stack, f"{mode}{more}", MODES[mode], lines=lines, tree=tree))
+                    found |= {f"{name}{more}": what for name, what in modes_of(mode, one, stack).items()}
         yield found
 
 

@@ -1,16 +1,17 @@
 """Which servers a run compares."""
 
-from bench.comparisons import COMPARISONS, GOAL, GOALS, chosen
+from bench.comparisons import BEFORE, COMPARISONS, GOAL, GOALS, NO_LINES, against, chosen
+from bench.contenders import NAMES
 
 EIGHT = {
     ("stream", "4k", "bare relay", 0.85),
     ("stream", "100k", "bare relay", 0.9),
     ("stream", "1m", "nginx", 0.9),
     ("stream", "10m", "nginx", 1.0),
-    ("memory", "4k", "bare bytes", 0.7),
+    ("memory", "4k", "bare bytes", 0.72),
     ("memory", "100k", "nginx", 1.0),
     ("memory", "1m", "nginx", 2.0),
-    ("redirect", "4k", "bare 302", 0.7),
+    ("redirect", "4k", "bare 302", 0.62),
 }
 
 
@@ -26,6 +27,20 @@ def test_modes_are_chosen_by_a_part_of_their_name() -> None:
 def test_two_workers_are_compared_with_one_process_by_both_rates() -> None:
     found = {(one.mode, one.baseline) for one in chosen("workers", set())}
     assert found == {("2 workers", "1 process"), ("2 workers (CPU)", "1 process (CPU)")}
+
+
+def test_the_gateway_is_measured_with_lines_of_requests_and_without() -> None:
+    without = {one.mode.removesuffix(NO_LINES): one for one in chosen(NO_LINES, set())}
+    assert without.keys() == NAMES.keys()
+    with_lines = {(one.mode, one.size, one.baseline) for one in COMPARISONS}
+    assert {(mode, one.size, one.baseline) for mode, one in without.items()} <= with_lines
+
+
+def test_every_mode_is_compared_with_that_of_another_checkout() -> None:
+    found = against("")
+    assert {one.mode.removesuffix(NO_LINES) for one in found} == {name for names in NAMES.values() for name in names}
+    assert all(one.baseline == f"{one.mode}{BEFORE}" and one.goal for one in found)
+    assert {one.mode for one in against("redirect")} == {"redirect", f"redirect{NO_LINES}"}
 
 
 def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
