@@ -19,7 +19,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples install run test quick matrix newest coverage conformance bench soak alerts units release container docs fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -34,7 +34,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,otel,test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,otel,test,lint,docs]'
 	@touch $@
 
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
@@ -172,6 +172,9 @@ soak: install  ## load of all kinds with faults at random, every byte checked; M
 docs: install  ## write the generated documents: docs/configuration.md, docs/metrics.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate
 
+site: install  ## write the documents as a site of files to site/, with a search that works offline
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 lint: install webcheck  ## run ruff and mypy, and Biome and vue-tsc where npm is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -186,7 +189,7 @@ format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(if $(NPM),cd $(WEB) && npm run --silent format)
 
 constraints:  ## write the newest versions of all dependencies into constraints.txt
-	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,test,lint]' && \
+	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,test,lint,docs]' && \
 	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --all --exclude pip --exclude image-gateway; } > constraints.new && \
 	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
 

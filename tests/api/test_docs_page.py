@@ -1,143 +1,38 @@
-"""``/docs`` on the admin port: the description as tables and examples."""
+"""``/docs`` on the admin port: pages of the documents."""
 
-import json
-from typing import Any
-
-import jsonschema_rs
 import pytest
 
-from docs.generate.api_page import api_page
-from docs.generate.schema_text import Field, example_of, fields_of, type_of
-from gateway.api.beacon import Beacon, LoadTimes
+from docs.generate.console_page import console_page
 from gateway.api.openapi.document import document
 from tests.conftest import RunningGateway
+from tests.test_documents import errors
 
 
-async def test_every_call_is_on_the_page_and_nothing_comes_from_elsewhere(gateway: RunningGateway) -> None:
-    answer = await gateway.get("/docs", admin=True)
+@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
+async def test_a_page_needs_nothing_from_elsewhere(gateway: RunningGateway, path: str) -> None:
+    answer = await gateway.get(path, admin=True)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
     text = answer.body.decode()
-    for path, operations in document()["paths"].items():
-        for method in operations.keys() & {"get", "head", "post", "delete"}:
-            assert f"<code>{method.upper()} {path}</code>" in text
     assert "src=" not in text
     assert 'href="http' not in text
+    assert ".md" not in text
 
 
-def test_text_of_the_description_is_no_markup() -> None:
-    hostile = "<script>&"
-    operation = {
-        "summary": hostile,
-        "parameters": [{"name": hostile, "in": hostile, "schema": {"type": hostile, "examples": [hostile]}}],
-        "responses": {"200": {"description": hostile, "content": {hostile: {}}}},
-    }
-    made = api_page(
-        {
-            "info": {"title": hostile},
-            "paths": {f'{hostile}"': {"get": operation}},
-            "components": {"schemas": {hostile: {"properties": {hostile: {"description": hostile}}}}},
-        }
-    )
-    assert "<script>" not in made
-    # The title twice; path and summary twice; the call as a command; four cells of a parameter; a response and its
-    # type; a schema, its field, what the field means, and the field in the example.
-    assert made.count("&lt;script&gt;&amp;") == 2 + 4 + 1 + 4 + 2 + 4
+async def test_every_call_of_the_description_is_on_the_page(gateway: RunningGateway) -> None:
+    text = (await gateway.get("/docs", admin=True)).body.decode()
+    for path, operations in document()["paths"].items():
+        assert path.replace("{image_id}", "{id}") in text
+        assert [method for method in operations.keys() & {"get", "post", "delete"} if method.upper() not in text] == []
 
 
-def cells(page: str, name: str) -> list[list[str]]:
-    """The rows of the page's tables whose first cell is ``name``, without tags."""
-    rows = [row.split("</td>")[:-1] for row in page.split("<tr>") if f"<td><code>{name}</code></td>" in row]
-    return [[cell.rpartition("<td>")[2].replace("<code>", "").replace("</code>", "") for cell in row] for row in rows]
+async def test_every_error_code_can_be_linked_to(gateway: RunningGateway) -> None:
+    text = (await gateway.get("/docs/errors", admin=True)).body.decode()
+    for error in errors():
+        assert f'id="{error.code}"' in text
 
 
-def test_a_parameter_is_a_row_with_its_place_type_meaning_and_example() -> None:
-    page = api_page(document())
-    assert [
-        "w",
-        "query",
-        "string, like ^[1-9][0-9]{0,4}$",
-        "no",
-        "Width in pixels, for a style with widths.",
-        "640",
-    ] in (cells(page, "w"))
-    assert cells(page, "image_id")[0][1:4] == [
-        "path",
-        "string, 1 to 128 characters, like ^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$",
-        "yes",
-    ]
-
-
-def test_a_body_is_a_list_of_its_fields_with_an_example() -> None:
-    page = api_page(document())
-    assert ["image_ids", "array of string, 1 to 200 items", "yes", "the ids of the images"] in cells(page, "image_ids")
-    assert ["data.urls.*.expires_at", "integer or null", "yes", "in Unix seconds"] in cells(
-        page, "data.urls.*.expires_at"
-    )
-    assert """curl --json '{"expires_in": 3600}' "$GATEWAY/api/v1/images/sunrise/link\"""" in page
-    assert '<a href="#schema-error">Error</a>' in page
-    assert '<section id="schema-error">' in page
-
-
-SCHEMAS = {"Size": {"type": "object", "properties": {"width": {"type": "integer"}}}}
-
-
-@pytest.mark.parametrize(
-    ("schema", "text"),
-    [
-        ({}, "value"),
-        ({"type": "integer", "minimum": 1, "maximum": 9}, "integer, 1 to 9"),
-        ({"type": "integer", "minimum": 1}, "integer, at least 1"),
-        ({"type": "integer", "maximum": 9}, "integer, at most 9"),
-        ({"type": ["string", "null"], "minLength": 1, "maxLength": 9}, "string or null, 1 to 9 characters"),
-        ({"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}, "array of string, 2 items"),
-        ({"enum": ["a", "b", "c"]}, "a, b or c"),
-        ({"enum": ["a"]}, "a"),
-        ({"const": "success"}, '"success"'),
-        ({"anyOf": [{"$ref": "#/components/schemas/Size"}, {"type": "null"}]}, "Size or null"),
-        ({"type": "object", "additionalProperties": False}, "object"),
-        (
-            {"type": "object", "additionalProperties": {"type": "integer"}, "propertyNames": {"enum": ["a", "b"]}},
-            "map of integer, by a or b",
-        ),
-    ],
-)
-def test_a_type_in_words(schema: dict[str, Any], text: str) -> None:
-    assert type_of(schema) == text
-
-
-def test_the_fields_of_an_object_are_those_of_all_objects_in_it() -> None:
-    size = {**SCHEMAS["Size"], "required": ["width"]}
-    schema = {
-        "properties": {"one": size, "many": {"type": "array", "items": size}, "by": {"additionalProperties": size}}
-    }
-    assert [(field.name, field.is_required) for field in fields_of(schema)] == [
-        ("one", False),
-        ("one.width", True),
-        ("many", False),
-        ("many[].width", True),
-        ("by", False),
-        ("by.*.width", True),
-    ]
-    assert list(fields_of({"properties": {"a": {"type": "string", "description": "why"}}})) == [
-        Field("a", "string", False, "why")
-    ]
-
-
-def schemas_in(part: Any) -> list[Any]:
-    """Every schema of a parameter or a body in a part of the description."""
-    if isinstance(part, dict):
-        found = [part["schema"]] if "schema" in part else []
-        return found + [schema for value in part.values() for schema in schemas_in(value)]
-    return [schema for value in part for schema in schemas_in(value)] if isinstance(part, list) else []
-
-
-def test_every_example_is_what_its_schema_describes() -> None:
-    whole = document()
-    components = whole["components"]["schemas"]
-    schemas = [*schemas_in(json.loads(json.dumps(whole["paths"]))), *components.values()]
-    assert len(schemas) > 100
-    for schema in schemas:
-        jsonschema_rs.validate({**schema, "components": whole["components"]}, example_of(schema, components))
-    Beacon.parse(json.dumps(example_of(components["Beacon"], components)).encode())
-    LoadTimes.model_validate(example_of(components["LoadTimes"], components))
+def test_headings_of_the_page_stay_links_and_others_become_text() -> None:
+    page = console_page("# A\n\n[the part](#a-part) and [others](other.md)\n\n## A part\n", "../")
+    assert '<a href="#a-part">the part</a> and others' in page
+    assert '<h2 id="a-part">' in page

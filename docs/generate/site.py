@@ -1,0 +1,64 @@
+"""Hooks of MkDocs: files outside ``docs/`` that a page links to become files of the site, at their own path.
+
+``README.md`` of the project is the first page.
+"""
+
+import re
+from pathlib import Path, PurePosixPath
+from posixpath import normpath, relpath
+from typing import Final
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT: Final = Path(__file__).parents[2]
+_LINK: Final = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the README, and every file that a page links to, also from the added pages."""
+    waiting = ["README.md", *(_in_project(page.src_uri) for page in files.documentation_pages())]
+    seen = set(waiting)
+    while waiting:
+        path = waiting.pop()
+        if files.get_file_from_path(_in_site(path)) is None:
+            files.append(File.generated(config, _in_site(path), abs_src_path=str(ROOT / path)))
+        if path.endswith(".md"):
+            text = (ROOT / path).read_text(encoding="utf-8")
+            targets = {_target(path, link) for link in _LINK.findall(text)}
+            new = {target for target in targets if (ROOT / target).is_file()} - seen
+            seen |= new
+            waiting += sorted(new)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Make the page's links lead to the places of their targets in the site."""
+    del config
+    here = page.file.src_uri
+
+    def in_site(link: re.Match[str]) -> str:
+        target = _in_site(_target(_in_project(here), link[1]))
+        if files.get_file_from_path(target) is None:
+            return link[0]  # MkDocs reports it
+        return f"]({relpath(target, PurePosixPath(here).parent)}"
+
+    return _LINK.sub(in_site, markdown)
+
+
+def _target(page: str, link: str) -> str:
+    """Return the path in the project to which a link of a page leads."""
+    return normpath(PurePosixPath(page).parent / link)
+
+
+def _in_project(src_uri: str) -> str:
+    """Return the path in the project of a file of the site."""
+    if src_uri == "index.md":
+        return "README.md"
+    return f"docs/{src_uri}" if (ROOT / "docs" / src_uri).exists() else src_uri
+
+
+def _in_site(path: str) -> str:
+    """Return the path in the site of a file of the project."""
+    return "index.md" if path == "README.md" else path.removeprefix("docs/")
