@@ -30,13 +30,13 @@ def metrics_page() -> str:
 
 
 def _rows() -> Iterator[str]:
-    for family, labels in _families():
+    for family, labels in families():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         meaning = family.documentation.replace("|", "\\|").replace("<", "\\<")
         yield f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {meaning} |"
 
 
-def _families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
+def families() -> Iterator[tuple[Metric, tuple[str, ...]]]:
     """Yield each metric of the gateway without samples, and the names of its labels."""
     for collector in Metrics().registry._collector_to_names:  # noqa: SLF001 - the one list of collectors
         for family in collector.describe() if hasattr(collector, "describe") else collector.collect():
