@@ -9,7 +9,7 @@ export const INTERNAL = `
   succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant rank candidates isSizeless
   retryAfter maxDelay jitter until described changed tell show img select subject reserve redraw isLazy become start stop
   invalidate stats hits misses isRefetched renewal forget fulfil refuse
-  secrets isGiven
+  isGiven token fallback box
 `
   .trim()
   .split(/\s+/);

@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 from PIL import Image
+from playwright.async_api import expect
 
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from tests.conftest import Images, RunningGateway
@@ -94,10 +95,10 @@ async def test_every_state_has_a_light_and_a_dark_look(
     assert len({look[0] for name, look in looks.items() if name != "fallback"}) == len(looks) - 1
 
 
-async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:
+async def test_messages_are_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:
     await open_states(visit, images, png)
     said = {
-        name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('output').textContent")
+        name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('[part=message]').textContent")
         for name in ("loaded", "missing", "failed", "chinese", "retrying")
     }
     assert said == {
@@ -112,14 +113,111 @@ async def test_messages_are_a_live_region_in_the_language_of_the_page(visit: Vis
     await visit.until("() => failed.shadowRoot.textContent.includes('No image today.')")
 
 
-async def test_the_retry_button_works_by_keyboard(visit: Visit, images: Images, png: bytes) -> None:
+async def test_the_retry_button_names_its_picture_and_keeps_the_focus(visit: Visit, images: Images, png: bytes) -> None:
+    """It fails once more, and then is replaced by the picture."""
     await open_states(visit, images, png)
+    await visit.page.keyboard.press("Tab")
+    button = visit.page.get_by_role("button", name="Try again: Failing", exact=True)
+    focused = "[document.activeElement.id, document.activeElement.shadowRoot.activeElement?.part.value]"
+    assert await visit.page.evaluate(focused) == ["failed", "retry-button"]
+    await visit.page.evaluate(
+        f"""window.focused = [];
+            failed.addEventListener("statechange", ({{detail}}) => focused.push([detail.to, ...{focused}]));"""
+    )
+    await visit.page.keyboard.press("Space")
+    await visit.until("() => focused.length === 2")
+    on_button = ["failed", "retry-button"]
+    assert await visit.page.evaluate("focused") == [["loading", *on_button], ["failed", *on_button]]
+    assert await button.is_visible()
+
     images.cos.faults.clear()
     await visit.page.evaluate("Object.assign(failed, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
-    await visit.page.keyboard.press("Tab")
-    assert await visit.page.evaluate("document.activeElement.id") == "failed"
     await visit.page.keyboard.press("Space")
     await visit.state("#failed", "loaded")
+    assert await visit.page.evaluate(focused) == ["failed", None]
+    assert not await button.is_visible()
+
+
+async def test_one_live_region_speaks_for_all_pictures_but_decorative_ones(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await visit.open(
+        "".join(f'<smart-image id="p{n}" image-id="x{n}" alt="Picture {n}" {SIZE}></smart-image>' for n in range(3))
+        + f'<smart-image id="silent" image-id="y" alt="" {SIZE}></smart-image>'
+        f'<smart-image id="fine" image-id="a" alt="A gradient" {SIZE}></smart-image>'
+    )
+    region = visit.page.get_by_role("status")
+    await expect(region).to_have_text("3 pictures could not be loaded.")
+    assert await visit.page.evaluate("silent.state") == "failed"
+    hidden = "[p0, silent].map((e) => e.shadowRoot.querySelector('[part=message]').ariaHidden)"
+    assert await visit.page.evaluate(hidden) == ["false", "true"]
+    await visit.page.evaluate("fine.imageId = 'z'")
+    await expect(region).to_have_text("A gradient: This image is not available.")
+    # It says nothing twice, and nothing of a picture that is gone or has another image since.
+    await visit.page.evaluate("p0.width = 250; p1.imageId = 'other'; silent.imageId = 'z2'")
+    await expect(region).to_have_text("Picture 1: This image is not available.")
+    await visit.page.evaluate("p0.imageId = 'gone'; p2.imageId = 'other'")
+    await visit.state("#p0", "failed")
+    await visit.page.evaluate("p0.remove()")
+    await expect(region).to_have_text("Picture 2: This image is not available.")
+    box = await region.bounding_box()
+    assert await visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), box
+
+
+async def test_a_small_box_shows_a_sign_instead_of_clipped_text(visit: Visit, images: Images, png: bytes) -> None:
+    """Its size comes from attributes, or from the page's style sheet."""
+    await images.add("b", png)
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None, key="objects/b.png"))
+    await visit.open(
+        """<style>.icon { width: 48px; height: 48px }</style>
+           <smart-image id="missing" image-id="x" alt="One" width="64" height="64"></smart-image>
+           <smart-image id="icon" class="icon" image-id="x" alt="Two"></smart-image>
+           <smart-image id="again" image-id="b" alt="Three" width="40" height="30" max-retries="0"></smart-image>
+           <smart-image id="large" image-id="x" alt="Four" width="240" height="180"></smart-image>
+           <smart-image id="sizeless" image-id="x" alt="Five"></smart-image>
+           <smart-image id="slotted" image-id="x"><p slot="error" style="width: 300px">Own</p></smart-image>"""
+    )
+    names = ("missing", "icon", "again", "large", "sizeless", "slotted")
+    for name in names:
+        await visit.state(f"#{name}", "failed")
+    message = "e.shadowRoot.querySelector('[part=message]')"
+    looks = f"[{','.join(names)}].map((e) => [getComputedStyle({message}, '::before').content[1], e.offsetWidth])"
+    signs, widths = zip(*await visit.page.evaluate(looks), strict=True)
+    assert signs[:2] == ("⚠", "⚠")
+    assert set(signs[3:5]) == {"o"}, "none"
+    assert widths[:4] == (64, 48, 40, 240)
+    assert widths[4] > 100, "the text has a box though the picture has none"
+    assert widths[5] >= 300, "so has the page's own text"
+    # The text is there for assistive technology, and the button can be hit.
+    assert await visit.page.evaluate(f"((e) => {message}.textContent)(missing)") == "This image is not available."
+    boxes = "[again, again.shadowRoot.querySelector('button')].map((e) => JSON.stringify(e.getBoundingClientRect()))"
+    host, button = await visit.page.evaluate(boxes)
+    assert host == button
+    await visit.page.get_by_role("button", name="Try again: Three").click()
+
+
+async def test_forced_colors_keep_the_edges(visit: Visit, images: Images, png: bytes) -> None:
+    await visit.page.emulate_media(forced_colors="active")
+    await open_states(visit, images, png)
+    edges = """[["failed", "button", "border"], ["failed", ".cover", "outline"], ["idle", "div", "outline"]]
+      .map(([id, selector, edge]) => {
+        const style = getComputedStyle(document.getElementById(id).shadowRoot.querySelector(selector));
+        return [style[`${edge}Style`], style[`${edge}Width`], style[`${edge}Color`].startsWith("rgba")];
+      })"""
+    assert await visit.page.evaluate(edges) == [["solid", "1px", False]] * 3
+
+
+async def test_texts_have_their_own_direction(visit: Visit) -> None:
+    await visit.open(
+        f'<smart-image id="one" image-id="x" alt="" lang="ar" {SIZE}></smart-image>'
+        f'<div dir="rtl"><smart-image id="two" image-id="x" alt="" {SIZE}></smart-image></div>',
+        script="configureSmartImage({messages: {ar: {not_found: 'هذه الصورة غير متاحة.'}}})",
+    )
+    for name in ("one", "two"):
+        await visit.state(f"#{name}", "failed")
+    direction = "[one, two].map((e) => getComputedStyle(e.shadowRoot.querySelector('[part=message]')).direction)"
+    assert await visit.page.evaluate(direction) == ["rtl", "ltr"]
 
 
 async def test_reduced_motion_stops_the_spinner(visit: Visit, images: Images, png: bytes) -> None:

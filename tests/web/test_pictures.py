@@ -285,6 +285,21 @@ async def test_of_a_thousand_lazy_images_only_near_ones_are_loaded(visit: Visit,
     assert await visit.page.evaluate(loaded) < 400
 
 
+async def test_lazy_images_are_printed(visit: Visit, images: Images, png: bytes) -> None:
+    for name in "ab":
+        await images.add(name, png)
+    await visit.open(
+        """<p>Above</p><div style="height: 9000px"></div>
+           <smart-image id="one" image-id="a" alt="" width="80" height="60" lazy></smart-image>
+           <smart-image id="two" image-id="b" alt="" width="80" height="60" lazy></smart-image>"""
+    )
+    await visit.until("() => one.state === 'idle' && two.state === 'idle'")
+    assert not visit.asked_for("/i/")
+    printed = await visit.page.pdf()
+    assert printed.count(b"/Subtype /Image") == 2
+    await visit.all_loaded(2)
+
+
 async def test_removed_elements_are_garbage_collected(visit: Visit, images: Images, png: bytes) -> None:
     """Loaded, failed and still waiting elements, as of a page that is scrolled for a long time."""
     await images.add("a", png)

@@ -3,14 +3,9 @@ import { config } from "./core/config.js";
 import { defineSmartImage } from "./element/define-element.js";
 
 config.baseUrl ??= new URL(/* @vite-ignore */ "..", import.meta.url).href;
-try {
-  // Only this part: markup must not choose where tokens go.
-  const { variants } = JSON.parse(document.querySelector("script#smart-image-config")?.textContent ?? "{}");
-  if (variants) config.variants ??= variants;
-} catch (error) {
-  reportError(error);
-}
 defineSmartImage();
+// Only this part: markup must not choose where tokens go. Elements read it later.
+config.variants = JSON.parse(document.querySelector("script#smart-image-config")?.textContent || "{}").variants;
 
 export { configureSmartImage } from "./core/config.js";
 export { imageProxy } from "./core/image-proxy.js";

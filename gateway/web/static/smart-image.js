@@ -1,1 +1,1 @@
-export * from "./smart-image.DHte6G1X.js";
+export * from "./smart-image.CoRnTQez.js";

@@ -1,7 +1,7 @@
 import { isImageId } from "./addresses.js";
 import { createBatcher, type Rank } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
-import { config, forgetters, type SmartImageConfig, secretsFor } from "./config.js";
+import { config, forgetters, secretsFor } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
 
@@ -46,8 +46,6 @@ export interface Gateway {
   readonly base: string;
   readonly gate: Gate;
   readonly cache: ImageCache<ImageUrl>;
-  /** The functions of the page that return tokens and links; none for an origin that the page's configuration does not name. */
-  readonly secrets: Pick<SmartImageConfig, "credentials" | "getToken" | "getLink">;
   /**
    * Return a presigned URL, from the cache if possible. `withMeta`: with the metadata, for which the gateway may have to ask
    * COS. Rejects with `ImageLoadError`.
@@ -167,8 +165,12 @@ export function createGateway(base: string): Gateway {
     return made;
   }
 
+  function mayHaveMeta(): boolean {
+    return hasMeta && config.batch?.meta !== false;
+  }
+
   async function url(id: string, rank?: Rank, withMeta?: boolean): Promise<ImageUrl> {
-    const isAsked = withMeta && hasMeta && config.batch?.meta !== false;
+    const isAsked = withMeta && mayHaveMeta();
     const known = cache.get(id);
     return known && (known.meta || !isAsked) ? known : (isAsked ? askForMeta : askForUrl)(id, rank);
   }
@@ -187,9 +189,6 @@ export function createGateway(base: string): Gateway {
     base,
     gate,
     cache,
-    get secrets() {
-      return secretsFor(base);
-    },
     url,
     refresh,
     renewToken,
@@ -201,7 +200,7 @@ export function createGateway(base: string): Gateway {
       return newest.url === dead ? refresh(id) : newest;
     },
     async meta(id, rank) {
-      return hasMeta && config.batch?.meta !== false ? (await url(id, rank, true)).meta : undefined;
+      return mayHaveMeta() ? (await url(id, rank, true)).meta : undefined;
     },
     async probe(address) {
       return !isTransient((await head(address)).kind);

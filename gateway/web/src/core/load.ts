@@ -1,5 +1,5 @@
 import { candidates, isImageId, proxyAddress } from "./addresses.js";
-import { baseUrlOf, config } from "./config.js";
+import { baseUrlOf, config, secretsFor } from "./config.js";
 import { actionFor, ImageLoadError, isTransient } from "./failure.js";
 import { asFailure, type ImageMeta } from "./gateway.js";
 import { gatewayAt } from "./image-proxy.js";
@@ -33,7 +33,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     // Browsers hide the status of other origins: a presigned URL that failed without one may have expired.
     if (!status || kind === "refused") dead = url;
     const action = actionFor(kind, viaUrl && !isRefused);
-    const { getLink, getToken } = gateway.secrets;
+    const { getLink, getToken } = secretsFor(base);
     if (action === "authorize" && !isAuthorized && (getLink || getToken)) {
       isAuthorized = true;
       link = undefined;
@@ -112,7 +112,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (view.isGiven && !fresh) return { url: what };
     if (link === undefined) {
       const given = !isAuthorized && variant.link;
-      const made = given || (await gateway.secrets.getLink?.(id, { renew: isAuthorized }));
+      const made = given || (await secretsFor(base).getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };

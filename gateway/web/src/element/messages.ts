@@ -1,8 +1,8 @@
 import { config } from "../core/config.js";
 import type { FailureKind } from "../core/failure.js";
 
-/** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. */
-export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "unauthorized" | "retry";
+/** Keys of the texts in `configureSmartImage({messages: {en: {…}}})`. `several` has a number for `{n}`. */
+export type MessageKey = "retrying" | "offline" | "failed" | "not_found" | "unauthorized" | "retry" | "several";
 
 const BUILT_IN = {
   en: {
@@ -12,6 +12,7 @@ const BUILT_IN = {
     not_found: "This image is not available.",
     unauthorized: "Sign in to see this image.",
     retry: "Try again",
+    several: "{n} pictures could not be loaded.",
   },
   zh: {
     retrying: "正在重试…",
@@ -20,6 +21,7 @@ const BUILT_IN = {
     not_found: "图片不存在或不可用。",
     unauthorized: "请登录后查看图片。",
     retry: "重试",
+    several: "{n} 张图片加载失败。",
   },
 } satisfies Record<string, Record<MessageKey, string>>;
 

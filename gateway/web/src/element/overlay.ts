@@ -1,5 +1,6 @@
 import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
+import { announce, unsaid } from "./announcer.js";
 import { message, messageKeyOf } from "./messages.js";
 import { overlayStyles, sheet } from "./styles.js";
 
@@ -20,16 +21,15 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   const loadingSlot = make("slot", "loading", make("i", "spinner"));
   const text = make("span", "message");
   const errorSlot = make("slot", "error", text);
-  // A live region. Always displayed: one that appears together with its text is not announced.
-  const status = make("output", "", errorSlot);
   const button = make("button", "retry-button");
   const retrySlot = make("slot", "retry", button);
-  const overlay = make("section", "overlay", loadingSlot, status, retrySlot);
+  const overlay = make("section", "overlay", loadingSlot, errorSlot, retrySlot);
   const own = sheet("");
   const root = host.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [overlayStyles(), own];
   root.append(placeholder, document.createElement("slot"), overlay);
   retrySlot.addEventListener("click", retry);
+  text.dir = button.dir = "auto";
 
   return {
     show(state, kind, hasPicture) {
@@ -39,10 +39,26 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       placeholder.hidden = hasPicture;
       loadingSlot.hidden = hasPicture || !/loading|retrying/.test(state);
       errorSlot.hidden = !key;
-      retrySlot.hidden = !key || !failed || actionFor(failed, false) !== "retry";
-      overlay.className = key ? "cover" : "";
-      text.textContent = key ? message(key, host) : "";
-      button.textContent = message("retry", host);
+      // While it is tried again, a button that has the focus stays. Then the focus goes to the picture.
+      const hasFocus = retrySlot.matches(":focus-within");
+      retrySlot.hidden = hasPicture || !(failed ? actionFor(failed, false) === "retry" : hasFocus);
+      if (hasFocus && retrySlot.hidden) {
+        if (!host.hasAttribute("tabindex")) host.tabIndex = -1;
+        host.focus();
+      }
+      // A text of the page's own may be larger.
+      const isCover = key || !retrySlot.hidden;
+      overlay.className = isCover ? (errorSlot.assignedNodes()[0] ? "cover" : "cover own") : "";
+      const alt = host.querySelector("img")?.getAttribute("alt");
+      const said = key ? message(key, host) : "";
+      const label = message("retry", host);
+      // Decorative pictures are silent.
+      if (!failed) unsaid.delete(host);
+      else if (alt !== "" && text.textContent !== said) announce(host, alt ? `${alt}: ${said}` : said);
+      text.ariaHidden = `${alt === ""}`;
+      text.textContent = said;
+      button.ariaLabel = alt ? `${label}: ${alt}` : label;
+      button.textContent = label;
     },
     reserve(width, height, placeholder) {
       const box = width && height && `width:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;`;
@@ -54,7 +70,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
 }
 
 /** Make a slot with that name, or another element that is the part of that name, if any. */
-function make<K extends "div" | "section" | "output" | "i" | "span" | "slot" | "button">(
+function make<K extends "div" | "section" | "i" | "span" | "slot" | "button">(
   tag: K,
   name: string,
   ...children: Element[]

@@ -14,7 +14,7 @@ export interface PictureView extends LoaderView {
   /** Select another image. `isGiven`: the page has set the source of the `<img>`, so that it is loading already. */
   select(subject: string | undefined, isGiven?: boolean): void;
   /** Width and height in CSS pixels, 0 if unknown: of the element, else of the page's `<img>`, else of the metadata. */
-  size(): [number, number];
+  box(): [number, number];
   /** Update the reserved space, the placeholder and the overlay. */
   redraw(): void;
 }
@@ -39,13 +39,13 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     return current;
   }
 
-  function size(): [number, number] {
+  function box(): [number, number] {
     img();
     return [host.width || given[0] || meta?.width || 0, host.height || given[1] || meta?.height || 0];
   }
 
   function redraw(): void {
-    const [width, height] = size();
+    const [width, height] = box();
     if (width && height && host.isConnected) Object.assign(img(), { width, height });
     overlay.reserve(width, height, host.placeholder ?? meta?.placeholder ?? meta?.color ?? "");
     overlay.show(host.state, host.lastError?.kind, !!shown);
@@ -78,7 +78,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       return isGiven;
     },
     img,
-    size,
+    box,
     redraw,
     tell,
     select(wanted, isWantedGiven = false) {
@@ -111,7 +111,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
       let isLoaded = !!target.naturalWidth;
-      if (!wasGiven) isLoaded = await put(target, signal, source, sizesOf(host.sizes, size()[0], isLazy));
+      if (!wasGiven) isLoaded = await put(target, signal, source, sizesOf(host.sizes, box()[0], isLazy));
       else if (!target.complete) isLoaded = await put(target, signal);
       if (!isLoaded) return addressOf(target);
       shown = subject;

@@ -1,7 +1,7 @@
 // About one screen ahead.
 const MARGIN = "1000px";
 
-const waiting = new WeakMap<Element, () => void>();
+const waiting = new Map<Element, () => void>();
 let observer: IntersectionObserver | undefined;
 
 /** Return how far a box is from the viewport, in px. */
@@ -9,19 +9,28 @@ export function distanceOf({ top, bottom }: DOMRectReadOnly): number {
   return Math.max(0, top - innerHeight, -bottom);
 }
 
-/** Call `seen` once when the element comes near the viewport. Returns the function that cancels. */
+/** Call `seen` once when the element comes near the viewport, or the page is printed. Returns the function that cancels. */
 export function whenNear(element: Element, seen: () => void): () => void {
-  observer ??= new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        observer?.unobserve(target);
-        waiting.get(target)?.();
-      }
-    },
-    { rootMargin: MARGIN },
-  );
-  waiting.set(element, seen);
+  if (!observer) {
+    observer = new IntersectionObserver(
+      (entries) => {
+        for (const { target, isIntersecting } of entries) if (isIntersecting) waiting.get(target)?.();
+      },
+      { rootMargin: MARGIN },
+    );
+    // Browsers print the sources that are set by the end of this event.
+    addEventListener("beforeprint", () => {
+      for (const show of waiting.values()) show();
+    });
+  }
+  const cancel = () => {
+    observer?.unobserve(element);
+    waiting.delete(element);
+  };
+  waiting.set(element, () => {
+    cancel();
+    seen();
+  });
   observer.observe(element);
-  return () => observer?.unobserve(element);
+  return cancel;
 }
