@@ -69,8 +69,23 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
     assert (tmp_path / "search" / "search_index.js").exists()
 
 
+CHINESE = sorted(page for page in PAGES if page.endswith(".zh-CN.md"))
+
+
+@pytest.mark.parametrize("page", CHINESE)
+def test_a_chinese_page_has_the_headings_and_the_commands_of_the_english_page(page: str) -> None:
+    def parts(text: str) -> list[list[str]]:
+        blocks = re.findall(r"^```.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
+        levels = re.findall(
+            r"^(#+) ", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), flags=re.MULTILINE
+        )
+        return [blocks, levels]
+
+    assert parts(read(page)) == parts(read(page.replace(".zh-CN.md", ".md")))
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
-    linked = set(re.findall(r"\]\((docs/[^)#]+|[A-Z]+\.md)\)", read("README.md")))
+    linked = set(re.findall(r"\]\((docs/[^)#]+|[A-Za-z.-]+\.md)\)", read("README.md") + read("README.zh-CN.md")))
     decisions = re.findall(r"\]\(([a-z-]+\.md)\)", read("docs/decisions/README.md"))
     linked |= {f"docs/decisions/{page}" for page in decisions}
     assert set(PAGES) - linked - {"README.md"} == set()
