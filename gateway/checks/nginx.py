@@ -1,6 +1,7 @@
-"""Findings on installed nginx files: the first line of each names its version."""
+"""Findings on installed nginx files: their version, and whether nginx can ask for changes."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.checks.finding import Finding, warning
@@ -9,6 +10,16 @@ _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})
 # Names that only this project's files have; an older file of such a name names no version.
 _OWN = frozenset({"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "changes.js"})
 _FOLDERS = ("conf.d", "sites-enabled", "image-gateway")
+
+_CHANGES = "nginx changes"
+_OURS = "# image-gateway nginx files"
+_LARGEST = 1024 * 1024  # characters of a file
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+_INCLUDED = re.compile(r"^\s*include\s+\S*image-gateway/changes\.conf\s*;", re.MULTILINE)
+_MODULE = re.compile(r"^\s*load_module\s+\S*ngx_http_js_module\.so\"?\s*;", re.MULTILINE)
+_ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
+_ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
+_ZONES = {"image_changes", "image_epochs", "image_decisions"}
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
@@ -31,6 +42,45 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
         return warning("nginx", what, "install config/nginx of this release, then reload nginx")
     return Finding("nginx", True, f"{len(found)} files of version {expected} in {folder}")
+
+
+def diagnose_nginx_changes(folder: Path) -> Finding | None:
+    """Return whether nginx asks for changes, and has what it needs for it. None without files of ours. It blocks."""
+    files = {file: text for name in _FOLDERS[:2] for file, text in _texts(folder / name)}
+    if not any(_OURS in text for text in files.values()):
+        return None
+    if not any(_INCLUDED.search(text) for text in files.values()):
+        what = "nginx asks for no changes: no file includes image-gateway/changes.conf"
+        return Finding(_CHANGES, True, what)
+    own = dict(_texts(folder / "image-gateway"))
+    modules = [text for name in ("modules-enabled", "modules") for _, text in _texts(folder / name)]
+    zones = _ZONES - set(_ZONE.findall(own.get("changes.conf", "")))
+    missing = {
+        "module ngx_http_js_module, in nginx.conf or modules-enabled": not any(
+            _MODULE.search(text) for text in (dict(_texts(folder)).get("nginx.conf", ""), *modules)
+        ),
+        "image-gateway/changes.js": "changes.js" not in own,
+        f"js_shared_dict_zone of {', '.join(sorted(zones))}, in image-gateway/changes.conf": bool(zones),
+        "upstream image_gateway_admin, in upstream.conf": not any(_ADMIN.search(text) for text in files.values()),
+    }
+    if any(missing.values()):
+        what = (
+            f"nginx asks for changes, but there is no {'; no '.join(name for name, is_it in missing.items() if is_it)}"
+        )
+        return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
+    return Finding(_CHANGES, True, f"nginx asks for changes: njs and the zones {', '.join(sorted(_ZONES))} are there")
+
+
+def _texts(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the names and the texts of the files in a folder that may be read, without commented lines."""
+    for file in sorted(folder.glob("*")):
+        try:
+            with file.open(encoding="utf-8", errors="replace") as opened:
+                text = opened.read(_LARGEST)
+        except OSError:  # a folder, a dangling link, or not for this user to read
+            continue
+        first, _, rest = text.partition("\n")
+        yield file.name, f"{first}\n{_COMMENT.sub('', rest)}"
 
 
 def _versions(folder: Path) -> list[tuple[str, int | None]]:

@@ -23,7 +23,7 @@ from gateway.checks.database import Database, DatabaseCheck
 from gateway.checks.diagnostics import diagnose
 from gateway.checks.finding import Finding
 from gateway.checks.machine import diagnose_nginx_cache, diagnose_open_files
-from gateway.checks.nginx import diagnose_nginx
+from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
 from gateway.checks.placeholders import diagnose_placeholders
 from gateway.checks.purge import diagnose_purge
 from gateway.checks.redis import RedisCheck
@@ -154,6 +154,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     for of_nginx in (
         await asyncio.to_thread(diagnose_nginx, nginx or _NGINX, VERSION, is_required=nginx is not None),
+        await asyncio.to_thread(diagnose_nginx_changes, nginx or _NGINX),
         await asyncio.to_thread(diagnose_nginx_cache, nginx or _NGINX),
     ):
         if of_nginx is not None:

@@ -1,7 +1,10 @@
 """Explain step: the cached presigned URL in this process and in Redis, and its renewal."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import DependencyDown
@@ -9,9 +12,12 @@ from gateway.explain.explanation import Facts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.process.log_format import redact
+from gateway.purge.heard_changes import HeardChanges
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.shared_tier import SharedTier
+
+_NOT_ASKED: Final = "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"
 
 InspectLocal = Callable[[ImageVariant], LocalState | None]
 
@@ -30,6 +36,7 @@ class CacheStep:
     inspect_local: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.
     why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
     are notified. The function itself is None without ``postgres.listen``.
+    heard: the list of changes that nginx asks for. None in a process that serves nothing.
     """
 
     def __init__(
@@ -39,6 +46,7 @@ class CacheStep:
         lifetime: Lifetime,
         inspect_local: InspectLocal | None,
         why_not_notified: Callable[[], Awaitable[str | None]] | None,
+        heard: HeardChanges | None,
         now: Callable[[], float],
     ) -> None:
         self._shared = shared
@@ -46,6 +54,7 @@ class CacheStep:
         self._lifetime = lifetime
         self._inspect_local = inspect_local
         self._why_not_notified = why_not_notified
+        self._heard = heard
         self._now = now
 
     async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
@@ -63,6 +72,14 @@ class CacheStep:
             return "postgres.listen is off"
         return await self._why_not_notified() or ""
 
+    def forgotten(self, image_id: str) -> str:
+        """Return which copies nginx has forgotten, if it asks for changes."""
+        if self._heard is None:
+            return _NOT_ASKED
+        at, is_change = self._heard.last_change(image_id)
+        known = f"the last change was {max(0, round(time.time() - at))} s ago" if is_change else "no change since then"
+        return f"no copy from before {_utc(at)}: {known}"
+
     def earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
         """Return that the cached URL is of another row than ``record``, and for how long. Empty if it is not.
 
@@ -76,7 +93,7 @@ class CacheStep:
 
     def _in_memory(self, variant: ImageVariant) -> tuple[SignedImage | None, Facts]:
         if self._inspect_local is None:
-            return None, {"state": "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"}
+            return None, {"state": _NOT_ASKED}
         state = self._inspect_local(variant)
         if state is None:
             return None, {"state": "nothing"}
@@ -133,3 +150,7 @@ class CacheStep:
 
     def _is_usable(self, image: SignedImage) -> bool:
         return self._lifetime.is_usable(image.presigned, self._now())
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

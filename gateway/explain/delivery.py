@@ -49,7 +49,7 @@ def kept_by(delivery: str, max_age: int, *, is_public: bool, may_be_stale: bool)
     if not is_public:
         nginx = _NGINX_ACCEL if delivery == "accel" else "nothing: the image is private"
         return {"browser": browser, "nginx": nginx, "cdn": "nothing: the image is private"}
-    optional = f"{max_age} s, if the optional cache of gateway.conf is turned on"
+    optional = f"{max_age} s, with gateway-cache.conf or the optional cache of gateway.conf"
     return {
         "browser": browser,
         "nginx": _NGINX_ACCEL if delivery == "accel" else optional,

@@ -87,7 +87,7 @@ class Explainer:
         if record is None:
             sections["caller"], sections["cached_url"] = facts, cached.facts
             explanation.verdict = _of_old_row(self._refused(errors, caller), sections["row"])
-            sections["kept"] = nothing_kept()
+            sections["kept"] = nothing_kept() | {"nginx_that_asks": self.steps.cache.forgotten(image_id)}
             return explanation
         is_cached = cached.image is not None and cached.image.record == record
         image = cached.image if is_cached and cached.image is not None else self._sign(record, chosen.rendition)
@@ -113,6 +113,7 @@ class Explainer:
         verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         explanation.verdict = _of_old_row(verdict, sections["row"])
         sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
+        sections["kept"]["nginx_that_asks"] = self.steps.cache.forgotten(image_id)
         if variants := await self.steps.variants.facts(image_id):
             sections["variants"] = variants
         return explanation

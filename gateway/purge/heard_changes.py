@@ -133,10 +133,13 @@ class HeardChanges:
                     await self._are_tried.wait()
         self._serves = True
 
-    def last_change(self, image_id: str) -> int | None:
-        """Return when the image or every image last changed. None: not since ``complete_since`` of the list."""
-        known = (self._changes.get(image_id), self._changes.get(None))
-        return max((at for at in known if at is not None), default=None)
+    def last_change(self, image_id: str) -> tuple[float, bool]:
+        """Return since when the image has not changed, in Unix seconds, and whether that is the time of a change.
+
+        Otherwise it is the time since which changes are known.
+        """
+        known = [at for at in (self._changes.get(image_id), self._changes.get(None)) if at is not None]
+        return (max(known) / 1000, True) if known else (self.complete_since(self._milliseconds()) / 1000, False)
 
     def complete_since(self, now: int) -> int:
         """Return from when on no change was missed until ``now``: equal to ``now`` while changes are not heard."""

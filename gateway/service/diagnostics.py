@@ -107,6 +107,7 @@ def make_explainer(
             signing.lifetime,
             urls.local.inspect if images is not None else None,
             trigger_watch.problem if settings.postgres.listen else None,
+            urls.changes.heard if images is not None else None,
             signing.clock.now,
         ),
         OriginStep(

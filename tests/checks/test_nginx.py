@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.api.nginx_files import VERSION
-from gateway.checks.nginx import diagnose_nginx
+from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
 from tests.config.files import ROOT
 
 
@@ -13,7 +13,7 @@ from tests.config.files import ROOT
 def installed(tmp_path: Path) -> Path:
     """A folder of nginx with the files of this release."""
     source = ROOT / "config" / "nginx"
-    for file in source.rglob("*.conf"):
+    for file in (*source.rglob("*.conf"), source / "image-gateway" / "changes.js"):
         folder = tmp_path / ("image-gateway" if file.parent.name == "image-gateway" else "conf.d")
         folder.mkdir(exist_ok=True)
         (folder / file.name).write_text(file.read_text())
@@ -23,7 +23,7 @@ def installed(tmp_path: Path) -> Path:
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
     found = diagnose_nginx(installed, VERSION)
     assert found is not None
-    assert (found.is_warning, found.what) == (False, f"13 files of version {VERSION} in {installed}")
+    assert (found.is_warning, found.what) == (False, f"14 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,54 @@ def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
         found = diagnose_nginx(folder, VERSION, is_required=True)
         assert found is not None
         assert (found.is_well, found.what) == (False, what)
+
+
+@pytest.fixture
+def asking(installed: Path) -> Path:
+    """A folder of nginx that has all that it needs to ask for changes."""
+    (installed / "modules-enabled").mkdir()
+    (installed / "modules-enabled" / "50-mod-http-js.conf").write_text("load_module modules/ngx_http_js_module.so;\n")
+    return installed
+
+
+def test_an_nginx_that_asks_for_changes_has_the_module_and_the_zones(asking: Path) -> None:
+    found = diagnose_nginx_changes(asking)
+    assert found is not None
+    assert (found.is_well, found.is_warning) == (True, False)
+    assert found.what == (
+        "nginx asks for changes: njs and the zones image_changes, image_decisions, image_epochs are there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "missing"),
+    [
+        ("modules-enabled/50-mod-http-js.conf", "load_module", "#load_module", "no module ngx_http_js_module"),
+        ("image-gateway/changes.conf", "zone=image_epochs", "zone=another", "no js_shared_dict_zone of image_epochs"),
+        ("conf.d/upstream.conf", "upstream image_gateway_admin", "upstream others", "no upstream image_gateway_admin"),
+    ],
+)
+def test_what_an_nginx_that_asks_for_changes_lacks_is_named(
+    asking: Path, file: str, before: str, after: str, missing: str
+) -> None:
+    text = (asking / file).read_text()
+    (asking / file).write_text(text.replace(before, after))
+    for compose in (asking / "conf.d").glob("upstream.compose.conf"):
+        compose.unlink()
+    found = diagnose_nginx_changes(asking)
+    assert found is not None
+    assert found.is_warning
+    assert missing in found.what
+
+
+def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
+    assert diagnose_nginx_changes(tmp_path) is None
+    (tmp_path / "conf.d").mkdir()
+    text = (ROOT / "config" / "nginx" / "accel.conf").read_text()
+    (tmp_path / "conf.d" / "accel.conf").write_text(text)
+    found = diagnose_nginx_changes(tmp_path)
+    assert found is not None
+    assert (found.is_warning, found.what) == (
+        False,
+        "nginx asks for no changes: no file includes image-gateway/changes.conf",
+    )

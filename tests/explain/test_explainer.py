@@ -23,6 +23,7 @@ from tests.conftest import (
     RunningGateway,
     StartGateway,
 )
+from tests.waiting import until
 
 KEY = "objects/cat.png"
 ASK = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -207,6 +208,18 @@ async def test_nothing_secret_is_explained(asked: RunningGateway, images: Images
     for text in texts:
         assert re.search(r"\b[0-9a-f]{40}\b", text) is None, "a signature of COS is 40 hexadecimal digits"
         assert [secret for secret in secrets if secret in text] == []
+
+
+async def test_it_says_since_when_nginx_has_forgotten_its_copies(asked: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+
+    async def nginx_has(form: str) -> bool:
+        return re.fullmatch(form, (await explained(asked))["kept"]["nginx_that_asks"]) is not None
+
+    date = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    await until(lambda: nginx_has(f"no copy from before {date}: no change since then"))
+    await images.execute("UPDATE images SET user_id = 'bob' WHERE id = 'cat'")
+    await until(lambda: nginx_has(rf"no copy from before {date}: the last change was \d+ s ago"))
 
 
 async def test_the_address_needs_the_admin_token(asked: RunningGateway, images: Images) -> None:

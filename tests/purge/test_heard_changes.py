@@ -118,7 +118,9 @@ def test_a_change_of_every_image_replaces_all_earlier_changes() -> None:
     listed = json.loads(found.as_json())["changes"]
     assert listed == [{"image_id": None, "at": START}, {"image_id": 'b"', "at": START + 10}]
     heard.record("b")
-    assert [heard.last_change(image_id) for image_id in ("a", "b")] == [START, START + 11]
+    assert heard.last_change("a") == (START / 1000, True)
+    assert heard.last_change("b") == ((START + 11) / 1000, True)
+    assert listening(Clock()).last_change("a") == (START / 1000, False)
 
 
 def test_the_list_is_complete_while_every_source_is_heard() -> None:
