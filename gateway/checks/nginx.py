@@ -8,7 +8,9 @@ from gateway.checks.finding import Finding, warning
 
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
-_OWN = frozenset({"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "changes.js"})
+_OWN = frozenset(
+    {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "changes.js", "decisions.js"}
+)
 _FOLDERS = ("conf.d", "sites-enabled", "image-gateway")
 
 _CHANGES = "nginx changes"

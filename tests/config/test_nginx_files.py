@@ -156,7 +156,10 @@ def test_the_commands_in_the_header_of_gateway_cache_conf_install_what_it_includ
         assert {path.name for path in (installed / "conf.d").iterdir()} == installed_files
         included = re.findall(r"^\s*include (\S+);", (installed / "conf.d" / file).read_text(), flags=re.MULTILINE)
         assert included[0] == "image-gateway/changes.conf"
-        assert all((installed / path).is_file() for path in (*included, "image-gateway/changes.js"))
+        assert all(
+            (installed / path).is_file()
+            for path in (*included, "image-gateway/changes.js", "image-gateway/decisions.js")
+        )
 
 
 def test_gateway_cache_conf_is_gateway_conf_with_its_cache_and_epochs() -> None:

@@ -20,8 +20,23 @@ _MODULES = "".join(
     f"load_module /usr/lib/nginx/modules/{name}.so;\n" for name in ("ngx_stream_module", "ngx_http_js_module")
 )
 SOON = 0.5  # seconds within which a change must take effect
+_STEP = 0.05
 
 StartNjs = Callable[..., Awaitable[Nginx]]
+
+
+async def until_soon(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    """Return when the condition holds, which must be after at most half a second.
+
+    A question that takes longer than a twentieth of a second counts as so much: the machine is busy.
+    """
+    passed = 0.0
+    begun = time.monotonic()
+    while not await condition():
+        assert passed < SOON, f"{what} did not come within {SOON} s, of {time.monotonic() - begun:.2f} s"
+        before = time.monotonic()
+        await asyncio.sleep(0.01)
+        passed += min(time.monotonic() - before, _STEP)
 
 
 @dataclass
@@ -77,6 +92,7 @@ class Scripted:
         self.asked.append(dict(request.query))
         found = [{"image_id": name, "at": at} for at, name in self.changes if at >= int(request.query["since"])]
         answer = {
+            "gateway": f"gateway-{self.port}",
             "now": self.now(),
             "complete_since": self.complete_since if self.complete_since is not None else 0,
             "changes": found[: self.page],

@@ -1,13 +1,11 @@
 // image-gateway nginx files, version 3
-// nginx asks the gateways which images have changed, and forgets its copies of these images. For njs 0.8.4 or newer, in
-// the form that Debian's 0.8.9 understands; changes.conf includes it.
+// nginx asks the gateways which images have changed, and forgets its copies of these images. For njs 0.8.5 or newer, in
+// the form that Debian's 0.8.9 understands; changes.conf includes it. decisions.js has what is done for each request.
 //
 // The epoch of an image is a number that grows with each change of the image. It is part of the cache keys, so that a
 // change makes all copies of the image unreachable at once. The floor is the epoch of each image that has no number of its
 // own; raising the floor forgets everything. All times are milliseconds of this machine's clock, unless a name ends in
 // `_there`: then they are of a gateway's clock.
-
-import crypto from 'crypto';
 
 // For how long public copies are sent while no gateway answers: an hour.
 const PUBLIC_WITHOUT_ANSWER = 3600000;
@@ -21,12 +19,11 @@ const PAUSE = 200;                                 // between the starts of two 
 const RUN = 1900;                                  // of `ask`, which js_periodic starts every 2 s
 const LATER = 1000;     // a change may reach one gateway by this time later than another gateway
 const CLOCKS = 5000;    // clocks of gateways may differ by this time from this clock
-const AGAIN = 100;      // a change so near to an answer counts again in the next answer: other processes may hear it later
 const PAGES = 40;       // answers to one question; each has at most 10,000 changes
 const REASONS = {start: 1, gap: 1, full: 1};
 
-// `image_changes` has the floor and what is known of the gateways, `image_epochs` the epochs, `image_decisions` the answers
-// of gateways to requests. Only `ask` writes to the first two, and it runs in one worker.
+// `image_changes` has the floor and when it was known last, `image_gateways` the last answer of each process, `image_floors`
+// what requests use while it is known, and `image_epochs` the epochs. Only `ask` writes to them, and it runs in one worker.
 function read(name) {
     return Number(ngx.shared.image_changes.get(name)) || 0;
 }
@@ -42,9 +39,15 @@ function fresh() {
     return number;
 }
 
+// Stop the use of the cache until all changes are known.
+function stop() {
+    ngx.shared.image_floors.clear();
+}
+
 function raise_floor(reason) {
-    write('floor', fresh());
+    stop();
     ngx.shared.image_epochs.clear();
+    write('floor', fresh());
     write('reason', reason);
     ngx.log(ngx.WARN, 'image-gateway: nginx forgets its copies of all images: ' + reason);
 }
@@ -71,13 +74,13 @@ function is_change(change) {
 function parse(text) {
     const answer = JSON.parse(text);
     if (!is_time(answer.now) || !is_time(answer.complete_since) || !is_time(answer.access)
-        || !Array.isArray(answer.changes) || !answer.changes.every(is_change)) {
+        || typeof answer.gateway !== 'string' || answer.gateway.length > 64 || !Array.isArray(answer.changes) || !answer.changes.every(is_change)) {
         throw new Error('an answer of another form');
     }
     return answer;
 }
 
-// Return the answer of the gateway whose turn it is, with the address of the gateway. Throws an error if there is none.
+// Return the answer of the gateway whose turn it is. Throws an error if there is none.
 async function answer_since(since) {
     const epochs = read('epochs');
     const reason = ngx.shared.image_changes.get('reason');
@@ -88,7 +91,6 @@ async function answer_since(since) {
         throw new Error('status ' + response.status);
     }
     const answer = parse(text);
-    answer.gateway = String(response.headers.get('X-Image-Gateway')).split(', ').pop();
     write('epochs', read('epochs') - epochs);
     if (floor) {
         ngx.shared.image_changes.delete('reason');
@@ -99,13 +101,14 @@ async function answer_since(since) {
 // Forget the images that the gateway names and has not named before. Each gateway counts: an image may have been fetched
 // from a gateway that had not heard of the change yet. `after_there`: for a gateway that has not answered before.
 function apply(answer, after_there) {
-    const name = 'gateway ' + answer.gateway;
-    const known = String(ngx.shared.image_changes.get(name)).split(' ');  // its clock at its last answer, and `access`
+    const gateways = ngx.shared.image_gateways;
+    const known = String(gateways.get(answer.gateway)).split(' ');  // its clock at its last answer, and `access`
     if (Number(known[1]) !== answer.access) {
+        stop();
         write('access', fresh());
     }
     if (Number(known[0]) <= answer.now) {
-        after_there = Number(known[0]) - AGAIN;
+        after_there = Number(known[0]);
     }
     let all = false;
     answer.changes.forEach((change) => {
@@ -119,12 +122,17 @@ function apply(answer, after_there) {
         raise_floor('gap');
     }
     // Further pages of the same answer contain older changes than `now`.
-    write(name, (answer.more ? known[0] : answer.now) + ' ' + answer.access);
+    gateways.set(answer.gateway, (answer.more ? known[0] : answer.now) + ' ' + answer.access);
 }
 
+// All changes before `time` are known.
 function is_heard(time) {
+    const age = Date.now() - time;
+    const floor = ngx.shared.image_changes.get('floor');
     write('heard', time);
-    write('doubt', 0);
+    ngx.shared.image_floors.set('access', ngx.shared.image_changes.get('access'), PUBLIC_WITHOUT_ANSWER);
+    ngx.shared.image_floors.set('public', floor, Math.max(PUBLIC_WITHOUT_ANSWER - age, 1));
+    ngx.shared.image_floors.set('private', floor, Math.max(PRIVATE_WITHOUT_ANSWER - age, 1));
     if (ngx.shared.image_changes.get('trouble')) {
         ngx.log(ngx.WARN, 'image-gateway: the gateways tell nginx of all changes again');
         ngx.shared.image_changes.delete('trouble');
@@ -139,15 +147,17 @@ function report(trouble) {
     }
 }
 
-// Ask once. A gateway must have heard all changes since the last complete answer, whichever gateway gave that answer.
+// Ask once. A gateway must have heard all changes since the last complete answer, whichever gateway gave that answer, or
+// since the cache was empty.
 async function hear() {
     const heard = read('heard');
-    let since = (heard || Date.now()) - LATER - CLOCKS;
+    const needed = Math.max(heard - LATER, read('begun')) || Date.now();
+    let since = needed - LATER - CLOCKS;
     let gateway = null;
     for (let page = 0; page < PAGES; page++) {
         const sent = Date.now();
         const answer = await answer_since(since);
-        const needed_there = (heard || sent) - LATER + answer.now - Date.now();
+        const needed_there = needed + answer.now - Date.now();
         apply(answer, needed_there);
         gateway = gateway || answer.gateway;
         if (answer.gateway !== gateway) {
@@ -157,17 +167,15 @@ async function hear() {
             since = answer.changes[answer.changes.length - 1].at;
             continue;
         }
-        if (!heard) {
-            raise_floor('start');
+        if (heard && answer.complete_since <= needed_there) {
             is_heard(sent);
-        } else if (answer.complete_since <= needed_there) {
-            is_heard(sent);
-        } else if (Date.now() - heard > INCOMPLETE) {
-            raise_floor('gap');
+        } else if (!heard || Date.now() - heard > INCOMPLETE) {
+            raise_floor(heard ? 'gap' : 'start');
+            write('begun', sent);
             is_heard(sent);
         } else if (Date.now() - heard > LATER) {
             // A change may be missing: nothing is sent from the cache until a gateway has heard them all.
-            write('doubt', 1);
+            stop();
             report('no gateway that answers has heard all of them');
         }
         return;
@@ -188,97 +196,4 @@ async function ask() {
     }
 }
 
-// Return the epoch of an image, or `off` if nginx does not know it: then no copy may be used.
-function epoch_within(id, time) {
-    if (!id || read('doubt') || Math.abs(Date.now() - read('heard')) > time) {
-        return 'off';
-    }
-    return Math.max(read('floor'), ngx.shared.image_epochs.get(id) || 0).toString(36);
-}
-
-function epoch(r) {
-    return epoch_within(r.variables.image_id, PUBLIC_WITHOUT_ANSWER);
-}
-
-function private_epoch(r) {
-    return epoch_within(r.variables.image_id, PRIVATE_WITHOUT_ANSWER);
-}
-
-function hash(parts) {
-    return crypto.createHash('sha256').update(parts.join('\n')).digest('base64url');
-}
-
-// Return two keys of the decision about a request: one for all callers, and one for this caller. Empty: not kept. The keys
-// are made before the gateway is asked, so that an answer from before a change has a key from before the change. A link is
-// in the address. format=auto depends on Accept, and an encoded query could hide it.
-function decision_keys(r) {
-    const known = private_epoch(r);
-    if (known === 'off' || r.variables.request_method !== 'GET'
-        || /\?(.*%|(.*&)?format=auto(&|$))/.test(r.variables.request_uri)) {
-        return '';
-    }
-    const about = [known, read('access'), r.variables.request_uri];
-    const headers = r.headersIn;
-    const caller = [headers.Authorization, headers.Cookie, r.variables.image_user].map((value) => value || '');
-    return hash(about) + ' ' + hash(about.concat(caller));
-}
-
-function keep(key, value, seconds) {
-    try {
-        ngx.shared.image_decisions.set(key, value, Math.min(seconds, 86400) * 1000);
-    } catch (error) {
-        ngx.log(ngx.INFO, 'image-gateway: a decision is not kept: ' + error.message);
-    }
-}
-
-// private-cache.conf: whether a gateway has just allowed this caller to view the image.
-function kept_access(r) {
-    const key = (r.variables.image_asked || '').split(' ')[1];
-    return key && ngx.shared.image_decisions.get(key) || '';
-}
-
-// The following functions act, and return an empty string: nginx's `set` calls them.
-function keep_access(r) {
-    const key = (r.variables.image_asked || '').split(' ')[1];
-    const seconds = Number(r.variables.upstream_http_x_decision_for);
-    if (key && seconds > 0 && r.variables.upstream_status === '200') {
-        keep(key, 'allowed', seconds);
-    }
-    return '';
-}
-
-// accel.conf: what nginx knows about the object, for requests without range and conditions, which a gateway evaluates.
-function is_plain(r) {
-    const headers = r.headersIn;
-    return !(headers.Range || headers['If-Range'] || headers['If-Match'] || headers['If-None-Match']
-             || headers['If-Modified-Since'] || headers['If-Unmodified-Since']);
-}
-
-function kept_answer(r) {
-    const keys = (r.variables.image_asked || '').split(' ');
-    if (keys.length !== 2 || !is_plain(r)) {
-        return '';
-    }
-    return ngx.shared.image_decisions.get(keys[0]) || ngx.shared.image_decisions.get(keys[1]) || '';
-}
-
-// An image that shared caches may keep is for all callers.
-function keep_answer(r) {
-    const keys = (r.variables.image_asked || '').split(' ');
-    const seconds = Number(r.variables.upstream_http_x_decision_for);
-    if (keys.length === 2 && seconds > 0 && is_plain(r)) {
-        const is_public = /^public\b/.test(r.variables.upstream_http_x_image_cache_control || '');
-        keep(keys[is_public ? 0 : 1], r.variables.image_answer, seconds);
-    }
-    return '';
-}
-
-// COS did not return the object of a kept answer.
-function drop_answer(r) {
-    (r.variables.image_asked || '').split(' ').forEach((key) => key && ngx.shared.image_decisions.delete(key));
-    return '';
-}
-
-export default {
-    ask, epoch, private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
-};
+export default {ask};

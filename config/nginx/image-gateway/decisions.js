@@ -1,0 +1,88 @@
+// image-gateway nginx files, version 3
+// What changes.js has heard, for each request: the epoch of an image, and decisions of the gateway. nginx starts this file
+// anew for each request, which takes a few microseconds, so it is short.
+
+import crypto from 'crypto';
+
+// The epoch of an image, or `off` if nginx does not know it: then no copy may be used. The floors end by themselves.
+function epoch_above(floor, r) {
+    const lowest = ngx.shared.image_floors.get(floor);
+    return lowest && r.variables.image_id ? ngx.shared.image_epochs.get(r.variables.image_id) || lowest : 'off';
+}
+
+function epoch(r) {
+    return epoch_above('public', r);
+}
+
+function private_epoch(r) {
+    return epoch_above('private', r);
+}
+
+function hash(parts) {
+    return crypto.createHash('sha256').update(parts.join('\n')).digest('base64url');
+}
+
+// Return two keys of the decision about a request: one for all callers, and one for this caller. Empty: not kept. The keys
+// are made before the gateway is asked, so that an answer from before a change has a key from before the change. A link is
+// in the address. format=auto depends on Accept, and an encoded query could hide it.
+function decision_keys(r) {
+    const known = epoch_above('private', r);
+    const address = r.variables.request_uri;
+    if (known === 'off' || r.variables.request_method !== 'GET' || /\?(.*%|(.*&)?format=auto(&|$))/.test(address)) {
+        return '';
+    }
+    const about = [known, ngx.shared.image_floors.get('access'), address];
+    const headers = r.headersIn;
+    return hash(about) + ' ' + hash(about.concat([headers.Authorization, headers.Cookie, r.variables.image_user]));
+}
+
+function keep(r, place, value) {
+    const key = (r.variables.image_asked || '').split(' ')[place];
+    const seconds = Number(r.variables.upstream_http_x_decision_for);
+    if (key && seconds > 0) {
+        ngx.shared.image_decisions.set(key, value, Math.min(seconds, 86400) * 1000);
+    }
+    return '';
+}
+
+function kept(r, place) {
+    const key = (r.variables.image_asked || '').split(' ')[place];
+    return key && ngx.shared.image_decisions.get(key) || '';
+}
+
+// private-cache.conf: whether a gateway has allowed this caller to view the image.
+function kept_access(r) {
+    return kept(r, 1);
+}
+
+// The functions that keep or drop return an empty string: nginx's `set` calls them.
+function keep_access(r) {
+    return r.variables.upstream_status === '200' ? keep(r, 1, 'allowed') : '';
+}
+
+// accel.conf: what nginx knows about the object, for requests without range and conditions, which a gateway evaluates.
+function is_plain(r) {
+    const headers = r.headersIn;
+    return !(headers.Range || headers['If-Range'] || headers['If-Match'] || headers['If-None-Match']
+             || headers['If-Modified-Since'] || headers['If-Unmodified-Since']);
+}
+
+function kept_answer(r) {
+    return is_plain(r) ? kept(r, 0) || kept(r, 1) : '';
+}
+
+// An image that shared caches may keep is for all callers.
+function keep_answer(r) {
+    const is_public = /^public\b/.test(r.variables.upstream_http_x_image_cache_control || '');
+    return is_plain(r) ? keep(r, is_public ? 0 : 1, r.variables.image_answer) : '';
+}
+
+// COS did not return the object of a kept answer.
+function drop_answer(r) {
+    (r.variables.image_asked || '').split(' ').forEach((key) => key && ngx.shared.image_decisions.delete(key));
+    return '';
+}
+
+export default {
+    epoch, private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
+};
