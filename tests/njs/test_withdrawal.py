@@ -153,7 +153,7 @@ async def test_no_answer_under_load_is_older_than_half_a_second(
     is_over = asyncio.Event()
 
     async def reads(seed: int) -> None:
-        choose = random.Random(seed)
+        choose = random.Random(seed)  # noqa: S311 - no secret
         while not is_over.is_set():
             await versions.read(choose.choice(nginxes), choose.choice(ids))
 

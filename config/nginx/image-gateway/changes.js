@@ -108,7 +108,7 @@ function apply(answer, after_there) {
         write('access', fresh());
     }
     if (Number(known[0]) <= answer.now) {
-        after_there = Number(known[0]);
+        after_there = Number(known[0]) + 1;  // earlier changes were in that answer
     }
     let all = false;
     answer.changes.forEach((change) => {
