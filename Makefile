@@ -19,7 +19,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -129,6 +129,10 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, and `make run` beside it
 	cd $(WEB) && npm pack --silent --pack-destination dist
 	cd examples && npm install --silent --no-save ../$(WEB)/dist/*.tgz && npx vite
+
+# A minute each, and 300 MB each from the npm registry: not part of `make test`. .ci/run builds the one of Next.js.
+frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
+	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 
 alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
 	promtool check config config/prometheus/prometheus.hosts.yml

@@ -1,0 +1,107 @@
+"""The package in applications of Next.js and Nuxt, as npm installs it; their dependencies are downloaded."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.dev.processes import free_port
+from tests.waiting import until
+
+APPLICATIONS = Path(__file__).parent
+WEB = Path(__file__).parents[2] / "gateway" / "web"
+NEXT = ("next@16.4.6", "react@19.3.1", "react-dom@19.3.1", "@types/react@19.3.3", "@types/node@20", "typescript@6.0.3")
+NUXT = ("nuxt@4.4.5", "@nuxt/image@2.1.0", "vue@3.5.45")
+CARD = "http://127.0.0.1:8080/i/sunrise?style=card&w=320"
+LINKED = "http://127.0.0.1:8080/i/poster-large?kid=k&exp=9&sig=s&style=card&w=640"
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def run(*command: str | Path, folder: Path) -> None:
+    """Run a program; show its output if it fails."""
+    quiet = {"NEXT_TELEMETRY_DISABLED": "1", "NUXT_TELEMETRY_DISABLED": "1", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | quiet,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive that ``npm pack`` makes in a fresh clone: without dependencies and anything that was built."""
+    folder = tmp_path_factory.mktemp("package")
+    sources = folder / "web"
+    shutil.copytree(WEB, sources, ignore=shutil.ignore_patterns("node_modules", "dist", "static", "console"))
+    run("npm", "pack", "--pack-destination", folder, folder=sources)
+    (made,) = folder.glob("*.tgz")
+    return made
+
+
+def installed(name: str, folder: Path, *packages: str | Path) -> Path:
+    """Copy the application into ``folder`` and install the packages."""
+    application = folder / name
+    shutil.copytree(APPLICATIONS / name, application)
+    (application / "package.json").write_text('{"private": true, "type": "module"}\n', encoding="utf-8")
+    run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages, folder=application)
+    return application
+
+
+def addresses_in(page: str) -> str:
+    """Return the markup of a page without its scripts, as a browser reads it."""
+    return unescape(re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL))
+
+
+def test_next_builds_an_application_and_renders_the_image(archive: Path, tmp_path: Path) -> None:
+    application = installed("next", tmp_path, *NEXT, archive)
+    run("node", "node_modules/next/dist/bin/next", "build", folder=application)
+    page = addresses_in((application / ".next/server/app/index.html").read_text(encoding="utf-8"))
+    assert re.search(r'<smart-image image-id="sunrise" style-name="card"[^>]*><picture><source type="image/webp"', page)
+    assert f"{CARD}&format=webp 320w" in page
+    assert LINKED in page
+
+
+async def test_nuxt_builds_an_application_with_the_module_and_renders_the_images(archive: Path, tmp_path: Path) -> None:
+    application = installed("nuxt", tmp_path, *NUXT, archive)
+    run("node", "node_modules/@nuxt/cli/bin/nuxi.mjs", "build", folder=application)
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(
+        *("node", ".output/server/index.mjs"),
+        cwd=application,
+        env=os.environ | {"HOST": "127.0.0.1", "PORT": str(port)},
+        stdin=subprocess.DEVNULL,
+    )
+
+    async def page() -> str:
+        async with session.get(f"http://127.0.0.1:{port}/") as response:
+            return addresses_in(await response.text())
+
+    async def is_answering() -> bool:
+        try:
+            return bool(await page())
+        except aiohttp.ClientConnectorError:
+            return False
+
+    try:
+        async with aiohttp.ClientSession() as session:
+            await until(is_answering)
+            made = await page()
+    finally:
+        server.kill()
+        await server.wait()
+    assert re.search(r'<smart-image image-id="sunrise"[^>]*><picture><source type="image/webp"', made)
+    assert f"{CARD}&format=webp 320w" in made
+    assert f"{LINKED}&format=webp 640w" in made
+    assert f"{LINKED}&format=original 640w" in made
