@@ -21,7 +21,8 @@ _PAGE: Final = """<!doctype html>
 <main>
 <p><a href="{base}">Console</a> ·
 <a href="{base}docs">HTTP addresses</a> ·
-<a href="{base}docs/errors">Error codes</a></p>
+<a href="{base}docs/errors">Error codes</a> ·
+<a href="{base}docs/runbook">Runbook</a></p>
 {body}
 </main>
 </body>
@@ -37,6 +38,7 @@ def console_page(document: str, base: str) -> str:
     renderer = Markdown(extensions=["tables", "fenced_code", "toc"], extension_configs={"toc": {"slugify": _anchor}})
     body = renderer.convert(_LINK_ELSEWHERE.sub(r"\1", document))
     body = re.sub(r"<tr>\n<td><code>(\w+)</code></td>", r'<tr id="\1">\n<td><code>\1</code></td>', body)
+    body = body.replace("<th></th>", "<td></td>")  # a header without a text heads nothing
     # The keyboard must reach what scrolls.
     body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     title = re.search(r"<h1[^>]*>(.+?)</h1>", body)

@@ -10,6 +10,7 @@ from docs.generate.console_page import console_page
 from docs.generate.metrics_page import metrics_page
 from docs.generate.overview import overview
 from docs.generate.prometheus_rules import prometheus_rules
+from docs.generate.remedies import remedies
 from docs.generate.variants import variants
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,5 +33,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/variants.svg": variants,
         "gateway/web/console/api.html": lambda: console_page(_read("docs", "api.md"), "./"),
         "gateway/web/console/errors.html": lambda: console_page(_read("docs", "errors.md"), "../"),
+        "gateway/web/console/remedies.js": lambda: remedies(_read("config", "prometheus", "alerts.yml")),
+        "gateway/web/console/runbook.html": lambda: console_page(_read("docs", "runbook.md"), "../"),
     }
 )

@@ -1,4 +1,4 @@
-"""The console's page at ``/`` of the admin port, its files, and the two pages below ``/docs``."""
+"""The console's page at ``/`` of the admin port, its files, and the pages below ``/docs``."""
 
 import asyncio
 from collections.abc import Mapping
@@ -14,12 +14,14 @@ _FILES: Final = {
     "index.html": ("index.html", "text/html"),
     "api.html": ("api.html", "text/html"),
     "errors.html": ("errors.html", "text/html"),
+    "runbook.html": ("runbook.html", "text/html"),
     "console.js": ("console.js", "text/javascript"),
     "charts.js": ("charts.js", "text/javascript"),
     "elements.js": ("elements.js", "text/javascript"),
     "gateway.js": ("gateway.js", "text/javascript"),
     "language.js": ("language.js", "text/javascript"),
     "lookup.js": ("lookup.js", "text/javascript"),
+    "remedies.js": ("remedies.js", "text/javascript"),
     "state.js": ("state.js", "text/javascript"),
     "words.js": ("words.js", "text/javascript"),
     "console.css": ("console.css", "text/css"),
@@ -56,10 +58,11 @@ class ConsoleFiles:
         self._files: Mapping[str, bytes] | None = None
 
     def add_routes(self, app: web.Application) -> None:
-        """Register the page and its files, and the pages of the public port's addresses and of error codes."""
+        """Register the page and its files, and the pages of addresses, of error codes and of the runbook."""
         app.router.add_get("/", self.page, name="console_page")
         app.router.add_get("/docs", self.docs, name="docs")
         app.router.add_get("/docs/errors", self.errors, name="errors_page")
+        app.router.add_get("/docs/runbook", self.runbook, name="runbook_page")
         app.router.add_get("/console/{name}", self.file, name="console_file")
 
     async def page(self, request: web.Request) -> web.Response:
@@ -76,6 +79,11 @@ class ConsoleFiles:
         """Answer the page of error codes, a heading for each."""
         del request
         return await self._answer("errors.html", _HEADERS_OF_DOCUMENTS)
+
+    async def runbook(self, request: web.Request) -> web.Response:
+        """Answer the runbook, a heading for each alert."""
+        del request
+        return await self._answer("runbook.html", _HEADERS_OF_DOCUMENTS)
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer a script or a style sheet. Raises ``RouteNotFound``."""

@@ -22,10 +22,15 @@ def _farthest(values: Iterable[float]) -> float:
 _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
     ("requests_fail", "failed"): sum,
     ("requests_fail", "requests"): sum,
+    ("cos_refuses", "count"): sum,
     ("cos_errors", "count"): sum,
+    ("objects_missing", "count"): sum,
     ("credentials_end", "seconds"): min,
     ("clock_differs", "seconds"): _farthest,
 }
+
+# What another fault causes: it comes after the faults of its level, since the headline names the cause.
+_EFFECTS: Final = frozenset({"requests_fail", "renewals_late", "renewals_dead", "purges_late", "purges_dead"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,11 @@ class Symptom:
         """What makes it the same fault as another symptom: the name, and the names in its sentence."""
         return (self.name, *(f"{key}={text}" for key, text in sorted(self.values.items()) if isinstance(text, str)))
 
+    @property
+    def order(self) -> tuple[bool, bool]:
+        """The key of the order of the page: the worst first, and causes before effects."""
+        return (self.level != "bad", self.name in _EFFECTS)
+
     def as_json(self) -> dict[str, Any]:
         """Return the symptom for the console."""
         return {"name": self.name, "level": self.level, "values": dict(self.values), "since": self.since}
@@ -65,13 +75,14 @@ class SymptomLog:
 
 
 def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]]:
-    """Return each fault of all replicas for the console, the worst first, with the names of its replicas."""
+    """Return each fault of all replicas for the console in the order of the page, with the names of its replicas."""
     seen: dict[tuple[str, ...], dict[str, Symptom]] = {}
     for replica, symptoms in by_replica.items():
         for symptom in symptoms:
             seen.setdefault(symptom.fault, {})[replica] = symptom
-    found = [{**_one_of(list(each.values())).as_json(), "replicas": list(each)} for each in seen.values()]
-    return sorted(found, key=lambda fault: bool(fault["level"] != "bad"))
+    found = [(_one_of(list(each.values())), list(each)) for each in seen.values()]
+    found.sort(key=lambda fault: fault[0].order)
+    return [{**symptom.as_json(), "replicas": replicas} for symptom, replicas in found]
 
 
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:

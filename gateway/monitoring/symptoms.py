@@ -1,4 +1,4 @@
-"""The current problems, the worst first: failed requests, renewals, purges, clocks, dependencies and the log."""
+"""The current problems, the worst first, and causes before effects: COS, clocks, dependencies, requests, renewals."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from gateway.presign.signed_image import CLOCK_TOLERANCE
 _WINDOW: Final = 12  # points of five seconds: a minute
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
+_REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
+    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
+)
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 
 
@@ -37,20 +40,24 @@ class Observations:
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
-    """Return the current problems, the worst first. Empty without any."""
+    """Return the current problems, the worst first, and causes before effects. Empty without any."""
     found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen), *_of_log(seen.points)]
-    return sorted(found, key=lambda symptom: symptom.level != "bad")
+    return sorted(found, key=lambda symptom: symptom.order)
 
 
 def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
     requests, failed = sum(point.requests for point in points), sum(point.failed for point in points)
+    many = _BAD_SHARE * requests
+    level: Level = "bad" if failed and failed >= many else "warning"
     if failed:
-        level: Level = "bad" if failed >= _BAD_SHARE * requests else "warning"
         yield Symptom("requests_fail", level, {"failed": failed, "requests": requests})
     errors = {name: count for name, count in total(points).items() if name.startswith("cos_error ")}
     for name, count in sorted(errors.items(), key=lambda item: -item[1])[:3]:
         _, bucket, code = name.split(" ", 2)
-        yield Symptom("cos_errors", "warning", {"bucket": bucket, "code": code, "count": count})
+        name = "cos_refuses" if code in _REFUSALS else "objects_missing" if code == "NoSuchKey" else "cos_errors"
+        # An object that is missing is a 404, which is no failure of the gateway.
+        is_cause = name != "objects_missing" and count >= many
+        yield Symptom(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
 
 
 def _of_state(seen: Observations) -> Iterable[Symptom]:

@@ -125,7 +125,7 @@ async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGa
     await gateway.get("/i/a")
     gateway.service.diagnostics.history.record(time.time())
     found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
-    assert found["cos_errors"]["code"] == "NoSuchKey"
+    assert found["objects_missing"]["code"] == "NoSuchKey"
 
 
 async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_stop(start_gateway: StartGateway) -> None:

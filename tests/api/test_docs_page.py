@@ -3,12 +3,13 @@
 import pytest
 
 from docs.generate.console_page import console_page
+from docs.generate.remedies import ALERTS
 from gateway.api.openapi.document import document
 from tests.conftest import RunningGateway
 from tests.test_documents import errors
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/errors", "/docs/runbook"])
 async def test_a_page_needs_nothing_from_elsewhere(gateway: RunningGateway, path: str) -> None:
     answer = await gateway.get(path, admin=True)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -30,6 +31,12 @@ async def test_every_error_code_can_be_linked_to(gateway: RunningGateway) -> Non
     text = (await gateway.get("/docs/errors", admin=True)).body.decode()
     for error in errors():
         assert f'id="{error.code}"' in text
+
+
+async def test_every_problem_of_the_console_has_a_heading_in_the_runbook(gateway: RunningGateway) -> None:
+    text = (await gateway.get("/docs/runbook", admin=True)).body.decode()
+    for alert in ALERTS.values():
+        assert f'<h3 id="{alert.lower()}">{alert}</h3>' in text
 
 
 def test_headings_of_the_page_stay_links_and_others_become_text() -> None:

@@ -22,10 +22,12 @@ def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earl
     postgres = Symptom("dependency_down", "bad", {"dependency": "postgres"}, 90)
     earlier = Symptom("dependency_down", "bad", {"dependency": "redis"}, 80)
     warning = Symptom("trigger_missing", "warning", {}, 70)
-    found = together({"a": [warning, DOWN], "b": [earlier, postgres], "c": []})
+    effect = Symptom("requests_fail", "bad", {"failed": 1, "requests": 2}, 60)
+    found = together({"a": [warning, effect, DOWN], "b": [earlier, postgres], "c": []})
     assert [(one["name"], one["values"], one["since"], one["replicas"]) for one in found] == [
         ("dependency_down", {"dependency": "redis"}, 80, ["a", "b"]),
         ("dependency_down", {"dependency": "postgres"}, 90, ["b"]),
+        ("requests_fail", {"failed": 1, "requests": 2}, 60, ["a"]),
         ("trigger_missing", {}, 70, ["a"]),
     ]
 

@@ -37,6 +37,10 @@ def point(**counts: int) -> Point:
     return Point(5, 5, {name.replace("_", " "): count for name, count in counts.items()}, None)
 
 
+def names(found: Sequence[Symptom]) -> list[str]:
+    return [symptom.name for symptom in found]
+
+
 def test_a_gateway_that_is_well_has_none() -> None:
     assert symptoms(WELL) == []
     assert (
@@ -85,6 +89,27 @@ def test_a_fault_is_named(changes: dict[str, object], expected: Symptom) -> None
     assert symptoms(replace(WELL, **changes)) == [expected]  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("SignatureDoesNotMatch", ["cos_refuses", "requests_fail", "trigger_missing"]),
+        ("InternalError", ["cos_errors", "requests_fail", "trigger_missing"]),
+        ("NoSuchKey", ["requests_fail", "objects_missing", "trigger_missing"]),
+    ],
+)
+def test_what_cos_answers_is_named_before_the_requests_that_fail_for_it(code: str, expected: list[str]) -> None:
+    points = [Point(5, 5, {"status 502": 9, "status 200": 1, f"cos_error b-1 {code}": 9}, None)]
+    assert names(symptoms(replace(WELL, points=points, trigger_installed=0.0))) == expected
+
+
+def test_few_errors_of_cos_are_a_warning() -> None:
+    points = [Point(5, 5, {"status 502": 50, "status 200": 50, "cos_error b AccessDenied": 1}, None)]
+    assert [(symptom.name, symptom.level) for symptom in symptoms(replace(WELL, points=points))] == [
+        ("requests_fail", "bad"),
+        ("cos_refuses", "warning"),
+    ]
+
+
 def test_the_worst_is_first_and_only_the_last_minute_counts() -> None:
     old = [point(status_500=1)] * 5 + [point(status_200=1)] * 12
     found = symptoms(replace(WELL, points=old, dead=2.0, checks={"cos": "down"}))
@@ -97,10 +122,6 @@ def test_cos_s_errors_name_the_bucket_and_the_code() -> None:
         {"bucket": "b-2", "code": "timeout", "count": 6},
         {"bucket": "b-1", "code": "AccessDenied", "count": 4},
     ]
-
-
-def names(found: Sequence[Symptom]) -> list[str]:
-    return [symptom.name for symptom in found]
 
 
 async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
@@ -132,10 +153,10 @@ async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
         ):
             gauge.set(value)
         assert names(current.now()) == [
-            "requests_fail",
             "draining",
             "dependency_down",
             "bucket_paused",
+            "requests_fail",
             "clock_differs",
             "credentials_end",
             "trigger_missing",

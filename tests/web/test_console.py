@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
+from docs.generate.remedies import ALERTS
+from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.metrics.history import History
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
@@ -18,6 +21,7 @@ from tests.web.test_looks import AXE
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\">"
 CHARTS = 8
+CONSOLE = Path("gateway/web/console")
 
 
 @dataclass
@@ -201,18 +205,94 @@ async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage,
     await page.unroute_all(behavior="wait")
 
 
+async def test_a_chart_that_fails_is_alone(console: ConsolePage, gateway: RunningGateway) -> None:
+    page, past = console.page, busy_quarter(gateway.service.metrics, time.time())
+    points = points_of(past)
+    points["fine"][-1]["quantiles"] = "broken"
+    await change_answer(page, lambda data: data.update(points=points))
+    await console.open(gateway)
+    broken = page.locator("#charts figure", has_text="This chart could not be drawn")
+    await expect(broken).to_have_count(1)
+    await expect(broken.locator("figcaption")).to_have_text("Latency")
+    await expect(page.locator("#charts .legend").nth(0)).to_have_text(re.compile(r"^requests[\d.]+/s$"))
+    await expect(page.locator("#charts .legend").nth(2)).to_have_text(re.compile(r"^hits[\d.]+ %$"))
+    await expect(page.locator("#charts .legend").nth(5)).to_contain_text(re.compile(r"from memory[\d.]+ [kM]B/s"))
+    await page.unroute_all(behavior="wait")
+
+
+@pytest.mark.parametrize("file", ["uPlot.js", "charts.js"])
+async def test_without_charts_the_page_works(console: ConsolePage, gateway: RunningGateway, file: str) -> None:
+    await console.page.route(f"**/console/{file}", lambda route: route.abort())
+    await console.open(gateway)
+    await expect(console.page.locator("#sentence")).to_have_text("All is well.")
+    await expect(console.page.locator("#charts")).to_contain_text("could not be")
+
+
+async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its_command(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+) -> None:
+    for number in range(3):
+        await images.add(f"a{number}", png)
+        images.cos.faults.add(
+            Fault(action=Refuse(status=403, code="SignatureDoesNotMatch"), times=None, key=f"objects/a{number}.png")
+        )
+        assert (await gateway.get(f"/i/a{number}")).status == 502
+    await gateway.service.diagnostics.recorder.once()
+    await console.open(gateway)
+    page = console.page
+    await expect(page.locator("#sentence")).to_have_text(
+        re.compile(
+            rf"^COS refuses: SignatureDoesNotMatch since \d\d:\d\d:\d\d · \S+ · bucket {BUCKET}, \d in the last minute$"
+        )
+    )
+    await expect(page.locator("#symptoms")).to_contain_text("3 of 3 requests of the last minute failed.")
+    await expect(page.locator("#remedy code")).to_have_text(
+        "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    )
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gateway.ports.admin)
+    await page.locator("#remedy button").click()
+    await console.says("The command was copied.")
+    await console.look_on_a_phone(tmp_path, "cause")
+    async with page.expect_popup() as opened:
+        await page.locator("#remedy a").click()
+    await expect((await opened.value).locator("h3:target")).to_have_text("ImageGatewayOriginRefuses")
+
+
+async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> None:
+    words = (CONSOLE / "words.js").read_text(encoding="utf-8")
+    for problem in ALERTS:
+        assert words.count(f"    {problem}:") == 2, problem
+    named = set(re.findall(r'Symptom\("([a-z_]+)"', Path("gateway/monitoring/symptoms.py").read_text(encoding="utf-8")))
+    assert named - {"draining"} <= ALERTS.keys()
+
+
+async def test_a_wall_shows_the_whole_width_and_nothing_to_operate(
+    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+) -> None:
+    page = console.page
+    await page.set_viewport_size({"width": 2400, "height": 1300})
+    await page.goto(gateway.ports.admin + "/?wall=1")
+    await expect(page.locator("#sentence")).to_have_text("All is well.")
+    box = await page.locator("#headline").bounding_box()
+    assert box is not None
+    assert box["width"] > 2200
+    for place in ("#look-up", "#token", "#configuration", "#debug"):
+        await expect(page.locator(place)).to_be_hidden()
+    await console.look(tmp_path, "wall")
+
+
 async def test_a_gateway_without_redis_says_so_in_both_languages(
     console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
 ) -> None:
     await console.open(await start_gateway(redis={"url": "redis://127.0.0.1:1"}))
     sentence = console.page.locator("#sentence")
-    await expect(sentence).to_have_text(re.compile(r"^redis does not answer\. \(\S+, since \d\d:\d\d:\d\d\)$"))
+    await expect(sentence).to_have_text(re.compile(r"^redis does not answer\. since \d\d:\d\d:\d\d · \S+$"))
     await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
     await expect(console.page.locator("#replicas")).to_contain_text("Other replicas are not known")
     await expect(console.page.locator("#queue")).to_contain_text("Redis does not answer")
     await expect(console.page.locator("#lights .bad")).to_contain_text("redis · down")
     await console.page.select_option("#language", "zh")
-    await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 （\S+，自 \d\d:\d\d:\d\d）$"))
+    await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 自 \d\d:\d\d:\d\d 起 · \S+$"))
     await expect(console.page.locator("html")).to_have_attribute("lang", "zh-CN")
     await console.look_on_a_phone(tmp_path, "redis-away")
 
@@ -228,7 +308,9 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await console.open(watched)
     sentence = console.page.locator("#sentence")
     refused = "The last reload was refused, and the old configuration stays: the log names each mistake."
-    await expect(sentence).to_have_text(re.compile(rf"^{re.escape(f'{refused} ({names}, since ')}\d\d:\d\d:\d\d\)$"))
+    await expect(sentence).to_have_text(
+        re.compile(rf"^{re.escape(refused)} since \d\d:\d\d:\d\d · {re.escape(names)}$")
+    )
     await expect(sentence).to_have_class("warning")
     rows = console.page.locator("#replicas tbody tr")
     await expect(rows.filter(has_text=others[0].service.diagnostics.replica.name).locator("td").nth(9)).to_have_text(
@@ -236,9 +318,9 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     )
     watched.service.metrics.config_last_reload_successful.set(0)
     await console.page.reload()
-    await expect(sentence).to_contain_text("(every replica, since ")
+    await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
-    await expect(sentence).to_contain_text("（所有副本，自 ")
+    await expect(sentence).to_contain_text(" 起 · 所有副本")
     await console.look_on_a_phone(tmp_path, "replicas")
 
 
@@ -320,7 +402,7 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     async with page.expect_popup() as opened:
         await page.get_by_role("link", name="image_not_found").click()
     documentation = await opened.value
-    await expect(documentation.locator("section:target h2")).to_have_text("image_not_found · 404")
+    await expect(documentation.locator("tr:target td").first).to_have_text("image_not_found")
     await documentation.screenshot(path=tmp_path / "errors.png")
     await page.reload()
     await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)

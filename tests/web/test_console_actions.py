@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from gateway.presign.signed_image import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
@@ -34,6 +34,58 @@ async def test_an_image_is_explained_for_a_user_and_a_style(
     await expect(console.page.locator("#verdict")).to_contain_text("a: 200 · the client gets the image")
     await expect(console.page.locator("#verdict")).to_have_class("good")
     await expect(console.page.locator("#facts")).to_contain_text("card@64.webp")
+
+
+async def test_a_look_up_has_an_address(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
+) -> None:
+    await images.add("a", png, owner="alice", public=False)
+    page, verdict = console.page, console.page.locator("#verdict")
+    await page.goto(gateway.ports.admin + "/#image=a&user=alice")
+    await console.says("This needs the admin token.")
+    await page.fill("#token", ADMIN_TOKEN)
+    await page.press("#token", "Enter")
+    await expect(verdict).to_contain_text("a: 200")
+    await page.fill("#user", "")
+    await console.press("Explain")
+    await expect(verdict).to_contain_text("a: 404")
+    assert page.url == gateway.ports.admin + "/#image=a"
+    await page.go_back()
+    await expect(verdict).to_contain_text("a: 200")
+    await page.reload()
+    await expect(verdict).to_contain_text("a: 200")
+
+
+@pytest.mark.parametrize("text", ["  a \t", "https://img.example.com/i/a?style=card&w=640", "/api/v1/images/a/proxy"])
+async def test_spaces_around_an_id_and_an_address_are_understood(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, text: str
+) -> None:
+    await images.add("a", png)
+    await console.open(gateway, token=ADMIN_TOKEN)
+    await console.page.fill("#id", text)
+    await console.press("Explain")
+    await expect(console.page.locator("#verdict")).to_contain_text("a: 200")
+
+
+async def test_the_page_says_that_it_waits_for_an_explanation(
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    answered = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await console.page.route("**/explain/*", wait)
+    await console.open(gateway, token=ADMIN_TOKEN)
+    await console.page.fill("#id", "a")
+    await console.press("Explain")
+    await expect(console.page.locator("#asking")).to_contain_text("Asking Postgres, Redis and COS about a: 1 s")
+    answered.set()
+    await expect(console.page.locator("#verdict")).to_contain_text("a: 200")
+    await expect(console.page.locator("#asking")).to_be_hidden()
+    await console.page.unroute_all(behavior="wait")
 
 
 async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(

@@ -41,7 +41,7 @@ async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scri
     await expect(console.page.locator("table").first).to_be_visible()
     await console.look_on_a_phone(tmp_path, "docs")
     await console.page.get_by_role("link", name="Error codes").click()
-    await expect(console.page.locator("h1")).to_have_text("Error codes")
+    await expect(console.page.locator("h1")).to_have_text("Errors")
     await console.look(tmp_path, "errors")
 
 

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from gateway.dev.database import ImagesTable
 from gateway.dev.faults import FAULTS
 from gateway.dev.processes import wait_until
+from gateway.dev.stack import ADMIN_TOKEN
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE
 
@@ -225,6 +226,12 @@ async def test_a_failing_picture_leads_to_its_cause_in_the_console(playground: P
     await playground.press("Start all again")
     link = playground.tile("sunrise").get_by_role("link", name=re.compile("^request [0-9a-f]{8}"))
     await expect(link).to_have_attribute("href", f"{playground.stack.console}#image=sunrise&user=alice")
+    async with playground.page.context.expect_page() as opened:
+        await link.click()
+    console = await opened.value
+    await console.fill("#token", ADMIN_TOKEN)
+    await console.press("#token", "Enter")
+    await expect(console.locator("#verdict")).to_contain_text("sunrise: 503 origin_throttled")
 
 
 async def test_a_fault_outlives_the_page(playground: PlaygroundPage) -> None:

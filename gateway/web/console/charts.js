@@ -2,8 +2,9 @@
 import { node } from "./elements.js";
 import { bytesText, clock, number, time, word } from "./language.js";
 
-const HEIGHT = 150;
+const HEIGHT = 10; // em
 const MOST_LINES = 6;
+const rate = (value) => word("per_second", { value: number(value) });
 const sum = (counts, test) => Object.entries(counts).reduce((all, [name, found]) => all + (test(name) ? found : 0), 0);
 const starting = (prefix) => (name) => name.startsWith(prefix);
 
@@ -57,7 +58,10 @@ const CHARTS = {
   hits: { format: (value) => `${number(value)} %`, most: 100, of: fixed(["hits_line"], (point) => [hitRate(point)]) },
   failures: { of: perSecond({ "4xx": "status 4", "5xx": "status 5", aborted: "status aborted" }) },
   codes: { of: errorCodes },
-  bytes: { format: bytesText, of: perSecond({ memory: "bytes memory", COS: "bytes cos" }) },
+  bytes: {
+    format: (value) => word("per_second", { value: bytesText(value) }),
+    of: perSecond({ memory: "bytes memory", COS: "bytes cos" }),
+  },
   cos: {
     of: fixed(["2xx", "4xx", "5xx", "no_answer_line"], (point) => [
       ...["2", "4", "5"].map((digit) => sum(point.counts, starting(`origin ${digit}`)) / point.span),
@@ -84,33 +88,34 @@ function alone(plot, series, showsAll) {
 
 const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [1, 3]];
 
-/** Draw every chart into `folder`; `cursor` says of when the values in the legends are.
+/** Draw every chart into `folder`, a chart that fails without the others; `cursor` says of when the values in the legends are.
  *
  * Returns a function that shows other points, of the time between two.
  */
 export function charts(folder, cursor, uPlot) {
   const all = Object.entries(CHARTS).map(([name, chart]) => new Chart(name, chart, folder, uPlot));
   let at = null;
+  let times = [];
   const readAt = (index) => {
     at = index;
     for (const chart of all) chart.write(index);
-    cursor.textContent = index === null ? word("latest") : time(all[0].times[index]);
+    cursor.textContent = index === null ? word("latest") : time(times[index]);
   };
   for (const chart of all) chart.moved = readAt;
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const chart of all) chart.plot.redraw(false);
+    for (const chart of all) chart.plot?.redraw(false);
   });
   return (points, from, to) => {
+    times = points.map((point) => point.at);
     for (const chart of all) chart.show(points, from, to);
     readAt(at !== null && at < points.length ? at : null);
   };
 }
 
 class Chart {
-  constructor(name, { of, format = number, most = null }, folder, uPlot) {
+  constructor(name, { of, format = rate, most = null }, folder, uPlot) {
     this.of = of;
     this.format = format;
-    this.times = [];
     this.lines = [];
     this.range = [0, 1];
     this.moved = () => {};
@@ -121,13 +126,30 @@ class Chart {
     this.legend = document.createElement("ul");
     this.legend.className = "legend";
     this.keys = DASHES.map((_, index) => key(index));
+    this.problem = node("p", "", "bad");
     const place = document.createElement("div");
-    figure.append(caption, this.legend, place);
+    figure.append(caption, this.legend, this.problem, place);
     folder.append(figure);
+    this.attempt(() => this.plotIn(place, most, uPlot));
+  }
+
+  /** Do a part of the drawing; say so in place of the chart if it fails. */
+  attempt(work) {
+    try {
+      work();
+      this.problem.textContent = "";
+    } catch (error) {
+      this.problem.textContent = word("no_chart", { message: error.message });
+    }
+  }
+
+  plotIn(place, most, uPlot) {
+    const figure = place.parentElement;
     const text = () => getComputedStyle(figure).color; // changes with the scheme
+    const em = Number.parseFloat(getComputedStyle(figure).fontSize); // larger on a wall
     const axis = {
       stroke: text,
-      font: "12px system-ui, sans-serif",
+      font: `${Math.round(0.8 * em)}px system-ui, sans-serif`,
       grid: { stroke: "#8883", width: 1 },
       ticks: { stroke: "#8883", size: 4 },
     };
@@ -135,7 +157,7 @@ class Chart {
     this.plot = new uPlot(
       {
         width: place.clientWidth,
-        height: HEIGHT,
+        height: HEIGHT * em,
         legend: { show: false },
         scales: {
           x: { range: () => this.range },
@@ -146,14 +168,14 @@ class Chart {
         axes: [
           {
             ...axis,
-            space: 70,
-            size: 28,
+            space: 4.7 * em,
+            size: 1.9 * em,
             values: (_, splits) => splits.map((at) => clock(at, this.range[1] - this.range[0] < 300)),
           },
           {
             ...axis,
-            size: 58,
-            values: (_, splits) => splits.map((value) => (format === bytesText ? bytesText(value) : number(value))),
+            size: 4.4 * em,
+            values: (_, splits) => splits.map((value) => this.format(value)),
           },
         ],
         series: [
@@ -170,15 +192,19 @@ class Chart {
       [[], ...DASHES.map(() => [])],
       place,
     );
-    new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT })).observe(place);
+    new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT * em })).observe(place);
   }
 
   show(points, from, to) {
+    this.attempt(() => this.draw(points, from, to));
+  }
+
+  draw(points, from, to) {
     this.range = [from, to];
     const { lines, rows } = this.of(points);
     this.lines = lines;
-    this.times = points.map((point) => point.at);
-    this.plot.setData([this.times, ...DASHES.map((_, index) => rows.map((row) => row[index] ?? null))]);
+    const times = points.map((point) => point.at);
+    this.plot.setData([times, ...DASHES.map((_, index) => rows.map((row) => row[index] ?? null))]);
     this.legend.replaceChildren(...this.keys.slice(0, lines.length).map(({ item }) => item));
     if (!lines.length) this.legend.append(node("li", word("no_errors")));
   }
@@ -186,7 +212,7 @@ class Chart {
   /** Write the values at that index, of the newest point for null. */
   write(index) {
     this.lines.forEach((line, number) => {
-      const value = this.plot.data[number + 1].at(index ?? -1);
+      const value = this.plot?.data[number + 1].at(index ?? -1);
       this.keys[number].write(word(line), value ?? null, this.format);
     });
   }

@@ -1,9 +1,8 @@
 // The console: polls JSON every five seconds while it is visible.
-import { charts } from "./charts.js";
 import { confirmed, el } from "./elements.js";
 import { call, failure, NoAnswer, post } from "./gateway.js";
 import { choose, language, word, writeTexts } from "./language.js";
-import { start } from "./lookup.js";
+import { followAddress, start } from "./lookup.js";
 import { show, showLost } from "./state.js";
 
 const POLL = 5000;
@@ -13,6 +12,7 @@ let shown = null;
 let lost = null;
 let timer = 0;
 let polling = null;
+let draw = () => {}; // until the charts are there
 
 function showAll() {
   if (shown !== null) {
@@ -89,7 +89,10 @@ el("configuration").addEventListener("toggle", async () => {
     el("restart").textContent = "";
   }
 });
-el("session").addEventListener("submit", (event) => event.preventDefault());
+el("session").addEventListener("submit", (event) => {
+  event.preventDefault();
+  followAddress();
+});
 el("token").value = sessionStorage.getItem("token") ?? "";
 el("token").addEventListener("input", () => sessionStorage.setItem("token", el("token").value));
 el("language").value = language();
@@ -104,6 +107,16 @@ document.addEventListener("visibilitychange", () => (document.hidden ? clearTime
 // They scroll, so the keyboard must reach them.
 for (const place of document.querySelectorAll(".rows")) place.tabIndex = 0;
 writeTexts();
-const draw = charts(el("charts"), el("cursor"), window.uPlot);
+document.body.classList.toggle("wall", new URLSearchParams(location.search).has("wall"));
 start(pollAndGoOn);
 pollAndGoOn();
+// Without them the rest of the page works.
+import("./charts.js").then(
+  ({ charts }) => {
+    draw = charts(el("charts"), el("cursor"), window.uPlot);
+    showAll();
+  },
+  (error) => {
+    el("charts").textContent = word("no_charts", { message: error.message });
+  },
+);

@@ -3,6 +3,7 @@ import { el } from "./elements.js";
 import { word } from "./language.js";
 
 const TIME_LIMIT = 10_000;
+export const LONG = 60_000; // for a question that the gateway passes on to all that it depends on
 
 /** The gateway did not answer. */
 export class NoAnswer extends Error {}
@@ -10,12 +11,12 @@ export class NoAnswer extends Error {}
 /** The gateway answered with an error. */
 export class Refused extends Error {}
 
-/** Return the response; throws NoAnswer or Refused. */
-export async function ask(path, options = {}) {
+/** Return the response; throws NoAnswer or Refused. `limit` in ms. */
+export async function ask(path, { limit = TIME_LIMIT, ...options } = {}) {
   const headers = new Headers(options.headers);
   let response;
   try {
-    response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(TIME_LIMIT) });
+    response = await fetch(path, { ...options, headers, cache: "no-store", signal: AbortSignal.timeout(limit) });
   } catch (error) {
     throw new NoAnswer(error.message, { cause: error });
   }

@@ -1,29 +1,59 @@
 // One image: why it is served or not, its picture, a new URL, a purge, and the same as a command.
 import { confirmed, el, node } from "./elements.js";
-import { bytes, call, notice, post, withToken } from "./gateway.js";
+import { bytes, call, LONG, notice, post, withToken } from "./gateway.js";
 import { count, time, word } from "./language.js";
 
 let asked = 0; // the number of the newest question; an older answer is not shown
+const FIELDS = { image: "id", user: "user", style: "style" }; // names in the address, and fields
+
 let picture = null; // the address of the blob that is shown
 
 /** Look up an image; `style` is the name of a rendition, such as card@640.webp, or null. */
 export function lookUp(id, style = null) {
   el("id").value = id;
   el("style").value = style ?? "";
-  el("h-lookup").scrollIntoView({ block: "start" });
+  el("look-up").scrollIntoView({ block: "start" });
   return explain();
+}
+
+/** Look up the image that the address of the page names: #image=ID&user=USER&style=STYLE. */
+export function followAddress() {
+  const named = new URLSearchParams(location.hash.slice(1));
+  if (!named.get("image")) return;
+  for (const [name, place] of Object.entries(FIELDS)) el(place).value = named.get(name) ?? "";
+  lookUp(el("id").value, el("style").value);
+}
+
+/** The id in the field: without spaces around it, or of a pasted address. */
+function imageId() {
+  const text = el("id").value.trim();
+  const [, named] = /\/(?:i|images)\/([^/?#]+)/.exec(text) ?? [];
+  try {
+    el("id").value = named ? decodeURIComponent(named) : text;
+  } catch {
+    el("id").value = text;
+  }
+  return el("id").value;
+}
+
+/** Put the look-up into the address of the page, so that it can be sent to others. */
+function writeAddress() {
+  const given = Object.entries(FIELDS).map(([name, place]) => [name, el(place).value.trim()]);
+  const address = `#${new URLSearchParams(given.filter(([, value]) => value))}`;
+  if (address !== location.hash) history.pushState(null, "", address);
 }
 
 function explainPath() {
   const [, style, width, format] = /^([^@]*)(?:@(\d+)\.(\w+))?$/.exec(el("style").value.trim()) ?? [];
   const given = { user: el("user").value.trim(), style: style ?? el("style").value.trim(), w: width, format };
   const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));
-  return `api/v1/monitoring/explain/${encodeURIComponent(el("id").value)}${query.size ? `?${query}` : ""}`;
+  return `api/v1/monitoring/explain/${encodeURIComponent(imageId())}${query.size ? `?${query}` : ""}`;
 }
 
 function clear() {
   asked += 1;
   el("found").hidden = true;
+  el("asking").hidden = true;
   hidePicture();
   return asked;
 }
@@ -36,7 +66,9 @@ function hidePicture() {
 
 async function explain() {
   const mine = clear();
-  const found = await withToken((options) => call(explainPath(), options), null);
+  const path = explainPath();
+  writeAddress();
+  const found = await withToken((options) => waiting(mine, call(path, { ...options, limit: LONG })), null);
   if (found === null || mine !== asked) return;
   const { verdict, image_id, ...sections } = found;
   el("verdict").className = verdict.served ? "good" : "bad";
@@ -51,6 +83,25 @@ async function explain() {
     }),
   );
   el("found").hidden = false;
+}
+
+/** Say since how long the answer is waited for, unless another question has come. */
+async function waiting(mine, answer) {
+  const began = performance.now();
+  const tell = () => {
+    if (mine !== asked) return;
+    const seconds = Math.round((performance.now() - began) / 1000);
+    el("asked").textContent = word("asking", { id: el("id").value, seconds: count(seconds) });
+    el("asking").hidden = false;
+  };
+  tell();
+  const timer = setInterval(tell, 1000);
+  try {
+    return await answer;
+  } finally {
+    clearInterval(timer);
+    if (mine === asked) el("asking").hidden = true;
+  }
 }
 
 function list(facts) {
@@ -74,7 +125,7 @@ function text(name, fact) {
 async function show() {
   const mine = asked;
   hidePicture();
-  const id = el("id").value;
+  const id = imageId();
   const body = await withToken(
     (options) => bytes(`api/v1/monitoring/preview/${encodeURIComponent(id)}`, options),
     null,
@@ -123,12 +174,14 @@ export function start(changed) {
     explain();
   });
   el("lookup").addEventListener("input", clear);
+  addEventListener("hashchange", followAddress);
+  followAddress();
   el("show").addEventListener("click", valid(show));
   el("curl").addEventListener("click", valid(copy));
   el("refresh").addEventListener(
     "click",
     valid(async () => {
-      const path = `api/v1/images/${encodeURIComponent(el("id").value)}/url/refresh`;
+      const path = `api/v1/images/${encodeURIComponent(imageId())}/url/refresh`;
       const renewed = await post(path, undefined, null);
       // The URL opens the image for whoever has it: it is not shown.
       if (renewed !== null) notice(word("renewed", { time: time(renewed.expires_at) }), "good");
@@ -138,7 +191,7 @@ export function start(changed) {
   el("purge").addEventListener(
     "click",
     valid(async () => {
-      const id = el("id").value;
+      const id = imageId();
       if (await confirmed(word("sure_purge", { id }))) await post("api/v1/cache/purge", { image_ids: [id] });
       await changed();
     }),

@@ -1,7 +1,9 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
+import { notice } from "./gateway.js";
 import { bytesText, count, time, word } from "./language.js";
 import { lookUp } from "./lookup.js";
+import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
 
@@ -11,13 +13,15 @@ const idButton = (id, style = null) => (id === null ? "–" : button(id, () => l
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   const [first, ...others] = symptoms;
+  el("headline").className = first?.level ?? "good";
   el("sentence").className = first?.level ?? "good";
   const all = replicas.length;
   replace(el("sentence"), [first ?? "well", all], () => (first ? sentence(first, all) : word("well")));
+  replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
   replace(el("symptoms"), [others, all], () =>
     others.map((one) => {
       const line = node("li", "", one.level);
-      line.append(...sentence(one, all));
+      line.append(...sentence(one, all), ...remedy(one.name));
       return line;
     }),
   );
@@ -67,7 +71,9 @@ export function show(shown, requeue) {
 
 /** Say that the gateway does not answer, or what it answered; `at` is the time of its last answer, 0 for none. */
 export function showLost(text, at) {
+  el("headline").className = "bad";
   el("sentence").className = "bad";
+  replace(el("remedy"), "lost", () => []);
   replace(el("sentence"), [text, at], () => (at ? `${text} ${word("old", { time: time(at) })}` : text));
   replace(el("symptoms"), "lost", () => []);
   for (const light of el("lights").children) light.className = "old";
@@ -80,7 +86,35 @@ function sentence({ name, values, since, replicas }, all) {
   if (replicas.length > names.length) names.push(word("more", { count: count(replicas.length - names.length) }));
   const whose = replicas.length === all && all > 1 ? word("every_replica") : names.join(", ");
   const where = word(since === null ? "where" : "where_since", { replicas: whose, since: since && time(since) });
-  return [word(name, Object.fromEntries(numbers)), " ", node("small", where)];
+  const said = Object.fromEntries(numbers);
+  const more = "code" in values ? `${where} · ${word("of_bucket", said)}` : where;
+  return [word(name, said), " ", node("small", more)];
+}
+
+/** The section of the runbook that helps with a problem, and the command that names more. */
+function remedy(name) {
+  const found = REMEDIES[name];
+  if (!found) return [];
+  const made = node("p", "", "remedy");
+  const link = node("a", word("remedy", { alert: found.alert }));
+  link.href = `docs/runbook#${found.alert.toLowerCase()}`;
+  link.target = "_blank";
+  link.rel = "noopener";
+  const command = node("code", found.command.replaceAll("{{ $labels.instance }}", location.host));
+  made.append(link, command, copyButton(command));
+  return [made];
+}
+
+function copyButton(command) {
+  return button(word("copy_command"), async () => {
+    try {
+      await navigator.clipboard.writeText(command.textContent); // only on https and localhost
+      notice(word("copied_command"), "good");
+    } catch {
+      getSelection().selectAllChildren(command);
+      notice(word("not_copied"), "warning");
+    }
+  });
 }
 
 function lights({ dependencies, credentials, clock_difference, symptoms }) {
