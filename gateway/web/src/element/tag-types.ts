@@ -13,14 +13,15 @@ import type { SmartImageElement, SmartImageEventMap } from "./smart-image.js";
 
 type Type = keyof SmartImageEventMap;
 
-/** Listeners as React 19 and Preact call them: `on` and the event type. */
-export type SmartImageListeners = {
-  [Key in Type as `on${Key}`]?: ((event: SmartImageEventMap[Key]) => unknown) | undefined;
-};
+/** A listener that an application gives to the element. */
+type Listener<Key extends Type> =
+  | ((event: SmartImageEventMap[Key] & { readonly currentTarget: SmartImageElement }) => unknown)
+  | undefined;
 
-type VueListeners = {
-  [Key in Type as `on${Capitalize<Key>}`]?: ((event: SmartImageEventMap[Key]) => unknown) | undefined;
-};
+/** Listeners as React 19 and Preact call them: `on` and the event type. */
+export type SmartImageListeners = { [Key in Type as `on${Key}`]?: Listener<Key> };
+
+type VueListeners = { [Key in Type as `on${Capitalize<Key>}`]?: Listener<Key> };
 
 type Written = SmartImageAttributes & SmartImageListeners;
 type InReact = DetailedHTMLProps<ReactAttributes<SmartImageElement>, SmartImageElement> & Written;

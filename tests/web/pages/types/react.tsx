@@ -6,7 +6,15 @@ export const right = (
   </smart-image>
 );
 export const component = (
-  <SmartImage imageId="a" mode="url" widths={[80]} lazy onRetry={({ detail }) => detail.delay.toFixed()} id="one" />
+  <SmartImage
+    imageId="a"
+    mode="url"
+    widths={[80]}
+    lazy
+    onRetry={({ detail }) => detail.delay.toFixed()}
+    onError={({ currentTarget }) => currentTarget.lastError?.kind}
+    id="one"
+  />
 );
 export const wrong = (
   <>
