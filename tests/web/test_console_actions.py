@@ -67,6 +67,22 @@ async def test_spaces_around_an_id_and_an_address_are_understood(
     await expect(console.page.locator("#verdict")).to_contain_text("a: 200")
 
 
+async def test_of_a_long_id_the_beginning_is_shown_and_the_whole_is_looked_up(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    image_id = "long-" * 25
+    assert (await gateway.get(f"/i/{image_id}")).status == 404
+    await console.open(gateway, token=ADMIN_TOKEN)
+    shown = console.page.locator("#errors button.id")
+    await expect(shown).to_have_attribute("title", image_id)
+    box = await shown.bounding_box()
+    assert box is not None
+    assert box["width"] < 300
+    assert box["height"] < 45
+    await shown.click()
+    await expect(console.page.locator("#verdict")).to_contain_text(f"{image_id}: 404")
+
+
 async def test_the_page_says_that_it_waits_for_an_explanation(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:

@@ -445,10 +445,10 @@ async def test_try_it_has_the_code_for_each_framework(playground: PlaygroundPage
     await page.select_option("#image", "dunes")
     await page.select_option("#format", "avif")
     for language, text in (
-        ("HTML", '<smart-image image-id="dunes" alt="" style-name="card" widths="640" formats="avif"'),
+        ("HTML", '<smart-image image-id="dunes" alt="dunes" style-name="card" widths="640"'),
         ("Vue", 'import { SmartImage } from "@image-gateway/web/vue";'),
-        ("React", '<SmartImage imageId="dunes" alt="" styleName="card" widths="640" formats="avif"'),
-        ("Nuxt", '<NuxtPicture provider="gateway" src="dunes"'),
+        ("React", '<SmartImage imageId="dunes" alt="dunes" styleName="card" widths="640"'),
+        ("Nuxt", 'modules: ["@image-gateway/web/nuxt-module"]'),
     ):
         await page.get_by_role("radio", name=language, exact=True).check()
         await expect(page.locator("#code")).to_contain_text(text)

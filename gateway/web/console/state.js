@@ -7,7 +7,13 @@ import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
 
-const idButton = (id, style = null) => (id === null ? "–" : button(id, () => lookUp(id, style), "id"));
+/** A button that looks the image up; the page shows the beginning of a long id. */
+function idButton(id, style = null) {
+  if (id === null) return "–";
+  const made = button(id, () => lookUp(id, style), "id");
+  made.title = id;
+  return made;
+}
 
 /** Show the answer of /console; `requeue` gets the entry of the dead list to try again. */
 export function show(shown, requeue) {

@@ -34,17 +34,10 @@ const CODE: Record<Language, (choice: Choice, base: string) => string> = {
       "",
       `${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`,
     ].join("\n"),
-  Vue: (choice) => {
-    const attributes = attributesOf(choice).map(([name, value]) => (isNumber(value) ? ":" : "") + text([name, value]));
-    return [
-      "<script setup>",
-      'import { SmartImage } from "@image-gateway/web/vue";',
-      "</script>",
-      "<template>",
-      `${wrapped("  <SmartImage", attributes)} />`,
-      "</template>",
-    ].join("\n");
-  },
+  Vue: (choice) =>
+    ["<script setup>", 'import { SmartImage } from "@image-gateway/web/vue";', "</script>", ...template(choice)].join(
+      "\n",
+    ),
   React: (choice) => {
     const attributes = attributesOf(choice).map(([name, value]) =>
       isNumber(value) ? `${camel(name)}={${value}}` : text([camel(name), value]),
@@ -57,29 +50,23 @@ const CODE: Record<Language, (choice: Choice, base: string) => string> = {
       ");",
     ].join("\n");
   },
-  Nuxt: ({ image, style, formats, size }, base) => {
-    const attributes: Attributes = [
-      ["provider", "gateway"],
-      ["src", image],
-      ["alt", ""],
-      ...(formats.length ? [["format", formats.join()] as const] : []),
-      [":width", size.width],
-      [":height", size.height],
-    ];
-    return [
-      '<!-- nuxt.config: image: { providers: { gateway: { provider: "@image-gateway/web/nuxt",',
-      `       options: { baseURL: "${base}"${style ? `, style: "${style}"` : ""} } } } } -->`,
-      "<template>",
-      `${wrapped("  <NuxtPicture", attributes.map(text))} />`,
-      "</template>",
-    ].join("\n");
-  },
+  Nuxt: (choice, base) =>
+    [
+      `// nuxt.config: modules: ["@image-gateway/web/nuxt-module"], imageGateway: { baseUrl: "${base}" }`,
+      ...template(choice),
+    ].join("\n"),
 };
+
+/** The lines of a template of Vue. */
+function template(choice: Choice): string[] {
+  const attributes = attributesOf(choice).map(([name, value]) => (isNumber(value) ? ":" : "") + text([name, value]));
+  return ["<template>", `${wrapped("  <SmartImage", attributes)} />`, "</template>"];
+}
 
 function attributesOf({ image, style, widths, formats, mode, size }: Choice): Attributes {
   const found: Attributes = [
     ["image-id", image],
-    ["alt", ""],
+    ["alt", image],
   ];
   if (style) found.push(["style-name", style]);
   if (widths.length) found.push(["widths", widths.join(" ")]);
@@ -114,7 +101,7 @@ function camel(name: string): string {
 }
 
 const TOKENS =
-  /(?<text>"[^"]*"|\{\d+\})|(?<tag><\/?[\w-]+|\/?>)|(?<word>\b(?:import|from|export|const|setup)\b)|(?<note><!--|-->)/g;
+  /(?<text>"[^"]*"|\{\d+\})|(?<tag><\/?[\w-]+|\/?>)|(?<word>\b(?:import|from|export|const|setup)\b)|(?<note>\/\/ .*)/g;
 
 /** Return the code as coloured nodes. */
 export function coloured(code: string): (Node | string)[] {

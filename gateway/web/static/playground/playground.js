@@ -781,16 +781,12 @@ var CODE = {
 		"",
 		`${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`
 	].join("\n"),
-	Vue: (choice) => {
-		return [
-			"<script setup>",
-			"import { SmartImage } from \"@image-gateway/web/vue\";",
-			"<\/script>",
-			"<template>",
-			`${wrapped("  <SmartImage", attributesOf(choice).map(([name, value]) => (isNumber(value) ? ":" : "") + text([name, value])))} />`,
-			"</template>"
-		].join("\n");
-	},
+	Vue: (choice) => [
+		"<script setup>",
+		"import { SmartImage } from \"@image-gateway/web/vue\";",
+		"<\/script>",
+		...template(choice)
+	].join("\n"),
 	React: (choice) => {
 		return [
 			"import { SmartImage } from \"@image-gateway/web/react\";",
@@ -800,26 +796,17 @@ var CODE = {
 			");"
 		].join("\n");
 	},
-	Nuxt: ({ image, style, formats, size }, base) => {
-		const attributes = [
-			["provider", "gateway"],
-			["src", image],
-			["alt", ""],
-			...formats.length ? [["format", formats.join()]] : [],
-			[":width", size.width],
-			[":height", size.height]
-		];
-		return [
-			"<!-- nuxt.config: image: { providers: { gateway: { provider: \"@image-gateway/web/nuxt\",",
-			`       options: { baseURL: "${base}"${style ? `, style: "${style}"` : ""} } } } } -->`,
-			"<template>",
-			`${wrapped("  <NuxtPicture", attributes.map(text))} />`,
-			"</template>"
-		].join("\n");
-	}
+	Nuxt: (choice, base) => [`// nuxt.config: modules: ["@image-gateway/web/nuxt-module"], imageGateway: { baseUrl: "${base}" }`, ...template(choice)].join("\n")
 };
+function template(choice) {
+	return [
+		"<template>",
+		`${wrapped("  <SmartImage", attributesOf(choice).map(([name, value]) => (isNumber(value) ? ":" : "") + text([name, value])))} />`,
+		"</template>"
+	];
+}
 function attributesOf({ image, style, widths, formats, mode, size }) {
-	const found = [["image-id", image], ["alt", ""]];
+	const found = [["image-id", image], ["alt", image]];
 	if (style) found.push(["style-name", style]);
 	if (widths.length) found.push(["widths", widths.join(" ")]);
 	if (formats.length) found.push(["formats", formats.join(" ")]);
@@ -846,7 +833,7 @@ function isNumber(value) {
 function camel(name) {
 	return name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
 }
-var TOKENS = /(?<text>"[^"]*"|\{\d+\})|(?<tag><\/?[\w-]+|\/?>)|(?<word>\b(?:import|from|export|const|setup)\b)|(?<note><!--|-->)/g;
+var TOKENS = /(?<text>"[^"]*"|\{\d+\})|(?<tag><\/?[\w-]+|\/?>)|(?<word>\b(?:import|from|export|const|setup)\b)|(?<note>\/\/ .*)/g;
 function coloured(code) {
 	const nodes = [];
 	let end = 0;
