@@ -50,6 +50,7 @@ from gateway.settings import Settings
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT
 from tests.processes import FORK_SERVER
+from tests.redis_cluster import PASSWORD, Cluster, running_cluster
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -119,6 +120,22 @@ def redis_url(server_folder: Path) -> Iterator[str]:
         return
     with RedisServer(server_folder / "redis", ephemeral=True) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(server_folder: Path) -> Iterator[Cluster]:
+    """Three masters with a replica each. Tests that request it are in the group ``cluster``: so it starts once."""
+    with running_cluster(server_folder / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def sentinel_url(server_folder: Path) -> Iterator[str]:
+    """A master by its Sentinel."""
+    with RedisServer(server_folder / "master", ephemeral=True, password=PASSWORD) as master:
+        watched = [f"--sentinel monitor main 127.0.0.1 {master.port} 1", f"--sentinel auth-pass main {PASSWORD}"]
+        with RedisServer(server_folder / "sentinel", password="", extra_args=["--sentinel", *watched]) as sentinel:
+            yield f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
 
 
 @pytest.fixture(scope="session")

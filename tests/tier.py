@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-import redis
 from pydantic import SecretStr
 
 from gateway.catalog.record import ImageRecord, Rows
@@ -30,6 +29,7 @@ from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
+from tests.redis_cluster import Cluster
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
@@ -134,10 +134,33 @@ class Tier:
         return resolver.sign(record, rendition, read_at)
 
 
+IN_CLUSTER = pytest.mark.xdist_group("cluster")
+on_each_topology = pytest.mark.parametrize(
+    "tier",
+    ["server", pytest.param("sentinel", marks=IN_CLUSTER), pytest.param("cluster", marks=IN_CLUSTER)],
+    indirect=True,
+)
+
+
 @pytest.fixture
-async def tier(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
-    """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept."""
-    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards:
+async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Tier]:
+    """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept.
+
+    They are in the Redis of the run, and with ``on_each_topology`` also behind Sentinel and in a Cluster.
+    """
+    match getattr(request, "param", "server"):
+        case "cluster":
+            cluster: Cluster = request.getfixturevalue("redis_cluster")
+            cluster.flush()
+            url = cluster.url
+        case "sentinel":
+            url = request.getfixturevalue("sentinel_url")
+        case _:
+            request.getfixturevalue("redis_client")
+            url = request.getfixturevalue("redis_url")
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:
+        if "sentinel" in url:
+            await shards.run_on(shards.first, ("FLUSHALL",))
         yield make_tier(shards, clock)
 
 

@@ -16,6 +16,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
 
 from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.redis_store.availability_log import AvailabilityLog
 from gateway.redis_store.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
 from gateway.redis_store.shards import in_parallel
 
@@ -72,6 +73,7 @@ class ClusterServers:
         self._view: _View | None = None
         self._owners: dict[int, GuardedRedis] = {}
         self._problem = "no node of the Cluster has been asked"
+        self._availability_log = AvailabilityLog()
         self._is_stale = asyncio.Event()
 
     @property
@@ -140,9 +142,10 @@ class ClusterServers:
         await in_parallel([ask(address) for address in dict.fromkeys((*self._seeds, *self._nodes))])
         if not views:
             self._problem = "; ".join(sorted(problems))
-            if self._view is None:
-                self.mark_stale()
+            self._availability_log.away(self._problem)
+            self.mark_stale()
             return False
+        self._availability_log.answered()
         view = max(views, key=lambda view: (view.is_ok, view.epoch))
         self._view, self._owners = view, {}
         if not view.primaries:

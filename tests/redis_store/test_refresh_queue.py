@@ -9,7 +9,7 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.leased_queue import Claim, QueueLengths, QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
-from tests.tier import NOW, Tier
+from tests.tier import NOW, Tier, on_each_topology
 
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
 
@@ -21,6 +21,7 @@ async def test_due_renewals_are_claimed_in_the_order_of_their_time(tier: Tier) -
     assert await tier.queue.lengths(NOW) == QueueLengths(queued=3, due=0, dead=0)
 
 
+@on_each_topology
 async def test_i2_a_claim_of_a_dead_worker_is_visible_again_when_its_lease_ends(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     assert await tier.queue.claim(NOW, 10)
@@ -28,6 +29,7 @@ async def test_i2_a_claim_of_a_dead_worker_is_visible_again_when_its_lease_ends(
     assert await tier.queue.claim(NOW + 60, 10) == [Claim(A, NOW + 60)]
 
 
+@on_each_topology
 async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> None:
     variants = [ImageVariant(f"id-{number}") for number in range(500)]
     await tier.queue.schedule(dict.fromkeys(variants, NOW))
@@ -42,6 +44,7 @@ async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> N
     assert sorted(taken) == sorted(variants)
 
 
+@on_each_topology
 async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(tier: Tier) -> None:
     for _ in range(2):
         await tier.queue.schedule({A: NOW})
@@ -55,6 +58,7 @@ async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(
     assert await tier.queue.due_at(A) is None
 
 
+@on_each_topology
 async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     await tier.queue.claim(NOW, 10)
@@ -64,6 +68,7 @@ async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     assert await tier.queue.next_due() is None
 
 
+@on_each_topology
 async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_delays_no_other(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW, B: NOW})
     now, given_up = float(NOW), []
@@ -88,6 +93,7 @@ async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
     assert waits == [2, 4, 8, 10, 10, 10]
 
 
+@on_each_topology
 async def test_a_success_resets_the_attempts(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     for _ in range(2):

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import itertools
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,19 +21,18 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout
+from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.leased_queue import QueueLengths
 from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.purge_queue import PurgeQueue
-from gateway.redis_store.shards import Shards
+from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
 from tests.limits import LIMIT
-from tests.tier import Clock, Tier, make_tier
+from tests.redis_cluster import OPTIONS, PASSWORD, Cluster
+from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
-
-PASSWORD = "secret-of-the-nodes"
 
 
 async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambda: None) -> None:
@@ -127,37 +127,45 @@ async def test_a_unix_socket(server_folder: Path, clock: Clock) -> None:
         await lifecycle(server.unix_url, clock)
 
 
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    return write_certificate(tmp_path, "127.0.0.1")
+
+
+@asynccontextmanager
+async def tls_before(host: str, port: int, authority: tuple[Path, Path]) -> AsyncIterator[int]:
+    """Yield a port that speaks TLS and relays to a server."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(host, port)
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+        for closing in (writer, inner_writer):
+            with contextlib.suppress(OSError):
+                await closing.wait_closed()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=server_context(*authority))
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
 @pytest.mark.usefixtures("redis_client")
 class TestTls:
     """``rediss://``: certificates are verified. The server's end of TLS is a relay before a real Redis."""
 
     @pytest.fixture
-    def authority(self, tmp_path: Path) -> tuple[Path, Path]:
-        """A self-signed certificate for 127.0.0.1, and its key."""
-        return write_certificate(tmp_path, "127.0.0.1")
-
-    @pytest.fixture
     async def tls_port(self, authority: tuple[Path, Path], redis_url: str) -> AsyncIterator[int]:
         """A port that speaks TLS and relays to the Redis of the run."""
         target = urlsplit(redis_url)
-
-        async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await reader.read(65536):
-                    writer.write(data)
-                    await writer.drain()
-            writer.close()
-
-        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            inner_reader, inner_writer = await asyncio.open_connection(target.hostname, target.port)
-            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
-            for one in (writer, inner_writer):
-                with contextlib.suppress(OSError):
-                    await one.wait_closed()
-
-        server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=server_context(*authority))
-        async with server:
-            yield server.sockets[0].getsockname()[1]
+        async with tls_before(str(target.hostname), target.port or 6379, authority) as port:
+            yield port
 
     async def test_the_lifecycle_over_tls(
         self, authority: tuple[Path, Path], tls_port: int, redis_url: str, clock: Clock
@@ -227,34 +235,19 @@ async def test_a_sentinel_that_is_away_leaves_the_others(tmp_path: Path, first: 
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
-    """Three masters, and a replica of the first."""
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--masterauth", PASSWORD]
-    with ExitStack() as stack:
-        nodes = [
-            stack.enter_context(RedisServer(tmp_path / f"node-{number}", password=PASSWORD, extra_args=options))
-            for number in range(4)
-        ]
-        clients = [stack.enter_context(client_of(node)) for node in nodes]
-        bounds = [0, 5461, 10923, 16384]
-        for number, client in enumerate(clients):
-            if number < 3:
-                client.execute_command("CLUSTER ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
-            client.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port)
-        assert wait_until(lambda: all(len(client.cluster("NODES")) == 4 for client in clients), 20)
-        first_id = clients[0].execute_command("CLUSTER MYID").decode()
-        clients[3].execute_command("CLUSTER REPLICATE", first_id)
-        assert wait_until(lambda: all(client.cluster("INFO")["cluster_state"] == "ok" for client in clients), 20)
-        assert wait_until(lambda: clients[3].info("replication")["master_link_status"] == "up", 20)
-        yield nodes
+def own_node(tmp_path: Path) -> Iterator[RedisServer]:
+    """A node of a cluster to be, without any slot."""
+    with RedisServer(tmp_path / "node", password=PASSWORD, ephemeral=True, extra_args=OPTIONS) as node:
+        yield node
 
 
 @pytest.fixture
-def own_node(tmp_path: Path) -> Iterator[RedisServer]:
-    """A node of a cluster to be, without any slot."""
-    options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
-    with RedisServer(tmp_path / "node", password=PASSWORD, extra_args=options) as node:
-        yield node
+def one_node_cluster(own_node: RedisServer) -> RedisServer:
+    """A Cluster of one node."""
+    with client_of(own_node) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        assert wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok", LIMIT)
+    return own_node
 
 
 async def check_every_node(guard: Shards, url: str, nodes: list[RedisServer]) -> None:
@@ -275,19 +268,90 @@ async def check_every_node(guard: Shards, url: str, nodes: list[RedisServer]) ->
             client.execute_command("ACL", "SETUSER", "default", "allchannels")
 
 
-async def test_a_cluster_and_a_fail_over(cluster: list[RedisServer], clock: Clock) -> None:
-    def fail_over() -> None:
-        with client_of(cluster[3]) as replica:
-            cluster[0].kill()
-            assert wait_until(lambda: replica.info("replication")["role"] == "master", 20)
-            assert wait_until(lambda: replica.cluster("INFO")["cluster_state"] == "ok", 20)
-
-    hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster[1:3])
-    url = f"redis+cluster://:{PASSWORD}@{hosts}"
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
+@IN_CLUSTER
+async def test_a_cluster(redis_cluster: Cluster, clock: Clock) -> None:
+    redis_cluster.flush()
+    url = redis_cluster.url
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as shards:
         await check_invalidation(shards)  # its first command
-        await check_every_node(shards, url, cluster[:3])
-    await lifecycle(url, clock, after=fail_over)
+        await check_every_node(shards, url, redis_cluster.masters())
+    await lifecycle(url, clock)
+
+
+async def test_a_cluster_over_tls(authority: tuple[Path, Path], one_node_cluster: RedisServer, clock: Clock) -> None:
+    async with tls_before("127.0.0.1", one_node_cluster.port, authority) as port:
+        with client_of(one_node_cluster) as client:
+            client.config_set("cluster-announce-port", port)
+        url = f"rediss+cluster://:{PASSWORD}@127.0.0.1:{port}?ssl_ca_certs={authority[0]}"
+        await lifecycle(url, clock)
+
+
+async def wrong(url: str, **changes: object) -> WrongRedis:
+    """Return why a gateway with these settings does not start."""
+    settings = RedisSettings.model_validate({"url": url, "timeout": LIMIT, **changes})
+    async with open_redis(settings) as shards:
+        with pytest.raises(WrongRedis) as raised:
+            await Layout(shards, settings).check()
+    return raised.value
+
+
+async def test_a_url_that_leads_to_another_kind_of_server_is_refused_with_the_url_to_write(
+    one_node_cluster: RedisServer, sentinel_url: str, redis_url: str
+) -> None:
+    host = f"127.0.0.1:{one_node_cluster.port}"
+    node = await wrong(f"redis://:{PASSWORD}@{host}")
+    assert (node.what, node.advice) == ("redis.url leads to a node of a Cluster", f"write redis+cluster://{host}")
+    watcher = sentinel_url.rpartition("@")[2].partition("/")[0]
+    sentinel = await wrong(f"redis://{watcher}")
+    assert sentinel.advice == f"write redis+sentinel://{watcher}/main/0"
+    server = await wrong(redis_url.replace("redis://", "redis+cluster://"))
+    assert server.advice == f"write redis://{redis_url.rpartition('@')[2].partition('/')[0]}"
+    for error in (node, sentinel, server):
+        assert PASSWORD not in str(error)
+
+
+async def test_another_number_of_shards_than_redis_holds_is_refused(
+    redis_url: str, redis_client: "redis.Redis"
+) -> None:
+    settings = RedisSettings(url=SecretStr(redis_url), timeout=LIMIT)
+    async with open_redis(settings) as shards:
+        await Layout(shards, settings).check()
+        await Layout(shards, settings).check()
+    assert redis_client.get("image:shards") == b"1"
+    error = await wrong(redis_url, shards=4)
+    assert str(error).startswith(
+        "redis.shards is 4, and the keys in Redis are spread over 1: write redis.shards: 1, or"
+    )
+    redis_client.set("image:shards", "garbage")
+    async with open_redis(settings) as shards:
+        await Layout(shards, settings).check()
+    assert redis_client.get("image:shards") == b"1"
+
+
+async def test_several_shards_on_one_server(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> None:
+    """Behind a proxy of a Cluster, for instance: all keys of a script carry the same hash tag."""
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=LIMIT, shards=4)) as shards:
+        tier = make_tier(shards, clock, max_size=1000)
+        ids = [f"id-{number}" for number in range(30)]
+        await one_round(tier, ids)
+        assert redis_client.exists(f"image:{{s{shards.of('id-9').number:02}}}:url:id-9")
+        keys = {key.partition(b"}")[0] for key in redis_client.scan_iter()}
+        assert keys == {b"image:{s%02d" % number for number in range(4)}
+    redis_client.flushdb()  # the queues live on
+
+
+def test_the_shard_of_an_image_is_the_end_of_the_checksum_of_its_id() -> None:
+    """It must never change: entries and queues are found by it."""
+    shards = Shards(OneServer(server=None), "image:", 64)  # type: ignore[arg-type]
+    assert [shards.of(image_id).prefix for image_id in ("a", "b", "cat:1", "IMG_0001.jpg")] == [
+        "image:{s03}:",
+        "image:{s57}:",
+        "image:{s41}:",
+        "image:{s26}:",
+    ]
+    sizes = Counter(shards.of(f"image-{number:08}").number for number in range(100_000))
+    assert len(sizes) == 64
+    assert max(sizes.values()) < 1.1 * 100_000 / 64
 
 
 async def test_listening_starts_once_the_cluster_is_ready(

@@ -17,7 +17,7 @@ from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, Found, UrlEntries
 from gateway.settings import RedisSettings, StyleSettings
 from tests.signed_images import signed_image
-from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, record
+from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, on_each_topology, record
 from tests.url_settings import lifetime_of
 
 KEY = "image:url:a"
@@ -75,6 +75,7 @@ async def test_an_image_whose_id_spells_no_variant_has_the_key_of_its_id(
     assert redis_client.exists(f"image:url:{image_id}")
 
 
+@on_each_topology
 async def test_i4_the_expiry_of_a_url_never_decreases(tier: Tier) -> None:
     earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
     await put(tier, later)
@@ -89,6 +90,7 @@ async def test_a_url_whose_signature_is_not_valid_yet_is_replaced(tier: Tier, ah
     assert await put(tier, image) == {ImageVariant("a"): is_replaced}
 
 
+@on_each_topology
 async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tier) -> None:
     before = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
     await tier.cache.drop([ImageVariant("a")])
@@ -101,6 +103,7 @@ async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tie
     assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == image
 
 
+@on_each_topology
 async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> None:
     await tier.cache.drop([ImageVariant("a")])
     first = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]
@@ -108,6 +111,7 @@ async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> No
     assert await put(tier, signed(tier), tombstone=first.tombstone) == {ImageVariant("a"): False}
 
 
+@on_each_topology
 @pytest.mark.parametrize("later", [0, 600], ids=["a look-up", "a renewal"])
 async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_after_it(tier: Tier, later: int) -> None:
     before = (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")]

@@ -21,7 +21,7 @@ from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, make_tier
+from tests.tier import Clock, Tier, make_tier, on_each_topology
 from tests.url_settings import url_cache
 
 A = ImageVariant("a")
@@ -68,6 +68,7 @@ async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
     return (await tier.cache.get_many([variant]))[variant].image
 
 
+@on_each_topology
 async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
     await keep(tier, "a")
     first = await cached(tier)
@@ -117,6 +118,7 @@ async def test_an_unused_entry_is_not_renewed(tier: Tier, redis_client: "redis.R
     assert await tier.queue.due_at(ImageVariant("b")) is not None
 
 
+@on_each_topology
 async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) -> None:
     """SIGKILL between writing the URLs and the ack: the next to claim finds them fresh."""
     await keep(tier, "a", "b")
@@ -133,6 +135,7 @@ async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) 
     assert tier.table.queries == [["b"]]
 
 
+@on_each_topology
 async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.records.clear()
@@ -142,6 +145,7 @@ async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     assert invalidated == ["a"]
 
 
+@on_each_topology
 async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 3000
@@ -159,6 +163,7 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
     assert await tier.queue.due_at(A) is None
 
 
+@on_each_topology
 async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest.LogCaptureFixture) -> None:
     await keep(tier, "a", "b")
     del tier.table.records["a"]
@@ -175,6 +180,7 @@ async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_dead") == 1
 
 
+@on_each_topology
 async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> None:
     ids = [f"id-{number}" for number in range(20)]
     await keep(tier, *ids)
@@ -183,6 +189,7 @@ async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> No
     assert await refresh_worker_of(tier).drain_once() == Counter(renewed=19, failed=1)
 
 
+@on_each_topology
 async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.is_away = True
@@ -196,6 +203,7 @@ async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     assert await tier.queue.dead() == []
 
 
+@on_each_topology
 async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
     await keep(tier, "a")
     await keep(tier, "a", style="thumb")

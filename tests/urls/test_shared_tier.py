@@ -9,7 +9,7 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import WrongType
 from gateway.redis_store.usage_store import Usage
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, make_tier, record
+from tests.tier import Clock, Tier, make_tier, on_each_topology, record
 from tests.urls.test_refresh_batch import keep
 
 A = ImageVariant("a")
@@ -21,12 +21,15 @@ async def give_up(tier: Tier, variant: ImageVariant) -> None:
         pass
 
 
-async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier, redis_client: "redis.Redis") -> None:
+@on_each_topology
+async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier) -> None:
     await keep(tier, "a")
     image = (await tier.cache.get_many([A]))[A].image
     assert image is not None
     usable = image.presigned.expires_at - tier.lifetime.min_remaining - tier.clock()
-    assert usable - 2 <= redis_client.ttl("image:url:a") <= usable
+    shard = tier.shards.of("a")
+    [left] = await tier.shards.run_on(shard, ("TTL", shard.entry(A)))
+    assert usable - 2 <= left <= usable
 
 
 async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -43,6 +46,7 @@ async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tie
         assert redis_client.zcard(name) == 100
 
 
+@on_each_topology
 async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
@@ -55,6 +59,7 @@ async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_c
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
+@on_each_topology
 async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tier: Tier) -> None:
     """A request may find the tombstone, read the row and keep a new entry before the drop has ended."""
 
@@ -68,6 +73,7 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
+@on_each_topology
 async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await keep(tier, "a")
     await tier.count({A: Usage(5, 2, tier.clock())})
@@ -77,6 +83,7 @@ async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     assert await tier.usage.read(A) == Usage()
 
 
+@on_each_topology
 async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 1800
@@ -86,6 +93,7 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
     assert await tier.usage.cached(tier.clock() + 2000, 900) == (1, 0)
 
 
+@on_each_topology
 async def test_the_most_used_images_are_returned(tier: Tier) -> None:
     await tier.count({ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
     assert await tier.usage.hottest(2) == ["id-4", "id-3"]
@@ -151,6 +159,7 @@ async def test_keeping_an_entry_takes_its_renewal_off_the_dead_list(tier: Tier) 
     assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
 
 
+@on_each_topology
 async def test_a_dropped_image_leaves_the_dead_list(tier: Tier) -> None:
     """Its row has changed or is gone: what was given up is no renewal of it any more."""
     thumb = ImageVariant("a", "thumb")

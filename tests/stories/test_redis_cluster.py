@@ -1,0 +1,223 @@
+"""A Redis Cluster whose nodes are killed, paused and added while requests go on."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.dev.redis_server import RedisServer
+from gateway.presign.signed_image import ImageVariant
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.limits import LIMIT
+from tests.redis_cluster import Cluster
+from tests.waiting import until
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+TIMEOUT = 2.0  # seconds that a node has to answer
+IDS = [f"id-{number}" for number in range(120)]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The answer to a request for a URL."""
+
+    image_id: str
+    seconds: float
+    status: int
+    from_cache: bool
+    remaining: float
+
+
+@dataclass
+class Load:
+    """Requests for the URLs of all images, in a random order."""
+
+    gateway: RunningGateway
+    answers: list[Seen] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Request until cancelled."""
+        chance = random.Random(1)  # noqa: S311 - a load, not a secret
+        while True:
+            await self.request(chance.choice(IDS))
+
+    async def request(self, image_id: str) -> None:
+        """Request the URL of an image."""
+        began = time.monotonic()
+        answer = await self.gateway.get(f"/api/v1/images/{image_id}/url")
+        data = answer.json().get("data") or {}
+        remaining = data.get("expires_at", 0) - time.time()
+        seconds = time.monotonic() - began
+        self.answers.append(Seen(image_id, seconds, answer.status, data.get("from_cache", False), remaining))
+
+    async def more(self, count: int) -> None:
+        """Return when so many more requests have been answered."""
+        goal = len(self.answers) + count
+        await until(lambda: len(self.answers) >= goal, what="the answers")
+
+
+@asynccontextmanager
+async def under_load(gateway: RunningGateway) -> AsyncIterator[Load]:
+    """Send requests, at first until all images are cached. Afterwards every answer was a URL that can be used."""
+    load = Load(gateway)
+    for image_id in IDS:
+        await load.request(image_id)
+    load.answers.clear()
+    clients = [asyncio.create_task(load.run(), name="client") for _ in range(4)]
+    try:
+        await load.more(200)
+        yield load
+    finally:
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+    assert {seen.status for seen in load.answers} == {200}
+    assert min(seen.remaining for seen in load.answers) > 60 - 5
+
+
+@pytest.fixture
+def cluster(redis_cluster: Cluster) -> Iterator[Cluster]:
+    """The Cluster, empty, and whole again afterwards."""
+    redis_cluster.flush()
+    yield redis_cluster
+    redis_cluster.heal()
+    redis_cluster.set_failover(is_on=True)
+
+
+@pytest.fixture
+async def gateway(cluster: Cluster, start_gateway: StartGateway, images: Images) -> RunningGateway:
+    """A gateway on the Cluster, which asks Redis for every request."""
+    for image_id in IDS:
+        await images.add(image_id)
+    return await start_gateway(
+        redis={"url": cluster.url, "timeout": TIMEOUT}, url_cache={"local_ttl": 0}, url_prerefresh={"interval": 1}
+    )
+
+
+def on_node(gateway: RunningGateway, cluster: Cluster, node: RedisServer) -> set[str]:
+    """Return the images that a node has."""
+    shards = gateway.redis.shards
+    return {image_id for image_id in IDS if cluster.master_of(shards.of(image_id).slot) is node}
+
+
+async def nothing_is_overdue(gateway: RunningGateway) -> None:
+    """Wait until each image is queued for a later time, also those that were due."""
+
+    async def is_so() -> bool:
+        times = [await gateway.redis.queue.due_at(ImageVariant(image_id)) for image_id in IDS]
+        return all(at is not None and at > time.time() for at in times)
+
+    await until(is_so, what="the renewals")
+
+
+async def hits(load: Load) -> dict[str, bool]:
+    """Return for each image whether it is answered from the cache now."""
+    load.answers.clear()
+    for image_id in IDS:
+        await load.request(image_id)
+    return {seen.image_id: seen.from_cache for seen in load.answers}
+
+
+async def test_a_killed_node_holds_up_its_images_alone_until_its_replica_takes_over(
+    gateway: RunningGateway, cluster: Cluster
+) -> None:
+    node = cluster.masters()[0]
+    replica, lost = cluster.replica_of(node), on_node(gateway, cluster, node)
+    assert 20 < len(lost) < 60
+    async with under_load(gateway) as load:
+        assert all(seen.from_cache for seen in load.answers)
+        await gateway.redis.queue.schedule({ImageVariant(image_id): time.time() for image_id in IDS})
+        load.answers.clear()
+        await asyncio.to_thread(node.kill)
+        await asyncio.to_thread(cluster.promote, replica)
+        others = [seen for seen in load.answers if seen.image_id not in lost]
+        assert others
+        assert all(seen.from_cache for seen in others)
+        assert max(seen.seconds for seen in load.answers) < TIMEOUT
+        await until(lambda: gateway.redis.shards.address_of(min(lost)) == f"127.0.0.1:{replica.port}")
+
+        async def all_are_cached() -> bool:
+            return all((await hits(load)).values())
+
+        await until(all_are_cached, what="the hits")
+        await nothing_is_overdue(gateway)
+
+
+async def test_a_paused_node_holds_up_its_images_alone(gateway: RunningGateway, cluster: Cluster) -> None:
+    """Its replica does not take over."""
+    cluster.set_failover(is_on=False)
+    node = cluster.masters()[1]
+    lost = on_node(gateway, cluster, node)
+    async with under_load(gateway) as load:
+        await gateway.redis.queue.schedule({ImageVariant(image_id): time.time() for image_id in IDS})
+        load.answers.clear()
+        node.pause()
+        try:
+            await until(lambda: any(not seen.from_cache for seen in load.answers), what="a URL signed here")
+            others = [seen for seen in load.answers if seen.image_id not in lost]
+            assert all(seen.from_cache for seen in others)
+            assert max((seen.seconds for seen in others), default=0) < TIMEOUT
+            load.answers.clear()
+            await load.more(300)
+            assert max(seen.seconds for seen in load.answers) < TIMEOUT, "nobody waits for the node any more"
+            assert Counter(seen.from_cache for seen in load.answers if seen.image_id not in lost).keys() == {True}
+            readiness = await gateway.request("GET", "/readyz", admin=True)
+            assert readiness.json()["checks"]["redis"] == "degraded"
+        finally:
+            node.resume()
+        await until(
+            lambda: gateway.redis.shards.servers.all and not any(s.is_away for s in gateway.redis.shards.servers.all)
+        )
+        await nothing_is_overdue(gateway)
+
+
+async def test_a_slot_moves_to_an_added_node_and_back_while_requests_go_on(
+    gateway: RunningGateway, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Commands follow ASK and MOVED."""
+    shard = gateway.redis.shards.of(IDS[0])
+    loop = asyncio.get_running_loop()
+    async with under_load(gateway) as load:
+
+        def between() -> None:
+            asyncio.run_coroutine_threadsafe(load.request(IDS[0]), loop).result(LIMIT)
+
+        home = cluster.master_of(shard.slot)
+        with cluster.added_node(tmp_path / "added") as added:
+            await gateway.redis.queue.schedule({ImageVariant(image_id): time.time() for image_id in IDS})
+            await asyncio.to_thread(cluster.move_slot, shard.slot, added, between)
+            await load.request(IDS[0])
+            assert gateway.redis.shards.address_of(IDS[0]) == f"127.0.0.1:{added.port}"
+            await until(lambda: all_from_cache(load, IDS[0]))
+            await nothing_is_overdue(gateway)
+            await asyncio.to_thread(cluster.move_slot, shard.slot, home, between)
+            await load.request(IDS[0])
+            assert gateway.redis.shards.address_of(IDS[0]) == f"127.0.0.1:{home.port}"
+        await nothing_is_overdue(gateway)
+        assert all((await hits(load)).values())
+
+
+async def all_from_cache(load: Load, image_id: str) -> bool:
+    """Return whether the image is answered from the cache."""
+    await load.request(image_id)
+    return load.answers[-1].from_cache
+
+
+async def test_statistics_and_the_points_of_replicas_are_kept_in_a_cluster(gateway: RunningGateway) -> None:
+    await gateway.get(f"/i/{IDS[0]}")
+
+    async def is_counted() -> bool:
+        answer = await gateway.request("GET", "/api/v1/monitoring/stats/daily", admin=True)
+        assert answer.status == 200
+        [day] = answer.json()["data"]["days"][:1]
+        return bool(day["requests"])
+
+    await until(is_counted, what="the count")
+    await until(lambda: gateway.redis.replicas.read(time.time()), what="the point")
