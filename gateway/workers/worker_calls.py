@@ -18,6 +18,7 @@ from gateway.workers.worker import Worker
 logger = logging.getLogger(__name__)
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)  # a reload may take a minute
+_KEEPALIVE: Final = 1.5  # seconds; a worker closes an idle connection after three
 _OWN_TIMEOUT: Final = 5.0  # seconds for health and metrics
 # Fields of one connection (RFC 9110 section 7.6.1), and the length, which each side states for itself.
 _HOP_BY_HOP: Final = frozenset(
@@ -114,7 +115,8 @@ class WorkerCalls:
 @asynccontextmanager
 async def worker_calls() -> AsyncIterator[WorkerCalls]:
     """Open the session to the workers."""
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)  # workers come and go, and requests are few
+    # Connections are kept for the questions of nginx, five a second.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
     async with aiohttp.ClientSession(
         connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
