@@ -152,6 +152,10 @@ class Console:
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,
+                "nginx": [
+                    {"name": name, "seconds": round(seconds, 1)}
+                    for name, seconds in self._metrics.nginx_asked.seconds().items()
+                ],
             }
         )
 

@@ -29,6 +29,11 @@ class _Credentials(_Kept):
     state: Literal["ok", "ending", "ended"]
 
 
+class _Nginx(_Kept):
+    name: str
+    seconds: float
+
+
 class _Replica(_Kept):
     name: str
     symptoms: tuple[Symptom, ...]
@@ -43,6 +48,7 @@ class WorkerState(_Kept):
     dependencies: tuple[_Dependency, ...]
     credentials: tuple[_Credentials, ...]
     clock_difference: float
+    nginx: tuple[_Nginx, ...] = ()
 
     @classmethod
     def read(cls, body: bytes) -> "WorkerState | None":
@@ -73,6 +79,8 @@ def merged_console(
         (source.source, source.buckets): source
         for source in sorted(credentials, key=lambda source: _ENDS.index(source.state))
     }
+    askers = sorted((asker for state in states for asker in state.nginx), key=lambda asker: -asker.seconds)
+    last_asked = {asker.name: asker for asker in askers}  # nginx asks one of the workers
     return {
         "status": overall([*(state.status for state in states), *[NOT_READY] * missing]),
         "symptoms": together({name: replicas[name].symptoms for name in names} | dict(own)),
@@ -80,4 +88,5 @@ def merged_console(
         "credentials": [source.model_dump() for source in worst_credentials.values()],
         "clock_difference": max((state.clock_difference for state in states), key=abs),
         "replicas": [replicas[name].model_dump() for name in names],
+        "nginx": [last_asked[name].model_dump() for name in sorted(last_asked)],
     }

@@ -125,6 +125,7 @@ async def test_a_gateway_that_serves_is_well(
     for _ in range(3):
         await gateway.get("/i/a")
     await recorder.once()
+    await gateway.get("/api/v1/changes?since=0&nginx=edge-1", admin=True)
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_have_text("All is well.")
     await expect(console.page.locator("#lights .good")).to_have_text(
@@ -134,6 +135,7 @@ async def test_a_gateway_that_serves_is_well(
             re.compile("^redis · ok"),
             re.compile(r"^credentials \(static\) · ok · do not end"),
             re.compile("^clock · as COS"),
+            re.compile(r"^nginx edge-1 · asked for changes \d+ s ago$"),
         ]
     )
     await expect(console.page.locator("#charts canvas")).to_have_count(CHARTS)

@@ -104,3 +104,10 @@ async def test_what_no_state_can_be_read_from_is_shown_as_the_worker_answers() -
     async with fake_workers(answers) as (_, admin), serving(admin.app()) as address:
         assert (await get_json(f"{address}{CONSOLE}"))["data"]["symptoms"] == ["of one"]
         assert await get_json(f"{address}{CONSOLE}") == {"other": 1}
+
+
+def test_an_nginx_asks_one_of_the_workers_and_the_last_question_counts() -> None:
+    first, last = {"name": "edge-1", "seconds": 90.0}, {"name": "edge-1", "seconds": 0.1}
+    other = {"name": "edge-2", "seconds": 5.0}
+    found = states(answer("w1", nginx=[first]), answer("w2", nginx=[last, other]), answer("w3"))
+    assert merged_console(found, 0, {})["nginx"] == [last, other]

@@ -6,6 +6,8 @@ import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+const MOST_NGINX = 20;
+const SILENT = 30; // seconds, as of the alert
 
 /** A button that looks the image up; the page shows the beginning of a long id. */
 function idButton(id, style = null) {
@@ -123,7 +125,7 @@ function copyButton(command) {
   });
 }
 
-function lights({ dependencies, credentials, clock_difference, symptoms }) {
+function lights({ dependencies, credentials, clock_difference, symptoms, nginx = [] }) {
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
@@ -145,6 +147,10 @@ function lights({ dependencies, credentials, clock_difference, symptoms }) {
       ? word("clock_same")
       : word(seconds > 0 ? "clock_slow" : "clock_fast", { seconds: Math.abs(seconds) });
   made.push(light([text], differs ? "warning" : "good"));
+  for (const { name, seconds } of [...nginx].sort((one, other) => other.seconds - one.seconds).slice(0, MOST_NGINX)) {
+    const asked = word("asked", { seconds: count(Math.round(seconds)) });
+    made.push(light([`nginx ${name}`, asked], seconds > SILENT ? "warning" : "good"));
+  }
   return made;
 }
 
