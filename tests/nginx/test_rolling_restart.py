@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -39,12 +40,17 @@ IMAGES = 20
 
 
 class Replica:
-    """A gateway that always listens on the same address; each start is a new process."""
+    """A gateway that always listens on the same address; each start is a new process. ``admin``: 0 is any port."""
 
-    def __init__(self, host: str, port: int, config: Path) -> None:
+    def __init__(self, host: str, port: int, config: Path, admin: int = 0) -> None:
         self.address = f"{host}:{port}"
+        self.admin = f"{host}:{admin}"
         self._config = config
-        self._environment = {"GATEWAY_SERVER__HOST": host, "GATEWAY_SERVER__PORT": str(port)}
+        self._environment = {
+            "GATEWAY_SERVER__HOST": host,
+            "GATEWAY_SERVER__PORT": str(port),
+            "GATEWAY_ADMIN__PORT": str(admin),
+        }
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
@@ -59,8 +65,12 @@ class Replica:
         await self.close()
         await self.start()
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self._running.process.send_signal(number)
+
     async def close(self) -> None:
-        """Kill the process if it runs."""
+        """Kill the process if it runs, with SIGKILL."""
         await self._stack.aclose()
 
 

@@ -218,3 +218,19 @@ async def starting_njs(folder: Path) -> AsyncIterator[StartNjs]:
             return await start_nginx(http, {**loopback, **(changes or {})}, binary=NGINX, main=main + _MODULES)
 
         yield start
+
+
+@pytest.fixture
+async def delays() -> AsyncIterator[list[float]]:
+    """The longest time in seconds for which this process did not run, which no server can be blamed for."""
+    longest = [0.0]
+
+    async def watch() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest[0] = max(longest[0], time.monotonic() - before - 0.005)
+
+    watching = asyncio.create_task(watch())
+    yield longest
+    watching.cancel()

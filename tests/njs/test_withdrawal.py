@@ -4,16 +4,20 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.dev.database import ImageRow
+from gateway.dev.database import ImageRow, ImagesTable
+from tests.access.credentials import ACCESS, OLD_LINK_KEY, bearer, link_query, token
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx
+from tests.nginx.test_accel import SMALL
 from tests.njs.conftest import SOON, StartNjs, site, until_soon
 from tests.njs.test_changes import is_hit
 from tests.waiting import until, until_listening_to_changes
@@ -97,6 +101,7 @@ class Versions:
         self.images = images
         self.committed: dict[str, list[float]] = defaultdict(list)
         self.worst = 0.0
+        self.is_measured = True
         self.hits = 0
         self.answers = 0
 
@@ -123,24 +128,8 @@ class Versions:
             assert name == image_id
             self.answers += 1
             self.hits += is_hit(answer)
-            if int(version) + 1 < len(self.committed[image_id]):
+            if self.is_measured and int(version) + 1 < len(self.committed[image_id]):
                 self.worst = max(self.worst, begun - self.committed[image_id][int(version) + 1])
-
-
-@pytest.fixture
-async def delays() -> AsyncIterator[list[float]]:
-    """The longest time in seconds for which this process did not run, which no server can be blamed for."""
-    longest = [0.0]
-
-    async def watch() -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            longest[0] = max(longest[0], time.monotonic() - before - 0.005)
-
-    watching = asyncio.create_task(watch())
-    yield longest
-    watching.cancel()
 
 
 async def test_no_answer_under_load_is_older_than_half_a_second(
@@ -168,3 +157,138 @@ async def test_no_answer_under_load_is_older_than_half_a_second(
     assert versions.worst < SOON + 2 * delays[0]
     for image_id in ids:
         await everywhere(nginxes, f"/i/{image_id}", 200, f"{image_id} {len(versions.committed[image_id]) - 1}".encode())
+
+
+ENDING_IN = 4  # seconds
+
+
+@dataclass(frozen=True)
+class Right:
+    """A request of Alice for a private image of hers, and the status of the answer after the right has ended."""
+
+    image_id: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    status: int = 401
+
+    @property
+    def path(self) -> str:
+        """The address."""
+        return f"/i/{self.image_id}{self.query and '?'}{self.query}"
+
+
+def by_token(image_id: str, status: int = 401, **claims: Any) -> Right:
+    """Return a right by a token."""
+    return Right(image_id, bearer(token(**claims)), status=status)
+
+
+def by_link(image_id: str, **options: Any) -> Right:
+    """Return a right by a signed link."""
+    return Right(image_id, query=link_query(f"/i/{image_id}", **options))
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What ends the rights of Alice."""
+
+    images: Images
+    gateways: list[RunningGateway]
+
+    async def execute(self, right: Right, sql: str) -> None:
+        """Change a row."""
+        await self.images.execute(sql, right.image_id)
+
+    async def kill_links(self, right: Right) -> None:
+        """Let Alice kill the links, by one of the gateways."""
+        path = f"/api/v1/images/{right.image_id}/links"
+        assert (await self.gateways[0].request("DELETE", path, headers=bearer(token()))).status == 200
+
+    async def reload(self, **access: Any) -> None:
+        """Change the settings of each gateway."""
+        for gateway in self.gateways:
+            assert (await gateway.reload(access=access)).changed
+
+
+def questions(gateways: list[RunningGateway]) -> float:
+    """Return how often nginxes have asked for a decision."""
+    results = ("allowed", "unauthorized", "forbidden", "unavailable")
+    return sum(gateway.sample("access_checks_total", result=result) for gateway in gateways for result in results)
+
+
+async def kept_everywhere(nginxes: list[Nginx], gateways: list[RunningGateway], right: Right) -> None:
+    """Return when each nginx answers from its cache, without a question."""
+
+    async def are_kept() -> bool:
+        before = questions(gateways)
+        answers = [await nginx.get(right.path, **right.headers) for nginx in nginxes]
+        assert {answer.status for answer in answers} == {200}, right
+        # With accel, an answer of the gateway has its Cache-Status, too; with auth_request, the check is counted.
+        lines = [value for answer in answers for name, value in answer.headers.items() if name == "Cache-Status"]
+        return lines[-1] == "nginx; hit" and all(map(is_hit, answers)) and questions(gateways) == before
+
+    await until(are_kept, what=f"kept decisions about {right.path}")
+
+
+@pytest.mark.parametrize("file", ["private-cache.conf", "accel.conf"])
+async def test_a_right_that_ends_is_refused_by_every_nginx(
+    start_gateway: StartGateway, start_njs: StartNjs, images: Images, links_table: ImagesTable, file: str
+) -> None:
+    del links_table
+    gateways = [
+        await start_gateway(
+            access={**ACCESS, "forwarded_user": None},
+            image_proxy={"delivery": "accel" if file == "accel.conf" else "stream"},
+            url_cache={"local_ttl": 3600},
+        )
+        for _ in range(2)
+    ]
+    for gateway in gateways:
+        await until_listening_to_changes(gateway.ports.admin)
+    cos = f"upstream cos {{ server 127.0.0.1:{images.cos.port}; }}\n" if file == "accel.conf" else ""
+    nginxes = [await start_njs(cos + in_front(gateways, file)) for _ in range(2)]
+    ends = Rights(images, gateways)
+
+    async def refused_after(right: Right, end: Awaitable[None]) -> None:
+        await end
+
+        async def is_refused() -> bool:
+            answers = [await nginx.get(right.path, **right.headers) for nginx in nginxes]
+            return all(answer.status == right.status for answer in answers)
+
+        await until_soon(is_refused, what=f"the refusal of {right.path}")
+
+    given_away, deleted, removed = (by_token(name, 404) for name in ("given-away", "deleted", "removed"))
+    called, counted, unsigned = (by_link(name) for name in ("called", "counted", "unsigned"))
+    secret, cookie = by_token("secret"), Right("cookie", {"Cookie": f"session={token()}"})
+    for right in (given_away, deleted, removed, called, counted, unsigned, secret, cookie):
+        await images.add(right.image_id, SMALL, owner="alice", public=False)
+        await kept_everywhere(nginxes, gateways, right)
+
+    await refused_after(given_away, ends.execute(given_away, "UPDATE images SET user_id = 'bob' WHERE id = %s"))
+    await refused_after(deleted, ends.execute(deleted, "UPDATE images SET storage_status = 'deleted' WHERE id = %s"))
+    await refused_after(removed, ends.execute(removed, "DELETE FROM images WHERE id = %s"))
+    await refused_after(called, ends.kill_links(called))
+    await refused_after(counted, ends.execute(counted, "INSERT INTO image_gateway_links VALUES (%s, 1)"))
+    await refused_after(unsigned, ends.reload(signed_links={"keys": {"old": OLD_LINK_KEY}}))
+    await kept_everywhere(nginxes, gateways, cookie)
+    await refused_after(secret, ends.reload(jwt={**ACCESS["jwt"], "secret": "another-secret-of-thirty-two-bytes"}))
+    await refused_after(cookie, asyncio.sleep(0))
+
+
+async def test_no_decision_is_kept_beyond_the_end_of_the_token_or_link(
+    start_gateway: StartGateway, start_njs: StartNjs, images: Images, links_table: ImagesTable
+) -> None:
+    """The gateway accepts a token for some time longer than its end, for the sake of clocks."""
+    del links_table
+    gateway = await start_gateway(access={**ACCESS, "forwarded_user": None})
+    nginx = await start_njs(in_front([gateway], "private-cache.conf"))
+    ends_at = int(time.time()) + ENDING_IN
+    by_time = by_token("token", exp=ends_at), by_link("link", exp=ends_at)
+    for right in by_time:
+        await images.add(right.image_id, SMALL, owner="alice", public=False)
+        await kept_everywhere([nginx], [gateway], right)
+    await until(lambda: time.time() > ends_at)
+    for right in by_time:
+        before = questions([gateway])
+        await nginx.get(right.path, **right.headers)
+        assert questions([gateway]) == before + 1

@@ -19,6 +19,7 @@ const PAUSE = 200;                                 // between the starts of two 
 const RUN = 1900;                                  // of `ask`, which js_periodic starts every 2 s
 const LATER = 1000;     // a change may reach one gateway by this time later than another gateway
 const CLOCKS = 5000;    // clocks of gateways may differ by this time from this clock
+const DOUBT = 450;      // after this time without a complete answer no copy is used: two gateways answer in turn
 const PAGES = 40;       // answers to one question; each has at most 10,000 changes
 const REASONS = {start: 1, gap: 1, full: 1};
 
@@ -173,7 +174,7 @@ async function hear() {
             raise_floor(heard ? 'gap' : 'start');
             write('begun', sent);
             is_heard(sent);
-        } else if (Date.now() - heard > LATER) {
+        } else if (Date.now() - heard > DOUBT) {
             // A change may be missing: nothing is sent from the cache until a gateway has heard them all.
             stop();
             report('no gateway that answers has heard all of them');
