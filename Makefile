@@ -164,7 +164,7 @@ release: install  ## make dist/image-gateway-VERSION.tar.gz, all that a server n
 	tar -czf dist/$(RELEASE).tar.gz -C dist $(RELEASE)
 	rm -rf dist/$(RELEASE)
 
-bench: install  ## measure the gateway against a bare aiohttp and nginx; needs nginx, wrk and two cores
+bench: install  ## measure the gateway against a bare aiohttp and nginx, and pages; needs nginx, wrk, two cores, Chromium
 	$(BIN)/python -m bench $(ARGS)
 
 # make soak MINUTES=120 ARGS="--seed 1"

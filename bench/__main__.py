@@ -1,9 +1,11 @@
 """``python -m bench``: measures all servers in alternating rounds, and prints medians and ratios."""
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
+from bench import pages
 from bench.comparisons import against, chosen
 from bench.peers import read_s3_gateway
 from bench.picture import svg
@@ -15,6 +17,9 @@ from bench.rounds import Plan, measure
 def main() -> None:
     """Measure, print the table, and write the requested documents."""
     options = _options()
+    if options.only == pages.MODE:
+        _measure_pages(options.rounds)
+        return
     missing = [name for name in ("nginx", "wrk", "taskset") if program(name) is None]
     if missing:
         sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install nginx wrk util-linux")
@@ -37,15 +42,26 @@ def main() -> None:
         options.json.write_text(document(run, found))
     if options.svg:
         options.svg.write_text(svg(run, found))
+    if not options.only and options.against is None:
+        _measure_pages(options.rounds)
     if options.against is not None and (slower := [result for result in found if not result.is_met]):
         sys.exit(f"slower than {options.against}: {', '.join(result.name for result in slower)}")
+
+
+def _measure_pages(rounds: int) -> None:
+    if pages.chromium() is None:
+        print("pages are not measured: Chromium is not installed", file=sys.stderr)
+        return
+    print("\n" + pages.table(asyncio.run(pages.measure(rounds))))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--only", default="", help="a part of a mode: stream, memory, redirect, accel, front cache, …")
+    parser.add_argument(
+        "--only", default="", help="a part of a mode: stream, memory, redirect, accel, front cache, …; or pages"
+    )
     parser.add_argument(
         "--per-cpu", action="store_true", help="requests per second of processor time, for machines with other load"
     )

@@ -1,0 +1,152 @@
+"""One page with the same pictures, as the libraries for images write it: a wide picture, and cards below.
+
+next/image, Nuxt Image and unpic are not run. Their markup is written here by the rules in their documents, with the
+addresses that the loaders of ``@image-gateway/web`` make; the JavaScript of React, Next, Vue and Nuxt is left out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+STYLE: Final = "card"
+FORMATS: Final = ("avif", "webp", "original")
+WIDTHS: Final = (160, 320, 640, 960, 1280, 1920)  # the default of image_variants
+# The default imageSizes and deviceSizes of Next.js
+_NEXT: Final = (32, 48, 64, 96, 128, 256, 384, 640, 750, 828, 1080, 1200, 1920, 2048, 3840)
+# The default resolutions of unpic
+_UNPIC: Final = (640, 750, 828, 960, 1080, 1280, 1668, 1920, 2048, 2560, 3200, 3840, 4480, 5120, 6016)
+_LAYOUT: Final = "body{margin:0}main{display:grid;gap:16px;justify-items:start}p{margin:0;height:20px}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page: its id, and its box in CSS pixels."""
+
+    image_id: str
+    width: int
+    height: int
+    hero: bool = False
+
+    @property
+    def box(self) -> str:
+        """The attributes of the size."""
+        return f'width="{self.width}" height="{self.height}"'
+
+    def address(self, base: str, width: int | None = None, image_format: str | None = None) -> str:
+        """Return the address of the style, as it stands in an attribute."""
+        rest = "".join(f"&amp;{name}={value}" for name, value in (("w", width), ("format", image_format)) if value)
+        return f"{base}/i/{self.image_id}?style={STYLE}{rest}"
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How a library writes the page: what precedes the pictures, and each picture."""
+
+    name: str
+    head: Callable[[str, str, Picture], str]
+    picture: Callable[[str, Picture], str]
+
+
+def page(markup: Markup, base: str, config: str, pictures: Sequence[Picture]) -> str:
+    """Return the page. ``config`` is the gateway's ``config.json``."""
+    cards = "".join(f"{markup.picture(base, picture)}<p>A line of text</p>" for picture in pictures)
+    head = markup.head(base, config, pictures[0])
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Pictures</title><style>{_LAYOUT}</style>{head}<main>{cards}</main></html>"
+    )
+
+
+def plain(base: str, picture: Picture) -> str:
+    """``<img>`` with one address: the largest width, in the image's own format."""
+    lazy = "" if picture.hero else ' loading="lazy"'
+    return f'<img src="{picture.address(base)}" alt="" {picture.box} style="max-width:100%;height:auto"{lazy}>'
+
+
+def ours(base: str, picture: Picture) -> str:
+    """``<smart-image>`` alone: widths, formats and sizes come from the style and the box."""
+    del base
+    how = "priority" if picture.hero else "lazy"
+    return f'<smart-image image-id="{picture.image_id}" alt="" {picture.box} style-name="{STYLE}" {how}></smart-image>'
+
+
+def ours_with_img(base: str, picture: Picture) -> str:
+    """``<smart-image>`` whose wide picture has an ``<img>`` inside, as a server renders it."""
+    if not picture.hero:
+        return ours(base, picture)
+    sizes = _sizes(picture)
+    avif, webp, original = (_candidates(picture, base, WIDTHS, image_format) for image_format in FORMATS)
+    img = f'<img alt="" {picture.box} fetchpriority="high" sizes="{sizes}" srcset="{original}"'
+    inner = (
+        f'<picture><source type="image/avif" sizes="{sizes}" srcset="{avif}">'
+        f'<source type="image/webp" sizes="{sizes}" srcset="{webp}">{img} src="{picture.address(base)}"></picture>'
+    )
+    return ours(base, picture).replace("></smart-image>", f">{inner}</smart-image>")
+
+
+def next_image(base: str, picture: Picture) -> str:
+    """``<Image>`` of Next.js without ``sizes``: the next listed width for one and for two pixels a CSS pixel."""
+    widths = (next(width for width in _NEXT if width >= density * picture.width) for density in (1, 2))
+    once, twice = (picture.address(base, width, "webp") for width in widths)
+    how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
+    style = 'decoding="async" style="color:transparent;max-width:100%;height:auto"'
+    return f'<img alt="" {how} {picture.box} {style} srcset="{once} 1x, {twice} 2x" src="{twice}">'
+
+
+def nuxt_image(base: str, picture: Picture) -> str:
+    """``<NuxtImg>`` without ``sizes``: the width for one and for two pixels a CSS pixel."""
+    once, twice = (picture.address(base, density * picture.width, "webp") for density in (1, 2))
+    how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
+    style = "max-width:100%;height:auto"
+    return f'<img alt="" {how} {picture.box} style="{style}" src="{once}" srcset="{once} 1x, {twice} 2x">'
+
+
+def unpic(base: str, picture: Picture) -> str:
+    """``<Image>`` of unpic with its layout ``constrained``."""
+    widths = sorted({picture.width, 2 * picture.width, *(width for width in _UNPIC if width < 2 * picture.width)})
+    how = 'fetchpriority="high" loading="eager"' if picture.hero else 'decoding="async" loading="lazy"'
+    style = (
+        f"object-fit:cover;max-width:{picture.width}px;max-height:{picture.height}px;"
+        f"aspect-ratio:{picture.width}/{picture.height};width:100%"
+    )
+    srcset = _candidates(picture, base, widths, "webp")
+    src = picture.address(base, picture.width, "webp")
+    return f'<img alt="" {how} sizes="{_sizes(picture)}" style="{style}" srcset="{srcset}" src="{src}">'
+
+
+def _nothing(base: str, config: str, hero: Picture) -> str:
+    del base, config, hero
+    return ""
+
+
+def _component(base: str, config: str, hero: Picture) -> str:
+    del hero
+    return (
+        f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
+        f'<script type="application/json" id="smart-image-config">{config}</script>'
+        f'<script type="module" src="{base}/static/smart-image.js"></script>'
+    )
+
+
+def _next_preload(base: str, config: str, hero: Picture) -> str:
+    del config
+    srcset = next_image(base, hero).partition('srcset="')[2].partition('"')[0]
+    return f'<link rel="preload" as="image" imagesrcset="{srcset}" fetchpriority="high">'
+
+
+def _sizes(picture: Picture) -> str:
+    return f"(min-width: {picture.width}px) {picture.width}px, 100vw"
+
+
+def _candidates(picture: Picture, base: str, widths: Sequence[int], image_format: str) -> str:
+    return ", ".join(f"{picture.address(base, width, image_format)} {width}w" for width in widths)
+
+
+MARKUPS: Final = (
+    Markup("plain `<img>`", _nothing, plain),
+    Markup("`<smart-image>`", _component, ours),
+    Markup("`<smart-image>` with an `<img>`", _component, ours_with_img),
+    Markup("next/image", _next_preload, next_image),
+    Markup("Nuxt Image", _nothing, nuxt_image),
+    Markup("unpic", _nothing, unpic),
+)
