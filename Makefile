@@ -130,7 +130,7 @@ examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, a
 	cd $(WEB) && npm pack --silent --pack-destination dist
 	cd examples && npm install --silent --no-save ../$(WEB)/dist/*.tgz && npx vite
 
-# A minute each, and 300 MB each from the npm registry: not part of `make test`. .ci/run builds the one of Next.js.
+# A minute each, and 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
 frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 

@@ -1,6 +1,7 @@
 /** The Vue 3 package: the element as a component, and the core as composables. */
 import type { App, Plugin } from "vue";
 import { configureSmartImage, type SmartImageConfig } from "./core/config.js";
+import "./element/tag-types.js";
 import { SmartImage } from "./vue/smart-image.js";
 
 /** The plugin: `app.use(createSmartImage({baseUrl: "https://img.example.com"}))` makes `<SmartImage>` known everywhere. */
