@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.access.fields import bearer_token, cookies_of, values_of
@@ -133,7 +133,7 @@ class Authenticator:
         try:
             return Caller(self._forwarded.user_of(headers, peer), is_forwarded=True)
         except BadForwardedUser as error:
-            return rejected(f"{self._forwarded.header}: {error}")
+            return replace(rejected(f"{self._forwarded.header}: {error}"), is_forwarded=True)
 
 
 def _caller_by_token(tokens: "Tokens", token: str) -> Caller:

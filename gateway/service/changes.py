@@ -18,7 +18,7 @@ class Changes:
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
         """Return the change, which needs no preparation."""
-        if (old.image_styles, old.image_variants) != (new.image_styles, new.image_variants):
+        if _results(old) != _results(new):
             return Change(lambda: self.sweeping.made(Scope.IMAGES))
         if old.access != new.access:
             return Change(self.void_decisions)
@@ -32,6 +32,11 @@ class Changes:
     def void_decisions(self) -> None:
         """Note that the callers of this replica have other rights from now on."""
         self.sweeping.made(Scope.DECISIONS)
+
+
+def _results(settings: Settings) -> tuple[object, object]:
+    """Return the settings by which the address of a rendition leads to other bytes, or is for other callers."""
+    return settings.image_styles, settings.image_variants.model_copy(update={"max_new_per_minute": 0})
 
 
 def make_changes(settings: Settings) -> Changes:

@@ -126,6 +126,7 @@ async def test_a_decision_about_a_forwarded_user_is_kept_if_nginx_knows_the_user
         ({USER_HEADER: "bob", "X-Decision-User": "bob"}, "1"),
         ({"X-Decision-User": "alice"}, None),
         ({"X-Decision-User": ""}, "1"),
+        ({USER_HEADER: "a" * 300, "X-Decision-User": "a" * 300}, None),
     ):
         answer = await check(gateway, "mine", fields.items())
         assert answer.headers.get(KEPT_FOR) == kept_for, fields
