@@ -9,7 +9,7 @@ from bench import pages
 from bench.comparisons import against, chosen
 from bench.peers import read_s3_gateway
 from bench.picture import svg
-from bench.processes import program
+from bench.processes import NJS, program
 from bench.results import document, results, table, this_run
 from bench.rounds import Plan, measure
 
@@ -23,6 +23,9 @@ def main() -> None:
     missing = [name for name in ("nginx", "wrk", "taskset") if program(name) is None]
     if missing:
         sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install nginx wrk util-linux")
+    missing = [str(module) for module in NJS if not module.exists()]
+    if missing:
+        sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install libnginx-mod-http-js")
     try:
         s3_gateways = [read_s3_gateway(path) for path in options.s3_gateway]
     except ValueError as error:

@@ -8,6 +8,8 @@ WORKERS, ONE_PROCESS = "2 workers", "1 process"
 PER_CPU = " (CPU)"  # per second of processor time
 NO_LINES = ", no lines"  # ends the name of a gateway that writes no line for a request
 BEFORE = ", before"  # ends the name of a gateway of the other checkout
+# nginx with njs: public images, and private ones with kept decisions
+EPOCH_CACHE, PRIVATE_CACHE, KEPT_ACCEL = "epoch cache", "private cache", "accel kept"
 P99 = "p99 "  # begins the name of a server whose latency is measured
 MISS_URL, MISS_IMAGE = "miss /url", "miss /i/"
 SLOW_STREAM, SLOW_RELAY = "slow stream", "slow bare relay"
@@ -61,6 +63,9 @@ COMPARISONS = [
     *(Comparison("accel", size, "nginx") for size in _SIZES),
     *(Comparison("accel cache", size, "nginx cache") for size in _SIZES),
     *(Comparison("front cache", size, "nginx cache") for size in _SIZES),
+    *(Comparison(EPOCH_CACHE, size, "front cache", 0.95) for size in _SIZES),
+    *(Comparison(PRIVATE_CACHE, size, "nginx cache") for size in _SIZES),
+    *(Comparison(KEPT_ACCEL, size, "nginx cache") for size in _SIZES),
     *(
         Comparison(f"{WORKERS}{what}", size, f"{ONE_PROCESS}{what}")
         for what in ("", PER_CPU)
@@ -86,6 +91,9 @@ _S3_GOALS: list[tuple[str, str, tuple[float | None, ...]]] = [
     ("memory", "s3-gateway cache", (1.4, 1.1, 1.8, 1.8)),
     ("accel cache", "s3-gateway cache", (0.7, 0.7, None, None)),
     ("front cache", "s3-gateway cache", (1.0, 1.0, 1.0, 1.0)),
+    (EPOCH_CACHE, "s3-gateway cache", (None, None, None, None)),
+    (PRIVATE_CACHE, "s3-gateway cache", (1.0, 1.0, 1.2, None)),
+    (KEPT_ACCEL, "s3-gateway cache", (None, None, None, None)),
 ]
 
 # Of two checkouts, by processor time. A ratio of five rounds of two seconds differs by some hundredths.

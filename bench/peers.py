@@ -4,17 +4,24 @@ import contextlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.comparisons import EPOCH_CACHE, KEPT_ACCEL, PRIVATE_CACHE
 from bench.contenders import relay
-from bench.processes import SERVER_CORE, Contender, free_port, nginx, nginx_binary, pinned
-from bench.stack import Stack, gateway
+from bench.processes import NJS, SERVER_CORE, Contender, free_port, nginx, nginx_binary, pinned
+from bench.stack import PRIVATE, Gateway, Stack, gateway, owner_token
 
 _SHIPPED = Path(__file__).parents[1] / "config" / "nginx"
 # The lines of gateway.conf's cache: "#directive", and "#    content of its block"; "# text" is prose. TLS stays off.
 _CACHE_LINE = re.compile(r"^( *)#(?=\S|    )(?!listen|http2|ssl_)", re.MULTILINE)
+# nginx with njs, by name: its file, the settings of the gateway behind it, and what ids begin with.
+_FORGETTING: dict[str, tuple[str, dict[str, object], str]] = {
+    EPOCH_CACHE: ("gateway-cache.conf", {"memory_cache": {"max_bytes": 0}}, ""),
+    PRIVATE_CACHE: ("private-cache.conf", {"memory_cache": {"max_bytes": 0}}, PRIVATE),
+    KEPT_ACCEL: ("accel.conf", {"delivery": "accel"}, PRIVATE),
+}
 _HIT, _RELAYED = "nginx; hit", "nginx; fwd=bypass"
 
 
@@ -65,6 +72,12 @@ def gateway_conf(gateway_address: str) -> str:
     return _upstream(gateway_address) + _CACHE_LINE.sub(r"\1", _read("gateway.conf"))
 
 
+def with_njs(file: str, behind: Gateway) -> str:
+    """Return a file with its upstreams, whose cache forgets what has changed."""
+    text = _upstream(behind.address).replace("127.0.0.1:9090", behind.admin) + _read(file)
+    return text.replace("/no-decisions.conf;", "/decisions.conf;")
+
+
 @contextlib.contextmanager
 def peers(
     stack: Stack, running: dict[str, Contender], wanted: set[str], s3_gateways: list[S3Gateway]
@@ -84,6 +97,7 @@ def peers(
             http = gateway_conf(streaming.prefix.removeprefix("http://").removesuffix("/i/"))
             contender = servers.enter_context(_shipped(stack, "front cache", http))
             found["front cache"] = replace(contender, behind=(streaming.pid,), cache_status=_HIT)
+        found |= servers.enter_context(_forgetting(stack, wanted))
         if "nginx cache" in wanted:
             address = f"http://127.0.0.1:{free_port()}"
             path = f"proxy_cache_path {stack.folder}/nginx-cache keys_zone=c:20m max_size=10g use_temp_path=off; "
@@ -102,14 +116,41 @@ def peers(
 
 
 @contextlib.contextmanager
-def _shipped(stack: Stack, name: str, http: str) -> Iterator[Contender]:
+def _forgetting(stack: Stack, wanted: set[str]) -> Iterator[dict[str, Contender]]:
+    """Run those of the nginxes with njs that are wanted; yield them by name."""
+    found: dict[str, Contender] = {}
+    with contextlib.ExitStack() as servers:
+        for name, (file, image_proxy, prefix) in _FORGETTING.items():
+            if name not in wanted:
+                continue
+            one = servers.enter_context(gateway(stack, f"behind {name}", image_proxy, has_callers=True))
+            cos = _changed("cos.conf", r"server photos-\S+;", f"server {stack.origin[7:]};")
+            http = with_njs(file, one) + (cos if file == "accel.conf" else "")
+            contender = servers.enter_context(_shipped(stack, name, http, NJS))
+            headers = {"Authorization": f"Bearer {owner_token()}"} if prefix == PRIVATE else {}
+            found[name] = replace(
+                contender,
+                prefix=f"{contender.prefix}{prefix}",
+                behind=(one.pid,),
+                headers=headers,
+                cache_status=_HIT,
+            )
+        yield found
+
+
+@contextlib.contextmanager
+def _shipped(stack: Stack, name: str, http: str, modules: Sequence[Path] = ()) -> Iterator[Contender]:
     folder = stack.folder / name.replace(" ", "-")
     folder.mkdir(mode=0o755)
     shutil.copytree(_SHIPPED / "image-gateway", folder / "image-gateway")
     address = f"127.0.0.1:{free_port()}"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen {address};", http, flags=re.MULTILINE)
     http = re.sub("/var/(cache|log)/nginx", str(folder), http)
-    with nginx(folder, "nginx", SERVER_CORE, http, f"http://{address}/healthz") as pid:
+    own = f"127.0.0.1:{free_port()}"  # where nginx asks itself
+    for file in ("changes.conf", "changes.js"):
+        path = folder / "image-gateway" / file
+        path.write_text(path.read_text().replace("127.0.0.1:9089", own))
+    with nginx(folder, "nginx", SERVER_CORE, http, f"http://{address}/healthz", modules) as pid:
         yield Contender(f"http://{address}/i/", pid)
 
 

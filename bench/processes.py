@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SERVER_CORE, CLIENT_CORE = "0", "1"
 
+# nginx's module njs, as Debian's packages install it. It needs the first one.
+NJS = tuple(Path("/usr/lib/nginx/modules") / name for name in ("ngx_stream_module.so", "ngx_http_js_module.so"))
+
 _NGINX = """
+{modules}
 daemon off; worker_processes 1; pid {folder}/{name}.pid; error_log {folder}/{name}.log error;
 events {{ worker_connections 4096; }}
 http {{
@@ -99,10 +103,13 @@ def log_reader() -> Iterator[int]:
         process.wait()
 
 
-def nginx(folder: Path, name: str, core: str, http: str, ready: str) -> contextlib.AbstractContextManager[int]:
-    """Run an nginx with this ``http`` block."""
+def nginx(
+    folder: Path, name: str, core: str, http: str, ready: str, modules: Sequence[Path] = ()
+) -> contextlib.AbstractContextManager[int]:
+    """Run an nginx with this ``http`` block, and with modules."""
     configuration = folder / f"{name}.conf"
-    configuration.write_text(_NGINX.format(folder=folder, name=name, http=http))
+    loaded = "".join(f"load_module {module};\n" for module in modules)
+    configuration.write_text(_NGINX.format(modules=loaded, folder=folder, name=name, http=http))
     return pinned(core, nginx_binary(), "-e", "stderr", "-c", str(configuration), ready=ready)
 
 

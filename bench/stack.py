@@ -3,9 +3,12 @@
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import jwt
 
 from bench.databases import BUCKET, Databases, running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, log_reader, nginx, pinned
@@ -18,6 +21,8 @@ COUNTS = {
     "1m": 64,
     "10m": 40,
 }  # more than the connections of wrk, so that no two request the same image at once
+PRIVATE, OWNER = "private-", "alice"  # how the ids of private images begin, and whose they are
+_SECRET = "the-secret-of-tokens-in-benchmarks"  # noqa: S105 - of a measurement
 _MODIFIED = 1_700_000_000  # seconds since 1970, of each file
 
 
@@ -39,6 +44,11 @@ class Gateway:
     address: str
     admin: str
     pid: int
+
+
+def owner_token() -> str:
+    """Return a token of the owner of the private images."""
+    return jwt.encode({"sub": OWNER, "exp": int(time.time()) + 86_400}, _SECRET)
 
 
 def etag(size: str) -> str:
@@ -71,7 +81,11 @@ def running_stack(folder: Path, origin_port: int | None = None) -> Iterator[Stac
     files = f"listen {origin[7:]}; root {folder}/images; location /{BUCKET}/ {{ alias {folder}/images/; }}"
     with contextlib.ExitStack() as stack:
         pid = stack.enter_context(nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"{origin}/4k-0"))
-        rows = [ImageRow(name, None, name, content_type="image/png", public=True) for name in names]
+        rows = [
+            ImageRow(f"{prefix}{name}", owner, name, content_type="image/png", public=owner is None)
+            for prefix, owner in (("", None), (PRIVATE, OWNER))
+            for name in names
+        ]
         yield Stack(folder, origin, pid, stack.enter_context(running_databases(folder, rows)), names)
 
 
@@ -87,6 +101,7 @@ def gateway(
     pause: float = 0.05,
     lines: bool = True,
     tree: Path | None = None,
+    has_callers: bool = False,
 ) -> Iterator[Gateway]:
     """Run a gateway on the servers' core; yield it once the address ``ready`` answers.
 
@@ -94,6 +109,7 @@ def gateway(
     ready: ``/readyz`` answers when all dependencies do.
     lines: it writes a line for each request into a pipe, as by default.
     tree: the checkout that it is run from. None: this one.
+    has_callers: it knows the owner of the private images by ``owner_token``.
     """
     public, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     sections = stack.databases.sections(stack.origin[7:]) | {
@@ -103,6 +119,8 @@ def gateway(
         "image_styles": {"card": {}},
         "logging": {"access": lines},
     }
+    if has_callers:
+        sections["access"] = {"jwt": {"secret": _SECRET}}
     configuration = write_configuration(stack.folder / f"{name}.yaml", sections)
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration), *arguments)
     url = f"http://{admin if ready == '/readyz' else public}{ready}"

@@ -9,7 +9,17 @@ from gateway.checks.finding import Finding, warning
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
 _OWN = frozenset(
-    {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "changes.js", "decisions.js"}
+    {
+        "accel.conf",
+        "to-cos.conf",
+        "to-gateway.conf",
+        "every-error.conf",
+        "changes.conf",
+        "changes.js",
+        "epoch.js",
+        "decisions.conf",
+        "decisions.js",
+    }
 )
 _FOLDERS = ("conf.d", "sites-enabled", "image-gateway")
 
@@ -17,7 +27,7 @@ _CHANGES = "nginx changes"
 _OURS = "# image-gateway nginx files"
 _LARGEST = 1024 * 1024  # characters of a file
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
-_INCLUDED = re.compile(r"^\s*include\s+\S*image-gateway/changes\.conf\s*;", re.MULTILINE)
+_INCLUDED = re.compile(r"^\s*include\s+\S*image-gateway/(?:changes|decisions)\.conf\s*;", re.MULTILINE)
 _MODULE = re.compile(r"^\s*load_module\s+\S*ngx_http_js_module\.so\"?\s*;", re.MULTILINE)
 _ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
@@ -52,7 +62,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
     if not any(_OURS in text for text in files.values()):
         return None
     if not any(_INCLUDED.search(text) for text in files.values()):
-        what = "nginx asks for no changes: no file includes image-gateway/changes.conf"
+        what = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
         return Finding(_CHANGES, True, what)
     own = dict(_texts(folder / "image-gateway"))
     modules = [text for name in ("modules-enabled", "modules") for _, text in _texts(folder / name)]

@@ -23,7 +23,7 @@ def installed(tmp_path: Path) -> Path:
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
     found = diagnose_nginx(installed, VERSION)
     assert found is not None
-    assert (found.is_warning, found.what) == (False, f"15 files of version {VERSION} in {installed}")
+    assert (found.is_warning, found.what) == (False, f"17 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
     assert found is not None
     assert (found.is_warning, found.what) == (
         False,
-        "nginx asks for no changes: no file includes image-gateway/changes.conf",
+        "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf",
     )

@@ -155,7 +155,7 @@ def test_the_commands_in_the_header_of_gateway_cache_conf_install_what_it_includ
         installed = tmp_path / "etc/nginx"
         assert {path.name for path in (installed / "conf.d").iterdir()} == installed_files
         included = re.findall(r"^\s*include (\S+);", (installed / "conf.d" / file).read_text(), flags=re.MULTILINE)
-        assert included[0] == "image-gateway/changes.conf"
+        assert included[0] == f"image-gateway/{'changes' if file == 'gateway-cache.conf' else 'decisions'}.conf"
         assert all(
             (installed / path).is_file()
             for path in (*included, "image-gateway/changes.js", "image-gateway/decisions.js")

@@ -194,7 +194,7 @@ def site(file: str, public: list[str], admin: list[str]) -> str:
     text = (
         (CONFIG / file)
         .read_text()
-        .replace("include image-gateway/no-changes.conf;", "include image-gateway/changes.conf;")
+        .replace("include image-gateway/no-decisions.conf;", "include image-gateway/decisions.conf;")
     )
     return upstreams + text
 

@@ -1,6 +1,7 @@
 // image-gateway nginx files, version 3
 // nginx asks the gateways which images have changed, and forgets its copies of these images. For njs 0.8.5 or newer, in
-// the form that Debian's 0.8.9 understands; changes.conf includes it. decisions.js has what is done for each request.
+// the form that Debian's 0.8.9 understands; changes.conf includes it. epoch.js and decisions.js have
+// what is done for each request.
 //
 // The epoch of an image is a number that grows with each change of the image. It is part of the cache keys, so that a
 // change makes all copies of the image unreachable at once. The floor is the epoch of each image that has no number of its

@@ -1,21 +1,13 @@
 // image-gateway nginx files, version 3
-// What changes.js has heard, for each request: the epoch of an image, and decisions of the gateway. nginx starts this file
-// anew for each request, which takes a few microseconds, so it is short.
+// Decisions of the gateway, for each request: nginx keeps them until changes.js hears of a change. nginx starts this file anew
+// for each request, which takes some microseconds, so it is short.
 
 import crypto from 'crypto';
 
-// The epoch of an image, or `off` if nginx does not know it: then no copy may be used. The floors end by themselves.
-function epoch_above(floor, r) {
-    const lowest = ngx.shared.image_floors.get(floor);
-    return lowest && r.variables.image_id ? ngx.shared.image_epochs.get(r.variables.image_id) || lowest : 'off';
-}
-
-function epoch(r) {
-    return epoch_above('public', r);
-}
-
+// The epoch of an image, or `off` if nginx does not know it: then no copy may be used. The floor ends by itself.
 function private_epoch(r) {
-    return epoch_above('private', r);
+    const floor = ngx.shared.image_floors.get('private');
+    return floor && r.variables.image_id ? ngx.shared.image_epochs.get(r.variables.image_id) || floor : 'off';
 }
 
 function hash(parts) {
@@ -26,7 +18,7 @@ function hash(parts) {
 // are made before the gateway is asked, so that an answer from before a change has a key from before the change. A link is
 // in the address. format=auto depends on Accept, and an encoded query could hide it.
 function decision_keys(r) {
-    const known = epoch_above('private', r);
+    const known = private_epoch(r);
     const address = r.variables.request_uri;
     if (known === 'off' || r.variables.request_method !== 'GET' || /\?(.*%|(.*&)?format=auto(&|$))/.test(address)) {
         return '';
@@ -84,5 +76,5 @@ function drop_answer(r) {
 }
 
 export default {
-    epoch, private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
+    private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
 };
