@@ -19,7 +19,8 @@ async function start(): Promise<void> {
   const log = new Log();
   const grid: Grid = new Grid(images, session, {
     changed: () => breaking.changed(),
-    happened: ({ image }, text, requestId) => log.add(image.image_id, text, session.causeLink(image, requestId)),
+    happened: ({ image }, text, requestId) =>
+      log.add(image.image_id, text, requestId ? session.causeLink(image, requestId) : null),
     opened: ({ image }) => void details.open(image),
     tried: ({ image }) => trying.show(image),
     wanted: (owner) => become(owner),

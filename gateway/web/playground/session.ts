@@ -48,9 +48,18 @@ export class Session {
     return !image.public && !this.owns(image);
   }
 
-  /** Return a link to the console's look-up of the image; null without a request that the gateway has answered. */
+  /** Ask for the image once more, and return the id of that request: browsers hide that of a failed picture. */
+  async requestIdOf({ image_id }: Listed, query = ""): Promise<string | null> {
+    const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
+    const answer = await fetch(`/i/${image_id}${query}`, { method: "HEAD", headers, cache: "no-store" }).catch(
+      () => null,
+    );
+    return answer?.headers.get("X-Request-Id") ?? null;
+  }
+
+  /** Return a link to the console's look-up of the image; null without a console. */
   causeLink({ image_id }: Listed, requestId: string | null | undefined): HTMLElement | null {
-    if (!requestId || !this.console) return null;
+    if (!this.console) return null;
     const asked = new URLSearchParams({ image: image_id, ...(this.user && { user: this.user }) });
     return make(
       "a",
@@ -61,7 +70,7 @@ export class Session {
         className: "out",
         title: "Why? The console looks the image up. Its token: development-only",
       },
-      `request ${requestId.slice(0, 8)}`,
+      requestId ? `request ${requestId.slice(0, 8)}` : "look it up",
     );
   }
 

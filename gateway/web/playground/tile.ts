@@ -32,6 +32,8 @@ export class Tile {
   readonly name: HTMLButtonElement;
   readonly #badge: HTMLElement;
   readonly #aside: HTMLElement;
+  /** The id of a request that failed, asked for once while the image is missing. */
+  #requestId: Promise<string | null> | undefined;
   #picture: SmartImageElement;
 
   constructor(
@@ -138,8 +140,17 @@ export class Tile {
     this.item.dataset.status = this.status;
     const { owner } = this.image;
     const whose = this.image.public ? "public" : owner && this.session.owns(this.image) ? "yours" : `${owner}’s`;
-    const isFailing = !isHidden && /failed|fallback|retrying|offline/.test(state);
-    this.#aside.replaceChildren((isFailing && this.session.causeLink(this.image, lastError?.requestId)) || whose);
+    this.#aside.replaceChildren(whose);
+    if (state === "loaded") this.#requestId = undefined;
+    else if (lastError && !isHidden) void this.#linkToCause(lastError.requestId);
     this.events.changed(this);
+  }
+
+  /** Put the link to the cause in place of the owner. */
+  async #linkToCause(known: string | null): Promise<void> {
+    const { image, session } = this;
+    this.#requestId ??= known ? Promise.resolve(known) : session.requestIdOf(image, `?style=${STYLE}`);
+    const link = session.causeLink(image, await this.#requestId);
+    if (link && this.#picture.lastError && this.#picture.state !== "loaded") this.#aside.replaceChildren(link);
   }
 }

@@ -155,7 +155,7 @@ export class Trying {
       if (generation === this.#generation) this.#tell(picture, found);
     });
     picture.addEventListener("error", () => {
-      if (generation === this.#generation) this.#tellFailure(picture, image);
+      if (generation === this.#generation) void this.#tellFailure(picture, image);
     });
     this.#measured.replaceChildren(fact("From", "…"), fact("Bytes", "…"), fact("Time", "…"), fact("Pixels", "…"));
     this.#stage.replaceChildren(picture as unknown as Node);
@@ -191,14 +191,14 @@ export class Trying {
     );
   }
 
-  #tellFailure({ lastError }: SmartImageElement, image: Listed): void {
-    const { kind, status, requestId } = lastError ?? {};
-    const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, this.#cause(image, requestId)));
+  async #tellFailure({ lastError }: SmartImageElement, image: Listed): Promise<void> {
+    const generation = this.#generation;
+    const { kind, status } = lastError ?? {};
+    const requestId = lastError?.requestId ?? (await this.session.requestIdOf(image));
+    if (generation !== this.#generation) return;
+    const cause = this.session.causeLink(image, requestId) ?? "unknown";
+    const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, cause));
     this.#measured.replaceChildren(fact("Failed", [status, kind].filter(Boolean).join(" ")), why);
-  }
-
-  #cause(image: Listed, requestId: string | null | undefined): HTMLElement | string {
-    return this.session.causeLink(image, requestId) ?? "the gateway did not answer";
   }
 
   #offerLanguages(): void {

@@ -301,6 +301,7 @@ var Tile = class {
 	name;
 	#badge;
 	#aside;
+	#requestId;
 	#picture;
 	constructor(image, session, events) {
 		this.image = image;
@@ -395,9 +396,16 @@ var Tile = class {
 		this.item.dataset.status = this.status;
 		const { owner } = this.image;
 		const whose = this.image.public ? "public" : owner && this.session.owns(this.image) ? "yours" : `${owner}’s`;
-		const isFailing = !isHidden && /failed|fallback|retrying|offline/.test(state);
-		this.#aside.replaceChildren(isFailing && this.session.causeLink(this.image, lastError?.requestId) || whose);
+		this.#aside.replaceChildren(whose);
+		if (state === "loaded") this.#requestId = void 0;
+		else if (lastError && !isHidden) this.#linkToCause(lastError.requestId);
 		this.events.changed(this);
+	}
+	async #linkToCause(known) {
+		const { image, session } = this;
+		this.#requestId ??= known ? Promise.resolve(known) : session.requestIdOf(image, `?style=${STYLE}`);
+		const link = session.causeLink(image, await this.#requestId);
+		if (link && this.#picture.lastError && this.#picture.state !== "loaded") this.#aside.replaceChildren(link);
 	}
 };
 // playground/grid.ts
@@ -692,8 +700,16 @@ var Session = class {
 	isHidden(image) {
 		return !image.public && !this.owns(image);
 	}
+	async requestIdOf({ image_id }, query = "") {
+		const headers = this.token ? { Authorization: `Bearer ${this.token}` } : {};
+		return (await fetch(`/i/${image_id}${query}`, {
+			method: "HEAD",
+			headers,
+			cache: "no-store"
+		}).catch(() => null))?.headers.get("X-Request-Id") ?? null;
+	}
 	causeLink({ image_id }, requestId) {
-		if (!requestId || !this.console) return null;
+		if (!this.console) return null;
 		const asked = new URLSearchParams({
 			image: image_id,
 			...this.user && { user: this.user }
@@ -704,7 +720,7 @@ var Session = class {
 			rel: "noreferrer",
 			className: "out",
 			title: "Why? The console looks the image up. Its token: development-only"
-		}, `request ${requestId.slice(0, 8)}`);
+		}, requestId ? `request ${requestId.slice(0, 8)}` : "look it up");
 	}
 	async linkTo(image) {
 		return image.public ? `/i/${image.image_id}` : this.#maker.make(image.image_id);
@@ -1006,13 +1022,14 @@ var Trying = class {
 			return row;
 		}));
 	}
-	#tellFailure({ lastError }, image) {
-		const { kind, status, requestId } = lastError ?? {};
-		const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, this.#cause(image, requestId)));
+	async #tellFailure({ lastError }, image) {
+		const generation = this.#generation;
+		const { kind, status } = lastError ?? {};
+		const requestId = lastError?.requestId ?? await this.session.requestIdOf(image);
+		if (generation !== this.#generation) return;
+		const cause = this.session.causeLink(image, requestId) ?? "unknown";
+		const why = make("div", {}, make("dt", {}, "Why"), make("dd", {}, cause));
 		this.#measured.replaceChildren(fact("Failed", [status, kind].filter(Boolean).join(" ")), why);
-	}
-	#cause(image, requestId) {
-		return this.session.causeLink(image, requestId) ?? "the gateway did not answer";
 	}
 	#offerLanguages() {
 		const place = byId("languages", HTMLFieldSetElement);
@@ -1067,7 +1084,7 @@ async function start() {
 	const log = new Log();
 	const grid = new Grid(images, session, {
 		changed: () => breaking.changed(),
-		happened: ({ image }, text, requestId) => log.add(image.image_id, text, session.causeLink(image, requestId)),
+		happened: ({ image }, text, requestId) => log.add(image.image_id, text, requestId ? session.causeLink(image, requestId) : null),
 		opened: ({ image }) => void details.open(image),
 		tried: ({ image }) => trying.show(image),
 		wanted: (owner) => become(owner)
