@@ -1,5 +1,6 @@
 """The current problems, the worst first, and causes before effects: COS, clocks, dependencies, requests, renewals."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ _LATE: Final = 60  # seconds
 _REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
+_NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 
 
@@ -51,8 +53,9 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
     level: Level = "bad" if failed and failed >= many else "warning"
     if failed:
         yield Symptom("requests_fail", level, {"failed": failed, "requests": requests})
-    errors = {name: count for name, count in total(points).items() if name.startswith("cos_error ")}
-    for name, count in sorted(errors.items(), key=lambda item: -item[1])[:3]:
+    errors = Counter({name: count for name, count in total(points).items() if name.startswith("cos_error ")})
+    named = [item for item in errors.most_common() if not item[0].endswith(_NO_CODE)]
+    for name, count in (named or errors.most_common())[:3]:
         _, bucket, code = name.split(" ", 2)
         name = "cos_refuses" if code in _REFUSALS else "objects_missing" if code == "NoSuchKey" else "cos_errors"
         # An object that is missing is a 404, which is no failure of the gateway.

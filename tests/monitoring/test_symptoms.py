@@ -102,6 +102,13 @@ def test_what_cos_answers_is_named_before_the_requests_that_fail_for_it(code: st
     assert names(symptoms(replace(WELL, points=points, trigger_installed=0.0))) == expected
 
 
+def test_an_error_without_a_code_is_named_only_if_no_other_is() -> None:
+    head, get = {"cos_error b none": 9}, {"cos_error b SlowDown": 2}
+    for counts, codes in ((head, ["none"]), (head | get, ["SlowDown"])):
+        found = symptoms(replace(WELL, points=[Point(5, 5, counts, None)]))
+        assert [symptom.values["code"] for symptom in found] == codes
+
+
 def test_few_errors_of_cos_are_a_warning() -> None:
     points = [Point(5, 5, {"status 502": 50, "status 200": 50, "cos_error b AccessDenied": 1}, None)]
     assert [(symptom.name, symptom.level) for symptom in symptoms(replace(WELL, points=points))] == [

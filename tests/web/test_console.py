@@ -248,6 +248,9 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
         )
     )
     await expect(page.locator("#symptoms")).to_contain_text("3 of 3 requests of the last minute failed.")
+    await page.select_option("#language", "zh")
+    await expect(page.locator("#sentence")).to_contain_text("COS 拒绝请求：SignatureDoesNotMatch 自 ")
+    await page.select_option("#language", "en")
     await expect(page.locator("#remedy code")).to_have_text(
         "image-gateway check --config /etc/image-gateway/gateway.yaml"
     )

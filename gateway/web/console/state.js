@@ -6,6 +6,7 @@ import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+const WITHOUT_CODE = { none: "no_code", no_answer: "no_answer_line", timeout: "timeout", other: "other_code" };
 const MOST_NGINX = 20;
 const SILENT = 30; // seconds, as of the alert
 
@@ -95,6 +96,7 @@ function sentence({ name, values, since, replicas }, all) {
   const whose = replicas.length === all && all > 1 ? word("every_replica") : names.join(", ");
   const where = word(since === null ? "where" : "where_since", { replicas: whose, since: since && time(since) });
   const said = Object.fromEntries(numbers);
+  if (Object.hasOwn(WITHOUT_CODE, said.code)) said.code = word(WITHOUT_CODE[said.code]);
   const more = "code" in values ? `${where} · ${word("of_bucket", said)}` : where;
   return [word(name, said), " ", node("small", more)];
 }
