@@ -193,6 +193,10 @@ class UrlEntries:
     async def _read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, bytes | None]:
         """Return the values. A value of the wrong type reads as None (MGET), and the next write replaces it."""
         groups = self.shards.split_variants(variants)
+        if len(groups) == 1:  # as a request for an image does
+            [(shard, own)] = groups.items()
+            [values] = await self.shards.run_on(shard, ("MGET", *map(shard.entry, own)))
+            return dict(zip(own, values, strict=True))
         answers = await self.shards.run({shard: [("MGET", *map(shard.entry, own))] for shard, own in groups.items()})
         found: dict[ImageVariant, bytes | None] = {}
         for shard, [values] in answers.available().items():

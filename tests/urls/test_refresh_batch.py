@@ -44,14 +44,19 @@ def refresh_batch_of(
 
 
 def refresh_worker_of(
-    tier: Tier, *, batch_size: int = 100, invalidated: InvalidatedIds | None = None, idle_after: float = 86_400
+    tier: Tier,
+    *,
+    batch_size: int = 100,
+    interval: float = 0.05,
+    invalidated: InvalidatedIds | None = None,
+    idle_after: float = 86_400,
 ) -> RefreshWorker:
     return RefreshWorker(
         tier.shards,
         tier.queue,
         refresh_batch_of(tier, invalidated, idle_after=idle_after),
         tier.metrics,
-        UrlPrerefreshSettings(interval=0.05, batch_size=batch_size),
+        UrlPrerefreshSettings(interval=interval, batch_size=batch_size),
         now=tier.clock,
     )
 

@@ -1,6 +1,7 @@
 """The task that drains the queue of renewals."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,8 @@ from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.limits import LIMIT
-from tests.tier import Clock, Tier, make_tier
+from tests.redis_cluster import Cluster
+from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import keep, refresh_batch_of, refresh_worker_of
 from tests.waiting import until
 
@@ -126,3 +128,27 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
             await refresh_batch_of(make_tier(unreachable, tier.clock)).renew(claims)
     tier.clock.now += 61  # the lease gives the claim back
     assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
+
+
+@IN_CLUSTER
+async def test_while_nothing_is_due_each_node_gets_one_command_a_second(redis_cluster: Cluster, clock: Clock) -> None:
+    redis_cluster.flush()
+    async with open_redis(RedisSettings(url=SecretStr(redis_cluster.url), timeout=LIMIT)) as shards:
+        tier = make_tier(shards, clock)
+        await keep(tier, *(f"id-{number}" for number in range(100)))
+        refresh_worker = refresh_worker_of(tier, interval=LIMIT)
+        sample = tier.metrics.registry.get_sample_value
+        async with running(refresh_worker):
+            await until(lambda: sample("image_gateway_refresh_queue_length") == 100)
+            clients = [redis_cluster.clients[node] for node in redis_cluster.masters()]
+            before = [evals(client) for client in clients]
+            looked = time.monotonic()
+            await until(lambda: all(evals(client) - was >= 2 for client, was in zip(clients, before, strict=True)))
+            seconds = time.monotonic() - looked
+            counts = [evals(client) - was for client, was in zip(clients, before, strict=True)]
+            assert max(counts) <= seconds + 2
+
+
+def evals(client: "redis.Redis") -> int:
+    """Return how many scripts a server has run."""
+    return int(client.info("commandstats").get("cmdstat_eval", {"calls": 0})["calls"])
