@@ -43,6 +43,9 @@ async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scri
     await console.page.get_by_role("link", name="Error codes").click()
     await expect(console.page.locator("h1")).to_have_text("Errors")
     await console.look(tmp_path, "errors")
+    await console.page.get_by_role("link", name="Runbook", exact=True).click()
+    await expect(console.page.locator("h1")).to_have_text("Runbook")
+    await console.look(tmp_path, "runbook")
 
 
 @pytest.mark.parametrize("hidden", [True, False])
