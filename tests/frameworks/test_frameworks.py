@@ -17,7 +17,7 @@ from tests.waiting import until
 APPLICATIONS = Path(__file__).parent
 WEB = Path(__file__).parents[2] / "gateway" / "web"
 NEXT = ("next@16.4.6", "react@19.3.1", "react-dom@19.3.1", "@types/react@19.3.3", "@types/node@20", "typescript@6.0.3")
-NUXT = ("nuxt@4.4.5", "@nuxt/image@2.1.0", "vue@3.5.45")
+NUXT = ("nuxt@4.4.5", "@nuxt/image@2.1.0", "vue@3.5.45", "vue-tsc@3.3.14", "typescript@6.0.3")
 CARD = "http://127.0.0.1:8080/i/sunrise?style=card&w=320"
 LINKED = "http://127.0.0.1:8080/i/poster-large?kid=k&exp=9&sig=s&style=card&w=640"
 
@@ -75,7 +75,8 @@ def test_next_builds_an_application_and_renders_the_image(archive: Path, tmp_pat
 
 async def test_nuxt_builds_an_application_with_the_module_and_renders_the_images(archive: Path, tmp_path: Path) -> None:
     application = installed("nuxt", tmp_path, *NUXT, archive)
-    run("node", "node_modules/@nuxt/cli/bin/nuxi.mjs", "build", folder=application)
+    for command in ("typecheck", "build"):
+        run("node", "node_modules/@nuxt/cli/bin/nuxi.mjs", command, folder=application)
     port = free_port()
     server = await asyncio.create_subprocess_exec(
         *("node", ".output/server/index.mjs"),

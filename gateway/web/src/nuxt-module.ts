@@ -8,13 +8,6 @@ export interface ModuleOptions {
   styleName?: string;
 }
 
-/** @ts-ignore: Nuxt may not be installed. */
-declare module "nuxt/schema" {
-  interface NuxtConfig {
-    imageGateway?: ModuleOptions;
-  }
-}
-
 /** What is used here of an application. */
 export interface NuxtApplication {
   options: {
@@ -24,7 +17,7 @@ export interface NuxtApplication {
     css: string[];
     plugins: unknown[];
     runtimeConfig: { public: Record<string, unknown> };
-    vue: { compilerOptions: { isCustomElement?: (tag: string) => boolean } };
+    vue: { compilerOptions: { isCustomElement?: (tag: string) => unknown } };
   };
   hook(name: "components:extend" | "imports:extend", extend: (list: object[]) => void): void;
 }
@@ -71,3 +64,6 @@ export default function imageGateway(inline: ModuleOptions, { options, hook }: N
     ...options.image.providers,
   };
 }
+
+/** Name of the module, and the key of its options in `nuxt.config`. */
+imageGateway.getMeta = async () => ({ name: `${PACKAGE}/nuxt-module`, configKey: "imageGateway" });

@@ -36,4 +36,6 @@ test("the Nuxt module adds the component, the composables, the configuration and
   const exported: object = await import("../src/vue.js");
   expect(imports.every(({ name }) => name && name in exported)).toBe(true);
   expect(imports).toHaveLength(5);
+  // Nuxt makes the type of this key in nuxt.config from it.
+  expect(await imageGateway.getMeta()).toMatchObject({ configKey: "imageGateway" });
 });
