@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { minify as terser } from "terser";
 import { defineConfig, minify } from "vite";
 
 const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt-plugin", "next-loader", "unpic"];
@@ -6,9 +7,9 @@ const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
 export const INTERNAL = `
-  succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant rank candidates isSizeless
+  succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant candidates isSizeless
   retryAfter maxDelay jitter until described changed tell show img select subject reserve redraw isLazy become start stop
-  invalidate stats hits misses isRefetched renewal forget fulfil refuse
+  invalidate stats hits misses isRefetched renewal forget settle
   isGiven token fallback box
 `
   .trim()
@@ -46,7 +47,9 @@ export default defineConfig(({ mode }) =>
                 mangle: true,
                 mangleProps,
               });
-              return made.code;
+              // Inlines what is used once, which the minifier of Vite does not: a hundred bytes less, gzipped.
+              const compress = { passes: 3, ecma: 2020, unsafe_arrows: true } as const;
+              return (await terser(made.code, { module: true, compress })).code ?? null;
             },
           },
           {

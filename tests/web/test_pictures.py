@@ -1,7 +1,6 @@
 """Images that load, and their requests."""
 
 import asyncio
-import json
 
 from playwright.async_api import CDPSession
 
@@ -133,31 +132,6 @@ async def test_markup_gets_neither_a_token_nor_a_link_for_another_origin_nor_an_
     assert not [url for url, _ in asked if "admin" in url or "kid=" in url]
     assert await visit.types("climbs") == ["error"]
     assert await visit.page.evaluate("climbs.lastError.kind") == "invalid"
-
-
-async def test_the_first_call_is_for_the_images_nearest_to_the_viewport(
-    visit: Visit, images: Images, png: bytes
-) -> None:
-    """The page shows the last elements of the document at its top; 200 ids fit into a call."""
-    await images.add("a", png)
-    asked: list[list[str]] = []
-    visit.page.on(
-        "request",
-        lambda request: asked.append(json.loads(request.post_data)["image_ids"]) if request.post_data else None,
-    )
-    await visit.open(
-        "<style>main { display: flex; flex-direction: column-reverse } smart-image { flex: none }</style><main>"
-        + "".join(
-            f'<smart-image mode="url" image-id="p{number}" alt="" width="80" height="60"></smart-image>'
-            for number in range(210)
-        )
-        + "</main>"
-    )
-    await visit.until("() => document.querySelectorAll(':state(failed)').length === 210")
-    assert [len(ids) for ids in asked] == [200, 10]
-    # Those within the viewport have the same rank.
-    assert set(asked[0][:10]) == {f"p{number}" for number in range(200, 210)}
-    assert asked[1][-1] == "p0"
 
 
 async def test_a_strict_content_security_policy_is_not_violated(

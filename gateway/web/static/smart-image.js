@@ -1,1 +1,1 @@
-export * from "./smart-image.CoRnTQez.js";
+export * from "./smart-image.DArdXmTb.js";

@@ -31,14 +31,13 @@ test("a request for a pending id shares its answer", async () => {
   expect(send).toHaveBeenCalledTimes(1);
 });
 
-test("a call has at most 200 ids, the nearest ones first", async () => {
+test("a call has at most 200 ids", async () => {
   const send = echo();
   const load = createBatcher(send);
-  const answers = Promise.all(Array.from({ length: 250 }, (_, index) => load(`i${index}`, () => 250 - index)));
+  const answers = Promise.all(Array.from({ length: 250 }, (_, index) => load(`i${index}`)));
   await vi.advanceTimersByTimeAsync(16);
   await answers;
   expect(send.mock.calls.map(([ids]) => ids.length)).toEqual([200, 50]);
-  expect(send.mock.calls[0]?.[0].slice(0, 2)).toEqual(["i249", "i248"]);
 });
 
 test("a size of 0 is the default", async () => {

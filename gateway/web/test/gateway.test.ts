@@ -125,7 +125,7 @@ test("metadata is requested only for images that need it, once", async () => {
     });
     return answer({ urls: Object.fromEntries(image_ids.map((id) => [id, found(id)])), errors: {} });
   });
-  const asked = [gateway.url("a"), gateway.url("b"), gateway.url("c", () => 0, true)];
+  const asked = [gateway.url("a"), gateway.url("b"), gateway.url("c", true)];
   await gathered();
   expect((await Promise.all(asked)).map(({ meta }) => !!meta)).toEqual([false, false, true]);
   const bodies = () => fetched.mock.calls.map(([, init]) => JSON.parse(String(init?.body)));

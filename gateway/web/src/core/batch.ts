@@ -7,62 +7,49 @@ export interface BatchOptions {
 /** One frame, and the most ids that the gateway accepts. */
 export const BATCH_DEFAULTS: Readonly<BatchOptions> = { wait: 16, size: 200 };
 
-/** Distance of an image from the viewport in px. Asked for only if not all ids fit into one call. */
-export type Rank = () => number;
-
 interface Waiting<T> {
   id: string;
-  rank: Rank;
-  fulfil(value: T): void;
-  refuse(error: unknown): void;
+  settle(answer: Promise<T>): void;
 }
 
 /**
  * Make a function that returns the answer for one id, and combines requests into batch calls. Requests for the same id
- * share one answer. If not all ids fit into one call, those with the lowest `rank` go first.
+ * share one answer.
  *
  * `send` returns a value or an Error for each id. If it rejects, all ids of the call are rejected.
  */
 export function createBatcher<T>(
   send: (ids: string[]) => Promise<ReadonlyMap<string, T | Error>>,
   options: () => Partial<BatchOptions> | undefined = () => undefined,
-): (id: string, rank?: Rank) => Promise<T> {
+): (id: string) => Promise<T> {
   const answers = new Map<string, Promise<T>>();
   let waiting: Waiting<T>[] = [];
 
   function flush(): void {
     const size = Math.min(options()?.size || BATCH_DEFAULTS.size, BATCH_DEFAULTS.size);
-    let all = waiting;
+    const all = waiting;
     waiting = [];
-    if (all.length > size) {
-      const ranked = all.map((one) => [one.rank(), one] as const);
-      all = ranked.sort(([a], [b]) => a - b).map(([, one]) => one);
-    }
-    while (all.length) void call(all.splice(0, size));
-  }
-
-  async function call(part: Waiting<T>[]): Promise<void> {
-    try {
-      const answers = await send(part.map(({ id }) => id));
-      for (const { id, fulfil, refuse } of part) {
-        const answer = answers.get(id) ?? new Error("not answered");
-        if (answer instanceof Error) refuse(answer);
-        else fulfil(answer);
-      }
-    } catch (error) {
-      for (const { refuse } of part) refuse(error);
+    while (all.length) {
+      const part = all.splice(0, size);
+      const sent = send(part.map(({ id }) => id));
+      for (const { id, settle } of part) settle(sent.then((answers) => answered(answers.get(id))));
     }
   }
 
-  return (id, rank = () => 0) => {
+  return (id) => {
     let answer = answers.get(id);
     if (!answer) {
-      answer = new Promise<T>((fulfil, refuse) => {
+      answer = new Promise<T>((settle) => {
         if (!waiting.length) setTimeout(flush, options()?.wait ?? BATCH_DEFAULTS.wait);
-        waiting.push({ id, rank, fulfil, refuse });
+        waiting.push({ id, settle });
       }).finally(() => answers.delete(id));
       answers.set(id, answer);
     }
     return answer;
   };
+}
+
+function answered<T>(answer: T | Error | undefined): T {
+  if (answer && !(answer instanceof Error)) return answer;
+  throw answer ?? new Error("not answered");
 }

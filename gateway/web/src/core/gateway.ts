@@ -1,5 +1,5 @@
 import { isImageId } from "./addresses.js";
-import { createBatcher, type Rank } from "./batch.js";
+import { createBatcher } from "./batch.js";
 import { createCache, type ImageCache } from "./cache.js";
 import { config, forgetters, secretsFor } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
@@ -50,13 +50,13 @@ export interface Gateway {
    * Return a presigned URL, from the cache if possible. `withMeta`: with the metadata, for which the gateway may have to ask
    * COS. Rejects with `ImageLoadError`.
    */
-  url(id: string, rank?: Rank, withMeta?: boolean): Promise<ImageUrl>;
+  url(id: string, withMeta?: boolean): Promise<ImageUrl>;
   /** Return a presigned URL other than `dead`: the gateway's newest one, else a new one. */
   freshUrl(id: string, dead: string): Promise<ImageUrl>;
   /** Request a new URL. Only the owner and the administrator may. */
   refresh(id: string): Promise<ImageUrl>;
   /** Return the metadata, or undefined if the gateway does not offer it. */
-  meta(id: string, rank?: Rank): Promise<ImageMeta | undefined>;
+  meta(id: string): Promise<ImageMeta | undefined>;
   /** Get a new token from the page. Concurrent callers share one renewal. */
   renewToken(): Promise<void>;
   /** The user has changed: forget token and URLs. Calls in flight are made again, as the new user. */
@@ -169,10 +169,10 @@ export function createGateway(base: string): Gateway {
     return hasMeta && config.batch?.meta !== false;
   }
 
-  async function url(id: string, rank?: Rank, withMeta?: boolean): Promise<ImageUrl> {
+  async function url(id: string, withMeta?: boolean): Promise<ImageUrl> {
     const isAsked = withMeta && mayHaveMeta();
     const known = cache.get(id);
-    return known && (known.meta || !isAsked) ? known : (isAsked ? askForMeta : askForUrl)(id, rank);
+    return known && (known.meta || !isAsked) ? known : (isAsked ? askForMeta : askForUrl)(id);
   }
 
   async function refresh(id: string): Promise<ImageUrl> {
@@ -199,8 +199,8 @@ export function createGateway(base: string): Gateway {
       const newest = await url(id);
       return newest.url === dead ? refresh(id) : newest;
     },
-    async meta(id, rank) {
-      return mayHaveMeta() ? (await url(id, rank, true)).meta : undefined;
+    async meta(id) {
+      return mayHaveMeta() ? (await url(id, true)).meta : undefined;
     },
     async probe(address) {
       return !isTransient((await head(address)).kind);

@@ -12,7 +12,7 @@ const OUTAGE_LIMIT = 60_000;
 
 /** Load one image: resolve its address, display it, and handle failures. Rejects when the signal is aborted. */
 export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
-  const { id, src, viaUrl, variant, widths, formats, rank, retry, timeout, fallback, report, fresh } = request;
+  const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh } = request;
   const gateway = gatewayAt(id || !src ? request.base : new URL(src, document.baseURI).origin);
   const { gate, base } = gateway;
   const what = id ?? src ?? "";
@@ -90,7 +90,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     if (!id) return { url: what };
     if (viaUrl && !isRefused) {
       try {
-        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, rank, request.isSizeless));
+        const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, request.isSizeless));
         describe(found.meta);
         url = found.url;
         if (url) return { url, expiresAt: found.expires_at };
@@ -106,7 +106,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const isIncomplete = style && !widths && !listed && !view.isGiven;
     if (!meta && (request.isSizeless || isIncomplete)) {
       // The load of the image reports the failure.
-      const asked = gateway.meta(id, rank).then(describe, () => undefined);
+      const asked = gateway.meta(id).then(describe, () => undefined);
       if (isIncomplete) await asked;
     }
     if (view.isGiven && !fresh) return { url: what };

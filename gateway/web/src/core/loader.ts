@@ -1,5 +1,4 @@
 import type { Candidates, VariantOptions } from "./addresses.js";
-import type { Rank } from "./batch.js";
 import type { ImageLoadError } from "./failure.js";
 import type { ImageMeta } from "./gateway.js";
 import { load } from "./load.js";
@@ -26,8 +25,6 @@ export interface LoadRequest {
   timeout: number;
   fallback: string | null;
   report: Report | undefined;
-  /** Near images come first in batch calls. */
-  rank: Rank;
   /** Bypass caches. */
   fresh: boolean;
 }

@@ -3,26 +3,25 @@ import { message } from "./messages.js";
 // ms during which failures are collected.
 const COLLECT = 1000;
 
-/** Failed elements that nothing has been said of, each with its text. */
-export const unsaid = new Map<HTMLElement, string>();
+/** Elements whose failure is displayed, each with its text. */
+export const failed = new Map<HTMLElement, string>();
 let region: HTMLElement | undefined;
+let isDue = false;
 
-/** Say by the live region of the page that `host` failed. Failures within a second are said as one. */
+/** Say by the live region of the page that `host` failed, or how many have, once a second at most. */
 export function announce(host: HTMLElement, text: string): void {
-  if (!unsaid.size) {
-    setTimeout(say, COLLECT);
-    region ??= document.createElement("output");
-    region.style.cssText = "position:fixed;clip-path:inset(50%)";
-    // Empty at first: a region that appears together with its text is not announced, nor is the text that it has.
-    region.textContent = "";
-    document.body.append(region);
-  }
-  unsaid.set(host, text);
+  failed.set(host, text);
+  region ??= document.createElement("output");
+  region.style.cssText = "position:fixed;clip-path:inset(50%)";
+  if (!isDue) setTimeout(say, COLLECT, region);
+  isDue = true;
+  if (!region.isConnected) document.body.append(region);
 }
 
-function say(): void {
-  const [first, another] = unsaid;
-  if (!first || !region) return;
-  region.textContent = another ? message("several", first[0]).replace("{n}", `${unsaid.size}`) : first[1];
-  unsaid.clear();
+function say(region: HTMLElement): void {
+  isDue = false;
+  const [first, another] = failed;
+  // Two texts that are the same are one to assistive technology.
+  region.textContent = "";
+  if (first) region.append(another ? message("several", first[0]).replace("{n}", `${failed.size}`) : first[1]);
 }

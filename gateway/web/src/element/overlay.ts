@@ -1,6 +1,6 @@
 import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
-import { announce, unsaid } from "./announcer.js";
+import { announce, failed as announced } from "./announcer.js";
 import { message, messageKeyOf } from "./messages.js";
 import { overlayStyles, sheet } from "./styles.js";
 
@@ -43,7 +43,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       const hasFocus = retrySlot.matches(":focus-within");
       retrySlot.hidden = hasPicture || !(failed ? actionFor(failed, false) === "retry" : hasFocus);
       if (hasFocus && retrySlot.hidden) {
-        if (!host.hasAttribute("tabindex")) host.tabIndex = -1;
+        host.setAttribute("tabindex", `${host.tabIndex}`); // -1 unless the page has set it
         host.focus();
       }
       // A text of the page's own may be larger.
@@ -53,7 +53,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       const said = key ? message(key, host) : "";
       const label = message("retry", host);
       // Decorative pictures are silent.
-      if (!failed) unsaid.delete(host);
+      if (!failed) announced.delete(host);
       else if (alt !== "" && text.textContent !== said) announce(host, alt ? `${alt}: ${said}` : said);
       text.ariaHidden = `${alt === ""}`;
       text.textContent = said;

@@ -12,7 +12,7 @@ import {
 import { createOverlay } from "./overlay.js";
 import { createView } from "./picture-view.js";
 import { stylePictures } from "./styles.js";
-import { distanceOf, whenNear } from "./viewport.js";
+import { whenNear } from "./viewport.js";
 
 /** Events of the element; none of them bubbles. */
 export interface SmartImageEventMap {
@@ -116,7 +116,6 @@ export class SmartImageElement extends Base {
       timeout: this.timeout,
       fallback: this.fallbackSrc,
       report: reportTo(this.monitor),
-      rank: () => distanceOf(this.getBoundingClientRect()),
       fresh,
     });
   }

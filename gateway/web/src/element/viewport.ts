@@ -4,11 +4,6 @@ const MARGIN = "1000px";
 const waiting = new Map<Element, () => void>();
 let observer: IntersectionObserver | undefined;
 
-/** Return how far a box is from the viewport, in px. */
-export function distanceOf({ top, bottom }: DOMRectReadOnly): number {
-  return Math.max(0, top - innerHeight, -bottom);
-}
-
 /** Call `seen` once when the element comes near the viewport, or the page is printed. Returns the function that cancels. */
 export function whenNear(element: Element, seen: () => void): () => void {
   if (!observer) {
