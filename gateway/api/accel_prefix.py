@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 class AccelPrefix:
     """Responds to requests below the prefix with an error.
 
-    ``config/nginx/accel.conf`` declares the prefix ``internal``, so nginx does not serve it to a client that requests
-    it: this is a 404. Only an nginx without that location passes on the path of an ``X-Accel-Redirect``, and then every
-    image fails.
+    ``config/nginx/accel.conf`` declares the prefix ``internal``: nginx itself answers 404 to a client that requests it.
+    Such a request reaches the gateway only if nginx lacks that location. Then ``X-Accel-Redirect`` leads back here, and
+    every image fails.
     """
 
     def __init__(self, prefix: str, metrics: Metrics) -> None:

@@ -14,8 +14,8 @@ from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.request_context import RequestContext
 from gateway.delivery.responder import Responder
+from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRequests
-from gateway.delivery.variants import VariantDelivery
 from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.settings import ImageProxySettings

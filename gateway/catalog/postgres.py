@@ -144,8 +144,9 @@ class PostgresCatalog:
         return list(self._read(rows).records.values())
 
     async def random_images(self, count: int) -> list[ImageRecord]:
-        """Return at most ``count`` images of random rows. Of a view, the rows are among its first 100,000.
+        """Return at most ``count`` images of random rows.
 
+        If the configured table is a view, the rows are among its first 100,000.
         Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:

@@ -32,7 +32,7 @@ class ByteRange:
 
 
 def evaluate(headers: Mapping[str, str], etag: str | None, last_modified: float) -> Outcome:
-    """Evaluate the four preconditions in the order of RFC 9110 section 13.2.2.
+    """Return the status that the four preconditions lead to, in the order of RFC 9110 section 13.2.2.
 
     ``etag`` is quoted, or None for an object without one; ``last_modified`` is in Unix seconds. Invalid dates are
     ignored. COS does not document If-Range, so it has no effect.

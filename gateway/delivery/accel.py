@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
+from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, plan_for
 from gateway.delivery.headers import content_type_of, image_headers, own_fields
 from gateway.delivery.image_request import Exchange
-from gateway.delivery.plan import NOT_MODIFIED, WHOLE, plan_for
 from gateway.delivery.responder import Responder
 from gateway.origin.content import Content
 from gateway.origin.errors import RowChanged

@@ -7,7 +7,7 @@ from functools import lru_cache
 from multidict import CIMultiDict
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.plan import Plan
+from gateway.delivery.conditions_and_ranges import Plan
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
 from gateway.origin.content import Content

@@ -8,7 +8,7 @@ from typing import Self
 from aiohttp import hdrs, web
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.plan import ByteRange
+from gateway.delivery.conditions_and_ranges import ByteRange
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import InvalidRequest, OriginUnavailable
 from gateway.presign.signed_image import AuthorizedImage

@@ -7,9 +7,9 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, Plan, forwardable_conditions, plan_for
 from gateway.delivery.headers import content_type_of, image_fields, image_headers, own_fields, own_lines
 from gateway.delivery.image_request import Exchange
-from gateway.delivery.plan import NOT_MODIFIED, WHOLE, Plan, forwardable_conditions, plan_for
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.errors import OriginUnavailable

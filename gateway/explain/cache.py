@@ -36,7 +36,7 @@ class CacheStep:
     inspect_local: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.
     why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
     are notified. The function itself is None without ``postgres.listen``.
-    heard: the list of changes that nginx asks for. None in a process that serves nothing.
+    heard: the list of changed images by which nginx drops its copies. None in a process that serves nothing.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.variants import REFUSALS
+from gateway.delivery.variant_fallback import REFUSALS
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
 from gateway.explain.access import AccessStep, Credentials
 from gateway.explain.cache import CachedUrls, CacheStep

@@ -158,10 +158,10 @@ class ObjectSource:
         return body
 
     def invalidate(self, image_id: str | None) -> None:
-        """Use no answer to a request before now for the image: it has changed.
+        """Note that the image has changed: what COS answered to requests that began before now is not used for it.
 
-        None (every row may have changed) drops nothing: the bytes of an object do not depend on rows, and expire by
-        their own age.
+        None: every row may have changed. Then nothing is dropped, because a row may have changed without its object,
+        and the bytes of an object expire by their own age.
         """
         if image_id is not None:
             self.memory.invalidate(image_id)

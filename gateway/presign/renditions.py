@@ -68,7 +68,9 @@ class Renditions:
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.
 
-        Return the names that are new or removed, or whose rule or audience changed. None stands for the original.
+        defaults: what a style uses for the keys that it does not set. None: the defaults of the configuration.
+        Return the names of the renditions that are new or removed, or whose rule or audience changed. A None among
+        them stands for the original.
         """
         was_for_owner = self.originals_for_owner
         self._revision += 1

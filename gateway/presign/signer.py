@@ -75,10 +75,11 @@ class Signer:
     def sign(
         self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
-        """Return a URL for ``method`` (COS refuses HEAD on a URL signed for GET), valid for up to ``ttl`` seconds.
+        """Return a URL for ``method``, valid for at most ``settings.default_ttl`` seconds.
 
-        ``fresh`` signs at this second instead of at the start of the window. The caller checks that enough of the
-        URL's life remains. ``rendition`` must be configured.
+        COS refuses HEAD on a URL signed for GET. The signing time is the start of the present window of signing, or
+        with ``fresh`` this second. The caller checks that enough of the URL's life remains. ``rendition`` must be
+        configured.
         """
         now, credentials = int(self._now()), self._credentials_of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
@@ -109,9 +110,10 @@ class Signer:
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
     ) -> PresignedUrl:
-        """Return a URL with more signed ``parameters`` that ends with the image's own.
+        """Return a URL with more signed ``parameters``, which expires at the same time as the image's own URL.
 
-        The URL ends earlier if the newest credentials end earlier: another replica may have signed the image's URL.
+        It expires earlier if the newest credentials here end earlier. The image's own URL may come from a replica with
+        newer credentials.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         self._metrics.presigns.inc()

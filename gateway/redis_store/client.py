@@ -40,7 +40,8 @@ async def open_redis(
     - ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private authority.
 
     A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
-    Only a Cluster is asked before the context begins, for at most ``settings.timeout`` seconds.
+    When this
+    function's own context is entered, only a Cluster is connected to, for at most ``settings.timeout`` seconds.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {

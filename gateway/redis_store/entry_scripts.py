@@ -111,5 +111,5 @@ def drop_entries(
 
     sets: the index ``expiry``, the refresh queue, its attempts and its dead list.
     descriptions: the descriptions of the images.
-    words: the words of the entries' variants.
+    words: how the queue and the indexes name the variants of the entries.
     """

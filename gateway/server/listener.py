@@ -87,7 +87,8 @@ async def listening(
     """Serve both ports. On exit, drain, then close everything.
 
     A client that stalls for ``stall_timeout`` seconds is disconnected.
-    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen`` and ``PurePythonParser``.
+    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen`` if a port is not available, and
+    ``PurePythonParser`` if aiohttp would parse requests without its C extension.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")

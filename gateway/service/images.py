@@ -13,8 +13,8 @@ from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
+from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import VariantRequests
-from gateway.delivery.variants import VariantDelivery
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Change
 from gateway.service.access import Access

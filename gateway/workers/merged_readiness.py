@@ -84,8 +84,9 @@ def merged(
 ) -> Mapping[str, Any]:
     """Return the body of ``/readyz`` for the workers with these ``numbers``.
 
-    ``status`` is ``not_ready`` while the gateway drains, otherwise as ``overall``. A worker without a report is not
-    ready. ``checks`` has the worst state of each dependency, ``reasons`` why it is not ``ok``.
+    ``status`` is ``ready`` if every worker is ready, ``not_ready`` if no worker serves or the gateway drains, and
+    ``degraded`` otherwise. A worker without a report is not ready. ``checks`` has the worst state of each
+    dependency, and ``reasons`` says why the state is not ``ok``.
     """
     workers = {str(number): NOT_READY for number in numbers}
     checks: dict[str, str] = {}

@@ -46,7 +46,7 @@ class Signals:
 class WorkerCommand:
     """How workers are started.
 
-    program: the command by which the parent was started. Its path may go through a link.
+    program: the command by which the parent was started. Its path may contain a symbolic link.
     arguments: the arguments of a worker, without the argument that marks the process as a worker.
     settings: the settings that the parent has read, as text.
     """

@@ -21,9 +21,9 @@ from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
+from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.headers import content_disposition
 from gateway.delivery.image_request import ImageRequest
-from gateway.delivery.plan import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
 from gateway.metrics.client_loads import LoadResult

@@ -54,7 +54,8 @@ class Source(Protocol):
     """Where credentials come from.
 
     name: the name of the source in the configuration.
-    poll: seconds between two fetches, for a source that is cheap to ask. None: the source is asked before the end.
+    poll: seconds between two fetches, for a source that is cheap to ask. None: the source is asked before the
+    credentials end.
     """
 
     name: str

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.delivery.plan import NOT_MODIFIED, WHOLE, ByteRange, Plan, forwardable_conditions, plan_for
+from gateway.delivery.conditions_and_ranges import (
+    NOT_MODIFIED,
+    WHOLE,
+    ByteRange,
+    Plan,
+    forwardable_conditions,
+    plan_for,
+)
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
 from gateway.origin.origin_response import ObjectMetadata
 
