@@ -11,7 +11,7 @@ from playwright.async_api import expect
 
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from tests.conftest import Images, RunningGateway
-from tests.web.conftest import Visit
+from tests.web.conftest import Tab, Visit
 
 AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SIZE = 'width="240" height="180"'
@@ -283,3 +283,33 @@ async def test_counts_are_sent_as_text_when_the_page_is_hidden(
 
 
 PAIRS = (("one", "a"), ("two", "x"))
+
+
+async def test_focus_announcement_print_and_signs_are_right_in_each_browser(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await images.add("b", png)
+    images.cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None, key="objects/b.png"))
+    await tab.open(
+        f"""<smart-image id="failing" image-id="b" alt="Failing" {SIZE} max-retries="0"></smart-image>
+            <smart-image id="small" image-id="x" alt="Small" width="40" height="30"></smart-image>
+            <div style="height: 9000px"></div>
+            <smart-image id="lazy" image-id="a" alt="Lazy" {SIZE} lazy></smart-image>"""
+    )
+    await tab.until("document.querySelector('output')?.textContent === '2 pictures could not be loaded.'")
+    sign = "getComputedStyle(small.shadowRoot.querySelector('[part=message]'), '::before').content"
+    assert "⚠" in await tab.evaluate(sign)
+    assert await tab.evaluate("lazy.state") == "idle"
+    await tab.evaluate("void dispatchEvent(new Event('beforeprint'))")
+    await tab.state("lazy", "loaded")
+
+    button = "failing.shadowRoot.querySelector('button')"
+    assert await tab.evaluate(f"{button}.ariaLabel") == "Try again: Failing"
+    await tab.evaluate(f"void ({button}.focus(), log.length = 0, {button}.click())")
+    await tab.until("log.some(([, type]) => type === 'error')")
+    assert await tab.evaluate(f"failing.shadowRoot.activeElement === {button}")
+    images.cos.faults.clear()
+    await tab.evaluate(f"void (Object.assign(failing, {{maxRetries: 20, retryDelay: 200}}), {button}.click())")
+    await tab.state("failing", "loaded")
+    assert await tab.evaluate("document.activeElement.id") == "failing"
