@@ -29,6 +29,11 @@ interface TypedEvents {
     listener: (event: SmartImageEventMap[K]) => unknown,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  removeEventListener<K extends keyof SmartImageEventMap>(
+    type: K,
+    listener: (event: SmartImageEventMap[K]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 // HTMLElement is missing on servers, which import this module to render pages.

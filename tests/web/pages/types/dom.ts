@@ -1,8 +1,11 @@
-import type { SmartImageElement } from "@image-gateway/web/define";
+import type { SmartImageElement, SmartImageEventMap } from "@image-gateway/web/define";
 
 const made: SmartImageElement = document.createElement("smart-image");
 const found = document.querySelector("smart-image");
 found?.addEventListener("retry", ({ detail }) => detail.delay.toFixed());
+const listener = ({ detail }: SmartImageEventMap["statechange"]) => detail.to === "loaded";
+found?.addEventListener("statechange", listener);
+found?.removeEventListener("statechange", listener);
 export const isFailed = found?.state === "failed";
 // @ts-expect-error: a state that does not exist
 export const isBroken = found?.state === "broken";
