@@ -335,6 +335,11 @@ async def test_several_shards_on_one_server(redis_url: str, redis_client: "redis
         ids = [f"id-{number}" for number in range(30)]
         await one_round(tier, ids)
         assert redis_client.exists(f"image:{{s{shards.of('id-9').number:02}}}:url:id-9")
+        small = make_tier(shards, clock, max_size=8)
+        for _ in shards.all:  # it looks at a shard at a time
+            await small.maintenance.trim()
+        assert [redis_client.zcard(shard.used) for shard in shards.all] == [2] * 4
+        assert len(await tier.usage.hottest(4)) == 4
         keys = {key.partition(b"}")[0] for key in redis_client.scan_iter()}
         assert keys == {b"image:{s%02d" % number for number in range(4)}
     redis_client.flushdb()  # the queues live on

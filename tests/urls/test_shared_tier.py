@@ -1,16 +1,23 @@
 """The tier in Redis as a whole."""
 
 import itertools
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 import redis
+from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.guarded_client import WrongType
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, WrongType
+from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
+from gateway.settings import RedisSettings
+from gateway.urls.usage_counter import UsageCounter
 from tests.signed_images import signed_image
 from tests.tier import Clock, Tier, make_tier, on_each_topology, record
-from tests.urls.test_refresh_batch import keep
+from tests.urls.test_refresh_batch import keep, refresh_worker_of
 
 A = ImageVariant("a")
 
@@ -182,3 +189,93 @@ async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
     await tier.maintenance.repair_if_needed()
     await keep(tier, "a")
     assert await tier.queue.due_at(A) is not None
+
+
+@dataclass(frozen=True)
+class HalfAway:
+    """Servers of four shards: the server of two shards does not answer."""
+
+    answering: GuardedRedis
+    away: GuardedRedis
+    slots_away: Sequence[int]
+
+    @property
+    def all(self) -> Sequence[GuardedRedis]:
+        """Both."""
+        return self.answering, self.away
+
+    def of(self, slot: int) -> GuardedRedis:
+        """Return the server of a slot."""
+        return self.away if slot in self.slots_away else self.answering
+
+
+@pytest.fixture
+async def half_away(redis_url: str, redis_client: "redis.Redis", clock: Clock) -> AsyncIterator[Tier]:
+    """A tier of four shards, two of which are on a server that does not answer."""
+    async with (
+        open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10, shards=4)) as answering,
+        open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1"))) as away,
+    ):
+        slots = [shard.slot for shard in answering.all[2:]]
+        servers = HalfAway(answering.servers.all[0], away.servers.all[0], slots)
+        yield make_tier(Shards(servers, "image:", 4), clock)
+    redis_client.flushdb()
+
+
+def ids_of(tier: Tier, *numbers: int) -> list[str]:
+    """Return three images of each of the shards."""
+    ids = [f"id-{number}" for number in range(100)]
+    return [one for number in numbers for one in [x for x in ids if tier.shards.of(x).number == number][:3]]
+
+
+async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: Tier) -> None:
+    tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
+    with pytest.raises(CacheUnavailable):
+        await keep(tier, *here, *gone)
+    found = await tier.shared.find([ImageVariant(one) for one in (*here, *gone)])
+    assert {variant.image_id for variant, there in found.items() if there.image is not None} == set(here)
+    assert len(found) == len(here)
+    with pytest.raises(CacheUnavailable):
+        await tier.shared.find([ImageVariant(one) for one in gone])
+    tier.clock.now += 3000
+    worker = refresh_worker_of(tier)
+    with pytest.raises(CacheUnavailable):
+        await worker.drain_once()
+    assert worker.report.results["renewed"] == len(here)
+    assert worker.report.last_run is None
+    assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") is None
+
+
+async def test_an_image_that_cannot_be_dropped_makes_the_entries_of_its_shard_untrusted_alone(half_away: Tier) -> None:
+    tier = half_away
+    images = {number: ids_of(tier, number)[0] for number in range(4)}
+    tier.table.add(*images.values())
+    now = int(tier.clock())
+    signed = {
+        number: tier.signer.sign_image(tier.table.records[one], None, read_at=now) for number, one in images.items()
+    }
+    with pytest.raises(CacheUnavailable):
+        await tier.shared.drop([images[0], images[2]])
+    assert {number: tier.shared.trust.may_be_used(image) for number, image in signed.items()} == {
+        0: True,
+        1: True,
+        2: False,
+        3: True,
+    }
+
+
+async def test_uses_of_images_whose_server_is_away_wait_and_hold_up_no_others(half_away: Tier) -> None:
+    tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    for round_ in range(1, 4):
+        for one in (*here, *gone):
+            counter.accessed(one)
+        await counter.flush()
+        counts = [(await tier.usage.read(ImageVariant(one))).access_count for one in here]
+        assert counts == [round_] * len(here)
+    assert [(await counter.usage(ImageVariant(one))).access_count for one in gone] == [3] * len(gone)
+    servers = tier.shards.servers
+    assert isinstance(servers, HalfAway)
+    tier.shards.servers = replace(servers, slots_away=())
+    await counter.flush()
+    assert [(await tier.usage.read(ImageVariant(one))).access_count for one in gone] == [3] * len(gone)
