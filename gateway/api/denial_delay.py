@@ -8,6 +8,7 @@ from typing import Final
 
 _STEP: Final = 0.025  # seconds; a look-up in Redis and Postgres takes a few milliseconds
 _JITTER: Final = 0.005  # seconds
+_TIMER: Final = 0.001  # seconds; a timer of the loop is late by less
 _MAX_STEPS: Final = 10
 _SLOWEST_LIFETIME: Final = 10.0  # seconds
 
@@ -21,8 +22,10 @@ class DenialDelay:
     (at most 250 ms): while Postgres is slow, all denials are. A denial that takes longer than 250 ms is sent at the
     next multiple.
 
-    The loop's timers run for whole milliseconds (``selectors.EpollSelector``), so the response time modulo 1 ms would
-    show the duration of the work. A random 0 to 5 ms, a whole number of milliseconds, makes that remainder uniform.
+    The loop's timers run for whole milliseconds (``selectors.EpollSelector``), counted from the end of the work. With
+    timers alone, the response time would have the same fraction of a millisecond as the work. So the last millisecond
+    is waited for by turns of the loop, which end within microseconds of the time. A random delay of 0 to 5 ms hides
+    these microseconds.
     """
 
     def __init__(
@@ -37,7 +40,11 @@ class DenialDelay:
 
     async def hold(self, started: float) -> None:
         """Wait until the response to a request that began at ``started`` may be sent."""
-        await asyncio.sleep(self.seconds_left(started))
+        left = self.seconds_left(started)
+        until = self._now() + left
+        await asyncio.sleep(left - _TIMER)
+        while self._now() < until:
+            await asyncio.sleep(0)
 
     def seconds_left(self, started: float) -> float:
         """Return the seconds from now until the response may be sent."""

@@ -85,8 +85,10 @@ class ReloadResult:
 class Reloader(Generic[S]):
     """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
 
-    read: reads the sources again, in a thread, and raises ``ReloadRefused``. None: there are no sources.
-    compare: returns the difference between the settings in use and the settings read, and raises ``ReloadRefused``.
+    read: is called in a thread, reads the sources again, and raises ``ReloadRefused`` if they are not valid. None:
+    there are no sources.
+    compare: returns the difference between the settings in use and the settings read. Raises ``ReloadRefused`` if the
+    two cannot be mixed.
     is_draining: returns whether the process is draining.
     """
 

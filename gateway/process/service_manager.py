@@ -66,9 +66,10 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     async def show_life(self, is_alive: Callable[[], bool] = lambda: True) -> None:
-        """Send signs of life while ``is_alive``, until cancelled. Return at once if no sign of life is expected.
+        """Send a sign of life regularly, until cancelled. Return at once if no sign of life is expected.
 
-        The event loop sends them, so a loop that hangs, and with it a gateway that does not answer, sends none.
+        No sign is sent while ``is_alive`` returns False. The event loop sends the signs, so none is sent while the loop
+        hangs and the gateway cannot answer.
         """
         while self.watchdog is not None:
             if is_alive():

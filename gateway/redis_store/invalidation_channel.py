@@ -140,7 +140,7 @@ class InvalidationChannel:
         begins, also the first: earlier messages are lost.
         forget_url: called instead for an image of which only the URL is new. None: ``invalidate`` is called.
         began, lost: called when a subscription begins and when it is lost.
-        sweeping: called with what another replica says that caches in front must forget.
+        sweeping: called with what caches in front must forget, when another replica has announced it.
         """
         pause = _FIRST_PAUSE
 

@@ -16,9 +16,9 @@ def make_reloader(
     metrics: Metrics,
     is_draining: Callable[[], bool],
 ) -> Reloader[Settings]:
-    """Return what holds the settings in use, and changes ``parts`` in their order.
+    """Return the reloader, which holds the settings in use and at each reload changes ``parts`` in this order.
 
-    ``read_settings`` reads the sources again and raises ``SettingsError``. None: there are none.
+    read_settings: reads the sources again, and raises ``SettingsError`` if they are not valid. None: there are none.
     """
     return Reloader(
         settings,

@@ -57,7 +57,8 @@ class SettingsDifference(NamedTuple):
 def difference(old: Settings, new: Settings) -> SettingsDifference:
     """Return the difference that a reload from ``old`` to ``new`` applies.
 
-    Raises ``SettingsError`` if the changed keys are not valid together with the old values of the others.
+    Raises ``SettingsError`` if the new values that the reload applies are not valid together with the old values of the
+    keys that need a restart.
     """
     keys = dict(_different(old, new))
     changed = tuple(name for name, key in keys.items() if KEYS[key] is NewValue.RELOADED)

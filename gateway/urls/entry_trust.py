@@ -41,17 +41,18 @@ class EntryTrust:
         self._shards_after[shard] = self._now() + CLOCK_SKEW
 
     def invalidate_renditions(self, renditions: Collection[str | None]) -> None:
-        """Reject images in these renditions whose row was read before now.
+        """Trust no cached entry of these renditions whose row was read before now. None: of the original.
 
-        A change of a row drops only the entries of the renditions that are configured at that time.
+        A reload added or changed the renditions. While a rendition is not configured, a change of a row does not drop
+        its entries, so entries from an earlier time may be old.
         """
         self._rows_read_after.update(dict.fromkeys(renditions, self._now() + CLOCK_SKEW))
 
     def stop_trusting(self) -> None:
-        """Reject every image until ``trust_from``."""
+        """Trust no cached entry until ``trust_from``."""
         self._is_trusted = False
 
     def trust_from(self, at: float) -> None:
-        """Accept images whose rows were read after ``at`` (Unix seconds)."""
+        """Trust the entries whose rows were read after ``at`` (Unix seconds)."""
         self._is_trusted = True
         self.invalidate_before(at)

@@ -82,10 +82,10 @@ class UsageCounter:
             self._add(variant, Usage(refresh_count=1))
 
     async def access_count(self, variant: ImageVariant) -> int:
-        """Return how often the variant was used. Uses of other replicas are up to 30 seconds old.
+        """Return how often the variant was used. Uses of the last 30 seconds at other replicas may be missing.
 
-        Redis is read once in 30 seconds, by a single command for all calls that arrive together. While Redis does not
-        answer, the last number from Redis is used.
+        The number of a variant is read from Redis at most once in 30 seconds. Reads that begin together share one
+        command. While Redis does not answer, the last number from Redis is used.
         """
         total = self._totals.get(variant)
         if total is None:

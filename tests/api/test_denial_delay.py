@@ -1,5 +1,7 @@
 """Response times of denials that do not depend on the image."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +47,21 @@ def test_one_very_slow_denial_does_not_slow_the_others_down_for_long() -> None:
     delay = DenialDelay(clock, jitter=float)
     assert response_after(delay, clock, 3.01) == 3.025
     assert response_after(delay, clock, 0.0001) == 0.25
+
+
+async def test_the_part_of_a_millisecond_does_not_show_how_long_the_work_took() -> None:
+    """The event loop's timers run for whole milliseconds, beginning at the end of the work."""
+    delay = DenialDelay(jitter=float)
+
+    async def late_after(work: float) -> float:
+        started = time.perf_counter()
+        while time.perf_counter() < started + work:
+            pass
+        await delay.hold(started)
+        return (time.perf_counter() - started) % STEP
+
+    for work in 0.0002, 0.0004, 0.0006, 0.0008:
+        assert min([await late_after(work) for _ in range(20)]) < 0.0002
 
 
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=20))
