@@ -4,13 +4,13 @@ import { message } from "./messages.js";
 const COLLECT = 1000;
 
 /** Elements whose failure is displayed, each with its text. */
-export const failed = new Map<HTMLElement, string>();
+export const failures = new Map<HTMLElement, string>();
 let region: HTMLElement | undefined;
 let isDue = false;
 
 /** Say by the live region of the page that `host` failed, or how many have, once a second at most. */
 export function announce(host: HTMLElement, text: string): void {
-  failed.set(host, text);
+  failures.set(host, text);
   region ??= document.createElement("output");
   region.style.cssText = "position:fixed;clip-path:inset(50%)";
   if (!isDue) setTimeout(say, COLLECT, region);
@@ -20,8 +20,8 @@ export function announce(host: HTMLElement, text: string): void {
 
 function say(region: HTMLElement): void {
   isDue = false;
-  const [first, another] = failed;
+  const [first, another] = failures;
   // Two texts that are the same are one to assistive technology.
   region.textContent = "";
-  if (first) region.append(another ? message("several", first[0]).replace("{n}", `${failed.size}`) : first[1]);
+  if (first) region.append(another ? message("several", first[0]).replace("{n}", `${failures.size}`) : first[1]);
 }

@@ -1,6 +1,6 @@
 import { actionFor, type FailureKind } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
-import { announce, failed as announced } from "./announcer.js";
+import { announce, failures } from "./announcer.js";
 import { message, messageKeyOf } from "./messages.js";
 import { overlayStyles, sheet } from "./styles.js";
 
@@ -53,7 +53,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       const said = key ? message(key, host) : "";
       const label = message("retry", host);
       // Decorative pictures are silent.
-      if (!failed) announced.delete(host);
+      if (!failed) failures.delete(host);
       else if (alt !== "" && text.textContent !== said) announce(host, alt ? `${alt}: ${said}` : said);
       text.ariaHidden = `${alt === ""}`;
       text.textContent = said;
