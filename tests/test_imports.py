@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.test_utils import make_mocked_request
 
 PACKAGE = Path(__file__).parent.parent / "gateway"
+_MOST_TAKEN = 7  # parameters of a constructor
 
 # Modules that import none of the others; every package may import them.
 BASE = {
@@ -300,3 +301,17 @@ async def test_aiohttp_still_has_the_private_state_that_the_server_touches() -> 
     request._cache["version"] = HttpVersion11
     assert request.version == HttpVersion11
     assert {"_server", "_runner"} <= set(web.BaseSite.__slots__)
+
+
+def test_a_constructor_takes_at_most_seven_collaborators() -> None:
+    """What takes more is two things, or passes things on."""
+    too_many = [
+        f"{path.relative_to(PACKAGE)}: {owner.name} takes {count}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for owner in ast.walk(ast.parse(path.read_text()))
+        if isinstance(owner, ast.ClassDef)
+        for method in owner.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        if (count := len([*method.args.posonlyargs, *method.args.args, *method.args.kwonlyargs]) - 1) > _MOST_TAKEN
+    ]
+    assert too_many == []

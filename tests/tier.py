@@ -25,10 +25,9 @@ from gateway.redis_store.url_entries import UrlEntries
 from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.entry_trust import EntryTrust
-from gateway.urls.local_tier import LocalTier
-from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
+from gateway.urls.usable_urls import UsableUrls
 from tests.redis_cluster import Cluster
 from tests.url_settings import lifetime_of, url_cache
 
@@ -129,9 +128,7 @@ class Tier:
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
         """Sign as the resolver does."""
-        local = LocalTier(url_cache(), self.renditions, unknown_ttl=3)
-        resolver = UrlResolver(self.table, self.signer, None, local, self.lifetime, self.metrics, self.clock)
-        return resolver.sign(record, rendition, read_at)
+        return UsableUrls(self.signer, self.lifetime, self.clock).sign(record, rendition, read_at)
 
 
 IN_CLUSTER = pytest.mark.xdist_group("cluster")

@@ -48,11 +48,11 @@ class Dependencies:
         """Return the facts for the console. The next facts have the present state of the change trigger."""
         if self._look_at_trigger is not None:
             self._look_at_trigger()
-        report = await self._health.report()
+        report, seconds = await self._health.report(), self._health.probes.seconds
         return {
             "now": self._clock.now(),
             "status": report.status.value,
-            "dependencies": [_dependency(report, name, self._health.seconds.get(name)) for name in report.checks],
+            "dependencies": [_dependency(report, name, seconds.get(name)) for name in report.checks],
             "clock_difference": self._clock.observed_offset,
             "credentials": [_credentials(source) for source in self._credentials.all],
         }

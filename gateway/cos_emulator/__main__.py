@@ -108,11 +108,11 @@ def main(
     emulator = CosEmulator(
         store,
         credentials,
-        host=host,
         port=port,
         default_bucket=default_bucket or next(iter(buckets)),
         force_download=force_download,
     )
+    emulator.host = host
     asyncio.run(_serve(emulator, services))
 
 

@@ -14,7 +14,7 @@ class HttpService(ABC):
     idle connection stays open. ``shutdown_timeout``: seconds that answers in progress have to finish.
     """
 
-    host: str
+    host: str = "127.0.0.1"
     requested_port: int
     keepalive_timeout: float = 75.0
     shutdown_timeout: float = 0.1

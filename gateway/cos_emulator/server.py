@@ -79,35 +79,29 @@ class CosEmulator(HttpService):
     """Emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
 
     It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS.
-    ``create_cos_app`` and ``HttpService`` describe the options.
+    ``create_cos_app`` and ``HttpService`` describe the options. Other options than the parameters are attributes, to be
+    set before it is entered.
     """
+
+    shutdown_timeout = 1.0
 
     def __init__(
         self,
         store: ObjectStore,
         credentials: Credentials,
         *,
-        host: str = "127.0.0.1",
         port: int = 0,
         default_bucket: str | None = None,
-        faults: Faults | None = None,
-        request_log: RequestLog | None = None,
-        processing: Processing | None = None,
         force_download: bool = False,
         skew_tolerance: float = 0.0,
         now: Callable[[], float] = time.time,
-        keepalive_timeout: float = 75.0,
-        shutdown_timeout: float = 1.0,
     ) -> None:
         self.store = store
         self.credentials = credentials
-        self.host = host
         self.requested_port = port
-        self.faults = Faults() if faults is None else faults
-        self.request_log = RequestLog() if request_log is None else request_log
-        self.processing = Processing() if processing is None else processing
-        self.keepalive_timeout = keepalive_timeout
-        self.shutdown_timeout = shutdown_timeout
+        self.faults = Faults()
+        self.request_log = RequestLog()
+        self.processing = Processing()
         self._default_bucket = default_bucket
         self._force_download = force_download
         self._skew_tolerance = skew_tolerance

@@ -10,7 +10,7 @@ from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse, fields
 from gateway.delivery.public_url import PublicUrls
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
 
 _CORS = fields(CORS).encode()
 
@@ -43,13 +43,19 @@ class ImageRedirect:
         """
         presigned = self._public_urls.presign(image, method=method, download=download)
         max_age = self._lifetime.redirect_max_age(presigned, policy.max_age, self._now())
-        # The address of a private image may contain a link's signature, which COS must not get as the Referer.
-        headers = {"Location": presigned.url, "Referrer-Policy": "no-referrer"}
-        if image.public:
-            headers["Cache-Control"] = f"public, max-age={max_age}"
-        else:
-            headers["Cache-Control"] = f"private, max-age={max_age}"
-            headers["Vary"] = policy.private_vary
+        headers = redirect_fields(presigned.url, image, max_age, policy)
         if method == hdrs.METH_HEAD:
             return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
         return PreparedResponse(_CORS, fields(headers), status=302)
+
+
+def redirect_fields(location: str, image: SignedImage, max_age: int, policy: CachePolicy) -> dict[str, str]:
+    """Return the header fields of a redirect that may be cached for ``max_age`` seconds."""
+    # The address of a private image may contain a link's signature, which COS must not get as the Referer.
+    headers = {"Location": location, "Referrer-Policy": "no-referrer"}
+    if image.public:
+        headers["Cache-Control"] = f"public, max-age={max_age}"
+    else:
+        headers["Cache-Control"] = f"private, max-age={max_age}"
+        headers["Vary"] = policy.private_vary
+    return headers

@@ -1,13 +1,22 @@
 """Explain step: the way of delivery, the header fields of the response, and how long caches keep it."""
 
+from collections.abc import Callable
+
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, image_headers
-from gateway.explain.explanation import Facts
+from gateway.delivery.redirect import redirect_fields
+from gateway.errors import NotAnImage
+from gateway.explain.explanation import Facts, Problem
+from gateway.explain.origin import AskedOrigin
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import SignedImage
+from gateway.settings import ImageProxySettings
 
 _AGAIN = "then asks again with If-None-Match"
 _STALE = ", then stale for up to 300 s while it asks again, and for up to a day while that fails"
+_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _NGINX_ACCEL = (
     "the bytes of this version for 7 days, read only after the gateway has authorized the request (accel.conf)"
 )
@@ -25,16 +34,69 @@ def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy
     return shown
 
 
-def redirect_headers(image: SignedImage, max_age: int, host: str, policy: CachePolicy) -> Facts:
-    """Return the header fields of a 302 that may be kept for ``max_age`` seconds, without the URL's signature."""
-    headers: Facts = {
-        "Location": f"a presigned URL at {host}",
-        "Cache-Control": f"{'public' if image.public else 'private'}, max-age={max_age}",
-        "Referrer-Policy": "no-referrer",
-    }
-    if not image.public:
-        headers["Vary"] = policy.private_vary
-    return headers
+class DeliveryStep:
+    """Chooses the way of delivery and its header fields as a request does.
+
+    latest: the latest time that COS's clock may have, as ``CosClock.latest``.
+    keeps_original: as ``PublicUrls.keeps_original``.
+    """
+
+    def __init__(
+        self,
+        settings: ImageProxySettings,
+        hosts: Hosts,
+        lifetime: Lifetime,
+        latest: Callable[[], float],
+        keeps_original: Callable[[SignedImage], bool],
+    ) -> None:
+        self.use(settings)
+        self._hosts = hosts
+        self._lifetime = lifetime
+        self._latest = latest
+        self._keeps_original = keeps_original
+
+    def use(self, settings: ImageProxySettings) -> None:
+        """Deliver by these settings from now on."""
+        self._settings = settings
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether images are served."""
+        return self._settings.enabled
+
+    def of(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy) -> tuple[Facts, Problem | None]:
+        """Return the way of delivery and its header fields, and the error that COS's answer becomes."""
+        delivery, record = self._settings.delivery, image.record
+        facts: Facts = {}
+        if delivery == "redirect" and not self._keeps_original(image):
+            delivery = "stream"
+            facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
+        facts["mode"] = delivery
+        if delivery == "redirect":
+            # The client asks COS itself, so an error of COS is the client's to see.
+            max_age = self._lifetime.redirect_max_age(image.presigned, policy.max_age, self._latest())
+            place = f"a presigned URL at {self._hosts.origin_of(record.bucket, record.region).host}"
+            facts |= {"status": 302, "headers": {**redirect_fields(place, image, max_age, policy)}}
+        if asked.error is not None:
+            return facts, (asked.error, str(asked.error), asked.advice)
+        if asked.metadata is not None and delivery != "redirect":
+            try:
+                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, policy)}
+            except NotAnImage as error:
+                return facts, (error, f"COS sends no image: {error}", _TYPE_ADVICE)
+        return facts, None
+
+    def kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
+        """Return who keeps the image that is delivered so, and for how long."""
+        max_age, headers = policy.max_age, delivery.get("headers")
+        if delivery["mode"] == "redirect" and isinstance(headers, dict):
+            max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
+        return kept_by(
+            str(delivery["mode"]),
+            max_age,
+            is_public=image.public,
+            may_be_stale=policy.may_be_stale and not policy.immutable,
+        )
 
 
 def kept_by(delivery: str, max_age: int, *, is_public: bool, may_be_stale: bool) -> Facts:

@@ -12,16 +12,14 @@ from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.variant_fallback import REFUSALS
-from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, NotAnImage, RouteNotFound
+from gateway.errors import CatalogUnavailable, ImageNotFound, RouteNotFound
 from gateway.explain.access import AccessStep, Credentials
 from gateway.explain.cache import CachedUrls, CacheStep
-from gateway.explain.delivery import headers_of, kept_by, nothing_kept, redirect_headers
-from gateway.explain.explanation import Explanation, Facts, Verdict
+from gateway.explain.delivery import DeliveryStep, nothing_kept
+from gateway.explain.explanation import Explanation, Facts, Problem, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.presign.cos_clock import CosClock
-from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import ImageProxySettings
@@ -30,7 +28,6 @@ _NO_PARAMETERS: Mapping[str, str] = {}
 _NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
 _ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
-_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class Steps:
     cache: CacheStep
     origin: OriginStep
     variants: VariantStep
+    delivery: DeliveryStep
 
 
 class Explainer:
@@ -51,23 +49,18 @@ class Explainer:
         catalog: PostgresCatalog,
         steps: Steps,
         signer: Signer,
-        hosts: Hosts,
-        lifetime: Lifetime,
         clock: CosClock,
-        delivery: ImageProxySettings,
         policy: CachePolicy,
     ) -> None:
         self._catalog = catalog
         self.steps = steps
         self._signer = signer
-        self._hosts = hosts
-        self._lifetime = lifetime
         self._clock = clock
-        self.use(delivery, policy)
+        self._policy = policy
 
     def use(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
         """Explain by these settings from now on."""
-        self._delivery = delivery
+        self.steps.delivery.use(delivery)
         self._policy = policy
 
     async def explain(
@@ -101,7 +94,10 @@ class Explainer:
         if isinstance(asked.error, REFUSALS) and image.rendition is not None:
             image, asked = await self._instead(image, asked, caller)
             policy = self._policy.for_substitute()
-        sections["delivery"] = delivery = self._deliver(image, asked, policy, errors)
+        delivery, failure = self.steps.delivery.of(image, asked, policy)
+        sections["delivery"] = delivery
+        if failure is not None:
+            errors.append(failure)
         delivery["rendition"] = image.rendition or "the original"
         if chosen.version not in (None, record.version_token):
             delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
@@ -112,7 +108,7 @@ class Explainer:
             }
         verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
         explanation.verdict = _of_old_row(verdict, sections["row"])
-        sections["kept"] = nothing_kept() if errors else self._kept(image, policy, delivery)
+        sections["kept"] = nothing_kept() if errors else self.steps.delivery.kept(image, policy, delivery)
         sections["kept"]["nginx_that_asks"] = self.steps.cache.forgotten(image_id)
         if variants := await self.steps.variants.facts(image_id):
             sections["variants"] = variants
@@ -144,7 +140,7 @@ class Explainer:
     async def _row(self, image_id: str, cached: CachedUrls) -> tuple[ImageRecord | None, "_Errors", Facts]:
         """Return the row to go on with, the errors so far, and the facts of the row."""
         errors: _Errors = []
-        if not self._delivery.enabled:
+        if not self.steps.delivery.is_enabled:
             errors.append((RouteNotFound(), "image_proxy.enabled is off", ""))
         try:
             row = await self._catalog.inspect(image_id)
@@ -168,40 +164,6 @@ class Explainer:
             errors.append((ImageNotFound(), f"the row is not served: {row.reason}", _ROW_ADVICE))
             facts["why"] = row.reason
         return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
-
-    def _deliver(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy, errors: "_Errors") -> Facts:
-        """Return the way of delivery and its headers. Adds the error that COS's answer becomes."""
-        delivery, record = self._delivery.delivery, image.record
-        facts: Facts = {}
-        if delivery == "redirect" and not self.steps.variants.keeps_original(image):
-            delivery = "stream"
-            facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
-        facts["mode"] = delivery
-        if delivery == "redirect":
-            # The client asks COS itself, so an error of COS is the client's to see.
-            host = self._hosts.origin_of(record.bucket, record.region).host
-            usable = int(self._lifetime.usable_for(image.presigned, self._clock.latest()))
-            max_age = max(0, min(policy.max_age, usable))
-            facts |= {"status": 302, "headers": redirect_headers(image, max_age, host, policy)}
-        if asked.error is not None:
-            errors.append((asked.error, str(asked.error), asked.advice))
-        elif asked.metadata is not None and delivery != "redirect":
-            try:
-                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, policy)}
-            except NotAnImage as error:
-                errors.append((error, f"COS sends no image: {error}", _TYPE_ADVICE))
-        return facts
-
-    def _kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
-        max_age, headers = policy.max_age, delivery.get("headers")
-        if delivery["mode"] == "redirect" and isinstance(headers, dict):
-            max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
-        return kept_by(
-            str(delivery["mode"]),
-            max_age,
-            is_public=image.public,
-            may_be_stale=policy.may_be_stale and not policy.immutable,
-        )
 
     @staticmethod
     def _refused(errors: "_Errors", caller: Caller) -> Verdict:
@@ -235,7 +197,7 @@ def _of_old_row(verdict: Verdict, row: Facts) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason}; but {row['in_use']}{changes}", advice=_OLD_ROW_ADVICE)
 
 
-_Errors = list[tuple[GatewayError, str, str]]  # error, reason and advice, in the order of the request
+_Errors = list[Problem]  # in the order of the request
 
 
 def _facts_of(record: ImageRecord) -> Facts:

@@ -1,6 +1,6 @@
 """Explain step: the requested rendition, and the state of the others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import yarl
 from multidict import CIMultiDict
@@ -9,7 +9,7 @@ from gateway.delivery.variant_request import VariantRequest, VariantRequests
 from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signed_image import ImageVariant
 from gateway.urls.shared_tier import SharedTier
 
 # The parameters of an address that choose a rendition.
@@ -17,20 +17,15 @@ PARAMETERS = ("style", "w", "dpr", "format", "v")
 
 
 class VariantStep:
-    """Reads the parameters of a rendition as a request does, and looks for cached URLs of every rendition.
-
-    ``keeps_original``: ``PublicUrls.keeps_original``.
-    """
+    """Reads the parameters of a rendition as a request does, and looks for cached URLs of every rendition."""
 
     def __init__(
         self,
         renditions: Renditions,
         requests: VariantRequests,
         shared: SharedTier | None,
-        keeps_original: Callable[[SignedImage], bool],
     ) -> None:
         self.renditions = renditions
-        self.keeps_original = keeps_original
         self._requests = requests
         self._shared = shared
 

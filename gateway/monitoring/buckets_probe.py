@@ -10,6 +10,7 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDeg
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_error import CosError
+from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.signature_verdicts import is_refusal
 
 _TIMEOUT: Final = 1.3  # seconds for a bucket; with the rows less than a probe of the health may take
@@ -30,6 +31,29 @@ class _Refusal(NamedTuple):
     at: float  # monotonic seconds
 
 
+class ObjectQuestions:
+    """Asks COS for an object by a presigned URL, and corrects the clock by its answer.
+
+    sign: returns a presigned URL of the object, or raises ``CredentialsExpired``.
+    correct_clock: gets COS's time (Unix seconds) after a refusal, and returns whether that changed the clock.
+    """
+
+    def __init__(
+        self, origin: OriginClient, sign: Callable[[ImageRecord], str], correct_clock: Callable[[float | None], bool]
+    ) -> None:
+        self._origin = origin
+        self._sign = sign
+        self._correct_clock = correct_clock
+        self.verdicts = origin.observed.verdicts  # on the requests of clients
+
+    async def ask(self, image: ImageRecord) -> ProbeAnswer:
+        """Return COS's answer to a request for the first byte. Raises ``OriginUnavailable`` without an answer."""
+        answer = await self._origin.diagnose(self._sign(image))
+        if is_refusal(answer.error) and self._correct_clock(answer.date):
+            answer = await self._origin.diagnose(self._sign(image))
+        return answer
+
+
 class BucketsProbe:
     """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
 
@@ -39,9 +63,7 @@ class BucketsProbe:
     missing object shows as much as an existing object. A policy may deny some keys: ``AccessDenied`` is no failure if
     another object is accepted, and the answer to a made-up key shows only that the signature is right.
 
-    sign: returns a presigned URL of the object, or raises ``CredentialsExpired``.
     sample: returns some rows of the table, or raises ``CatalogUnavailable``.
-    correct_clock: gets COS's time (Unix seconds) after a refusal, and returns whether that changed the clock.
     observe: gets the time of the default bucket.
 
     ``may_serve`` is false until a bucket has accepted a signature, or did not answer: a configuration with a wrong key
@@ -52,23 +74,19 @@ class BucketsProbe:
 
     def __init__(
         self,
-        origin: OriginClient,
+        questions: ObjectQuestions,
         regions: Mapping[str, str],
         metrics: Metrics,
         *,
-        sign: Callable[[ImageRecord], str],
         sample: Callable[[], Awaitable[Sequence[ImageRecord]]],
-        correct_clock: Callable[[float | None], bool],
         observe: Callable[[float | None], None],
         timeout: float = _TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._origin = origin
+        self._questions = questions
         self._regions = regions
         self._metrics = metrics
-        self._sign = sign
         self._sample = sample
-        self._correct_clock = correct_clock
         self._observe = observe
         self._timeout = timeout
         self._monotonic = monotonic
@@ -84,7 +102,7 @@ class BucketsProbe:
         Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
         refuse the gateway.
         """
-        accepted, refused = self._origin.verdicts.take()
+        accepted, refused = self._questions.verdicts.take()
         now = self._monotonic()
         self._refusals |= {bucket: _Refusal(error, now) for bucket, error in refused.items()}
         for bucket in accepted:
@@ -156,9 +174,7 @@ class BucketsProbe:
         return _Problem(str(error), refuses is True) if refuses is not False and not is_denied else None
 
     async def _answer_to(self, image: ImageRecord) -> CosError:
-        answer = await self._origin.diagnose(self._sign(image))
-        if is_refusal(answer.error) and self._correct_clock(answer.date):
-            answer = await self._origin.diagnose(self._sign(image))
+        answer = await self._questions.ask(image)
         if image.bucket == next(iter(self._regions)):
             self._observe(answer.date)
         return answer.error

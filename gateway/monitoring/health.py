@@ -4,7 +4,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,15 +44,15 @@ class Report:
     reasons: Mapping[str, str]
 
 
-class Health:
-    """Probes the dependencies, and keeps the result for ``max_age`` seconds.
+class DependencyProbes:
+    """Probes the dependencies together, each within ``timeout`` seconds, and keeps their states.
 
-    A probe does what requests do, within ``timeout`` seconds. It returns if that worked. It raises
-    ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error if requests cannot
-    use the dependency at all. An unexpected exception also counts as down, and is logged once until the dependency
-    answers again. The gateway is ready while one of the two stores is not down, since it serves from the cache or signs
-    URLs. While both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` returns true. It is
-    not ready while it drains, and before ``may_serve`` returns true.
+    A probe does what requests do. It returns if that worked. It raises ``DependencyDegraded`` with the reason if the
+    dependency refuses a part of it, and another error if requests cannot use the dependency at all. An unexpected
+    exception also counts as down, and is logged once until the dependency answers again.
+
+    states, reasons: of the last probes; no reason for ``ok``.
+    seconds: how long the last probe of each dependency took.
     """
 
     def __init__(
@@ -60,29 +60,90 @@ class Health:
         probes: Mapping[str, Probe],
         metrics: Metrics,
         *,
-        may_serve: Callable[[], bool] = lambda: True,
-        serves_from_memory: Callable[[], bool] = lambda: False,
-        ready_without_stores: bool = True,
         timeout: float = 2.0,
-        max_age: float = 1.0,
-        interval: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
+        self._timeout = timeout
+        self._monotonic = monotonic
+        self.states: Mapping[str, State] = {}
+        self.reasons: Mapping[str, str] = {}
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def names(self) -> Set[str]:
+        """The dependencies."""
+        return self._probes.keys()
+
+    def set(self, name: str, probe: Probe | None) -> None:
+        """Probe the dependency by ``probe`` from now on. None ends its probes."""
+        if probe is not None:
+            self._probes[name] = probe
+        elif self._probes.pop(name, None) is not None:
+            with suppress(KeyError):  # it was never probed
+                self._metrics.dependency_up.remove(name)
+
+    async def run(self) -> None:
+        """Probe every dependency."""
+        probes = dict(self._probes)  # a reload may change them meanwhile
+        states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
+        found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}
+        for name, (state, _) in found.items():
+            self._metrics.dependency_up.labels(dependency=name).set(state is State.OK)
+        self.states = {name: state for name, (state, _) in found.items()}
+        self.reasons = {name: reason for name, (_, reason) in found.items() if reason}
+
+    async def _try(self, name: str, probe: Probe) -> tuple[State, str]:
+        """Return the state and its reason, which is empty for ``ok``."""
+        started = self._monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await probe()
+        except (DependencyDown, GatewayError, TimeoutError) as error:
+            state = State.DEGRADED if isinstance(error, DependencyDegraded) else State.DOWN
+            reason = str(error) or f"no answer within {self._timeout:g} s"
+            if self.states.get(name) is not state:
+                logger.warning("dependency is %s: dependency=%s reason=%s", state, name, reason)
+            return state, reason
+        except Exception:  # a broken probe must break neither /readyz nor the other probes
+            if self.states.get(name) is not State.DOWN:
+                logger.exception("probe failed: dependency=%s", name)
+            return State.DOWN, "the probe failed: the log has the error"
+        finally:
+            self.seconds[name] = self._monotonic() - started
+        return State.OK, ""
+
+
+class Health:
+    """The readiness by the states of the dependencies, which are probed again after ``max_age`` seconds.
+
+    The gateway is ready while one of the two stores is not down, since it serves from the cache or signs URLs. While
+    both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` returns true. It is not ready
+    while it drains, and before ``may_serve`` returns true.
+    """
+
+    def __init__(
+        self,
+        probes: DependencyProbes,
+        *,
+        may_serve: Callable[[], bool] = lambda: True,
+        serves_from_memory: Callable[[], bool] = lambda: False,
+        ready_without_stores: bool = True,
+        max_age: float = 1.0,
+        interval: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.probes = probes
         self._may_serve = may_serve
         self._serves_from_memory = serves_from_memory
         self.ready_without_stores = ready_without_stores
-        self._timeout = timeout
         self._max_age = max_age
         self._interval = interval
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
-        self._checks: dict[str, State] = {}
-        self._reasons: dict[str, str] = {}
         self._checked_at = float("-inf")
         self._draining = False
-        self.seconds: dict[str, float] = {}  # of the last probe of each dependency
 
     @property
     def is_draining(self) -> bool:
@@ -95,25 +156,21 @@ class Health:
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
         """Probe the dependency by ``probe`` from now on. None ends its probes."""
-        if probe is not None:
-            self._probes[name] = probe
-        elif self._probes.pop(name, None) is not None:
-            with suppress(KeyError):  # it was never probed
-                self._metrics.dependency_up.remove(name)
+        self.probes.set(name, probe)
         self._checked_at = float("-inf")
 
     async def report(self) -> Report:
         """Return the state, at most ``max_age`` seconds old."""
         async with self._lock:
             if self._monotonic() - self._checked_at >= self._max_age:
-                await self._probe_all()
+                await self.probes.run()
                 self._checked_at = self._monotonic()
         return self.latest
 
     @property
     def latest(self) -> Report:
         """The state at the last probe. Before the first probe, the state has no checks."""
-        return Report(self._status(), self._checks, self._reasons)
+        return Report(self._status(), self.probes.states, self.probes.reasons)
 
     async def watch(self) -> None:
         """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
@@ -122,39 +179,10 @@ class Health:
             await self.report()
 
     def _status(self) -> Readiness:
-        down = {name for name, state in self._checks.items() if state is State.DOWN}
+        down = {name for name, state in self.probes.states.items() if state is State.DOWN}
         if self._draining or not self._may_serve():
             return Readiness.NOT_READY
-        has_store = not _STORES & self._probes.keys() <= down
+        has_store = not _STORES & self.probes.names <= down
         if not (has_store or (self.ready_without_stores and self._serves_from_memory())):
             return Readiness.NOT_READY
-        return Readiness.READY if set(self._checks.values()) <= {State.OK} else Readiness.DEGRADED
-
-    async def _probe_all(self) -> None:
-        probes = dict(self._probes)  # a reload may change them meanwhile
-        states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
-        found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}
-        for name, (state, _) in found.items():
-            self._metrics.dependency_up.labels(dependency=name).set(state is State.OK)
-        self._checks = {name: state for name, (state, _) in found.items()}
-        self._reasons = {name: reason for name, (_, reason) in found.items() if reason}
-
-    async def _try(self, name: str, probe: Probe) -> tuple[State, str]:
-        """Return the state and its reason, which is empty for ``ok``."""
-        started = self._monotonic()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await probe()
-        except (DependencyDown, GatewayError, TimeoutError) as error:
-            state = State.DEGRADED if isinstance(error, DependencyDegraded) else State.DOWN
-            reason = str(error) or f"no answer within {self._timeout:g} s"
-            if self._checks.get(name) is not state:
-                logger.warning("dependency is %s: dependency=%s reason=%s", state, name, reason)
-            return state, reason
-        except Exception:  # a broken probe must break neither /readyz nor the other probes
-            if self._checks.get(name) is not State.DOWN:
-                logger.exception("probe failed: dependency=%s", name)
-            return State.DOWN, "the probe failed: the log has the error"
-        finally:
-            self.seconds[name] = self._monotonic() - started
-        return State.OK, ""
+        return Readiness.READY if set(self.probes.states.values()) <= {State.OK} else Readiness.DEGRADED

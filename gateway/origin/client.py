@@ -3,7 +3,7 @@
 import asyncio
 import select
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import aiohttp
@@ -14,17 +14,14 @@ from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.metrics.collectors import Metrics
-from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import CREDENTIAL_CODES, read_error
-from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.cos_error import read_error
 from gateway.origin.errors import ConnectionLost, NothingSent
+from gateway.origin.observed_answers import ObservedAnswers
 from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
-from gateway.origin.retry import Backoff, RetryBudget
-from gateway.origin.signature_verdicts import SignatureVerdicts
+from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
@@ -53,11 +50,9 @@ class OriginClient:
     cannot process.
 
     timeout: seconds from the first attempt to the first byte. After that, each pause in a body may last as long.
-    buckets: keep their own label in the metric of errors, even if many others fail.
+    retries: whether a request is made again, and when.
+    observed: learns from each answer.
     waiting: limits the requests that wait for a bucket. None: no limit.
-    credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
-    first_answers: an answer of each bucket, for ``AnswerClock``, which empties it.
-    verdicts: for ``BucketsProbe``, which takes them.
     """
 
     def __init__(
@@ -65,14 +60,10 @@ class OriginClient:
         session: aiohttp.ClientSession,
         *,
         timeout: float,
-        retry_count: int,
-        metrics: Metrics,
-        budget: RetryBudget | None = None,
-        backoff: Backoff | None = None,
+        retries: Retries,
+        observed: ObservedAnswers,
         breakers: CircuitBreakers | None = None,
-        buckets: Collection[str] = (),
         waiting: WaitingLimit | None = None,
-        credentials_refused: Callable[[str, str], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._monotonic = monotonic
@@ -80,17 +71,10 @@ class OriginClient:
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
         self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
-        self.retry_count = retry_count
-        self._metrics = metrics
-        self._budget = budget or RetryBudget()
-        self._backoff = backoff or Backoff()
+        self.retries = retries
+        self.observed = observed
         self._breakers = breakers or CircuitBreakers()
         self._waiting = waiting
-        self._credentials_refused = credentials_refused
-        self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
-        self.first_answers: dict[str, FirstAnswer] = {}
-        self.verdicts = SignatureVerdicts()
-        self._accepted = self.verdicts.accepted
 
     async def fetch(
         self,
@@ -120,7 +104,8 @@ class OriginClient:
         circuit = f"{bucket}{_PROCESSED}" if is_processed else bucket
         if breakers.by_bucket and not breakers.allows_call(circuit, target.raw_path):
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
-        self._budget.requests += 1
+        retries, observed = self.retries, self.observed
+        retries.budget.requests += 1
         deadline = self._monotonic() + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
@@ -133,24 +118,22 @@ class OriginClient:
                 # that is found closed costs no attempt, each further one does.
                 failure = Failure(OriginUnavailable(str(error)))
                 if was_unsent:
-                    pause = self._backoff.pause(attempt)
+                    pause = retries.backoff.pause(attempt)
                     may_retry = self._may_retry(attempt, pause, circuit, deadline)
                     attempt += 1
                 else:
-                    may_retry = was_unsent = self._budget.spend()
+                    may_retry = was_unsent = retries.budget.spend()
             except (aiohttp.ClientError, OSError) as error:
                 breakers.failed(circuit, target.raw_path)
                 failure = self._unanswered(error, bucket)
                 # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 if attempt or not isinstance(error, ConnectionLost):
-                    pause = self._backoff.pause(attempt)
+                    pause = retries.backoff.pause(attempt)
                 may_retry = self._may_retry(attempt, pause, circuit, deadline)
                 attempt += 1
             else:
                 status = response.status
-                self._count(str(status), bucket)
-                if bucket not in self.first_answers:
-                    self.first_answers[bucket] = FirstAnswer(response.headers, self._monotonic())
+                observed.answered(bucket, status, response.headers)
                 if status >= 500:
                     breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
@@ -160,15 +143,15 @@ class OriginClient:
                     response.close()
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
-                    self._accepted.add(bucket)
+                    observed.verdicts.accepted.add(bucket)
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket, url)
-                pause = max(failure.wait, self._backoff.pause(attempt))
+                pause = max(failure.wait, retries.backoff.pause(attempt))
                 may_retry = self._may_retry(attempt, pause, circuit, deadline)
                 attempt += 1
             if not may_retry:
                 break
-            self._metrics.origin_retries.inc()
+            observed.retried()
             await asyncio.sleep(pause)
             left = deadline - self._monotonic()
             if left <= 0:  # the event loop was late
@@ -202,11 +185,11 @@ class OriginClient:
 
     def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
-            attempt < self.retry_count
+            attempt < self.retries.count
             and pause <= _LONGEST_PAUSE
             and self._monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)
-            and self._budget.spend()
+            and self.retries.budget.spend()
         )
 
     def _unanswered(self, error: Exception, bucket: str) -> Failure:
@@ -215,8 +198,7 @@ class OriginClient:
         Raises ``OriginTimeout`` if COS had the request for the whole time: no time is left for another attempt.
         """
         is_timeout = isinstance(error, TimeoutError)
-        self._count("timeout" if is_timeout else "error", bucket)
-        self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
+        self.observed.unanswered(bucket, is_timeout=is_timeout)
         if not is_timeout:
             reason = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
             outcome: OriginUnavailable | OriginTimeout = OriginUnavailable(f"{reason}, bucket {bucket}")
@@ -230,10 +212,7 @@ class OriginClient:
     async def _refused(self, response: aiohttp.ClientResponse, bucket: str, url: str) -> Failure:
         """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
         error = await read_error(response, self._error_body_timeout)
-        self._errors.add(bucket, error.code or NO_CODE)
-        self.verdicts.add(bucket, error)
-        if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
-            self._credentials_refused(bucket, url)
+        self.observed.refused(bucket, url, error)
         try:
             failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
         except GatewayError as outcome:
@@ -241,13 +220,6 @@ class OriginClient:
             raise
         failure.outcome.cos = error
         return failure
-
-    def _count(self, status: str, bucket: str) -> None:
-        self._metrics.origin_requests.add((status,))
-        if bucket in self._errors.buckets:
-            self._metrics.origin_bucket_requests.add((bucket,))
-        else:
-            self._errors.request(bucket)
 
 
 class OriginRequest(aiohttp.ClientRequest):

@@ -49,6 +49,15 @@ class Backoff:
         return self._random() * min(_CAP, _BASE * 2.0**attempt)
 
 
+class Retries:
+    """How often a request is made again: ``count`` times at most, within the budget, with a pause before each time."""
+
+    def __init__(self, count: int, budget: RetryBudget | None = None, backoff: Backoff | None = None) -> None:
+        self.count = count
+        self.budget = budget or RetryBudget()
+        self.backoff = backoff or Backoff()
+
+
 def retry_after(field: str | None, now: Callable[[], float] = time.time) -> float | None:
     """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3), or None for anything else.
 

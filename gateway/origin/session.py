@@ -9,8 +9,10 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest, send_once
+from gateway.origin.observed_answers import ObservedAnswers
 from gateway.origin.observed_requests import ObserveRequest, observed
 from gateway.origin.origin_response import READ_AHEAD
+from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
 
@@ -47,12 +49,10 @@ async def open_origin(
         yield OriginClient(
             session,
             timeout=settings.timeout,
-            retry_count=settings.retry_count,
-            metrics=metrics,
-            buckets=buckets,
+            retries=Retries(settings.retry_count),
+            observed=ObservedAnswers(metrics, buckets, credentials_refused),
             # With one bucket there is no other to leave places to.
             waiting=WaitingLimit(max(1, max_connections // 2)) if len(buckets) > 1 else None,
-            credentials_refused=credentials_refused,
         )
 
 

@@ -82,11 +82,38 @@ class ReloadResult:
     need_restart: Sequence[str]
 
 
+class Sources(Generic[S]):
+    """The sources of the settings.
+
+    ``read`` is called in a thread, and raises ``ReloadRefused`` if the settings are not valid.
+    """
+
+    def __init__(self, read: Callable[[], S], timeout: float = _READ_TIMEOUT) -> None:
+        self._read = read
+        self._timeout = timeout
+        self._reading: asyncio.Future[S] | None = None
+
+    async def read(self) -> S:
+        """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
+        if self._reading is not None:
+            raise ReloadRefused("an earlier read of the configuration has not ended")
+        self._reading = reading = in_daemon_thread(self._read, "read-configuration")
+        reading.add_done_callback(self._ended)
+        await asyncio.wait({reading}, timeout=self._timeout)
+        if not reading.done():
+            raise ReloadRefused(f"the configuration cannot be read within {self._timeout:g} s")
+        return reading.result()
+
+    def _ended(self, reading: "asyncio.Future[S]") -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # otherwise asyncio warns if no reload waits any more
+
+
 class Reloader(Generic[S]):
     """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
 
-    read: is called in a thread, reads the sources again, and raises ``ReloadRefused`` if they are not valid. None:
-    there are no sources.
+    sources: what the settings are read from. None: there are no sources.
     compare: returns the difference between the settings in use and the settings read. Raises ``ReloadRefused`` if the
     two cannot be mixed.
     is_draining: returns whether the process is draining.
@@ -95,23 +122,20 @@ class Reloader(Generic[S]):
     def __init__(
         self,
         settings: S,
-        read: Callable[[], S] | None,
+        sources: Sources[S] | None,
         compare: Callable[[S, S], Difference[S]],
         parts: Sequence[Part[S]],
         metrics: Metrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
-        read_timeout: float = _READ_TIMEOUT,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.need_restart: Sequence[str] = ()
-        self._read = read
+        self._sources = sources
         self._compare = compare
         self._metrics = metrics
         self._is_draining = is_draining
-        self._read_timeout = read_timeout
-        self._reading: asyncio.Future[S] | None = None
         self._now = now
         self._parts = parts
         self._listeners: list[Callable[[S], None]] = []
@@ -140,13 +164,13 @@ class Reloader(Generic[S]):
 
     async def _reload_alone(self) -> ReloadResult:
         async with self._lock:
-            if self._read is None:
+            if self._sources is None:
                 raise ReloadNotPossible("this process has no configuration file")
             if self._is_draining():
                 logger.warning("the configuration is not reloaded: the gateway is draining")
                 raise ReloadNotPossible("the gateway is draining")
             try:
-                result = await self._reload(self._read)
+                result = await self._reload(self._sources)
             except ReloadRefused as error:
                 self._count(is_success=False)
                 for problem in error.problems:
@@ -165,10 +189,10 @@ class Reloader(Generic[S]):
     async def finish(self) -> None:
         """Wait for a running reload, so that the objects it opens are closed like all others."""
         async with self._lock:
-            self._read = None
+            self._sources = None
 
-    async def _reload(self, read: Callable[[], S]) -> ReloadResult:
-        difference = self._compare(self.settings, await self._new_settings(read))
+    async def _reload(self, sources: Sources[S]) -> ReloadResult:
+        difference = self._compare(self.settings, await sources.read())
         async with AsyncExitStack() as prepared:
             changes = []
             for part in self._parts:
@@ -187,22 +211,6 @@ class Reloader(Generic[S]):
             except Exception:  # nothing uses it any more, and the new configuration is in use
                 logger.exception("what the reload has replaced could not be closed")
         return ReloadResult(difference.changed, difference.need_restart)
-
-    async def _new_settings(self, read: Callable[[], S]) -> S:
-        """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
-        if self._reading is not None:
-            raise ReloadRefused("an earlier read of the configuration has not ended")
-        self._reading = reading = in_daemon_thread(read, "read-configuration")
-        reading.add_done_callback(self._read_ended)
-        await asyncio.wait({reading}, timeout=self._read_timeout)
-        if not reading.done():
-            raise ReloadRefused(f"the configuration cannot be read within {self._read_timeout:g} s")
-        return reading.result()
-
-    def _read_ended(self, reading: "asyncio.Future[S]") -> None:
-        self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # otherwise asyncio warns if no reload waits any more
 
     def _count(self, *, is_success: bool) -> None:
         self._metrics.config_last_reload_successful.set(is_success)

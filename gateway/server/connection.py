@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp import web
@@ -97,63 +98,59 @@ def _limit_unsent(transport: asyncio.Transport) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, option, _MOST_UNSENT)
 
 
-class Site(web.BaseSite):
-    """Listens on ``host`` and ``port`` for a runner, or accepts on the ``inherited`` listeners, which it closes.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a site listens, and how it treats its connections.
 
     keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
-    stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
     max_connections: how many connections may be open. A further client waits.
+    label: the name of the port in metrics and log lines.
     closes_idle: a further client gets the place of the oldest idle connection instead.
-    port_label: labels the log lines and metrics.
+    inherited: sockets that already exist. The site closes them. Without any, the site opens ``host`` and ``port``.
     """
 
-    def __init__(
-        self,
-        runner: web.AppRunner,
-        host: str,
-        port: int,
-        *,
-        keepalive_timeout: float,
-        stall_timeout: float,
-        max_connections: int,
-        port_label: str,
-        metrics: PortMetrics,
-        closes_idle: bool = False,
-        reuse_port: bool = False,
-        inherited: Sequence[socket.socket] = (),
-    ) -> None:
+    host: str
+    port: int
+    keepalive_timeout: float
+    max_connections: int
+    label: str
+    closes_idle: bool = False
+    reuse_port: bool = False
+    inherited: Sequence[socket.socket] = ()
+
+
+class Site(web.BaseSite):
+    """Accepts the connections of a runner.
+
+    stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
+    """
+
+    def __init__(self, runner: web.AppRunner, endpoint: Endpoint, stall_timeout: float, metrics: PortMetrics) -> None:
         super().__init__(runner)
-        self._host = host
-        self._port = port
-        self._keepalive_timeout = keepalive_timeout
+        self._endpoint = endpoint
         self._stall_timeout = stall_timeout
-        self._reuse_port = reuse_port
-        self._max_connections = max_connections
-        self._port_label = port_label
         self._metrics = metrics
-        self._closes_idle = closes_idle
-        self._listeners = list(inherited)
-        self._is_inherited = bool(inherited)
+        self._listeners = list(endpoint.inherited)
         self._acceptor: Acceptor | None = None
 
     @property
     def name(self) -> str:
         """Return the configured address, in the form of aiohttp's runner."""
-        return f"http://{self._host}:{self._port}"
+        return f"http://{self._endpoint.host}:{self._endpoint.port}"
 
     @property
     def url(self) -> str:
         """Return the URL of the site, which must be started: with port 0 the system chooses the port."""
         assert self._listeners, "not started"  # noqa: S101
         host, port = self._listeners[0].getsockname()[:2]
-        if not self._is_inherited:
-            host = self._host  # may be a name
+        if not self._endpoint.inherited:
+            host = self._endpoint.host  # may be a name
         return url_of(host, port)
 
     async def start(self) -> None:
         """Listen and accept. Raises ``OSError`` if the port is not available."""
         await super().start()
-        loop = asyncio.get_running_loop()
+        loop, endpoint = asyncio.get_running_loop(), self._endpoint
         manager = self._runner.server
         assert manager is not None, "BaseSite.start() refuses a runner that was not set up"  # noqa: S101
 
@@ -165,31 +162,31 @@ class Site(web.BaseSite):
                 slow_clients=slow_clients,
                 on_close=acceptor.connection_closed,
                 loop=loop,
-                keepalive_timeout=self._keepalive_timeout,
+                keepalive_timeout=endpoint.keepalive_timeout,
                 # The largest valid body names 200 ids: no client needs to compress it, except for a decompression bomb.
                 auto_decompress=False,
-                lingering_time=min(_LINGER, self._keepalive_timeout),
+                lingering_time=min(_LINGER, endpoint.keepalive_timeout),
                 access_log=None,
             )
 
-        if not self._is_inherited:
+        if not endpoint.inherited:
             # asyncio's server binds only; ``Acceptor`` accepts.
             server = await loop.create_server(
-                connection, self._host, self._port, reuse_port=self._reuse_port or None, start_serving=False
+                connection, endpoint.host, endpoint.port, reuse_port=endpoint.reuse_port or None, start_serving=False
             )
             self._listeners = [bound.dup() for bound in server.sockets]
             server.close()
         for listener in self._listeners:
             # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
-            if not self._is_inherited or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            if not endpoint.inherited or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(
             self._listeners,
             connection,
-            max_connections=self._max_connections,
-            port=self._port_label,
+            max_connections=endpoint.max_connections,
+            port=endpoint.label,
             metrics=self._metrics,
-            close_idle=self._close_oldest_idle if self._closes_idle else None,
+            close_idle=self._close_oldest_idle if endpoint.closes_idle else None,
         )
         acceptor.start()
 

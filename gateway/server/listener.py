@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from aiohttp import http_parser, web
 from gateway.concurrency.in_flight import InFlight
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.port import cannot_listen
-from gateway.server.connection import Site
+from gateway.server.connection import Endpoint, Site
 from gateway.server.connection_reset import reset
 from gateway.server.dispatch import Handler
 
@@ -43,26 +42,14 @@ class Port:
     """One of the two ports.
 
     dispatch: gets aiohttp's handler for ``app`` and returns the handler of all requests.
-    inherited: the sockets of the port. Without any, the port is ``host`` and ``port``.
-    label: the name of the port in metrics and log lines.
     section: the name of the port in the configuration.
-    max_connections: how many connections may be open. A further client waits.
-    closes_idle: a further client gets the place of the oldest idle connection instead.
-    keepalive_timeout: limits idle connections, in seconds.
     handler_cancellation: a handler is cancelled when its client leaves.
     """
 
     app: web.Application
     dispatch: Callable[[Handler], Handler]
-    host: str
-    port: int
-    keepalive_timeout: float
-    max_connections: int
-    label: str
+    endpoint: Endpoint
     section: str
-    inherited: Sequence[socket.socket] = ()
-    reuse_port: bool = False
-    closes_idle: bool = False
     handler_cancellation: bool = False
 
 
@@ -112,20 +99,8 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
         await runner.setup()
         assert runner.server is not None, "set up"  # noqa: S101
         runner.server.request_handler = port.dispatch(runner.server.request_handler)
-        site = Site(
-            runner,
-            port.host,
-            port.port,
-            reuse_port=port.reuse_port,
-            inherited=port.inherited,
-            keepalive_timeout=port.keepalive_timeout,
-            stall_timeout=stall_timeout,
-            metrics=metrics,
-            max_connections=port.max_connections,
-            port_label=port.label,
-            closes_idle=port.closes_idle,
-        )
-        with cannot_listen(port.section, port.host, port.port):
+        site = Site(runner, port.endpoint, stall_timeout, metrics)
+        with cannot_listen(port.section, port.endpoint.host, port.endpoint.port):
             await site.start()
         yield runner, site.url
     finally:

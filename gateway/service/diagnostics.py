@@ -11,13 +11,14 @@ from gateway.concurrency.background import background
 from gateway.delivery.variant_request import VariantRequests
 from gateway.explain.access import AccessStep
 from gateway.explain.cache import CacheStep
+from gateway.explain.delivery import DeliveryStep
 from gateway.explain.explainer import Explainer, Steps
 from gateway.explain.origin import OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History
-from gateway.monitoring.buckets_probe import BucketsProbe
-from gateway.monitoring.health import Health
+from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
+from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.history_recorder import HistoryRecorder
 from gateway.monitoring.loop_lag import LoopLag
 from gateway.monitoring.symptoms import CurrentSymptoms
@@ -117,16 +118,20 @@ def make_explainer(
             signing.lifetime,
             ClockCorrection(signing.clock, urls.resolver).refused_at,
         ),
-        VariantStep(signing.renditions, variant_requests, shared, signing.public_urls.keeps_original),
+        VariantStep(signing.renditions, variant_requests, shared),
+        DeliveryStep(
+            settings.image_proxy,
+            signing.hosts,
+            signing.lifetime,
+            signing.clock.latest,
+            signing.public_urls.keeps_original,
+        ),
     )
     return Explainer(
         stores.catalog,
         steps,
         signing.signer,
-        signing.hosts,
-        signing.lifetime,
         signing.clock,
-        settings.image_proxy,
         cache_policy(settings, access.authenticator),
     )
 
@@ -162,12 +167,14 @@ def _health(
     settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> Health:
     buckets = BucketsProbe(
-        origin,
+        ObjectQuestions(
+            origin,
+            lambda image: signing.signer.sign(image).url,
+            ClockCorrection(signing.clock, urls.resolver).refused_at,
+        ),
         settings.cos.regions,
         metrics,
-        sign=lambda image: signing.signer.sign(image).url,
         sample=partial(stores.catalog.random_images, 20),
-        correct_clock=ClockCorrection(signing.clock, urls.resolver).refused_at,
         observe=signing.clock.observe,
     )
     probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
@@ -176,8 +183,7 @@ def _health(
     if signing.credentials.can_end:
         probes["credentials"] = signing.credentials.check_life
     return Health(
-        probes,
-        metrics,
+        DependencyProbes(probes, metrics),
         may_serve=lambda: buckets.may_serve,
         serves_from_memory=urls.resolver.serves_from_memory,
         ready_without_stores=settings.server.ready_without_stores,

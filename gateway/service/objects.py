@@ -43,7 +43,7 @@ class Objects:
         return Change(lambda: self._use(new.image_proxy))
 
     def _use(self, settings: ImageProxySettings) -> None:
-        self.origin.retry_count = settings.retry_count
+        self.origin.retries.count = settings.retry_count
         self.source.configure(settings.memory_cache, _resumption_limits(settings))
 
 
@@ -91,7 +91,7 @@ async def open_objects(
         FailedObjects(memory.changed_at, memory.now),
         memory.discard,
         renew,
-        urls.resolver.sign_for_head,
+        urls.resolver.urls.sign_for_head,
         metrics,
         _resumption_limits(image_proxy),
     )

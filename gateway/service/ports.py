@@ -35,7 +35,7 @@ from gateway.delivery.relay import Relay
 from gateway.net.ip_address import is_loopback
 from gateway.presign.renditions import Renditions
 from gateway.process.reloader import Reloader
-from gateway.server.connection import ADMIN_KEEPALIVE
+from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.file_limit import connection_budget
 from gateway.server.listener import Port
@@ -70,19 +70,16 @@ def public_port(
         extend(app)
     images = service.images
     direct = DirectHandlers(images.handler, images.url_handler, images.nginx_files)
-    return Port(
-        app,
-        _dispatch(service, app, direct, ""),
+    endpoint = Endpoint(
         server.host,
         server.port,
         server.keepalive_timeout,
         connection_budget(server.max_streams, service.settings.postgres.pool_size).public,
-        label="public",
-        section="server",
-        inherited=inherited.public,
+        "public",
         reuse_port=server.reuse_port,
-        handler_cancellation=True,
+        inherited=inherited.public,
     )
+    return Port(app, _dispatch(service, app, direct, ""), endpoint, "server", handler_cancellation=True)
 
 
 def admin_port(service: Service, inherited: Inherited) -> Port:
@@ -92,18 +89,16 @@ def admin_port(service: Service, inherited: Inherited) -> Port:
     if admin.token is None and not inherited.admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
     budget = connection_budget(service.settings.server.max_streams, service.settings.postgres.pool_size)
-    return Port(
-        served,
-        _dispatch(service, app, None, ADMIN),
+    endpoint = Endpoint(
         admin.host,
         admin.port,
         min(ADMIN_KEEPALIVE, service.settings.server.keepalive_timeout),
         budget.admin,
-        label="admin",
-        section="admin",
-        inherited=inherited.admin,
+        "admin",
         closes_idle=True,
+        inherited=inherited.admin,
     )
+    return Port(served, _dispatch(service, app, None, ADMIN), endpoint, "admin")
 
 
 def public_app(service: Service) -> web.Application:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Difference, Part, Reloader, ReloadRefused
+from gateway.process.reloader import Difference, Part, Reloader, ReloadRefused, Sources
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import difference
@@ -22,7 +22,7 @@ def make_reloader(
     """
     return Reloader(
         settings,
-        _reading(read_settings) if read_settings is not None else None,
+        Sources(_reading(read_settings)) if read_settings is not None else None,
         _compare,
         parts,
         metrics,

@@ -83,14 +83,14 @@ def _refresh_worker(
         await maintenance.remove_usage(image_ids)
 
     selection = ClaimSelection(shared.tier, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
-    batch = RefreshBatch(selection, stores.catalog, urls.resolver.sign, shared.tier, redis.queue, forget, now)
+    batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.tier, redis.queue, forget, now)
     return RefreshWorker(redis.shards, redis.queue, batch, metrics, renewal, now=now)
 
 
 def _maintenance(
     metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, renewal: Renewal
 ) -> Maintenance:
-    jobs: list[Job] = [AnswerClock(origin.first_answers, signing.clock.observe).read, urls.usage.flush]
+    jobs: list[Job] = [AnswerClock(origin.observed.first_answers, signing.clock.observe).read, urls.usage.flush]
     if urls.shared is not None:
         jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None

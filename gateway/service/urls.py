@@ -24,6 +24,7 @@ from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
 from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
+from gateway.urls.usable_urls import UsableUrls
 from gateway.urls.usage_counter import UsageCounter
 
 # Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
@@ -86,12 +87,10 @@ async def open_urls(
     new_variants = NewVariants(signing.renditions, settings.image_variants.max_new_per_minute)
     resolver = UrlResolver(
         stores.catalog,
-        signing.signer,
+        UsableUrls(signing.signer, signing.lifetime, now),
         shared.tier if shared is not None else None,
         local,
-        signing.lifetime,
         metrics,
-        now,
         admits_new=new_variants.admit,
     )
     invalidation = Invalidation(

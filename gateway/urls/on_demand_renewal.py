@@ -69,7 +69,7 @@ class OnDemandRenewal:
         if record is None:
             self._local.put_unknown(variant, mark)
             raise ImageNotFound(variant.image_id)
-        image = resolver.sign(record, variant.rendition, read_at, fresh=True)
+        image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
         await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)
         return image
 

@@ -1,7 +1,6 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,16 +10,13 @@ from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
     CatalogUnavailable,
-    CredentialsExpired,
     GatewayError,
     ImageNotFound,
     TooManyVariants,
     UnknownStyle,
 )
 from gateway.metrics.collectors import Metrics
-from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
 from gateway.urls.local_tier import ImageMissing, LocalTier
@@ -28,6 +24,7 @@ from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
 from gateway.urls.shared_tier import SharedTier
+from gateway.urls.usable_urls import UsableUrls
 
 logger = logging.getLogger(__name__)
 
@@ -59,23 +56,19 @@ class UrlResolver:
     def __init__(
         self,
         catalog: Catalog,
-        signer: Signer,
+        urls: UsableUrls,
         shared: SharedTier | None,
         local: LocalTier,
-        lifetime: Lifetime,
         metrics: Metrics,
-        now: Callable[[], float] = time.time,
         *,
         admits_new: Callable[[ImageVariant, str], bool] = lambda _variant, _client: True,
     ) -> None:
         self._catalog = catalog
-        self._signer = signer
+        self.urls = urls
         self._shared = shared
         self._local = local
-        self._lifetime = lifetime
         self.lookup_counts = LookupCounts(metrics)
         self._lookups_by_result = metrics.url_cache_lookups
-        self._now = now
         self._admits_new = admits_new
         self._lookups: PartitionedCalls[_LookUp, Resolved[SignedImage]] = PartitionedCalls(
             self._server_of, lambda: GroupedCalls("look-up", self._look_up_many, metrics.coalesced_requests)
@@ -83,7 +76,7 @@ class UrlResolver:
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
         """Return the image cached here, or None (``look_up``). Raises ``UnknownStyle`` or ``ImageNotFound``."""
-        if rendition is not None and not self._signer.has_rendition(rendition):
+        if rendition is not None and not self.urls.has_rendition(rendition):
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
 
@@ -136,10 +129,6 @@ class UrlResolver:
             raise ImageNotFound(image_id)
         return Known(record, None)
 
-    def sign_for_head(self, image: SignedImage) -> PresignedUrl:
-        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
-        return self._signer.sign(image.record, image.rendition, method="HEAD")
-
     def invalidate(self, image_id: str | None) -> None:
         """Look the image up again at its next request. None: every image, and serve it stale if no store answers."""
         if image_id is None:
@@ -178,8 +167,7 @@ class UrlResolver:
 
     def serves_from_memory(self) -> bool:
         """Return whether a URL in this process can be used, so that its image is served while no store answers."""
-        now = self._now()
-        return any(self._lifetime.is_usable(image.presigned, now) for image in self._local.recent(_MOST_LOOKED_AT))
+        return any(map(self.urls.may_be_used, self._local.recent(_MOST_LOOKED_AT)))
 
     async def close(self) -> None:
         """Cancel running look-ups."""
@@ -195,7 +183,7 @@ class UrlResolver:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
         # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
-        if image is None or image.presigned.signed_at - BACKDATE > self._now():
+        if image is None or image.presigned.signed_at - BACKDATE > self.urls.now():
             self._lookups_by_result.add(_LOCAL_MISS)
             return None
         self._lookups_by_result.add(_LOCAL_HIT)
@@ -203,7 +191,7 @@ class UrlResolver:
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
-        self._local.put(image, mark, self._lifetime.usable_for(image.presigned, self._now()))
+        self._local.put(image, mark, self.urls.usable_for(image))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
@@ -217,7 +205,7 @@ class UrlResolver:
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
-        read_at = int(self._now())
+        read_at = int(self.urls.now())
         try:
             records = await self._catalog.fetch_many(
                 list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
@@ -247,7 +235,7 @@ class UrlResolver:
         variant, cached = look_up.variant, there.image
         if record is None:
             return ImageNotFound(variant.image_id)
-        if cached is not None and cached.record == record and self._lifetime.is_usable(cached.presigned, self._now()):
+        if cached is not None and cached.record == record and self.urls.may_be_used(cached):
             # Only the row had to be read again: it has not changed, so the cached URL stays valid.
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
         if variant.rendition is not None and cached is None and self._local.get_stale(variant) is None:
@@ -256,7 +244,7 @@ class UrlResolver:
             if not self._admits_new(variant, look_up.client):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
-            return Resolved(self.sign(record, variant.rendition, read_at), from_cache=False)
+            return Resolved(self.urls.sign(record, variant.rendition, read_at), from_cache=False)
         except Exception as error:  # noqa: BLE001 - raised again by the callers of this look-up
             return error
 
@@ -292,17 +280,10 @@ class UrlResolver:
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
         """Return an entry that may be out of date, for when Postgres does not answer, or None when there is none."""
         image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
-        if image is None or not self._lifetime.is_usable(image.presigned, self._now()):
+        if image is None or not self.urls.may_be_used(image):
             return None
         self.keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
         return Resolved(image, from_cache=True)
-
-    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
-        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
-        if not self._lifetime.is_usable(image.presigned, self._now()):
-            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
-        return image
 
     async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""

@@ -15,7 +15,7 @@ from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen
 from gateway.process.service_manager import ServiceManager
-from gateway.server.connection import ADMIN_KEEPALIVE, Site
+from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
@@ -166,17 +166,8 @@ async def admin_port(app: web.Application, admin: AdminSettings, metrics: PortMe
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = Site(
-            runner,
-            admin.host,
-            admin.port,
-            keepalive_timeout=ADMIN_KEEPALIVE,
-            stall_timeout=_STALL,
-            max_connections=ADMIN_CONNECTIONS,
-            port_label="admin",
-            metrics=metrics,
-            closes_idle=True,
-        )
+        endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
+        site = Site(runner, endpoint, _STALL, metrics)
         with cannot_listen("admin", admin.host, admin.port):
             await site.start()
         yield site.url

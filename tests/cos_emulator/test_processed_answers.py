@@ -189,5 +189,7 @@ async def test_emulators_can_share_their_options(
     processing, credentials = Processing(), {SECRET_ID: Credential(SECRET_KEY)}
     for crc, key in (("absent", None), ("original", checksum(ORIGINAL))):
         processing.options = ProcessingOptions.model_validate({"crc": crc})
-        async with CosEmulator(store, credentials, default_bucket=BUCKET, processing=processing) as cos:
+        emulator = CosEmulator(store, credentials, default_bucket=BUCKET)
+        emulator.processing = processing
+        async with emulator as cos:
             assert (await get(make_client(cos))).headers.get("x-cos-hash-crc64ecma") == key

@@ -104,7 +104,8 @@ async def test_pipelined_requests_of_a_disconnected_client_finish(
 
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"x" * 60_000_000)
-    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, shutdown_timeout=0.05)
+    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET)
+    emulator.shutdown_timeout = 0.05
     async with asyncio.timeout(30):
         async with emulator as cos, ClientSession() as session:
             client = Client(session, cos)

@@ -15,7 +15,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.errors import CatalogUnavailable, DependencyDegraded, GatewayError, OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.monitoring.buckets_probe import BucketsProbe
+from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.origin.session import open_origin
@@ -60,12 +60,10 @@ class Probed:
     def probe(self, *buckets: str, timeout: float = 20) -> BucketsProbe:
         """Return a probe of these buckets."""
         return BucketsProbe(
-            self.origin,
+            ObjectQuestions(self.origin, self.sign, self.clock.refused_at),
             dict.fromkeys(buckets or (BUCKET,), REGION),
             self.metrics,
-            sign=self.sign,
             sample=self._sample,
-            correct_clock=self.clock.refused_at,
             observe=self.clock.observe,
             timeout=timeout,
             monotonic=lambda: self.now,

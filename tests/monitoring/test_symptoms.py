@@ -10,7 +10,7 @@ from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, Point
 from gateway.metrics.symptom import Symptom
-from gateway.monitoring.health import Health
+from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
 from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import open_credentials
@@ -138,7 +138,7 @@ async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
     async def away() -> None:
         raise DependencyDown("no answer")
 
-    health, history = Health({"cos": away}, metrics), History(metrics, 0)
+    health, history = Health(DependencyProbes({"cos": away}, metrics)), History(metrics, 0)
     end = int(time.time()) + 60
     cos = CosSettings(secret_id="i", secret_key="k", token="t", token_expires_at=end, bucket="b-1250000000")
     async with open_credentials(cos, metrics) as credentials:

@@ -73,4 +73,4 @@ async def test_each_bucket_has_one_answer_to_look_at(start_gateway: StartGateway
     for number in range(5):
         await images.add(f"cat-{number}")
         assert (await gateway.get(f"/i/cat-{number}")).status == 200
-        assert len(gateway.service.objects.origin.first_answers) <= 1
+        assert len(gateway.service.objects.origin.observed.first_answers) <= 1

@@ -18,7 +18,8 @@ from gateway.errors import (
 )
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
-from gateway.origin.retry import Backoff
+from gateway.origin.observed_answers import ObservedAnswers
+from gateway.origin.retry import Backoff, Retries
 from gateway.origin.session import open_origin
 from gateway.settings import ImageProxySettings
 from tests.limits import LIMIT
@@ -71,7 +72,7 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
 ) -> None:
     cos.faults.add(Fault(action=Hang()))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
-        origin = OriginClient(session, timeout=5, retry_count=2, metrics=metrics)
+        origin = OriginClient(session, timeout=5, retries=Retries(2), observed=ObservedAnswers(metrics))
         with pytest.raises(OriginTimeout):
             await fetch(origin, presign())
     assert len(cos.request_log.requests) == 1, "a slow COS gets no further requests"
@@ -80,7 +81,8 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
     async with aiohttp.ClientSession() as session:
-        origin = OriginClient(session, timeout=2, retry_count=10, metrics=metrics, backoff=Backoff(lambda: 1.0))
+        retries = Retries(10, backoff=Backoff(lambda: 1.0))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
         began = time.monotonic()
         with pytest.raises(GatewayError):
             await fetch(origin, presign())

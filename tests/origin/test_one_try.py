@@ -14,7 +14,8 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
-from gateway.origin.retry import Backoff, RetryBudget
+from gateway.origin.observed_answers import ObservedAnswers
+from gateway.origin.retry import Backoff, Retries, RetryBudget
 from gateway.origin.session import origin_session
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.limits import LIMIT
@@ -57,8 +58,8 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
     async with origin_session(timeout=2, max_connections=10) as session:
-        budget = RetryBudget(ratio=0, reserve=5)
-        origin = OriginClient(session, timeout=2, retry_count=2, metrics=metrics, budget=budget)
+        retries = Retries(2, RetryBudget(ratio=0, reserve=5))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
         for _ in range(4):
             with pytest.raises(OriginUnavailable):
                 await fetch(origin, presign())
@@ -143,7 +144,8 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
         return 0.0
 
     async with origin_session(timeout=2, max_connections=10) as session:
-        origin = OriginClient(session, timeout=2, retry_count=3, metrics=metrics, backoff=Backoff(no_pause))
+        retries = Retries(3, backoff=Backoff(no_pause))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
         for losses in (1, 3):
             cos.faults.add(Fault(action=Reset(), times=losses))
             assert await fetch(origin, presign()) == b"bytes"

@@ -18,7 +18,9 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient, OriginRequest
 from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost
+from gateway.origin.observed_answers import ObservedAnswers
 from gateway.origin.origin_response import READ_AHEAD
+from gateway.origin.retry import Retries
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, object_body, read_all
@@ -156,7 +158,7 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
         await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
         aiohttp.ClientSession(connector=connector, request_class=OriginRequest, read_bufsize=READ_AHEAD) as session,
     ):
-        origin = OriginClient(session, timeout=5, retry_count=0, metrics=Metrics())
+        origin = OriginClient(session, timeout=5, retries=Retries(0), observed=ObservedAnswers(Metrics()))
         port = server.sockets[0].getsockname()[1]
         with closing(await origin.fetch(f"https://127.0.0.1:{port}/cat.png")) as response:
             received = bytearray(await response.read())

@@ -17,7 +17,7 @@ from aiohttp import web
 from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.server.acceptor import Acceptor
-from gateway.server.connection import Site
+from gateway.server.connection import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.serving import serve as serve_service
 from gateway.settings import Settings
@@ -185,17 +185,8 @@ async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_reques
     runner = web.AppRunner(app)
     await runner.setup()
     metrics = Metrics()
-    site = Site(
-        runner,
-        "127.0.0.1",
-        0,
-        keepalive_timeout=3600,
-        stall_timeout=3600,
-        max_connections=3,
-        port_label="admin",
-        metrics=metrics.ports,
-        closes_idle=True,
-    )
+    endpoint = Endpoint("127.0.0.1", 0, keepalive_timeout=3600, max_connections=3, label="admin", closes_idle=True)
+    site = Site(runner, endpoint, 3600, metrics.ports)
     await site.start()
     async with AsyncExitStack() as clients:
         clients.push_async_callback(runner.cleanup)

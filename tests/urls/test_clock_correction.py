@@ -9,6 +9,7 @@ from gateway.settings import UrlCacheSettings
 from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.usable_urls import UsableUrls
 from tests.tier import NOW, RENDITIONS, Tier
 
 AHEAD = NOW + 600  # the time of COS, by which this machine's clock is slow
@@ -23,7 +24,8 @@ def cos_clock(tier: Tier) -> CosClock:
 async def resolver(tier: Tier, cos_clock: CosClock) -> AsyncIterator[UrlResolver]:
     """A resolver by COS's clock, which has looked up the image ``a``."""
     local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=3000), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, cos_clock.now)
+    urls = UsableUrls(tier.signer, tier.lifetime, cos_clock.now)
+    made = UrlResolver(tier.table, urls, tier.shared, local, tier.metrics)
     tier.table.add("a")
     await made.look_up("a")
     yield made

@@ -11,6 +11,7 @@ from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 
 
@@ -20,7 +21,7 @@ class Replica:
     def __init__(self, tier: Tier) -> None:
         local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, unknown_ttl=3)
         self.resolver = UrlResolver(
-            tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock
+            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics
         )
         self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.shared, local, tier.metrics, tier.clock)
 

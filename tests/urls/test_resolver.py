@@ -19,6 +19,7 @@ from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Resolved
 from gateway.urls.resolver import UrlResolver
+from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 from tests.url_settings import url_cache
 
@@ -55,7 +56,7 @@ def table(tier: Tier) -> SlowTable:
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
     local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock)
+    made = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics)
     yield made
     await made.close()
 
@@ -158,7 +159,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
     signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics, now=tier.clock)
     local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), unknown_ttl=3)
-    resolver = UrlResolver(table, signer, None, local, tier.lifetime, tier.metrics, tier.clock)
+    resolver = UrlResolver(table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.metrics)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = ImageRecord(
             image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
@@ -253,7 +254,7 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
 async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
     tier.table.add(*IDS)
     local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), unknown_ttl=3)
-    resolver = UrlResolver(table, tier.signer, None, local, tier.lifetime, Metrics(), tier.clock)
+    resolver = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, Metrics())
     await asyncio.gather(*map(resolver.look_up, IDS))
     assert len(tier.table.queries) == 1
 

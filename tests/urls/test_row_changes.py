@@ -10,6 +10,7 @@ from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
+from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 
 
@@ -17,7 +18,7 @@ from tests.tier import RENDITIONS, Tier
 async def resolver(tier: Tier) -> AsyncIterator[UrlResolver]:
     """A resolver without a memory of its own, whose image ``a`` is in Redis."""
     local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(tier.table, tier.signer, tier.shared, local, tier.lifetime, tier.metrics, tier.clock)
+    made = UrlResolver(tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics)
     tier.table.add("a")
     await made.look_up("a")
     yield made
