@@ -72,10 +72,20 @@ def gateway_conf(gateway_address: str) -> str:
     return _upstream(gateway_address) + _CACHE_LINE.sub(r"\1", _read("gateway.conf"))
 
 
-def with_njs(file: str, behind: Gateway) -> str:
+def with_njs(file: str, *behind: Gateway) -> str:
     """Return a file with its upstreams, whose cache forgets what has changed."""
-    text = _upstream(behind.address).replace("127.0.0.1:9090", behind.admin) + _read(file)
-    return text.replace("/no-decisions.conf;", "/decisions.conf;")
+    text = _read("upstream.conf")
+    for port, addresses in ((8080, [one.address for one in behind]), (9090, [one.admin for one in behind])):
+        servers = "\n".join(f"server {address} max_fails=0;" for address in addresses)
+        text = re.sub(rf"^ *server 127\.0\.0\.1:{port} .*$", servers, text, flags=re.MULTILINE)
+    return text + _read(file).replace("/no-decisions.conf;", "/decisions.conf;")
+
+
+def forgetting_nginx(
+    stack: Stack, name: str, file: str, behind: Sequence[Gateway]
+) -> contextlib.AbstractContextManager[Contender]:
+    """Run an nginx with njs and this file in front of gateways."""
+    return _shipped(stack, name, with_njs(file, *behind), NJS)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def test_the_default_run_keeps_its_eight_ratios() -> None:
 
 
 def test_modes_are_chosen_by_a_part_of_their_name() -> None:
-    assert {one.mode for one in chosen("accel", set())} == {"accel", "accel cache"}
+    assert {one.mode for one in chosen("accel", set())} == {"accel", "accel cache", "accel kept"}
     assert not chosen("nothing", set())
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import S3Gateway, accel_conf, described, gateway_conf
+from bench.peers import S3Gateway, accel_conf, described, gateway_conf, with_njs
+from bench.stack import Gateway
 
 _ORIGIN = "http://127.0.0.1:9999"
 _PATH = Path("/etc/nginx/nginx.conf")
@@ -31,6 +32,14 @@ def test_gateway_conf_gets_its_cache_and_no_tls() -> None:
     text = lines(gateway_conf("127.0.0.1:8123"))
     assert {"server 127.0.0.1:8123 max_fails=0;", "proxy_cache $image_cache;"} <= text
     assert not [line for line in text if "ssl" in line]
+
+
+def test_the_files_with_njs_name_both_ports_of_every_gateway() -> None:
+    behind = [Gateway("127.0.0.1:8123", "127.0.0.1:9123", 1), Gateway("127.0.0.1:8124", "127.0.0.1:9124", 2)]
+    text = lines(with_njs("private-cache.conf", *behind))
+    assert {f"server 127.0.0.1:{port} max_fails=0;" for port in (8123, 8124, 9123, 9124)} <= text
+    assert "include image-gateway/decisions.conf;" in text
+    assert not [line for line in text if "8080" in line or "9090" in line]
 
 
 @pytest.mark.parametrize(
