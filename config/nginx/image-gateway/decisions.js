@@ -4,10 +4,14 @@
 
 import crypto from 'crypto';
 
-// The epoch of an image, or `off` if nginx does not know it: then no copy may be used. The floor ends by itself.
+// As in epoch.js.
 function private_epoch(r) {
     const floor = ngx.shared.image_floors.get('private');
-    return floor && r.variables.image_id ? ngx.shared.image_epochs.get(r.variables.image_id) || floor : 'off';
+    if (!floor || !r.variables.image_id) {
+        return 'off';
+    }
+    const changed = ngx.shared.image_epochs.get(r.variables.image_id);
+    return changed && Math.abs(Date.now() - changed) < 300 ? 'off' : changed || floor;
 }
 
 function hash(parts) {
