@@ -15,6 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Generic, TypeVar
 
+from gateway.concurrency.time_slices import in_groups
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.lua_script import Key, Values, lua_script
 from gateway.redis_store.queue_codec import Codec
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _BACKOFF_BASE = 1.0
 _ATTEMPTS_LIFE = 30 * 24 * 3600
 _SCANNED_AT_ONCE = 500
+_SET_AT_ONCE = 500  # a script of Redis can unpack about 8,000 arguments
 # Seconds from now. A score beyond was written by another program and would never be due.
 _HORIZON = 10 * 365 * 24 * 3600
 
@@ -201,14 +203,15 @@ class LeasedQueue(Generic[T]):
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
             keys = self._places.keys(shard)
-            call = _set_times(
-                queue=keys.queue,
-                attempts=keys.attempts,
-                dead=keys.dead,
-                only_if_queued=int(only_if_queued),
-                words_and_times=[part for item in items for part in (self._codec.encode(item), due[item])],
-            )
-            commands[shard] = [("EVAL", *call)]
+            for some in in_groups(items, _SET_AT_ONCE):
+                call = _set_times(
+                    queue=keys.queue,
+                    attempts=keys.attempts,
+                    dead=keys.dead,
+                    only_if_queued=int(only_if_queued),
+                    words_and_times=[part for item in some for part in (self._codec.encode(item), due[item])],
+                )
+                commands.setdefault(shard, []).append(("EVAL", *call))
         (await self._shards.run(commands)).complete()
 
     async def look(self, now: float, shards: Sequence[Shard] | None = None) -> Mapping[Shard, QueueState]:

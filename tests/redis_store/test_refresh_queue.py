@@ -58,6 +58,11 @@ async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(
     assert await tier.queue.due_at(A) is None
 
 
+async def test_ten_thousand_renewals_are_queued_at_once(tier: Tier) -> None:
+    await tier.queue.schedule({ImageVariant(f"id-{number}"): NOW for number in range(10_000)})
+    assert await tier.queue.lengths(NOW) == QueueLengths(10_000, 10_000, 0)
+
+
 @on_each_topology
 async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
