@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from docs.generate.browsers import browsers
 from docs.generate.code_map import code_map
 from docs.generate.configuration import configuration
 from docs.generate.console_page import console_page
@@ -26,6 +27,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "config/kubernetes/components/prometheus-operator/prometheus-rules.yaml": lambda: prometheus_rules(
             {name: _read("config", "prometheus", f"{name}.yml") for name in ("alerts", "objectives")}
         ),
+        "docs/browsers.md": lambda: browsers(_read("tests", "web", "test_promise.py")),
         "docs/code-map.md": lambda: code_map(ROOT / "gateway"),
         "docs/configuration.md": lambda: configuration(_read("config", "gateway.yaml")),
         "docs/metrics.md": metrics_page,

@@ -10,7 +10,7 @@ export const INTERNAL = `
   succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant candidates isSizeless
   retryAfter maxDelay jitter until described changed tell show img select subject reserve redraw isLazy become start stop
   invalidate stats hits misses isRefetched renewal forget settle
-  isGiven token fallback box
+  isGiven token fallback box fragment
 `
   .trim()
   .split(/\s+/);

@@ -246,6 +246,7 @@ class Tab:
     site: Site
     front: Front
     gateway: RunningGateway
+    opened: int = 0
 
     async def open(self, body: str, *, script: str = "", before: str = "", is_own_origin: bool = False) -> None:
         """Open a page with ``body``.
@@ -254,7 +255,8 @@ class Tab:
         the gateway unless ``is_own_origin``.
         """
         page = f"<script>{before}</script>" + body_with(self.front.url, body, script)
-        await self.window.open((self.front if is_own_origin else self.site).put("/page", page))
+        self.opened += 1
+        await self.window.open((self.front if is_own_origin else self.site).put(f"/page{self.opened}", page))
 
     async def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""

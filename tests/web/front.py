@@ -26,6 +26,8 @@ class Front:
     pages: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     is_down: bool = False
+    delay: float = 0
+    """Seconds before each answer."""
     _held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def put(self, path: str, body: str) -> str:
@@ -50,6 +52,7 @@ class Front:
         for path, event in self._held.items():
             if request.raw_path.startswith(path):
                 await event.wait()
+        await asyncio.sleep(self.delay)
         if self.is_down:
             assert request.transport is not None
             request.transport.abort()

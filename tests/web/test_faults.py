@@ -329,4 +329,5 @@ async def test_images_of_an_origin_that_hides_its_answers_do_not_wait_for_ever(
         await visit.page.evaluate(f"document.body.insertAdjacentHTML('beforeend', `{good}`)")
         await visit.state("#good", "loaded")
         assert await visit.types("good") == ["load"]
+    await visit.page.goto("about:blank")
     visit.console_errors.clear()  # Chromium tells each HEAD that it blocks

@@ -1,11 +1,35 @@
 """What the component promises, in Chromium, Firefox and WebKit."""
 
-from tests.conftest import Images
+import io
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gateway.cos_emulator.faults import Fault, Refuse
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
-from tests.web.conftest import Tab
+from tests.web.conftest import PASS_ON, Tab, on_one_loop
 
 SIZE = 'width="80" height="60"'
+STYLES: dict[str, Any] = {"card": {"widths": [480, 1200], "formats": ["original"]}}
+CARD = 'style-name="card" widths="480 1200" formats="original" width="1200" height="900"'
 DEFINED = "customElements.get('smart-image')"
+QUICK_PROBES = "Math.random = () => 0.2"  # random waits are a fifth of the longest
+
+
+@pytest.fixture(scope="session")
+def photo() -> bytes:
+    """An image of 1200 by 900 pixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (1200, 900), (200, 60, 40)).save(out, "JPEG")
+    return out.getvalue()
+
+
+@on_one_loop()
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway with a style that hides no faults of COS."""
+    return await start_gateway(**PASS_ON, image_styles=STYLES)
 
 
 async def test_an_image_is_displayed(tab: Tab, images: Images, png: bytes) -> None:
@@ -36,7 +60,7 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
     """Too few to call it an outage: they give up, and are tried again when the gateway answers a rare probe."""
     for name in "ab":
         await images.add(name, png)
-    await tab.open("", before="Math.random = () => 0.2")  # waits are a fifth of the longest
+    await tab.open("", before=QUICK_PROBES)
     await tab.until(DEFINED)
     tab.front.is_down = True
     for name in "ab":
@@ -52,6 +76,143 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
     sent = len(tab.front.seen)
     await tab.evaluate("new Promise((done) => setTimeout(done, 1500))")
     assert len(tab.front.seen) == sent, "nothing is probed on a page that is well"
+
+
+async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outage(
+    tab: Tab, images: Images, photo: bytes
+) -> None:
+    """The browser chooses a larger one, which cannot be loaded, and gets it after the outage."""
+    for name in ("one", "two"):
+        await images.add(name, photo, content_type="image/jpeg")
+    await tab.open("<style>smart-image { display: block }</style>", before=QUICK_PROBES)
+    await tab.until(DEFINED)
+    await tab.window.resize(460, 600)
+    await add(tab, f'<smart-image id="one" image-id="one" alt="" {CARD} sizes="100vw"></smart-image>')
+    await add(tab, f'<smart-image id="two" image-id="two" alt="" {CARD} lazy></smart-image>')
+    for name in ("one", "two"):
+        await tab.state(name, "loaded")
+        assert "w=480" in await tab.evaluate(f"{name}.currentSrc")
+    tab.front.is_down = True
+    await tab.window.resize(1100, 700)
+    await until(lambda: tab.front.asked_for("/i/two?style=card&w=1200"))
+    # A probe comes after the failure.
+    await until(lambda: len(tab.front.asked_for("HEAD")) >= 2)
+    shown = "[{0}.state, {0}.naturalWidth > 0, /w=480/.test({0}.currentSrc)]"
+    for name in ("one", "two"):
+        assert await tab.evaluate(shown.format(name)) == ["loaded", True, True]
+    tab.front.is_down = False
+    # WebKit chooses again for lazy images only.
+    for name in [name for name in ("one", "two") if tab.front.asked_for(f"GET /i/{name}?style=card&w=1200")]:
+        await tab.until(f"{name}.naturalWidth > 0 && /w=1200/.test({name}.currentSrc)")
+    for name in ("one", "two"):
+        assert await tab.types(name) == ["load"]
+
+
+@pytest.mark.parametrize("attributes", ["", "lazy", 'sizes="300px"', 'sizes="auto" lazy'])
+async def test_a_changed_id_displays_what_was_decoded(tab: Tab, images: Images, photo: bytes, attributes: str) -> None:
+    """One image is loaded, and the one before stays until then."""
+    for name in "ab":
+        await images.add(name, photo, content_type="image/jpeg")
+    await tab.open(
+        "<style>smart-image { display: block; width: 300px !important }</style>"
+        f'<smart-image id="one" image-id="a" alt="" {CARD} {attributes}></smart-image>'
+    )
+    await tab.state("one", "loaded")
+    tab.front.delay = 0.2
+    await tab.evaluate(
+        """(() => {
+             window.blank = 0;
+             const img = one.querySelector("img");
+             setInterval(() => { img.complete && img.naturalWidth || blank++; }, 5);
+             one.imageId = "b";
+           })()"""
+    )
+    await tab.until("one.state === 'loaded' && one.currentSrc.includes('/i/b')")
+    assert len(tab.front.asked_for("/i/b")) == 1
+    assert await tab.evaluate("blank") == 0
+
+
+async def test_an_expired_url_is_renewed_at_once_and_is_no_failure_of_the_gateway(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    """COS refuses three URLs whose time ends while they wait. The page of another origin is not told the status."""
+    for name in "abc":
+        await images.add(name, png)
+    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=3))
+    await tab.open(
+        "".join(
+            f'<smart-image id="{name}" image-id="{name}" mode="url" alt="" {SIZE}></smart-image>' for name in "abc"
+        ),
+        script="configureSmartImage({batch: {meta: false}})",
+        # Two hours pass between the answer with the URLs and the error.
+        before="""
+          const now = Date.now;
+          addEventListener("error", () => { Date.now = () => now() + 7200e3; }, {capture: true, once: true});
+        """,
+    )
+    for name in "abc":
+        await tab.state(name, "loaded")
+        assert await tab.types(name) == ["load", "recover"]
+        assert await tab.evaluate(f"{name}.attempt") == 2
+    assert not tab.front.asked_for("HEAD")
+    assert not tab.front.asked_for("/healthz")
+
+
+async def test_a_missing_image_is_not_found_on_the_origin_of_the_gateway_too(tab: Tab) -> None:
+    await tab.open(f'<smart-image id="one" image-id="x" alt="" {SIZE}></smart-image>', is_own_origin=True)
+    await tab.state("one", "failed")
+    assert await tab.types("one") == ["error"]
+    assert await tab.evaluate("[one.lastError.kind, one.lastError.status]") == ["not_found", 404]
+    assert len(tab.front.asked_for("GET /i/x")) == 1
+
+
+async def test_an_address_that_never_answers_is_late_after_a_minute(tab: Tab, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    release = tab.front.hold("/i/a")
+    await tab.open(
+        "",
+        before="""
+          window.limits = [];
+          const timeout = AbortSignal.timeout;
+          AbortSignal.timeout = (ms) => (limits.push(ms), timeout.call(AbortSignal, ms / 200));
+        """,
+    )
+    await add(tab, f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="0"></smart-image>')
+    await tab.state("one", "failed")
+    assert await tab.evaluate("[limits[0], one.timeout, one.lastError.kind]") == [60_000, 60_000, "timeout"]
+    release()
+
+
+@pytest.mark.parametrize("attributes", [SIZE, CARD, f"{CARD} version=VERSION"])
+async def test_a_fresh_reload_costs_at_most_two_requests(
+    tab: Tab, gateway: RunningGateway, images: Images, photo: bytes, attributes: str
+) -> None:
+    await images.add("a", photo, content_type="image/jpeg")
+    version = (await gateway.get("/api/v1/images/a/meta")).json()["data"]["version"]
+    await tab.open(f'<smart-image id="one" image-id="a" alt="" {attributes.replace("VERSION", version)}></smart-image>')
+    await tab.state("one", "loaded")
+    tab.front.seen.clear()
+    out = io.BytesIO()
+    Image.new("RGB", (600, 450), (20, 60, 200)).save(out, "JPEG")
+    images.cos.store.put(BUCKET, "objects/a.png", out.getvalue(), content_type="image/jpeg")
+    await tab.evaluate("one.reload({fresh: true})")
+    await tab.until("one.state === 'loaded'")
+    await tab.until("one.naturalWidth <= 600")
+    assert 1 <= len(tab.front.asked_for("/i/a")) <= 2
+
+
+async def test_without_a_feature_of_the_browser_the_image_of_the_page_stays(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    for remove in ("delete AbortSignal.any", "delete HTMLElement.prototype.attachInternals"):
+        await tab.open(
+            f'<smart-image id="one" image-id="a" {SIZE}><img src="{tab.front.url}/i/a" alt="Its own"></smart-image>',
+            script="window.isReady = true",
+            before=remove,
+        )
+        await tab.until("window.isReady && one.querySelector('img').naturalWidth === 80")
+        assert await tab.evaluate("[one.childElementCount, one.shadowRoot, one.state ?? null]") == [1, None, None]
 
 
 async def add(tab: Tab, html: str) -> None:

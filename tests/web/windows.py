@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ class Window(Protocol):
     """A window of a browser. It shows one page at a time, at first 800 by 600 pixels large."""
 
     async def open(self, address: str) -> None:
-        """Open a page, and return when the document has been parsed or later."""
+        """Open a page, and return when the document has been parsed; WebKit returns when the page has been loaded."""
 
     async def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression as JSON has it; a promise is awaited."""
@@ -175,6 +176,7 @@ class WebKitWindow:
 
     async def resize(self, width: int, height: int) -> None:
         await self.webkit.command("POST", "/window/rect", width=width, height=height)
+        await until(partial(self.evaluate, f"innerWidth === {width}"))
 
 
 @asynccontextmanager
@@ -191,10 +193,10 @@ async def running_webkit() -> AsyncIterator[WebKit]:
                 webkit = WebKit(session)
                 await until(webkit.is_ready)
                 options = {"binary": browser, "args": ["--automation"]}
-                capabilities = {"pageLoadStrategy": "eager", "webkitgtk:browserOptions": options}
+                capabilities = {"webkitgtk:browserOptions": options}
                 made = await webkit.command("POST", "/session", capabilities={"alwaysMatch": capabilities})
                 webkit.path = f"/session/{made['sessionId']}"
-                await webkit.command("POST", "/timeouts", script=int(2 * LIMIT * 1000))
+                await webkit.command("POST", "/timeouts", script=int(2 * LIMIT * 1000), pageLoad=int(LIMIT * 1000))
                 yield webkit
                 await webkit.command("DELETE", "")
 

@@ -42,10 +42,7 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
     () => true,
   );
   // Made once: later changes are the element's.
-  const [__html] = useState(() => {
-    defineSmartImage();
-    return isServerRendered ? htmlOf(props) : "";
-  });
+  const [__html] = useState(() => (!defineSmartImage() || isServerRendered ? htmlOf(props) : ""));
   const attributes = Object.entries(props).map(([name, value]) => [
     ATTRIBUTES[name] ?? name,
     Array.isArray(value) ? value.join(" ") : name === "useProxy" && value === false ? "false" : value,

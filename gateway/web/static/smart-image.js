@@ -1,1 +1,1 @@
-export * from "./smart-image.DArdXmTb.js";
+export * from "./smart-image.JKxyZnf6.js";

@@ -6,6 +6,7 @@ export interface VariantOptions {
   version?: string | null;
   /** A signed link: its whole address, or its query. */
   link?: string | null;
+  fragment?: string;
 }
 
 /** The `srcset` of a `<source>`, or of the `<img>` if `type` is undefined. */
@@ -28,7 +29,7 @@ export function isImageId(id: string): boolean {
 export function proxyAddress(
   base: string,
   id: string,
-  { link, style, width, format, version }: VariantOptions = {},
+  { link, style, width, format, version, fragment = "" }: VariantOptions = {},
 ): string {
   const name = isImageId(id) ? id : encodeURIComponent(` ${id}`);
   let address =
@@ -36,7 +37,7 @@ export function proxyAddress(
   for (const [name, value] of Object.entries({ style, w: width, format, v: version })) {
     if (value) address += `${address.includes("?") ? "&" : "?"}${name}=${encodeURIComponent(value)}`;
   }
-  return address;
+  return address + fragment;
 }
 
 /** Return `sizes`: the given ones, else those of a box of `width` CSS pixels (0 if unknown) that fits into the viewport. */

@@ -210,8 +210,8 @@ export function createGateway(base: string): Gateway {
       const entry = entries.findLast(({ startTime }) => startTime >= since);
       const status = entry?.responseStatus ?? 0;
       const known = new ImageLoadError(kindOf(status), status || null);
-      // For the page's own origin the status is never hidden: 0 means no answer.
-      const isTold = status || (entry && address.startsWith(`${location.origin}/`));
+      // For the page's own origin the status is never hidden: 0 means no answer. WebKit has no status.
+      const isTold = status || (entry?.responseStatus === 0 && address.startsWith(`${location.origin}/`));
       // Resource Timing has no Retry-After.
       if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
       const found = diagnosis.then(async () => {

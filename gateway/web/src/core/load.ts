@@ -10,6 +10,9 @@ import { sleep } from "./sleep.js";
 // ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
 const OUTAGE_LIMIT = 60_000;
 
+// A presigned URL whose time has ended. COS hides its status from pages of other origins.
+const EXPIRED = new ImageLoadError("refused");
+
 /** Load one image: resolve its address, display it, and handle failures. Rejects when the signal is aborted. */
 export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
   const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh } = request;
@@ -26,6 +29,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   let isRefused = false;
   let hasGivenUp = false;
   let outageBegan = 0;
+  let source: Source = { url: what };
+  let taken = 0;
 
   /** Handle a failure; return false if the load is over. */
   async function mayGoOn(failure: ImageLoadError): Promise<boolean> {
@@ -115,7 +120,9 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const made = given || (await secretsFor(base).getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
-    const options = { ...variant, link, version: variant.version ?? meta?.version ?? null };
+    // Firefox keeps decoded images by the whole address.
+    const fragment = fresh ? `#${Date.now()}` : "";
+    const options = { ...variant, link, version: variant.version ?? meta?.version ?? null, fragment };
     if (style) listed ??= meta?.styles?.[style];
     return {
       url: proxyAddress(base, id, options),
@@ -133,14 +140,21 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   /** Display the source, or reject with the reason why it cannot be loaded. */
-  async function show(source: Source): Promise<void> {
+  async function show(): Promise<void> {
     const limits = timeout ? [AbortSignal.timeout(timeout)] : [];
     // The page may have started the first load.
     const since = loader.attempt > 1 ? performance.now() : 0;
     const broken = await view.show(source, AbortSignal.any([signal, ...limits])).catch((error) => {
       throw asFailure(error); // the time limit
     });
-    if (broken) throw await gateway.diagnose(broken, id, since, !source.expiresAt, signal);
+    if (broken) throw await reasonOf(broken, since);
+  }
+
+  async function reasonOf(broken: string, since: number): Promise<ImageLoadError> {
+    const end = (source.expiresAt ?? 0) * 1000;
+    // By a clock that is ahead, each URL has ended before it was taken.
+    if (taken < end && end <= Date.now()) return EXPIRED;
+    return gateway.diagnose(broken, id, since, !source.expiresAt, signal);
   }
 
   const began = performance.now();
@@ -153,8 +167,9 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     signal.throwIfAborted(); // another load may have begun meanwhile
     loader.attempt++;
     try {
-      const source = await resolve();
-      await show(source);
+      source = await resolve();
+      taken = Date.now();
+      await show();
       gate.succeeded();
       loader.expiresAt = source.expiresAt ?? null;
       loader.lastError = null;
@@ -165,12 +180,14 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const address = view.img().currentSrc;
       if (outageBegan) view.tell("recover", { attempts, outage: Math.round(now - outageBegan) });
       report?.({ result: outageBegan ? "recovered" : "loaded", attempts, seconds: (now - began) / 1000, address });
-      return;
+      const isLost = await view.guard(signal, () => gate.wait(probe, signal));
+      return isLost ? load(loader, view, request, signal) : undefined;
     } catch (error) {
       signal.throwIfAborted();
       const failure = asFailure(error);
-      if (failure === error) gateway.report(failure, id);
-      else reportError(error); // getToken or getLink of the page threw
+      // Else getToken or getLink of the page threw.
+      if (failure !== error) reportError(error);
+      else if (failure !== EXPIRED) gateway.report(failure, id);
       outageBegan ||= performance.now();
       loader.lastError = failure;
       if (!(await mayGoOn(failure))) return;

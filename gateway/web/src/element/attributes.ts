@@ -15,7 +15,7 @@ export const NUMBERS = {
   "max-retries": 3,
   "retry-delay": 1000,
   "retry-max-delay": 30_000,
-  timeout: 0,
+  timeout: 60_000,
 } as const;
 
 type Name<List extends readonly string[]> = Camel<List[number]>;

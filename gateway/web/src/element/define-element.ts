@@ -1,8 +1,11 @@
 import { SmartImageElement } from "./smart-image.js";
 
-/** Define `<smart-image>` once. Does nothing on servers, which have no custom elements. */
-export function defineSmartImage(): void {
-  if (globalThis.customElements && !customElements.get("smart-image")) {
-    customElements.define("smart-image", SmartImageElement);
-  }
+/**
+ * Define `<smart-image>` once, and return whether it is defined. Servers have no custom elements. Browsers before Chrome 116,
+ * Firefox 124 and Safari 17.4 lack a feature: there the page's own `<img>` stays as it is.
+ */
+export function defineSmartImage(): boolean {
+  const isSupported = globalThis.customElements && "any" in AbortSignal && "attachInternals" in HTMLElement.prototype;
+  if (isSupported && !customElements.get("smart-image")) customElements.define("smart-image", SmartImageElement);
+  return isSupported;
 }

@@ -90,32 +90,43 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       const target = img();
       const wasGiven = isGiven;
       isGiven = false;
+      const { isLazy } = host;
+      const sizes = sizesOf(host.sizes, box()[0], isLazy);
       if (shown || source.isRefetched) {
-        // Decode the new image before it replaces the displayed one.
+        // Decode the new image before it replaces the displayed one. Only in the layout `auto` has a meaning.
         const copy = new Image();
         copy.crossOrigin = target.crossOrigin;
         copy.referrerPolicy = target.referrerPolicy;
-        const load = () => put(copy, signal, source, `${target.clientWidth || innerWidth}px`);
-        let isLoaded = await load();
+        const load = () => put(copy, signal, source, sizes.replace("auto", `${target.clientWidth || innerWidth}px`));
         if (source.isRefetched) {
-          // The browser has chosen an address, which its cache may hold for a year. This replaces what it holds.
-          const answer = await fetch(addressOf(copy), { cache: "reload", signal });
-          await answer.blob();
-          isLoaded = answer.ok && (await load());
+          const isShown = shown === subject;
+          if (!isShown) await load(); // the browser chooses an address
+          const address = addressOf(isShown ? target : copy);
+          await (await onDemand()).refetch(address, copy.crossOrigin, signal);
         }
-        if (!isLoaded) return addressOf(copy);
+        if (!(await load())) return addressOf(copy);
         await copy.decode().catch(() => undefined);
         signal.throwIfAborted();
       }
-      const { isLazy } = host;
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
       let isLoaded = !!target.naturalWidth;
-      if (!wasGiven) isLoaded = await put(target, signal, source, sizesOf(host.sizes, box()[0], isLazy));
+      if (!wasGiven) isLoaded = await put(target, signal, source, sizes);
       else if (!target.complete) isLoaded = await put(target, signal);
       if (!isLoaded) return addressOf(target);
       shown = subject;
       return "";
+    },
+    async guard(signal, passed) {
+      const target = img();
+      if (!target.srcset && !target.closest("picture")) return false;
+      const begun = onDemand().then(
+        ({ guard }) => guard(target, signal, settled, passed),
+        () => true, // it cannot be loaded now
+      );
+      if (await begun) return false;
+      shown = "";
+      return true;
     },
     described(found) {
       meta = found;
@@ -134,6 +145,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     },
   };
 }
+
+const onDemand = () => import("./guard.js");
 
 function addressOf(img: HTMLImageElement): string {
   return img.currentSrc || img.src;

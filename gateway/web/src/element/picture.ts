@@ -2,36 +2,41 @@ import type { Source } from "../core/loader.js";
 import { abortable } from "../core/sleep.js";
 
 /** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
-export function applySource(img: HTMLImageElement, { url, candidates }: Source, sizes: string): void {
-  clearCandidates(img);
+export function applySource(img: HTMLImageElement, { url, candidates = [] }: Source, sizes: string): void {
   // WebKit does not request an address again that has failed in this <img>, unless the source is removed before.
-  if (url && !img.naturalWidth) img.removeAttribute("src");
-  if (candidates?.[1] && !img.closest("picture")) {
+  if (url && !img.naturalWidth) clearSource(img);
+  if (candidates[1] && !img.closest("picture")) {
     const picture = document.createElement("picture");
     img.replaceWith(picture);
     picture.append(img);
   }
-  for (const { type, srcset } of candidates ?? []) {
+  // WebKit chooses after each step: what is new comes before what is removed.
+  const old = sourcesOf(img);
+  for (const { type, srcset } of candidates) {
     const target = type ? document.createElement("source") : img;
-    if (type) {
-      img.before(target);
-      target.setAttribute("type", type);
-    }
+    if (type) target.setAttribute("type", type);
     target.sizes = sizes;
     target.srcset = srcset;
+    if (type) (old[0] ?? img).before(target);
   }
   img.src = url;
+  for (const source of old) source.remove();
+  if (!candidates[0]) clearCandidates(img);
 }
 
 /** Remove the source of `img`. */
 export function clearSource(img: HTMLImageElement): void {
-  clearCandidates(img);
   img.removeAttribute("src");
+  clearCandidates(img);
 }
 
 function clearCandidates(img: HTMLImageElement): void {
-  img.closest("picture")?.replaceChildren(img);
+  for (const source of sourcesOf(img)) source.remove();
   for (const name of ["srcset", "sizes"]) img.removeAttribute(name);
+}
+
+function sourcesOf(img: HTMLImageElement): Element[] {
+  return [...(img.closest("picture")?.querySelectorAll("source") ?? [])];
 }
 
 /** Wait for the load of `img`; return whether it could be loaded. */

@@ -145,8 +145,8 @@ export class SmartImageElement extends Base {
   }
 
   #leave(): void {
+    if (this.state === "loaded") return; // it may come back, and the load still guards its image
     this.#stop();
-    if (this.state === "loaded") return;
     this.#view.select(this.#view.subject && "");
     this.#loader.become("idle");
   }

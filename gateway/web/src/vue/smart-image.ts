@@ -64,13 +64,13 @@ export const SmartImage = defineComponent({
   },
   slots: Object as SlotsType<Record<(typeof SLOTS)[number], SmartImageSlotProps>>,
   setup(props, { emit, expose, slots }) {
-    defineSmartImage();
+    const isDefined = defineSmartImage();
     const element = shallowRef<SmartImageElement | null>(null);
     const slotProps = shallowRef<SmartImageSlotProps>({ state: "idle", attempt: 0, error: null, reload });
     expose({ element, reload, decode: () => element.value?.decode() });
 
     // Created once, so that Vue never patches the <img>: the element manages it.
-    const isRendered = !globalThis.document || !!getCurrentInstance()?.vnode.el;
+    const isRendered = !isDefined || !!getCurrentInstance()?.vnode.el;
     const { img, sources } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
     const made = isRendered && img.src ? h("img", img) : null;
     const picture = made && sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made;
