@@ -47,10 +47,10 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
+from tests.cluster import PASSWORD, Cluster, running_cluster
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT
 from tests.processes import FORK_SERVER
-from tests.redis_cluster import PASSWORD, Cluster, running_cluster
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -123,7 +123,7 @@ def redis_url(server_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def redis_cluster(server_folder: Path) -> Iterator[Cluster]:
+def six_nodes(server_folder: Path) -> Iterator[Cluster]:
     """Three masters with a replica each. Tests that request it are in the group ``cluster``: so it starts once."""
     with running_cluster(server_folder / "cluster") as cluster:
         yield cluster

@@ -28,7 +28,7 @@ from gateway.urls.entry_trust import EntryTrust
 from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.shared_tier import SharedTier
 from gateway.urls.usable_urls import UsableUrls
-from tests.redis_cluster import Cluster
+from tests.cluster import Cluster
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
@@ -147,7 +147,7 @@ async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Ti
     """
     match getattr(request, "param", "server"):
         case "cluster":
-            cluster: Cluster = request.getfixturevalue("redis_cluster")
+            cluster: Cluster = request.getfixturevalue("six_nodes")
             cluster.flush()
             url = cluster.url
         case "sentinel":

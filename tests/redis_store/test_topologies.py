@@ -31,8 +31,8 @@ from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
+from tests.cluster import OPTIONS, PASSWORD, Cluster
 from tests.limits import LIMIT
-from tests.redis_cluster import OPTIONS, PASSWORD, Cluster
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
 
@@ -271,12 +271,12 @@ async def check_every_node(guard: Shards, url: str, nodes: list[RedisServer]) ->
 
 
 @IN_CLUSTER
-async def test_a_cluster(redis_cluster: Cluster, clock: Clock) -> None:
-    redis_cluster.flush()
-    url = redis_cluster.url
+async def test_a_cluster(six_nodes: Cluster, clock: Clock) -> None:
+    six_nodes.flush()
+    url = six_nodes.url
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as shards:
         await check_invalidation(shards)  # its first command
-        await check_every_node(shards, url, redis_cluster.masters())
+        await check_every_node(shards, url, six_nodes.masters())
     await lifecycle(url, clock)
 
 

@@ -18,8 +18,8 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
+from tests.cluster import Cluster
 from tests.limits import LIMIT
-from tests.redis_cluster import Cluster
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import keep, refresh_batch_of, refresh_worker_of
 from tests.waiting import until
@@ -131,16 +131,16 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
 
 
 @IN_CLUSTER
-async def test_while_nothing_is_due_each_node_gets_one_command_a_second(redis_cluster: Cluster, clock: Clock) -> None:
-    redis_cluster.flush()
-    async with open_redis(RedisSettings(url=SecretStr(redis_cluster.url), timeout=LIMIT)) as shards:
+async def test_while_nothing_is_due_each_node_gets_one_command_a_second(six_nodes: Cluster, clock: Clock) -> None:
+    six_nodes.flush()
+    async with open_redis(RedisSettings(url=SecretStr(six_nodes.url), timeout=LIMIT)) as shards:
         tier = make_tier(shards, clock)
         await keep(tier, *(f"id-{number}" for number in range(100)))
         refresh_worker = refresh_worker_of(tier, interval=LIMIT)
         sample = tier.metrics.registry.get_sample_value
         async with running(refresh_worker):
             await until(lambda: sample("image_gateway_refresh_queue_length") == 100)
-            clients = [redis_cluster.clients[node] for node in redis_cluster.masters()]
+            clients = [six_nodes.clients[node] for node in six_nodes.masters()]
             before = [evals(client) for client in clients]
             looked = time.monotonic()
             await until(lambda: all(evals(client) - was >= 2 for client, was in zip(clients, before, strict=True)))

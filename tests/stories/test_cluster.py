@@ -13,9 +13,9 @@ import pytest
 
 from gateway.dev.redis_server import RedisServer
 from gateway.presign.signed_image import ImageVariant
+from tests.cluster import Cluster
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
-from tests.redis_cluster import Cluster
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -83,12 +83,12 @@ async def under_load(gateway: RunningGateway) -> AsyncIterator[Load]:
 
 
 @pytest.fixture
-def cluster(redis_cluster: Cluster) -> Iterator[Cluster]:
+def cluster(six_nodes: Cluster) -> Iterator[Cluster]:
     """The Cluster, empty, and whole again afterwards."""
-    redis_cluster.flush()
-    yield redis_cluster
-    redis_cluster.heal()
-    redis_cluster.set_failover(is_on=True)
+    six_nodes.flush()
+    yield six_nodes
+    six_nodes.heal()
+    six_nodes.set_failover(is_on=True)
 
 
 @pytest.fixture
@@ -220,4 +220,5 @@ async def test_statistics_and_the_points_of_replicas_are_kept_in_a_cluster(gatew
         return bool(day["requests"])
 
     await until(is_counted, what="the count")
-    await until(lambda: gateway.redis.replicas.read(time.time()), what="the point")
+    await gateway.service.diagnostics.recorder.once()
+    assert [point.name for point in await gateway.redis.replicas.read(time.time())]
