@@ -79,5 +79,7 @@ def test_ci_is_executable_and_calls_lint_and_test() -> None:
     script = read(".ci/run").splitlines()
     assert script[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in script
-    assert script[-2:] == ["make lint", "make test"]
+    calls = [line for line in script if line.startswith("make ") and "--silent" not in line]
+    assert calls == ["make lint", "make frameworks ARGS='-k next'", "make test"]
+    assert script[-1] == "make test"
     assert {"lint", "test"} <= make_targets()

@@ -77,7 +77,7 @@ def built(applications: Path) -> dict[str, bytes]:
 def test_the_package_contains_the_exported_files_and_nothing_else(package: Path) -> None:
     held = {file.relative_to(package).as_posix() for file in package.rglob("*") if file.is_file()}
     others = {name for name in held if not name.startswith("dist/")}
-    texts = {"CHANGELOG.md", "README.md", "VUE.md"}
+    texts = {"CHANGELOG.md", "README.md", "README.zh-CN.md", "VUE.md"}
     assert others == {"custom-elements.json", "package.json", "smart-image.css"} | texts
     assert all(name.endswith((".js", ".d.ts")) for name in held - others)
     manifest = json.loads((package / "package.json").read_text(encoding="utf-8"))
