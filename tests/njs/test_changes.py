@@ -234,6 +234,7 @@ async def test_one_gateway_that_has_heard_everything_is_enough(start_njs: StartN
         gateway.complete_since = gateway.now()
         await until(partial(is_complete, gateway), what="answers that are complete again")
         assert is_hit(await nginx.get("/i/a"))
+    assert "killing previous instance" not in nginx.log
     assert floors(*two) == ["start"]
 
 
