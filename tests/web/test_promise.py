@@ -97,9 +97,8 @@ async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outa
     await until(lambda: tab.front.asked_for("/i/two?style=card&w=1200"))
     # A probe comes after the failure.
     await until(lambda: len(tab.front.asked_for("HEAD")) >= 2)
-    shown = "[{0}.state, {0}.naturalWidth > 0, /w=480/.test({0}.currentSrc)]"
     for name in ("one", "two"):
-        assert await tab.evaluate(shown.format(name)) == ["loaded", True, True]
+        await tab.until(f"{name}.state === 'loaded' && {name}.naturalWidth > 0 && /w=480/.test({name}.currentSrc)")
     tab.front.is_down = False
     # WebKit chooses again for lazy images only.
     for name in [name for name in ("one", "two") if tab.front.asked_for(f"GET /i/{name}?style=card&w=1200")]:
