@@ -15,7 +15,7 @@ from gateway.redis_store.entry_scripts import drop_entries, keep_entries
 from gateway.redis_store.guarded_client import CacheUnavailable, message_of
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout, WrongRedis
-from gateway.redis_store.leased_queue import claim_due
+from gateway.redis_store.queue_scripts import claim_due
 from gateway.redis_store.shards import Command, Shard, Shards, in_parallel
 
 _LIFE: Final = 60  # seconds; of the keys that a probe leaves

@@ -33,7 +33,7 @@ function errorCodes(points) {
   for (const { counts } of points)
     for (const [name, found] of Object.entries(counts))
       if (name.startsWith("error ")) totals.set(name.slice(6), (totals.get(name.slice(6)) ?? 0) + found);
-  const codes = [...totals.keys()].sort((one, other) => totals.get(other) - totals.get(one));
+  const codes = [...totals.keys()].sort((code, other) => totals.get(other) - totals.get(code));
   const own = codes.slice(0, codes.length > MOST_LINES ? MOST_LINES - 1 : MOST_LINES);
   const rest = codes.slice(own.length);
   const rate = (point, names) =>

@@ -28,9 +28,9 @@ export function show(shown, requeue) {
   replace(el("sentence"), [first ?? "well", all], () => (first ? sentence(first, all) : word("well")));
   replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
   replace(el("symptoms"), [others, all], () =>
-    others.map((one) => {
-      const line = node("li", "", one.level);
-      line.append(...sentence(one, all), ...remedy(one.name));
+    others.map((symptom) => {
+      const line = node("li", "", symptom.level);
+      line.append(...sentence(symptom, all), ...remedy(symptom.name));
       return line;
     }),
   );
@@ -39,7 +39,7 @@ export function show(shown, requeue) {
   replace(el("errors"), errors, () =>
     table(
       ["code", "count", "last", "time"],
-      errors.map((one) => [errorLink(one.code), count(one.count), idButton(one.image_id), time(one.at)]),
+      errors.map((error) => [errorLink(error.code), count(error.count), idButton(error.image_id), time(error.at)]),
     ),
   );
   replace(el("replicas"), [replicas, renewals === null], () => [
@@ -57,18 +57,18 @@ export function show(shown, requeue) {
         "problems",
         "time",
       ],
-      replicas.map((one) => [
-        one.name,
-        one.version,
-        one.entry_key ?? "–",
-        time(one.started),
-        one.memory_bytes === null ? "–" : bytesText(one.memory_bytes),
-        count(one.streams),
-        one.open_files === null ? "–" : count(one.open_files),
-        count(one.requests_per_second),
-        count(one.errors_per_second),
-        count(one.symptoms.length),
-        time(one.at),
+      replicas.map((replica) => [
+        replica.name,
+        replica.version,
+        replica.entry_key ?? "–",
+        time(replica.started),
+        replica.memory_bytes === null ? "–" : bytesText(replica.memory_bytes),
+        count(replica.streams),
+        replica.open_files === null ? "–" : count(replica.open_files),
+        count(replica.requests_per_second),
+        count(replica.errors_per_second),
+        count(replica.symptoms.length),
+        time(replica.at),
       ]),
     ),
     ...(renewals === null ? [node("p", word("no_others"), "soft")] : []),
@@ -149,7 +149,9 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
       ? word("clock_same")
       : word(seconds > 0 ? "clock_slow" : "clock_fast", { seconds: Math.abs(seconds) });
   made.push(light([text], differs ? "warning" : "good"));
-  for (const { name, seconds } of [...nginx].sort((one, other) => other.seconds - one.seconds).slice(0, MOST_NGINX)) {
+  for (const { name, seconds } of [...nginx]
+    .sort((asker, other) => other.seconds - asker.seconds)
+    .slice(0, MOST_NGINX)) {
     const asked = word("asked", { seconds: count(Math.round(seconds)) });
     made.push(light([`nginx ${name}`, asked], seconds > SILENT ? "warning" : "good"));
   }
@@ -186,13 +188,13 @@ function showRenewals(renewals, requeue) {
   replace(el("dead"), dead, () =>
     table(
       ["image_id", "style", "reason", "attempts", "time", "again"],
-      dead.map((one) => [
-        idButton(one.image_id, one.style),
-        one.style ?? "–",
-        one.reason,
-        String(one.attempts),
-        time(one.at),
-        button(word("retry"), () => requeue(one)),
+      dead.map((renewal) => [
+        idButton(renewal.image_id, renewal.style),
+        renewal.style ?? "–",
+        renewal.reason,
+        String(renewal.attempts),
+        time(renewal.at),
+        button(word("retry"), () => requeue(renewal)),
       ]),
     ),
   );

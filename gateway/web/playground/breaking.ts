@@ -121,13 +121,13 @@ export class Breaking {
     const button = byId(id, HTMLButtonElement);
     this.#buttons.push(button);
     button.addEventListener("click", async () => {
-      for (const one of this.#buttons) one.disabled = true;
+      for (const button of this.#buttons) button.disabled = true;
       try {
         await work();
       } catch (error) {
         this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
       } finally {
-        for (const one of this.#buttons) one.disabled = false;
+        for (const button of this.#buttons) button.disabled = false;
         button.focus();
       }
     });

@@ -98,7 +98,7 @@ export class Grid {
         tried,
         wanted,
         changed: () => this.#changed(),
-        selected: (one, withShift) => this.#select(one, withShift),
+        selected: (chosen, withShift) => this.#select(chosen, withShift),
       });
       this.#tiles.set(image.image_id, tile);
     }
@@ -145,7 +145,7 @@ export class Grid {
     const to = this.#shown.indexOf(tile);
     if (withShift && from >= 0) {
       const between = this.#shown.slice(Math.min(from, to), Math.max(from, to) + 1);
-      for (const one of between) one.box.checked = tile.box.checked;
+      for (const other of between) other.box.checked = tile.box.checked;
     }
     this.#lastSelected = tile;
     this.#fill();

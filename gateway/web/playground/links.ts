@@ -41,10 +41,11 @@ export class LinkMaker {
       const made = await call<Links>("POST", "/api/v1/images/links", { body, ...(token && { token }) });
       for (const [id, waiting] of part) {
         const url = made.links[id]?.url;
-        for (const one of waiting) url ? one.resolve(url) : one.reject(new Error(made.errors[id] ?? "no answer"));
+        for (const caller of waiting)
+          url ? caller.resolve(url) : caller.reject(new Error(made.errors[id] ?? "no answer"));
       }
     } catch (error) {
-      for (const one of part.flatMap(([, waiting]) => waiting)) one.reject(error as Error);
+      for (const caller of part.flatMap(([, waiting]) => waiting)) caller.reject(error as Error);
     }
   }
 }

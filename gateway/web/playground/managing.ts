@@ -22,7 +22,7 @@ export function manage(grid: Grid, session: Session): void {
   });
   copy?.addEventListener("click", async () => {
     const results = await Promise.allSettled(grid.selected.map(({ image }) => session.linkTo(image)));
-    const links = results.filter((one) => one.status === "fulfilled").map(({ value }) => location.origin + value);
+    const links = results.filter((result) => result.status === "fulfilled").map(({ value }) => location.origin + value);
     const refused = results.length - links.length;
     try {
       await navigator.clipboard.writeText(links.join("\n"));

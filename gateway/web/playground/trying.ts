@@ -97,12 +97,12 @@ export class Trying {
     const style = this.#meta.styles?.[this.#style.value];
     fill(
       this.#width,
-      [["", "to fit"], ...(style?.widths ?? []).map((one): [string, string] => [String(one), `${one} px`])],
+      [["", "to fit"], ...(style?.widths ?? []).map((width): [string, string] => [String(width), `${width} px`])],
       this.#width.value || String(FIRST.width),
     );
     fill(
       this.#format,
-      [["", "automatic"], ...(style?.formats ?? []).map((one): [string, string] => [one, one])],
+      [["", "automatic"], ...(style?.formats ?? []).map((format): [string, string] => [format, format])],
       this.#format.value,
     );
     this.#style.disabled = isUrl;
@@ -180,12 +180,12 @@ export class Trying {
       fact("Pixels", `${width} × ${height}${type ? ` ${type}` : ""}`),
     );
     this.#taken = [...this.#taken, { label: source, found }].slice(-MOST_LOADS);
-    const slowest = Math.max(...this.#taken.map((one) => one.found.time));
+    const slowest = Math.max(...this.#taken.map((load) => load.found.time));
     this.#loads.replaceChildren(
-      ...this.#taken.map((one) => {
-        const bar = make("meter", { max: slowest, value: one.found.time, ariaLabel: `${one.label}, ms` });
-        const row = make("li", {}, make("span", {}, one.label), bar, make("b", {}, `${timeText(one.found.time)} ms`));
-        row.dataset.source = one.found.source;
+      ...this.#taken.map((load) => {
+        const bar = make("meter", { max: slowest, value: load.found.time, ariaLabel: `${load.label}, ms` });
+        const row = make("li", {}, make("span", {}, load.label), bar, make("b", {}, `${timeText(load.found.time)} ms`));
+        row.dataset.source = load.found.source;
         return row;
       }),
     );

@@ -145,13 +145,13 @@ var Breaking = class {
 		const button = byId(id, HTMLButtonElement);
 		this.#buttons.push(button);
 		button.addEventListener("click", async () => {
-			for (const one of this.#buttons) one.disabled = true;
+			for (const button of this.#buttons) button.disabled = true;
 			try {
 				await work();
 			} catch (error) {
 				this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
 			} finally {
-				for (const one of this.#buttons) one.disabled = false;
+				for (const button of this.#buttons) button.disabled = false;
 				button.focus();
 			}
 		});
@@ -493,7 +493,7 @@ var Grid = class {
 				tried,
 				wanted,
 				changed: () => this.#changed(),
-				selected: (one, withShift) => this.#select(one, withShift)
+				selected: (chosen, withShift) => this.#select(chosen, withShift)
 			});
 			this.#tiles.set(image.image_id, tile);
 		}
@@ -538,7 +538,7 @@ var Grid = class {
 		const to = this.#shown.indexOf(tile);
 		if (withShift && from >= 0) {
 			const between = this.#shown.slice(Math.min(from, to), Math.max(from, to) + 1);
-			for (const one of between) one.box.checked = tile.box.checked;
+			for (const other of between) other.box.checked = tile.box.checked;
 		}
 		this.#lastSelected = tile;
 		this.#fill();
@@ -595,7 +595,7 @@ function manage(grid, session) {
 	});
 	copy?.addEventListener("click", async () => {
 		const results = await Promise.allSettled(grid.selected.map(({ image }) => session.linkTo(image)));
-		const links = results.filter((one) => one.status === "fulfilled").map(({ value }) => location.origin + value);
+		const links = results.filter((result) => result.status === "fulfilled").map(({ value }) => location.origin + value);
 		const refused = results.length - links.length;
 		try {
 			await navigator.clipboard.writeText(links.join("\n"));
@@ -658,10 +658,10 @@ var LinkMaker = class {
 			});
 			for (const [id, waiting] of part) {
 				const url = made.links[id]?.url;
-				for (const one of waiting) url ? one.resolve(url) : one.reject(new Error(made.errors[id] ?? "no answer"));
+				for (const caller of waiting) url ? caller.resolve(url) : caller.reject(new Error(made.errors[id] ?? "no answer"));
 			}
 		} catch (error) {
-			for (const one of part.flatMap(([, waiting]) => waiting)) one.reject(error);
+			for (const caller of part.flatMap(([, waiting]) => waiting)) caller.reject(error);
 		}
 	}
 };
@@ -935,8 +935,8 @@ var Trying = class {
 		const isUrl = this.#mode.value === "url";
 		if (isUrl) this.#style.value = "";
 		const style = this.#meta.styles?.[this.#style.value];
-		fill(this.#width, [["", "to fit"], ...(style?.widths ?? []).map((one) => [String(one), `${one} px`])], this.#width.value || String(FIRST.width));
-		fill(this.#format, [["", "automatic"], ...(style?.formats ?? []).map((one) => [one, one])], this.#format.value);
+		fill(this.#width, [["", "to fit"], ...(style?.widths ?? []).map((width) => [String(width), `${width} px`])], this.#width.value || String(FIRST.width));
+		fill(this.#format, [["", "automatic"], ...(style?.formats ?? []).map((format) => [format, format])], this.#format.value);
 		this.#style.disabled = isUrl;
 		this.#width.disabled = !style?.widths.length;
 		this.#format.disabled = !style?.formats.length;
@@ -1010,15 +1010,15 @@ var Trying = class {
 			label: source,
 			found
 		}].slice(-3);
-		const slowest = Math.max(...this.#taken.map((one) => one.found.time));
-		this.#loads.replaceChildren(...this.#taken.map((one) => {
+		const slowest = Math.max(...this.#taken.map((load) => load.found.time));
+		this.#loads.replaceChildren(...this.#taken.map((load) => {
 			const bar = make("meter", {
 				max: slowest,
-				value: one.found.time,
-				ariaLabel: `${one.label}, ms`
+				value: load.found.time,
+				ariaLabel: `${load.label}, ms`
 			});
-			const row = make("li", {}, make("span", {}, one.label), bar, make("b", {}, `${timeText(one.found.time)} ms`));
-			row.dataset.source = one.found.source;
+			const row = make("li", {}, make("span", {}, load.label), bar, make("b", {}, `${timeText(load.found.time)} ms`));
+			row.dataset.source = load.found.source;
 			return row;
 		}));
 	}
