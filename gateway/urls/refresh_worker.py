@@ -133,8 +133,6 @@ class RefreshWorker:
             try:
                 await self._drain_server(own, total)
             except CacheUnavailable as error:
-                for shard in own:
-                    self._states.pop(shard, None)
                 failures.append(error)
 
         by_server = self._shards.by_server(shards)

@@ -125,7 +125,7 @@ def test_every_alert_fires_in_a_test() -> None:
 
 def test_every_alert_has_a_command_to_paste() -> None:
     programs = {"curl", "image-gateway", "journalctl", "systemctl", "timedatectl", "top"}
-    group = click.Context(cli.main)
+    group = click.Context(cli.main, **cli.main.context_settings)
     for rule in alerts():
         command = rule["annotations"]["command"]
         assert command.split()[0] in programs, rule["alert"]

@@ -95,7 +95,7 @@ def _metrics() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    context = click.Context(cli.main)
+    context = click.Context(cli.main, **cli.main.context_settings)
     for name in cli.main.list_commands(context):
         command = cli.main.get_command(context, name)
         assert command is not None
