@@ -30,6 +30,7 @@ export function snippet(language: Language, choice: Choice, base: string): strin
 const CODE: Record<Language, (choice: Choice, base: string) => string> = {
   HTML: (choice, base) =>
     [
+      `<link rel="stylesheet" href="${base}/static/smart-image.css">`,
       `<script type="module" src="${base}/static/smart-image.js"></script>`,
       "",
       `${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`,

@@ -793,6 +793,7 @@ function snippet(language, choice, base) {
 }
 var CODE = {
 	HTML: (choice, base) => [
+		`<link rel="stylesheet" href="${base}/static/smart-image.css">`,
 		`<script type="module" src="${base}/static/smart-image.js"><\/script>`,
 		"",
 		`${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`
