@@ -116,7 +116,7 @@ class PostgresCatalog:
 
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
-        async with self._translated_errors(), self._cursor() as cursor:
+        async with self._translated_errors(), self._cursor_for([image_id]) as cursor:
             id_type = await self._fetch_id_type(cursor)
             await self._execute(cursor, self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
             row = await cursor.fetchone()

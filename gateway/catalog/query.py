@@ -74,10 +74,10 @@ class CatalogQuery:
         return f'{self._select(killed)} AND "{self.settings.columns.id}" = ANY(%s::{id_type}[])'
 
     def inspect_sql(self, id_type: str) -> str:
-        """Return the query of rows by id with any status. The status is the last column."""
+        """Return the query of rows by id with any status. The last columns: the status, and whether it is served."""
         columns = self.settings.columns
         killed = f", {self._links_killed}" if self.with_links else ""
-        select = self._select(f"{killed}, {_column(columns.status)}", "true")
+        select = self._select(f"{killed}, {_column(columns.status)}, {self._servable}", "true")
         return f'{select} AND "{columns.id}" = ANY(%s::{id_type}[])'
 
     @property
@@ -124,12 +124,15 @@ class CatalogQuery:
             _column(columns.version),
             _column(columns.placeholder),
         )
-        if servable is None:
-            servable = "true" if columns.status is None else f"{_column(columns.status)} = '{ACTIVE}'"
         return (
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {', '.join(optional)}{more} "  # noqa: S608 - checked names
-            f"FROM {self._table}{pages} WHERE {servable}"
+            f"FROM {self._table}{pages} WHERE {servable or self._servable}"
         )
+
+    @property
+    def _servable(self) -> str:
+        status = self.settings.columns.status
+        return "true" if status is None else f"{_column(status)} = '{ACTIVE}'"
 
     @property
     def _links_killed(self) -> str:
@@ -177,12 +180,12 @@ class CatalogQuery:
 
     def inspect(self, row: Sequence[Any]) -> InspectedRow:
         """Return a row of ``inspect_sql`` and why it is not served."""
-        *known, status = row
+        *known, status, is_served = row
         try:
             record = self.read(known)
         except ValueError as error:
             return InspectedRow(None, status, str(error))
-        if self.settings.columns.status is not None and status != ACTIVE:
+        if not is_served:
             return InspectedRow(record, status, f"its status is {status or 'NULL'}, and not {ACTIVE}")
         return InspectedRow(record, status, None)
 

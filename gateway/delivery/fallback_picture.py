@@ -50,7 +50,7 @@ class FallbackPicture:
 
     def stands_in_for(self, error: GatewayError, method: str, headers: Mapping[str, str]) -> bool:
         """Return whether a request for an image, of this method and with these headers, gets it for this error."""
-        return error.status in self._statuses and method in _READ_METHODS and accepts_image(headers)
+        return stands_in_for(error, self._statuses, method, headers)
 
     def response(self, error: GatewayError) -> web.Response:
         """Return the error with the picture as its body. ``X-Error-Code`` has the code that JSON would have."""
@@ -67,6 +67,11 @@ class FallbackPicture:
                 **error.headers,
             },
         )
+
+
+def stands_in_for(error: GatewayError, statuses: Collection[int], method: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a request for an image gets the picture of these statuses in place of the error's JSON."""
+    return error.status in statuses and method in _READ_METHODS and accepts_image(headers)
 
 
 def _read(path: str) -> bytes:

@@ -11,7 +11,6 @@ from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRej
 from gateway.metrics.collectors import Metrics
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import SignedImage
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +18,11 @@ Deliver = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
 REFUSALS: Final = (ImageTooLarge, OriginRejected)
+
+
+def not_made() -> GatewayError:
+    """Return the error of a rendition that COS is not asked for."""
+    return ImageTooLarge("COS did not make the variant a moment ago")
 
 
 class VariantDelivery:
@@ -61,12 +65,12 @@ class VariantDelivery:
             self.count(image.rendition, "fallback")
         try:
             try:
-                await exchange.fall_back(self._next(image))
+                await exchange.fall_back(self._refused.substitute_for(image, refusal))
             except TooManyVariants:
                 await exchange.fall_back(None)
         except (ImageNotFound, Unauthorized):
             # The caller may see this style of the image and not the original.
-            raise refusal or ImageTooLarge("COS did not make the variant a moment ago") from None
+            raise refusal or not_made() from None
         self._locate(exchange)
 
     def _locate(self, exchange: Exchange) -> None:
@@ -76,11 +80,6 @@ class VariantDelivery:
             query = self._renditions.query(exchange.image.rendition)
             path = exchange.request.rel_url.raw_path
             context.content_location = f"{path}?{query}" if query else path
-
-    def _next(self, image: SignedImage) -> str | None:
-        if image.rendition is None or self._refused.is_source_refused(image):
-            return None
-        return next(self._renditions.fallbacks(image.rendition), None)
 
     def count(self, name: str | None, result: str) -> None:
         """Count a request for a rendition that was answered in another way."""

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.fallback_picture import stands_in_for
 from gateway.delivery.headers import CORS, image_headers
 from gateway.delivery.redirect import redirect_fields
-from gateway.errors import NotAnImage
+from gateway.errors import GatewayError, NotAnImage
 from gateway.explain.explanation import Facts, Problem
 from gateway.explain.origin import AskedOrigin
 from gateway.origin.origin_response import ObjectMetadata
@@ -14,6 +15,7 @@ from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import ImageProxySettings
 
+_FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
 _AGAIN = "then asks again with If-None-Match"
 _STALE = ", then stale for up to 300 s while it asks again, and for up to a day while that fails"
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
@@ -64,11 +66,22 @@ class DeliveryStep:
         """Whether images are served."""
         return self._settings.enabled
 
+    def is_redirect(self, image: SignedImage) -> bool:
+        """Return whether the client asks COS itself."""
+        return self._settings.delivery == "redirect" and self._keeps_original(image)
+
+    def picture(self, error: GatewayError) -> Facts:
+        """Return that a browser gets a picture in place of the error, or nothing if it does not."""
+        fallback = self._settings.fallback
+        if fallback is None or not stands_in_for(error, fallback.statuses, "GET", _FROM_A_PAGE):
+            return {}
+        return {"picture": "browsers that request an image get image_proxy.fallback with this status"}
+
     def of(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy) -> tuple[Facts, Problem | None]:
         """Return the way of delivery and its header fields, and the error that COS's answer becomes."""
         delivery, record = self._settings.delivery, image.record
         facts: Facts = {}
-        if delivery == "redirect" and not self._keeps_original(image):
+        if delivery == "redirect" and not self.is_redirect(image):
             delivery = "stream"
             facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
         facts["mode"] = delivery

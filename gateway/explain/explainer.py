@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.access.identity import Caller
+from gateway.access.policy import refusal
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.variant_fallback import REFUSALS
-from gateway.errors import CatalogUnavailable, ImageNotFound, RouteNotFound
+from gateway.delivery.variant_fallback import REFUSALS, not_made
+from gateway.errors import CatalogUnavailable, RouteNotFound, Unauthorized
 from gateway.explain.access import AccessStep, Credentials
 from gateway.explain.cache import CachedUrls, CacheStep
 from gateway.explain.delivery import DeliveryStep, nothing_kept
 from gateway.explain.explanation import Explanation, Facts, Problem, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
-from gateway.presign.cos_clock import CosClock
+from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import ImageProxySettings
@@ -49,13 +50,13 @@ class Explainer:
         catalog: PostgresCatalog,
         steps: Steps,
         signer: Signer,
-        clock: CosClock,
+        refused: RefusedVariants,
         policy: CachePolicy,
     ) -> None:
         self._catalog = catalog
         self.steps = steps
         self._signer = signer
-        self._clock = clock
+        self._refused_variants = refused
         self._policy = policy
 
     def use(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
@@ -75,25 +76,26 @@ class Explainer:
         explanation = Explanation(image_id, Verdict(500, None, ""))
         sections = explanation.sections
         cached = await self.steps.cache.look(image_id, chosen.rendition)
-        record, errors, sections["row"] = await self._row(image_id, cached)
         caller, facts = self.steps.access.caller_of(credentials)
+        record, errors, sections["row"] = await self._row(image_id, cached, caller)
         if record is None:
             sections["caller"], sections["cached_url"] = facts, cached.facts
-            explanation.verdict = _of_old_row(self._refused(errors, caller), sections["row"])
+            if picture := self.steps.delivery.picture(errors[0][0]):
+                sections["delivery"] = picture
+            explanation.verdict = _of_old_row(_refused(errors), sections["row"])
             sections["kept"] = nothing_kept() | {"nginx_that_asks": self.steps.cache.forgotten(image_id)}
             return explanation
-        is_cached = cached.image is not None and cached.image.record == record
-        image = cached.image if is_cached and cached.image is not None else self._sign(record, chosen.rendition)
+        in_use = self.steps.cache.image_of(cached, record)
+        image = in_use or self._signer.sign_image(record, chosen.rendition)
         denial, may_view = self.steps.access.check(caller, image)
         sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
         if denial is not None:
             errors.append((denial, str(may_view["why"]), ""))
         policy = self._policy.for_version() if chosen.version == record.version_token else self._policy
-        asked = await self.steps.origin.ask(image, is_cached=is_cached, now=self._clock.now())
+        sent, asked = await self._ask(image, caller, is_cached=in_use is not None)
         sections["cos"] = asked.facts
-        if isinstance(asked.error, REFUSALS) and image.rendition is not None:
-            image, asked = await self._instead(image, asked, caller)
-            policy = self._policy.for_substitute()
+        if sent.rendition != image.rendition:
+            image, policy = sent, self._policy.for_substitute()
         delivery, failure = self.steps.delivery.of(image, asked, policy)
         sections["delivery"] = delivery
         if failure is not None:
@@ -105,8 +107,9 @@ class Explainer:
             sections["delivery"] = {
                 "applies": "once the reason of the verdict is removed; until then an error is sent",
                 **delivery,
+                **self.steps.delivery.picture(errors[0][0]),
             }
-        verdict = self._refused(errors, caller) if errors else self._served(asked, delivery)
+        verdict = _refused(errors) if errors else self._served(asked, delivery)
         explanation.verdict = _of_old_row(verdict, sections["row"])
         sections["kept"] = nothing_kept() if errors else self.steps.delivery.kept(image, policy, delivery)
         sections["kept"]["nginx_that_asks"] = self.steps.cache.forgotten(image_id)
@@ -114,30 +117,37 @@ class Explainer:
             sections["variants"] = variants
         return explanation
 
-    def _sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        return self._signer.sign_image(record, rendition)
+    async def _ask(self, image: SignedImage, caller: Caller, *, is_cached: bool) -> tuple[SignedImage, AskedOrigin]:
+        """Return the image that is sent, which may replace a rendition that COS does not make, and COS's answers.
 
-    async def _instead(self, image: SignedImage, asked: AskedOrigin, caller: Caller) -> tuple[SignedImage, AskedOrigin]:
-        """Return the replacement of a rendition that COS does not make: a next format, or the original.
-
-        COS's first answer stays for a caller who may not see the original.
+        For a caller who may not see the replacement, the error of the rendition stays.
         """
-        first, refused = asked, str(image.rendition)
-        names = (*self.steps.variants.renditions.fallbacks(refused), None)
+        facts: Facts = {}
         instead: Facts = {}
-        asked.facts["instead"] = instead
-        for name in names:
-            image = self._sign(image.record, name)
-            denial, _ = self.steps.access.check(caller, image)
-            if denial is not None:
-                return image, first
-            asked = await self.steps.origin.ask(image, is_cached=False, now=self._clock.now())
-            instead[name or "the original"] = asked.facts
-            if not isinstance(asked.error, REFUSALS):
+        while True:
+            by_client = self.steps.delivery.is_redirect(image)
+            if image.rendition is not None and self._refused_variants.holds(image):
+                error = None
+                asked = AskedOrigin({"state": "not asked: COS did not make this rendition"}, error=not_made())
+            else:
+                asked = await self.steps.origin.ask(image, is_cached=is_cached, by_client=by_client)
+                error = asked.error
+            if not facts:
+                facts = asked.facts
+            else:
+                instead[image.rendition or "the original"] = asked.facts
+            if image.rendition is None or not isinstance(asked.error, REFUSALS) or (by_client and error is not None):
                 break
-        return image, replace(asked, facts=first.facts)
+            other = self._refused_variants.substitute_for(image, error)
+            substitute = self._signer.sign_image(image.record, other)
+            if self.steps.access.check(caller, substitute)[0] is not None:
+                break
+            image, is_cached = substitute, False
+        return image, replace(asked, facts=facts | ({"instead": instead} if instead else {}))
 
-    async def _row(self, image_id: str, cached: CachedUrls) -> tuple[ImageRecord | None, "_Errors", Facts]:
+    async def _row(
+        self, image_id: str, cached: CachedUrls, caller: Caller
+    ) -> tuple[ImageRecord | None, "_Errors", Facts]:
         """Return the row to go on with, the errors so far, and the facts of the row."""
         errors: _Errors = []
         if not self.steps.delivery.is_enabled:
@@ -146,10 +156,10 @@ class Explainer:
             row = await self._catalog.inspect(image_id)
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
-            if cached.image is None:
+            if cached.entries.without_row is None:
                 errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
                 return None, errors, facts
-            return cached.image.record, errors, facts | {"used": "that of the cached entry"}
+            return cached.entries.without_row.record, errors, facts | {"used": "that of the cached entry"}
         cache = self.steps.cache
         facts = {}
         if why := await cache.changes():
@@ -157,20 +167,13 @@ class Explainer:
         if in_use := cache.earlier_row(cached, row.record if row is not None and row.reason is None else None):
             facts["in_use"] = in_use
         if row is None:
-            errors.append((ImageNotFound(), "the table has no row with this id", _NO_ROW_ADVICE))
+            errors.append(_not_found(caller, "the table has no row with this id", _NO_ROW_ADVICE))
             return None, errors, {"state": "none", **facts}
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
         if row.reason is not None:
-            errors.append((ImageNotFound(), f"the row is not served: {row.reason}", _ROW_ADVICE))
+            errors.append(_not_found(caller, f"the row is not served: {row.reason}", _ROW_ADVICE))
             facts["why"] = row.reason
         return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
-
-    @staticmethod
-    def _refused(errors: "_Errors", caller: Caller) -> Verdict:
-        error, reason, advice = errors[0]
-        if isinstance(error, ImageNotFound) and caller.rejected:
-            return Verdict(401, "unauthorized", f"{reason}; and the credentials are not valid: {caller.reason}", advice)
-        return Verdict(error.status, error.code, reason, advice)
 
     def _served(self, asked: AskedOrigin, delivery: Facts) -> Verdict:
         ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
@@ -187,6 +190,18 @@ class Explainer:
             f"the client gets the image, {size}, {way}{note}",
             CLOCK if "clock" in asked.facts else "",
         )
+
+
+def _not_found(caller: Caller, reason: str, advice: str) -> Problem:
+    error = refusal(caller)
+    if isinstance(error, Unauthorized):
+        reason = f"{reason}; and the credentials are not valid: {error}"
+    return error, reason, advice
+
+
+def _refused(errors: "_Errors") -> Verdict:
+    error, reason, advice = errors[0]
+    return Verdict(error.status, error.code, reason, advice)
 
 
 def _of_old_row(verdict: Verdict, row: Facts) -> Verdict:

@@ -1,7 +1,7 @@
 """Explain step: what COS answers about the object, and the error that a client gets of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,19 +10,19 @@ from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, Orig
 from gateway.explain.explanation import Facts
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.object_body import time_for_renewal
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.outcome import failure_of
 from gateway.origin.probe_answer import ProbeAnswer
-from gateway.origin.signature_verdicts import is_refusal
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
-from gateway.presign.signer import Signer
+from gateway.urls.usable_urls import UsableUrls
 
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """``metadata`` is of the object. It is None if COS did not give it: then ``error`` is what a client gets."""
+    """``metadata`` is of the object, None if COS did not give it. ``error`` is what a client gets, None for bytes."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None
@@ -30,53 +30,79 @@ class AskedOrigin:
     advice: str = ""
 
 
-_MOST_RENEWALS: Final = 2  # as for a request: of a cached URL, and by COS's time
+_NO_RANGE: Final[Mapping[str, str]] = {}
 # Called with COS's time if it may explain the refusal of a URL, else None; returns whether the clock was changed.
 CorrectClock = Callable[[float | None], bool]
 
 
 class OriginStep:
-    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD."""
+    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD.
+
+    failures: the errors of COS that requests get without asking COS again.
+    """
 
     def __init__(
-        self, client: OriginClient, signer: Signer, hosts: Hosts, lifetime: Lifetime, correct_clock: CorrectClock
+        self,
+        client: OriginClient,
+        urls: UsableUrls,
+        hosts: Hosts,
+        failures: FailedObjects,
+        correct_clock: CorrectClock,
     ) -> None:
         self._client = client
         self._correct_clock = correct_clock
-        self._signer = signer
+        self._urls = urls
         self._hosts = hosts
-        self._lifetime = lifetime
+        self._failures = failures
 
-    async def ask(self, image: SignedImage, *, is_cached: bool, now: float) -> AskedOrigin:
-        """Return COS's answers. ``is_cached``: the URL of ``image`` is the cached URL. ``now`` is COS's time."""
+    async def ask(self, image: SignedImage, *, is_cached: bool, by_client: bool = False) -> AskedOrigin:
+        """Return COS's answers.
+
+        is_cached: the URL of ``image`` is the cached URL.
+        by_client: a redirected client asks COS, which gets the object also while the gateway does not ask for it.
+        """
         record = image.record
         facts: Facts = {"host": self._hosts.origin_of(record.bucket, record.region).host}
         if self._client.is_paused(record.bucket):
             facts["paused"] = "requests to the bucket are paused: many of its objects failed in a row"
-        if not self._lifetime.is_usable(image.presigned, now):
+        if not self._urls.may_be_used(image):
             error = CredentialsExpired("the credentials end too soon for any URL to be usable")
             return AskedOrigin(facts, error=error, advice=ADVICE["ExpiredToken"])
         try:
-            answer = await self._client.diagnose(image.presigned.url)
+            answer = await self._first_byte(image.presigned.url)
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
             if abs(ahead := (answer.date or time.time()) - time.time()) >= CLOCK_TOLERANCE:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
-            is_new = not is_cached
-            for _ in range(_MOST_RENEWALS):
-                is_moved = self._correct_clock(answer.date if is_new and is_refusal(answer.error) else answer.clock)
-                if answer.is_success or (is_new and not is_moved):
-                    break
-                new, is_new = self._signer.sign(record, image.rendition, fresh=True), True
-                answer = await self._client.diagnose(new.url)
-                facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
-            head = self._signer.sign(record, image.rendition, method="HEAD")
-            facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", {}))
+            outcome, renewals, presigned = _outcome_of(answer), 0, image.presigned
+            while isinstance(outcome, PresignedUrlRefused):
+                try:
+                    self._correct_clock(time_for_renewal(outcome, presigned, renewals))
+                    presigned = self._urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
+                except (CredentialsExpired, OriginRefused) as error:
+                    outcome = error
+                else:
+                    renewals += 1
+                    answer = await self._first_byte(presigned.url)
+                    facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
+                    outcome = _outcome_of(answer)
+            head = self._urls.sign_for_head(image)
+            facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=NO_ANSWER)
-        if answer.is_success:
+        if not by_client:
+            try:
+                self._failures.check(image)
+            except GatewayError as held:
+                outcome = held
+        if outcome is None:
             return AskedOrigin(facts, answer.metadata)
         advice = CLOCK if answer.clock is not None else advice_for(answer.code, record.key)
-        return AskedOrigin(facts, error=_error_of(answer), advice=advice)
+        return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
+
+    async def _first_byte(self, url: str) -> ProbeAnswer:
+        answer = await self._client.diagnose(url)
+        # An object without bytes has no first byte.
+        return answer if answer.status != 416 else await self._client.diagnose(url, headers=_NO_RANGE)
 
 
 def _facts_of(answer: ProbeAnswer) -> Facts:
@@ -96,14 +122,14 @@ def _facts_of(answer: ProbeAnswer) -> Facts:
     return facts
 
 
-def _error_of(answer: ProbeAnswer) -> GatewayError:
-    """Return the error of a client whose request gets this answer of COS, also with a newly signed URL."""
+def _outcome_of(answer: ProbeAnswer) -> GatewayError | PresignedUrlRefused | None:
+    """Return what a request makes of the answer: None for bytes, else an error, or the reason to renew the URL."""
+    if answer.is_success:
+        return None
     reason = str(answer.error)
     try:
         return failure_of(answer.error, {}, reason).outcome
-    except GatewayError as error:
+    except (GatewayError, PresignedUrlRefused) as error:
         return error
-    except PresignedUrlRefused:
-        return CredentialsExpired(reason) if answer.code == "ExpiredToken" else OriginRefused(reason)
     except VersionChanged:
         return OriginUnavailable(reason)

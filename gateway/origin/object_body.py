@@ -19,12 +19,11 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.content_range import ContentRange
-from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.origin_access import OriginAccess
 from gateway.origin.origin_response import ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption
-from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage
+from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, PresignedUrl
 
 logger = logging.getLogger(__name__)
 
@@ -179,20 +178,18 @@ class ObjectBody:
             failures.completed(self.object_id)
 
     async def _fetch(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> OriginResponse:
-        """Request the object by its URL, and again by a renewed URL if COS refuses the first one.
-
-        If COS refuses a URL that was just signed and its time differs, the URL is renewed once more, whatever COS's
-        reason is.
-        """
+        """Request the object by its URL, and again by a renewed URL as ``time_for_renewal`` says."""
         renewals = 0
         try:
             while True:
                 try:
                     return await self._fetch_once(headers, method)
                 except PresignedUrlRefused as refusal:
-                    cos_time = self._time_of(refusal.error) if renewals else refusal.error.clock
-                    if renewals == 2 or (renewals == 1 and cos_time is None):
-                        raise self._refused(refusal) from refusal
+                    try:
+                        cos_time = time_for_renewal(refusal, self.image.presigned, renewals)
+                    except GatewayError as outcome:
+                        self._remember(outcome)
+                        raise
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", self._image_id, refusal)
                     self.image = await self._renewed(cos_time)
                 renewals += 1
@@ -200,17 +197,6 @@ class ObjectBody:
             logger.debug("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
             raise
-
-    def _time_of(self, refusal: CosError) -> float | None:
-        """Return COS's time in Unix seconds if it is not the time at which the URL was signed."""
-        date = refusal.date
-        return date if date is not None and abs(date - self.image.presigned.signed_at) >= CLOCK_TOLERANCE else None
-
-    def _refused(self, refusal: PresignedUrlRefused) -> GatewayError:
-        outcome = CredentialsExpired if refusal.error.code == "ExpiredToken" else OriginRefused
-        refused = outcome(f"COS refused a newly signed URL: {refusal}")
-        refused.cos = refusal.error
-        return self._remember(refused)
 
     async def _renewed(self, cos_time: float | None) -> AuthorizedImage:
         """Return the image on a new URL. Raises ``RowChanged`` unless access was checked for the row as it is now.
@@ -318,3 +304,24 @@ class ObjectBody:
             response.close()
             raise BodyLost(f"after {self._received} bytes, the rest is of another version")
         return response
+
+
+def time_for_renewal(refusal: PresignedUrlRefused, presigned: PresignedUrl, renewals: int) -> float | None:
+    """Return COS's time, in Unix seconds, for the renewal of a URL that COS refused. None: the clock is not at fault.
+
+    A URL is renewed once. If COS refuses a URL that was just signed and its time differs, the URL is renewed once more,
+    whatever COS's reason is. After these ``renewals``, raises ``CredentialsExpired`` or ``OriginRefused``.
+    """
+    error = refusal.error
+    if renewals == 0:
+        return error.clock
+    if renewals == 1 and error.date is not None and abs(error.date - presigned.signed_at) >= CLOCK_TOLERANCE:
+        return error.date
+    raise _refused(refusal) from refusal
+
+
+def _refused(refusal: PresignedUrlRefused) -> GatewayError:
+    outcome = CredentialsExpired if refusal.error.code == "ExpiredToken" else OriginRefused
+    refused = outcome(f"COS refused a newly signed URL: {refusal}")
+    refused.cos = refusal.error
+    return refused

@@ -49,9 +49,19 @@ class RefusedVariants:
             or self._is_off(image)
         )
 
-    def is_source_refused(self, image: SignedImage) -> bool:
-        """Return whether COS can make nothing of the original, in any rendition."""
-        return image.record.content_type in _UNREADABLE or self._is_refused(image, image.object_id.original())
+    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
+        """Return the rendition to send in place of one that COS does not make. None: the original.
+
+        refusal: COS's error. None if COS was not asked.
+        """
+        if (
+            image.rendition is None
+            or isinstance(refusal, ImageTooLarge)
+            or image.record.content_type in _UNREADABLE
+            or self._is_refused(image, image.object_id.original())
+        ):
+            return None
+        return next(self._renditions.fallbacks(image.rendition), None)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""

@@ -25,6 +25,8 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.refused_variants import RefusedVariants
 from gateway.process.reloader import Change
 from gateway.service.access import Access
 from gateway.service.images import Images, cache_policy
@@ -95,9 +97,10 @@ def make_explainer(
 ) -> Explainer:
     """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
     if images is not None:
-        variant_requests = images.variant_requests
+        variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
     else:
         variant_requests = VariantRequests(signing.renditions, settings.image_variants)
+        failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
     shared = urls.shared.tier if urls.shared is not None else None
     queue = stores.redis.queue if stores.redis is not None else None
     steps = Steps(
@@ -105,17 +108,15 @@ def make_explainer(
         CacheStep(
             shared,
             queue,
-            signing.lifetime,
-            urls.local.inspect if images is not None else None,
+            urls.resolver,
             trigger_watch.problem if settings.postgres.listen else None,
             urls.changes.heard if images is not None else None,
-            signing.clock.now,
         ),
         OriginStep(
             origin,
-            signing.signer,
+            urls.resolver.urls,
             signing.hosts,
-            signing.lifetime,
+            failures,
             ClockCorrection(signing.clock, urls.resolver).refused_at,
         ),
         VariantStep(signing.renditions, variant_requests, shared),
@@ -131,9 +132,14 @@ def make_explainer(
         stores.catalog,
         steps,
         signing.signer,
-        signing.clock,
+        refused,
         cache_policy(settings, access.authenticator),
     )
+
+
+def _never_changed(_: str) -> float:
+    """Return when an image's row changed last, in a process that serves no images."""
+    return float("-inf")
 
 
 def _this_replica(

@@ -35,6 +35,7 @@ class Objects:
     origin: OriginClient
     descriptions: Descriptions
     renewal: OnDemandRenewal
+    failures: FailedObjects
     refused: RefusedVariants
     source: ObjectSource
 
@@ -86,9 +87,10 @@ async def open_objects(
 
     image_proxy = settings.image_proxy
     memory = ObjectCache(image_proxy.memory_cache, metrics)
+    failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
-        FailedObjects(memory.changed_at, memory.now),
+        failures,
         memory.discard,
         renew,
         urls.resolver.urls.sign_for_head,
@@ -110,7 +112,7 @@ async def open_objects(
     async with AsyncExitStack() as stack:
         for part in (descriptions, renewal, source):
             stack.push_async_callback(part.close)
-        yield Objects(origin, descriptions, renewal, refused, source)
+        yield Objects(origin, descriptions, renewal, failures, refused, source)
 
 
 def _resumption_limits(settings: ImageProxySettings) -> ResumptionLimits:

@@ -19,7 +19,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found
-from gateway.urls.local_tier import ImageMissing, LocalTier
+from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
@@ -41,6 +41,20 @@ class _LookUp(NamedTuple):
     variant: ImageVariant
     may_be_new: bool = True
     client: str = ""
+
+
+class Entries(NamedTuple):
+    """The entries of a variant, for an operator.
+
+    local: the entry of this process, None without one.
+    used: what a request gets without reading the row, an image or the knowledge that there is none. None: the row is
+    read.
+    without_row: the image that a request gets while Postgres does not answer, None without one.
+    """
+
+    local: LocalState | None
+    used: LocalState | None
+    without_row: SignedImage | None
 
 
 class UrlResolver:
@@ -165,6 +179,22 @@ class UrlResolver:
             self._shared.trust.trust_from(at)
         self.invalidate(None)
 
+    def inspect(self, variant: ImageVariant, there: Found) -> Entries:
+        """Return the entries of a variant, of which Redis has ``there``. This does not count as a use of them."""
+        local, image = self._local.inspect(variant), there.image
+        used = local if local is not None and local.fresh_for > 0 else None
+        if used is not None and used.image is not None and used.image.presigned.signed_at - BACKDATE > self.urls.now():
+            used = None
+        if used is None and image is not None and self._shared is not None and self._shared.trust.may_be_used(image):
+            used = LocalState(image, self.urls.usable_for(image))
+        return Entries(local, used, self._without_row(variant, there))
+
+    def unchanged(self, there: Found, record: ImageRecord) -> SignedImage | None:
+        """Return the image in Redis if ``record``, its row as it was read now, has not changed: its URL stays valid."""
+        image = there.image
+        is_valid = image is not None and image.record == record and self.urls.may_be_used(image)
+        return image if is_valid else None
+
     def serves_from_memory(self) -> bool:
         """Return whether a URL in this process can be used, so that its image is served while no store answers."""
         return any(map(self.urls.may_be_used, self._local.recent(_MOST_LOOKED_AT)))
@@ -232,13 +262,12 @@ class UrlResolver:
     def _result_for(
         self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int
     ) -> Resolved[SignedImage] | Exception:
-        variant, cached = look_up.variant, there.image
+        variant = look_up.variant
         if record is None:
             return ImageNotFound(variant.image_id)
-        if cached is not None and cached.record == record and self.urls.may_be_used(cached):
-            # Only the row had to be read again: it has not changed, so the cached URL stays valid.
+        if (cached := self.unchanged(there, record)) is not None:
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
-        if variant.rendition is not None and cached is None and self._local.get_stale(variant) is None:
+        if variant.rendition is not None and there.image is None and self._local.get_stale(variant) is None:
             if not look_up.may_be_new:
                 return NewVariant(record)
             if not self._admits_new(variant, look_up.client):
@@ -279,11 +308,15 @@ class UrlResolver:
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
         """Return an entry that may be out of date, for when Postgres does not answer, or None when there is none."""
-        image = self._local.get_stale(variant) or found.get(variant, _NOT_FOUND).image
-        if image is None or not self.urls.may_be_used(image):
+        image = self._without_row(variant, found.get(variant, _NOT_FOUND))
+        if image is None:
             return None
         self.keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
         return Resolved(image, from_cache=True)
+
+    def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
+        image = self._local.get_stale(variant) or there.image
+        return image if image is not None and self.urls.may_be_used(image) else None
 
     async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""

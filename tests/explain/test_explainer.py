@@ -193,6 +193,64 @@ async def test_a_postgres_that_is_away_leaves_the_cached_row(
     assert "there is no table" in other["verdict"]["reason"]
 
 
+async def test_an_entry_whose_row_may_have_changed_unheard_is_read_again_as_a_request_does(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("cat")
+    earlier = await start_gateway(postgres={"listen": False})
+    assert (await earlier.get("/i/cat")).status == 200
+    await images.execute("UPDATE images SET storage_status = 'deleted' WHERE id = 'cat'")
+    gateway = await start_gateway(postgres={"listen": True})
+    data = await explained(gateway)
+    assert data["cached_url"]["redis"]["state"] == "an entry, not used before its row is read again"
+    assert "in_use" not in data["row"]
+    assert data["verdict"]["status"] == (await gateway.get("/i/cat")).status == 404
+
+
+async def test_a_postgres_that_is_away_leaves_an_entry_whose_row_may_have_changed_as_it_does_for_a_request(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("cat")
+    earlier = await start_gateway(postgres={"listen": False})
+    assert (await earlier.get("/i/cat")).status == 200
+    gateway = await start_gateway(postgres={"listen": True})
+    await images.execute("ALTER TABLE images RENAME TO pictures")
+    try:
+        data = await explained(gateway)
+        answer = await gateway.get("/i/cat")
+    finally:
+        await images.execute("ALTER TABLE pictures RENAME TO images")
+    assert data["verdict"]["status"] == answer.status == 200
+    assert data["row"]["used"] == "that of the cached entry"
+
+
+async def test_an_image_that_memory_knows_as_missing_is_explained_as_not_yet_found(
+    start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(postgres={"listen": False})
+    assert (await gateway.get("/i/cat")).status == 404
+    await images.add("cat")
+    data = await explained(gateway)
+    assert data["cached_url"]["memory"]["state"] == "known as unknown"
+    assert re.fullmatch(
+        r"the gateway remembers that there is no such image, for [1-3] s at most", data["row"]["in_use"]
+    )
+    assert data["row"]["in_use"] in data["verdict"]["reason"]
+    assert (await gateway.get("/i/cat")).status == 404
+
+
+@pytest.mark.parametrize("credential", ["token", "link"])
+async def test_credentials_for_an_image_that_is_gone_get_the_error_of_a_request(
+    asked: RunningGateway, credential: str
+) -> None:
+    headers = {"X-Explain-Token": token(exp=1)} if credential == "token" else link()
+    request = {"Authorization": f"Bearer {token(exp=1)}"} if credential == "token" else {}
+    path = "/i/cat" if credential == "token" else headers["X-Explain-Link"].removeprefix("https://images.example")
+    answer = await asked.get(path, headers=request)
+    verdict = (await explained(asked, headers=headers))["verdict"]
+    assert (verdict["status"], verdict["code"]) == (answer.status, answer.json()["code"]) == (401, "unauthorized")
+
+
 async def test_nothing_secret_is_explained(asked: RunningGateway, images: Images, cos: CosEmulator) -> None:
     """Search the whole answer, also of failures, for every secret of the configuration and every signature."""
     await images.add("cat", owner="alice", public=False)

@@ -1,5 +1,6 @@
 """The answer to a request for a style: the rendition, its audience, and the image that is sent instead."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,53 @@ async def test_what_is_sent_instead_of_a_rendition_is_named(
     assert data["cos"]["instead"]["card@16.original"]["first_byte"]["status"] in (200, 206)
     assert data["delivery"]["headers"]["Cache-Control"] == "public, max-age=60"
     assert data["kept"]["cdn"] == "60 s"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "name"), [("InvalidImageFormat", "photo@16.webp"), ("ImageTooLarge", "the original")]
+)
+async def test_what_is_sent_instead_is_what_a_request_chooses(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, refusal: str, name: str
+) -> None:
+    gateway = await start_gateway(image_styles={"photo": {**CARD, "formats": ["avif", "webp"]}})
+    await images.add("cat", PNG)
+    refused_once = Fault(action=Refuse(status=400, code=refusal), times=1)
+    cos.faults.add(refused_once)
+    data = await explained(gateway, query="?style=photo&w=16&format=avif")
+    assert data["verdict"]["served"]
+    assert data["delivery"]["rendition"] == name
+    cos.faults.add(refused_once)
+    answer = await gateway.get("/i/cat?style=photo&w=16&format=avif")
+    headers = data["delivery"]["headers"]
+    assert answer.headers["Content-Type"] == headers["Content-Type"]
+    assert ("detail=original" in answer.headers["Cache-Status"]) == (name == "the original")
+
+
+async def test_cos_is_not_asked_for_a_rendition_that_a_request_would_not_ask_for(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("cat", b"<svg xmlns='http://www.w3.org/2000/svg'/>", content_type="image/svg+xml")
+    data = await explained(gateway, query="?style=card&w=16&format=webp")
+    assert data["delivery"]["rendition"] == "the original"
+    assert data["verdict"]["served"]
+    assert not any("imageMogr2" in str(request) for request in cos.request_log.requests)
+    answer = await gateway.get("/i/cat?style=card&w=16&format=webp")
+    assert answer.headers["Content-Type"] == data["delivery"]["headers"]["Content-Type"] == "image/svg+xml"
+
+
+async def test_the_picture_that_replaces_an_error_is_explained(
+    start_gateway: StartGateway, images: Images, tmp_path: Path
+) -> None:
+    picture = tmp_path / "fallback.png"
+    picture.write_bytes(PNG)
+    fallback = {"path": str(picture), "statuses": [404]}
+    gateway = await start_gateway(image_proxy={"fallback": fallback})
+    missing = await explained(gateway, "dog")
+    assert missing["delivery"]["picture"] == "browsers that request an image get image_proxy.fallback with this status"
+    answer = await gateway.get("/i/dog", headers={"Sec-Fetch-Dest": "image"})
+    assert (answer.status, answer.body) == (404, PNG)
+    await images.add("cat", PNG, content_type="text/html")
+    assert "picture" not in (await explained(gateway))["delivery"], "502 is not among the statuses"
 
 
 async def test_a_style_whose_original_is_withheld_is_explained_as_streamed_and_not_redirected(
