@@ -21,7 +21,7 @@ from gateway.metrics.recent_errors import RecentErrors
 
 # Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
 # epochs was full.
-FloorReason: TypeAlias = Literal["start", "gap", "full"]
+FloorReason: TypeAlias = Literal["start", "gap", "full", "settings"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -161,7 +161,8 @@ class Metrics:
         self.nginx_epochs = self._counter("nginx_epochs", "Changes that made an nginx forget its copies of an image.")
         self.nginx_floors = self._counter(
             "nginx_floors",
-            "Times that an nginx forgot every copy: it started, may have missed changes ('gap'), or its zone was full.",
+            "Times that an nginx forgot every copy: it started, may have missed changes ('gap'), its zone was full, or "
+            "a gateway started with other styles or variants, another bucket or table ('settings').",
             ("reason",),
             get_args(FloorReason),
         )

@@ -37,6 +37,7 @@ class ChangeList:
     now: the time of the list.
     complete_since: from when on no change was missed. Equal to ``now`` while changes are not heard.
     decisions_void_at: when every decision about access became void.
+    settings: a name of the settings on which the answers of this process depend.
     An image id of None is every image. Times are Unix milliseconds of this process.
     """
 
@@ -46,6 +47,7 @@ class ChangeList:
     changes: tuple[tuple[str | None, int], ...]
     has_more: bool
     decisions_void_at: int
+    settings: str
 
     def as_json(self) -> str:
         """Return the list as nginx reads it. ``json.dumps`` would block the event loop three times as long."""
@@ -58,7 +60,7 @@ class ChangeList:
         more = ', "more": true' if self.has_more else ""
         return (
             f'{{"gateway": "{self.gateway}", "now": {self.now}, "complete_since": {self.complete_since}, '
-            f'"changes": [{changes}], "access": {self.decisions_void_at}{more}}}\n'
+            f'"changes": [{changes}], "access": {self.decisions_void_at}, "settings": "{self.settings}"{more}}}\n'
         )
 
 
@@ -68,6 +70,7 @@ class HeardChanges:
     More changes within half a minute become a change of every image.
 
     sources: where this process listens. Until it listens to each of them, the list is not complete.
+    settings: a name of the settings on which the answers of this process depend. A reload replaces it.
     now: Unix seconds, which must never go back.
     """
 
@@ -75,10 +78,12 @@ class HeardChanges:
         self,
         sources: Iterable[Source],
         *,
+        settings: str = "",
         now: Callable[[], float] | None = None,
         most_kept: int = _MOST_KEPT,
         most_listed: int = _MOST_LISTED,
     ) -> None:
+        self.settings = settings
         self._name = secrets.token_hex(8)
         self._now = now if now is not None else steady_time()
         self._most_kept = most_kept
@@ -161,7 +166,8 @@ class HeardChanges:
         found.sort(key=itemgetter(0))
         listed = tuple((image_id, at) for at, image_id in found[: self._most_listed])
         has_more = len(found) > self._most_listed
-        return ChangeList(self._name, now, self.complete_since(now), listed, has_more, self._decisions_void_at)
+        complete_since = self.complete_since(now)
+        return ChangeList(self._name, now, complete_since, listed, has_more, self._decisions_void_at, self.settings)
 
     def _has_tried(self, source: Source) -> None:
         self._untried.discard(source)

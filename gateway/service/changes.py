@@ -1,5 +1,7 @@
 """The part that keeps the list of changes for nginx."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from gateway.process.reloader import Change
@@ -19,10 +21,14 @@ class Changes:
     async def prepare(self, old: Settings, new: Settings) -> Change:
         """Return the change, which needs no preparation."""
         if _results(old) != _results(new):
-            return Change(lambda: self.sweeping.made(Scope.IMAGES))
+            return Change(lambda: self._have_other_results(new))
         if old.access != new.access:
             return Change(self.void_decisions)
         return Change(lambda: None)
+
+    def _have_other_results(self, settings: Settings) -> None:
+        self.heard.settings = _results(settings)
+        self.sweeping.made(Scope.IMAGES)
 
     def listens_to(self, source: Source) -> None:
         """Note that changes of ``source`` are heard from now on."""
@@ -34,9 +40,19 @@ class Changes:
         self.sweeping.made(Scope.DECISIONS)
 
 
-def _results(settings: Settings) -> tuple[object, object]:
-    """Return the settings by which the address of a rendition leads to other bytes, or is for other callers."""
-    return settings.image_styles, settings.image_variants.model_copy(update={"max_new_per_minute": 0})
+def _results(settings: Settings) -> str:
+    """Return a hash of the settings by which an address leads to other bytes, or is for other callers."""
+    sections = settings.model_dump(
+        mode="json",
+        include={
+            "image_styles": True,
+            "image_variants": True,
+            "cos": {"bucket", "region"},
+            "postgres": {"table", "columns"},
+        },
+        exclude={"image_variants": {"max_new_per_minute"}},
+    )
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def make_changes(settings: Settings) -> Changes:
@@ -44,5 +60,5 @@ def make_changes(settings: Settings) -> Changes:
     sources = [Source.ROWS] if settings.postgres.listen else []
     if settings.url_cache.enabled:
         sources.append(Source.REPLICAS)
-    heard = HeardChanges(sources)
+    heard = HeardChanges(sources, settings=_results(settings))
     return Changes(heard, SweepingChanges(heard))

@@ -208,9 +208,10 @@ class Admin:
     async def _changes(self, request: web.Request) -> web.Response:
         """Return the list of a worker that has missed no change since the asked time, else the most complete list.
 
-        A worker that has just started has heard nothing of the time before.
+        A worker that has just started has heard nothing of the time before. The last worker is asked first: when the
+        workers are replaced and get other settings, it is the last one with the settings before.
         """
-        workers = self._supervisor.answering()
+        workers = self._supervisor.answering()[::-1]
         if (answer := await self._first(request, workers)) is None:
             return _no_worker(request)
         complete_since = _complete_since(answer)

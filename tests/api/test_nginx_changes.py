@@ -164,6 +164,17 @@ async def test_after_a_gap_every_gateway_lists_every_image(
             await until(lambda each=each, since=before["now"]: _has_every_image(each, since), what="the change")  # type: ignore[misc]
 
 
+async def test_gateways_name_the_settings_on_which_their_answers_depend(start_gateway: StartGateway) -> None:
+    first = await start_gateway(image_styles={"s": {"widths": [10]}, "t": {}})
+    other = await start_gateway(
+        image_styles={"t": {}, "s": {"widths": [20]}}, image_variants={"max_new_per_minute": 7}, access=LINKS
+    )
+    before, settings = (await ask(first))["settings"], (await ask(other))["settings"]
+    assert before != settings
+    await first.reload(image_styles={"s": {"widths": [20]}, "t": {}})
+    assert (await ask(first))["settings"] == settings
+
+
 async def test_a_gateway_that_hears_nothing_lists_what_it_knows(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
     purge = {"image_ids": ["a"]}
@@ -231,7 +242,8 @@ async def _has_heard(asker: Asker, image_ids: set[str]) -> bool:
 
 
 async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway) -> None:
-    assert [gateway.sample("nginx_floors_total", reason=reason) for reason in ("start", "gap", "full")] == [0, 0, 0]
+    for reason in ("start", "gap", "full", "settings"):
+        assert gateway.sample("nginx_floors_total", reason=reason) == 0
     await ask(gateway, nginx="edge-1.example", epochs="3", floor="start")
     await ask(gateway, nginx="edge-1.example", epochs="2")
     await ask(gateway)

@@ -11,11 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from gateway.cos_emulator.server import CosEmulator
-from tests.conftest import Images, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_gateway_conf import upstream, with_cache
@@ -23,6 +24,7 @@ from tests.nginx.test_private_cache import private_cache
 from tests.raw_client import exchange, statuses
 from tests.waiting import until
 
+BYPASSED = {"proxy_cache_key ": "proxy_cache_bypass 1; proxy_cache_key "}
 _CONNECTIONS = 40  # a denial takes 25 ms, and the requests of a connection are answered in turn
 
 
@@ -33,6 +35,15 @@ class Cached:
     key: str
     address: bytes
     delivery: str = "stream"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the gateway behind it."""
+        return {
+            "image_proxy": {"delivery": self.delivery},
+            "image_styles": {"s": {"widths": [10], "formats": ["webp", "avif"]}},
+            "image_variants": {"negotiate": "accept"},
+        }
 
     def targets(self) -> Iterator[bytes]:
         """Yield the address with each byte inserted at each place."""
@@ -59,36 +70,47 @@ async def test_no_answer_is_stored_under_the_key_of_another_address(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "aiohttp.server")  # one line for each address that is not HTTP
     cached = FILES[file]
-    for width, image_id in enumerate(("a", "aa", "a1"), 40):
-        await images.add(image_id, gradient(width, 20))
-    gateway = await start_gateway(
-        image_proxy={"delivery": cached.delivery},
-        image_styles={"s": {"widths": [10], "formats": ["webp", "avif"]}},
-        image_variants={"negotiate": "accept"},
-    )
-    url = gateway.ports.public
-    address = url.removeprefix("http://")
+    await add_images(images)
+    gateway = await start_gateway(**cached.settings)
+    address = gateway.ports.public.removeprefix("http://")
     http = {
         "gateway.conf": lambda: with_cache(upstream(address)),
         "private-cache.conf": lambda: private_cache(address),
         "accel.conf": lambda: accel(address, cos.port),
     }[file]()
-    log_format = f"""log_format stored escape=json '["{cached.key}", "$upstream_cache_status", "$sent_http_etag"]';\n"""
-    nginx = await start_nginx(
-        log_format + re.sub(r"(access_log \S+) \w+;", r"\1 stored;", http),
-        {"proxy_cache_key ": "proxy_cache_bypass 1; proxy_cache_key "},
-    )
-    targets = list(cached.targets())
-
-    await asyncio.gather(*(_send(nginx.url, targets[first::_CONNECTIONS]) for first in range(_CONNECTIONS)))
-
-    stored = await _stored(nginx, len(targets))
-    if cached.delivery == "stream":  # the key is an address, which the gateway answers alike
-        assert len(stored) > 500
-        own = await _own_etags(url, stored)
-        assert [key for key, etag in zip(stored, own, strict=True) if stored[key] != {etag}] == []
+    nginx = await start_nginx(logging_keys(http, cached.key), BYPASSED)
+    stored = await stored_by(nginx, cached)
+    if cached.delivery == "stream":
+        await expect_own_answers(gateway, stored)
     else:
         assert [len(etags) for etags in stored.values()] == [1, 1, 1], "one of each image"
+
+
+async def add_images(images: Images) -> None:
+    """Add images whose ids differ by one character."""
+    for width, image_id in enumerate(("a", "aa", "a1"), 40):
+        await images.add(image_id, gradient(width, 20))
+
+
+def logging_keys(http: str, key: str) -> str:
+    """Return the configuration with a log of the key, the state of the cache, and the ETag, of each answer."""
+    log_format = f"""log_format stored escape=json '["{key}", "$upstream_cache_status", "$sent_http_etag"]';\n"""
+    return log_format + re.sub(r"(access_log \S+) \w+;", r"\1 stored;", http)
+
+
+async def stored_by(nginx: Nginx, cached: Cached) -> dict[bytes, set[bytes]]:
+    """Return the ETags that nginx stores under each key, when each of the addresses is requested."""
+    before = (nginx.folder / "log" / "access.log").read_bytes().count(b"\n")
+    targets = list(cached.targets())
+    await asyncio.gather(*(_send(nginx.url, targets[first::_CONNECTIONS]) for first in range(_CONNECTIONS)))
+    return await _stored(nginx, before + len(targets))
+
+
+async def expect_own_answers(gateway: RunningGateway, stored: dict[bytes, set[bytes]]) -> None:
+    """Expect that each key has what the gateway answers to it: the key is an address, and what else decides."""
+    assert len(stored) > 500
+    own = await _own_etags(gateway.ports.public, stored)
+    assert [key for key, etag in zip(stored, own, strict=True) if stored[key] != {etag}] == []
 
 
 async def _send(url: str, targets: Iterable[bytes]) -> None:
@@ -107,8 +129,7 @@ async def _send(url: str, targets: Iterable[bytes]) -> None:
 async def _stored(nginx: Nginx, requests: int) -> dict[bytes, set[bytes]]:
     """Return the ETags that nginx stored under each key, once so many requests are logged."""
     log = nginx.folder / "log" / "access.log"
-    # One more: the fixture waits for an answer.
-    await until(lambda: log.read_bytes().count(b"\n") > requests, what="a line for each request")
+    await until(lambda: log.read_bytes().count(b"\n") >= requests, what="a line for each request")
     stored = defaultdict(set)
     for line in log.read_bytes().splitlines():
         key, status, etag = (field.encode("latin-1") for field in json.loads(line.decode("latin-1")))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -45,6 +46,7 @@ class Scripted:
 
     skew: how far its clock is ahead, in milliseconds.
     complete_since: None means always.
+    process, settings: its name, and the settings that its answers depend on.
     body: what it answers instead of the list of changes.
     decision_for: seconds for which nginx may keep a decision.
     allowed: the values of ``Authorization`` or the user that may view images; empty: everybody may.
@@ -57,6 +59,8 @@ class Scripted:
     skew: int = 0
     complete_since: int | None = None
     access: int = 0
+    process: str = field(default_factory=lambda: secrets.token_hex(8))
+    settings: str = "before"
     page: int = 10_000
     body: str | None = None
     is_silent: bool = False
@@ -83,6 +87,10 @@ class Scripted:
         self.images[image_id] = content
         self.changes.append((self.now(), image_id))
 
+    def restart(self, settings: str) -> None:
+        """Be another process, with these settings."""
+        self.process, self.settings = secrets.token_hex(8), settings
+
     async def answer_changes(self, request: web.Request) -> web.Response:
         """Answer as ``GET /api/v1/changes`` does."""
         if self.is_silent:
@@ -92,11 +100,12 @@ class Scripted:
         self.asked.append(dict(request.query))
         found = [{"image_id": name, "at": at} for at, name in self.changes if at >= int(request.query["since"])]
         answer = {
-            "gateway": f"gateway-{self.port}",
+            "gateway": self.process,
             "now": self.now(),
             "complete_since": self.complete_since if self.complete_since is not None else 0,
             "changes": found[: self.page],
             "access": self.access,
+            "settings": self.settings,
             **({"more": True} if len(found) > self.page else {}),
         }
         return web.Response(text=self.body if self.body is not None else json.dumps(answer))

@@ -102,7 +102,7 @@ OTHER_FORMS = (
     "{}",
     "<html>",
     *(
-        json.dumps({"gateway": "g", "now": 1, "complete_since": 0, "changes": [], "access": 0} | other)
+        json.dumps({"gateway": "g", "now": 1, "complete_since": 0, "changes": [], "access": 0, "settings": "s"} | other)
         for other in (
             {"gateway": None},
             {"gateway": "g" * 65},
@@ -110,6 +110,7 @@ OTHER_FORMS = (
             {"now": 1e99},
             {"complete_since": -1},
             {"access": None},
+            {"settings": None},
             {"changes": [{"image_id": 1, "at": 1}]},
             {"changes": [{"image_id": "a"}]},
             {"changes": [None]},
@@ -236,6 +237,27 @@ async def test_one_gateway_that_has_heard_everything_is_enough(start_njs: StartN
         assert is_hit(await nginx.get("/i/a"))
     assert "killing previous instance" not in nginx.log
     assert floors(*two) == ["start"]
+
+
+async def test_gateways_that_start_with_other_settings_empty_the_cache_and_with_equal_settings_do_not(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    first, second = two
+    nginx = await start_njs(site("gateway-cache.conf", [first.address], [gateway.address for gateway in two]))
+    await cached_after_start(nginx, *two)
+    expected = ["start"]
+    for restarted, settings, raises in (
+        (first, "before", False),
+        (first, "after", True),
+        (second, "after", True),  # nginx may have copies of what it has answered until now
+        (first, "after", False),
+    ):
+        restarted.restart(settings)
+        expected += ["settings"] if raises else []
+        asked = len(first.asked + second.asked)
+        await until(lambda asked=asked: len(first.asked + second.asked) > asked + 3)  # type: ignore[misc]
+        assert sorted(floors(*two)) == sorted(expected)
+    assert "forgets its copies of all images: settings" in nginx.log
 
 
 def is_complete(gateway: Scripted) -> bool:

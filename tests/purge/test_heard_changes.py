@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.purge.heard_changes import HeardChanges, Source
 from tests.limits import LIMIT
@@ -20,16 +21,16 @@ class Clock:
         return self.at / 1000
 
 
-def listening(clock: Clock, **limits: int) -> HeardChanges:
+def listening(clock: Clock, **options: Any) -> HeardChanges:
     """A list of a process that hears rows alone."""
-    heard = HeardChanges([Source.ROWS], now=clock, **limits)
+    heard = HeardChanges([Source.ROWS], now=clock, **options)
     heard.listens_to(Source.ROWS)
     return heard
 
 
 def test_the_last_change_of_each_image_is_listed_oldest_first() -> None:
     clock = Clock()
-    heard = listening(clock)
+    heard = listening(clock, settings="0f")
     for image_id in ("a", "b", "a"):
         clock.at += 5_000
         heard.record(image_id)
@@ -44,6 +45,7 @@ def test_the_last_change_of_each_image_is_listed_oldest_first() -> None:
         "complete_since": START,
         "changes": [{"image_id": "b", "at": START + 11_000}, {"image_id": "a", "at": START + 16_000}],
         "access": START,
+        "settings": "0f",
     }
 
 

@@ -227,10 +227,11 @@ def a_list(worker: int, complete_since: int) -> str:
 
 
 async def test_a_worker_that_has_heard_enough_lists_the_changes() -> None:
-    lists = [[a_list(1, 70), a_list(1, 70), a_list(1, 70)], [a_list(2, 30)]]
+    """Of several, the last one: it is the last to be replaced."""
+    lists = [[a_list(1, 30)], [a_list(2, 70), a_list(2, 70), a_list(2, 70)]]
     async with fake_workers(*lists) as (_, admin), serving(admin.app()) as address:
-        assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == "1"
-        assert (await get_json(address + "/api/v1/changes?since=50"))["gateway"] == "2"
+        assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == "2"
+        assert (await get_json(address + "/api/v1/changes?since=50"))["gateway"] == "1"
 
 
 async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:

@@ -22,9 +22,9 @@ const LATER = 1000;     // a change may reach one gateway by this time later tha
 const CLOCKS = 5000;    // clocks of gateways may differ by this time from this clock
 const DOUBT = 450;      // after this time without a complete answer no copy is used: two gateways answer in turn
 const PAGES = 40;       // answers to one question; each has at most 10,000 changes
-const REASONS = {start: 1, gap: 1, full: 1};
+const REASONS = {start: 1, gap: 1, full: 1, settings: 1};
 
-// `image_changes` has the floor and when it was known last, `image_gateways` the last answer of each process, `image_floors`
+// `image_changes` has the floor, when it was known last, and the settings of the gateways since it was raised, `image_floors`
 // what requests use while it is known, and `image_epochs` the epochs. Only `ask` writes to them, and it runs in one worker.
 function read(name) {
     return Number(ngx.shared.image_changes.get(name)) || 0;
@@ -49,6 +49,7 @@ function stop() {
 function raise_floor(reason) {
     stop();
     ngx.shared.image_epochs.clear();
+    ngx.shared.image_changes.delete('settings');
     write('floor', fresh());
     write('reason', reason);
     ngx.log(ngx.WARN, 'image-gateway: nginx forgets its copies of all images: ' + reason);
@@ -67,6 +68,10 @@ function is_time(value) {
     return typeof value === 'number' && value >= 0 && value < 1e15;
 }
 
+function is_name(value) {
+    return typeof value === 'string' && value.length > 0 && value.length <= 64;
+}
+
 function is_change(change) {
     return typeof change === 'object' && change !== null && is_time(change.at)
         && (change.image_id === null || typeof change.image_id === 'string');
@@ -76,7 +81,7 @@ function is_change(change) {
 function parse(text) {
     const answer = JSON.parse(text);
     if (!is_time(answer.now) || !is_time(answer.complete_since) || !is_time(answer.access)
-        || typeof answer.gateway !== 'string' || answer.gateway.length > 64 || !Array.isArray(answer.changes) || !answer.changes.every(is_change)) {
+        || !is_name(answer.gateway) || !is_name(answer.settings) || !Array.isArray(answer.changes) || !answer.changes.every(is_change)) {
         throw new Error('an answer of another form');
     }
     return answer;
@@ -98,6 +103,17 @@ async function answer_since(since) {
         ngx.shared.image_changes.delete('reason');
     }
     return answer;
+}
+
+// Forget everything if a process has just started (`is_new`) and its answers depend on other settings than those of the
+// gateways since the floor was raised: nginx may have copies of these answers.
+function compare_settings(settings, is_new) {
+    const heard = ngx.shared.image_changes.get('settings');
+    const differ = heard && heard !== settings;
+    if (differ && is_new) {
+        raise_floor('settings');
+    }
+    ngx.shared.image_changes.set('settings', differ && !is_new ? 'several' : settings);
 }
 
 // Forget the images that the gateway names and has not named before. Each gateway counts: an image may have been fetched
@@ -123,6 +139,7 @@ function apply(answer, after_there) {
     if (all) {
         raise_floor('gap');
     }
+    compare_settings(answer.settings, known[1] === undefined);
     // Further pages of the same answer contain older changes than `now`.
     gateways.set(answer.gateway, (answer.more ? known[0] : answer.now) + ' ' + answer.access);
 }
