@@ -125,6 +125,18 @@ class Cluster:
             for other in others:
                 other.execute_command("CLUSTER FORGET", node_id)  # type: ignore[no-untyped-call]
 
+    @contextmanager
+    def importing(self, slot: int, target: RedisServer) -> Iterator[None]:
+        """Let the master of a slot send clients to ``target`` for each key that it does not have."""
+        source = self.master_of(slot)
+        self.clients[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self._id_of(source))  # type: ignore[no-untyped-call]
+        self.clients[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self._id_of(target))  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            for node in (source, target):
+                self.clients[node].execute_command("CLUSTER SETSLOT", slot, "STABLE")  # type: ignore[no-untyped-call]
+
     def move_slot(self, slot: int, target: RedisServer, between: Callable[[], None]) -> None:
         """Move the slot to another master, a few keys at a time. ``between`` is called while keys are on both nodes."""
         source = self.master_of(slot)

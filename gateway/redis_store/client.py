@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.concurrency.background import background
 from gateway.concurrency.circuit_breaker import CircuitBreaker
-from gateway.redis_store.cluster import Address, ClusterNode, ClusterServers, OpenNode
+from gateway.redis_store.cluster import Address, ClusterServers, OpenNode
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.observed_commands import ObserveCommand, observe_commands
 from gateway.redis_store.shards import OneServer, Shards
@@ -87,7 +87,7 @@ def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], obse
     login = _login(parts)
     connection = SSLConnection if login.pop("ssl", False) else Connection
 
-    def open_node(servers: ClusterServers, address: Address) -> GuardedRedis:
+    def open_node(address: Address, on_failure: Callable[[], None]) -> GuardedRedis:
         pool = BlockingConnectionPool(
             max_connections=_CONNECTIONS,
             timeout=timeout * _LATE,
@@ -98,11 +98,11 @@ def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], obse
             **login,
             **options,
         )
-        client = ClusterNode(pool, servers, address)
+        client = Redis.from_pool(pool)
         if observe is not None:
             observe_commands(client, observe)
         breaker = CircuitBreaker(pause=float("inf"))
-        return GuardedRedis(client, timeout, breaker, address=str(address), on_failure=servers.mark_stale)
+        return GuardedRedis(client, timeout, breaker, address=str(address), on_failure=on_failure)
 
     return open_node
 

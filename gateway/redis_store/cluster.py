@@ -7,18 +7,17 @@ turn, so that a node that does not answer holds up the commands to all other nod
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import Pipeline
-from redis.exceptions import AskError, MovedError, ResponseError, TryAgainError
+from redis.exceptions import AskError, MovedError
 
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.redis_store.availability_log import AvailabilityLog
 from gateway.redis_store.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
-from gateway.redis_store.shards import in_parallel
+from gateway.redis_store.shards import Command, Redirect, in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +36,12 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @classmethod
+    def read(cls, text: str) -> "Address":
+        """Return the address that ``str`` made the text of."""
+        host, _, port = text.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
 
 @dataclass(frozen=True, slots=True)
 class _View:
@@ -54,7 +59,8 @@ class _View:
         return self.primaries[at] if at >= 0 and slot <= self.ends[at] else None
 
 
-OpenNode = Callable[["ClusterServers", Address], GuardedRedis]
+# Opens the client of a node. The function that it gets is to be called when the node did not answer.
+OpenNode = Callable[[Address, Callable[[], None]], GuardedRedis]
 
 
 class ClusterServers:
@@ -99,7 +105,7 @@ class ClusterServers:
     def node(self, address: Address) -> GuardedRedis:
         """Return the node at the address."""
         if (node := self._nodes.get(address)) is None:
-            node = self._nodes[address] = self._open_node(self, address)
+            node = self._nodes[address] = self._open_node(address, self.mark_stale)
         return node
 
     def moved(self, slot: int, address: Address) -> None:
@@ -116,8 +122,11 @@ class ClusterServers:
         while True:
             await self._is_stale.wait()
             self._is_stale.clear()
-            is_known = await self.look()
-            is_well = is_known and not any(node.is_away for node in self.all)
+            try:
+                is_well = await self.look() and not any(node.is_away for node in self.all)
+            except Exception:  # else the map of slots would not be read again until a restart
+                logger.exception("reading the map of slots failed")
+                is_well = False
             await asyncio.sleep(_LEAST_PAUSE if is_well else _LOOK_EVERY)
             if not is_well:
                 self._is_stale.set()
@@ -155,86 +164,48 @@ class ClusterServers:
         await self._close(self._nodes.keys() - view.nodes - set(self._seeds))
         return True
 
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
+        """Send the command where ``redirect`` leads, up to five times, and return the last answer.
+
+        A node that a redirect leads to has its own time limit and breaker, so that ``server`` is not held responsible
+        for it.
+        """
+        target, is_asking = server, False
+        for _ in range(_MOST_REDIRECTS):
+            if isinstance(redirect, AskError):
+                address = _reached_at(redirect.host, redirect.port, Address.read(target.address).host)
+                is_asking = not isinstance(redirect, MovedError)
+                if not is_asking:
+                    self.moved(redirect.slot_id, address)
+                target = self.node(address)
+            else:
+                await asyncio.sleep(_TRY_AGAIN_AFTER)
+            answer = await _answer_of(target, command, is_asking=is_asking)
+            if not isinstance(answer, Redirect):
+                return answer
+            redirect = answer
+        return redirect
+
     async def _close(self, addresses: Iterable[Address]) -> None:
-        for address in addresses:
-            await self._nodes.pop(address).client.aclose()
+        async def close(node: GuardedRedis) -> None:
+            with suppress(*REDIS_ERRORS):  # over TLS, a node that hangs does not close its end
+                await node.client.aclose()
+
+        await in_parallel([close(self._nodes.pop(address)) for address in addresses])
 
     async def aclose(self) -> None:
         """Close the connections to all nodes."""
         await self._close(list(self._nodes))
 
 
-class ClusterNode(Redis):
-    """The client of a node. A command whose slot has moved follows it; ``servers`` learn where the slot is."""
-
-    def __init__(self, pool: BlockingConnectionPool, servers: ClusterServers, address: Address) -> None:
-        super().__init__(connection_pool=pool)
-        self.auto_close_connection_pool = True
-        self.servers = servers
-        self.address = address
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command, and send it again where the slot is."""
-        try:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        except (AskError, TryAgainError) as error:
-            return await self.follow(error, args, options)
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "Pipeline":
-        """Return a pipeline whose commands follow their slots, one by one."""
-        pipeline = _NodePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.node = self
-        return pipeline
-
-    async def follow(self, error: ResponseError, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-        """Send the command again as ``error`` says. Raises the error of the last attempt."""
-        target, is_asking = self, False
-        for _ in range(_MOST_REDIRECTS):
-            if isinstance(error, AskError):
-                address = Address(error.host or target.address.host, error.port)
-                is_asking = not isinstance(error, MovedError)
-                if not is_asking:
-                    self.servers.moved(error.slot_id, address)
-                target = self.servers.node(address).client
-            else:
-                await asyncio.sleep(_TRY_AGAIN_AFTER)
-            answer = await target.send(args, options, is_asking=is_asking)
-            if not isinstance(answer, AskError | TryAgainError):
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
-            error = answer
-        raise error
-
-    async def send(self, args: Sequence[Any], options: Mapping[str, Any], *, is_asking: bool) -> Any:
-        """Return the answer of this node, or the error that it answered with."""
-        pipeline = Pipeline(self.connection_pool, self.response_callbacks, False, None)
+async def _answer_of(node: GuardedRedis, command: Command, *, is_asking: bool) -> Any:
+    """Return the answer of a node, or the error that it answered with."""
+    async with node.bounded():
+        pipeline = node.client.pipeline(transaction=False)
         if is_asking:  # or the node would say that the slot is not here yet
             pipeline.execute_command("ASKING")
-        pipeline.execute_command(*args, **options)
+        pipeline.execute_command(*command)
         return (await pipeline.execute(raise_on_error=False))[-1]
-
-
-class _NodePipeline(Pipeline):
-    """A pipeline whose commands follow their slots."""
-
-    node: ClusterNode
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Send all commands. Those whose slot has moved are sent again where it is."""
-        stack = self.command_stack
-        if self.is_transaction:
-            return list(await super().execute(raise_on_error))
-        answers: list[Any] = await super().execute(raise_on_error=False)
-        for number, (answer, (args, options)) in enumerate(zip(answers, stack, strict=True)):
-            if isinstance(answer, AskError | TryAgainError):
-                try:
-                    answers[number] = await self.node.follow(answer, args, options)
-                except ResponseError as error:
-                    answers[number] = error
-        if raise_on_error:
-            self.raise_first_error(stack, answers)
-        return answers
 
 
 async def _map_of_slots(node: GuardedRedis) -> list[Any]:
@@ -260,9 +231,21 @@ def _view_in(answers: Sequence[Any], asked: Address) -> _View:
 
 
 def _address(node: Sequence[Any], asked: Address) -> Address:
-    """Return the address of a node. A node without a host is reached where it was asked (CLUSTER SLOTS, Redis)."""
-    host = _text(node[0]) if node[0] else ""
-    return Address(host if host not in ("", "?") else asked.host, int(node[1]))
+    """Return the address of a node in the answer to CLUSTER SLOTS.
+
+    A node that prefers a host name and has none is called ``?``. The metadata of Redis 7 then has its IP address.
+    """
+    endpoint, port, *more = node
+    host = _text(endpoint or "")
+    if host == "?" and len(more) > 1:
+        words = [_text(word) for word in more[1]]
+        host = dict(zip(words[::2], words[1::2], strict=False)).get("ip", "")
+    return _reached_at(host, int(port), asked.host)
+
+
+def _reached_at(host: str, port: int, asked_host: str) -> Address:
+    """Return the address of a node. A node without a host is reached where another was asked (CLUSTER SLOTS, Redis)."""
+    return Address(asked_host if host in ("", "?") else host, port)
 
 
 def _text(value: str | bytes) -> str:

@@ -158,7 +158,7 @@ class InvalidationChannel:
                 await server.ping()
                 async with server.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, calls)
+                    await self._receive(subscription, server, calls)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
@@ -173,10 +173,12 @@ class InvalidationChannel:
         self._problem = problem
         self._tried.set()
 
-    async def _receive(self, subscription: PubSub, calls: _Calls) -> None:
+    async def _receive(self, subscription: PubSub, server: GuardedRedis, calls: _Calls) -> None:
         """Handle messages until the connection fails. Raises ``TimeoutError`` when Redis does not answer a ping.
 
-        The client reconnects automatically; each time Redis confirms the subscription again.
+        Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster answers
+        pings, and receives nothing. The client reconnects automatically; each time Redis confirms the subscription
+        again.
         """
         is_pinged = False
         while True:
@@ -184,6 +186,8 @@ class InvalidationChannel:
             if message is None:  # a dead connection may send no error: only a ping shows it
                 if is_pinged:
                     raise TimeoutError("Redis does not answer")
+                if server not in self._shards.servers.all:
+                    return
                 await subscription.ping()
             elif message["type"] == "subscribe":
                 calls.began()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ResponseError, TryAgainError
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_key import entry_key_part
@@ -25,6 +25,8 @@ T = TypeVar("T")
 SLOTS: Final = 16384
 # A command and its arguments, as the client's ``execute_command`` takes them.
 Command: TypeAlias = tuple[Any, ...]
+# The answers of a node of a Cluster that lead elsewhere. ``MovedError`` is an ``AskError``.
+Redirect: TypeAlias = AskError | TryAgainError
 
 
 class Shard:
@@ -74,6 +76,13 @@ class Servers(Protocol):
         """Return the server that has the slot. Raises ``CacheUnavailable`` if none is known."""
         ...
 
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
+        """Send a command that ``server`` answered with ``redirect`` again, where it leads.
+
+        Returns the answer, which may be an error. Raises ``CacheUnavailable`` if the server there does not answer.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class OneServer:
@@ -89,6 +98,10 @@ class OneServer:
     def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as the protocol has it
         """Return the server."""
         return self.server
+
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:  # noqa: ARG002
+        """Return the redirect: only nodes of a Cluster are followed."""
+        return redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +159,6 @@ class Shards:
 
     def address_of(self, image_id: str) -> str:
         """Return the address of the node that has the image, or "" outside of a Cluster, or if no node is known."""
-        if not self._mask:
-            return ""
         try:
             return self.servers.of(self.of(image_id).slot).address
         except CacheUnavailable:
@@ -170,16 +181,19 @@ class Shards:
     async def run_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answers to the commands, which are sent together. Raises ``CacheUnavailable``."""
         server = self.servers.of(shard.slot)
-        async with server.bounded():
-            if len(commands) == 1:
-                return [await server.client.execute_command(*commands[0])]
-            return await _send(server, commands, raise_on_error=True)
+        return _accepted(server, await self._follow(server, commands, await _send(server, commands)))
 
     async def try_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answer to each command, or the error that it was answered with."""
         server = self.servers.of(shard.slot)
-        async with server.bounded():
-            return await _send(server, commands, raise_on_error=False)
+        return await self._follow(server, commands, await _send(server, commands))
+
+    async def _follow(self, server: GuardedRedis, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
+        """Return the answers, with those that led to another server replaced. Raises ``CacheUnavailable``."""
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Redirect):
+                answers[number] = await self.servers.follow(answer, commands[number], server)
+        return answers
 
     async def run(self, commands: Mapping[Shard, Sequence[Command]]) -> Answers:
         """Send the commands of each shard, to all servers in parallel and to each in one pipeline."""
@@ -200,19 +214,16 @@ class Shards:
 
         async def run_at(server: GuardedRedis, shards: Sequence[Shard]) -> None:
             try:
-                async with server.bounded():
-                    sent = [command for shard in shards for command in commands[shard]]
-                    results = iter(await _send(server, sent, raise_on_error=False))
+                results = iter(await _send(server, [command for shard in shards for command in commands[shard]]))
             except CacheUnavailable as error:
                 failed.update(dict.fromkeys(shards, error))
                 return
             for shard in shards:
                 own = [next(results) for _ in commands[shard]]
-                refusal = next((answer for answer in own if isinstance(answer, ResponseError)), None)
-                if refusal is None:
-                    answers[shard] = own
-                else:
-                    failed[shard] = server.refusal(refusal)
+                try:
+                    answers[shard] = _accepted(server, await self._follow(server, commands[shard], own))
+                except CacheUnavailable as error:
+                    failed[shard] = error
 
         await in_parallel(run_at(server, shards) for server, shards in by_server.items())
         return Answers(answers, failed)
@@ -250,11 +261,26 @@ async def in_parallel(work: Iterable[Any]) -> None:
             group.create_task(coroutine, name=f"redis-{number}")
 
 
-async def _send(server: GuardedRedis, commands: Sequence[Command], *, raise_on_error: bool) -> list[Any]:
-    pipeline = server.client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command)
-    answers: list[Any] = await pipeline.execute(raise_on_error=raise_on_error)
+async def _send(server: GuardedRedis, commands: Sequence[Command]) -> list[Any]:
+    """Return the answers, which may be errors. Raises ``CacheUnavailable`` if the server does not answer."""
+    async with server.bounded():
+        if len(commands) == 1:
+            try:
+                return [await server.client.execute_command(*commands[0])]
+            except ResponseError as error:
+                return [error]
+        pipeline = server.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
+
+def _accepted(server: GuardedRedis, answers: list[Any]) -> list[Any]:
+    """Return the answers. Raises ``CacheUnavailable`` if any of them is an error."""
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise server.refusal(answer) from answer
     return answers
 
 

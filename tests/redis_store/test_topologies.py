@@ -7,7 +7,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import redis
 from pydantic import SecretStr
 
 from gateway.checks.redis import RULES
+from gateway.concurrency.background import background
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
@@ -35,6 +36,7 @@ from tests.cluster import OPTIONS, PASSWORD, Cluster
 from tests.limits import LIMIT
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
+from tests.waiting import until
 
 
 async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambda: None) -> None:
@@ -293,6 +295,56 @@ async def test_a_cluster_over_tls_as_a_user_with_the_documented_rights(
             client.execute_command("ACL", "SETUSER", "gateway", *rules.split())
         url = f"rediss+cluster://gateway:{PASSWORD}@127.0.0.1:{port}?ssl_ca_certs={authority[0]}"
         await lifecycle(url, clock)
+
+
+async def test_a_node_is_reached_where_it_announces_itself(one_node_cluster: RedisServer) -> None:
+    port = one_node_cluster.port
+    settings = RedisSettings(url=SecretStr(f"redis+cluster://:{PASSWORD}@localhost:{port}"), timeout=LIMIT)
+    for prefers, name, ip, host in (
+        ("ip", "", "::1", "[::1]"),
+        ("hostname", "redis.localhost", "127.0.0.1", "redis.localhost"),
+        ("hostname", "", "127.0.0.1", "127.0.0.1"),
+        ("unknown-endpoint", "", "127.0.0.1", "localhost"),
+    ):
+        with client_of(one_node_cluster) as client:
+            client.config_set("cluster-preferred-endpoint-type", prefers)
+            client.config_set("cluster-announce-hostname", name)
+            client.config_set("cluster-announce-ip", ip)
+        async with open_redis(settings) as shards:
+            assert [server.address for server in shards.servers.all] == [f"{host}:{port}"]
+
+
+@IN_CLUSTER
+async def test_a_replica_that_listens_at_a_node_listens_elsewhere_when_the_node_leaves(
+    six_nodes: Cluster, tmp_path: Path
+) -> None:
+    """The node runs on without the others."""
+    async with (
+        open_redis(RedisSettings(url=SecretStr(six_nodes.url), timeout=LIMIT)) as shards,
+        AsyncExitStack() as stack,
+    ):
+        shard = shards.first
+        home = six_nodes.master_of(shard.slot)
+        with six_nodes.added_node(tmp_path / "added") as added:
+            await asyncio.to_thread(six_nodes.move_slot, shard.slot, added, lambda: None)
+            await shards.run_on(shard, ("GET", shard.key("x")))
+            await until(lambda: len(shards.servers.all) == 4, what="the added node")
+            listeners, began = 0, asyncio.Event()
+            while six_nodes.clients[added].pubsub_numsub("image:changes")[0][1] == 0:
+                began.clear()
+                listening = InvalidationChannel(shards, ping_every=0.2).listen(lambda _: None, began=began.set)
+                await stack.enter_async_context(background("listener", listening))
+                await began.wait()
+                listeners += 1
+            await asyncio.to_thread(six_nodes.move_slot, shard.slot, home, lambda: None)
+            await shards.run_on(shard, ("GET", shard.key("x")))
+            await until(lambda: len(shards.servers.all) == 3, what="the end of the node")
+            six_nodes.clients[added].execute_command("CLUSTER RESET")  # type: ignore[no-untyped-call]
+
+            async def all_listen() -> bool:
+                return await InvalidationChannel(shards).publish([]) == listeners
+
+            await until(all_listen, what="the subscriptions")
 
 
 async def wrong(url: str, **changes: object) -> WrongRedis:

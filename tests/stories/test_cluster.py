@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from gateway.dev.redis_server import RedisServer
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.shards import Shard, Shards
+from gateway.settings import RedisSettings
 from tests.cluster import Cluster
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
@@ -202,6 +207,36 @@ async def test_a_slot_moves_to_an_added_node_and_back_while_requests_go_on(
             assert gateway.redis.shards.address_of(IDS[0]) == f"127.0.0.1:{home.port}"
         await nothing_is_overdue(gateway)
         assert all((await hits(load)).values())
+
+
+async def test_a_node_that_hangs_while_a_slot_moves_to_it_is_away_alone(cluster: Cluster) -> None:
+    """The node that sends clients to it is not."""
+    cluster.set_failover(is_on=False)
+    source, target = cluster.masters()[:2]
+    async with open_redis(RedisSettings(url=SecretStr(cluster.url), timeout=TIMEOUT / 2)) as shards:
+        shard = next(shard for shard in shards.all if cluster.master_of(shard.slot) is source)
+        with cluster.importing(shard.slot, target):
+            target.pause()
+            try:
+                with pytest.raises(CacheUnavailable):
+                    await shards.run_on(shard, ("GET", shard.key("x")))
+                for calls in (shards.run_on(shard, ("GET", shard.key("x"))), run_both(shards, shard)):
+                    with pytest.raises(CacheUnavailable, match="not asked again yet"):
+                        await calls
+                away = [server.address for server in shards.servers.all if server.is_away]
+                assert away == [f"127.0.0.1:{target.port}"]
+            finally:
+                target.resume()
+            await until(lambda: not any(server.is_away for server in shards.servers.all), what="the node")
+            assert await shards.run_on(shard, ("GET", shard.key("x"))) == [None]
+
+
+async def run_both(shards: Shards, shard: Shard) -> None:
+    """Read a key of a shard and of another in one pipeline."""
+    other = next(other for other in shards.by_server()[shards.servers.of(shard.slot)] if other is not shard)
+    answers = await shards.run({each: [("GET", each.key("x"))] for each in (other, shard)})
+    assert answers.by_shard == {other: [None]}
+    answers.complete()
 
 
 async def all_from_cache(load: Load, image_id: str) -> bool:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import redis
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis, WrongType
-from gateway.redis_store.shards import Shards
+from gateway.redis_store.shards import Command, Redirect, Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -207,6 +208,10 @@ class HalfAway:
     def of(self, slot: int) -> GuardedRedis:
         """Return the server of a slot."""
         return self.away if slot in self.slots_away else self.answering
+
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
+        """No server redirects."""
+        raise AssertionError(command[0], server.address) from redirect
 
 
 @pytest.fixture
