@@ -6,10 +6,14 @@ FROM python:3.13-slim AS builder
 WORKDIR /build
 # The environment has no pip: the builder's pip installs into it.
 RUN python -m venv --without-pip /opt/image-gateway
-COPY setup.cfg pyproject.toml constraints.txt README.md ./
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
+COPY requirements.txt ./
+RUN python -m pip --python /opt/image-gateway/bin/python install --require-hashes --requirement requirements.txt
+COPY setup.cfg pyproject.toml README.md ./
 COPY gateway ./gateway
-RUN python -m pip --python /opt/image-gateway/bin/python install --no-cache-dir --disable-pip-version-check \
-    --constraint constraints.txt '.[otel]'
+# Bytecode by default has the times of its sources, which would differ from build to build.
+RUN python -m pip --python /opt/image-gateway/bin/python install --no-deps . \
+    && /opt/image-gateway/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/image-gateway/lib
 
 FROM python:3.13-slim
 # The version in setup.cfg and the commit, of the one who builds.

@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Of setup.cfg; `make fuzz` installs its own.
+EXTRAS := dev otel test lint docs release
 # A folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 # Passed through the environment unexpanded, so that a $ or a quote in the name reaches neither make nor the shell.
@@ -34,7 +36,8 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
 		exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,otel,test,lint,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
@@ -102,7 +105,7 @@ SECONDS ?= 60
 TARGETS ?= image_ids image_requests conditions link_parameters credentials cached_entries key_sets beacons settings_files
 
 fuzz: install  ## fuzz every parser of untrusted input
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fuzz]'
 	@set -e; for target in $(TARGETS); do \
 		echo "$$target for $(SECONDS) s"; \
 		$(BIN)/python -m tests.hostile.fuzz $$target -max_total_time=$(SECONDS) -max_len=4096 -seed=1 -print_final_stats=1; \
@@ -153,16 +156,12 @@ units:  ## check the systemd units; needs systemd-analyze
 container: install  ## build and run the image, render the manifests; needs root, buildah, netavark, mmdebstrap, kustomize
 	$(BIN)/python -m pytest tests/container $(ARGS)
 
-# An old build folder would put modules into the wheel that the sources do not have any more.
-RELEASE := image-gateway-$(shell sed -n 's/^version = //p' setup.cfg)
+# BUILDAH= leaves the image out: elsewhere than a registry, its base image is not found.
+BUILDAH ?= $(shell command -v buildah)
+CYCLONEDX ?= $(BIN)/cyclonedx-py
 
-release: install  ## make dist/image-gateway-VERSION.tar.gz, all that a server needs: the wheel, constraints.txt and config
-	rm -rf build dist/$(RELEASE)
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist/$(RELEASE) .
-	cp -R constraints.txt config dist/$(RELEASE)
-	rm -rf build dist/$(RELEASE)/config/secrets dist/$(RELEASE)/config/kubernetes/example/secrets
-	tar -czf dist/$(RELEASE).tar.gz -C dist $(RELEASE)
-	rm -rf dist/$(RELEASE)
+release: install $(if $(NPM),$(WEB_STAMP))  ## make dist/ from the last commit: wheel, sdist, npm package, image, checksums, what each contains
+	$(BIN)/python release.py --cyclonedx "$(abspath $(CYCLONEDX))" --npm "$(NPM)" --buildah "$(BUILDAH)"
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx, and pages; needs nginx, wrk, two cores, Chromium
 	$(BIN)/python -m bench $(ARGS)
@@ -192,10 +191,18 @@ format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(BIN)/ruff format .
 	$(if $(NPM),cd $(WEB) && npm run --silent format)
 
-constraints:  ## write the newest versions of all dependencies into constraints.txt
-	tmp=$$(mktemp -d) && $(PYTHON) -m venv $$tmp && $$tmp/bin/pip install --quiet '.[dev,otel,test,lint,docs]' && \
-	{ sed -n '/^#/p' constraints.txt; $$tmp/bin/pip freeze --all --exclude pip --exclude image-gateway; } > constraints.new && \
-	mv constraints.new constraints.txt; rm -rf $$tmp build image_gateway.egg-info
+# constraints.txt has all that `make install` installs, requirements.txt what a server needs. uv resolves for all Pythons and
+# platforms at once, and lists the hash of each of their wheels. UPGRADE= keeps the versions, for a new dependency.
+UPGRADE ?= --upgrade
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make constraints' setup.cfg
+
+constraints:  ## write the newest versions of all dependencies, with hashes, into constraints.txt and requirements.txt
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder" image_gateway.egg-info' EXIT && \
+	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install --quiet --disable-pip-version-check uv && \
+	export PATH="$$folder/bin:$$PATH" && \
+	$(COMPILE) $(UPGRADE) $(EXTRAS:%=--extra %) --output-file constraints.txt && \
+	$(COMPILE) --extra otel --constraint constraints.txt --output-file requirements.txt
 
 clean:  ## remove what `make install` and `make run` created
 	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules

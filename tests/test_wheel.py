@@ -1,12 +1,14 @@
-"""The wheel, installed into a separate environment outside of the checkout: every file that runs comes from it."""
+"""A release, and its wheel in an environment outside of the checkout: every file that runs comes from the wheel."""
 
 import asyncio
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ import aiohttp
 import pytest
 import yaml
 
+from release import differences
 from tests.conftest import Images
 from tests.processes import gateway_process
 
@@ -28,6 +31,8 @@ VERSION = re.findall(r"^version = (.*)$", (ROOT / "setup.cfg").read_text(encodin
 
 # No variable of this process may lead to the checkout.
 ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+
+AS_SOMEBODY = ("-c", "user.name=somebody", "-c", "user.email=somebody@example")
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
@@ -78,10 +83,25 @@ def on_server(
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with the wheel: its folder, and the names of the files in the wheel."""
+    """An environment with the wheel of a release: its folder, and the clone that the release was built from."""
 
     folder: Path
-    files: list[str]
+    clone: Path
+
+    def files(self, name: str) -> set[str]:
+        """Return the names in a file of the release, without the version in them."""
+        (file,) = (self.clone / "dist").glob(name)
+        if file.suffix == ".whl":
+            with ZipFile(file) as wheel:
+                return set(wheel.namelist())
+        with tarfile.open(file) as archive:
+            return {member.name.partition("/")[2] for member in archive}
+
+    def tracked(self, folder: str) -> set[str]:
+        """Return the names of the tracked files below a folder of the clone."""
+        command = ("git", "ls-files", "-z", "--", folder)
+        listed = subprocess.run(command, cwd=self.clone, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+        return set(listed.stdout.split("\0")) - {""}
 
     @property
     def program(self) -> str:
@@ -108,16 +128,36 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     source = server / "source"
     for name in ("gateway", "config"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "constraints.txt", "README.md", "Makefile"):
+    for name in (
+        "setup.cfg",
+        "pyproject.toml",
+        "constraints.txt",
+        "requirements.txt",
+        "README.md",
+        "Makefile",
+        "release.py",
+        ".gitignore",
+    ):
         shutil.copy(ROOT / name, source)
-    (source / "config/secrets/admin__token").write_text("a-secret-of-the-clone")
+    for command in (("init", "--quiet"), ("add", "."), (*AS_SOMEBODY, "commit", "--quiet", "--message=all")):
+        subprocess.run(("git", *command), cwd=source, env=ENVIRONMENT, check=True)
+    for name in ("config/secrets/admin__token", "gateway/untracked.py"):
+        (source / name).write_text("of the clone")
     (stamp := source / "installed").touch()
     make = ("make", "--silent", "release", f"BIN={Path(sys.executable).parent}", f"STAMP={stamp}")
-    pip_options = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_COMPILE": "1"}
-    environment = {**ENVIRONMENT, **pip_options}
-    subprocess.run(make, cwd=source, env=environment, check=True, timeout=50)
-    (release,) = (source / "dist").iterdir()
-    release.rename(server / release.name)
+    environment = {**ENVIRONMENT, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_COMPILE": "1"}
+    built = subprocess.run(
+        (*make, "CYCLONEDX=", "NPM=", "BUILDAH="),
+        cwd=source,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    release = f"image-gateway-{VERSION}-server.tar.gz"
+    shutil.copy(source / "dist" / release, server)
     # The virtual environment without its pip, which takes longer to make than all the rest.
     pip = f"exec '{sys.executable}' -m pip --disable-pip-version-check --quiet --python '$3/bin/python' \\\"\\$@\\\""
     make_venv = f"'{sys.executable}' -m venv --without-pip $3 && printf %s \"{pip}\" >$3/bin/pip && chmod +x $3/bin/pip"
@@ -126,13 +166,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         (server / name).chmod(0o755)
     (server / "opt").mkdir()
     (server / "etc").mkdir()
-    on_server(server, install_steps()[0], environment)
+    # The first line names the wheel; what follows would be downloaded.
+    unpack = install_steps()[0].replace("-r requirements.txt", "-r wheel.txt")
+    on_server(server, unpack.replace("mkdir ", "head -1 requirements.txt >wheel.txt\nmkdir "), environment)
     (venv,) = (server / "opt").iterdir()
     (packages,) = venv.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    (wheel,) = server.glob("image-gateway-*/*.whl")
-    with ZipFile(wheel) as archive:
-        return Installed(venv, archive.namelist())
+    return Installed(venv, source)
 
 
 def test_every_module_is_imported_from_the_wheel(installed: Installed) -> None:
@@ -143,8 +183,9 @@ def test_every_module_is_imported_from_the_wheel(installed: Installed) -> None:
 
 
 def test_the_wheel_has_every_file_that_runs_and_no_other(installed: Installed) -> None:
-    shipped = {name for name in installed.files if name.startswith("gateway/")}
-    assert {name for name in installed.files if ".dist-info/" not in name} == shipped
+    files = installed.files("*.whl")
+    shipped = {name for name in files if name.startswith("gateway/")}
+    assert {name for name in files if ".dist-info/" not in name} == shipped
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "gateway").rglob("*.py") if "web" not in file.parts}
     assert {name for name in shipped if name.endswith(".py")} == modules
     assert {"gateway/py.typed", "gateway/catalog/sql/changes.sql", "gateway/web/static/smart-image.js"} <= shipped
@@ -153,6 +194,28 @@ def test_the_wheel_has_every_file_that_runs_and_no_other(installed: Installed) -
         for name in shipped
         if name.startswith("gateway/web/") and "/static/" not in name and "/console/" not in name
     ] == []
+
+
+def test_the_sources_are_all_tracked_files_and_a_server_gets_the_configuration(installed: Installed) -> None:
+    assert installed.files(f"image_gateway-{VERSION}.tar.gz") == {"PKG-INFO", *installed.tracked(".")}
+    (wheel,) = (installed.clone / "dist").glob("*.whl")
+    assert installed.files("*-server.tar.gz") == {"requirements.txt", wheel.name, *installed.tracked("config")}
+    sums = (installed.clone / "dist" / "SHA256SUMS").read_text()
+    assert f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n" in sums
+    assert sums.count("\n") == 3
+
+
+def test_builds_that_differ_by_a_bit_are_not_a_release(tmp_path: Path) -> None:
+    for folder, data in (("first", b"0"), ("second", b"1")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same").write_bytes(b"0")
+        (tmp_path / folder / "differing").write_bytes(data)
+        (tmp_path / folder / f"only in the {folder}").touch()
+    assert differences(tmp_path / "first", tmp_path / "second") == [
+        "differing",
+        "only in the first",
+        "only in the second",
+    ]
 
 
 def test_the_installed_command_has_the_version_of_setup_cfg(installed: Installed) -> None:

@@ -1,9 +1,11 @@
-"""``setup.cfg`` and ``constraints.txt`` allow one minor release of aiohttp."""
+"""``setup.cfg``, and ``constraints.txt`` and ``requirements.txt``, which `make constraints` makes of it."""
 
 import re
 from configparser import ConfigParser
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.config.files import ROOT, read
 
@@ -13,7 +15,38 @@ def test_aiohttp_is_limited_to_the_minor_release_whose_private_state_the_server_
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     (allowed,) = re.findall(r"^aiohttp (.+)$", setup["options"]["install_requires"], flags=re.MULTILINE)
-    (pinned,) = re.findall(r"^aiohttp==(.+)$", read("constraints.txt"), flags=re.MULTILINE)
+    (pinned,) = re.findall(r"^aiohttp==(\S+) ", read("constraints.txt"), flags=re.MULTILINE)
     major, minor, _ = pinned.split(".")
     assert pinned in SpecifierSet(allowed)
     assert f"{major}.{int(minor) + 1}.0" not in SpecifierSet(allowed)
+
+
+def pinned(file: str) -> dict[str, set[str]]:
+    """Return the versions of each package in a file that pip reads. Every version has hashes."""
+    found: dict[str, set[str]] = {}
+    for line in re.sub(r"\\\n\s*", "", re.sub(r"^\s*#.*\n", "", read(file), flags=re.MULTILINE)).splitlines():
+        requirement, *hashes = line.split("--hash=sha256:")
+        assert hashes, line
+        assert all(re.fullmatch(r"[0-9a-f]{64}", value.strip()) for value in hashes), line
+        parsed = Requirement(requirement)
+        (version,) = parsed.specifier
+        assert version.operator == "=="
+        found.setdefault(parsed.name, set()).add(version.version)
+    return found
+
+
+def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_versions() -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    extras = {name: f"\n{lines}" for name, lines in setup["options.extras_require"].items() if name != "fuzz"}
+    runtime = setup["options"]["install_requires"]
+    for file, lines in (
+        ("constraints.txt", runtime + "".join(extras.values())),
+        ("requirements.txt", runtime + extras["otel"]),
+    ):
+        versions = pinned(file)
+        for line in re.findall(r"^[A-Za-z].*$", lines, flags=re.MULTILINE):
+            required = Requirement(line)
+            assert all(version in required.specifier for version in versions[canonicalize_name(required.name)]), line
+    tested = pinned("constraints.txt")
+    assert {name: versions for name, versions in pinned("requirements.txt").items() if versions != tested[name]} == {}
