@@ -21,7 +21,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks upgrade install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -136,6 +136,15 @@ examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, a
 # A minute each, and 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
 frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
+
+# The tag of the last release before this commit, or the commit that the file names while there is no tag.
+PREVIOUS = $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || cat tests/upgrade/previous-release)
+
+quick upgrade: export GATEWAY_TEST_PREVIOUS = $(PREVIOUS)
+
+# It needs git's history, which an archive and a shallow clone lack: not part of `make test`. .ci/run runs it.
+upgrade: install  ## run the previous release and this version together under load; needs git's history, downloads packages
+	$(BIN)/python -m pytest tests/upgrade $(ARGS)
 
 alerts:  ## test the alert rules; needs promtool, and amtool for alertmanager.yml
 	promtool check config config/prometheus/prometheus.hosts.yml

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_origin
 
 import pytest
@@ -19,9 +20,9 @@ COMMENTED_OUT = re.compile(r"^( *)#(?=[a-z_]+:)", re.MULTILINE)
 EXAMPLE = re.compile(r"(?:^ *#   .*\n)+", re.MULTILINE)
 
 
-def uncommented() -> dict[str, Any]:
+def uncommented(file: Path = GATEWAY_YAML) -> dict[str, Any]:
     """Return the file with every setting uncommented."""
-    document = yaml.safe_load(COMMENTED_OUT.sub(r"\1", GATEWAY_YAML.read_text(encoding="utf-8")))
+    document = yaml.safe_load(COMMENTED_OUT.sub(r"\1", file.read_text(encoding="utf-8")))
     assert isinstance(document, dict)
     return document
 
@@ -81,9 +82,9 @@ def test_one_variable_makes_the_urls_of_the_documented_configuration_short_lived
     assert (settings.url_cache.sign_window, settings.url_prerefresh.threshold) == (60, 150)
 
 
-def examples() -> dict[str, Any]:
+def examples(file: Path = GATEWAY_YAML) -> dict[str, Any]:
     """Return the sections that the comments give as examples."""
-    blocks = EXAMPLE.findall(read("config/gateway.yaml"))
+    blocks = EXAMPLE.findall(file.read_text(encoding="utf-8"))
     texts = [re.sub(r"^ *#   ", "", block, flags=re.MULTILINE) for block in blocks]
     found: dict[str, Any] = {}
     for text in texts:

@@ -79,7 +79,7 @@ def test_ci_is_executable_and_calls_lint_and_test() -> None:
     script = read(".ci/run").splitlines()
     assert script[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in script
-    calls = [line for line in script if line.startswith("make ") and "--silent" not in line]
-    assert calls == ["make lint", "make frameworks ARGS='-k next'", "make test"]
+    calls = [line.strip() for line in script if line.strip().startswith("make ") and "--silent" not in line]
+    assert calls == ["make lint", "make frameworks ARGS='-k next'", "make upgrade", "make test"]
     assert script[-1] == "make test"
     assert {"lint", "test"} <= make_targets()

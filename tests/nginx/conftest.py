@@ -127,7 +127,7 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
 
     ``changes`` maps directives of the configuration files to their replacements, such as shorter times.
     ``file_size`` is the largest file in bytes that nginx can write; None means no limit. ``main`` is what the main
-    context begins with.
+    context begins with. ``files`` is the folder of the files.
     """
     async with AsyncExitStack() as stack:
 
@@ -138,6 +138,7 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
             binary: str | None = None,
             file_size: int | None = None,
             main: str = "master_process off;",
+            files: Path = CONFIG,
         ) -> Nginx:
             folder = tmp_path / f"nginx-{len(list(tmp_path.iterdir()))}"
             command = [binary or nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf")]
@@ -145,17 +146,17 @@ async def starting_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
                 # Blocks are 512 bytes (POSIX). With the signal ignored, a write fails as on a full disk.
                 limit = f"trap '' XFSZ; ulimit -f {file_size // 512}; exec \"$@\""
                 command = ["sh", "-c", limit, "sh", *command]
-            return await stack.enter_async_context(_running(folder, http, changes or {}, command, main))
+            return await stack.enter_async_context(_running(folder, http, changes or {}, command, main, files))
 
         yield start
 
 
 @asynccontextmanager
 async def _running(
-    folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str], main: str
+    folder: Path, http: str, changes: Mapping[str, str], command: Sequence[str], main: str, files: Path
 ) -> AsyncIterator[Nginx]:
     folder.mkdir()
-    shutil.copytree(CONFIG / "image-gateway", folder / "image-gateway")
+    shutil.copytree(files / "image-gateway", folder / "image-gateway")
     port = free_port()
     configuration = folder / "nginx.conf"
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen 127.0.0.1:{port};", http, flags=re.MULTILINE)

@@ -5,7 +5,7 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tests.nginx.name_server import name_server
 from tests.nginx.scripted import answer, scripted
 from tests.nginx.test_gateway_conf import with_cache
 from tests.ports import reserved_port
-from tests.processes import gateway_process
+from tests.processes import GATEWAY, gateway_process
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -40,11 +40,17 @@ IMAGES = 20
 
 
 class Replica:
-    """A gateway that always listens on the same address; each start is a new process. ``admin``: 0 is any port."""
+    """A gateway that always listens on the same address; each start is a new process. ``admin``: 0 is any port.
 
-    def __init__(self, host: str, port: int, config: Path, admin: int = 0) -> None:
+    program: what the next start runs.
+    lines: the output of every process that has ended.
+    """
+
+    def __init__(self, host: str, port: int, config: Path, admin: int = 0, *, program: Sequence[str] = GATEWAY) -> None:
         self.address = f"{host}:{port}"
         self.admin = f"{host}:{admin}"
+        self.program = program
+        self.lines: list[str] = []
         self._config = config
         self._environment = {
             "GATEWAY_SERVER__HOST": host,
@@ -55,15 +61,21 @@ class Replica:
 
     async def start(self) -> None:
         """Start a process and wait until it listens."""
-        process = gateway_process("serve", "--config", str(self._config), environment=self._environment)
+        arguments = ("serve", "--config", str(self._config))
+        process = gateway_process(*arguments, environment=self._environment, program=self.program)
         self._running = await self._stack.enter_async_context(process)
 
     async def restart(self) -> None:
         """Send SIGTERM, wait for the end of the process, and start a new one."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Send SIGTERM, and wait for the end of the process."""
         self._running.terminate()
         assert await self._running.exit_code() == 0
         await self.close()
-        await self.start()
+        self.lines += self._running.lines
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
