@@ -60,7 +60,7 @@ async def measure(settings: Settings) -> None:
         now = time.time()
         for start in range(0, IMAGES, 1000):  # no entry is fresh, and every one was used recently
             batch = image_ids[start : start + 1000]
-            await shared.tier.drop(batch)
+            await shared.entries.drop(batch)
             used = {ImageVariant(image_id): Usage(last_access=now) for image_id in batch}
             for shard, own in redis.shards.split_variants(used).items():
                 await redis.usage.write([redis.usage.batch(shard, {variant: used[variant] for variant in own})])

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.metrics.collectors import Metrics
+from gateway.redis_store.url_entries import UrlEntries
 from gateway.service.changes import make_changes
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, open_stores
 from gateway.service.urls import open_urls
 from gateway.settings import Settings
-from gateway.urls.shared_tier import SharedTier
 
 
 @asynccontextmanager
-async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, RedisStores, SharedTier]]:
-    """Open the signer and the tier of the cache that is in Redis."""
+async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, RedisStores, UrlEntries]]:
+    """Open the signer and the entries of the cache in Redis."""
     metrics = Metrics()
     async with (
         open_signing(settings, metrics) as signing,
@@ -23,4 +23,4 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     ):
         if stores.redis is None or urls.shared is None:
             raise ValueError("url_cache.enabled is off")
-        yield signing, stores.redis, urls.shared.tier
+        yield signing, stores.redis, urls.shared.entries

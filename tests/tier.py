@@ -11,7 +11,7 @@ from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
+from gateway.presign.lifetime import Lifetime, UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
@@ -21,13 +21,10 @@ from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.shards import Shards
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import CosSettings, RedisSettings
-from gateway.urls.entry_trust import EntryTrust
 from gateway.urls.shared_maintenance import SharedMaintenance
-from gateway.urls.shared_tier import SharedTier
-from gateway.urls.usable_urls import UsableUrls
 from tests.cluster import Cluster
 from tests.url_settings import lifetime_of, url_cache
 
@@ -108,7 +105,6 @@ class Tier:
     cache: UrlEntries
     usage: UsageStore
     queue: RefreshQueue
-    shared: SharedTier
     maintenance: SharedMaintenance
     table: Table
     renditions: Renditions
@@ -181,10 +177,9 @@ def make_tier(
         metrics=metrics,
         now=clock,
     )
-    cache, usage = UrlEntries(shards, MAC, signer, renditions, lifetime), UsageStore(shards)
+    cache = UrlEntries(shards, MAC, signer, renditions, lifetime, EntryRules(renews=renews), clock)
+    usage = UsageStore(shards)
     queue = RefreshQueue(shards, QueueLimits(lambda: 60, 3, 10))
-    trust = EntryTrust(shards, lifetime, clock)
-    shared = SharedTier(cache, trust, lifetime, renditions, renews=renews, now=clock)
     settings_of_the_cache = url_cache(ttl, max_size=max_size)
     maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, settings_of_the_cache)
-    return Tier(clock, metrics, shards, signer, lifetime, cache, usage, queue, shared, maintenance, Table(), renditions)
+    return Tier(clock, metrics, shards, signer, lifetime, cache, usage, queue, maintenance, Table(), renditions)

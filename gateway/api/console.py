@@ -16,9 +16,9 @@ from gateway.metrics.history import History, gauge_value, read
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
-from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.presign.lifetime import CosClock
 from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
 from gateway.redis_store.guarded_client import CacheUnavailable

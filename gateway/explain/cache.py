@@ -14,10 +14,9 @@ from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.process.log_format import redact
 from gateway.purge.heard_changes import HeardChanges
 from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import Found
+from gateway.redis_store.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalState
 from gateway.urls.resolver import Entries, UrlResolver
-from gateway.urls.shared_tier import SharedTier
 
 _NOT_ASKED: Final = "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"
 
@@ -42,7 +41,7 @@ class CacheStep:
 
     def __init__(
         self,
-        shared: SharedTier | None,
+        shared: UrlEntries | None,
         queue: RefreshQueue | None,
         resolver: UrlResolver,
         why_not_notified: Callable[[], Awaitable[str | None]] | None,

@@ -16,8 +16,8 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.outcome import failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
-from gateway.urls.usable_urls import UsableUrls
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.urls.shared_tier import SharedTier
+from gateway.redis_store.url_entries import UrlEntries
 
 # The parameters of an address that choose a rendition.
 PARAMETERS = ("style", "w", "dpr", "format", "v")
@@ -23,7 +23,7 @@ class VariantStep:
         self,
         renditions: Renditions,
         requests: VariantRequests,
-        shared: SharedTier | None,
+        shared: UrlEntries | None,
     ) -> None:
         self.renditions = renditions
         self._requests = requests

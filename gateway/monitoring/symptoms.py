@@ -9,8 +9,8 @@ from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import DROPPED_LINES, History, Point, gauge_value, total
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
-from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials
+from gateway.presign.lifetime import CosClock
 from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 _WINDOW: Final = 12  # points of five seconds: a minute

@@ -3,7 +3,7 @@
 import asyncio
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import aiohttp
@@ -14,14 +14,17 @@ from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import read_error
+from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
+from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
-from gateway.origin.observed_answers import ObservedAnswers
 from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Retries
+from gateway.origin.signature_verdicts import SignatureVerdicts
 from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
@@ -39,6 +42,59 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 # What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class ObservedAnswers:
+    """What the gateway learns from COS's answers to the requests of clients: counts, and what others read here.
+
+    buckets: keep their own label in the metric of errors, even if many others fail.
+    credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
+    first_answers: an answer of each bucket, for ``AnswerClock``, which empties it.
+    verdicts: for ``BucketsProbe``, which takes them.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        buckets: Collection[str] = (),
+        credentials_refused: Callable[[str, str], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
+        self._credentials_refused = credentials_refused
+        self._monotonic = monotonic
+        self.first_answers: dict[str, FirstAnswer] = {}
+        self.verdicts = SignatureVerdicts()
+
+    def answered(self, bucket: str, status: int, headers: Mapping[str, str]) -> None:
+        """Count an answer of COS."""
+        self._count(str(status), bucket)
+        if bucket not in self.first_answers:
+            self.first_answers[bucket] = FirstAnswer(headers, self._monotonic())
+
+    def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
+        """Count a request that COS did not answer."""
+        self._count("timeout" if is_timeout else "error", bucket)
+        self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
+
+    def refused(self, bucket: str, url: str, error: CosError) -> None:
+        """Note COS's error in answer to a request for ``url``."""
+        self._errors.add(bucket, error.code or NO_CODE)
+        self.verdicts.add(bucket, error)
+        if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
+            self._credentials_refused(bucket, url)
+
+    def retried(self) -> None:
+        """Count a retry."""
+        self._metrics.origin_retries.inc()
+
+    def _count(self, status: str, bucket: str) -> None:
+        self._metrics.origin_requests.add((status,))
+        if bucket in self._errors.buckets:
+            self._metrics.origin_bucket_requests.add((bucket,))
+        else:
+            self._errors.request(bucket)
 
 
 class OriginClient:

@@ -8,8 +8,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient, OriginRequest, send_once
-from gateway.origin.observed_answers import ObservedAnswers
+from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest, send_once
 from gateway.origin.observed_requests import ObserveRequest, observed
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries

@@ -1,16 +1,80 @@
-"""The life of a presigned URL: until when it is used, and when it is renewed."""
+"""The life of a presigned URL by COS's clock: until when it is used, and when it is renewed."""
 
+import logging
 import math
 import random
+import time
 from collections.abc import Callable
+from typing import Final
 
-from gateway.presign.signed_image import BACKDATE, PresignedUrl
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CredentialsExpired
+from gateway.presign.signed_image import BACKDATE, CLOCK_TOLERANCE, PresignedUrl, SignedImage
+from gateway.presign.signer import Signer
 from gateway.settings import UrlCacheSettings, UrlPrerefreshSettings
 
+logger = logging.getLogger(__name__)
+
+_MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
+# Seconds between two warnings: if one of several servers has a wrong clock, the result changes with each answer.
+_WARN_EVERY: Final = 600
 # How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
 CLOCK_SKEW = 5
 _SPREAD = 0.1
 _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
+
+
+class CosClock:
+    """This machine's clock, until COS refuses a URL and its ``Date`` is half a minute or more away.
+
+    From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
+    """
+
+    def __init__(self, local: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._local = local
+        self._monotonic = monotonic
+        self._warned_at = float("-inf")
+        self.offset = 0.0
+        self.observed_offset = 0.0
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return self._local() + self.offset
+
+    def latest(self) -> float:
+        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
+        return self._local() + max(self.offset, self.observed_offset)
+
+    def observe(self, cos_time: float | None) -> None:
+        """Note the time of an answer of COS, in Unix seconds. None: the answer has no readable ``Date``.
+
+        This does not change ``now``: only a refused URL proves that the clock is wrong.
+        """
+        if cos_time is None:
+            return
+        was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self._local()
+        self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
+        if was_off or abs(offset) < CLOCK_TOLERANCE or self._monotonic() - self._warned_at < _WARN_EVERY:
+            return
+        self._warned_at = self._monotonic()
+        how = "slow" if offset > 0 else "fast"
+        logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
+
+    def refused_at(self, cos_time: float | None) -> bool:
+        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds, None without a readable ``Date``).
+
+        Returns whether the clock was changed.
+        """
+        if cos_time is None or abs(cos_time - self.now()) < CLOCK_TOLERANCE:
+            return False
+        offset = cos_time - self._local()
+        if abs(offset) > _MAX_OFFSET:
+            logger.warning("the time that COS answered is off by %+d s, which is ignored", offset)
+            return False
+        self.offset = offset if abs(offset) >= CLOCK_TOLERANCE else 0.0
+        self.observed_offset = offset
+        logger.warning("the clock of this machine and that of COS differ, synchronize it (NTP): %+d s", offset)
+        return True
 
 
 class Lifetime:
@@ -87,3 +151,35 @@ class Lifetime:
 
     def _threshold(self, life: float) -> float:
         return min(self.threshold, life) if life >= self.ttl else self.threshold * life / self.ttl
+
+
+class UsableUrls:
+    """Signs images, and says which of their URLs may be used now. ``now`` is COS's clock."""
+
+    def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
+        self._signer = signer
+        self._lifetime = lifetime
+        self.now = now
+
+    def has_rendition(self, rendition: str) -> bool:
+        """Return whether the rendition can be signed."""
+        return self._signer.has_rendition(rendition)
+
+    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
+        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
+        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
+        if not self.may_be_used(image):
+            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
+        return image
+
+    def sign_for_head(self, image: SignedImage) -> PresignedUrl:
+        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
+        return self._signer.sign(image.record, image.rendition, method="HEAD")
+
+    def may_be_used(self, image: SignedImage) -> bool:
+        """Return whether the image's URL may be used."""
+        return self._lifetime.is_usable(image.presigned, self.now())
+
+    def usable_for(self, image: SignedImage) -> float:
+        """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
+        return self._lifetime.usable_for(image.presigned, self.now())

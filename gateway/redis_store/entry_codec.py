@@ -1,4 +1,7 @@
-"""The encoding of a signed image, with a MAC, and of a variant in Redis. Both are validated when they are read."""
+"""The encoding of a signed image, with a MAC, and of a variant in Redis: its key, and its name in sets.
+
+The image and the name are validated when they are read.
+"""
 
 import base64
 import hashlib
@@ -33,6 +36,10 @@ _OPTIONAL = {
     "version": "version",
     "placeholder": "placeholder",
 }
+# The id of an image may be another id, a colon and the name of a rendition. The key of its original ends with the mark,
+# which occurs neither in an id nor in the name of a rendition, so that it is not the key of that rendition.
+_SPELLS_A_VARIANT = re.compile(rf".+:{RENDITION_NAME}")
+_ORIGINAL_MARK = "|"
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -211,6 +218,16 @@ def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
     # The line break ends the word, which contains none.
     message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
     return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
+
+
+def entry_key_part(variant: ImageVariant) -> str:
+    """Return ``id`` or ``id:rendition``. No two variants have the same part."""
+    image_id, rendition = variant
+    if rendition is not None:
+        return f"{image_id}:{rendition}"
+    if ":" in image_id and _SPELLS_A_VARIANT.fullmatch(image_id):
+        return image_id + _ORIGINAL_MARK
+    return image_id
 
 
 def encode_variant(variant: ImageVariant) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from redis.exceptions import AskError, ResponseError, TryAgainError
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.entry_key import entry_key_part
+from gateway.redis_store.entry_codec import entry_key_part
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,13 +13,17 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_store.entry_trust import EntryTrust
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.shards import Command, Shard, Shards
 from gateway.redis_store.usage_store import INDEX_LIFE
 
-_NOT_DUE: Mapping[ImageVariant, float] = {}
+_NO_HITS: Mapping[ImageVariant, float] = {}
 _RENEWAL_LOCK: Final = 1  # second
-_KEPT_AT_ONCE: Final = 100  # the script blocks Redis for about a millisecond
+# The most variants of one command: packing them keeps the event loop busy for less than a millisecond, and the script
+# blocks Redis for about as long.
+_DROPPED_AT_ONCE: Final = 200
+_KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
 
@@ -28,7 +33,7 @@ class Found:
     """The result of a look-up.
 
     tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
-    dropped. It must be passed to the ``put_many`` that follows.
+    dropped. It must be passed to the ``keep`` that follows.
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
     is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
     secret, release or configuration.
@@ -51,13 +56,29 @@ class EntryHeader:
     tombstone: bytes = b""
 
 
-class UrlEntries:
-    """Signed images in Redis.
+@dataclass(frozen=True, slots=True)
+class EntryRules:
+    """What is kept, and for how long.
 
-    mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
-    with_links: links are signed, so an entry without the count of killed links is not used either.
+    renews: an entry is queued for its renewal.
+    with_links: links are signed, so an entry without the count of killed links is not used.
     tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
     reading the row to writing the entry.
+    """
+
+    renews: bool = True
+    with_links: bool = False
+    tombstone_ttl: float = 30.0
+
+
+_DEFAULT_RULES: Final = EntryRules()
+
+
+class UrlEntries:
+    """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
+
+    mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    trust: says which entries are used without reading their rows again.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
@@ -70,19 +91,19 @@ class UrlEntries:
         urls: UrlBuilder,
         renditions: Renditions,
         lifetime: Lifetime,
-        *,
-        with_links: bool = False,
-        tombstone_ttl: float = 30.0,
+        rules: EntryRules = _DEFAULT_RULES,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.shards = shards
+        self.trust = EntryTrust(shards, lifetime, now)
         self._lifetime = lifetime
         self._mac = mac
         self._urls = urls
         self._renditions = renditions
-        self._with_links = with_links
-        self._tombstone_ttl = tombstone_ttl
+        self._rules = rules
+        self._now = now
 
-    async def get_many(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+    async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
         answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
@@ -110,58 +131,79 @@ class UrlEntries:
         """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
         return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
 
-    async def put_many(
-        self,
-        entries: Sequence[tuple[SignedImage, bytes]],
-        now: float,
-        due: Mapping[ImageVariant, float] = _NOT_DUE,
+    async def keep(
+        self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
     ) -> dict[ImageVariant, bool]:
         """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
 
         Each image comes with the tombstone found before its row was read: an image dropped since is not kept. Returns
-        for each image whether it was kept. The images kept are indexed in the same step, and queued for when they are
-        ``due``. Raises ``CacheUnavailable`` after the other shards are written, if the server of a shard fails.
+        for each image whether it was kept. The images kept are indexed and queued for their renewal in the same step,
+        images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if
+        the server of a shard fails.
         """
+        now = self._now()
+        kept: dict[ImageVariant, bool] = {}
+        for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+            kept |= await self._keep(some, hits, now)
+        return kept
+
+    async def _keep(
+        self, entries: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float], now: float
+    ) -> dict[ImageVariant, bool]:
         commands: dict[Shard, list[Command]] = {}
         written: dict[Shard, list[ImageVariant]] = {}
         slices = TimeSlices() if len(entries) > 1 else None
         for shard, own in self.shards.split(entries, _image_id_of).items():
-            for group in [own] if len(own) <= _KEPT_AT_ONCE else in_groups(own, _KEPT_AT_ONCE):
-                keys: list[str] = []
-                values: list[bytes | str | float] = []
-                for image, tombstone in group:
-                    if slices is not None:
-                        await slices.pause()
-                    variant = _variant_of(image)
-                    keys.append(shard.entry(variant))
-                    usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
-                    values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
-                    values += encode_variant(variant), due.get(variant, "")
-                    written.setdefault(shard, []).append(variant)
-                call = keep_entries(
-                    entries=keys,
-                    sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
-                    latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
-                    now=now,
-                    index_life=INDEX_LIFE,
-                    values=values,
-                )
-                commands.setdefault(shard, []).append(("EVAL", *call))
+            keys: list[str] = []
+            values: list[bytes | str | float] = []
+            for image, tombstone in own:
+                if slices is not None:
+                    await slices.pause()
+                variant = ImageVariant(image.record.image_id, image.rendition)
+                keys.append(shard.entry(variant))
+                usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
+                due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
+                values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
+                values += encode_variant(variant), due
+                written.setdefault(shard, []).append(variant)
+            call = keep_entries(
+                entries=keys,
+                sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
+                latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
+                now=now,
+                index_life=INDEX_LIFE,
+                values=values,
+            )
+            commands[shard] = [("EVAL", *call)]
         answers = (await self.shards.run(commands)).complete()
         return {
             variant: bool(done)
-            for shard, groups in answers.items()
-            for variant, done in zip(written[shard], (done for group in groups for done in group), strict=True)
+            for shard, [group] in answers.items()
+            for variant, done in zip(written[shard], group, strict=True)
         }
 
-    async def drop(self, variants: Sequence[ImageVariant]) -> Mapping[Shard, CacheUnavailable]:
-        """Replace each entry by a tombstone, so that a concurrent write cannot restore it.
+    async def drop(self, image_ids: Sequence[str]) -> None:
+        """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
         The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
-        removed in the same step. Returns the shards whose server failed, with the reason.
+        removed in the same step. The usage stays: a changed row still names the same image. Of a shard whose server
+        fails, no image is used whose row was read before now: the server may come back with it. Then raises
+        ``CacheUnavailable``.
         """
+        renditions = (None, *self._renditions.names)
+        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        failed: dict[Shard, CacheUnavailable] = {}
+        for some in in_groups(variants, _DROPPED_AT_ONCE):
+            failed.update(await self._drop(some))
+        for shard in failed:
+            self.trust.invalidate_shard(shard)
+        for error in failed.values():
+            raise error
+
+    async def _drop(self, variants: Sequence[ImageVariant]) -> Mapping[Shard, CacheUnavailable]:
+        """Return the shards whose server failed, with the reason."""
         tombstone = b"-" + secrets.token_hex(8).encode()
-        milliseconds = int(self._tombstone_ttl * 1000)
+        milliseconds = int(self._rules.tombstone_ttl * 1000)
         commands: dict[Shard, list[Command]] = {}
         for shard, own in self.shards.split_variants(variants).items():
             call = drop_entries(
@@ -213,7 +255,7 @@ class UrlEntries:
             image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
         except ValueError:
             return _FOREIGN
-        has_links = image.record.links_killed is not None or not self._with_links
+        has_links = image.record.links_killed is not None or not self._rules.with_links
         return Found(image, tombstone) if has_links else _FOREIGN
 
 
@@ -225,10 +267,6 @@ def _entry_header(answer: bytes | None) -> EntryHeader:
     end = answer.partition(b" ")[0]
     tombstone = answer.partition(_TOMBSTONE_MARK)[2]
     return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
-
-
-def _variant_of(image: SignedImage) -> ImageVariant:
-    return ImageVariant(image.record.image_id, image.rendition)
 
 
 def _image_id_of(entry: tuple[SignedImage, bytes]) -> str:

@@ -101,7 +101,7 @@ def make_explainer(
     else:
         variant_requests = VariantRequests(signing.renditions, settings.image_variants)
         failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
-    shared = urls.shared.tier if urls.shared is not None else None
+    shared = urls.shared.entries if urls.shared is not None else None
     queue = stores.redis.queue if stores.redis is not None else None
     steps = Steps(
         AccessStep(access.authenticator, access.links, signing.renditions),

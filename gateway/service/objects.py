@@ -73,7 +73,7 @@ async def open_objects(
     renewal = OnDemandRenewal(
         urls.resolver,
         stores.catalog,
-        shared.tier if shared is not None else None,
+        shared.entries if shared is not None else None,
         urls.local,
         metrics,
         signing.clock.now,

@@ -82,8 +82,8 @@ def _refresh_worker(
         await urls.invalidation.invalidate_everywhere(image_ids)
         await maintenance.remove_usage(image_ids)
 
-    selection = ClaimSelection(shared.tier, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
-    batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.tier, redis.queue, forget, now)
+    selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
+    batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.entries, redis.queue, forget, now)
     return RefreshWorker(redis.shards, redis.queue, batch, metrics, renewal, now=now)
 
 

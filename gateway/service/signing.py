@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.public_url import PublicUrls
 from gateway.metrics.collectors import Metrics
-from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
+from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.process.reloader import Change, ReloadRefused

@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.concurrency.background import background
 from gateway.metrics.collectors import Metrics
+from gateway.presign.lifetime import UsableUrls
 from gateway.process.reloader import Change
 from gateway.purge.heard_changes import Source
 from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.service.changes import Changes
 from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.settings import CosSettings, RedisSettings, Settings
-from gateway.urls.entry_trust import EntryTrust
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
 from gateway.urls.shared_maintenance import SharedMaintenance
-from gateway.urls.shared_tier import SharedTier
-from gateway.urls.usable_urls import UsableUrls
 from gateway.urls.usage_counter import UsageCounter
 
 # Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
@@ -34,9 +32,9 @@ UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is
 
 @dataclass(frozen=True, slots=True)
 class SharedUrls:
-    """The tier in Redis, its maintenance, and the MAC of its entries."""
+    """The entries in Redis, their maintenance, and their MAC."""
 
-    tier: SharedTier
+    entries: UrlEntries
     maintenance: SharedMaintenance
     mac: EntryMac
 
@@ -88,13 +86,13 @@ async def open_urls(
     resolver = UrlResolver(
         stores.catalog,
         UsableUrls(signing.signer, signing.lifetime, now),
-        shared.tier if shared is not None else None,
+        shared.entries if shared is not None else None,
         local,
         metrics,
         admits_new=new_variants.admit,
     )
     invalidation = Invalidation(
-        shared.tier if shared is not None else None,
+        shared.entries if shared is not None else None,
         redis.channel if redis is not None else None,
         purges.intake.add if purges is not None else None,
         changes.heard.record,
@@ -182,24 +180,15 @@ def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | No
 
 def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> SharedUrls:
     mac = EntryMac(*entry_secrets(settings.redis, settings.cos))
-    entries = UrlEntries(
-        redis.shards,
-        mac,
-        signing.signer,
-        signing.renditions,
-        signing.lifetime,
+    rules = EntryRules(
+        renews=settings.url_prerefresh.enabled,
         with_links=settings.access.signed_links is not None,
         tombstone_ttl=2 * settings.postgres.timeout + 20,
     )
-    tier = SharedTier(
-        entries,
-        EntryTrust(redis.shards, signing.lifetime, signing.clock.now),
-        signing.lifetime,
-        signing.renditions,
-        renews=settings.url_prerefresh.enabled,
-        now=signing.clock.now,
+    entries = UrlEntries(
+        redis.shards, mac, signing.signer, signing.renditions, signing.lifetime, rules, signing.clock.now
     )
     maintenance = SharedMaintenance(
         redis.shards, entries, redis.usage, redis.queue, signing.renditions, settings.url_cache
     )
-    return SharedUrls(tier, maintenance, mac)
+    return SharedUrls(entries, maintenance, mac)

@@ -10,10 +10,9 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.leased_queue import Claim
 from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import EntryHeader
+from gateway.redis_store.url_entries import EntryHeader, UrlEntries
 from gateway.redis_store.usage_store import UsageStore
 from gateway.settings import UrlPrerefreshSettings
-from gateway.urls.shared_tier import SharedTier
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class ClaimSelection:
 
     def __init__(
         self,
-        shared: SharedTier,
+        shared: UrlEntries,
         usage: UsageStore,
         queue: RefreshQueue,
         signer: Signer,

@@ -1,6 +1,6 @@
 """The correction of COS's clock, after COS has refused a URL for its time."""
 
-from gateway.presign.cos_clock import CosClock
+from gateway.presign.lifetime import CosClock
 from gateway.urls.resolver import UrlResolver
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.urls.shared_tier import SharedTier
+from gateway.redis_store.url_entries import UrlEntries
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Invalidation:
 
     def __init__(
         self,
-        shared: SharedTier | None,
+        shared: UrlEntries | None,
         channel: InvalidationChannel | None,
         purge: Callable[[Sequence[str]], Awaitable[None]] | None = None,
         record: Callable[[str], None] = lambda _: None,

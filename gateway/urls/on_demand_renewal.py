@@ -9,10 +9,9 @@ from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found
+from gateway.redis_store.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.shared_tier import SharedTier
 
 
 class OnDemandRenewal:
@@ -25,7 +24,7 @@ class OnDemandRenewal:
         self,
         resolver: UrlResolver,
         catalog: Catalog,
-        shared: SharedTier | None,
+        shared: UrlEntries | None,
         local: LocalTier,
         metrics: Metrics,
         now: Callable[[], float] = time.time,

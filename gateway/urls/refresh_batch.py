@@ -12,8 +12,8 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.redis_store.leased_queue import Claim
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.url_entries import UrlEntries
 from gateway.urls.claim_selection import ClaimSelection, Work
-from gateway.urls.shared_tier import SharedTier
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class RefreshBatch:
         selection: ClaimSelection,
         catalog: Catalog,
         sign: Sign,
-        shared: SharedTier,
+        shared: UrlEntries,
         queue: RefreshQueue,
         forget: Callable[[Sequence[str]], Awaitable[object]],
         now: Callable[[], float] = time.time,

@@ -16,15 +16,14 @@ from gateway.errors import (
     UnknownStyle,
 )
 from gateway.metrics.collectors import Metrics
+from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found
+from gateway.redis_store.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Known, Resolved
-from gateway.urls.shared_tier import SharedTier
-from gateway.urls.usable_urls import UsableUrls
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class UrlResolver:
         self,
         catalog: Catalog,
         urls: UsableUrls,
-        shared: SharedTier | None,
+        shared: UrlEntries | None,
         local: LocalTier,
         metrics: Metrics,
         *,
@@ -204,7 +203,7 @@ class UrlResolver:
         await self._lookups.close()
 
     def _server_of(self, look_up: _LookUp) -> str:
-        return self._shared.server_of(look_up.variant.image_id) if self._shared is not None else ""
+        return self._shared.shards.address_of(look_up.variant.image_id) if self._shared is not None else ""
 
     def _from_local(self, variant: ImageVariant) -> Resolved[SignedImage] | None:
         try:

@@ -19,9 +19,9 @@ from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.origin.session import open_origin
-from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import CosClock
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY

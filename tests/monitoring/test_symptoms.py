@@ -12,8 +12,8 @@ from gateway.metrics.history import History, Point
 from gateway.metrics.symptom import Symptom
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
-from gateway.presign.cos_clock import CosClock
 from gateway.presign.credentials.by_bucket import open_credentials
+from gateway.presign.lifetime import CosClock
 from gateway.settings import CosSettings
 
 NAN = float("nan")

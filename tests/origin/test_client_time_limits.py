@@ -17,8 +17,7 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient
-from gateway.origin.observed_answers import ObservedAnswers
+from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries
 from gateway.origin.session import open_origin
 from gateway.settings import ImageProxySettings

@@ -13,8 +13,7 @@ from gateway.cos_emulator.faults import Fault, Refuse, Reset
 from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient
-from gateway.origin.observed_answers import ObservedAnswers
+from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries, RetryBudget
 from gateway.origin.session import origin_session
 from tests.conftest import BUCKET, Images, StartGateway

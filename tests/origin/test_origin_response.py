@@ -15,10 +15,9 @@ from gateway.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang,
 from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient, OriginRequest
+from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
 from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost
-from gateway.origin.observed_answers import ObservedAnswers
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries
 from tests.certificates import server_context, write_certificate

@@ -17,8 +17,7 @@ from aiohttp import web
 
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.server import CosEmulator
-from gateway.presign.cos_clock import CosClock
-from gateway.presign.lifetime import CLOCK_SKEW
+from gateway.presign.lifetime import CLOCK_SKEW, CosClock
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.processes import run_gateway
 from tests.serving import serving

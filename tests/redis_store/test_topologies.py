@@ -71,7 +71,7 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     after = await cached(tier, ImageVariant(image_ids[0]))
     assert after is not None
     assert after.presigned.expires_at > before.presigned.expires_at
-    await tier.shared.drop(image_ids[:2])
+    await tier.cache.drop(image_ids[:2])
     assert await cached(tier, ImageVariant(image_ids[0])) is None
     await tier.queue.fail(ImageVariant(image_ids[3]), "x", tier.clock())
     for _ in range(3):

@@ -15,7 +15,7 @@ from tests.conftest import Images, RunningGateway
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MOST_FILES = {"A warm GET": 15, "A cold GET": 37}
+MOST_FILES = {"A warm GET": 15, "A cold GET": 32}
 
 
 @contextmanager

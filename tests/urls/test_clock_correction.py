@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.presign.cos_clock import CosClock
+from gateway.presign.lifetime import CosClock, UsableUrls
 from gateway.settings import UrlCacheSettings
 from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.usable_urls import UsableUrls
 from tests.tier import NOW, RENDITIONS, Tier
 
 AHEAD = NOW + 600  # the time of COS, by which this machine's clock is slow
@@ -25,7 +24,7 @@ async def resolver(tier: Tier, cos_clock: CosClock) -> AsyncIterator[UrlResolver
     """A resolver by COS's clock, which has looked up the image ``a``."""
     local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=3000), RENDITIONS, unknown_ttl=3)
     urls = UsableUrls(tier.signer, tier.lifetime, cos_clock.now)
-    made = UrlResolver(tier.table, urls, tier.shared, local, tier.metrics)
+    made = UrlResolver(tier.table, urls, tier.cache, local, tier.metrics)
     tier.table.add("a")
     await made.look_up("a")
     yield made

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
+from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import ImageVariant
 from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 
 
@@ -21,9 +21,9 @@ class Replica:
     def __init__(self, tier: Tier) -> None:
         local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, unknown_ttl=3)
         self.resolver = UrlResolver(
-            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics
+            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.metrics
         )
-        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.shared, local, tier.metrics, tier.clock)
+        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics, tier.clock)
 
     async def close(self) -> None:
         await self.renewal.close()
@@ -51,7 +51,7 @@ async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
     cached = replica.resolver.get_cached("a")
     assert cached is not None
     assert cached.image == new
-    assert (await tier.cache.get_many([ImageVariant("a")]))[ImageVariant("a")].image == new
+    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == new
 
 
 async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(

@@ -38,9 +38,9 @@ def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
     settings = UrlPrerefreshSettings(idle_after=int(idle_after))
-    selection = ClaimSelection(tier.shared, tier.usage, tier.queue, tier.signer, tier.lifetime, settings, tier.clock)
+    selection = ClaimSelection(tier.cache, tier.usage, tier.queue, tier.signer, tier.lifetime, settings, tier.clock)
     forget = (invalidated if invalidated is not None else InvalidatedIds()).add
-    return RefreshBatch(selection, tier.table, tier.sign, tier.shared, tier.queue, forget, tier.clock)
+    return RefreshBatch(selection, tier.table, tier.sign, tier.cache, tier.queue, forget, tier.clock)
 
 
 def refresh_worker_of(
@@ -66,11 +66,11 @@ async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     tier.table.add(*image_ids)
     now = int(tier.clock())
     made = [tier.table.records[image_id] for image_id in image_ids]
-    await tier.shared.keep([(signed_image(one, tier.signer.sign(one, style), style, now), b"") for one in made])
+    await tier.cache.keep([(signed_image(one, tier.signer.sign(one, style), style, now), b"") for one in made])
 
 
 async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
-    return (await tier.cache.get_many([variant]))[variant].image
+    return (await tier.cache.find([variant]))[variant].image
 
 
 @on_each_topology
@@ -97,7 +97,7 @@ async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     tier.clock.now += 3000
     await refresh_worker_of(tier).drain_once()
     claims = await tier.queue.first(51)
-    found = await tier.cache.get_many([claim.item for claim in claims])
+    found = await tier.cache.find([claim.item for claim in claims])
     # Signing times are rounded for each key, so what counts is how long before its end a URL is due.
     leads: dict[str, float] = {}
     for claim in claims:
@@ -132,7 +132,7 @@ async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) 
     assert len(dead_worker) == 2
     made = tier.table.records["a"]
     image = signed_image(made, tier.signer.sign(made, fresh=True), None, int(tier.clock()))
-    await tier.shared.keep([(image, b"")])
+    await tier.cache.keep([(image, b"")])
     await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
     tier.clock.now += 61
     tier.table.queries.clear()
@@ -159,7 +159,7 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
 
     async def dropped_meanwhile(image_ids: list[str]) -> object:
         rows = await fetch_rows(image_ids)
-        await tier.shared.drop(["a"])
+        await tier.cache.drop(["a"])
         return rows
 
     tier.table.fetch_rows = dropped_meanwhile  # type: ignore[method-assign, assignment]
@@ -240,7 +240,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         now = int(clock())
         made = [tier.signer.sign_image(tier.table.records[one.image_id], one.rendition, read_at=now) for one in asked]
         for start in range(0, len(made), 100):
-            await tier.shared.keep([(image, b"") for image in made[start : start + 100]])
+            await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
         assert (await tier.queue.lengths(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
         results: Counter[str] = Counter()

@@ -11,6 +11,7 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
@@ -19,7 +20,6 @@ from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolved import Resolved
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 from tests.url_settings import url_cache
 
@@ -56,7 +56,7 @@ def table(tier: Tier) -> SlowTable:
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
     local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics)
+    made = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.metrics)
     yield made
     await made.close()
 
@@ -88,7 +88,7 @@ async def test_simultaneous_misses_are_one_read_one_query_and_one_write(
     counted = await commands()
     assert counted["mget"] == 1
     assert counted["eval"] + counted["evalsha"] <= len(IDS) / 10  # in pieces, so that none blocks for long
-    entries = await tier.cache.get_many([ImageVariant(image_id) for image_id in IDS])
+    entries = await tier.cache.find([ImageVariant(image_id) for image_id in IDS])
     assert all(entry.image is not None for entry in entries.values())
 
 
@@ -222,7 +222,7 @@ async def test_a_change_in_the_middle_of_a_group_drops_its_image_alone(
     await table.asked.wait()
     tier.table.records["a"] = ImageRecord("a", "eve", False, "b-1250000000", "ap-guangzhou", "moved", None)
     resolver.invalidate("a")
-    await tier.shared.drop(["a"])
+    await tier.cache.drop(["a"])
     later = asyncio.create_task(resolver.look_up("a"))
     table.asked.clear()
     await asyncio.sleep(0)

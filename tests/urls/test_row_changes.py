@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.presign.lifetime import CLOCK_SKEW
+from gateway.presign.lifetime import CLOCK_SKEW, UsableUrls
 from gateway.settings import UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
-from gateway.urls.usable_urls import UsableUrls
 from tests.tier import RENDITIONS, Tier
 
 
@@ -18,7 +17,7 @@ from tests.tier import RENDITIONS, Tier
 async def resolver(tier: Tier) -> AsyncIterator[UrlResolver]:
     """A resolver without a memory of its own, whose image ``a`` is in Redis."""
     local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.shared, local, tier.metrics)
+    made = UrlResolver(tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.metrics)
     tier.table.add("a")
     await made.look_up("a")
     yield made
@@ -34,7 +33,7 @@ async def reads_the_row(tier: Tier, resolver: UrlResolver) -> bool:
 
 @pytest.fixture
 def invalidation(tier: Tier) -> Invalidation:
-    return Invalidation(tier.shared, None)
+    return Invalidation(tier.cache, None)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The tier in Redis as a whole."""
+"""The entries in Redis as a whole: their indexes, renewals and usage."""
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,7 @@ async def give_up(tier: Tier, variant: ImageVariant) -> None:
 @on_each_topology
 async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier) -> None:
     await keep(tier, "a")
-    image = (await tier.cache.get_many([A]))[A].image
+    image = (await tier.cache.find([A]))[A].image
     assert image is not None
     usable = image.presigned.expires_at - tier.lifetime.min_remaining - tier.clock()
     shard = tier.shards.of("a")
@@ -58,8 +58,8 @@ async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tie
 async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
-    await tier.shared.drop(["a"])
-    found = await tier.shared.find([A, ImageVariant("a", "thumb"), ImageVariant("b")])
+    await tier.cache.drop(["a"])
+    found = await tier.cache.find([A, ImageVariant("a", "thumb"), ImageVariant("b")])
     assert found[A].image is None
     assert found[ImageVariant("a", "thumb")].image is None
     assert found[ImageVariant("b")].image is not None
@@ -72,11 +72,11 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
     """A request may find the tombstone, read the row and keep a new entry before the drop has ended."""
 
     await keep(tier, "a")
-    await tier.cache.drop([A])
-    [found] = (await tier.shared.find([A])).values()
+    await tier.cache.drop(["a"])
+    [found] = (await tier.cache.find([A])).values()
     signed = signed_image(record(), tier.signer.sign(record()), None, int(tier.clock()))
-    await tier.shared.keep([(signed, found.tombstone)])
-    assert (await tier.shared.find([A]))[A].image is not None
+    await tier.cache.keep([(signed, found.tombstone)])
+    assert (await tier.cache.find([A]))[A].image is not None
     assert await tier.queue.due_at(A) is not None
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
@@ -85,7 +85,7 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
 async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await keep(tier, "a")
     await tier.count({A: Usage(5, 2, tier.clock())})
-    await tier.shared.drop(["a"])
+    await tier.cache.drop(["a"])
     assert await tier.usage.read(A) == Usage(5, 2, tier.clock())
     await tier.maintenance.remove_usage(["a"])
     assert await tier.usage.read(A) == Usage()
@@ -109,15 +109,15 @@ async def test_the_most_used_images_are_returned(tier: Tier) -> None:
 
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set("image:refresh:lock:a", b"", ex=60)  # of a caller whose second is not over before the test is
-    assert not await tier.shared.lock_renewal(A)
-    assert await tier.shared.lock_renewal(ImageVariant("b"))
+    assert not await tier.cache.lock_renewal(A)
+    assert await tier.cache.lock_renewal(ImageVariant("b"))
     assert redis_client.pttl("image:refresh:lock:b") <= 1000, "-2 once it has ended"
 
 
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
     other = make_tier(tier.shards, clock, renews=False)
     one = record()
-    await other.shared.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
+    await other.cache.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
     assert await other.queue.next_due() is None
 
 
@@ -138,7 +138,7 @@ async def test_an_entry_is_kept_indexed_and_queued_in_one_round_trip(tier: Tier,
 
 async def test_an_entry_that_is_not_kept_is_neither_indexed_nor_queued(tier: Tier, redis_client: "redis.Redis") -> None:
     """Its image was dropped after its row was read; another one of the same batch is kept."""
-    await tier.shared.drop(["a"])
+    await tier.cache.drop(["a"])
     await keep(tier, "a", "b")
     assert [claim.item for claim in await tier.queue.first(10)] == [ImageVariant("b")]
     for name in ("used", "expiry"):
@@ -175,7 +175,7 @@ async def test_a_dropped_image_leaves_the_dead_list(tier: Tier) -> None:
     await keep(tier, "a", style="thumb")
     for one in (A, thumb, ImageVariant("b")):
         await give_up(tier, one)
-    await tier.shared.drop(["a"])
+    await tier.cache.drop(["a"])
     assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
 
 
@@ -237,11 +237,11 @@ async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: T
     tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
     with pytest.raises(CacheUnavailable):
         await keep(tier, *here, *gone)
-    found = await tier.shared.find([ImageVariant(one) for one in (*here, *gone)])
+    found = await tier.cache.find([ImageVariant(one) for one in (*here, *gone)])
     assert {variant.image_id for variant, there in found.items() if there.image is not None} == set(here)
     assert len(found) == len(here)
     with pytest.raises(CacheUnavailable):
-        await tier.shared.find([ImageVariant(one) for one in gone])
+        await tier.cache.find([ImageVariant(one) for one in gone])
     tier.clock.now += 3000
     worker = refresh_worker_of(tier)
     with pytest.raises(CacheUnavailable):
@@ -260,8 +260,8 @@ async def test_an_image_that_cannot_be_dropped_makes_the_entries_of_its_shard_un
         number: tier.signer.sign_image(tier.table.records[one], None, read_at=now) for number, one in images.items()
     }
     with pytest.raises(CacheUnavailable):
-        await tier.shared.drop([images[0], images[2]])
-    assert {number: tier.shared.trust.may_be_used(image) for number, image in signed.items()} == {
+        await tier.cache.drop([images[0], images[2]])
+    assert {number: tier.cache.trust.may_be_used(image) for number, image in signed.items()} == {
         0: True,
         1: True,
         2: False,
