@@ -203,6 +203,14 @@ def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
         assert {other.partition("\n")[0] for other in others} <= kinds
 
 
+def test_a_change_takes_at_most_two_lines_of_the_changelog() -> None:
+    """There is nothing else but headings: who upgrades reads it as a whole."""
+    changelog = read("CHANGELOG.md")
+    releases = changelog[changelog.index("\n## ") :]
+    assert re.sub(r"^(#.*|- .*(\n  .*)?)$", "", releases, flags=re.MULTILINE).strip() == ""
+    assert [line for line in releases.splitlines() if len(line) > 125] == []
+
+
 def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_released() -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
