@@ -119,4 +119,4 @@ def chosen(only: str, s3_gateways: set[str]) -> list[Comparison]:
         if baseline in s3_gateways
         for size, goal in zip(_SIZES, goals, strict=True)
     ]
-    return [one for one in COMPARISONS + with_s3 if only in one.mode]
+    return [comparison for comparison in COMPARISONS + with_s3 if only in comparison.mode]

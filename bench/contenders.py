@@ -33,28 +33,28 @@ def gateways_and_baselines(stack: Stack) -> Iterator[dict[str, Contender]]:
         yield running
 
 
-def modes_of(name: str, one: Gateway, stack: Stack) -> dict[str, Contender]:
+def modes_of(name: str, started: Gateway, stack: Stack) -> dict[str, Contender]:
     """Return what is measured of the gateway in the mode ``name``, by its name in ``NAMES``."""
-    images = Contender(f"http://{one.address}/i/", one.pid, status=302 if name == "redirect" else 200)
+    images = Contender(f"http://{started.address}/i/", started.pid, status=302 if name == "redirect" else 200)
     match name:
         case "memory":  # the origin ignores the rule: a variant is as large as its original
             variant = replace(images, suffix="?style=card&w=640&format=webp")
             unchanged = replace(images, headers={"If-None-Match": etag("4k")}, status=304)
             return {name: images, "variant": variant, "304": unchanged}
         case "redirect":
-            return {name: images, **_urls(one, stack)}
+            return {name: images, **_urls(started, stack)}
         case _:
             return {name: images}
 
 
-def _urls(one: Gateway, stack: Stack) -> dict[str, Contender]:
-    images = f"http://{one.address}/api/v1/images/"
+def _urls(started: Gateway, stack: Stack) -> dict[str, Contender]:
+    images = f"http://{started.address}/api/v1/images/"
     ids = stack.names[:BATCH]
     return {
-        "url": Contender(images, one.pid, "/url"),
+        "url": Contender(images, started.pid, "/url"),
         "batch": Contender(
             f"{images}urls",
-            one.pid,
+            started.pid,
             headers={"Content-Type": "application/json"},
             body=json.dumps({"image_ids": ids}),
             images=len(ids),

@@ -63,7 +63,8 @@ def _p99_over_the_origin(
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     try:
         mine, its = (
-            latency.percentiles(latency.latencies(one, size, per_second, seconds, seed))[1] for one in compared
+            latency.percentiles(latency.latencies(contender, size, per_second, seconds, seed))[1]
+            for contender in compared
         )
     finally:
         os.sched_setaffinity(0, cores)
@@ -81,8 +82,8 @@ def _cold_gateway(stack: Stack, rounds: int, seconds: int) -> Iterator[Callable[
     )
     stack.databases.table.execute("ANALYZE images")
     ids, kinds = misses.Ids(rows), {row.name: row for row in misses.ROWS}
-    with gateway(stack, "misses", MODES["redirect"]) as one:
-        server = Contender(f"http://{one.address}", one.pid)
+    with gateway(stack, "misses", MODES["redirect"]) as started:
+        server = Contender(f"http://{started.address}", started.pid)
 
         def measured(kind: str) -> float:
             result = misses.Measured()

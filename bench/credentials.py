@@ -90,7 +90,7 @@ async def measure(databases: Databases, options: argparse.Namespace) -> bool:
     async with AsyncExitStack() as stack:
         cos = await stack.enter_async_context(CosEmulator(store, credentials, default_bucket=BUCKET))
         metrics, bases = [Metrics(), Metrics()], []
-        for one in metrics:
+        for collectors in metrics:
             issuer = TokenIssuer(credentials, life=options.token_life)
             instance = await stack.enter_async_context(CredentialServices(issuer))
             sections = {
@@ -110,7 +110,7 @@ async def measure(databases: Databases, options: argparse.Namespace) -> bool:
                 },
                 "image_proxy": {"memory_cache": {"max_bytes": 0}},
             }
-            running = await stack.enter_async_context(serve(Settings.model_validate(sections), one))
+            running = await stack.enter_async_context(serve(Settings.model_validate(sections), collectors))
             bases.append(running.ports.public)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         run = Run(bases, credentials, session)
@@ -119,8 +119,8 @@ async def measure(databases: Databases, options: argparse.Namespace) -> bool:
         took = time.monotonic() - began
         refused = sum(seen.status not in (200, 304) for seen in cos.request_log.requests if seen.key)
         sets = [
-            one.registry.get_sample_value("image_gateway_credentials_refresh_total", {"result": "refreshed"})
-            for one in metrics
+            collectors.registry.get_sample_value("image_gateway_credentials_refresh_total", {"result": "refreshed"})
+            for collectors in metrics
         ]
     print(f"{run.requests} requests in {took:.0f} s, tokens of {options.token_life} s")
     print(f"the slowest took {run.slowest:.2f} s")

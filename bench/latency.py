@@ -82,10 +82,10 @@ def latencies(contender: Contender, size: str, per_second: float, seconds: float
     assert address.hostname is not None  # noqa: S101
     server = (address.hostname, address.port or 80)
     load = _Load([_Connection(socket.create_connection(server)) for _ in range(_CONNECTIONS)])
-    by_socket = {one.socket: one for one in load.connections}
+    by_socket = {connection.socket: connection for connection in load.connections}
     idle = list(load.connections)
-    for one in load.connections:
-        one.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for connection in load.connections:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     chance = random.Random(seed)  # noqa: S311
     number = 0
     next_arrival = time.perf_counter() + chance.expovariate(per_second)
@@ -105,12 +105,12 @@ def latencies(contender: Contender, size: str, per_second: float, seconds: float
         # select(2) and not epoll(7), whose time-outs are whole milliseconds
         ready, _, _ = select.select(by_socket, (), (), max(0.0, min(0.1, next_arrival - time.perf_counter())))
         for readable in ready:
-            one = by_socket[readable]
-            if one.receive():
-                load.latencies.append(time.perf_counter() - one.arrived_at)
-                idle.append(one)
-    for one in load.connections:
-        one.socket.close()
+            connection = by_socket[readable]
+            if connection.receive():
+                load.latencies.append(time.perf_counter() - connection.arrived_at)
+                idle.append(connection)
+    for connection in load.connections:
+        connection.socket.close()
     return sorted(load.latencies)
 
 

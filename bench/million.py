@@ -114,9 +114,11 @@ async def watch(
     parent = psutil.Process(postgres)
 
     def seconds() -> dict[str, float]:
-        used = {name: sum(sum(one.cpu_times()[:2]) for one in some) for name, some in processes.items()}
+        used = {name: sum(sum(process.cpu_times()[:2]) for process in some) for name, some in processes.items()}
         # Connections come and go, and the times of those that ended are their parent's.
-        used["Postgres"] = sum(parent.cpu_times()[:4]) + sum(sum(one.cpu_times()[:2]) for one in parent.children())
+        used["Postgres"] = sum(parent.cpu_times()[:4]) + sum(
+            sum(process.cpu_times()[:2]) for process in parent.children()
+        )
         return used
 
     def due() -> int:

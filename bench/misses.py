@@ -190,7 +190,7 @@ def measure(trees: list[Path], options: argparse.Namespace, folder: Path) -> dic
             measured[_burst_name(options), tree] = Measured()
         for round_number in range(options.rounds):
             print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
-            for row in (one for one in ROWS if options.only in one.name or one is _REDIRECT):
+            for row in [row for row in ROWS if options.only in row.name or row is _REDIRECT]:
                 for tree, server in servers.items():
                     load(server, row, ids, options.seconds, folder, measured[row.name, tree])
             for tree, server in servers.items() if options.only in _burst_name(options) else ():
@@ -220,15 +220,16 @@ def main() -> None:
         measured = measure(trees, options, Path(folder))
     print("| requests | gateway | images/s | of a warm redirect | a processor-second | p50 ms | p99 ms | failures |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for (name, tree), one in measured.items():
-        if not one.rates:
+    for (name, tree), measurement in measured.items():
+        if not measurement.rates:
             continue
         redirects = measured[_REDIRECT.name, tree].rates
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(one.rates, redirects, strict=True))
+        ratio = statistics.median(ours / theirs for ours, theirs in zip(measurement.rates, redirects, strict=True))
         print(
-            f"| {name} | {tree.name} | {statistics.median(one.rates):,.0f} | {ratio:.2f} | "
-            f"{statistics.median(one.per_cpu):,.0f} | "
-            f"{statistics.median(one.p50):.1f} | {statistics.median(one.p99):.1f} | {one.failures} |"
+            f"| {name} | {tree.name} | {statistics.median(measurement.rates):,.0f} | {ratio:.2f} | "
+            f"{statistics.median(measurement.per_cpu):,.0f} | "
+            f"{statistics.median(measurement.p50):.1f} | {statistics.median(measurement.p99):.1f} | "
+            f"{measurement.failures} |"
         )
 
 

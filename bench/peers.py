@@ -75,7 +75,10 @@ def gateway_conf(gateway_address: str) -> str:
 def with_njs(file: str, *behind: Gateway) -> str:
     """Return a file with its upstreams, whose cache forgets what has changed."""
     text = _read("upstream.conf")
-    for port, addresses in ((8080, [one.address for one in behind]), (9090, [one.admin for one in behind])):
+    for port, addresses in (
+        (8080, [backend.address for backend in behind]),
+        (9090, [backend.admin for backend in behind]),
+    ):
         servers = "\n".join(f"server {address} max_fails=0;" for address in addresses)
         text = re.sub(rf"^ *server 127\.0\.0\.1:{port} .*$", servers, text, flags=re.MULTILINE)
     return text + _read(file).replace("/no-decisions.conf;", "/decisions.conf;")
@@ -96,12 +99,12 @@ def peers(
     found: dict[str, Contender] = {}
     with contextlib.ExitStack() as servers:
         if wanted & {"accel", "accel cache"}:
-            one = servers.enter_context(gateway(stack, "accel-gateway", {"delivery": "accel"}))
+            started = servers.enter_context(gateway(stack, "accel-gateway", {"delivery": "accel"}))
             for name in sorted(wanted & {"accel", "accel cache"}):
-                http = accel_conf(one.address, stack.origin, has_cache=name == "accel cache")
+                http = accel_conf(started.address, stack.origin, has_cache=name == "accel cache")
                 contender = servers.enter_context(_shipped(stack, name, http))
                 expected = _HIT if name == "accel cache" else _RELAYED
-                found[name] = replace(contender, behind=(one.pid,), cache_status=expected)
+                found[name] = replace(contender, behind=(started.pid,), cache_status=expected)
         if "front cache" in wanted:
             streaming = running["stream"]
             http = gateway_conf(streaming.prefix.removeprefix("http://").removesuffix("/i/"))
@@ -133,15 +136,15 @@ def _forgetting(stack: Stack, wanted: set[str]) -> Iterator[dict[str, Contender]
         for name, (file, image_proxy, prefix) in _FORGETTING.items():
             if name not in wanted:
                 continue
-            one = servers.enter_context(gateway(stack, f"behind {name}", image_proxy, has_callers=True))
+            started = servers.enter_context(gateway(stack, f"behind {name}", image_proxy, has_callers=True))
             cos = _changed("cos.conf", r"server photos-\S+;", f"server {stack.origin[7:]};")
-            http = with_njs(file, one) + (cos if file == "accel.conf" else "")
+            http = with_njs(file, started) + (cos if file == "accel.conf" else "")
             contender = servers.enter_context(_shipped(stack, name, http, NJS))
             headers = {"Authorization": f"Bearer {owner_token()}"} if prefix == PRIVATE else {}
             found[name] = replace(
                 contender,
                 prefix=f"{contender.prefix}{prefix}",
-                behind=(one.pid,),
+                behind=(started.pid,),
                 headers=headers,
                 cache_status=_HIT,
             )

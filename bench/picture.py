@@ -27,12 +27,12 @@ def svg(run: Run, found: Sequence[Result]) -> str:
     """Return the picture: rows in the order of the results, a gap between two modes; raises ``ValueError`` for none."""
     if not found:
         raise ValueError("there are no results to draw")
-    scale = _Scale(max(max(one.ratio, one.comparison.goal or 0) for one in found))
+    scale = _Scale(max(max(result.ratio, result.comparison.goal or 0) for result in found))
     rows, y = [], float(_TOP)
-    for number, one in enumerate(found):
-        if number and one.comparison.mode != found[number - 1].comparison.mode:
+    for number, result in enumerate(found):
+        if number and result.comparison.mode != found[number - 1].comparison.mode:
             y += _GAP
-        rows += _row(one, y, scale)
+        rows += _row(result, y, scale)
         y += _ROW
     height = int(y) + _BOTTOM
     title = "image-gateway beside the servers named at the right: ratio of the rates, more is better"
@@ -83,22 +83,22 @@ class _Scale:
         return lines
 
 
-def _row(one: Result, y: float, scale: _Scale) -> list[str]:
-    what = one.comparison
+def _row(result: Result, y: float, scale: _Scale) -> list[str]:
+    what = result.comparison
     name = escape(" ".join(filter(None, (what.mode, what.size))))
     unit = f" {what.unit}" if what.less_is_better else "/s"
-    theirs = f"{what.baseline} {value(one.baseline_median, what.unit)}{unit}"
-    numbers = escape(f"{one.ratio:.2f} · {value(one.median, what.unit)}{unit} · {theirs}")
-    colour = "below" if one.is_met is False else "own"
-    width = f"{scale.x(one.ratio) - _LEFT:.1f}"
+    theirs = f"{what.baseline} {value(result.baseline_median, what.unit)}{unit}"
+    numbers = escape(f"{result.ratio:.2f} · {value(result.median, what.unit)}{unit} · {theirs}")
+    colour = "below" if result.is_met is False else "own"
+    width = f"{scale.x(result.ratio) - _LEFT:.1f}"
     middle = y + _ROW / 2 + 4
     drawn = [
         f'  <text class="name end" x="{_LEFT - 10}" y="{middle:.0f}">{name}</text>',
         f'  <rect class="{colour}" x="{_LEFT}" y="{y + 3:.0f}" width="{width}" height="{_ROW - 6}" rx="2"/>',
         f'  <text class="note" x="{_WIDTH - _RIGHT + 12}" y="{middle:.0f}">{numbers}</text>',
     ]
-    if scale.is_beyond(one.ratio):
-        drawn.append(f'  <text class="beyond end" x="{scale.x(one.ratio) - 6:.0f}" y="{middle:.0f}">»</text>')
+    if scale.is_beyond(result.ratio):
+        drawn.append(f'  <text class="beyond end" x="{scale.x(result.ratio) - 6:.0f}" y="{middle:.0f}">»</text>')
     if what.goal is not None:
         x = f"{scale.x(what.goal):.1f}"
         drawn.append(f'  <line class="goal" x1="{x}" y1="{y:.0f}" x2="{x}" y2="{y + _ROW:.0f}"/>')

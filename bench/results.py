@@ -73,7 +73,10 @@ class Run:
 
 def results(comparisons: list[Comparison], measured: Mapping[tuple[str, str], Sequence[float]]) -> list[Result]:
     """Return the result of each comparison."""
-    return [Result(one, measured[one.mode, one.size], measured[one.baseline, one.size]) for one in comparisons]
+    return [
+        Result(comparison, measured[comparison.mode, comparison.size], measured[comparison.baseline, comparison.size])
+        for comparison in comparisons
+    ]
 
 
 def this_run(arguments: Sequence[str], *, rounds: int, seconds: int, per_cpu: bool) -> Run:
@@ -106,12 +109,12 @@ def table(found: Sequence[Result]) -> str:
         "| gateway | size | unit | gateway | compared with | its | ratio | goal |",
         "| --- | --- | --- | ---: | --- | ---: | ---: | ---: |",
     ]
-    for one in found:
-        what = one.comparison
+    for result in found:
+        what = result.comparison
         goal = "" if what.goal is None else f"{what.goal:.2f}"
         lines.append(
-            f"| {what.mode} | {what.size} | {what.unit} | {value(one.median, what.unit)} | {what.baseline} | "
-            f"{value(one.baseline_median, what.unit)} | {one.ratio:.2f} | {goal} |"
+            f"| {what.mode} | {what.size} | {what.unit} | {value(result.median, what.unit)} | {what.baseline} | "
+            f"{value(result.baseline_median, what.unit)} | {result.ratio:.2f} | {goal} |"
         )
     return "\n".join(lines)
 
@@ -119,17 +122,17 @@ def table(found: Sequence[Result]) -> str:
 def document(run: Run, found: Sequence[Result]) -> str:
     """Return the run and the results as JSON."""
     rows = [
-        asdict(one.comparison)
+        asdict(result.comparison)
         | {
-            "unit": one.comparison.unit,
-            "median": one.median,
-            "baseline_median": one.baseline_median,
-            "ratio": one.ratio,
-            "is_met": one.is_met,
-            "rounds": list(one.rounds),
-            "baseline_rounds": list(one.baseline_rounds),
+            "unit": result.comparison.unit,
+            "median": result.median,
+            "baseline_median": result.baseline_median,
+            "ratio": result.ratio,
+            "is_met": result.is_met,
+            "rounds": list(result.rounds),
+            "baseline_rounds": list(result.baseline_rounds),
         }
-        for one in found
+        for result in found
     ]
     return json.dumps({"run": asdict(run), "comparisons": rows}, indent=2) + "\n"
 

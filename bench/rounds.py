@@ -40,7 +40,11 @@ class Plan:
 
 def measure(comparisons: list[Comparison], plan: Plan, s3_gateways: list[S3Gateway]) -> dict[Pair, list[float]]:
     """Return the measurements of each round, by server and size, in the unit of their comparison."""
-    sides = (pair for one in comparisons for pair in ((one.mode, one.size), (one.baseline, one.size)))
+    sides = (
+        pair
+        for comparison in comparisons
+        for pair in ((comparison.mode, comparison.size), (comparison.baseline, comparison.size))
+    )
     pairs = list(dict.fromkeys(sides))
     measured: dict[Pair, list[float]] = {pair: [] for pair in pairs}
     with _measures(pairs, plan, s3_gateways) as measures:

@@ -108,7 +108,10 @@ def servers(folder: Path, readers: int) -> Iterator[tuple[int, int, int]]:
         stack.enter_context(
             nginx(folder, "origin", CLIENT_CORE, f"server {{ {files} }}", f"http://127.0.0.1:{origin}/image")
         )
-        rows = (ImageRow(str(one), None, f"o/{one}", content_type="image/png", public=True) for one in range(readers))
+        rows = (
+            ImageRow(str(number), None, f"o/{number}", content_type="image/png", public=True)
+            for number in range(readers)
+        )
         databases = stack.enter_context(running_databases(folder, rows))
         sections = databases.sections(f"127.0.0.1:{origin}") | {
             "server": {"host": "127.0.0.1", "port": public, "max_streams": readers + 100},

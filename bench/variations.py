@@ -25,16 +25,18 @@ def variations(
     with contextlib.ExitStack() as servers:
         for name, arguments in ((ONE_PROCESS, ()), (WORKERS, ("--workers", "2"))):
             if wanted & {name, f"{name}{PER_CPU}"}:
-                one = servers.enter_context(
+                started = servers.enter_context(
                     gateway(stack, name, MODES["memory"], arguments=arguments, core=_every_core())
                 )
-                found[name] = replace(running["memory"], prefix=f"http://{one.address}/i/", pid=one.pid)
+                found[name] = replace(running["memory"], prefix=f"http://{started.address}/i/", pid=started.pid)
                 found[f"{name}{PER_CPU}"] = replace(found[name], per_cpu=True)
         for tree, lines, more in ((None, False, NO_LINES), (before, True, BEFORE), (before, False, NO_LINES + BEFORE)):
             for mode, names in NAMES.items():
                 if wanted & {f"{name}{more}" for name in names}:
-                    one = servers.enter_context(gateway(stack, f"{mode}{more}", MODES[mode], lines=lines, tree=tree))
-                    found |= {f"{name}{more}": what for name, what in modes_of(mode, one, stack).items()}
+                    started = servers.enter_context(
+                        gateway(stack, f"{mode}{more}", MODES[mode], lines=lines, tree=tree)
+                    )
+                    found |= {f"{name}{more}": what for name, what in modes_of(mode, started, stack).items()}
         yield found
 
 

@@ -195,8 +195,8 @@ def forked_commands(monkeypatch: pytest.MonkeyPatch, fork_server: Path) -> None:
 @pytest.fixture
 async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
     """A Redis for this test alone, whose answers can get lost."""
-    async with Stalling.in_folder(tmp_path / "stalling-redis") as one:
-        yield one
+    async with Stalling.in_folder(tmp_path / "stalling-redis") as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

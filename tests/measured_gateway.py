@@ -62,8 +62,8 @@ async def count_uses(usage: UsageCounter, ids: int) -> None:
     while True:
         await asyncio.sleep(max(0.0, began + number / _STEPS - time.monotonic()))
         first = number % _STEPS * ids // _STEPS
-        for one in range(first, first + ids // _STEPS):
-            usage.accessed(f"id-{one}")
+        for number in range(first, first + ids // _STEPS):
+            usage.accessed(f"id-{number}")
         number += 1
 
 

@@ -10,7 +10,10 @@ from gateway.settings import Settings
 def section_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model that a key holds, also where the key may be null; None if it holds a value."""
     candidates = (annotation, *get_args(annotation))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    return next(
+        (candidate for candidate in candidates if isinstance(candidate, type) and issubclass(candidate, BaseModel)),
+        None,
+    )
 
 
 def key_at(*path: str) -> bool:

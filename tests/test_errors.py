@@ -15,9 +15,9 @@ def outcomes() -> Iterator[type[GatewayError]]:
     """Yield every error class, including the base."""
     found = [GatewayError]
     while found:
-        one = found.pop()
-        found += one.__subclasses__()
-        yield one
+        error = found.pop()
+        found += error.__subclasses__()
+        yield error
 
 
 def example(outcome: type[GatewayError]) -> GatewayError:
@@ -89,7 +89,7 @@ def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) 
     assert (outcome.status, outcome.code) == (status, code)
 
 
-@pytest.mark.parametrize("outcome", [one for one in outcomes() if one.status in {429, 503}])
+@pytest.mark.parametrize("outcome", [outcome for outcome in outcomes() if outcome.status in {429, 503}])
 def test_every_429_and_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
     assert int(example(outcome).headers["Retry-After"]) > 0
 

@@ -81,8 +81,8 @@ class Table:
         if self.is_away or self.chokes_on & set(image_ids):
             raise CatalogUnavailable("no answer")
         return Rows(
-            {one: self.records[one] for one in image_ids if one in self.records},
-            {one: self.unusable[one] for one in image_ids if one in self.unusable},
+            {image_id: self.records[image_id] for image_id in image_ids if image_id in self.records},
+            {image_id: self.unusable[image_id] for image_id in image_ids if image_id in self.unusable},
         )
 
     async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:

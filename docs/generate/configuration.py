@@ -158,13 +158,13 @@ def _section(schema: Mapping[str, Any], described: Mapping[str, Any]) -> Mapping
 
 
 def _may_be_null(described: Mapping[str, Any]) -> bool:
-    return any(one.get("type") == "null" for one in described.get("anyOf", ()))
+    return any(alternative.get("type") == "null" for alternative in described.get("anyOf", ()))
 
 
 def _type(described: Mapping[str, Any]) -> str:
     """What a value must be, in words."""
     if alternatives := described.get("anyOf", described.get("oneOf")):
-        return _or(list(dict.fromkeys(_type(one) for one in alternatives)))
+        return _or(list(dict.fromkeys(_type(alternative) for alternative in alternatives)))
     if "$ref" in described:
         return "section"
     if "enum" in described:

@@ -117,7 +117,9 @@ BAD_CREDENTIALS = {
     "link-of-the-wrong-key": link(kid="old", key=LINK_KEY),
     "link-with-a-later-end": altered_link(lambda query: query.replace(query.split("exp=")[1][:10], str(NOW + 9999))),
     "link-to-another-image": Sent(query=lambda _: link_query("/i/other")),
-    "link-to-the-other-address": Sent(query=lambda path: link_query(next(one for one in PATHS if one != path))),
+    "link-to-the-other-address": Sent(
+        query=lambda path: link_query(next(another for another in PATHS if another != path))
+    ),
     "link-for-links-never-killed": link(killed=1),
     "link-without-signature": altered_link(lambda query: query.rpartition("&")[0]),
     "link-without-end": altered_link(lambda query: query.replace("exp=", "x=")),

@@ -17,7 +17,7 @@ GUESSES = 45
 
 def chance_of_order(first: list[float], second: list[float]) -> float:
     """Probability that one of ``first`` exceeds one of ``second`` (Mann-Whitney); 0.5 for equal distributions."""
-    wins = sum((one > other) + 0.5 * (one == other) for one in first for other in second)
+    wins = sum((this > other) + 0.5 * (this == other) for this in first for other in second)
     return wins / (len(first) * len(second))
 
 

@@ -193,13 +193,13 @@ class TestKilling:
     ) -> None:
         """The replica reads Redis for each request; the change feed invalidates local entries."""
         sections: Any = {"access": ACCESS, "image_proxy": {"delivery": delivery}, "url_cache": {"local_ttl": 0}}
-        one, other = await start_gateway(**sections), await start_gateway(**sections)
+        first, other = await start_gateway(**sections), await start_gateway(**sections)
         await images.add("mine", BODY, owner="alice", public=False)
-        url = await make(one, "mine")
-        for replica in (one, other):
+        url = await make(first, "mine")
+        for replica in (first, other):
             assert DELIVERIES[delivery](await replica.get(url))
-        await kill(one, "mine")
-        for replica in (one, other):
+        await kill(first, "mine")
+        for replica in (first, other):
             assert (await replica.get(url)).status == 401
 
     async def test_a_gateway_without_links_does_not_bring_them_back(
@@ -270,7 +270,7 @@ async def test_a_kill_notifies_the_change_feed(images: Images, links_table: Imag
             )
         cursor.execute("SELECT 1")
     connection.poll()
-    assert [(one.channel, one.payload) for one in connection.notifies] == [("image_gateway", "mine")] * 2
+    assert [(notice.channel, notice.payload) for notice in connection.notifies] == [("image_gateway", "mine")] * 2
     connection.close()
 
 

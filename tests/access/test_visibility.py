@@ -129,7 +129,9 @@ async def test_unknown_deleted_and_forbidden_get_the_same_response(
     await images.add("gone", BODY, owner="bob", public=True, status="deleted")
     await images.add("unowned", BODY, owner=None, public=False)
     for sent, status in ((STRANGERS["another-user"], 404), (BAD_CREDENTIALS["token-forged"], 401)):
-        answers = [await ask(gateway, f"/i/{one}", sent) for one in ("mine", "gone", "unowned", "never-there")]
+        answers = [
+            await ask(gateway, f"/i/{image_id}", sent) for image_id in ("mine", "gone", "unowned", "never-there")
+        ]
         assert {answer.status for answer in answers} == {status}
         assert len({_without_request_id(answer) for answer in answers}) == 1
 
@@ -247,7 +249,7 @@ async def test_a_batch_omits_images_that_the_caller_may_not_view(gateway: Runnin
         private = {"mine", "never-there"} | (set() if "bob" in str(sent.headers) else {"bobs"})
         assert "mine" not in data["urls"], name
         code = "unauthorized" if name in BAD_CREDENTIALS and not name.startswith("link") else "image_not_found"
-        assert {data["errors"].get(one, code) for one in private} == {code}, name
+        assert {data["errors"].get(image_id, code) for image_id in private} == {code}, name
 
 
 async def test_a_page_of_another_site_changes_nothing_with_the_users_cookie(

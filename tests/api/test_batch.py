@@ -63,7 +63,7 @@ async def test_each_result_of_a_batch_equals_a_request_for_that_image(
         )
     forged = await ask(gateway, image_ids, bearer="for.ged.token")
     assert forged["urls"].keys() == {"public"}
-    assert {forged["errors"][one] for one in ("mine", "deleted", "nothing")} == {"unauthorized"}
+    assert {forged["errors"][image_id] for image_id in ("mine", "deleted", "nothing")} == {"unauthorized"}
 
 
 async def test_a_repeated_id_is_returned_once(gateway: RunningGateway, images: Images) -> None:

@@ -16,43 +16,56 @@ EIGHT = {
 
 
 def test_the_default_run_keeps_its_eight_ratios() -> None:
-    assert {(one.mode, one.size, one.baseline, one.goal) for one in chosen("", set())} >= EIGHT
+    assert {
+        (comparison.mode, comparison.size, comparison.baseline, comparison.goal) for comparison in chosen("", set())
+    } >= EIGHT
 
 
 def test_modes_are_chosen_by_a_part_of_their_name() -> None:
-    assert {one.mode for one in chosen("accel", set())} == {"accel", "accel cache", "accel kept"}
+    assert {comparison.mode for comparison in chosen("accel", set())} == {"accel", "accel cache", "accel kept"}
     assert not chosen("nothing", set())
 
 
 def test_two_workers_are_compared_with_one_process_by_both_rates() -> None:
-    found = {(one.mode, one.baseline) for one in chosen("workers", set())}
+    found = {(comparison.mode, comparison.baseline) for comparison in chosen("workers", set())}
     assert found == {("2 workers", "1 process"), ("2 workers (CPU)", "1 process (CPU)")}
 
 
 def test_the_gateway_is_measured_with_lines_of_requests_and_without() -> None:
-    without = {one.mode.removesuffix(NO_LINES): one for one in chosen(NO_LINES, set())}
+    without = {comparison.mode.removesuffix(NO_LINES): comparison for comparison in chosen(NO_LINES, set())}
     assert without.keys() == NAMES.keys()
-    with_lines = {(one.mode, one.size, one.baseline) for one in COMPARISONS}
-    assert {(mode, one.size, one.baseline) for mode, one in without.items()} <= with_lines
+    with_lines = {(comparison.mode, comparison.size, comparison.baseline) for comparison in COMPARISONS}
+    assert {(mode, comparison.size, comparison.baseline) for mode, comparison in without.items()} <= with_lines
 
 
 def test_every_mode_is_compared_with_that_of_another_checkout() -> None:
     found = against("")
-    assert {one.mode.removesuffix(NO_LINES) for one in found} == {name for names in NAMES.values() for name in names}
-    assert all(one.baseline == f"{one.mode}{BEFORE}" and one.goal for one in found)
-    assert {one.mode for one in against("redirect")} == {"redirect", f"redirect{NO_LINES}"}
+    assert {comparison.mode.removesuffix(NO_LINES) for comparison in found} == {
+        name for names in NAMES.values() for name in names
+    }
+    assert all(comparison.baseline == f"{comparison.mode}{BEFORE}" and comparison.goal for comparison in found)
+    assert {comparison.mode for comparison in against("redirect")} == {"redirect", f"redirect{NO_LINES}"}
 
 
 def test_the_s3_gateway_is_compared_with_and_without_its_cache() -> None:
     without = chosen("", {"s3-gateway"})
-    assert {one.mode for one in without if one.baseline == "s3-gateway"} == {"stream", "accel"}
-    assert not [one for one in without if one.baseline == "s3-gateway cache"]
-    cached = [one for one in chosen("front cache", {"s3-gateway cache"}) if one.baseline == "s3-gateway cache"]
-    assert [(one.size, one.goal) for one in cached] == [("4k", 1.0), ("100k", 1.0), ("1m", 1.0), ("10m", 1.0)]
+    assert {comparison.mode for comparison in without if comparison.baseline == "s3-gateway"} == {"stream", "accel"}
+    assert not [comparison for comparison in without if comparison.baseline == "s3-gateway cache"]
+    cached = [
+        comparison
+        for comparison in chosen("front cache", {"s3-gateway cache"})
+        if comparison.baseline == "s3-gateway cache"
+    ]
+    assert [(comparison.size, comparison.goal) for comparison in cached] == [
+        ("4k", 1.0),
+        ("100k", 1.0),
+        ("1m", 1.0),
+        ("10m", 1.0),
+    ]
 
 
 def test_less_is_better_of_all_but_rates() -> None:
-    units = {(one.unit, one.less_is_better) for one in chosen("", set())}
+    units = {(comparison.unit, comparison.less_is_better) for comparison in chosen("", set())}
     assert units == {
         ("requests/s", False),
         ("images/s", False),
@@ -64,11 +77,13 @@ def test_less_is_better_of_all_but_rates() -> None:
 
 
 def test_a_fixed_goal_has_a_value() -> None:
-    sizes = [one.size for one in COMPARISONS if one.baseline == GOAL]
+    sizes = [comparison.size for comparison in COMPARISONS if comparison.baseline == GOAL]
     assert sizes
     assert set(sizes) == GOALS.keys()
 
 
 def test_latency_is_compared_with_the_server_that_gets_the_same_rate() -> None:
-    found = {(one.mode, one.size, one.baseline, one.goal) for one in chosen("p99", set())}
+    found = {
+        (comparison.mode, comparison.size, comparison.baseline, comparison.goal) for comparison in chosen("p99", set())
+    }
     assert {("p99 stream", "4k", "p99 bare relay", 1.0), ("p99 memory", "4k", GOAL, 1.0)} <= found

@@ -36,7 +36,7 @@ def test_each_library_offers_the_widths_that_its_documents_name() -> None:
         "Nuxt Image": [320, 640],
         "unpic": [320, 640],
     }
-    assert widths(next(one for one in MARKUPS if one.name == "unpic").picture(BASE, HERO)) == [
+    assert widths(next(markup for markup in MARKUPS if markup.name == "unpic").picture(BASE, HERO)) == [
         640, 750, 828, 960, 1080, 1280,
     ]  # fmt: skip
 

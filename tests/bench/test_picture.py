@@ -15,17 +15,17 @@ _SVG = "{http://www.w3.org/2000/svg}"
 def elements(picture: str, name: str, kind: str) -> list[ET.Element]:
     """Return the elements of a name whose class contains a word."""
     found = ET.fromstring(picture).iter(f"{_SVG}{name}")  # noqa: S314 - written by this project
-    return [one for one in found if kind in one.get("class", "").split()]
+    return [element for element in found if kind in element.get("class", "").split()]
 
 
 def test_each_result_has_a_bar_and_its_numbers() -> None:
     picture = svg(RUN, RESULTS)
     bars = elements(picture, "rect", "own") + elements(picture, "rect", "below")
     assert len(bars) == len(RESULTS)
-    texts = [one.text for one in elements(picture, "text", "note")]
+    texts = [element.text for element in elements(picture, "text", "note")]
     assert "0.80 · 800/s · bare relay 1,000/s" in texts
     assert "0.33 · 1.50 s · bare start 0.50 s" in texts
-    assert [one.text for one in elements(picture, "text", "name")] == ["stream 4k", "front cache 10m", "start"]
+    assert [element.text for element in elements(picture, "text", "name")] == ["stream 4k", "front cache 10m", "start"]
 
 
 def test_a_bar_is_as_long_as_its_ratio() -> None:

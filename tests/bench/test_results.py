@@ -12,8 +12,8 @@ from tests.bench.runs import CACHED, RESULTS, RUN, STARTED, STREAMED
 
 def test_a_ratio_compares_two_servers_within_a_round() -> None:
     # the machine was ten times slower in the second round; medians of the rates would give 0.5
-    one = Result(Comparison("stream", "4k", "nginx"), (100.0, 10.0, 50.0), (100.0, 10.0, 500.0))
-    assert one.ratio == 1.0
+    result = Result(Comparison("stream", "4k", "nginx"), (100.0, 10.0, 50.0), (100.0, 10.0, 500.0))
+    assert result.ratio == 1.0
 
 
 def test_of_seconds_less_is_better() -> None:
@@ -30,8 +30,8 @@ def test_a_goal_is_met_by_the_ratio_as_it_is_printed(goal: float | None, rate: f
 def test_each_comparison_gets_what_was_measured_of_both_servers() -> None:
     comparison = Comparison("memory", "1m", "nginx", 2.0)
     measured = {("memory", "1m"): [4.0, 5.0], ("nginx", "1m"): [1.0, 2.0], ("nginx", "4k"): [9.0, 9.0]}
-    (one,) = results([comparison], measured)
-    assert (one.median, one.baseline_median, one.ratio) == (4.5, 1.5, 3.25)
+    (result,) = results([comparison], measured)
+    assert (result.median, result.baseline_median, result.ratio) == (4.5, 1.5, 3.25)
 
 
 def test_the_table_has_a_row_for_each_comparison() -> None:
@@ -73,5 +73,5 @@ def test_a_run_names_this_python_and_its_command() -> None:
 
 
 def test_no_pair_of_servers_is_compared_twice() -> None:
-    pairs = [(one.mode, one.size, one.baseline) for one in COMPARISONS]
+    pairs = [(comparison.mode, comparison.size, comparison.baseline) for comparison in COMPARISONS]
     assert len(set(pairs)) == len(pairs)

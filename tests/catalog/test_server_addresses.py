@@ -255,8 +255,8 @@ async def tls_before(port: int, certificate: Path, key: Path) -> AsyncIterator[i
             writer.write(b"S")
             await writer.start_tls(server_context(certificate, key))
             await asyncio.gather(copy(reader, back), copy(there, writer))
-        for one in (writer, back):
-            one.close()
+        for connection in (writer, back):
+            connection.close()
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -79,7 +79,9 @@ async def store() -> AsyncIterator[CosEmulator]:
 async def findings(port: int, *buckets: str) -> list[Finding]:
     """Return a finding for each bucket."""
     async with checking(port) as check:
-        images = [ImageRecord(f"in-{one}", None, True, one, "ap-guangzhou", f"{one}.png", None) for one in buckets]
+        images = [
+            ImageRecord(f"in-{bucket}", None, True, bucket, "ap-guangzhou", f"{bucket}.png", None) for bucket in buckets
+        ]
         return [finding for image in images for finding in await check.bucket([image])]
 
 

@@ -61,7 +61,11 @@ def collected() -> dict[str, set[str]]:
 
 def test_every_expression_uses_metrics_that_exist() -> None:
     existing = collected().keys() | {"up"}
-    used = {name for one in expressions() for name in re.findall(r"\b(?:image_gateway|process)_\w+|\bup\b", one)}
+    used = {
+        name
+        for expression in expressions()
+        for name in re.findall(r"\b(?:image_gateway|process)_\w+|\bup\b", expression)
+    }
     assert len(used) >= 30
     assert used - existing == set()
 
@@ -149,7 +153,9 @@ PROMTOOL = shutil.which("promtool")
 if PROMTOOL is not None:  # the tests above hold the expressions without it
 
     def test_promtool_parses_every_expression(tmp_path: Path) -> None:
-        recorded = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions())]
+        recorded = [
+            {"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(expressions())
+        ]
         file = tmp_path / "dashboard.yml"
         file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": recorded}]}))
         command = [str(PROMTOOL), "check", "rules", "--lint=none", str(file)]

@@ -218,7 +218,9 @@ def test_the_ingress_and_the_route_lead_to_the_public_port() -> None:
     (rule,) = of_kind("Ingress")["spec"]["rules"]
     (path,) = rule["http"]["paths"]
     name = path["backend"]["service"]["name"]
-    service = next(one for one in manifests() if (one["kind"], one["metadata"]["name"]) == ("Service", name))
+    service = next(
+        manifest for manifest in manifests() if (manifest["kind"], manifest["metadata"]["name"]) == ("Service", name)
+    )
     assert service["metadata"]["labels"] == {"app.kubernetes.io/component": "public"}
     (port,) = service["spec"]["ports"]
     assert path["backend"]["service"]["port"] == {"name": port["name"]}
@@ -229,13 +231,17 @@ def test_the_ingress_and_the_route_lead_to_the_public_port() -> None:
 def test_with_ipv6_alone_both_ports_listen_on_it() -> None:
     (patch,) = yaml.safe_load((FOLDER / "components/ipv6/kustomization.yaml").read_text())["patches"]
     operations = yaml.safe_load(patch["patch"])
-    assert {one["path"] for one in operations} == {"/spec/template/spec/containers/0/env/-"}
-    added = {one["value"]["name"]: one["value"]["value"] for one in operations}
+    assert {operation["path"] for operation in operations} == {"/spec/template/spec/containers/0/env/-"}
+    added = {operation["value"]["name"]: operation["value"]["value"] for operation in operations}
     assert added == {"GATEWAY_SERVER__HOST": "::", "GATEWAY_ADMIN__HOST": "::"}
 
 
 def test_the_prometheus_rules_are_those_of_prometheus() -> None:
-    rules = {one["metadata"]["name"]: one["spec"] for one in manifests() if one["kind"] == "PrometheusRule"}
+    rules = {
+        manifest["metadata"]["name"]: manifest["spec"]
+        for manifest in manifests()
+        if manifest["kind"] == "PrometheusRule"
+    }
     assert rules == {
         f"image-gateway-{name}": yaml.safe_load(read(f"config/prometheus/{name}.yml"))
         for name in ("alerts", "objectives")

@@ -167,9 +167,9 @@ def test_gateway_cache_conf_is_gateway_conf_with_its_cache_and_epochs() -> None:
     cached = CACHE_LINE.sub(r"\1", read("config/nginx/gateway.conf"))
     with_epochs = read("config/nginx/gateway-cache.conf")
     added, removed = (
-        {line.strip() for line in one.splitlines() if not line.lstrip().startswith("#")}
+        {line.strip() for line in file.splitlines() if not line.lstrip().startswith("#")}
         - {line.strip() for line in other.splitlines()}
-        for one, other in ((with_epochs, cached), (cached, with_epochs))
+        for file, other in ((with_epochs, cached), (cached, with_epochs))
     )
     assert len(removed) == 4
     assert sorted(re.sub(r"\(.*", "", line).split()[0] for line in removed) == sorted(

@@ -144,7 +144,9 @@ def silenced(firing: list[dict[str, str]]) -> set[str]:
         split = [re.fullmatch(r'(\w+)(=~?)"(.*)"', matcher) for matcher in matchers]
         assert all(split)
         return all(
-            re.fullmatch(one[3] if one[2] == "=~" else re.escape(one[3]), alert.get(one[1], "")) for one in split if one
+            re.fullmatch(matcher[3] if matcher[2] == "=~" else re.escape(matcher[3]), alert.get(matcher[1], ""))
+            for matcher in split
+            if matcher
         )
 
     return {
@@ -240,8 +242,8 @@ async def test_the_alert_tests_use_series_that_exist(gateway: RunningGateway) ->
     existing |= {f"{metric.name}_total" for metric in collected if metric.type == "counter"}
     histograms = [metric.name for metric in collected if metric.type == "histogram"]
     existing |= {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
-    assert {one.partition("{")[0] for one in series} - existing == {"up"}, "which Prometheus itself adds"
-    routes = {found for one in series for found in re.findall(r'route="([^"]+)"', one)}
+    assert {selector.partition("{")[0] for selector in series} - existing == {"up"}, "which Prometheus itself adds"
+    routes = {found for selector in series for found in re.findall(r'route="([^"]+)"', selector)}
     assert routes - route_names(gateway.service) == set()
     alerted = {case["alertname"] for test in alert_tests() for case in test["alert_rule_test"]}
     assert alerted <= {rule["alert"] for rule in alerts()}

@@ -53,7 +53,7 @@ def unit(name: str) -> dict[str, list[str]]:
 
 def variables(name: str) -> dict[str, str]:
     """Return the environment that a unit sets, with its specifiers."""
-    return dict(one.split("=", 1) for one in unit(name)["Environment"])
+    return dict(setting.split("=", 1) for setting in unit(name)["Environment"])
 
 
 def test_the_template_adds_the_shared_port_and_an_admin_port_for_each_instance() -> None:

@@ -32,8 +32,10 @@ TAGS = {"ZoneId": "zone-emulator", "Type": "purge_cache_tag"}
 async def services() -> AsyncIterator[PurgeServices]:
     """Services that take 3 targets a request and 5 a day."""
     limits = PurgeLimits(per_request=3, per_second=4, per_day=5)
-    async with PurgeServices({SECRET_ID: Credential(SECRET_KEY)}, frozenset({"img.example.com"}), limits=limits) as one:
-        yield one
+    async with PurgeServices(
+        {SECRET_ID: Credential(SECRET_KEY)}, frozenset({"img.example.com"}), limits=limits
+    ) as services:
+        yield services
 
 
 async def call(
@@ -55,7 +57,7 @@ async def test_addresses_and_tags_are_purged_and_counted(services: PurgeServices
     quota = await call(services, CDN, "DescribePurgeQuota", {})
     assert quota["UrlPurge"][0] == {"Area": "mainland", "Batch": 3, "Total": 5, "Available": 4}
     quotas = await call(services, EDGEONE, "DescribeContentQuota", {"ZoneId": "zone-emulator"})
-    assert [one["DailyAvailable"] for one in quotas["PurgeQuota"]] == [5, 3]
+    assert [quota["DailyAvailable"] for quota in quotas["PurgeQuota"]] == [5, 3]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ async def test_faults_and_purges_are_at_control_addresses(services: PurgeService
         await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]})
         async with session.get(purges) as response:
             seen = await response.json()
-        assert (seen["calls"], [one["targets"] for one in seen["purges"]]) == (2, [[URL]])
+        assert (seen["calls"], [purge["targets"] for purge in seen["purges"]]) == (2, [[URL]])
         async with session.delete(purges), session.delete(faults):
             assert services.purges == []
 

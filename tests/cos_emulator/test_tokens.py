@@ -20,7 +20,7 @@ def test_a_life_is_at_most_that_of_the_issuer() -> None:
 
 def test_a_token_needs_encoding_in_a_url_and_no_set_is_issued_twice() -> None:
     issuer = TokenIssuer({})
-    one, two = issuer.issue(), issuer.issue()
-    assert {"+", "/", "="} <= set(one.token)
-    assert len({one.secret_id, two.secret_id, one.secret_key, two.secret_key, one.token, two.token}) == 6
-    assert one.secret_key not in repr(one) + repr(issuer.credentials)
+    first, second = issuer.issue(), issuer.issue()
+    assert {"+", "/", "="} <= set(first.token)
+    assert len({first.secret_id, second.secret_id, first.secret_key, second.secret_key, first.token, second.token}) == 6
+    assert first.secret_key not in repr(first) + repr(issuer.credentials)

@@ -189,7 +189,9 @@ def beacons(data: bytes) -> None:
     metrics = Metrics()
     beacon.count_in(metrics)
     samples = {
-        (one.name, *one.labels.values()): one.value for found in metrics.registry.collect() for one in found.samples
+        (sample.name, *sample.labels.values()): sample.value
+        for found in metrics.registry.collect()
+        for sample in found.samples
     }
     loads = [value for (name, *_), value in samples.items() if name == "image_gateway_client_loads_total"]
     assert len(loads) == len(get_args(LoadResult))

@@ -30,9 +30,9 @@ def connections_of(gateway: RunningGateway) -> int:
     """Return the number of open connections to the public port."""
     port = int(gateway.ports.public.rpartition(":")[2])
     return sum(
-        one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
-        for one in psutil.Process().net_connections(kind="tcp")
-        if one.laddr
+        connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+        for connection in psutil.Process().net_connections(kind="tcp")
+        if connection.laddr
     )
 
 

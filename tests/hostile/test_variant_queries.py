@@ -35,8 +35,8 @@ IMAGES = ["cat", "mine", "drawing", "broken", "none"]
 
 safe = st.text(string.ascii_letters + string.digits + "%&=+;,.:@/?_~!$'()*-", max_size=30)
 name = st.sampled_from([*NAMES, "%73tyle", "%76", "W", "x"]) | safe
-parameter = st.sampled_from([f"{one}={value}" for one in VALUES for value in VALUES[one]]) | st.builds(
-    lambda one, value: f"{one}={value}", name, st.sampled_from([v for one in VALUES.values() for v in one]) | safe
+parameter = st.sampled_from([f"{key}={value}" for key in VALUES for value in VALUES[key]]) | st.builds(
+    lambda key, value: f"{key}={value}", name, st.sampled_from([v for key in VALUES.values() for v in key]) | safe
 )
 query = st.lists(parameter, max_size=6).map("&".join)
 fields = st.fixed_dictionaries(

@@ -24,7 +24,7 @@ def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earl
     warning = Symptom("trigger_missing", "warning", {}, 70)
     effect = Symptom("requests_fail", "bad", {"failed": 1, "requests": 2}, 60)
     found = together({"a": [warning, effect, DOWN], "b": [earlier, postgres], "c": []})
-    assert [(one["name"], one["values"], one["since"], one["replicas"]) for one in found] == [
+    assert [(symptom["name"], symptom["values"], symptom["since"], symptom["replicas"]) for symptom in found] == [
         ("dependency_down", {"dependency": "redis"}, 80, ["a", "b"]),
         ("dependency_down", {"dependency": "postgres"}, 90, ["b"]),
         ("requests_fail", {"failed": 1, "requests": 2}, 60, ["a"]),

@@ -71,7 +71,9 @@ def up(metrics: Metrics, dependency: str) -> float | None:
 async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], status: Readiness) -> None:
     names = ("redis", "postgres", "cos")
     dependencies = {name: Dependency(DependencyDown() if name in down else None) for name in names}
-    report = await Health(DependencyProbes({name: one.probe for name, one in dependencies.items()}, Metrics())).report()
+    report = await Health(
+        DependencyProbes({name: dependency.probe for name, dependency in dependencies.items()}, Metrics())
+    ).report()
     assert report.status is status
     assert report.checks == {name: "down" if name in down else "ok" for name in names}
 

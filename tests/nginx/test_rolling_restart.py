@@ -157,8 +157,8 @@ async def restart_in_turn(nginx: Nginx, replicas: list[Replica]) -> None:
 @pytest.fixture
 def two_addresses() -> Iterator[list[tuple[str, int]]]:
     """Addresses for two replicas on this machine."""
-    with reserved_port() as one, reserved_port() as other:
-        yield [("127.0.0.1", one), ("127.0.0.1", other)]
+    with reserved_port() as first, reserved_port() as other:
+        yield [("127.0.0.1", first), ("127.0.0.1", other)]
 
 
 def upstream_of(replicas: list[Replica]) -> str:
@@ -220,8 +220,8 @@ async def test_a_post_whose_connection_closes_without_an_answer_goes_to_the_othe
         seen.append(head)
         return answer() if len(seen) == 2 else None
 
-    async with scripted(replica) as one, scripted(replica) as other:
-        upstream = f"upstream image_gateway {{ server 127.0.0.1:{one}; server 127.0.0.1:{other}; }}\n"
+    async with scripted(replica) as first, scripted(replica) as other:
+        upstream = f"upstream image_gateway {{ server 127.0.0.1:{first}; server 127.0.0.1:{other}; }}\n"
         nginx = await start_nginx(upstream + UNUSED_COS + (CONFIG / file).read_text())
         assert (await nginx.request("POST", "/api/v1/images/urls")).status == 200
     assert len(seen) == 2

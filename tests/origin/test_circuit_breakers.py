@@ -11,75 +11,75 @@ def breaker(clock: Clock, objects: int = 3) -> BucketBreaker:
 
 def test_objects_that_fail_without_an_answer_in_between_open_it() -> None:
     clock = Clock()
-    one = breaker(clock)
+    circuit = breaker(clock)
     for path in "aab":
-        assert one.allows_call(path)
-        one.failed(path)
-    one.succeeded("c")
+        assert circuit.allows_call(path)
+        circuit.failed(path)
+    circuit.succeeded("c")
     for path in "def":
-        assert not one.is_open
-        one.failed(path)
-    assert one.is_open
-    assert not one.allows_call("g")
+        assert not circuit.is_open
+        circuit.failed(path)
+    assert circuit.is_open
+    assert not circuit.allows_call("g")
     clock.now += 1
-    assert one.allows_call("g")
-    assert not one.allows_call("g")
-    one.succeeded("g")
-    assert one.allows_call("d")
-    assert one.allows_call("h")
+    assert circuit.allows_call("g")
+    assert not circuit.allows_call("g")
+    circuit.succeeded("g")
+    assert circuit.allows_call("d")
+    assert circuit.allows_call("h")
 
 
 def test_one_object_never_opens_it() -> None:
-    one = breaker(Clock())
+    circuit = breaker(Clock())
     for _ in range(100):
-        one.failed("a")
-    assert not one.is_open
+        circuit.failed("a")
+    assert not circuit.is_open
 
 
 def test_objects_that_failed_while_others_were_answered_do_not_count_again() -> None:
     """A page of broken images opens it once at most."""
-    one = breaker(Clock())
+    circuit = breaker(Clock())
     for path in "abc":
-        one.failed(path)
-    one.succeeded("d")
+        circuit.failed(path)
+    circuit.succeeded("d")
     for path in "abcabc":
-        one.failed(path)
-    assert not one.is_open
-    one.succeeded("a")
-    assert not one.is_calm
+        circuit.failed(path)
+    assert not circuit.is_open
+    circuit.succeeded("a")
+    assert not circuit.is_calm
     for path in "aef":
-        one.failed(path)
-    assert one.is_open, "a was answered since"
+        circuit.failed(path)
+    assert circuit.is_open, "a was answered since"
 
 
 def test_while_open_other_objects_are_requested_before_one_that_failed() -> None:
     clock = Clock()
-    one = breaker(clock)
-    one.failed("bad")
-    one.succeeded("a")
+    circuit = breaker(clock)
+    circuit.failed("bad")
+    circuit.succeeded("a")
     for path in "bcd":
-        one.failed(path)
+        circuit.failed(path)
     clock.now += 1
-    assert not one.allows_call("bad")
-    assert one.allows_call("e")
-    one.failed("e")
+    assert not circuit.allows_call("bad")
+    assert circuit.allows_call("e")
+    circuit.failed("e")
     clock.now += 2
-    assert one.allows_call("bad"), "without another request"
+    assert circuit.allows_call("bad"), "without another request"
 
 
 def test_the_number_of_remembered_objects_is_bounded() -> None:
-    one = breaker(Clock(), objects=9_000)
+    circuit = breaker(Clock(), objects=9_000)
     for number in range(8_999):
-        one.failed(str(number))
-    one.succeeded("a")  # the last 256 do not count again, the others do
+        circuit.failed(str(number))
+    circuit.succeeded("a")  # the last 256 do not count again, the others do
     for number in range(8_999):
-        one.failed(str(number))
-    assert not one.is_open
+        circuit.failed(str(number))
+    assert not circuit.is_open
     for number in range(256):
-        assert not one.is_open
-        one.failed(f"new-{number}")
-    one.failed("new")
-    assert one.is_open
+        assert not circuit.is_open
+        circuit.failed(f"new-{number}")
+    circuit.failed("new")
+    assert circuit.is_open
 
 
 def test_each_bucket_has_a_breaker_of_its_own() -> None:

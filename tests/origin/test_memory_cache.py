@@ -29,31 +29,31 @@ def cache(clock: Clock | None = None, **settings: int) -> ObjectCache:
     return ObjectCache(MemoryCacheSettings.model_validate(settings), Metrics(), monotonic=clock or Clock())
 
 
-def body_of(kept: ObjectCache, one: SignedImage) -> bytes | None:
+def body_of(kept: ObjectCache, signed: SignedImage) -> bytes | None:
     """Return the bytes in the cache of the image's object."""
-    entry = kept.get(one)
+    entry = kept.get(signed)
     return entry.body if entry is not None else None
 
 
-def update(kept: ObjectCache, one: SignedImage, answer: ObjectMetadata, body: bytes | None = None) -> Entry:
+def update(kept: ObjectCache, signed: SignedImage, answer: ObjectMetadata, body: bytes | None = None) -> Entry:
     """Store an answer of COS that took no time."""
-    return kept.update(one.object_id, answer, kept.now(), body)
+    return kept.update(signed.object_id, answer, kept.now(), body)
 
 
 def test_the_object_of_an_original_is_named_once() -> None:
-    one = image("cat.png")
-    assert one.named is None
-    assert one.object_id == ObjectId("b-1", "r", "cat.png", None)
-    assert one.object_id is one.named
+    signed = image("cat.png")
+    assert signed.named is None
+    assert signed.object_id == ObjectId("b-1", "r", "cat.png", None)
+    assert signed.object_id is signed.named
 
 
 def test_the_least_recently_used_bytes_are_evicted_and_their_metadata_stays() -> None:
     kept = cache(max_bytes=20, max_object_bytes=10)
-    for one in (A, B):
-        update(kept, one, metadata(10), b"x" * 10)
+    for signed in (A, B):
+        update(kept, signed, metadata(10), b"x" * 10)
     assert body_of(kept, A) is not None
     update(kept, C, metadata(10), b"x" * 10)
-    assert [body_of(kept, one) is not None for one in (A, B, C)] == [True, False, True]
+    assert [body_of(kept, signed) is not None for signed in (A, B, C)] == [True, False, True]
     assert kept.get(B) is not None
 
 
@@ -134,7 +134,7 @@ def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
     requested_before = clock.now
     clock.now += 1
     kept.invalidate("id")
-    assert [kept.get(one) is not None for one in (A, thumb, image("b", "another"))] == [False, False, True]
+    assert [kept.get(signed) is not None for signed in (A, thumb, image("b", "another"))] == [False, False, True]
     kept.update(A.object_id, metadata(1), requested_before, b"x")  # an answer to a request from before the change
     assert kept.get(A) is None
     clock.now += 1

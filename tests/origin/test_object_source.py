@@ -24,8 +24,8 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.service.objects.source
     image = AuthorizedImage((await gateway.service.urls.resolver.look_up("a")).image)
-    one, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
-    first, second = await asyncio.gather(one.read_whole(), slow.read_whole())
+    quick, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
+    first, second = await asyncio.gather(quick.read_whole(), slow.read_whole())
     kept = source.in_memory(image)
     assert kept is not None
     assert first is second is kept.data
@@ -34,7 +34,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
         pieces.append(piece)
     assert b"".join(pieces) == KEPT
     assert {piece.obj is kept.data for piece in pieces if isinstance(piece, memoryview)} == {True}
-    one.close()
+    quick.close()
     slow.close()
 
 

@@ -44,7 +44,7 @@ def no_collector() -> Iterator[None]:
 
 def transfers_left() -> int:
     """Return how many transfers are in memory."""
-    return sum(isinstance(one, SharedTransfer) for one in gc.get_objects())
+    return sum(isinstance(found, SharedTransfer) for found in gc.get_objects())
 
 
 async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_collector(

@@ -252,10 +252,10 @@ async def test_replicas_agree_once_the_clock_of_each_is_corrected(
     for _ in range(2):
         replicas.append(await started(start_gateway, other_cos))
         assert (await replicas[-1].get("/i/cat")).status == 200
-    one, other = replicas
+    first, other = replicas
     refused = [replica.sample("origin_requests_total", status="403") for replica in replicas]
     assert max(refused) <= 1
-    for replica in (one, other, one):
+    for replica in (first, other, first):
         assert (await replica.get("/i/cat")).status == 200
     assert [replica.sample("origin_requests_total", status="403") for replica in replicas] == refused
     urls = [(await replica.get("/api/v1/images/cat/url")).json()["data"]["url"] for replica in replicas]

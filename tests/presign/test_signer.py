@@ -294,5 +294,5 @@ def test_an_original_is_not_named_yet(clock: Clock) -> None:
 
 
 def test_a_rendition_is_named_by_the_revision_of_its_rule(clock: Clock) -> None:
-    one = signer(clock)
-    assert one.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", revision=0)
+    signs = signer(clock)
+    assert signs.sign_image(record(), "thumb").named == ObjectId.of(record(), "thumb", revision=0)

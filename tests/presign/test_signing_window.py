@@ -14,8 +14,8 @@ class TestTheSigningWindow:
     def test_the_url_is_the_same_within_a_window_and_lives_long_enough_in_it(
         self, at: int, later: int, key: str
     ) -> None:
-        one, other = signer(Clock(at)), signer(Clock(at + later))
-        first, second = one.sign(record(key=key)), other.sign(record(key=key))
+        early, other = signer(Clock(at)), signer(Clock(at + later))
+        first, second = early.sign(record(key=key)), other.sign(record(key=key))
         assert first.url == second.url or second.signed_at == first.signed_at + 300
         for presigned, now in ((first, at), (second, at + later)):
             assert now - 300 < presigned.signed_at <= now
@@ -34,7 +34,7 @@ class TestTheSigningWindow:
 
 
 def test_images_signed_in_one_window_share_their_times(clock: Clock) -> None:
-    one, two = (signer(clock).sign_image(record(), read_at=int(str(NOW))) for _ in range(2))
-    assert one.presigned.signed_at is two.presigned.signed_at
-    assert one.presigned.expires_at is two.presigned.expires_at
-    assert one.read_at is two.read_at
+    first, second = (signer(clock).sign_image(record(), read_at=int(str(NOW))) for _ in range(2))
+    assert first.presigned.signed_at is second.presigned.signed_at
+    assert first.presigned.expires_at is second.presigned.expires_at
+    assert first.read_at is second.read_at

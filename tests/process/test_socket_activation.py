@@ -13,7 +13,8 @@ from tests.processes import AS_SYSTEMD, run_program
 PRINT = """
 from gateway.process.socket_activation import UnusableSocket, inherited_listeners
 try:
-    print([(one.getsockname()[0], one.getblocking(), one.get_inheritable()) for one in inherited_listeners()])
+    found = inherited_listeners()
+    print([(given.getsockname()[0], given.getblocking(), given.get_inheritable()) for given in found])
 except UnusableSocket as error:
     print(error)
 """
@@ -42,9 +43,9 @@ async def test_what_is_not_a_listening_tcp_socket_is_refused(tmp_path: Path) -> 
         local.listen()
         with (
             socket.create_server(("127.0.0.1", 0)) as listener,
-            socket.create_connection(listener.getsockname()) as one,
+            socket.create_connection(listener.getsockname()) as connection,
         ):
-            for other in (datagrams, local, one):
+            for other in (datagrams, local, connection):
                 assert "descriptor 3 of LISTEN_FDS is not a listening TCP socket" in await inherited(other.fileno())
     with (tmp_path / "file").open("w") as file:
         assert "descriptor 3 of LISTEN_FDS: " in await inherited(file.fileno())

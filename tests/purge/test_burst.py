@@ -48,9 +48,9 @@ def ascending(words: Iterable[str]) -> list[list[str]]:
     """Return the words as the fewest ascending sequences that they can be dealt out into."""
     sequences: list[list[str]] = []
     for word in words:
-        fitting = [one for one in sequences if one[-1] < word]
+        fitting = [sequence for sequence in sequences if sequence[-1] < word]
         if fitting:
-            max(fitting, key=lambda one: one[-1]).append(word)
+            max(fitting, key=lambda sequence: sequence[-1]).append(word)
         else:
             sequences.append([word])
     return sequences

@@ -70,9 +70,9 @@ class Day:
 
     def count(self, number: int) -> None:
         """Count requests of 2.5 ms for as many images; the first one failed."""
-        for one in range(number):
-            self.requests.record("short", "stream", "502" if one == 0 else "200", 0.0025, None)
-        self.statistics.add_images(f"id-{one}" for one in range(number))
+        for index in range(number):
+            self.requests.record("short", "stream", "502" if index == 0 else "200", 0.0025, None)
+        self.statistics.add_images(f"id-{index}" for index in range(number))
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_a_decoded_entry_equals_the_encoded_one_and_its_url_to_the_byte(
     secret_id: str,
     token: str | None,
 ) -> None:
-    one = record(
+    row = record(
         image_id,
         key,
         owner=owner,
@@ -77,7 +77,7 @@ def test_a_decoded_entry_equals_the_encoded_one_and_its_url_to_the_byte(
         version=version,
     )
     signs = signer(Credentials(secret_id, "y", token))
-    image = signs.sign_image(one, style, read_at=NOW)
+    image = signs.sign_image(row, style, read_at=NOW)
     variant = ImageVariant(image_id, style)
     entry = MAC.sign(encode(image, signs), variant)
     assert b"\n" not in entry, "a tombstone follows a line break"
@@ -96,10 +96,10 @@ def test_an_entry_of_a_usual_image_fits_in_320_bytes_of_redis() -> None:
 
 def test_decoded_entries_share_their_times() -> None:
     """A hundred thousand URLs in memory begin and end within few different seconds."""
-    one, two = (decode(encode(IMAGE, SIGNER), A, SIGNER, RENDITIONS) for _ in range(2))
-    assert one.presigned.signed_at is two.presigned.signed_at
-    assert one.presigned.expires_at is two.presigned.expires_at
-    assert one.read_at is two.read_at
+    first, second = (decode(encode(IMAGE, SIGNER), A, SIGNER, RENDITIONS) for _ in range(2))
+    assert first.presigned.signed_at is second.presigned.signed_at
+    assert first.presigned.expires_at is second.presigned.expires_at
+    assert first.read_at is second.read_at
 
 
 def test_an_encoded_entry_begins_with_its_expiry_in_decimal() -> None:

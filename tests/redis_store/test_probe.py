@@ -33,20 +33,20 @@ OF_ANOTHER_PREFIX = "allchannels ~other:* +@all"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis to be broken."""
-    with RedisServer(tmp_path_factory.mktemp("probed"), ephemeral=True) as one:
-        yield one
+    with RedisServer(tmp_path_factory.mktemp("probed"), ephemeral=True) as running:
+        yield running
 
 
 @pytest.fixture
 def client(server: RedisServer) -> Iterator["redis.Redis"]:
     """An administrator of that Redis, who mends it after the test."""
-    with redis.Redis.from_url(server.url) as one:
-        yield one
-        one.replicaof("NO", "ONE")
+    with redis.Redis.from_url(server.url) as client:
+        yield client
+        client.replicaof("NO", "ONE")
         for name, value in (("maxmemory", "0"), ("min-replicas-to-write", "0")):
-            one.config_set(name, value)
-        one.acl_deluser("gateway")
-        one.flushall()
+            client.config_set(name, value)
+        client.acl_deluser("gateway")
+        client.flushall()
 
 
 @asynccontextmanager

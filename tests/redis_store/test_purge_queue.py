@@ -81,7 +81,7 @@ async def test_words_that_are_no_image_ids_are_removed(queue: PurgeQueue, redis_
 async def test_slots_are_shared_by_all_replicas(tier: Tier, queue: PurgeQueue) -> None:
     other = PurgeQueue(tier.shards, per_second=20)
     began = time.time()
-    waits = [await one.take_slot() for one in (queue, other, queue, other)]
+    waits = [await replica.take_slot() for replica in (queue, other, queue, other)]
     spent = time.time() - began
     assert waits[0] == 0
     for number, wait in enumerate(waits):
@@ -107,6 +107,8 @@ async def test_keys_of_another_type_are_repaired(queue: PurgeQueue, redis_client
 
 async def test_many_replicas_queue_a_change_once(tier: Tier, queue: PurgeQueue) -> None:
     others = [PurgeQueue(tier.shards, per_second=20) for _ in range(4)]
-    await asyncio.gather(*(one.enqueue(["a", "b"], NOW + number) for number, one in enumerate((queue, *others))))
-    claims = [claim for one in (queue, *others) for claim in await one.claim(NOW + 9, 1)]
+    await asyncio.gather(
+        *(replica.enqueue(["a", "b"], NOW + number) for number, replica in enumerate((queue, *others)))
+    )
+    claims = [claim for replica in (queue, *others) for claim in await replica.claim(NOW + 9, 1)]
     assert sorted(claim.item for claim in claims) == ["a", "b"]

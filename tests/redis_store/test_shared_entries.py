@@ -116,8 +116,8 @@ async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client:
 
 async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) -> None:
     other = make_tier(tier.shards, clock, renews=False)
-    one = record()
-    await other.cache.keep([(signed_image(one, other.signer.sign(one), None, 1), b"")])
+    row = record()
+    await other.cache.keep([(signed_image(row, other.signer.sign(row), None, 1), b"")])
     assert await other.queue.next_due() is None
 
 
@@ -149,8 +149,8 @@ async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attem
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
     await keep(tier, "a", "b")
-    for one in (A, ImageVariant("b")):
-        await tier.queue.fail(one, "no such key", tier.clock())
+    for variant in (A, ImageVariant("b")):
+        await tier.queue.fail(variant, "no such key", tier.clock())
     before = tier.clock()
     tier.clock.now += 1000
     await keep(tier, "a")
@@ -161,8 +161,8 @@ async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attem
 async def test_keeping_an_entry_takes_its_renewal_off_the_dead_list(tier: Tier) -> None:
     """Without failed attempts, which a renewal that is given up does not have any more."""
     await keep(tier, "a", "b")
-    for one in (A, ImageVariant("b")):
-        await give_up(tier, one)
+    for variant in (A, ImageVariant("b")):
+        await give_up(tier, variant)
     await keep(tier, "a")
     assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
 
@@ -173,8 +173,8 @@ async def test_a_dropped_image_leaves_the_dead_list(tier: Tier) -> None:
     thumb = ImageVariant("a", "thumb")
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
-    for one in (A, thumb, ImageVariant("b")):
-        await give_up(tier, one)
+    for variant in (A, thumb, ImageVariant("b")):
+        await give_up(tier, variant)
     await tier.cache.drop(["a"])
     assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
 
@@ -230,18 +230,18 @@ async def half_away(redis_url: str, redis_client: "redis.Redis", clock: Clock) -
 def ids_of(tier: Tier, *numbers: int) -> list[str]:
     """Return three images of each of the shards."""
     ids = [f"id-{number}" for number in range(100)]
-    return [one for number in numbers for one in [x for x in ids if tier.shards.of(x).number == number][:3]]
+    return [image_id for number in numbers for image_id in [x for x in ids if tier.shards.of(x).number == number][:3]]
 
 
 async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: Tier) -> None:
     tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
     with pytest.raises(CacheUnavailable):
         await keep(tier, *here, *gone)
-    found = await tier.cache.find([ImageVariant(one) for one in (*here, *gone)])
+    found = await tier.cache.find([ImageVariant(image_id) for image_id in (*here, *gone)])
     assert {variant.image_id for variant, there in found.items() if there.image is not None} == set(here)
     assert len(found) == len(here)
     with pytest.raises(CacheUnavailable):
-        await tier.cache.find([ImageVariant(one) for one in gone])
+        await tier.cache.find([ImageVariant(image_id) for image_id in gone])
     tier.clock.now += 3000
     worker = refresh_worker_of(tier)
     with pytest.raises(CacheUnavailable):
@@ -257,7 +257,8 @@ async def test_an_image_that_cannot_be_dropped_makes_the_entries_of_its_shard_un
     tier.table.add(*images.values())
     now = int(tier.clock())
     signed = {
-        number: tier.signer.sign_image(tier.table.records[one], None, read_at=now) for number, one in images.items()
+        number: tier.signer.sign_image(tier.table.records[image_id], None, read_at=now)
+        for number, image_id in images.items()
     }
     with pytest.raises(CacheUnavailable):
         await tier.cache.drop([images[0], images[2]])
@@ -273,14 +274,14 @@ async def test_uses_of_images_whose_server_is_away_wait_and_hold_up_no_others(ha
     tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
     counter = UsageCounter(tier.usage, now=tier.clock)
     for round_ in range(1, 4):
-        for one in (*here, *gone):
-            counter.accessed(one)
+        for image_id in (*here, *gone):
+            counter.accessed(image_id)
         await counter.flush()
-        counts = [(await tier.usage.read(ImageVariant(one))).access_count for one in here]
+        counts = [(await tier.usage.read(ImageVariant(image_id))).access_count for image_id in here]
         assert counts == [round_] * len(here)
-    assert [(await counter.usage(ImageVariant(one))).access_count for one in gone] == [3] * len(gone)
+    assert [(await counter.usage(ImageVariant(image_id))).access_count for image_id in gone] == [3] * len(gone)
     servers = tier.shards.servers
     assert isinstance(servers, HalfAway)
     tier.shards.servers = replace(servers, slots_away=())
     await counter.flush()
-    assert [(await tier.usage.read(ImageVariant(one))).access_count for one in gone] == [3] * len(gone)
+    assert [(await tier.usage.read(ImageVariant(image_id))).access_count for image_id in gone] == [3] * len(gone)

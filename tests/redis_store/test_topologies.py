@@ -62,7 +62,9 @@ def probe_of(shards: Shards, url: str) -> RedisProbe:
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
     await keep(tier, *image_ids)
     await keep(tier, image_ids[0], style="thumb")
-    await tier.count({ImageVariant(one): Usage(access_count=1, last_access=tier.clock()) for one in image_ids})
+    await tier.count(
+        {ImageVariant(image_id): Usage(access_count=1, last_access=tier.clock()) for image_id in image_ids}
+    )
     before = await cached(tier, ImageVariant(image_ids[0]))
     assert before is not None
     tier.clock.now += 3000

@@ -27,8 +27,8 @@ def signed(
     tier: Tier, style: str | None = None, *, at: int = NOW, image_id: str = "a", public: bool = True
 ) -> SignedImage:
     tier.clock.now = at
-    one = record(image_id, f"{image_id}.png", public=public)
-    return signed_image(one, tier.signer.sign(one, style, fresh=True), style, at)
+    row = record(image_id, f"{image_id}.png", public=public)
+    return signed_image(row, tier.signer.sign(row, style, fresh=True), style, at)
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
@@ -173,11 +173,11 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
     await tier.cache.drop(["b"])
     redis_client.set("image:url:c", b"99999999999999 x", ex=9)
     redis_client.set("image:url:d", b"garbage", ex=9)
-    seen = await tier.cache.read_headers([ImageVariant(one) for one in "abcde"])
+    seen = await tier.cache.read_headers([ImageVariant(name) for name in "abcde"])
     assert seen[ImageVariant("a")] == EntryHeader(NOW + 3600)
     assert seen[ImageVariant("b")].expires_at is None
     assert seen[ImageVariant("b")].tombstone.startswith(b"-")
-    assert [seen[ImageVariant(one)] for one in "cde"] == [EntryHeader()] * 3
+    assert [seen[ImageVariant(name)] for name in "cde"] == [EntryHeader()] * 3
 
 
 @pytest.mark.parametrize(

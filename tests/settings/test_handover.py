@@ -37,9 +37,9 @@ EVERY_KIND_OF_VALUE = """
 """
 
 
-def is_same(one: Settings, other: Settings) -> bool:
+def is_same(before: Settings, after: Settings) -> bool:
     """Whether a reload from one to the other would change nothing."""
-    found = difference(one, other)
+    found = difference(before, after)
     return not found.changed and not found.need_restart
 
 

@@ -77,7 +77,9 @@ async def test_the_bound_on_new_variants_does_not_tell_which_images_exist(
     await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
     assert (await gateway.get("/i/cat?style=card&w=160")).status == 200
     for user in (None, "bob"):
-        hidden, unknown = [await gateway.get(f"/i/{one}?style=card&w=160", user=user) for one in ("mine", "none")]
+        hidden, unknown = [
+            await gateway.get(f"/i/{image_id}?style=card&w=160", user=user) for image_id in ("mine", "none")
+        ]
         assert (hidden.status, hidden.json()["code"]) == (unknown.status, unknown.json()["code"])
         assert hidden.status == 404
     assert (await gateway.get("/i/mine?style=card&w=160", user="alice")).status == 200

@@ -60,7 +60,7 @@ async def told(caplog: pytest.LogCaptureFixture, beginnings: list[str], reason: 
             beginnings
         ):
             await asyncio.sleep(0.05)
-    assert [one.startswith(beginning) for one, beginning in zip(said, beginnings, strict=True)] == [True] * len(said)
+    assert [line.startswith(beginning) for line, beginning in zip(said, beginnings, strict=True)] == [True] * len(said)
     assert reason in said[-1]
 
 

@@ -50,13 +50,15 @@ async def test_a_hundred_cold_images_at_once_are_one_query_and_one_read_of_redis
     gateway: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     ids = [f"id-{number}" for number in range(100)]
-    await asyncio.to_thread(images.table.put, [ImageRow(one, None, f"{one}.png", public=True) for one in ids])
+    await asyncio.to_thread(
+        images.table.put, [ImageRow(image_id, None, f"{image_id}.png", public=True) for image_id in ids]
+    )
     resolver = gateway.service.urls.resolver
     await resolver.resolve_many(["unknown"])  # the catalog has its connection, and knows the type of the ids
     before = gateway.sample("catalog_queries_total", result="found")
     redis_client.config_resetstat()
-    resolved = await asyncio.gather(*(resolver.look_up(one) for one in ids))
-    assert [one.image.record.image_id for one in resolved] == ids
+    resolved = await asyncio.gather(*(resolver.look_up(image_id) for image_id in ids))
+    assert [found.image.record.image_id for found in resolved] == ids
     assert gateway.sample("catalog_queries_total", result="found") - before == 1
     assert redis_client.info("commandstats")["cmdstat_mget"]["calls"] == 1
     assert len(redis_client.keys("image:url:*")) == 100

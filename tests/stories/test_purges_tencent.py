@@ -63,7 +63,7 @@ def cdn(services: PurgeServices, **changes: Any) -> dict[str, Any]:
 
 def addresses(*image_ids: str) -> list[str]:
     """Return the addresses of the images."""
-    return [BASE + path.format(one) for one in image_ids for path in ("/i/{}", "/api/v1/images/{}/proxy")]
+    return [BASE + path.format(image_id) for image_id in image_ids for path in ("/i/{}", "/api/v1/images/{}/proxy")]
 
 
 async def test_a_changed_row_is_purged_with_the_credentials_of_cos(

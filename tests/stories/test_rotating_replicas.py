@@ -107,8 +107,8 @@ async def test_an_entry_of_one_replica_is_used_by_the_other_and_lives_as_long_as
 ) -> None:
     await images.add("a", b"body")
     async with AsyncExitStack() as stack:
-        one, other = await start_replicas(start_gateway, stack, cos)
-        made = (await one.get("/api/v1/images/a/url")).json()["data"]
+        first, other = await start_replicas(start_gateway, stack, cos)
+        made = (await first.get("/api/v1/images/a/url")).json()["data"]
         signed_by = _secret_id_of_entry(redis_client)
         assert 0 < redis_client.ttl("image:url:a") <= TOKEN_LIFE
 
@@ -135,9 +135,9 @@ async def test_entries_are_shared_by_the_key_of_entries_alone(
     await images.add("a", b"body")
     local = {"local_ttl": 0}
     listening = {"listen": False}
-    one = await start_gateway(redis={"entry_key": ENTRY_KEY}, url_cache=local, postgres=listening)
+    first = await start_gateway(redis={"entry_key": ENTRY_KEY}, url_cache=local, postgres=listening)
     other = await start_gateway(redis={"entry_key": ENTRY_KEY} | change, url_cache=local, postgres=listening)
-    await one.get("/i/a")
+    await first.get("/i/a")
     assert redis_client.exists("image:url:a")
     found = (await other.get("/api/v1/images/a/url")).json()["data"]
     assert found["from_cache"] is (not change)

@@ -240,12 +240,14 @@ async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
     for image_id in "cat", "dog":
         await images.add(image_id)
     await until(lambda: asyncio.to_thread(mortal_pair.has_followed))
-    one, other = mortal_pair.primary, mortal_pair.standby
-    both = make_dsn(one.dsn, host=f"{HOST},{HOST}", port=f"{one.port},{other.port}", target_session_attrs="read-write")
+    primary, other = mortal_pair.primary, mortal_pair.standby
+    both = make_dsn(
+        primary.dsn, host=f"{HOST},{HOST}", port=f"{primary.port},{other.port}", target_session_attrs="read-write"
+    )
     gateway = await start_gateway(postgres={"dsn": both, "timeout": 3})
     await until(lambda: gateway.sample("change_feed_connected") == 1)
     assert (await gateway.get("/i/cat")).status == 200
-    await asyncio.to_thread(one.kill)
+    await asyncio.to_thread(primary.kill)
     await until(lambda: gateway.sample("change_feed_connected") == 0)
     assert (await gateway.get("/i/cat")).status == 200
     assert (await gateway.get("/i/dog")).status == 503

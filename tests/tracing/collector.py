@@ -53,7 +53,7 @@ class Collector:
     @property
     def resources(self) -> list[dict[str, Any]]:
         """The attributes of the resources."""
-        return [attributes_of(one.resource) for request in self.requests for one in request.resource_spans]
+        return [attributes_of(spans.resource) for request in self.requests for spans in request.resource_spans]
 
     def named(self, name: str) -> list[Span]:
         """The spans of that name."""
@@ -73,6 +73,6 @@ class Collector:
         return web.Response(status=self.status, body=self.body, content_type="application/x-protobuf")
 
 
-def attributes_of(one: Any) -> dict[str, Any]:
+def attributes_of(message: Any) -> dict[str, Any]:
     """The attributes of a span or a resource."""
-    return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in one.attributes}
+    return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in message.attributes}

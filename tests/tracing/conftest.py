@@ -22,8 +22,8 @@ def no_export_goes_on() -> Iterator[None]:
 @pytest.fixture
 async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
     """A collector that gateways find; to be requested before them."""
-    async with Collector.running() as one:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", one.url)
+    async with Collector.running() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")  # a late answer would be sent again, or lost
-        yield one
+        yield running

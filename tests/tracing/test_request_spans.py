@@ -53,10 +53,10 @@ async def test_a_cold_get_is_one_trace_with_its_calls(gateway: RunningGateway, c
         "image_gateway.cache": "fwd=miss",
     }
     assert span.status.code == Status.STATUS_CODE_UNSET
-    children = [one for one in collector.spans if one.trace_id == span.trace_id and one is not span]
-    assert {one.parent_span_id for one in children} == {span.span_id}
-    assert {one.kind for one in children} == {Span.SPAN_KIND_CLIENT}
-    systems = {attributes_of(one).get("db.system.name", one.name) for one in children}
+    children = [child for child in collector.spans if child.trace_id == span.trace_id and child is not span]
+    assert {child.parent_span_id for child in children} == {span.span_id}
+    assert {child.kind for child in children} == {Span.SPAN_KIND_CLIENT}
+    systems = {attributes_of(child).get("db.system.name", child.name) for child in children}
     assert systems == {"GET", "postgresql", "redis"}
 
 
@@ -153,14 +153,14 @@ async def test_a_failure_of_cos_is_an_error_with_its_codes(
     assert span.status.message == ""
     requests = collector.named("GET")
     assert len(requests) == 2, "each attempt has a span"
-    for one in requests:
-        attributes = attributes_of(one)
+    for request in requests:
+        attributes = attributes_of(request)
         assert attributes["url.full"] == f"http://127.0.0.1:{images.cos.port}/REDACTED"
         assert (attributes["http.response.status_code"], attributes["error.type"]) == (503, "503")
         assert (attributes["server.address"], attributes["server.port"]) == ("127.0.0.1", images.cos.port)
         assert attributes["image_gateway.cos_request_id"]
     assert found["image_gateway.cos_request_id"] in {
-        attributes_of(one)["image_gateway.cos_request_id"] for one in requests
+        attributes_of(request)["image_gateway.cos_request_id"] for request in requests
     }
 
 
@@ -184,7 +184,7 @@ async def test_probes_and_the_admin_port_have_no_spans(gateway: RunningGateway, 
     assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
     await gateway.get("/i/cat")
     span = await span_of(collector, "GET /i/{image_id}")
-    assert {one.trace_id for one in collector.spans} == {span.trace_id}, "nor have calls beside the requests"
+    assert {recorded.trace_id for recorded in collector.spans} == {span.trace_id}, "nor have calls beside the requests"
 
 
 async def test_the_line_of_the_access_log_names_the_trace(

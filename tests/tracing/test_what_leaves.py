@@ -119,8 +119,8 @@ async def test_no_span_has_a_secret(
         no_rows = await start_gateway(**sections, postgres={"dsn": dsn}, redis={"url": "redis://127.0.0.1:1"})
         assert (await no_rows.get("/i/cat")).status == 503
 
-    for one in (gateway, away, locked, no_rows):
-        await one.close()
+    for started in (gateway, away, locked, no_rows):
+        await started.close()
     await asyncio.sleep(0)
     await until(lambda: len(collector.named("GET /i/{image_id}")) > 30)
 

@@ -63,7 +63,7 @@ def test_the_least_recently_used_entry_is_evicted_first(tier: LocalTier) -> None
     tier.get(ImageVariant("a"))
     tier.put(image("d"), tier.mark(), LONG)
     assert tier.get(ImageVariant("b")) is None
-    assert {one for one in "acd" if tier.get(ImageVariant(one))} == set("acd")
+    assert {name for name in "acd" if tier.get(ImageVariant(name))} == set("acd")
     assert len(tier) == 3
 
 
@@ -190,8 +190,8 @@ def test_a_url_is_not_served_beyond_its_life(tier: LocalTier, clock: Clock) -> N
 
 
 def drop_others(tier: LocalTier, number: int) -> None:
-    for one in range(number):
-        tier.drop(f"other-{one}")
+    for index in range(number):
+        tier.drop(f"other-{index}")
 
 
 @pytest.mark.parametrize(("max_size", "tracked"), [(3, 1000), (1500, 1500)])

@@ -76,10 +76,10 @@ async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica
 
 
 async def test_a_url_that_another_replica_has_renewed_is_used(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
-    one, other = replicas
-    refused = (await one.resolver.look_up("a")).image
+    first, other = replicas
+    refused = (await first.resolver.look_up("a")).image
     tier.clock.now += 100
-    renewed = await one.renewal.renew("a", refused=refused)
+    renewed = await first.renewal.renew("a", refused=refused)
     tier.clock.now += 10
     queries = len(tier.table.queries)
     assert await other.renewal.renew("a", refused=refused) == renewed
@@ -90,10 +90,10 @@ async def test_a_url_that_another_replica_has_renewed_is_used(tier: Tier, replic
 async def test_users_of_two_replicas_who_ask_within_a_second_share_a_renewal(
     tier: Tier, replicas: tuple[Replica, Replica]
 ) -> None:
-    one, other = replicas
-    await one.resolver.look_up("a")
+    first, other = replicas
+    await first.resolver.look_up("a")
     tier.clock.now += 100
-    renewed = await one.renewal.renew("a")
+    renewed = await first.renewal.renew("a")
     assert await other.renewal.renew("a") == renewed
     tier.clock.now += 10
     assert (await other.renewal.renew("a")).presigned.signed_at == int(tier.clock.now)

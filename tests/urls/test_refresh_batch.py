@@ -66,7 +66,7 @@ async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     tier.table.add(*image_ids)
     now = int(tier.clock())
     made = [tier.table.records[image_id] for image_id in image_ids]
-    await tier.cache.keep([(signed_image(one, tier.signer.sign(one, style), style, now), b"") for one in made])
+    await tier.cache.keep([(signed_image(row, tier.signer.sign(row, style), style, now), b"") for row in made])
 
 
 async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
@@ -176,7 +176,7 @@ async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest
     total: Counter[str] = Counter()
     for _ in range(4):
         tier.clock.now += 3000
-        await tier.count({ImageVariant(one): Usage(last_access=tier.clock()) for one in "ab"})
+        await tier.count({ImageVariant(name): Usage(last_access=tier.clock()) for name in "ab"})
         total += await refresh_worker_of(tier).drain_once()
     assert (total["failed"], total["dead"], total["renewed"]) == (2, 1, 4)
     [entry] = await tier.queue.dead()
@@ -238,7 +238,10 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         tier.table.add(*(f"p{number}" for number in range(10_000)))
         asked = [ImageVariant(f"p{number}", names[number % 18]) for number in range(600)]
         now = int(clock())
-        made = [tier.signer.sign_image(tier.table.records[one.image_id], one.rendition, read_at=now) for one in asked]
+        made = [
+            tier.signer.sign_image(tier.table.records[variant.image_id], variant.rendition, read_at=now)
+            for variant in asked
+        ]
         for start in range(0, len(made), 100):
             await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
         assert (await tier.queue.lengths(clock())).queued == 600

@@ -72,7 +72,7 @@ async def commands(tier: Tier) -> Commands:
 
     async def counted() -> dict[str, int]:
         stats = await tier.server.client.info("commandstats")
-        calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
+        calls = {name.removeprefix("cmdstat_"): int(statistics["calls"]) for name, statistics in stats.items()}
         return {name: calls.get(name, 0) for name in ("mget", "eval", "evalsha")}
 
     return counted
@@ -83,7 +83,7 @@ async def test_simultaneous_misses_are_one_read_one_query_and_one_write(
 ) -> None:
     tier.table.add(*IDS)
     images = await asyncio.gather(*(resolver.look_up(image_id) for image_id in IDS))
-    assert [one.image.record.image_id for one in images] == IDS
+    assert [found.image.record.image_id for found in images] == IDS
     assert [sorted(query) for query in tier.table.queries] == [sorted(IDS)]
     counted = await commands()
     assert counted["mget"] == 1
@@ -166,7 +166,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
         )
     results = await asyncio.gather(*map(resolver.look_up, "acd"), return_exceptions=True)
     assert [type(result) for result in results] == [Resolved, CredentialsExpired, RuntimeError]
-    assert {image_id: type(one) for image_id, one in (await resolver.resolve_many("ac")).items()} == {
+    assert {image_id: type(result) for image_id, result in (await resolver.resolve_many("ac")).items()} == {
         "a": Resolved,
         "c": CredentialsExpired,
     }
@@ -209,7 +209,7 @@ async def test_a_caller_that_leaves_takes_nobody_along(tier: Tier, resolver: Url
     leaver.cancel()
     await asyncio.gather(leaver, return_exceptions=True)
     table.released.set()
-    assert [one.image.record.image_id for one in await asyncio.gather(same, other)] == ["a", "b"]
+    assert [found.image.record.image_id for found in await asyncio.gather(same, other)] == ["a", "b"]
 
 
 async def test_a_change_in_the_middle_of_a_group_drops_its_image_alone(

@@ -211,7 +211,7 @@ async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncI
     visit.closing.set()
     await page.unroute_all(behavior="wait")
     await context.close()
-    surprises = [one for one in visit.console_errors if not one.startswith("Failed to load resource")]
+    surprises = [line for line in visit.console_errors if not line.startswith("Failed to load resource")]
     assert not surprises
 
 

@@ -49,7 +49,7 @@ class ConsolePage:
         for scheme, rules in (("light", "{}"), ("dark", "{runOnly: ['color-contrast']}")):
             await self.page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
             found = await self.page.evaluate(f"axe.run({rules}).then(({{violations}}) => violations)")
-            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+            assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
             await self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
 
     async def look_on_a_phone(self, folder: Path, name: str) -> None:
@@ -75,7 +75,7 @@ async def console(browser: Browser) -> AsyncIterator[ConsolePage]:
     page.on("console", lambda message: console.errors.append(message.text) if message.type == "error" else None)
     yield console
     await context.close()
-    assert [one for one in console.errors if not one.startswith("Failed to load resource")] == []
+    assert [line for line in console.errors if not line.startswith("Failed to load resource")] == []
 
 
 async def change_answer(page: Page, change: Callable[[Any], object], address: str = "**/monitoring/console?*") -> None:
@@ -113,7 +113,7 @@ def busy_quarter(metrics: Any, now: float) -> History:
 
 
 def points_of(past: History) -> dict[str, Any]:
-    return {kind: [one.as_json() for one in getattr(past, kind)()] for kind in ("fine", "coarse")}
+    return {kind: [reading.as_json() for reading in getattr(past, kind)()] for kind in ("fine", "coarse")}
 
 
 async def test_a_gateway_that_serves_is_well(
@@ -167,7 +167,7 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await page.locator("#charts .u-over").nth(1).hover(position={"x": 60, "y": 40})
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     under_cursor = await legends.all_inner_texts()
-    assert [one != other for one, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
+    assert [shown != other for shown, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
     await console.look(tmp_path, "charts")
     await page.mouse.move(1, 1)
     await expect(page.locator("#cursor")).to_have_text("newest")

@@ -64,7 +64,7 @@ async def test_axe_finds_nothing_in_any_state(
     await open_states(visit, images, png, offline=True)
     await visit.page.add_script_tag(path=AXE)
     found = await visit.page.evaluate("axe.run().then(({violations}) => violations)")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
 
 
 async def test_every_state_has_a_light_and_a_dark_look(

@@ -50,7 +50,7 @@ async def test_a_404_is_requested_once_and_not_retried(visit: Visit, images: Ima
     assert await visit.types("px") == ["error"]
     assert await visit.page.evaluate("[px.lastError.kind, px.lastError.status]") == ["not_found", 404]
     assert await visit.page.evaluate("px.lastError.requestId.length") > 0
-    assert [one.split()[0] for one in visit.asked_for("/i/x")] == ["GET", "HEAD"]
+    assert [line.split()[0] for line in visit.asked_for("/i/x")] == ["GET", "HEAD"]
     assert await visit.page.evaluate("px.decode().catch((error) => error.kind)") == "not_found"
 
 
@@ -330,7 +330,7 @@ async def test_going_back_to_a_page_keeps_its_images(visit: Visit, images: Image
     await visit.page.go_back(wait_until="commit")
     await visit.until("() => window.one?.state === 'loaded'")
     assert await visit.page.evaluate("window.same")  # the page itself, from the back/forward cache
-    assert not [one for one in visit.asked[asked:] if "/api/" in one]
+    assert not [line for line in visit.asked[asked:] if "/api/" in line]
 
 
 async def test_attributes_and_properties_are_in_step(visit: Visit, start_gateway: StartGateway) -> None:

@@ -153,10 +153,10 @@ async def open_page(browser: Browser) -> AsyncIterator[Callable[..., Any]]:
         return playground
 
     yield open_
-    for one in pages:
-        await one.page.context.close()
+    for opened in pages:
+        await opened.page.context.close()
         # The reason of a failed load; a violation of the page's policy reads otherwise.
-        assert [said for said in one.console if not said.startswith("Failed to load resource")] == []
+        assert [said for said in opened.console if not said.startswith("Failed to load resource")] == []
 
 
 @on_one_loop()

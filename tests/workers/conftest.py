@@ -102,10 +102,12 @@ def config(raw_settings: RawSettings, tmp_path: Path) -> Callable[..., Path]:
 
     def write(**changes: dict[str, Any]) -> Path:
         sections = [raw_settings, PATIENT, changes]
-        names = {name for one in sections for name in one}
+        names = {name for section in sections for name in section}
         path = tmp_path / "gateway.yaml"
         path.write_text(
-            yaml.safe_dump({name: {k: v for one in sections for k, v in one.get(name, {}).items()} for name in names})
+            yaml.safe_dump(
+                {name: {k: v for section in sections for k, v in section.get(name, {}).items()} for name in names}
+            )
         )
         return path
 
@@ -146,7 +148,7 @@ def is_running(pid: int) -> bool:
 def ports_of(pid: int) -> set[int]:
     """Return the ports on which a process listens."""
     found = psutil.Process(pid).net_connections("tcp")
-    return {one.laddr[1] for one in found if one.status == psutil.CONN_LISTEN}
+    return {connection.laddr[1] for connection in found if connection.status == psutil.CONN_LISTEN}
 
 
 def kill(pid: int, signum: signal.Signals = signal.SIGKILL) -> None:

@@ -138,8 +138,10 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         for path in ("/", "/metrics", "/healthz", "/readyz", "/api/v1/monitoring/console", "/no/such"):
             async with session.get(running.admin + path, headers={"Host": "evil.example"}) as answer:
                 assert (answer.status, (await answer.json())["code"]) == (403, "foreign_host")
-        async with session.get(running.admin + "/api/v1/monitoring/explain/cat", headers={"Authorization": ""}) as one:
-            assert one.status == 401
+        async with session.get(
+            running.admin + "/api/v1/monitoring/explain/cat", headers={"Authorization": ""}
+        ) as answer:
+            assert answer.status == 401
         async with session.get(running.admin + "/no/such") as answer:
             assert answer.status == 404
         async with session.post(running.admin + "/api/v1/cache/purge", data=bytes(70_000)) as answer:

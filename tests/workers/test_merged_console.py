@@ -23,7 +23,7 @@ def answer(replica: str, *replicas: dict[str, Any], **changes: Any) -> str:
     """Return the answer of the worker ``replica``, which knows ``replicas``."""
     data = {
         "replica": replica,
-        "replicas": [row(replica), *replicas] if replica not in {one["name"] for one in replicas} else [*replicas],
+        "replicas": [row(replica), *replicas] if replica not in {known["name"] for known in replicas} else [*replicas],
         "symptoms": ["of one"],
         "status": "ready",
         "dependencies": [{"name": "cos", "state": "ok", "seconds": 0.1, "reason": None}],

@@ -34,7 +34,12 @@ def read(merger: MergedMetrics, *workers: Worker) -> dict[str, list[Metric]]:
 
 def sample(families: list[Metric], name: str, **labels: str) -> float | None:
     """Return one sample of merged families."""
-    found = [one.value for family in families for one in family.samples if (one.name, one.labels) == (name, labels)]
+    found = [
+        candidate.value
+        for family in families
+        for candidate in family.samples
+        if (candidate.name, candidate.labels) == (name, labels)
+    ]
     assert len(found) <= 1
     return found[0] if found else None
 

@@ -34,8 +34,8 @@ def served_by(base: str, pids: list[int]) -> set[int]:
     return {
         pid
         for pid in pids
-        for one in psutil.Process(pid).net_connections("tcp")
-        if one.laddr[1] == port and one.status == psutil.CONN_ESTABLISHED
+        for connection in psutil.Process(pid).net_connections("tcp")
+        if connection.laddr[1] == port and connection.status == psutil.CONN_ESTABLISHED
     }
 
 

@@ -47,8 +47,8 @@ def bucket(cos: CosEmulator) -> CosEmulator:
 @pytest.fixture
 async def session() -> AsyncIterator[DeepSession]:
     """A session that never waits."""
-    async with open_deep_session(3, sleep=at_once) as one:
-        yield one
+    async with open_deep_session(3, sleep=at_once) as session:
+        yield session
 
 
 def subject_of(cos: CosEmulator, session: DeepSession, *, token: str | None = None) -> Subject:
