@@ -115,8 +115,12 @@ def wheel_binary() -> str:
 
 
 @pytest.fixture
-async def start_nginx(tmp_path: Path) -> AsyncIterator[StartNginx]:
-    """Function that starts an nginx; see ``starting_nginx``."""
+async def start_nginx(tmp_path: Path, start_gateway: StartGateway) -> AsyncIterator[StartNginx]:
+    """Function that starts an nginx; see ``starting_nginx``.
+
+    The nginx stops before the gateways: a gateway that stops waits for a second if clients keep connections open.
+    """
+    del start_gateway
     async with starting_nginx(tmp_path) as start:
         yield start
 
