@@ -16,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.settings.reloading import KEYS
 from gateway.settings.section import NewValue
+from tests.interface.redis_keys import redis_keys
 
 ROOT: Final = Path(__file__).parents[2]
 _FOLDER: Final = Path(__file__).parent
@@ -135,6 +136,7 @@ DESCRIBED: Final[Mapping[str, Callable[[], Iterable[str]]]] = MappingProxyType(
         "addresses": _addresses,
         "error-codes": _error_codes,
         "metrics": _metrics,
+        "redis-keys": redis_keys,
         "commands": _commands,
         "files": _files,
         "package": _package,

@@ -1,0 +1,164 @@
+"""The keys of Redis with their types and shapes, as the stores write them to a real server: releases share it."""
+
+import asyncio
+import json
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from gateway.catalog.record import ImageDescription
+from gateway.dev.redis_server import RedisServer
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.redis_store.description_store import DescriptionStore
+from gateway.redis_store.invalidation_channel import InvalidationChannel, Scope
+from gateway.redis_store.layout import Layout
+from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
+from gateway.redis_store.shards import Shards
+from gateway.redis_store.usage_store import Usage
+from gateway.settings import RedisSettings, UrlStatsSettings
+from tests.tier import Clock, Tier, make_tier, record
+
+# Each is in another shard than the first, where what belongs to no image is.
+IMAGE: Final = ImageVariant("IMAGE", None)
+STYLED: Final = ImageVariant("IMAGE", "style")
+GIVEN_UP: Final = "GIVEN_UP"
+DROPPED: Final = "DROPPED"
+
+_NAMES: Final = (
+    (r"IMAGE|GIVEN_UP|DROPPED", "ID"),
+    (r"\{s0[1-3]\}", "{sNN}"),
+    (r"\d{4}-\d\d-\d\d", "DAY"),
+    (r"\b[0-9a-f]{16}\b", "RANDOM"),
+)
+
+
+def redis_keys() -> list[str]:
+    """Return lines for the keys, their values, and the messages to other replicas; the names again with shards."""
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder), ephemeral=True) as server:
+        return asyncio.run(_described(server.url))
+
+
+async def _described(url: str) -> list[str]:
+    lines = ["IMAGE is in shard 3 of 4"]
+    for count in (1, 4):
+        settings = RedisSettings(url=SecretStr(url), timeout=30, shards=count)
+        async with open_redis(settings) as shards:
+            assert shards.of(IMAGE.image_id).number == 3 % count
+            tier = make_tier(shards, Clock(time.time()), renditions=Renditions({"style": "imageMogr2/thumbnail/8x"}))
+            await _write(tier, settings)
+            redis = shards.servers.all[0].client
+            found = {key: await _values(redis, key) async for key in redis.scan_iter()}
+            lock = shards.of(IMAGE.image_id).key("refresh", "lock", "IMAGE").encode()
+            while not found.get(lock):  # it ends after a second
+                await tier.cache.lock_renewal(IMAGE)
+                found[lock] = await _values(redis, lock)
+            for key, values in found.items():
+                if count == 1:
+                    lines += [f"{_named(key.decode())}: {value}" for value in values]
+                elif b"{" in key:
+                    lines.append(_named(key.decode()))
+            if count == 1:
+                lines += [f"{shards.prefix}changes: message, {message}" async for message in _messages(shards)]
+            await redis.flushdb()
+    return lines
+
+
+async def _values(redis: Any, key: bytes) -> list[str]:
+    """Return for each value the type of the key, whether it expires, and the shape of the value."""
+    kind, end = (await redis.type(key)).decode(), "kept" if await redis.ttl(key) == -1 else "expires"
+    match kind:
+        case "none":
+            values = []
+        case "string":
+            values = [_shape(await redis.get(key) or b"")]
+        case "hash":
+            values = [f"{_shape(field)} -> {_shape(value)}" for field, value in (await redis.hgetall(key)).items()]
+        case _:
+            values = [f"{_shape(member)} by number" for member in await redis.zrange(key, 0, -1)]
+    return [f"{kind}, {end}, {value}" for value in values]
+
+
+async def _messages(shards: Shards) -> AsyncIterator[str]:
+    """Yield what replicas publish: a changed image, a new URL, and what caches in front must forget."""
+    channel = InvalidationChannel(shards)
+    async with shards.servers.all[0].client.pubsub(ignore_subscribe_messages=True) as heard:
+        await heard.subscribe(f"{shards.prefix}changes")
+        await channel.publish(["IMAGE", "DROPPED"])
+        await channel.publish(["IMAGE"], only_urls=True)
+        for scope in Scope:
+            await channel.publish_sweeping(scope)
+        for _ in range(2 + len(Scope)):
+            while (message := await heard.get_message(timeout=30)) is None:
+                pass
+            yield _named(message["data"].decode())
+
+
+def _named(text: str) -> str:
+    for pattern, name in _NAMES:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def _shape(value: bytes) -> str:
+    """Return the value without what is no part of its form: JSON as its names and types."""
+    if value.startswith(b"HYLL"):
+        return "HyperLogLog"
+    text = value.decode()
+    if re.fullmatch(r"-[0-9a-f]{16}", text):  # a tombstone, which may look like a number
+        return _named(text)
+    if entry := re.fullmatch(r"\d+ \S+ (\{.*\})", text):
+        return f"end MAC {_shape(entry[1].encode())}"
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return _named(text) or "empty"
+    if isinstance(parsed, dict):
+        names = [f"{name}: {parsed[name] if name == 'v' else _type(parsed[name])}" for name in sorted(parsed)]
+        return f"{{{', '.join(names)}}}"
+    return f"[{', '.join(map(_type, parsed))}]" if isinstance(parsed, list) else _type(parsed)
+
+
+def _type(value: Any) -> str:
+    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list"}[type(value)]
+
+
+async def _write(tier: Tier, settings: RedisSettings) -> None:
+    """Let each store write what it writes."""
+    now, shards = tier.clock.now, tier.shards
+    image = record("IMAGE", width=1, height=1, focus="f", version="v", placeholder="p", links_killed=1)
+    await tier.cache.drop([DROPPED])
+    # Its id spells a style of another image.
+    other = record("GIVEN_UP:style")
+    styles = ((image, None), (image, "style"), (other, None))
+    made = [(tier.sign(each, style, int(now)), b"") for each, style in styles]
+    await tier.cache.keep(made)
+    await tier.count({variant: Usage(1, 1, now) for variant in (IMAGE, STYLED)})
+    purges = PurgeQueue(shards, per_second=0.01)
+    await purges.enqueue(["IMAGE", GIVEN_UP], now)
+    await purges.take_slot()
+    given_up = ImageVariant(GIVEN_UP, "style")
+    await tier.queue.schedule({given_up: now})
+    await tier.queue.fail(IMAGE, "reason", now)
+    await purges.fail("IMAGE", "reason", now)
+    while not await tier.queue.fail(given_up, "reason", now):
+        pass
+    while not await purges.fail(GIVEN_UP, "reason", now):
+        pass
+    daily = DailyStatistics(shards, UrlStatsSettings())
+    total = iter((0, 1))
+    daily.watch("requests", lambda: next(total))
+    daily.add_images(["IMAGE"])
+    await daily.flush()
+    point = ReplicaPoint("name", now, 1.0, 1.0, "version", "entry key", now, 1, 1, 1)
+    await ReplicaStore(shards).publish(point)
+    await DescriptionStore(shards).put_many({"IMAGE": (image, ImageDescription(1, 1, "#000000"))})
+    await Layout(shards, settings).check()
