@@ -183,6 +183,7 @@ soak: install  ## load of all kinds with faults at random, every byte checked; M
 
 docs: install  ## write the generated documents: docs/configuration.md, docs/metrics.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.generate.screenshots
 
 site: install  ## write the documents as a site of files to site/, with a search that works offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from docs.generate.documents import DOCUMENTS
+from docs.generate.page_table import with_page_table
+from docs.generate.screenshots import MOST_BYTES, digest_in
 from gateway import cli
 from gateway.access.tokens import LEEWAY
 from gateway.errors import GatewayError
@@ -42,6 +44,12 @@ def read(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
+def setup_cfg() -> ConfigParser:
+    parser = ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_the_generated_document_is_up_to_date(path: str) -> None:
     assert read(path) == DOCUMENTS[path](), "run `make docs`"
@@ -54,8 +62,37 @@ def test_the_picture_has_colours_for_light_and_dark() -> None:
         assert f">{participant}</text>" in picture
 
 
+def test_the_table_of_pages_in_the_readme_follows_the_benchmarks() -> None:
+    measured = "\n## Pages\n\n| plain | 2,841,343 | 0.000 | 10,652 |\n| ours | 342,700 | 0.000 | 904 |\n"
+    assert with_page_table("a\n| kB | 1 |\n| LCP, s | 2 |\nb", measured) == (
+        "a\n| kB | 2,841 | 343 |\n| LCP, s | 10.7 | 0.9 |\nb"
+    )
+
+
 def test_the_readme_is_short() -> None:
     assert len(read("README.md").encode()) < 12_000
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme_shows_small_pictures_for_light_and_dark(page: str) -> None:
+    shown = re.findall(r'prefers-color-scheme: dark\)" srcset="(.+?)">\s*<img alt="[^"]+" src="(.+?)">', read(page))
+    assert len(shown) == 2
+    for dark, light in shown:
+        assert dark.replace("-dark.", "-light.") == light
+        for path in (ROOT / dark, ROOT / light):
+            assert path.stat().st_size < MOST_BYTES
+            assert digest_in(path) is not None
+
+
+def test_no_license_is_granted_and_nothing_can_be_published() -> None:
+    assert "\n## License\n\nNo license is granted yet: the choice is the owner's." in read("README.md")
+    assert [*ROOT.glob("LICEN*"), *(ROOT / "gateway" / "web").glob("LICEN*")] == []
+    metadata = setup_cfg()["metadata"]
+    assert [key for key in metadata if key.startswith("license")] == []
+    assert "Private :: Do Not Upload" in metadata["classifiers"].splitlines()  # PyPI refuses it
+    package = json.loads(read("gateway/web/package.json"))
+    assert [package["license"], package["private"]] == ["UNLICENSED", True]  # npm refuses to publish it
+    assert json.loads(read("gateway/web/package-lock.json"))["packages"][""]["license"] == "UNLICENSED"
 
 
 def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> None:
@@ -67,6 +104,11 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
     )
     assert "https://" not in re.findall(r'(?:src|href)="([^"]*)"', (tmp_path / "index.html").read_text())
     assert (tmp_path / "search" / "search_index.js").exists()
+    chinese = (tmp_path / "README.zh-CN.html").read_text(encoding="utf-8")
+    assert '<html lang="zh"' in chinese
+    pictures = re.findall(r'src="(assets/[^"]+\.webp)#only-(light|dark)"', chinese)
+    assert [scheme for _, scheme in pictures] == ["light", "dark"] * 2
+    assert [path for path, _ in pictures if not (tmp_path / path).exists()] == []
 
 
 CHINESE = sorted({page for page in PAGES if page.endswith(".zh-CN.md")} | {"gateway/web/README.zh-CN.md"})
@@ -212,12 +254,10 @@ def test_a_change_takes_at_most_two_lines_of_the_changelog() -> None:
 
 
 def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_released() -> None:
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg", encoding="utf-8")
     newest = re.search(r"^## \[(.*?)\] - (\S+)", read("CHANGELOG.md"), flags=re.MULTILINE)
     assert newest is not None
     unreleased = newest[2] == "unreleased"
-    assert setup["metadata"]["version"] == newest[1] + (".dev0" if unreleased else "")
+    assert setup_cfg()["metadata"]["version"] == newest[1] + (".dev0" if unreleased else "")
     # npm writes a development version otherwise.
     version = newest[1] + ("-dev.0" if unreleased else "")
     assert json.loads(read("gateway/web/package.json"))["version"] == version

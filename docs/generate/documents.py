@@ -10,6 +10,7 @@ from docs.generate.configuration import configuration
 from docs.generate.console_page import console_page
 from docs.generate.metrics_page import metrics_page
 from docs.generate.overview import overview
+from docs.generate.page_table import with_page_table
 from docs.generate.prometheus_rules import prometheus_rules
 from docs.generate.remedies import remedies
 from docs.generate.variants import variants
@@ -24,6 +25,8 @@ def _read(*path: str) -> str:
 # Path from the root of the project -> the function that returns the text.
 DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
+        "README.md": lambda: with_page_table(_read("README.md"), _read("docs", "benchmarks.md")),
+        "README.zh-CN.md": lambda: with_page_table(_read("README.zh-CN.md"), _read("docs", "benchmarks.md")),
         "config/kubernetes/components/prometheus-operator/prometheus-rules.yaml": lambda: prometheus_rules(
             {name: _read("config", "prometheus", f"{name}.yml") for name in ("alerts", "objectives")}
         ),

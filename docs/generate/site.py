@@ -1,6 +1,6 @@
 """Hooks of MkDocs: files outside ``docs/`` that a page links to become files of the site, at their own path.
 
-``README.md`` of the project is the first page.
+``README.md`` of the project is the first page. Pages in Chinese have a frame in Chinese.
 """
 
 import re
@@ -10,10 +10,18 @@ from typing import Final
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
+from mkdocs.utils.templates import TemplateContext
 
 ROOT: Final = Path(__file__).parents[2]
 _LINK: Final = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+_PICTURE: Final = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\s*'
+    r'<img alt="(?P<alt>[^"]*)" src="(?P<light>[^"]+)">\s*</picture>'
+)
+# The reader chooses the colours of the site: Material shows the image whose address ends so.
+_IN_BOTH_SCHEMES: Final = r"![\g<alt>](\g<light>#only-light)![\g<alt>](\g<dark>#only-dark)"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -34,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Make the page's links lead to the places of their targets in the site."""
+    """Make the page's links lead to the places of their targets in the site, and follow its colours in pictures."""
     del config
     here = page.file.src_uri
 
@@ -44,7 +52,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return link[0]  # MkDocs reports it
         return f"]({relpath(target, PurePosixPath(here).parent)}"
 
-    return _LINK.sub(in_site, markdown)
+    return _LINK.sub(in_site, _PICTURE.sub(_IN_BOTH_SCHEMES, markdown))
+
+
+def on_page_context(context: TemplateContext, page: Page, config: MkDocsConfig, nav: Navigation) -> TemplateContext:
+    """Choose the language of the page's frame, by which browsers also choose glyphs and break lines."""
+    del nav
+    config.theme["language"] = "zh" if page.file.src_uri.endswith(".zh-CN.md") else "en"
+    return context
 
 
 def _target(page: str, link: str) -> str:

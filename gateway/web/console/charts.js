@@ -149,7 +149,7 @@ class Chart {
     const em = Number.parseFloat(getComputedStyle(figure).fontSize); // larger on a wall
     const axis = {
       stroke: text,
-      font: `${Math.round(0.8 * em)}px system-ui, sans-serif`,
+      font: `${Math.round(0.8 * em)}px Inter, system-ui, sans-serif`,
       grid: { stroke: "#8883", width: 1 },
       ticks: { stroke: "#8883", size: 4 },
     };
