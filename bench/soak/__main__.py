@@ -2,10 +2,12 @@
 
     python -m bench.soak [--minutes 10] [--rate 60] [--concurrent 40] [--replicas 2] [--seed N] [--keep FOLDER]
 
-Starts Redis, PostgreSQL, the COS emulator and the gateways as processes. Every byte of every answer is compared. While
-a fault is active, and for twelve seconds afterwards, requests may be refused, answered with 502, 503 or 504, or cut;
-wrong bytes, another status, and failures without a fault are wrong at any time. The first gateway is never killed: its
-memory and its open files must stay flat. At the end no entry is near its end, nothing is dead, and no log has a secret.
+Starts a Redis Cluster, PostgreSQL, the COS emulator, a metadata service that rotates credentials, gateways with two
+workers each, nginx with njs in front of them, and Chromium and Firefox, which read the playground through nginx. Every
+byte of every answer is compared. While a fault is active, and for twelve seconds afterwards, requests may be refused,
+answered with 502, 503 or 504, or cut; wrong bytes, another status, and failures without a fault are wrong at any time.
+The first gateway is never killed: its memory and its open files must stay flat. At the end no entry is near its end,
+nothing is dead, and no log has a secret.
 
 Exits with 1 if anything is wrong. The same seed gives the same faults in the same order.
 """
@@ -20,17 +22,21 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.processes import NJS, nginx_binary
 from bench.soak.faults import FAULTS, SETTLING, Schedule
 from bench.soak.load import Load
-from bench.soak.stack import Stack, running_stack
+from bench.soak.readers import Readers, running_windows
+from bench.soak.stack import WORKERS, Stack, running_stack
 from bench.soak.watch import Watch, overdue, suspicious_lines
+from tests.web.browser import chromium_path
+from tests.web.windows import firefox_path
 
 WARM_UP = 20.0  # seconds before the first fault
-MOST_GROWTH = 1.2
+MOST_GROWTH = 1.2  # of memory and of open files
 MOST_LISTED = 20  # wrong answers that are printed
 
 
-async def inject_faults(stack: Stack, schedule: Schedule, chance: random.Random, until: float) -> None:
+async def inject_faults(stack: Stack, load: Load, chance: random.Random, until: float) -> None:
     """Inject one fault after another, with calm between them; each of them once before any comes again."""
     await asyncio.sleep(WARM_UP)
     names: list[str] = []
@@ -42,7 +48,9 @@ async def inject_faults(stack: Stack, schedule: Schedule, chance: random.Random,
             return
         # The first replica is watched from the beginning to the end.
         replica = chance.choice(stack.replicas[1:])
-        async with schedule.active(name), FAULTS[name](stack, replica, chance):
+        so_far = f"{load.kinds.total()} requests, {load.excused.total()} failed, {len(load.wrong)} wrong"
+        print(f"{time.strftime('%H:%M:%S')} {so_far}; {name} for {seconds:.0f} s", flush=True)
+        async with load.schedule.active(name), FAULTS[name](stack, replica, chance):
             await asyncio.sleep(seconds)
         await asyncio.sleep(SETTLING + chance.uniform(3, 10))
 
@@ -53,42 +61,49 @@ async def soak(options: argparse.Namespace, folder: Path) -> bool:
     timeout = aiohttp.ClientTimeout(total=90, sock_read=30)
     async with (
         running_stack(folder, options.replicas) as stack,
+        running_windows() as windows,
         aiohttp.ClientSession(
             timeout=timeout, connector=aiohttp.TCPConnector(limit=0), auto_decompress=False
         ) as session,
     ):
         load = Load(stack, schedule, session, random.Random(options.seed))  # noqa: S311
+        readers = Readers(stack, load, random.Random(options.seed))  # noqa: S311
         watch = Watch(stack.replicas[0])
         watching = asyncio.create_task(watch.run(), name="watch")
         began = time.monotonic()
         until = began + options.minutes * 60
         async with asyncio.TaskGroup() as group:
-            group.create_task(inject_faults(stack, schedule, chance, until), name="faults")
+            group.create_task(inject_faults(stack, load, chance, until), name="faults")
             group.create_task(load.change_rows(until), name="changes")
             group.create_task(load.run(until, options.rate, options.concurrent), name="load")
+            for name, window in windows.items():
+                group.create_task(readers.read(name, window, until), name=name)
         watching.cancel()
         wrong = load.wrong + await overdue(stack)
     wrong += suspicious_lines(stack)
-    if watch.growth() > MOST_GROWTH:
-        wrong.append(f"memory grew to {watch.growth():.2f} of what it was")
-    _report(options, load, schedule, watch)
+    for what, growth in zip(("memory", "open files"), watch.growth(), strict=True):
+        if growth > MOST_GROWTH:
+            wrong.append(f"{what} grew to {growth:.2f} of what it was")
+    _report(options, load, schedule, watch, readers)
     for line in wrong[:MOST_LISTED]:
         print("WRONG", line)
     print(f"{len(wrong)} things are wrong" if wrong else "nothing is wrong")
     return not wrong
 
 
-def _report(options: argparse.Namespace, load: Load, schedule: Schedule, watch: Watch) -> None:
+def _report(options: argparse.Namespace, load: Load, schedule: Schedule, watch: Watch, readers: Readers) -> None:
     faults = [name for name, _, _ in schedule.periods]
-    print(f"{options.minutes:g} minutes, {options.replicas} gateways, seed {options.seed}")
+    print(f"{options.minutes:g} minutes, {options.replicas} gateways of {WORKERS} workers, seed {options.seed}")
     print(f"{load.kinds.total()} requests, {load.received / 1e9:.2f} GB compared:")
     for kind, count in load.kinds.most_common():
         print(f"  {count:9} {kind}")
+    print(f"{readers.pictures} pictures compared in browsers, of {len(readers.shown)} kinds")
     print(f"{len(faults)} faults: " + ", ".join(f"{faults.count(name)} x {name}" for name in sorted(set(faults))))
     excused = ", ".join(f"{count} x {what}" for what, count in load.excused.most_common())
     print(f"{load.excused.total()} requests failed while a fault was active: {excused}")
-    print(f"memory of the first gateway: {watch.most_memory() / 2**20:.0f} MiB at most, grown to {watch.growth():.2f}")
-    print(f"open files of the first gateway: {watch.most_descriptors()} at most")
+    memory, files = watch.growth()
+    print(f"memory of the first gateway: {watch.most_memory() / 2**20:.0f} MiB at most, grown to {memory:.2f}")
+    print(f"open files of the first gateway: {watch.most_descriptors()} at most, grown to {files:.2f}")
 
 
 def main() -> None:
@@ -103,6 +118,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.replicas < 2:
         parser.error("--replicas: at least 2, because one is killed")
+    programs = (*NJS, Path(nginx_binary()), Path(chromium_path() or "chromium"), Path(firefox_path() or "firefox-esr"))
+    if missing := [path.name for path in programs if not path.exists()]:
+        sys.exit(f"{', '.join(missing)} missing: apt-get install nginx libnginx-mod-http-js chromium firefox-esr")
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
     if options.keep is not None:

@@ -4,12 +4,15 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from bench.soak.stack import Replica, Stack
+from gateway.cos_emulator.credential_faults import CredentialFault
 from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Refuse, Reset
+from gateway.dev.redis_server import RedisServer
+from tests.cluster import Cluster
 
 # Seconds after a fault in which its effects may still be seen: a circuit breaker's pause, the end of a time-out.
 SETTLING = 12.0
@@ -24,6 +27,11 @@ class Schedule:
     def during(self, start: float, end: float) -> bool:
         """Whether a fault or its aftermath was active between two times."""
         return any(began <= end and (ended is None or start <= ended + SETTLING) for _, began, ended in self.periods)
+
+    def said_at(self, when: float) -> str:
+        """Return what the last fault was, and when."""
+        before = [(name, ended or when) for name, began, ended in self.periods if began <= when]
+        return f"{when - before[-1][1]:.0f} s after {before[-1][0]!r}" if before else "before the first fault"
 
     @asynccontextmanager
     async def active(self, name: str) -> AsyncIterator[None]:
@@ -41,7 +49,7 @@ FaultMaker = Callable[[Stack, Replica, random.Random], AbstractAsyncContextManag
 
 @asynccontextmanager
 async def _replica_killed(_stack: Stack, replica: Replica, _random: random.Random) -> AsyncIterator[None]:
-    await replica.stop(signal.SIGKILL)
+    await replica.kill()
     yield
     await replica.start()
 
@@ -56,19 +64,67 @@ async def _replica_restarted(_stack: Stack, replica: Replica, _random: random.Ra
 
 
 @asynccontextmanager
-async def _redis_killed(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
-    await asyncio.to_thread(stack.redis.kill)
+async def _worker_killed(_stack: Stack, replica: Replica, chance: random.Random) -> AsyncIterator[None]:
+    replica.kill_worker(chance.randrange(replica.workers))
     yield
-    await asyncio.to_thread(stack.redis.start)
+
+
+@asynccontextmanager
+async def _nginx_killed(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    await stack.nginx.stop(kill=True)
+    yield
+    await stack.nginx.restart()
+
+
+@asynccontextmanager
+async def _master_killed(stack: Stack, _replica: Replica, chance: random.Random) -> AsyncIterator[None]:
+    cluster, place = stack.redis, chance.random()
+    master = await asyncio.to_thread(_master, cluster, place)
+    replica = await asyncio.to_thread(cluster.replica_of, master)
+    await asyncio.to_thread(master.kill)
+    # A node that starts again before that comes back without its keys.
+    await asyncio.to_thread(cluster.promote, replica)
+    yield
+    await asyncio.to_thread(cluster.heal)
+
+
+@asynccontextmanager
+async def _master_paused(stack: Stack, _replica: Replica, chance: random.Random) -> AsyncIterator[None]:
+    master = await asyncio.to_thread(_master, stack.redis, chance.random())
+    async with _paused(stack, [master]):
+        yield
 
 
 @asynccontextmanager
 async def _redis_paused(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
-    stack.redis.pause()
+    async with _paused(stack, stack.redis.nodes):
+        yield
+
+
+@asynccontextmanager
+async def _paused(stack: Stack, nodes: Sequence[RedisServer]) -> AsyncIterator[None]:
+    for node in nodes:
+        node.pause()
     try:
         yield
     finally:
-        stack.redis.resume()
+        for node in nodes:
+            node.resume()
+    await asyncio.to_thread(stack.redis.heal)
+
+
+def _master(cluster: Cluster, place: float) -> RedisServer:
+    masters = sorted(cluster.masters(), key=lambda node: node.port)
+    return masters[int(place * len(masters))]
+
+
+@asynccontextmanager
+async def _metadata_fails(stack: Stack, _replica: Replica, _random: random.Random) -> AsyncIterator[None]:
+    stack.credentials.faults.add(CredentialFault(kind="internal_error", times=None))
+    try:
+        yield
+    finally:
+        stack.credentials.faults.clear()
 
 
 @asynccontextmanager
@@ -112,8 +168,12 @@ async def _add_faults(stack: Stack, choose: Callable[[random.Random], Action], c
 FAULTS: dict[str, FaultMaker] = {
     "a replica is killed": _replica_killed,
     "a replica is restarted": _replica_restarted,
-    "Redis is killed": _redis_killed,
-    "Redis hangs": _redis_paused,
+    "a worker is killed": _worker_killed,
+    "nginx is killed": _nginx_killed,
+    "a master of Redis is killed": _master_killed,
+    "a master of Redis hangs": _master_paused,
+    "all of Redis hangs": _redis_paused,
+    "no new credentials": _metadata_fails,
     "Postgres is killed": _postgres_killed,
     "Postgres hangs": _postgres_paused,
     "COS throttles": _cos(lambda _: Refuse()),

@@ -9,6 +9,7 @@ from PIL import Image
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.store import ObjectStore
 from gateway.dev.database import ImageRow
+from gateway.dev.samples import sample_images
 
 BUCKET = "soak-1250000000"
 OWNER, STRANGER = "owner", "stranger"
@@ -73,3 +74,16 @@ def put_objects(store: ObjectStore) -> tuple[dict[str, Picture], list[ImageRow]]
 def other_picture(image_id: str) -> Picture:
     """Return the second picture of a changing image."""
     return Picture(f"{image_id}-other.png", 4_096)
+
+
+def put_samples(store: ObjectStore) -> tuple[list[ImageRow], dict[str, bytes]]:
+    """Store the images of the playground; return their rows, and the bytes of public images by id."""
+    rows, originals = [], {}
+    for sample in sample_images():
+        store.put(BUCKET, sample.key, sample.data, content_type=sample.content_type)
+        rows.append(
+            ImageRow(sample.image_id, sample.owner, sample.key, content_type=sample.content_type, public=sample.public)
+        )
+        if sample.public:
+            originals[sample.image_id] = sample.data
+    return rows, originals

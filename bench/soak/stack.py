@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,34 +13,45 @@ from typing import Any
 import aiohttp
 import psutil
 import yaml
+from aiohttp import web
 
-from bench.soak.pictures import BUCKET, Picture, put_objects
+from bench.soak.pictures import BUCKET, Picture, put_objects, put_samples
 from gateway.cos_emulator.access import Credential
+from gateway.cos_emulator.credential_services import CredentialServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.database import ImagesTable
+from gateway.cos_emulator.tokens import TokenIssuer
+from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.playground import Playground
 from gateway.dev.postgres_server import PostgresServer
 from gateway.dev.processes import free_port
-from gateway.dev.redis_server import RedisServer
+from gateway.dev.stack import JWT_SECRET  # the tokens of the playground's page are signed with it
+from gateway.dev.styles import STYLES
+from tests.cluster import Cluster, running_cluster
+from tests.nginx.conftest import Nginx
+from tests.njs.conftest import site, starting_njs
+from tests.serving import serving
 
-SECRET_ID, SECRET_KEY = "AKIDsoak0123456789", "soak-secret-key-that-no-log-may-show"
-JWT_SECRET = "soak-jwt-secret-of-thirty-two-bytes-or-more"  # noqa: S105
 LINK_KEY = "soak-link-key-of-thirty-two-bytes-or-more"
+ENTRY_KEY = "soak-entry-key-of-thirty-two-bytes-or-more"
 ADMIN_TOKEN = "soak-admin-token"  # noqa: S105
-# Short, so that every URL is renewed many times in ten minutes.
+WORKERS = 2  # of each gateway
+# Short, so that every URL is renewed many times in ten minutes, with four sets of credentials.
 TTL, THRESHOLD, MIN_REMAINING = 120, 60, 20
-_START_TIMEOUT = 60.0  # seconds
+TOKEN_LIFE = 300
+_START_TIMEOUT = 120.0  # seconds
 
 
 @dataclass
 class Replica:
-    """One gateway process; its log is appended to ``log``."""
+    """A gateway: a process, with ``workers`` above 1 the parent of so many; its log is appended to ``log``."""
 
     name: str
     config: Path
     public: str
     admin: str
     log: Path
+    workers: int = 1
     process: asyncio.subprocess.Process | None = None
     started: list[float] = field(default_factory=list)
 
@@ -55,7 +66,10 @@ class Replica:
         """Start the process and wait until ``/readyz`` answers with one of these statuses."""
         with self.log.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "serve", "--config", str(self.config), stdout=output, stderr=output
+                *(sys.executable, "-m", "gateway", "serve", "--config", str(self.config)),
+                *(("--workers", str(self.workers)) if self.workers > 1 else ()),
+                stdout=output,
+                stderr=output,
             )
         self.started.append(time.monotonic())
         async with asyncio.timeout(_START_TIMEOUT), aiohttp.ClientSession() as session:
@@ -79,36 +93,62 @@ class Replica:
         """Send a signal that does not end the process."""
         self.running.send_signal(number)
 
+    async def kill(self) -> None:
+        """Kill it with its workers, as a supervisor or the kernel does with a control group."""
+        for process in (children := self._workers()):
+            process.kill()
+        await self.stop(signal.SIGKILL)
+        await asyncio.to_thread(psutil.wait_procs, children)
+
+    def kill_worker(self, number: int) -> None:
+        """Kill a worker; the parent starts another."""
+        self._workers()[number].kill()
+
     def memory(self) -> int:
-        """Return the resident bytes of the process."""
-        return int(psutil.Process(self.running.pid).memory_info().rss)
+        """Return the resident bytes of its processes."""
+        return sum(process.memory_info().rss for process in self._all())
 
     def descriptors(self) -> int:
-        """Return the number of open files of the process."""
-        return sum(1 for _ in Path(f"/proc/{self.running.pid}/fd").iterdir())
+        """Return the number of open files of its processes."""
+        return sum(process.num_fds() for process in self._all())
+
+    def _workers(self) -> list[psutil.Process]:
+        return sorted(psutil.Process(self.running.pid).children(), key=lambda process: process.pid)
+
+    def _all(self) -> list[psutil.Process]:
+        return [psutil.Process(self.running.pid), *self._workers()]
 
 
 @dataclass
 class Stack:
-    """Everything that the soak runs."""
+    """Everything that the soak runs. ``originals``: the bytes of the playground's images that everybody may view."""
 
-    redis: RedisServer
+    redis: Cluster
     postgres: PostgresServer
     table: ImagesTable
     cos: CosEmulator
+    credentials: CredentialServices
     replicas: list[Replica]
+    nginx: Nginx
     pictures: dict[str, Picture]
+    originals: dict[str, bytes]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where requests go in turn: nginx before each gateway, so that the next one is another server."""
+        return [address for replica in self.replicas for address in (self.nginx.url, replica.public)]
 
 
-def _sections(redis: RedisServer, postgres: PostgresServer, cos_port: int, ports: tuple[int, int]) -> dict[str, Any]:
+def _sections(
+    redis_url: str, dsn: str, cos_port: int, credentials: CredentialServices, ports: tuple[int, int]
+) -> dict[str, Any]:
     return {
         "server": {"host": "127.0.0.1", "port": ports[0], "shutdown_grace": 20},
         "admin": {"port": ports[1], "token": ADMIN_TOKEN},
-        "redis": {"url": redis.url},
-        "postgres": {"dsn": postgres.dsn},
+        "redis": {"url": redis_url, "entry_key": ENTRY_KEY},
+        "postgres": {"dsn": dsn},
         "cos": {
-            "secret_id": SECRET_ID,
-            "secret_key": SECRET_KEY,
+            "credentials": {"source": "cvm_role", "metadata_url": credentials.url},
             "bucket": BUCKET,
             "scheme": "http",
             "domain": f"127.0.0.1:{cos_port}",
@@ -117,7 +157,8 @@ def _sections(redis: RedisServer, postgres: PostgresServer, cos_port: int, ports
         "url_prerefresh": {"interval": 5, "threshold": THRESHOLD, "lease": 10},
         # Small, so that bytes come from COS as well as from memory.
         "image_proxy": {"timeout": 10, "memory_cache": {"max_bytes": 16_000_000}},
-        "image_styles": {"card": {"process": "imageMogr2/thumbnail/{width}x>/strip", "widths": [160, 320]}},
+        "image_styles": STYLES,
+        "image_variants": {"negotiate": "accept"},
         "access": {"jwt": {"secret": JWT_SECRET}, "signed_links": {"keys": {"k1": LINK_KEY}}},
     }
 
@@ -126,31 +167,62 @@ def _sections(redis: RedisServer, postgres: PostgresServer, cos_port: int, ports
 async def running_stack(folder: Path, replicas: int) -> AsyncIterator[Stack]:
     """Start the servers and the gateways; stop them at the end."""
     async with AsyncExitStack() as stack:
-        redis = stack.enter_context(RedisServer(folder / "redis"))
+        redis = stack.enter_context(running_cluster(folder))
         postgres = stack.enter_context(PostgresServer(folder / "postgres"))
         store = ObjectStore()
         pictures, rows = put_objects(store)
+        samples, originals = put_samples(store)
         table = ImagesTable(postgres.dsn)
         table.create()
         table.create_links()
-        table.put(rows)
-        credentials = {SECRET_ID: Credential(SECRET_KEY)}
+        table.put(rows + samples)
+        credentials: dict[str, Credential] = {}
         cos = CosEmulator(store, credentials, port=free_port(), default_bucket=BUCKET)
         await stack.enter_async_context(cos)
+        metadata = CredentialServices(TokenIssuer(credentials, life=TOKEN_LIFE))
+        await stack.enter_async_context(metadata)
         started = []
         for number in range(replicas):
             ports = free_port(), free_port()
             config = folder / f"gateway-{number}.yaml"
-            config.write_text(yaml.safe_dump(_sections(redis, postgres, cos.port, ports)))
+            config.write_text(yaml.safe_dump(_sections(redis.url, postgres.dsn, cos.port, metadata, ports)))
             public, admin = (f"http://127.0.0.1:{port}" for port in ports)
-            replica = Replica(f"gateway-{number}", config, public, admin, folder / f"gateway-{number}.log")
+            log = folder / f"gateway-{number}.log"
+            replica = Replica(f"gateway-{number}", config, public, admin, log, WORKERS)
+            stack.push_async_callback(stopped, replica)
             await replica.start()
             started.append(replica)
-            stack.push_async_callback(stopped, replica)
-        yield Stack(redis, postgres, table, cos, started, pictures)
+        playground = await stack.enter_async_context(_playground(samples, cos))
+        nginx = await stack.enter_async_context(_nginx(folder, started, playground))
+        yield Stack(redis, postgres, table, cos, metadata, started, nginx, pictures, originals)
+
+
+@asynccontextmanager
+async def _playground(rows: list[ImageRow], cos: CosEmulator) -> AsyncIterator[str]:
+    """Serve the page of ``gateway dev``; yield its address. Its images are those of the gateways."""
+    app = web.Application()
+    Playground(rows, cos).add_routes(app, lambda _: None)
+    async with serving(app) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _nginx(folder: Path, replicas: list[Replica], playground: str) -> AsyncIterator[Nginx]:
+    """Run nginx with epochs in front of the gateways; the page of the playground is on the same origin."""
+    public, admin = (
+        [address.removeprefix("http://") for address in addresses]
+        for addresses in ([replica.public for replica in replicas], [replica.admin for replica in replicas])
+    )
+    others = "    location / {"
+    to_playground = f"{{ proxy_pass {playground}; proxy_set_header Host $http_host; }}\n"
+    page = f"    location = / {to_playground}    location /dev/ {to_playground}{others}"
+    (folder / "nginx").mkdir()
+    async with starting_njs(folder / "nginx") as start:
+        yield await start(site("gateway-cache.conf", public, admin), {others: page}, workers=2)
 
 
 async def stopped(replica: Replica) -> None:
     """Kill the process, if it still runs, and wait for its end."""
     if replica.process is not None and replica.process.returncode is None:
-        await replica.stop(signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            await replica.kill()

@@ -5,21 +5,23 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import aiohttp
-import redis
+import psutil
 
 from bench.soak.stack import (
     ADMIN_TOKEN,
-    JWT_SECRET,
+    ENTRY_KEY,
     LINK_KEY,
     MIN_REMAINING,
-    SECRET_KEY,
     THRESHOLD,
     Replica,
     Stack,
 )
+from gateway.dev.stack import JWT_SECRET
+from tests.cluster import PASSWORD
 
 _INTERVAL = 2.0  # seconds
 _MOST_LISTED = 5
@@ -27,7 +29,7 @@ _MOST_LISTED = 5
 _SECRET = re.compile(
     "|".join(
         [r"q-signature=\w", r"[?&]sig=[\w-]{20}", r"eyJ[\w-]{20}"]
-        + [re.escape(secret) for secret in (SECRET_KEY, JWT_SECRET, LINK_KEY, ADMIN_TOKEN)]
+        + [re.escape(secret) for secret in (JWT_SECRET, LINK_KEY, ENTRY_KEY, ADMIN_TOKEN, PASSWORD)]
     )
 )
 
@@ -43,14 +45,20 @@ class Watch:
         """Take samples until cancelled."""
         began = time.monotonic()
         while True:
-            self.samples.append((time.monotonic() - began, self.replica.memory(), self.replica.descriptors()))
+            with suppress(psutil.NoSuchProcess):
+                self.samples.append((time.monotonic() - began, self.replica.memory(), self.replica.descriptors()))
             await asyncio.sleep(_INTERVAL)
 
-    def growth(self) -> float:
-        """Return resident bytes in the last fifth of the time over those in the second fifth."""
+    def growth(self) -> tuple[float, float]:
+        """Return the growth from the second fifth of the time to the last: of resident bytes, and of open files.
+
+        Most open files are connections, which come and go. The fewest of a fifth are those that stay.
+        """
         fifth = len(self.samples) // 5
-        early = statistics.median(memory for _, memory, _ in self.samples[fifth : 2 * fifth])
-        return statistics.median(memory for _, memory, _ in self.samples[-fifth:]) / early
+        early, late = self.samples[fifth : 2 * fifth], self.samples[-fifth:]
+        memory = [statistics.median(memory for _, memory, _ in part) for part in (late, early)]
+        files = [min(files for _, _, files in part) for part in (late, early)]
+        return memory[0] / memory[1], files[0] / files[1]
 
     def most_memory(self) -> int:
         """Return the most resident bytes of any sample."""
@@ -85,14 +93,18 @@ async def overdue(stack: Stack) -> list[str]:
         found.append(f"{metrics['dead']} dead entries")
     if float(metrics["lag_seconds"]) > THRESHOLD / 2:
         found.append(f"renewal lags by {metrics['lag_seconds']} s")
-    with redis.Redis.from_url(stack.redis.url) as client:
-        lives = {key.decode(): client.pttl(key) / 1000 for key in client.scan_iter("image:url:*", count=1000)}
+    lives: dict[str, float] = {}
+    ending: dict[str, float] = {}
+    for client in (stack.redis.clients[master] for master in stack.redis.masters()):
+        here = {key.decode(): client.pttl(key) / 1000 for key in client.scan_iter("image:*:url:*", count=1000)}
         # A tombstone is not an entry: it has its own, short life.
-        ending = {key: life for key, life in lives.items() if 0 < life < MIN_REMAINING and ":changing-" not in key}
-        for key, life in list(ending.items())[:_MOST_LISTED]:
-            due = client.zscore("image:refresh:queue", key.removeprefix("image:url:"))
+        late = {key: life for key, life in here.items() if 0 < life < MIN_REMAINING and ":changing-" not in key}
+        for key, life in list(late.items())[:_MOST_LISTED]:
+            shard, _, member = key.partition("url:")
+            due = client.zscore(f"{shard}refresh:queue", member)
             when = "never" if due is None else f"in {float(due) - time.time():.0f} s"
             found.append(f"{key} ends in {life:.0f} s and is due {when}")
+        lives, ending = lives | here, ending | late
     if ending or not lives:
         found.append(f"{len(ending)} of {len(lives)} entries end within {MIN_REMAINING} s")
     return found
