@@ -14,7 +14,6 @@ class _Commands(click.Group):
     """A group that imports a command when it runs: ``serve`` needs neither rich nor the servers of ``dev``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
         del ctx
         return list(_COMMANDS)
 

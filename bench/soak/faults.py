@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from bench.soak.stack import Replica, Stack
-from gateway.cos_emulator.credential_faults import CredentialFault
+from gateway.cos_emulator.credential_services import CredentialFault
 from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Refuse, Reset
 from gateway.dev.redis_server import RedisServer
 from tests.cluster import Cluster

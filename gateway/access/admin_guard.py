@@ -37,7 +37,6 @@ class AdminGuard:
 
     @property
     def has_token(self) -> bool:
-        """Whether a token is configured."""
         return self._token is not None
 
     def check(self, headers: Mapping[str, str], client: str) -> None:

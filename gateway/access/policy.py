@@ -12,17 +12,14 @@ class Ownable(Protocol):
     @property
     def owner(self) -> str | None:
         """The owner's user id, or None without an owner."""
-        ...
 
     @property
     def public(self) -> bool:
         """Whether every caller may view the image."""
-        ...
 
     @property
     def links_killed(self) -> int | None:
         """How often all signed links to the image were killed, or None if unknown."""
-        ...
 
 
 def check_view(caller: Caller, image: Ownable) -> None:

@@ -31,7 +31,6 @@ class Parameters(Protocol):
 
     def getall(self, key: str, default: list[str]) -> list[str]:
         """Return every value of a parameter."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

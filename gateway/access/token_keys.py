@@ -12,4 +12,3 @@ class TokenKeys(Protocol):
 
     def key_for(self, token: str) -> Any:
         """Return the key to verify ``token`` with. Raises ``jwt.PyJWTError`` without one."""
-        ...

@@ -37,7 +37,6 @@ class ConfiguredKey:
             self._key = load_pem_public_key((settings.public_key or "").encode())
 
     def key_for(self, token: str) -> Any:
-        """Return the configured key."""
         del token
         return self._key
 

@@ -15,8 +15,7 @@ from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.urls.new_variants import NewVariant
-from gateway.urls.resolved import Known, Resolved
-from gateway.urls.resolver import UrlResolver
+from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
 class AuthorizedLookup:

@@ -66,7 +66,6 @@ class ConsoleFiles:
         app.router.add_get("/console/{name}", self.file, name="console_file")
 
     async def page(self, request: web.Request) -> web.Response:
-        """Answer the page."""
         del request
         return await self._answer("index.html")
 

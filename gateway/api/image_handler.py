@@ -19,7 +19,7 @@ from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRe
 from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.settings import ImageProxySettings
-from gateway.urls.resolved import Resolved
+from gateway.urls.resolver import Resolved
 from gateway.urls.usage_counter import UsageCounter
 
 _NO_QUERY: Mapping[str, str] = {}

@@ -18,7 +18,6 @@ def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
 
 
 def success_text(data: Mapping[str, Any], message: str = "ok") -> bytes:
-    """Return the body of ``success``."""
     return json_text({"status": "success", "message": message, "data": dict(data)})
 
 

@@ -24,9 +24,8 @@ from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.usage_store import UsageStore
 from gateway.urls.invalidation import Invalidation
-from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.refresh_worker import RefreshReport
-from gateway.urls.resolver import UrlResolver
+from gateway.urls.resolver import LookupCounts, UrlResolver
 
 _MOST_DIGITS = 10
 _RENDITION = re.compile(RENDITION_NAME)

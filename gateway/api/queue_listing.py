@@ -39,10 +39,8 @@ async def dead_entries(queue: LeasedQueue[T], names: Callable[[T], dict[str, str
 
 
 def variant_names(item: ImageVariant) -> dict[str, str | None]:
-    """Return the names of a renewal."""
     return {"image_id": item.image_id, "style": item.rendition}
 
 
 def image_names(item: str) -> dict[str, str | None]:
-    """Return the name of a purge."""
     return {"image_id": item}

@@ -106,15 +106,12 @@ class Catalog(Protocol):
 
     async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
         """Return the records of those that can be served."""
-        ...
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of those that can be served, and why the others cannot."""
-        ...
 
     async def try_query(self) -> None:
         """Return if the query of the other methods works."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,6 @@ class Server:
     port: str
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of a DSN."""
         return {"host": self.host, "hostaddr": self.address, "port": self.port}
 
 

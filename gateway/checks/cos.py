@@ -24,22 +24,18 @@ class Answer(Protocol):
     @property
     def status(self) -> int:
         """HTTP status."""
-        ...
 
     @property
     def code(self) -> str | None:
         """Code in the body of an error. None if there is none."""
-        ...
 
     @property
     def date(self) -> float | None:
         """COS's time in Unix seconds. None if the answer has none."""
-        ...
 
     @property
     def clock(self) -> float | None:
         """COS's time in Unix seconds if COS refused because of the clock, otherwise None."""
-        ...
 
 
 class Origin(Protocol):
@@ -47,7 +43,6 @@ class Origin(Protocol):
 
     async def diagnose(self, url: str, method: str, headers: Mapping[str, str]) -> Answer:
         """Return COS's answer to a presigned URL. Raises ``OriginUnavailable``."""
-        ...
 
 
 class _Asked(NamedTuple):

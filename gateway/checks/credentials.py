@@ -23,26 +23,21 @@ class RotatingCredentials(Protocol):
     @property
     def name(self) -> str:
         """Name of the source in the configuration."""
-        ...
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the credentials end. 0 without credentials, None if they never end."""
-        ...
 
     @property
     def is_near_end(self) -> bool:
         """Whether there are no credentials, or less than a fifth of their life is left."""
-        ...
 
     @property
     def reason(self) -> str:
         """Why the last refresh failed."""
-        ...
 
     async def refresh(self) -> bool:
         """Fetch the credentials, and return whether the source gave any."""
-        ...
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:

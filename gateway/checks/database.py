@@ -26,15 +26,12 @@ class DiagnosedCatalog(Protocol):
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return a servable image of each bucket. Raises ``CatalogUnavailable``."""
-        ...
 
     async def random_images(self, count: int) -> list[ImageRecord]:
         """Return servable images of random rows. Raises ``CatalogUnavailable``."""
-        ...
 
     async def try_links(self) -> None:
         """Return if the gateway's own table can be used. Raises ``CatalogUnavailable`` with the reason."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

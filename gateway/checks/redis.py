@@ -37,7 +37,6 @@ class Probe(Protocol):
 
     async def try_nodes(self) -> Sequence[NodeState]:
         """Return the result on each server. Raises ``DependencyDown``."""
-        ...
 
 
 class Channel(Protocol):
@@ -45,7 +44,6 @@ class Channel(Protocol):
 
     async def try_out(self) -> None:
         """Subscribe, publish and receive. Raises ``DependencyDown``."""
-        ...
 
 
 class LayoutCheck(Protocol):
@@ -53,7 +51,6 @@ class LayoutCheck(Protocol):
 
     async def check(self) -> None:
         """Raise ``WrongRedis`` if Redis is not what the settings say, and ``DependencyDown``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,39 @@ Metadata: document 213/4934; AssumeRole: 1312/48197; AssumeRoleWithWebIdentity: 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from aiohttp import web
 
 from gateway.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
-from gateway.cos_emulator.credential_faults import CredentialFault, Service
 from gateway.cos_emulator.http_service import HttpService
-from gateway.cos_emulator.service_faults import ServiceFaults
+from gateway.cos_emulator.service_faults import ServiceFault, ServiceFaults
 from gateway.cos_emulator.tc3 import verify
 from gateway.cos_emulator.tokens import Issued, TokenIssuer
 
 METADATA_PATH = "/latest/meta-data/cam/security-credentials/"
 _OTHER_ROLE = "other"
 _VERSION = "2018-08-13"
+
+Service = Literal["metadata", "sts"]
+
+
+class CredentialFault(ServiceFault):
+    """A fault of requests to ``service``. None: to both services.
+
+    Kinds besides those that every service knows:
+
+    - ``error``: a refusal inside a 200.
+    - ``expired``: credentials that have ended.
+    - ``another_role``: the instance has lost its role for a role called other (of ``metadata`` alone).
+    """
+
+    kind: Literal["hang", "garbage", "error", "internal_error", "expired", "another_role"]
+    service: Service | None = None
+
+    def is_for(self, service: Service) -> bool:
+        """Return whether the fault is for requests to ``service``."""
+        return self.service in (None, service)
 
 
 @dataclass
@@ -52,7 +72,6 @@ class CredentialServices(HttpService):
         self._served = None
 
     def app(self) -> web.Application:
-        """Return both services as an application."""
         app = web.Application()
         app.router.add_get(METADATA_PATH, self._list_roles)
         app.router.add_get(METADATA_PATH + "{role}", self._metadata)

@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,8 +17,7 @@ from gateway.cos_emulator.access import Credentials
 from gateway.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
 from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.http_service import HttpService
-from gateway.cos_emulator.purge_faults import PurgeFault
-from gateway.cos_emulator.service_faults import ServiceFaults
+from gateway.cos_emulator.service_faults import ServiceFault, ServiceFaults
 from gateway.cos_emulator.tc3 import verify
 
 _CDN, _EDGEONE = ("cdn", "2018-06-06"), ("teo", "2022-09-01")
@@ -30,6 +29,25 @@ _ACTIONS = {
 }
 _TYPES = ("purge_url", "purge_cache_tag")
 _EAST = 8 * 3600  # seconds; an assumption: the day of the limits begins at midnight in Beijing
+
+
+class PurgeFault(ServiceFault):
+    """A fault of requests that name ``target``.
+
+    Kinds besides those that every service knows:
+
+    - ``throttled`` and ``day_limit``: a refusal inside a 200, as if that limit were reached.
+    - ``error``: an internal error inside a 200.
+    - ``bad_target``: targets that contain ``target`` are not accepted. Tencent CDN refuses the whole request for such a
+      target. EdgeOne lists such targets in FailedList.
+    """
+
+    kind: Literal["throttled", "day_limit", "error", "internal_error", "garbage", "hang", "bad_target"]
+    target: str = ""
+
+    def is_for(self, targets: Sequence[str]) -> bool:
+        """Return whether the fault is for a request that purges ``targets``."""
+        return any(self.target in target for target in targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +98,6 @@ class PurgeServices(HttpService):
         return [target for purge in self.purges for target in purge.targets]
 
     def app(self) -> web.Application:
-        """Return both services as an application."""
         app = web.Application(client_max_size=10 * 1024 * 1024)
         app.router.add_post("/", self._call)
         self.faults.add_routes(app)

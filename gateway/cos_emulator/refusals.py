@@ -16,7 +16,6 @@ class Refusal(Exception):
         self.nodes = nodes
 
     def xml(self, *, resource: str, request_id: str, trace_id: str) -> bytes:
-        """Return the XML body."""
         nodes = (
             ("Code", self.code),
             ("Message", self.message),

@@ -35,7 +35,6 @@ class LoggedRequest:
 
     @property
     def range(self) -> str | None:
-        """The Range header."""
         return self.headers.get("range")
 
 

@@ -108,7 +108,6 @@ class CosEmulator(HttpService):
         self._now = now
 
     def app(self) -> web.Application:
-        """Return the emulator as an application."""
         return create_cos_app(
             self.store,
             self.credentials,

@@ -46,7 +46,6 @@ class ServiceFaults(Generic[F]):
         self._active: list[tuple[F, int]] = []
 
     def add(self, fault: F) -> None:
-        """Activate a fault."""
         self._active.append((fault, 0))
 
     def clear(self) -> None:

@@ -39,7 +39,6 @@ class Signer(Protocol):
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str, ignores_errors: bool
     ) -> PresignedUrl:
         """Return a URL that expires with the image's own, with more parameters signed."""
-        ...
 
 
 class PublicUrls:

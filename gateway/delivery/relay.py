@@ -30,12 +30,10 @@ class Answered(Protocol):
     @property
     def request(self) -> web.BaseRequest:
         """The request."""
-        ...
 
     @property
     def context(self) -> RequestContext:
         """Its context, which stamps the response."""
-        ...
 
 
 class RelayAborted(Exception):

@@ -15,9 +15,9 @@ from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Body, Content
-from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost, RowChanged
 from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ContentRange
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 

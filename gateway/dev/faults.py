@@ -25,12 +25,10 @@ class NamedFaults:
         self._faults = faults
 
     def active(self) -> list[str]:
-        """Return the names of the faults that are on."""
         on = [armed.fault for armed in self._faults.armed]
         return [name for name, fault in FAULTS.items() if any(active is fault for active in on)]
 
     def turn_on(self, name: str) -> None:
-        """Turn a fault on, if it is not."""
         if name not in self.active():
             self._faults.add(FAULTS[name])
 

@@ -60,7 +60,6 @@ class Playground:
         add(hdrs.METH_POST, "/dev/restart", self.restart_gateway, "playground_restart")
 
     async def page(self, request: web.Request) -> web.Response:
-        """Answer the page."""
         del request
         return await self._file("index.html")
 

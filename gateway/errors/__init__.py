@@ -25,12 +25,10 @@ class CosAnswer(Protocol):
     @property
     def code(self) -> str | None:
         """COS's error code."""
-        ...
 
     @property
     def request_id(self) -> str | None:
         """The id of the request in COS's logs."""
-        ...
 
 
 class GatewayError(Exception):

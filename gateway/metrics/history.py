@@ -53,7 +53,6 @@ class Point:
         return sum(count for name, count in self.counts.items() if name.startswith(failures))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the point for the console."""
         span = max(0.001, round(self.span, 3))  # the page divides by it
         return {"at": self.at, "span": span, "counts": dict(self.counts), "quantiles": self.quantiles}
 

@@ -36,7 +36,6 @@ class NginxAskers(Collector):
         return {name: now - self._asked[name] for name in sorted(self._asked)}
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield a sample for each nginx."""
         family = GaugeMetricFamily(_NAME, _HELP, labels=["nginx"])
         for name, seconds in self.seconds().items():
             family.add_metric([name], seconds)

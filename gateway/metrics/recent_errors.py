@@ -16,7 +16,6 @@ class RecentError:
     image_id: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the error for the console."""
         return {"code": self.code, "count": self.count, "at": self.at, "image_id": self.image_id}
 
 
@@ -28,7 +27,6 @@ class RecentErrors:
         self._now = now
 
     def record(self, code: str, image_id: str | None) -> None:
-        """Count an error."""
         known = self._by_code.get(code)
         if known is None:
             known = self._by_code[code] = RecentError(code, 0, 0.0, None)

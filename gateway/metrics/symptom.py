@@ -58,7 +58,6 @@ class Symptom:
         return (self.level != "bad", self.name in _EFFECTS)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the symptom for the console."""
         return {"name": self.name, "level": self.level, "values": dict(self.values), "since": self.since}
 
 

@@ -73,7 +73,6 @@ class DependencyProbes:
 
     @property
     def names(self) -> Set[str]:
-        """The dependencies."""
         return self._probes.keys()
 
     def set(self, name: str, probe: Probe | None) -> None:
@@ -85,7 +84,6 @@ class DependencyProbes:
                 self._metrics.dependency_up.remove(name)
 
     async def run(self) -> None:
-        """Probe every dependency."""
         probes = dict(self._probes)  # a reload may change them meanwhile
         states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
         found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}

@@ -18,7 +18,6 @@ def parse_ip(text: str) -> IpAddress | None:
 
 
 def is_among(address: IpAddress, networks: Iterable[IpNetwork]) -> bool:
-    """Return whether any of ``networks`` contains the address."""
     return any(address in network for network in networks)
 
 

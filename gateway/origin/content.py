@@ -4,8 +4,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.origin.content_range import ContentRange
-from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.origin_response import ContentRange, ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage
 
 
@@ -14,19 +13,15 @@ class Body(Protocol):
 
     async def read(self) -> bytes | memoryview:
         """Return the next bytes, empty at a clean end. Raises ``BodyLost`` or ``RowChanged`` at any other end."""
-        ...
 
     def read_whole(self) -> Awaitable[bytes]:
         """Return all bytes of a small body, or of one that is kept whole. Raises what ``read`` raises."""
-        ...
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the client: ``OriginResponse.suit``."""
-        ...
 
     def close(self) -> None:
         """Stop the transfer, unless it is over or others need it."""
-        ...
 
 
 @dataclass(slots=True)

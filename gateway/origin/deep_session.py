@@ -45,7 +45,6 @@ class Reply:
 
     @property
     def status(self) -> int:
-        """HTTP status."""
         return self.error.status
 
     @property

@@ -60,7 +60,6 @@ class OriginErrorCounts:
                 errors.add((bucket, code), 0)
 
     def request(self, bucket: str) -> None:
-        """Count a request."""
         self._requests.add((self._label(bucket),))
 
     def add(self, bucket: str, code: str) -> None:

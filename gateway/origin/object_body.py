@@ -3,7 +3,8 @@
 import asyncio
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Self
 
 from aiohttp import hdrs
@@ -18,14 +19,36 @@ from gateway.errors import (
     OriginRejected,
     OriginUnavailable,
 )
-from gateway.origin.content_range import ContentRange
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.origin_access import OriginAccess
-from gateway.origin.origin_response import ObjectMetadata, OriginResponse
-from gateway.origin.resumption import Resumption
-from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, PresignedUrl
+from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
+from gateway.origin.resumption import Resumption, ResumptionLimits
+from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, ObjectId, PresignedUrl, SignedImage
 
 logger = logging.getLogger(__name__)
+
+# Renews the URL of the image. The float is COS's time in Unix seconds if it may explain the refusal, else None.
+Renew = Callable[[SignedImage, float | None], Awaitable[SignedImage]]
+SignForHead = Callable[[SignedImage], PresignedUrl]
+
+
+@dataclass(slots=True)
+class OriginAccess:
+    """Collaborators of every ``ObjectBody``.
+
+    ``failures`` raises COS's last error instead of sending a request while it remembers one. ``gone`` is called when
+    COS does not have the object, or may not serve it.
+    """
+
+    client: OriginClient
+    failures: FailedObjects
+    gone: Callable[[ObjectId], None]
+    renew: Renew
+    sign_for_head: SignForHead
+    metrics: Metrics
+    resumption: ResumptionLimits
 
 
 class ObjectBody:

@@ -10,8 +10,7 @@ from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.origin_access import OriginAccess
+from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED

@@ -1,8 +1,10 @@
 """An open response of COS, reduced to the parts that the gateway needs."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
@@ -11,7 +13,6 @@ from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
-from gateway.origin.content_range import content_range_of
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits. The connection is paused at twice as many.
@@ -32,6 +33,27 @@ _MIN_RATE: Final = 1024
 
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
 _CRC64: Final = istr("x-cos-hash-crc64ecma")
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRange:
+    """The bytes of the object that a 206 carries: ``first`` to ``last``, both included, of ``size``."""
+
+    first: int
+    last: int
+    size: int
+
+    def is_rest(self, first: int, end: int | None) -> bool:
+        """Return whether these are the bytes from ``first`` up to ``end`` (excluded. None: the end of the object)."""
+        return self.first == first and self.last + 1 == (self.size if end is None else end)
+
+
+def content_range_of(text: str | None) -> ContentRange | None:
+    """Return the range in a ``Content-Range``, or None without one, or if it does not name first, last and size."""
+    covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
+    return ContentRange(*map(int, covered.groups())) if covered else None
 
 
 class ObjectMetadata(NamedTuple):

@@ -1,15 +1,17 @@
 """Opens the aiohttp session to COS and the client on it."""
 
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
+from multidict import istr
+from yarl import URL
 
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest, send_once
-from gateway.origin.observed_requests import ObserveRequest, observed
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
@@ -20,6 +22,23 @@ MOST_UNATTENDED: Final = 32
 _PROBES: Final = 4  # connections for readiness probes and diagnoses
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _KEEPALIVE: Final = 30.0  # seconds
+
+_REQUEST_ID: Final = istr("x-cos-request-id")
+
+# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
+ObserveRequest = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
+
+
+def observed(observe: ObserveRequest) -> ClientMiddlewareType:
+    """Return a middleware that sends each request, also each retry, in a context of ``observe``."""
+
+    async def send(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+        with observe(request.method, request.url) as answered:
+            response = await handler(request)
+            answered(response.status, response.headers.get(_REQUEST_ID))
+            return response
+
+    return send
 
 
 @asynccontextmanager

@@ -7,8 +7,7 @@ from typing import NamedTuple
 from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.origin_access import OriginAccess
+from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import MemoryCacheSettings
 

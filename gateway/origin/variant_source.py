@@ -17,8 +17,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.origin_access import OriginAccess
+from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId

@@ -37,7 +37,6 @@ class Rendition:
     revision: int = 0
 
     def rule(self, record: ImageRecord) -> str:
-        """Return the rule for the image of ``record``."""
         return self.template.replace("{focus}", record.focus or _CENTER)
 
 
@@ -101,12 +100,10 @@ class Renditions:
 
     @property
     def styles(self) -> list[str]:
-        """The names of all styles."""
         return list(dict.fromkeys(rendition.style for rendition in self._by_name.values()))
 
     @property
     def names(self) -> list[str]:
-        """The names of all renditions."""
         return list(self._by_name)
 
     def has(self, name: str | None) -> bool:

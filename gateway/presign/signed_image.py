@@ -70,7 +70,6 @@ class ObjectId(NamedTuple):
         return cls(record.bucket, record.region, record.key, rendition, focus, revision)
 
     def original(self) -> Self:
-        """Return the object as it is."""
         return self._replace(rendition=None, focus=None, revision=0)
 
 

@@ -21,15 +21,12 @@ class LogOutput(Protocol):
 
     def write(self, text: str, /) -> object:
         """Write whole lines."""
-        ...
 
     def flush(self) -> None:
         """Write what is buffered."""
-        ...
 
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
-        ...
 
 
 class NoOutput:
@@ -42,7 +39,6 @@ class NoOutput:
         """Do nothing."""
 
     def isatty(self) -> bool:
-        """Return False."""
         return False
 
 
@@ -82,7 +78,6 @@ class LogStream:
         """Do nothing: the thread writes lines as soon as the file takes them."""
 
     def isatty(self) -> bool:
-        """Return whether the file is a terminal."""
         return os.isatty(self._descriptor)
 
     def close(self, timeout: float) -> None:

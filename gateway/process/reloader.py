@@ -58,7 +58,6 @@ class Part(Protocol[S_contra]):
 
     async def prepare(self, old: S_contra, new: S_contra, /) -> Change:
         """Return the change from the settings in use to ``new``. Raises ``ReloadRefused``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,9 @@ class Target(Protocol):
     @property
     def most(self) -> int:
         """How many images a request may name, at least 1. The number may shrink."""
-        ...
 
     async def purge(self, image_ids: Sequence[str]) -> None:
         """Return once the service has accepted the purge. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
-        ...
 
     async def examine(self) -> str:
         """Try the service without a purge, and return a description of its state. Raises ``TargetUnavailable``."""
-        ...

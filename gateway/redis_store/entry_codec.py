@@ -48,13 +48,11 @@ class UrlBuilder(Protocol):
 
     def authorization_of(self, url: str) -> Authorization | None:
         """Return SecretId, signature and token of a URL, or None if no signer made the URL."""
-        ...
 
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
     ) -> str | None:
         """Return the URL that this configuration makes with ``own``, or None if it makes no such URL."""
-        ...
 
 
 class _Entry(BaseModel):

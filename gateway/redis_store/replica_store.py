@@ -65,7 +65,6 @@ class ReplicaPoint:
             return None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the point for the console."""
         found = {name: getattr(self, name) for name in _FIELDS}
         return found | {"symptoms": [symptom.as_json() for symptom in self.symptoms]}
 

@@ -70,18 +70,15 @@ class Servers(Protocol):
     @property
     def all(self) -> Sequence[GuardedRedis]:
         """Every server that takes writes, at least one. Raises ``CacheUnavailable`` while none is known."""
-        ...
 
     def of(self, slot: int) -> GuardedRedis:
         """Return the server that has the slot. Raises ``CacheUnavailable`` if none is known."""
-        ...
 
     async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
         """Send a command that ``server`` answered with ``redirect`` again, where it leads.
 
         Returns the answer, which may be an error. Raises ``CacheUnavailable`` if the server there does not answer.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)

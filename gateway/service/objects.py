@@ -9,8 +9,8 @@ from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.origin_access import OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
@@ -51,7 +51,6 @@ class Objects:
 def open_cos(
     settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
 ) -> AbstractAsyncContextManager[OriginClient]:
-    """Open the client session to COS."""
     return open_origin(
         settings.image_proxy,
         max_connections=settings.server.max_streams,

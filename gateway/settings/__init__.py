@@ -22,8 +22,7 @@ from gateway.settings.credentials import (
     TkeOidcCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.fallback import FallbackSettings
-from gateway.settings.images import ImageProxySettings, MemoryCacheSettings
+from gateway.settings.images import FallbackSettings, ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
 from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
 from gateway.settings.section import Reloaded, Restarted, Section

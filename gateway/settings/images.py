@@ -4,12 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.settings.fallback import FallbackSettings
 from gateway.settings.section import Reloaded, Restarted, Section, Timeout, matches
 
 YEAR = 365 * 24 * 3600
 
 Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
+
+ErrorStatus = Annotated[int, Field(ge=400, le=599)]
+
+
+class FallbackSettings(Section):
+    """The picture's file, and the statuses of the errors that it replaces.
+
+    The file is read when the gateway starts, not when the settings are validated.
+    """
+
+    path: str = Field(min_length=1)
+    statuses: tuple[ErrorStatus, ...] = Field((404, 502, 503, 504), min_length=1)
 
 
 class MemoryCacheSettings(Section):

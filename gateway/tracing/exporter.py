@@ -133,7 +133,6 @@ class _BoundedSession(requests.Session):
     """
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send the request. Blocks."""
         response = super().send(request, **{**options, "stream": True})
         with suppress(HTTPError):  # the body does not come, or is malformed
             response.raw.read1(_MOST_OF_AN_ANSWER, decode_content=False)

@@ -25,7 +25,6 @@ class Sign(Protocol):
 
     def __call__(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
         """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
-        ...
 
 
 class RefreshBatch:

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Generic, NamedTuple, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
@@ -17,13 +17,11 @@ from gateway.errors import (
 )
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
-from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
+from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
-from gateway.urls.lookup_counts import LookupCounts
 from gateway.urls.new_variants import NewVariant
-from gateway.urls.resolved import Known, Resolved
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +32,52 @@ _Found = Mapping[ImageVariant, Found]
 _Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 _REDIS_FOREIGN = ("redis", "foreign")
+
+Image = TypeVar("Image", bound=SignedImage, covariant=True)
+
+
+class LookupCounts:
+    """Reads the counter to which the resolver adds, by tier (``local``, ``redis``) and result.
+
+    Results are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and ``foreign`` (an entry
+    that a gateway with another configuration wrote).
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._lookups = metrics.url_cache_lookups
+
+    def total(self, tier: str, result: str) -> int:
+        """Return the number of such look-ups since the start."""
+        return self._lookups.total((tier, result))
+
+    def misses(self, tier: str) -> int:
+        """Return the number of look-ups in ``tier`` that found no entry to use."""
+        return sum(self.total(tier, result) for result in ("miss", "error", "foreign"))
+
+    def hit_rate(self, tier: str | None = None) -> float | None:
+        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
+        if tier is None:
+            hits = self.total("local", "hit") + self.total("redis", "hit")
+            lookups = self.total("local", "hit") + self.total("local", "miss")
+        else:
+            hits = self.total(tier, "hit")
+            lookups = hits + self.misses(tier)
+        return hits / lookups if lookups else None
+
+
+class Resolved(NamedTuple, Generic[Image]):
+    """An image with a URL that may be used, and whether the URL came from a cache."""
+
+    image: Image
+    from_cache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image's row, and its cached URL. None when no cached URL may be used."""
+
+    record: ImageRecord
+    presigned: PresignedUrl | None
 
 
 class _LookUp(NamedTuple):

@@ -246,7 +246,6 @@ class _Families(CollectorRegistry):
         self._collected = families
 
     def collect(self) -> Any:
-        """Return the families as they are."""
         return iter(self._collected)
 
 

@@ -37,7 +37,6 @@ class Answer:
     body: bytes
 
     def response(self) -> web.Response:
-        """Return it as an answer of the parent."""
         return web.Response(status=self.status, headers=_end_to_end(self.headers), body=self.body)
 
 
@@ -114,7 +113,6 @@ class WorkerCalls:
 
 @asynccontextmanager
 async def worker_calls() -> AsyncIterator[WorkerCalls]:
-    """Open the session to the workers."""
     # Connections are kept for the questions of nginx, five a second.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE)
     async with aiohttp.ClientSession(

@@ -13,7 +13,7 @@ from gateway.origin.content import Content
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.urls.resolved import Resolved
+from gateway.urls.resolver import Resolved
 from tests.conftest import Images, RunningGateway
 
 ALICE, BOB = Caller("alice"), Caller("bob")

@@ -17,8 +17,7 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from yarl import URL
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_faults import CredentialFault
-from gateway.cos_emulator.credential_services import METADATA_PATH, CredentialServices
+from gateway.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.cos_emulator.tokens import TokenIssuer

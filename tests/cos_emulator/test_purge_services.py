@@ -15,8 +15,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.purge_faults import PurgeFault
-from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
+from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 
 from .conftest import SECRET_ID, SECRET_KEY
 

@@ -13,11 +13,10 @@ from yarl import URL
 
 import gateway.cos_emulator
 from gateway.cos_emulator import access, faults, server, store
-from gateway.cos_emulator.credential_faults import CredentialFault
+from gateway.cos_emulator.credential_services import CredentialFault
 from gateway.cos_emulator.faults import Fault
 from gateway.cos_emulator.processing_options import ProcessingOptions
-from gateway.cos_emulator.purge_faults import PurgeFault
-from gateway.cos_emulator.purge_services import PurgeServices
+from gateway.cos_emulator.purge_services import PurgeFault, PurgeServices
 from gateway.cos_emulator.server import CosEmulator, create_cos_app
 from gateway.cos_emulator.store import ObjectStore
 

@@ -11,8 +11,7 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.object_body import ObjectBody
-from gateway.origin.origin_access import OriginAccess
+from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff

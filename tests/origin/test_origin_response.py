@@ -16,9 +16,8 @@ from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
-from gateway.origin.content_range import ContentRange
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import READ_AHEAD
+from gateway.origin.origin_response import READ_AHEAD, ContentRange
 from gateway.origin.retry import Retries
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET

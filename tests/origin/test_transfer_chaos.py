@@ -16,14 +16,13 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
-from gateway.origin.content_range import ContentRange
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.origin_access import OriginAccess
-from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.origin_response import ContentRange, ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff

@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.cos_emulator.purge_faults import PurgeFault
-from gateway.cos_emulator.purge_services import PurgeLimits
+from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.tencent_api.signature import ApiKey

@@ -11,8 +11,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_faults import CredentialFault
-from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.tokens import TokenIssuer

@@ -13,8 +13,7 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.purge_faults import PurgeFault
-from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
+from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 from gateway.dev.database import ImageRow
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics

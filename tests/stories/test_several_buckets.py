@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.concurrency.background import background
-from gateway.cos_emulator.credential_faults import CredentialFault
-from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.cos_emulator.faults import Fault, Hang, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore

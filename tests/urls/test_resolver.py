@@ -18,8 +18,7 @@ from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
-from gateway.urls.resolved import Resolved
-from gateway.urls.resolver import UrlResolver
+from gateway.urls.resolver import Resolved, UrlResolver
 from tests.tier import RENDITIONS, Tier
 from tests.url_settings import url_cache
 

@@ -8,8 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import Metric
 
 from gateway.metrics.collectors import Metrics
-from gateway.workers.gauge_rules import RULES, merged, rule_of
-from gateway.workers.merged_metrics import MergedMetrics
+from gateway.workers.merged_metrics import RULES, MergedMetrics, merged, rule_of
 
 
 class Worker:

@@ -112,7 +112,6 @@ def _encoded() -> bytes:
 
 
 async def openapi(request: web.Request) -> web.Response:
-    """Return the description."""
     del request
     return web.Response(
         body=_encoded(),

@@ -40,7 +40,6 @@ def object_of(**properties: Json) -> Json:
 
 
 def array_of(items: Json) -> Json:
-    """Return the schema of an array."""
     return {"type": "array", "items": items}
 
 
@@ -77,7 +76,6 @@ def success(description: str, data: Json) -> Json:
 
 
 def error(description: str) -> Json:
-    """Return an error response."""
     return {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},

@@ -39,11 +39,9 @@ class CredentialsSource(Protocol):
     @property
     def newest(self) -> Mapping[str, Credentials]:
         """The credentials of some buckets, by bucket. The credentials may have ended."""
-        ...
 
     def of(self, bucket: str) -> Credentials:
         """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""
-        ...
 
 
 class CredentialsUnavailable(Exception):
@@ -63,7 +61,6 @@ class Source(Protocol):
 
     async def fetch(self) -> Credentials:
         """Return the credentials of the source now. Raises ``CredentialsUnavailable``."""
-        ...
 
 
 def checked(secret_id: Any, secret_key: Any, token: Any, expires_at: Any) -> Credentials:

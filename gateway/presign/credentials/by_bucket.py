@@ -11,7 +11,6 @@ from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, Source
 from gateway.presign.credentials.file import FileSource
-from gateway.presign.credentials.fixed import FixedSource
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.credentials.sts import AssumeRoleSource, TkeOidcSource
@@ -27,6 +26,19 @@ from gateway.settings import (
 from gateway.tencent_api.bounded_http import BoundedHttp
 
 _FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it then continues without credentials
+
+
+class FixedSource:
+    """One set of credentials; a token among them may still end."""
+
+    poll: float | None = None
+
+    def __init__(self, name: str, credentials: Credentials) -> None:
+        self.name = name
+        self._credentials = credentials
+
+    async def fetch(self) -> Credentials:
+        return self._credentials
 
 
 class BucketCredentials:

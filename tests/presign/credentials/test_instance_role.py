@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from gateway.cos_emulator.credential_faults import CredentialFault
-from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.presign.credentials import CredentialsUnavailable
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.tencent_api.bounded_http import BoundedHttp

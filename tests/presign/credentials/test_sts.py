@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.credential_faults import CredentialFault
-from gateway.cos_emulator.credential_services import CredentialServices
+from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.presign.credentials import Credentials, CredentialsUnavailable
-from gateway.presign.credentials.fixed import FixedSource
+from gateway.presign.credentials.by_bucket import FixedSource
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.presign.credentials.sts import AssumeRoleSource, TkeOidcSource
 from gateway.settings import AssumeRoleCredentialsSettings, TkeOidcCredentialsSettings
