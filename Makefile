@@ -21,7 +21,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks upgrade install run test quick matrix newest coverage conformance bench soak alerts units release container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks upgrade install run test quick matrix newest coverage conformance bench soak alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -171,6 +171,9 @@ CYCLONEDX ?= $(BIN)/cyclonedx-py
 
 release: install $(if $(NPM),$(WEB_STAMP))  ## make dist/ from the last commit: wheel, sdist, npm package, image, checksums, what each contains
 	$(BIN)/python release.py --cyclonedx "$(abspath $(CYCLONEDX))" --npm "$(NPM)" --buildah "$(BUILDAH)"
+
+artefacts: release  ## build a release, and try each of its files in an empty environment; downloads packages
+	$(BIN)/python -m pytest tests/artefacts $(ARGS)
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx, and pages; needs nginx, wrk, two cores, Chromium
 	$(BIN)/python -m bench $(ARGS)

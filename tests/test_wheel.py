@@ -76,7 +76,7 @@ def on_server(
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -145,7 +145,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         (source / name).write_text("of the clone")
     (stamp := source / "installed").touch()
     make = ("make", "--silent", "release", f"BIN={Path(sys.executable).parent}", f"STAMP={stamp}")
-    environment = {**ENVIRONMENT, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_COMPILE": "1"}
+    environment = {**ENVIRONMENT, "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_COMPILE": "0"}
     built = subprocess.run(
         (*make, "CYCLONEDX=", "NPM=", "BUILDAH="),
         cwd=source,

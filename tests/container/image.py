@@ -6,7 +6,6 @@ tools.
 """
 
 import json
-import os
 import re
 import resource
 import subprocess
@@ -35,8 +34,8 @@ class Store:
 
     folder: Path
 
-    def buildah(self, *arguments: str) -> str:
-        """Run buildah; return its output. Raises ``AssertionError`` with the output if it fails."""
+    def command(self) -> tuple[str, ...]:
+        """Return buildah with its options for this store."""
         limits = self.folder / "containers.conf"
         if not limits.exists():
             # chroot isolation cannot raise the machine's hard limits, which buildah's defaults would do
@@ -45,14 +44,13 @@ class Store:
             limits.write_text(
                 f'[containers]\ndefault_ulimits = ["nofile={nofile}:{nofile}", "nproc={nproc}:{nproc}"]\n'
             )
+        variables = (f"CONTAINERS_CONF={limits}", "STORAGE_DRIVER=vfs", "BUILDAH_ISOLATION=chroot")
+        return ("env", *variables, "buildah", f"--root={self.folder}/root", f"--runroot={self.folder}/run")
+
+    def buildah(self, *arguments: str) -> str:
+        """Run buildah; return its output. Raises ``AssertionError`` with the output if it fails."""
         done = subprocess.run(
-            ["buildah", f"--root={self.folder}/root", f"--runroot={self.folder}/run", *arguments],
-            env={
-                **os.environ,
-                "CONTAINERS_CONF": str(limits),
-                "STORAGE_DRIVER": "vfs",
-                "BUILDAH_ISOLATION": "chroot",
-            },
+            [*self.command(), *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -62,20 +60,16 @@ class Store:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def build(self, name: str, context: Path, *options: str) -> None:
-        """Build the Dockerfile of ``context`` into the image ``name``."""
+    def build_options(self) -> list[str]:
+        """Return the options for a build on this machine, on an image of this store."""
         mounts = [f"--volume={file}:{file}:ro" for file in _INDEX_FILES if Path(file).exists()]
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        self.buildah(
-            "build",
-            "--pull=never",
-            "--format=docker",  # the OCI format has no HEALTHCHECK
-            f"--ulimit=nofile={limit}:{limit}",
-            f"--tag={name}",
-            *mounts,
-            *options,
-            str(context),
-        )
+        return ["--pull=never", f"--ulimit=nofile={limit}:{limit}", *mounts]
+
+    def build(self, name: str, context: Path, *options: str) -> None:
+        """Build the Dockerfile of ``context`` into the image ``name``."""
+        # the OCI format has no HEALTHCHECK
+        self.buildah("build", "--format=docker", f"--tag={name}", *self.build_options(), *options, str(context))
 
     def config(self, image: str) -> dict[str, Any]:
         """Return the configuration of ``image``: its ``Env``, ``Entrypoint``, ``Cmd``, ``User`` and so on."""

@@ -19,6 +19,7 @@ from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from gateway.dev.processes import free_port
+from release import Build, differences, last_commit
 from tests.conftest import BUCKET, Images
 from tests.container.image import Store, build_base, build_gateway
 from tests.processes import GatewayProcess, gateway_process
@@ -57,15 +58,20 @@ class BuiltImage:
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltImage]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = Store(tmp_path_factory.mktemp("container"))
     build_base(store)
+    yield store
+    store.buildah("umount", "--all")
+    shutil.rmtree(store.folder)  # some gigabytes
+
+
+@pytest.fixture(scope="module")
+def image(store: Store) -> BuiltImage:
     name = build_gateway(store)
     root = store.unpack(name)
     (root / CONFIG).mkdir(parents=True)  # where a container runtime would mount the file
-    yield BuiltImage(root, store.config(name))
-    store.buildah("umount", "--all")
-    shutil.rmtree(store.folder)  # some gigabytes
+    return BuiltImage(root, store.config(name))
 
 
 @asynccontextmanager
@@ -138,6 +144,17 @@ def test_the_image_has_the_version_and_the_revision_that_it_was_built_with(image
     labels = image.config["Labels"]
     names = ("org.opencontainers.image.version", "org.opencontainers.image.revision")
     assert [labels[name] for name in names] == ["1.2.3", "abc"]
+
+
+def test_a_release_builds_the_same_archive_of_the_image_again(store: Store, tmp_path: Path) -> None:
+    commit = last_commit()
+    folders = tmp_path / "first", tmp_path / "second"
+    for folder in folders:
+        folder.mkdir()
+        Build(commit, "1.2.3", folder).image(store.command(), *store.build_options())
+    assert differences(*folders) == []
+    name = store.buildah("pull", "--quiet", f"oci-archive:{folders[0]}/image-gateway-1.2.3-oci.tar").strip()
+    assert store.config(name)["Labels"]["org.opencontainers.image.revision"] == commit.revision
 
 
 def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tests(image: BuiltImage) -> None:
