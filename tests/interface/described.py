@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +20,12 @@ from gateway.settings.section import NewValue
 from tests.interface.redis_keys import redis_keys
 
 ROOT: Final = Path(__file__).parents[2]
+WEB: Final = ROOT / "gateway" / "web"
 _FOLDER: Final = Path(__file__).parent
+ADVICE: Final = (
+    "the interface changes: name it in CHANGELOG.md under Added, Changed or Removed, then run "
+    "`python -m tests.interface`"
+)
 _VERSION: Final = re.compile(r"^# image-gateway nginx files, version (\d+)$", re.MULTILINE)
 
 
@@ -117,9 +123,8 @@ def _files() -> Iterator[str]:
 
 def _package() -> Iterator[str]:
     """Yield the exports of the npm package, and the attributes, properties, events and slots of its element."""
-    folder = ROOT / "gateway" / "web"
-    yield from json.loads((folder / "package.json").read_text(encoding="utf-8"))["exports"]
-    manifest = json.loads((folder / "custom-elements.json").read_text(encoding="utf-8"))
+    yield from json.loads((WEB / "package.json").read_text(encoding="utf-8"))["exports"]
+    manifest = json.loads((WEB / "custom-elements.json").read_text(encoding="utf-8"))
     for module in manifest["modules"]:
         for declared in module.get("declarations", []):
             for kind in ("attributes", "members", "events", "slots", "cssParts", "cssProperties"):
@@ -147,6 +152,26 @@ DESCRIBED: Final[Mapping[str, Callable[[], Iterable[str]]]] = MappingProxyType(
 def snapshot(name: str) -> Path:
     """Return the file with the lines that were promised."""
     return _FOLDER / f"{name}.txt"
+
+
+def package_types(types: Path) -> list[str]:
+    """Return what the npm package exports, with the types of members. Needs node and npm's packages.
+
+    types: the folder ``dist/types`` of the built package.
+    """
+    exports = json.loads((WEB / "package.json").read_text(encoding="utf-8"))["exports"]
+    files = [f"{name}={Path(to['types']).name}" for name, to in exports.items() if "types" in to]
+    script = (_FOLDER / "exported-types.mjs", WEB / "node_modules", types.resolve())
+    done = subprocess.run(
+        ("node", *script, *files), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    return sorted(set(done.stdout.splitlines()))
+
+
+def changes_of(name: str, present: Iterable[str]) -> list[str]:
+    """Return the lines that are not there any more, and those that are new."""
+    before, now = set(snapshot(name).read_text(encoding="utf-8").splitlines()), set(present)
+    return [f"- {line}" for line in sorted(before - now)] + [f"+ {line}" for line in sorted(now - before)]
 
 
 def lines_of(name: str) -> list[str]:

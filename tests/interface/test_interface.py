@@ -2,16 +2,10 @@
 
 import pytest
 
-from tests.interface.described import DESCRIBED, lines_of, snapshot
+from tests.interface.described import ADVICE, DESCRIBED, changes_of, lines_of
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
 def test_the_interface_is_what_was_promised(name: str) -> None:
-    promised, present = set(snapshot(name).read_text(encoding="utf-8").splitlines()), set(lines_of(name))
-    changes = [f"- {line}" for line in sorted(promised - present)] + [
-        f"+ {line}" for line in sorted(present - promised)
-    ]
-    assert not changes, (
-        "the interface changes: name it in CHANGELOG.md under Added, Changed or Removed, then run "
-        "`python -m tests.interface`\n" + "\n".join(changes)
-    )
+    changes = changes_of(name, lines_of(name))
+    assert not changes, "\n".join([ADVICE, *changes])

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.interface.described import ADVICE, changes_of, package_types
 from tests.serving import serving
 from tests.web.conftest import PASS_ON, Visit, on_one_loop
 
@@ -98,6 +99,11 @@ def test_publint_and_attw_accept_the_package(archive: Path) -> None:
 
 def test_typescript_knows_the_element_in_react_preact_and_vue(applications: Path) -> None:
     run("node", MODULES / "vue-tsc/bin/vue-tsc.js", folder=applications)
+
+
+def test_the_exported_types_are_what_was_promised(package: Path) -> None:
+    changes = changes_of("package-types", package_types(package / "dist" / "types"))
+    assert not changes, "\n".join([ADVICE, *changes])
 
 
 def test_typescript_ignores_frameworks_that_are_not_installed(package: Path, tmp_path: Path) -> None:
