@@ -28,6 +28,7 @@ from bench.soak.load import Load
 from bench.soak.readers import Readers, running_windows
 from bench.soak.stack import WORKERS, Stack, running_stack
 from bench.soak.watch import Watch, overdue, suspicious_lines
+from gateway.dev.processes import ServerError
 from tests.web.browser import chromium_path
 from tests.web.windows import firefox_path
 
@@ -50,8 +51,11 @@ async def inject_faults(stack: Stack, load: Load, chance: random.Random, until: 
         replica = chance.choice(stack.replicas[1:])
         so_far = f"{load.kinds.total()} requests, {load.excused.total()} failed, {len(load.wrong)} wrong"
         print(f"{time.strftime('%H:%M:%S')} {so_far}; {name} for {seconds:.0f} s", flush=True)
-        async with load.schedule.active(name), FAULTS[name](stack, replica, chance):
-            await asyncio.sleep(seconds)
+        try:
+            async with load.schedule.active(name), FAULTS[name](stack, replica, chance):
+                await asyncio.sleep(seconds)
+        except (AssertionError, ServerError, TimeoutError) as error:
+            load.add_wrong(f"{name}: {type(error).__name__} {error}")
         await asyncio.sleep(SETTLING + chance.uniform(3, 10))
 
 

@@ -57,10 +57,10 @@ async def _replica_killed(_stack: Stack, replica: Replica, _random: random.Rando
 @asynccontextmanager
 async def _replica_restarted(_stack: Stack, replica: Replica, _random: random.Random) -> AsyncIterator[None]:
     exit_code = await replica.stop(signal.SIGTERM)
-    if exit_code != 0:
-        raise AssertionError(f"{replica.name} drained with exit code {exit_code}")
     yield
     await replica.start()
+    if exit_code != 0:
+        raise AssertionError(f"{replica.name} drained with exit code {exit_code}")
 
 
 @asynccontextmanager

@@ -131,11 +131,12 @@ class Load:
             if self.schedule.during(began, time.monotonic()):
                 self.excused[str(error)] += 1
             else:
-                self._add_wrong(f"{kind}: {error}, {self.schedule.said_at(began)}")
+                self.add_wrong(f"{kind}: {error}, {self.schedule.said_at(began)}")
         except Wrong as error:
-            self._add_wrong(f"{kind}: {error}")
+            self.add_wrong(f"{kind}: {error}")
 
-    def _add_wrong(self, what: str) -> None:
+    def add_wrong(self, what: str) -> None:
+        """Record and print what is wrong."""
         self.wrong.append(what)
         print(f"WRONG at {time.strftime('%H:%M:%S')}", what, flush=True)
 
