@@ -1,8 +1,9 @@
 """Connections to the application's Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import aiopg
@@ -35,20 +36,7 @@ class Pool:
 
         Raises ``psycopg2.Error`` or ``OSError`` if no server accepts a connection.
         """
-        tries = 0
-        while True:
-            try:
-                return await self._pool.acquire()
-            except AddressesNeeded as needed:
-                await needed.addresses.look_up()
-            except (psycopg2.OperationalError, OSError):
-                self._addresses.failed()
-                tries += 1
-                if tries >= len(self._addresses.servers):
-                    raise
-            except asyncio.CancelledError:  # the caller's time is over
-                self._addresses.failed()
-                raise
+        return await _connected(self._addresses, self._pool.acquire)
 
     def release(self, connection: aiopg.Connection) -> None:
         """Take a connection back."""
@@ -81,22 +69,33 @@ async def open_connection(
 
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
-    await addresses.look_up()
+    connect = partial(
+        aiopg.connect,
+        dsn,
+        timeout=timeout,
+        application_name=application_name,
+        connection_factory=addresses.connect,
+        **_OPTIONS,
+    )
+    async with await _connected(addresses, connect) as connection:
+        yield connection
+
+
+async def _connected(
+    addresses: ServerAddresses, connect: Callable[[], Awaitable[aiopg.Connection]]
+) -> aiopg.Connection:
+    """Return what ``connect`` opens, which is called once for each server until a server accepts the connection."""
     tries = 0
     while True:
         try:
-            connection = await aiopg.connect(
-                dsn,
-                timeout=timeout,
-                application_name=application_name,
-                connection_factory=addresses.connect,
-                **_OPTIONS,
-            )
-            break
-        except (psycopg2.OperationalError, OSError, TimeoutError):
+            return await connect()
+        except AddressesNeeded:
+            await addresses.look_up()
+        except (psycopg2.OperationalError, OSError):  # a time-out is an OSError, too
             addresses.failed()
             tries += 1
             if tries >= len(addresses.servers):
                 raise
-    async with connection:
-        yield connection
+        except asyncio.CancelledError:  # the caller's time is over
+            addresses.failed()
+            raise

@@ -31,10 +31,6 @@ async def system_addresses(host: str) -> Sequence[str]:
 class AddressesNeeded(psycopg2.OperationalError):
     """A connection was to be opened before the hosts were looked up: look them up, and try again."""
 
-    def __init__(self, addresses: "ServerAddresses") -> None:
-        super().__init__("the hosts of postgres.dsn have not been looked up lately")
-        self.addresses = addresses
-
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -109,7 +105,7 @@ class ServerAddresses:
     def connect(self, dsn: str, async_: int = 0) -> "psycopg2.extensions.connection":
         """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``."""
         if self._has_names and time.monotonic() >= self._fresh_until:
-            raise AddressesNeeded(self)
+            raise AddressesNeeded("the hosts of postgres.dsn have not been looked up lately")
         self._last = None
         if not self.servers:
             return _open(dsn, async_)

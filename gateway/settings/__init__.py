@@ -31,42 +31,6 @@ from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSetti
 from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
-__all__ = [
-    "MOST_ADDRESSES",
-    "ROLE_NAME",
-    "STYLE_NAME",
-    "AccessSettings",
-    "AdminSettings",
-    "AssumeRoleCredentialsSettings",
-    "ColumnSettings",
-    "CosSettings",
-    "CredentialsSettings",
-    "CvmRoleCredentialsSettings",
-    "EnvironmentCredentialsSettings",
-    "FallbackSettings",
-    "FileCredentialsSettings",
-    "ForwardedUserSettings",
-    "ImageProxySettings",
-    "JwtSettings",
-    "LoggingSettings",
-    "MemoryCacheSettings",
-    "PostgresSettings",
-    "PurgeSettings",
-    "RedisSettings",
-    "ServerSettings",
-    "Settings",
-    "SignedLinksSettings",
-    "StaticCredentialsSettings",
-    "StyleSettings",
-    "TkeOidcCredentialsSettings",
-    "TracingSettings",
-    "UrlCacheSettings",
-    "UrlPrerefreshSettings",
-    "UrlStatsSettings",
-    "VariantFormat",
-    "VariantSettings",
-]
-
 _MOST_VARIANTS = 500
 
 
