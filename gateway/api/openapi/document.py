@@ -1,6 +1,6 @@
 """``GET /openapi.json``: the routes of the public port, one entry in ``PATHS`` each.
 
-Describe a new route in ``PATHS``, or in the module of images, URLs, links or beacons; a test compares this table with
+Describe a new route in ``PATHS``, or in the module of images, URLs or beacons; a test compares this table with
 the router.
 """
 
@@ -13,7 +13,6 @@ from aiohttp import web
 
 from gateway.api.openapi.beacons import BEACON_PATHS, BEACON_SCHEMAS
 from gateway.api.openapi.images import IMAGE_PATHS
-from gateway.api.openapi.links import LINK_PATHS
 from gateway.api.openapi.schema import ERROR_CODE, STRING, Json, described, map_of, object_of
 from gateway.api.openapi.urls import URL_PATHS
 
@@ -30,7 +29,6 @@ _READINESS = object_of(
 PATHS: Mapping[str, Json] = {
     **IMAGE_PATHS,
     **URL_PATHS,
-    **LINK_PATHS,
     **BEACON_PATHS,
     "/healthz": {
         "get": {

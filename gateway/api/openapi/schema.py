@@ -89,6 +89,11 @@ COMMON_ERRORS: Json = {
     "404": error("unknown, deleted or not visible to the caller, without distinction"),
     "503": error("temporarily unavailable; see Retry-After"),
 }
+# The errors of most routes with a body.
+BODY_ERRORS: Json = {
+    "408": error("the body did not arrive in time"),
+    "413": error("the body is too large"),
+}
 
 
 def with_preflight(paths: Mapping[str, Json]) -> Mapping[str, Json]:
