@@ -6,12 +6,12 @@ FROM python:3.13-slim AS builder
 WORKDIR /build
 # The environment has no pip: the builder's pip installs into it.
 RUN python -m venv --without-pip /opt/image-gateway
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 COPY requirements.txt ./
 RUN python -m pip --python /opt/image-gateway/bin/python install --no-compile --require-hashes -r requirements.txt
 COPY setup.cfg pyproject.toml README.md ./
 COPY gateway ./gateway
-# pip's bytecode has the times of its sources, which differ from build to build.
+# Other bytecode has the times of its sources, which differ from build to build.
 RUN python -m pip --python /opt/image-gateway/bin/python install --no-compile --no-deps . \
     && /opt/image-gateway/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/image-gateway/lib
 

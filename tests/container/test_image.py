@@ -24,7 +24,7 @@ from tests.conftest import BUCKET, Images
 from tests.container.image import Store, build_base, build_gateway
 from tests.processes import GatewayProcess, gateway_process
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("container")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("container")]
 
 CONFIG = "etc/image-gateway"
 
