@@ -153,7 +153,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=200,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     release = f"image-gateway-{VERSION}-server.tar.gz"
