@@ -103,7 +103,7 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
         check=True,
     )
     assert "https://" not in re.findall(r'(?:src|href)="([^"]*)"', (tmp_path / "index.html").read_text())
-    assert (tmp_path / "search" / "search_index.js").exists()
+    assert '"lang":["en","zh"]' in (tmp_path / "search" / "search_index.js").read_text(encoding="utf-8")
     chinese = (tmp_path / "README.zh-CN.html").read_text(encoding="utf-8")
     assert '<html lang="zh"' in chinese
     pictures = re.findall(r'src="(assets/[^"]+\.webp)#only-(light|dark)"', chinese)
