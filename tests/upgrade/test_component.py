@@ -39,7 +39,7 @@ BODY = """
   configureSmartImage({baseUrl: "BASE", getToken: () => "TOKEN", monitor: {sample: 1}});
   window.called = (async () => [
     (await imageProxy.url("private")).url, (await imageProxy.refresh("public")).url,
-    (await imageProxy.batch(["public", "private"])).size, (await imageProxy.meta("public")).width,
+    (await imageProxy.batch(["public", "private"])).size, (await imageProxy.meta("public")).image_id,
     imageProxy.proxyUrl("public"),
   ])();
 </script>
@@ -102,10 +102,10 @@ async def test_a_page_shows_images_while_component_and_gateway_are_of_two_versio
                 return dict(await page.evaluate(STATES)) == shown
 
             await until(are_shown, what="the images")
-            private, public, count, width, address = await page.evaluate("called")
+            private, public, count, described, address = await page.evaluate("called")
             assert private.startswith(f"http://127.0.0.1:{cos.port}/objects/private.png?")
             assert public.startswith(f"http://127.0.0.1:{cos.port}/objects/public.png?")
-            assert (count, width, address) == (2, 16, f"{running.public}/i/public")
+            assert (count, described, address) == (2, "public", f"{running.public}/i/public")
 
             async def are_counted() -> bool:
                 await page.evaluate(HIDE)
