@@ -276,6 +276,19 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
     },
     web.RequestHandler: {
         "_waiter": "a further client of the admin port does not get the place of an idle one",
+        "_messages": "a request that is answered at once is answered again by aiohttp's task",
+        "_parser": "a connection stops after some requests that are answered at once",
+        "_manager": "requests that are answered at once are not counted by aiohttp",
+        **dict.fromkeys(
+            (
+                "_loop",
+                "_keepalive_timeout",
+                "_keepalive_handle",
+                "_next_keepalive_close_time",
+                "_process_keepalive",
+            ),
+            "a connection is closed while it is used, if its requests are answered at once",
+        ),
         "handle_error": "the answer to a malformed request quotes its bytes",
     },
     web.BaseSite: {"_runner": "the ports accept no connection"},
@@ -298,7 +311,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
             of_self = [found for found in named if isinstance(found.value, ast.Name) and found.value.id == "self"]
             own = {found.attr for found in of_self if isinstance(found.ctx, ast.Store)}
             own |= {found.name for found in node.body if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef))}
-            yield from {found.attr for found in of_self if found.attr.startswith("_")} - own
+            yield from {found.attr for found in of_self if found.attr.startswith("_")} - (own - PRIVATE_NAMES)
 
 
 def test_the_private_state_of_aiohttp_is_touched_by_the_server_alone() -> None:

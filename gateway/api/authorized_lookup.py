@@ -49,6 +49,15 @@ class AuthorizedLookup:
             raise refusal(self._callers.of(request)) from error
         return self._authorized(request, resolved) if resolved is not None else None
 
+    def cached_for_everybody(self, image_id: str, rendition: str | None) -> AuthorizedImage | None:
+        """Return the image if this process has it cached and everybody may see it, else None. It counts nothing."""
+        image = self._resolver.cached_here(image_id, rendition)
+        return AuthorizedImage(image) if image is not None and image.public else None
+
+    def count_hit(self) -> None:
+        """Count an image that ``cached_for_everybody`` returned, and that is sent."""
+        self._resolver.count_hit()
+
     async def look_up(
         self, request: web.BaseRequest, image_id: str, rendition: str | None = None
     ) -> Resolved[AuthorizedImage]:

@@ -11,6 +11,7 @@ from gateway.delivery.accel import ImageAccel
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, cache_control
 from gateway.delivery.image_request import Exchange, ImageRequest
+from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.request_context import RequestContext
 from gateway.delivery.responder import Responder
@@ -110,6 +111,36 @@ class ImageHandler:
             return await (self._accel if delivery == "accel" else self._responder).answer(exchange)
         finally:
             self._streams -= 1
+
+    def answer_at_once(self, image_id: str, raw_query: str, context: RequestContext) -> PreparedResponse | None:
+        """Return the answer to a plain GET if the image is public and nothing has to be awaited for it, else None.
+
+        Only an answer is counted. Raises ``GatewayError`` where ``answer`` does.
+        """
+        settings, policy = self._settings, self._policy
+        chosen = self._variant_requests.known(raw_query) if raw_query else ORIGINAL
+        is_redirect = settings.delivery == "redirect"
+        if (
+            chosen is None
+            or (settings.delivery == "accel" or (is_redirect and chosen is not ORIGINAL))
+            or not settings.enabled
+            or self._streams >= self._max_streams
+        ):
+            return None
+        image = self._lookup.cached_for_everybody(image_id, chosen.rendition)
+        if image is None or (image.rendition is not None and self._variants.is_refused(image)):
+            return None
+        if chosen.version is not None:
+            if chosen.version != image.record.version_token:
+                return None
+            policy = policy.for_version()
+        sender = self._redirect if is_redirect else self._responder
+        response = sender.at_once(image, policy)
+        if response is not None:
+            self._lookup.count_hit()
+            context.variant, context.delivery = chosen.rendition, settings.delivery
+            self._usage.accessed(image_id, image.rendition)
+        return response
 
     async def _choose(self, exchange: Exchange, chosen: VariantRequest) -> web.StreamResponse:
         """Answer a request that names a rendition or a version."""

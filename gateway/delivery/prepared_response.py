@@ -16,9 +16,10 @@ from aiohttp.abc import AbstractStreamWriter
 
 # Bytes of a body that are copied behind the head, so that a client is not woken only for a head. The rest is written
 # in pieces, since another system call is cheaper than a copy.
-_COPIED: Final = 128 * 1024
+COPIED: Final = 128 * 1024
 # The most bytes to write before the client has to read. They bound the buffer of a slow client.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
+_OWN_STATUS: Final = "Cache-Status: image-gateway; "  # the beginning of ``own``, if it has the field
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
     for minor in (0, 1)
@@ -61,6 +62,12 @@ class PreparedResponse(web.StreamResponse):
         return len(self._whole_body)
 
     @property
+    def cache_status(self) -> str | None:
+        """The gateway's part of Cache-Status (RFC 9211): hit, or why not. None without that field."""
+        own = self.own
+        return own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
+
+    @property
     def keep_alive(self) -> bool | None:
         """Whether the connection takes another request. None before the response is sent."""
         return self._keeps_alive
@@ -74,13 +81,20 @@ class PreparedResponse(web.StreamResponse):
         # Sent only if it is not the protocol's default (RFC 9112 section 9.3).
         connection = "" if self._keeps_alive is is_current else _CONNECTION[is_current]
         body = self._whole_body
-        own = f"{self.own}Date: {_date(int(time.time()))}\r\nContent-Length: {len(body)}\r\n{connection}\r\n"
-        status_line = _STATUS_LINES[is_current, self.status]
-        head = (status_line, self._fixed, own.encode())
-        if len(body) <= _COPIED:
+        head = self._head(is_current, connection)
+        if len(body) <= COPIED:
             await request.writer.write_eof(b"".join((*head, body)))
         else:
             await _write(request.writer, b"".join(head), body)
+
+    def whole(self) -> bytes:
+        """Return head and body in HTTP/1.1, for a connection that takes another request."""
+        return b"".join((*self._head(True, ""), self._whole_body))
+
+    def _head(self, is_current: bool, connection: str) -> tuple[bytes, bytes, bytes]:
+        date, length = _date(int(time.time())), len(self._whole_body)
+        own = f"{self.own}Date: {date}\r\nContent-Length: {length}\r\n{connection}\r\n"
+        return _STATUS_LINES[is_current, self.status], self._fixed, own.encode()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write nothing: ``write_eof`` sends everything at once."""
@@ -97,8 +111,8 @@ class PreparedResponse(web.StreamResponse):
 
 async def _write(writer: AbstractStreamWriter, head: bytes, body: bytes) -> None:
     view = memoryview(body)
-    await writer.write(b"".join((head, view[:_COPIED])))
-    for start in range(_COPIED, len(view), _WRITTEN_AT_ONCE):
+    await writer.write(b"".join((head, view[:COPIED])))
+    for start in range(COPIED, len(view), _WRITTEN_AT_ONCE):
         await writer.write(view[start : start + _WRITTEN_AT_ONCE])
     await writer.write_eof()
 

@@ -33,6 +33,10 @@ class ImageRedirect:
         """Return whether everybody who may see the image may have its URL: ``PublicUrls.keeps_original``."""
         return self._public_urls.keeps_original(image)
 
+    def at_once(self, image: AuthorizedImage, policy: CachePolicy) -> PreparedResponse:
+        """Return the 302 of a plain GET. Raises ``CredentialsExpired``."""
+        return PreparedResponse(_CORS, fields(self._fields(hdrs.METH_GET, image, policy, None)), status=302)
+
     def answer(
         self, method: str, image: AuthorizedImage, policy: CachePolicy, *, download: str | None
     ) -> web.StreamResponse:
@@ -41,12 +45,15 @@ class ImageRedirect:
         COS refuses HEAD on a URL signed for GET, so each method has its own URL. ``HTTPFound`` is not used: it
         quotes a signed URL again, which breaks the signature.
         """
-        presigned = self._public_urls.presign(image, method=method, download=download)
-        max_age = self._lifetime.redirect_max_age(presigned, policy.max_age, self._now())
-        headers = redirect_fields(presigned.url, image, max_age, policy)
+        headers = self._fields(method, image, policy, download)
         if method == hdrs.METH_HEAD:
             return web.Response(status=302, headers={**CORS, **headers, "Content-Length": "0"})
         return PreparedResponse(_CORS, fields(headers), status=302)
+
+    def _fields(self, method: str, image: AuthorizedImage, policy: CachePolicy, download: str | None) -> dict[str, str]:
+        presigned = self._public_urls.presign(image, method=method, download=download)
+        max_age = self._lifetime.redirect_max_age(presigned, policy.max_age, self._now())
+        return redirect_fields(presigned.url, image, max_age, policy)
 
 
 def redirect_fields(location: str, image: SignedImage, max_age: int, policy: CachePolicy) -> dict[str, str]:

@@ -7,10 +7,11 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, Plan, forwardable_conditions, plan_for
 from gateway.delivery.headers import content_type_of, image_fields, image_headers, own_fields, own_lines
 from gateway.delivery.image_request import Exchange
-from gateway.delivery.prepared_response import PreparedResponse
+from gateway.delivery.prepared_response import COPIED, PreparedResponse
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
@@ -18,6 +19,7 @@ from gateway.origin.content import Body, Content
 from gateway.origin.errors import BodyLost, RowChanged
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ContentRange
+from gateway.presign.signed_image import AuthorizedImage
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 
@@ -42,6 +44,16 @@ class Responder:
                 return await self._respond(exchange, content)
             except RowChanged:
                 await exchange.resolve_again()
+
+    def at_once(self, image: AuthorizedImage, policy: CachePolicy) -> PreparedResponse | None:
+        """Return the 200 of a small image whose bytes are fresh in memory, else None. Raises ``NotAnImage``."""
+        content = self._source.fresh_in_memory(image)
+        if content is None or content.data is None or len(content.data) > COPIED:
+            return None
+        own = own_lines(content, WHOLE, is_substitute=False)
+        response = PreparedResponse(image_fields(image, content.metadata, policy, None), own, content.data)
+        self._sent_bytes.add(FROM_MEMORY, len(content.data))
+        return response
 
     def _from_cos(self, exchange: Exchange) -> Awaitable[Content]:
         """Ask COS for what the request needs."""

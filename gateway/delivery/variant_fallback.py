@@ -11,6 +11,7 @@ from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRej
 from gateway.metrics.collectors import Metrics
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import AuthorizedImage
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ class VariantDelivery:
         self._refused = refused
         self._counts = metrics.variants
 
+    def is_refused(self, image: AuthorizedImage) -> bool:
+        """Return whether COS did not make this rendition a moment ago, so that ``answer`` would replace it."""
+        return self._refused.holds(image)
+
     async def answer(self, exchange: Exchange, deliver: Deliver) -> web.StreamResponse:
         """Return the answer with the rendition, or with its replacement.
 
@@ -43,7 +48,7 @@ class VariantDelivery:
             image = exchange.image
             refusal: GatewayError | None = None
             requested_at = self._refused.now()
-            if image.rendition is None or not self._refused.holds(image):
+            if image.rendition is None or not self.is_refused(image):
                 try:
                     return await deliver(exchange)
                 except REFUSALS as error:

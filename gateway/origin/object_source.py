@@ -68,6 +68,14 @@ class ObjectSource:
                 self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
         return Content(image, entry.metadata, None, entry.body, age, self._ttl - age)
 
+    def fresh_in_memory(self, image: AuthorizedImage) -> Content | None:
+        """Return the image with its bytes if memory has them and need not ask COS about them, else None."""
+        entry = self.memory.get(image)
+        if entry is None or entry.body is None:
+            return None
+        age = self.memory.now() - entry.requested_at
+        return Content(image, entry.metadata, None, entry.body, age, self._ttl - age) if age < self._ttl else None
+
     async def from_cos(
         self, image: AuthorizedImage, conditions: Mapping[str, str], byte_range: str | None = None, *, is_head: bool
     ) -> Content:

@@ -8,9 +8,7 @@ from gateway.api.access_log import AccessFacts
 from gateway.api.caller import CALLER
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.request_context import RequestContext
-from gateway.server.route_match import image_id_in_path
-
-_OWN_STATUS = "Cache-Status: image-gateway; "
+from gateway.server.route_match import UNMATCHED, image_id_in_path
 
 
 def access_facts(
@@ -25,8 +23,7 @@ def access_facts(
     """Return the facts. ``response`` is None if the handler was cancelled."""
     caller = request._state.get(CALLER)  # noqa: SLF001 - request.get() raises and catches an error without a caller
     if isinstance(response, PreparedResponse):
-        size, own = response.body_length, response.own
-        cache = own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
+        size, cache = response.body_length, response.cache_status
     else:
         size, cache = _bytes_of(request, response, outcome), _cache_status(response)
     return AccessFacts(
@@ -48,6 +45,31 @@ def access_facts(
         cache,
         context.origin_seconds() if context.origin_started is not None else None,
         context.failure,
+    )
+
+
+def facts_at_once(
+    context: RequestContext, response: PreparedResponse, status: str, elapsed: float, client: str | None
+) -> AccessFacts:
+    """Return the facts of a GET that was answered from memory at once, for everybody."""
+    return AccessFacts(
+        time.time(),
+        context.request_id,
+        None,
+        hdrs.METH_GET,
+        context.route or UNMATCHED,
+        context.image_id,
+        client,
+        None,
+        context.delivery,
+        context.variant,
+        status,
+        response.body_length,
+        elapsed,
+        context.first_byte,
+        response.cache_status,
+        None,
+        None,
     )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
@@ -26,19 +28,31 @@ _LINGER = 5.0
 # Seconds without a request after which a connection to an admin port is closed: places there are few.
 ADMIN_KEEPALIVE = 3.0
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
+# Returns the response to a request of a client at that address, or None.
+AtOnce = Callable[[RawRequestMessage, str | None], bytes | None]
 _BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 
 
 class Connection(web.RequestHandler):
     """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
 
-    ``slow_clients`` watches the client's pace while the connection is open. ``on_close`` is called once it is closed.
+    slow_clients: watches the client's pace while the connection is open.
+    on_close: is called once the connection is closed.
+    at_once: ``Dispatch.at_once``. None: aiohttp's task for the connection gets each request.
     """
 
     def __init__(
-        self, manager: web.Server, *, slow_clients: SlowClients, on_close: Callable[[], None], **options: Any
+        self,
+        manager: web.Server,
+        *,
+        slow_clients: SlowClients,
+        on_close: Callable[[], None],
+        at_once: AtOnce | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(manager, **options)
+        self._at_once = at_once
+        self._peer: str | None = None
         self._slow_clients = slow_clients
         self._on_close = on_close
 
@@ -46,10 +60,52 @@ class Connection(web.RequestHandler):
         """Start watching the client's pace."""
         super().connection_made(transport)
         self._client_transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self._peer = str(name[0]) if isinstance(name, tuple) else None
         self._slow_clients.watch(self._client_transport)
         # Bytes that the kernel does not accept are kept here; a writer waits until they are sent.
         self._client_transport.set_write_buffer_limits(high=0)
         _limit_unsent(self._client_transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request at once if the connection is idle and the answer needs nothing but memory.
+
+        Otherwise aiohttp's task for the connection gets the request, as it gets every further request.
+        """
+        waiter, at_once = self._waiter, self._at_once
+        if waiter is None or at_once is None:
+            super().data_received(data)
+            return
+        self._waiter = None  # aiohttp would wake its task
+        super().data_received(data)
+        self._waiter = waiter
+        if self._messages and not waiter.done() and not self._is_answered(at_once):
+            waiter.set_result(None)
+
+    def _is_answered(self, at_once: AtOnce) -> bool:
+        """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
+        (message, payload), *others = self._messages
+        transport = self._client_transport
+        if (
+            others
+            or payload is not EMPTY_PAYLOAD
+            or not isinstance(message, RawRequestMessage)
+            or message.should_close
+            or message.upgrade
+            or transport.is_closing()
+            or transport.get_write_buffer_size() > 0
+            or (response := at_once(message, self._peer)) is None
+        ):
+            return False
+        assert self._parser is not None and self._manager is not None, "the connection is open"  # noqa: S101, PT018
+        self._messages.popleft()
+        self._parser.message_consumed()
+        self._manager.requests_count += 1
+        transport.write(response)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop watching, and report the close."""
@@ -123,10 +179,19 @@ class Site(web.BaseSite):
     """Accepts the connections of a runner.
 
     stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
+    at_once: ``Dispatch.at_once``, or None.
     """
 
-    def __init__(self, runner: web.AppRunner, endpoint: Endpoint, stall_timeout: float, metrics: PortMetrics) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        endpoint: Endpoint,
+        stall_timeout: float,
+        metrics: PortMetrics,
+        at_once: AtOnce | None = None,
+    ) -> None:
         super().__init__(runner)
+        self._at_once = at_once
         self._endpoint = endpoint
         self._stall_timeout = stall_timeout
         self._metrics = metrics
@@ -161,6 +226,7 @@ class Site(web.BaseSite):
                 manager,
                 slow_clients=slow_clients,
                 on_close=acceptor.connection_closed,
+                at_once=self._at_once,
                 loop=loop,
                 keepalive_timeout=endpoint.keepalive_timeout,
                 # The largest valid body names 200 ids: no client needs to compress it, except for a decompression bomb.

@@ -14,7 +14,7 @@ from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.port import cannot_listen
 from gateway.server.connection import Endpoint, Site
 from gateway.server.connection_reset import reset
-from gateway.server.dispatch import Handler
+from gateway.server.dispatch import Dispatch, Handler
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Port:
     """
 
     app: web.Application
-    dispatch: Callable[[Handler], Handler]
+    dispatch: Callable[[Handler], Dispatch]
     endpoint: Endpoint
     section: str
     handler_cancellation: bool = False
@@ -98,8 +98,8 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
     try:
         await runner.setup()
         assert runner.server is not None, "set up"  # noqa: S101
-        runner.server.request_handler = port.dispatch(runner.server.request_handler)
-        site = Site(runner, port.endpoint, stall_timeout, metrics)
+        runner.server.request_handler = dispatch = port.dispatch(runner.server.request_handler)
+        site = Site(runner, port.endpoint, stall_timeout, metrics, dispatch.at_once)
         with cannot_listen(port.section, port.endpoint.host, port.endpoint.port):
             await site.start()
         yield runner, site.url

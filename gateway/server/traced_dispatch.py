@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -32,6 +33,9 @@ class TracedDispatch(Dispatch):
         super().__init__(handler, in_flight, accounting, direct, fallback)
         self._spans = spans
         self._templates = templates
+
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> None:
+        """Return None: every request has a span."""
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle the request as ``Dispatch`` does."""

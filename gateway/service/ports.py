@@ -119,7 +119,7 @@ def admin_app(service: Service) -> web.Application:
 
 def _dispatch(
     service: Service, app: web.Application, direct: DirectHandlers | None, route_prefix: str
-) -> Callable[[Handler], Handler]:
+) -> Callable[[Handler], Dispatch]:
     """Return what makes the handler of all requests.
 
     ``direct`` is None for the admin port, whose requests are counted separately and have neither spans nor pictures.

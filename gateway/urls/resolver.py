@@ -137,6 +137,17 @@ class UrlResolver:
             raise UnknownStyle
         return self._from_local(ImageVariant(image_id, rendition))
 
+    def cached_here(self, image_id: str, rendition: str | None) -> SignedImage | None:
+        """Return the image cached here, or None. It counts nothing: ``count_hit`` does, if the image is used."""
+        try:
+            return self._usable_here(ImageVariant(image_id, rendition))
+        except ImageMissing:
+            return None
+
+    def count_hit(self) -> None:
+        """Count a look-up that found its image here."""
+        self._lookups_by_result.add(_LOCAL_HIT)
+
     async def look_up(
         self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""
     ) -> Resolved[SignedImage]:
@@ -251,16 +262,20 @@ class UrlResolver:
 
     def _from_local(self, variant: ImageVariant) -> Resolved[SignedImage] | None:
         try:
-            image = self._local.get(variant)
+            image = self._usable_here(variant)
         except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
-        # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
-        if image is None or image.presigned.signed_at - BACKDATE > self.urls.now():
+        if image is None:
             self._lookups_by_result.add(_LOCAL_MISS)
             return None
         self._lookups_by_result.add(_LOCAL_HIT)
         return Resolved(image, True)
+
+    def _usable_here(self, variant: ImageVariant) -> SignedImage | None:
+        image = self._local.get(variant)
+        # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
+        return image if image is not None and image.presigned.signed_at - BACKDATE <= self.urls.now() else None
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
