@@ -60,7 +60,7 @@ def _measure_pages(rounds: int) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument(
         "--only", default="", help="a part of a mode: stream, memory, redirect, accel, front cache, …; or pages"
