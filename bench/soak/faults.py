@@ -1,6 +1,7 @@
 """Faults that come one at a time: each is a context, active for the time that the soak chose."""
 
 import asyncio
+import os
 import random
 import signal
 import time
@@ -16,17 +17,41 @@ from tests.cluster import Cluster
 
 # Seconds after a fault in which its effects may still be seen: a circuit breaker's pause, the end of a time-out.
 SETTLING = 12.0
+_LOOK = 0.2  # seconds between two looks at the machine
+_LATE = 0.5  # seconds without processor time for this process
+_MOST_LOAD = 4  # processes that want a processor, for each of them: the soak alone stays below 2
 
 
 @dataclass
 class Schedule:
-    """When faults were active, on the monotonic clock; an end of None: still active."""
+    """When faults were active, on the monotonic clock; an end of None: still active.
+
+    busy: when other processes took so much processor time that no time-out says anything.
+    """
 
     periods: list[tuple[str, float, float | None]] = field(default_factory=list)
+    busy: list[tuple[float, float]] = field(default_factory=list)
 
     def during(self, start: float, end: float) -> bool:
-        """Whether a fault or its aftermath was active between two times."""
-        return any(began <= end and (ended is None or start <= ended + SETTLING) for _, began, ended in self.periods)
+        """Whether a fault or its aftermath was active between two times, or the machine was busy."""
+        return self.was_busy(start, end) or any(
+            began <= end and (ended is None or start <= ended + SETTLING) for _, began, ended in self.periods
+        )
+
+    def was_busy(self, start: float, end: float) -> bool:
+        """Whether the machine was busy between two times, or shortly before."""
+        return any(began <= end and start <= ended + SETTLING for began, ended in self.busy)
+
+    async def watch_machine(self) -> None:
+        """Record when the machine is busy, until cancelled."""
+        most = _MOST_LOAD * len(os.sched_getaffinity(0))
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_LOOK)
+            now = time.monotonic()
+            if now - before > _LOOK + _LATE or os.getloadavg()[0] > most:
+                is_further = self.busy and before - self.busy[-1][1] < _LOOK
+                self.busy[-1:] = [(self.busy[-1][0], now)] if is_further else [*self.busy[-1:], (before, now)]
 
     def said_at(self, when: float) -> str:
         """Return what the last fault was, and when."""

@@ -97,13 +97,14 @@ class Readers:
         async with asyncio.timeout(_COMPARED_WITHIN):
             while not await window.evaluate(_BECOME_ALICE):  # for ever, if a fault met the script of the page
                 await asyncio.sleep(0.5)
-        deadline = time.monotonic() + _SHOWN_WITHIN
+        began = time.monotonic()
         async with asyncio.timeout(_SHOWN_WITHIN + _COMPARED_WITHIN):
             while waiting := await window.evaluate(_WAITING):
-                if time.monotonic() > deadline:
-                    raise Wrong(
-                        f"after {_SHOWN_WITHIN:g} s {', '.join(waiting)}, {self.load.schedule.said_at(deadline)}"
-                    )
+                now = time.monotonic()
+                if now > began + _SHOWN_WITHIN:
+                    if self.load.schedule.was_busy(began, now):
+                        raise Unanswered("a browser: pictures are not shown")
+                    raise Wrong(f"after {_SHOWN_WITHIN:g} s {', '.join(waiting)}, {self.load.schedule.said_at(now)}")
                 await asyncio.sleep(0.5)
 
     def _compare(self, address: str, length: int, kind: str, digest: str) -> None:
