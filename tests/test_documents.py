@@ -133,6 +133,22 @@ def test_every_page_is_reached_from_the_readme() -> None:
     assert set(PAGES) - linked - {"README.md"} == set()
 
 
+def test_every_section_of_a_long_page_is_linked_at_its_top() -> None:
+    """A fact is two clicks away: the README links the page, and the page its section."""
+    others = {"README.md", "README.zh-CN.md", "CHANGELOG.md", "docs/code-map.md"}
+    parts = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "gateway").glob("*/[A-Z]*.md"))
+    missing = []
+    for page in [page for page in (*PAGES, *parts) if page not in others]:
+        text = re.sub(r"^```.*?^```$", "", read(page), flags=re.DOTALL | re.MULTILINE)
+        top, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+        titles = [section.partition("\n")[0].lower() for section in sections]
+        anchors = [re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in titles]
+        if len(anchors) > 4 and "/CHANGELOG" not in page:
+            missing += [(page, anchor) for anchor in anchors if f"](#{anchor})" not in top]
+    assert len(parts) > 4
+    assert missing == []
+
+
 @EACH_PAGE_OF_TODAY
 def test_only_make_targets_that_exist_are_named(page: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
