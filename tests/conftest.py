@@ -47,10 +47,11 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
-from tests.cluster import PASSWORD, Cluster, running_cluster
+from tests.cluster import Cluster, running_cluster
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT
 from tests.processes import FORK_SERVER
+from tests.sentinel import Watched, running_sentinel
 from tests.stalling import Stalling
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
@@ -130,12 +131,10 @@ def six_nodes(server_folder: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def sentinel_url(server_folder: Path) -> Iterator[str]:
-    """A master by its Sentinel."""
-    with RedisServer(server_folder / "master", ephemeral=True, password=PASSWORD) as master:
-        watched = [f"--sentinel monitor main 127.0.0.1 {master.port} 1", f"--sentinel auth-pass main {PASSWORD}"]
-        with RedisServer(server_folder / "sentinel", password="", extra_args=["--sentinel", *watched]) as sentinel:
-            yield f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
+def watched(server_folder: Path) -> Iterator[Watched]:
+    """A master with a replica behind Sentinel. Tests that request it are in the group ``cluster``, too."""
+    with running_sentinel(server_folder / "sentinel") as watched:
+        yield watched
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
-from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
@@ -35,7 +34,7 @@ class Stalling:
             server = stack.enter_context(RedisServer(folder, ephemeral=True))
             valve = await stack.enter_async_context(Valve.before(server.port))
             url = SecretStr(server.url.replace(f":{server.port}", f":{valve.port}"))
-            opening = open_redis(RedisSettings(url=url, timeout=0.1), make_breaker=lambda: CircuitBreaker(pause=0.01))
+            opening = open_redis(RedisSettings(url=url, timeout=0.1), try_every=0.01)
             yield cls(server, valve, await stack.enter_async_context(opening))
 
     async def ping(self) -> None:

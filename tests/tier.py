@@ -26,6 +26,7 @@ from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance
 from tests.cluster import Cluster
+from tests.sentinel import Watched
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
@@ -128,11 +129,24 @@ class Tier:
 
 
 IN_CLUSTER = pytest.mark.xdist_group("cluster")
-on_each_topology = pytest.mark.parametrize(
-    "tier",
-    ["server", pytest.param("sentinel", marks=IN_CLUSTER), pytest.param("cluster", marks=IN_CLUSTER)],
-    indirect=True,
-)
+TOPOLOGIES = ["server", pytest.param("sentinel", marks=IN_CLUSTER), pytest.param("cluster", marks=IN_CLUSTER)]
+on_each_topology = pytest.mark.parametrize("tier", TOPOLOGIES, indirect=True)
+
+
+def empty_redis(request: pytest.FixtureRequest, topology: str) -> str:
+    """Return the URL of an empty Redis: of the "server" of the run, behind "sentinel", or of a "cluster"."""
+    match topology:
+        case "cluster":
+            cluster: Cluster = request.getfixturevalue("six_nodes")
+            cluster.flush()
+            return cluster.url
+        case "sentinel":
+            watched: Watched = request.getfixturevalue("watched")
+            watched.flush()
+            return watched.url
+    request.getfixturevalue("redis_client")
+    url: str = request.getfixturevalue("redis_url")
+    return url
 
 
 @pytest.fixture
@@ -141,19 +155,8 @@ async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Ti
 
     They are in the Redis of the run, and with ``on_each_topology`` also behind Sentinel and in a Cluster.
     """
-    match getattr(request, "param", "server"):
-        case "cluster":
-            cluster: Cluster = request.getfixturevalue("six_nodes")
-            cluster.flush()
-            url = cluster.url
-        case "sentinel":
-            url = request.getfixturevalue("sentinel_url")
-        case _:
-            request.getfixturevalue("redis_client")
-            url = request.getfixturevalue("redis_url")
+    url = empty_redis(request, getattr(request, "param", "server"))
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:
-        if "sentinel" in url:
-            await shards.run_on(shards.first, ("FLUSHALL",))
         yield make_tier(shards, clock)
 
 

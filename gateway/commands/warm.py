@@ -12,10 +12,13 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
 from gateway.metrics.collectors import Metrics
+from gateway.redis_store.client import open_redis
+from gateway.redis_store.usage_store import UsageStore
 from gateway.service.changes import make_changes
 from gateway.service.signing import open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import open_urls
+from gateway.settings import Settings
 from gateway.urls.warm_up import warm_up
 
 _CACHED = "cached"
@@ -34,11 +37,19 @@ Results = defaultdict[str, list[str]]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with one image id a line; lines that begin with # are comments.",
 )
-def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
+@click.option(
+    "--used-in",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --top: a configuration whose Redis knows the uses, such as that before a move to another Redis.",
+)
+def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path | None) -> None:
     """Fill the URL cache for the most used images or for those of a file."""
     if (top is None) == (ids is None):
         raise click.UsageError("name either --top N or --ids FILE")
+    if used_in is not None and top is None:
+        raise click.UsageError("--used-in needs --top N")
     settings = settings_from(config)
+    earlier = settings_from(used_in) if used_in is not None else None
     results: Results = defaultdict(list)
 
     async def fill() -> None:
@@ -48,7 +59,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None) -> None:
             open_stores(settings, metrics, signing) as stores,
             open_urls(settings, metrics, signing, stores, None, make_changes(settings)) as urls,
         ):
-            image_ids = _read(ids, results) if ids is not None else await _hottest(stores, top or 0)
+            image_ids = _read(ids, results) if ids is not None else await _hottest(stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
             with Progress(console=Console(stderr=True), disable=not image_ids) as progress:
@@ -90,7 +101,10 @@ def _report(results: Results) -> None:
     click.echo(", ".join(f"{len(image_ids)} {result}" for result, image_ids in by_number) or "nothing to warm")
 
 
-async def _hottest(stores: Stores, most: int) -> list[str]:
+async def _hottest(stores: Stores, earlier: Settings | None, most: int) -> list[str]:
     if stores.redis is None:
         raise click.ClickException("url_cache.enabled is off, so no usage is recorded")
-    return await stores.redis.usage.hottest(most)
+    if earlier is None:
+        return await stores.redis.usage.hottest(most)
+    async with open_redis(earlier.redis) as shards:
+        return await UsageStore(shards).hottest(most)

@@ -1,5 +1,6 @@
 """Opens the shards on one server, on a master behind Sentinel, or on a Cluster, chosen by the URL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,7 +13,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.concurrency.background import background
-from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.redis_store.cluster import Address, ClusterServers, OpenNode
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.observed_commands import ObserveCommand, observe_commands
@@ -30,17 +30,18 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 async def open_redis(
     settings: RedisSettings,
     observe: ObserveCommand | None = None,
-    make_breaker: Callable[[], CircuitBreaker] = CircuitBreaker,
+    *,
+    try_every: float = 1.0,
 ) -> AsyncIterator[Shards]:
     """Open clients with a bounded number of connections, which are made when first needed.
 
     - ``redis://``, ``rediss://`` and ``unix://`` are read by redis-py.
     - ``redis+sentinel://host:port,host:port/name/db`` follows the master that Sentinel lists as ``name``.
     - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the nodes that answer.
-    - ``rediss+…`` is the same over TLS, with ``?ssl_ca_certs=FILE`` for a private authority.
+    - ``rediss+…`` is the same over TLS, also with the Sentinels. ``?ssl_ca_certs=FILE`` names a private authority.
 
     A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
-    When this
+    ``try_every``: after how many seconds a server that did not answer is tried again, in the background. When this
     function's own context is entered, only a Cluster is connected to, for at most ``settings.timeout`` seconds.
     """
     url = settings.url.get_secret_value()
@@ -71,8 +72,20 @@ async def open_redis(
         stack.push_async_callback(client.aclose)
         if observe is not None:
             observe_commands(client, observe)
-        server = GuardedRedis(client, settings.timeout, make_breaker())
+        failed = asyncio.Event()
+        server = GuardedRedis(client, settings.timeout, on_failure=failed.set)
+        await stack.enter_async_context(background("redis", _watch(server, failed, try_every)))
         yield Shards(OneServer(server), settings.prefix, settings.shard_count)
+
+
+async def _watch(server: GuardedRedis, failed: asyncio.Event, try_every: float) -> None:
+    """Try the server every so many seconds while it is away, until cancelled. So no request waits for it."""
+    while True:
+        await failed.wait()
+        failed.clear()
+        while server.is_away:
+            await asyncio.sleep(try_every)
+            await server.try_again()
 
 
 def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
@@ -101,8 +114,7 @@ def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], obse
         client = Redis.from_pool(pool)
         if observe is not None:
             observe_commands(client, observe)
-        breaker = CircuitBreaker(pause=float("inf"))
-        return GuardedRedis(client, timeout, breaker, address=str(address), on_failure=on_failure)
+        return GuardedRedis(client, timeout, address=str(address), on_failure=on_failure)
 
     return open_node
 
@@ -118,6 +130,7 @@ def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Se
         "socket_timeout": share,
         "socket_connect_timeout": share,
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),  # redis-py's own pauses for seconds
+        **_tls(parts),
     }
     return Sentinel(  # type: ignore[no-untyped-call]
         hosts,
@@ -143,13 +156,16 @@ def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
 
 def _login(parts: SplitResult) -> dict[str, Any]:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    login: dict[str, Any] = {}
+    login = _tls(parts)
     if user:
         login["username"] = unquote(user)
     if password:
         login["password"] = unquote(password)
-    if parts.scheme.startswith("rediss"):
-        login["ssl"] = True
-        query = parse_qs(parts.query)
-        login |= {name: query[name][0] for name in _TLS_FILES if name in query}
     return login
+
+
+def _tls(parts: SplitResult) -> dict[str, Any]:
+    if not parts.scheme.startswith("rediss"):
+        return {}
+    query = parse_qs(parts.query)
+    return {"ssl": True, **{name: query[name][0] for name in _TLS_FILES if name in query}}

@@ -85,12 +85,12 @@ class GuardedRedis:
     """The client of a server, to be used within ``bounded``. Its connections pack commands in C.
 
     Calls within ``bounded`` may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After
-    a time-out, or a few calls in a row without an answer, the breaker opens. Then calls fail at once, except a call a
-    second that tries whether the server answers again. Outages are logged.
+    a time-out, or a few calls in a row without an answer, the breaker opens. Then calls fail at once, until
+    ``answered`` is called: a background task tries whether the server answers again, so that no request waits for it.
+    Outages are logged.
 
     client: the client of a server, or of the master behind Sentinel.
     timeout: seconds that calls within ``bounded`` may take together.
-    breaker: the breaker of this server.
     address: ``host:port`` of a node of a Cluster, else empty.
     on_failure: called when the server did not answer.
     """
@@ -99,7 +99,6 @@ class GuardedRedis:
         self,
         client: Redis,
         timeout: float,
-        breaker: CircuitBreaker | None = None,
         *,
         address: str = "",
         on_failure: Callable[[], None] = lambda: None,
@@ -111,7 +110,7 @@ class GuardedRedis:
             pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
         self.timeout = timeout
         self.address = address
-        self._breaker = breaker or CircuitBreaker()
+        self._breaker = CircuitBreaker()
         self._on_failure = on_failure
         self._availability_log = AvailabilityLog(address)
         self._wrong_type = False
@@ -126,7 +125,7 @@ class GuardedRedis:
     async def bounded(self) -> AsyncIterator[None]:
         """Bound the time of the calls within, translate their errors, and count their failures."""
         breaker = self._breaker
-        if breaker.is_open and not breaker.allows_call():
+        if self.is_away:
             raise CacheUnavailable(f"not asked again yet: {self._last_failure}")
         try:
             async with loop_timeout(self.timeout):
@@ -161,6 +160,17 @@ class GuardedRedis:
         """Return when Redis answers."""
         async with self.bounded():
             await self.client.execute_command("PING")
+
+    async def try_again(self) -> None:
+        """Let calls be made again if the server answers, also by an error."""
+        try:
+            async with loop_timeout(self.timeout):
+                await self.client.execute_command("PING")
+        except ResponseError:
+            pass
+        except REDIS_ERRORS:
+            return
+        self.answered()
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""

@@ -72,3 +72,5 @@ async def test_either_top_or_ids_is_required(config_file: Path) -> None:
     code, output = await run_gateway("warm", "--config", str(config_file))
     assert code == 2
     assert "either --top N or --ids FILE" in output
+    code, output = await run_gateway("warm", "--ids", str(config_file), "--used-in", str(config_file))
+    assert (code, "--used-in needs --top N" in output) == (2, True)

@@ -119,6 +119,20 @@ async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
     assert await queue.lengths(NOW + 5) == QueueLengths(10, 10, 0)
 
 
+@on_each_topology
+async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> None:
+    """They are in several shards of a Cluster."""
+    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 1, 1000))
+    variants = [ImageVariant(f"id-{number}") for number in range(15)]
+    await queue.schedule(dict.fromkeys(variants, NOW))
+    for variant in variants:
+        assert await queue.fail(variant, "x", NOW)
+    assert await queue.requeue(NOW, variants[:2]) == 2
+    assert {entry.item for entry in await queue.dead()} == set(variants[2:])
+    assert await queue.requeue(NOW) == 13
+    assert await queue.lengths(NOW) == QueueLengths(15, 15, 0)
+
+
 async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_client: "redis.Redis") -> None:
     """Half of the list is removed from its beginning: Redis 8 then answers cursor 0 with nothing, Valkey with more."""
     entry = DeadEntry(A, "x", NOW, 1).encode()

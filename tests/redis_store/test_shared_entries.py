@@ -55,6 +55,17 @@ async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tie
 
 
 @on_each_topology
+async def test_i8_the_queue_is_bounded_as_the_cache_is(tier: Tier) -> None:
+    """Each shard has its share of both."""
+    small = make_tier(tier.shards, tier.clock, max_size=128)
+    await keep(small, *(f"id-{number}" for number in range(400)))
+    for _ in small.shards.all:  # it looks at a shard at a time
+        await small.maintenance.trim()
+    assert 64 <= (await small.queue.lengths(tier.clock())).queued <= 128
+    assert len(await small.usage.hottest(1000)) <= 128
+
+
+@on_each_topology
 async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from pydantic import SecretStr
+from redis.asyncio import Redis as AsyncRedis
 
 from gateway.checks.redis import RULES
 from gateway.concurrency.background import background
@@ -22,7 +23,8 @@ from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_store.cluster import Address, ClusterServers
+from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.leased_queue import QueueLengths
@@ -34,6 +36,7 @@ from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
 from tests.cluster import OPTIONS, PASSWORD, Cluster
 from tests.limits import LIMIT
+from tests.sentinel import Watched
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
 from tests.waiting import until
@@ -179,6 +182,18 @@ class TestTls:
         password = urlsplit(redis_url).password or ""
         await lifecycle(f"rediss://:{password}@127.0.0.1:{tls_port}/0?ssl_ca_certs={authority[0]}", clock)
 
+    async def test_the_lifecycle_over_tls_behind_sentinel(
+        self, authority: tuple[Path, Path], tls_port: int, redis_url: str, tmp_path: Path, clock: Clock
+    ) -> None:
+        """The Sentinel speaks TLS, too. It does not itself reach the master by TLS."""
+        password = urlsplit(redis_url).password or ""
+        monitor = f"--sentinel monitor main 127.0.0.1 {tls_port} 1"
+        never = "--sentinel down-after-milliseconds main 1000000000"
+        with RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", monitor, never]) as sentinel:
+            async with tls_before("127.0.0.1", sentinel.port, authority) as port:
+                url = f"rediss+sentinel://:{password}@127.0.0.1:{port}/main/0?ssl_ca_certs={authority[0]}"
+                await lifecycle(url, clock)
+
     async def test_an_untrusted_certificate_is_refused(self, tls_port: int, redis_url: str) -> None:
         password = urlsplit(redis_url).password or ""
         url = SecretStr(f"rediss://:{password}@127.0.0.1:{tls_port}/0")
@@ -187,35 +202,19 @@ class TestTls:
                 await shards.servers.all[0].ping()
 
 
-async def test_sentinel_and_a_fail_over(tmp_path: Path, clock: Clock) -> None:
-    with ExitStack() as stack:
-        master = stack.enter_context(RedisServer(tmp_path / "master", password=PASSWORD))
-        replica = stack.enter_context(
-            RedisServer(
-                tmp_path / "replica",
-                password=PASSWORD,
-                extra_args=["--replicaof", f"127.0.0.1 {master.port}", "--masterauth", PASSWORD],
-            )
-        )
-        settings = [
-            f"--sentinel monitor main 127.0.0.1 {master.port} 1",
-            f"--sentinel auth-pass main {PASSWORD}",
-            "--sentinel down-after-milliseconds main 500",
-            "--sentinel failover-timeout main 3000",
-        ]
-        sentinel = stack.enter_context(
-            RedisServer(tmp_path / "sentinel", password="", extra_args=["--sentinel", *settings])
-        )
-        with client_of(replica) as replica_client, redis.Redis(port=sentinel.port) as watcher:
-            assert wait_until(lambda: replica_client.info("replication")["master_link_status"] == "up", 20)
-            assert wait_until(lambda: watcher.sentinel_master("main")["num-slaves"] == 1, 20)
+@IN_CLUSTER
+async def test_sentinel_and_a_fail_over(watched: Watched, clock: Clock) -> None:
+    watched.flush()
 
-            def fail_over() -> None:
-                master.kill()
-                assert wait_until(lambda: replica_client.info("replication")["role"] == "master", 20)
+    def fail_over() -> None:
+        master = watched.master()
+        master.kill()
+        watched.promote(watched.replica_of(master))
 
-            url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/main/0"
-            await lifecycle(url, clock, after=fail_over)
+    try:
+        await lifecycle(watched.url, clock, after=fail_over)
+    finally:
+        watched.heal()
 
 
 @pytest.mark.parametrize("first", ["refuses", "hangs"])
@@ -316,6 +315,32 @@ async def test_a_node_is_reached_where_it_announces_itself(one_node_cluster: Red
             assert [server.address for server in shards.servers.all] == [f"{host}:{port}"]
 
 
+class ClosesLate(AsyncRedis):
+    """A client that fails to close in time, as one over TLS does whose server hangs."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        raise redis.TimeoutError("Timed out closing connection")
+
+
+async def test_a_node_that_has_left_and_hangs_does_not_keep_others_from_being_found(
+    one_node_cluster: RedisServer,
+) -> None:
+    port = one_node_cluster.port
+
+    def open_node(address: Address, on_failure: Callable[[], None]) -> GuardedRedis:
+        client = ClosesLate(port=port, password=PASSWORD, protocol=2, driver_info=None)
+        return GuardedRedis(client, LIMIT, address=str(address), on_failure=on_failure)
+
+    servers = ClusterServers([Address("localhost", port)], open_node, LIMIT)
+    with client_of(one_node_cluster) as client:
+        for ip, host in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")):
+            client.config_set("cluster-announce-ip", ip)
+            assert await servers.look()
+            assert [server.address for server in servers.all] == [f"{host}:{port}"]
+    await servers.aclose()
+
+
 @IN_CLUSTER
 async def test_a_replica_that_listens_at_a_node_listens_elsewhere_when_the_node_leaves(
     six_nodes: Cluster, tmp_path: Path
@@ -358,13 +383,14 @@ async def wrong(url: str, **changes: object) -> WrongRedis:
     return raised.value
 
 
+@IN_CLUSTER
 async def test_a_url_that_leads_to_another_kind_of_server_is_refused_with_the_url_to_write(
-    one_node_cluster: RedisServer, sentinel_url: str, redis_url: str
+    one_node_cluster: RedisServer, watched: Watched, redis_url: str
 ) -> None:
     host = f"127.0.0.1:{one_node_cluster.port}"
     node = await wrong(f"redis://:{PASSWORD}@{host}")
     assert (node.what, node.advice) == ("redis.url leads to a node of a Cluster", f"write redis+cluster://{host}")
-    watcher = sentinel_url.rpartition("@")[2].partition("/")[0]
+    watcher = f"127.0.0.1:{watched.sentinel.port}"
     sentinel = await wrong(f"redis://{watcher}")
     assert sentinel.advice == f"write redis+sentinel://{watcher}/main/0"
     server = await wrong(redis_url.replace("redis://", "redis+cluster://"))

@@ -1,95 +1,115 @@
-"""The refresh cycle under load: two processes, ten thousand short-lived URLs, and one of them killed."""
+"""The refresh cycle on each topology of Redis: two workers renew two thousand URLs, and a worker is killed."""
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import redis
 import yaml
+from pydantic import SecretStr
 
 from gateway.dev.database import ImageRow, ImagesTable
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac
+from gateway.redis_store.leased_queue import QueueLimits
+from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.shards import Shards
+from gateway.settings import RedisSettings
 from tests.conftest import SECRET_KEY
+from tests.limits import LIMIT
 from tests.processes import GatewayProcess, gateway_process
+from tests.tier import TOPOLOGIES, empty_redis
+from tests.waiting import until
+from tests.workers.conftest import workers_of
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
-IDS = 10_000
-LIFE = 12
+IDS = [f"id-{number}" for number in range(2000)]
+LIFE = 300  # of a URL, in seconds: longer than the test
 MAC = EntryMac(SECRET_KEY)
 
 
+@pytest.fixture(params=TOPOLOGIES)
+async def shards(request: pytest.FixtureRequest, raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[Shards]:
+    """An empty Redis of each topology, which the configuration names."""
+    url = raw_settings["redis"]["url"] = empty_redis(request, request.param)
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=LIMIT)) as shards:
+        yield shards
+
+
 @pytest.fixture
-def short_lived(raw_settings: dict[str, dict[str, Any]], tmp_path: Path) -> Path:
-    """URLs of twelve seconds, renewed from six seconds before their end."""
-    raw_settings["url_cache"] = {"default_ttl": LIFE, "max_size": IDS * 2}
-    raw_settings["url_prerefresh"] = {"threshold": 6, "lease": 2, "interval": 5, "batch_size": 200}
+def configuration(raw_settings: dict[str, dict[str, Any]], shards: Shards, tmp_path: Path) -> Path:
+    """A lease of three seconds, and URLs that are fresh for the first two seconds of their life."""
+    del shards  # it has named the Redis
+    raw_settings["url_cache"] = {"default_ttl": LIFE, "sign_window": 1, "max_size": len(IDS) * 2}
+    raw_settings["url_prerefresh"] = {"threshold": LIFE * 8 // 10 - 2, "lease": 3, "interval": 1, "batch_size": 100}
     file = tmp_path / "gateway.yaml"
     file.write_text(yaml.safe_dump(raw_settings))
     return file
 
 
-def entries(client: "redis.Redis") -> dict[str, int]:
-    """The end of each cached URL, by image id; without missing entries."""
-    ids = [f"id-{number}" for number in range(IDS)]
-    values: list[bytes | None] = client.mget([f"image:url:{image_id}" for image_id in ids])  # type: ignore[assignment]
-    return {
-        image_id: int(MAC.verify(value, ImageVariant(image_id)).partition(b" ")[0])
-        for image_id, value in zip(ids, values, strict=True)
-        if value is not None
-    }
+async def ends(shards: Shards) -> dict[str, int]:
+    """Return the end of each cached URL, by image id. None is missing, and none has ended."""
+    groups = shards.split_variants(map(ImageVariant, IDS))
+    commands = {shard: [("MGET", *map(shard.entry, variants))] for shard, variants in groups.items()}
+    answers = (await shards.run(commands)).complete()
+    found: dict[str, int] = {}
+    for shard, variants in groups.items():
+        for variant, value in zip(variants, answers[shard][0], strict=True):
+            assert value is not None, f"{variant.image_id} has expired"
+            found[variant.image_id] = int(MAC.verify(value, variant).partition(b" ")[0])
+    assert min(found.values()) > time.time(), "a URL in the cache is dead"
+    return found
 
 
 async def warm(running: GatewayProcess) -> None:
-    """Ask for every URL once, two hundred at a time."""
+    """Ask for every URL, two hundred at a time."""
     async with aiohttp.ClientSession() as session:
-        for start in range(0, IDS, 200):
-            body = {"image_ids": [f"id-{number}" for number in range(start, start + 200)]}
+        for start in range(0, len(IDS), 200):
+            body = {"image_ids": IDS[start : start + 200]}
             async with session.post(running.public + "/api/v1/images/urls", json=body) as answer:
                 assert len((await answer.json())["data"]["urls"]) == 200
 
 
-async def test_a_killed_replica_leaves_not_one_url_expired(
-    short_lived: Path, images_table: ImagesTable, redis_client: "redis.Redis"
+async def test_a_killed_worker_leaves_not_one_url_unrenewed(
+    configuration: Path, images_table: ImagesTable, shards: Shards
 ) -> None:
-    """A ``kill -9`` in the middle of a batch: the other finishes it, and no id is lost."""
-    rows = [ImageRow(f"id-{number}", None, f"objects/{number}.png", public=True) for number in range(IDS)]
+    """A ``kill -9`` in the middle of a batch: the other worker finishes it, and no id is lost."""
+    rows = [ImageRow(image_id, None, f"objects/{image_id}.png", public=True) for image_id in IDS]
     await asyncio.to_thread(images_table.put, rows)
-    async with (
-        gateway_process("serve", "--config", str(short_lived)) as victim,
-        gateway_process("serve", "--config", str(short_lived)) as survivor,
-    ):
-        await warm(survivor)
-        started = time.monotonic()
-        killed = False
-        seen: set[int] = set()
-        while time.monotonic() - started < 2.5 * LIFE:
-            kept = await asyncio.to_thread(entries, redis_client)
-            assert len(kept) == IDS, f"{IDS - len(kept)} URLs have expired"
-            assert min(kept.values()) > time.time(), "a URL in the cache is dead"
-            seen |= set(kept.values())
-            if not killed and time.monotonic() - started > LIFE and await _is_working(victim):
-                victim.process.kill()
-                killed = True
-            await asyncio.sleep(0.2)
-        assert killed
-        stats = await _stats(survivor)
-    assert max(seen) - min(seen) > 2 * LIFE  # each was renewed more than once
-    assert stats["refresh_queue_length"] == IDS
+    async with gateway_process("serve", "--workers", "2", "--config", str(configuration)) as running:
+        await until(lambda: len(workers_of(running)) == 2, what="the workers")
+        await warm(running)
+        first = await ends(shards)
+        due = max(first.values()) - LIFE + 3  # when none is fresh any more
+        queue = RefreshQueue(shards, QueueLimits(lambda: 3, 5, 1000))
+        await queue.schedule(dict.fromkeys(map(ImageVariant, IDS), due))
+        await until(lambda: renewed(shards, first), what="the first renewals")
+        os.kill(workers_of(running)[0], signal.SIGKILL)
+        await until(lambda: all_renewed(shards, first), seconds=2 * LIMIT, what="the renewals")
+        await until(lambda: is_settled(running), what="a queue with all images and no dead one")
+
+
+async def renewed(shards: Shards, first: dict[str, int]) -> int:
+    """Return how many URLs end later than at first."""
+    return sum(end > first[image_id] for image_id, end in (await ends(shards)).items())
+
+
+async def all_renewed(shards: Shards, first: dict[str, int]) -> bool:
+    """Return whether each URL ends later than at first."""
+    return await renewed(shards, first) == len(IDS)
+
+
+async def is_settled(running: GatewayProcess) -> bool:
+    """Return whether all workers know that each image is queued, and that no renewal failed."""
+    async with aiohttp.ClientSession() as session, session.get(running.admin + "/api/v1/monitoring/stats") as answer:
+        stats: dict[str, Any] = (await answer.json())["data"]
     assert stats["refresh_dead"] == 0
     assert stats["refresh"]["error_count"] == 0
-
-
-async def _stats(running: GatewayProcess) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as session, session.get(running.admin + "/api/v1/monitoring/stats") as answer:
-        data: dict[str, Any] = (await answer.json())["data"]
-        return data
-
-
-async def _is_working(running: GatewayProcess) -> bool:
-    """Whether it has renewed something, so that a kill hits it at work."""
-    return bool((await _stats(running))["refresh"]["total_refreshed"])
+    return bool(stats["refresh_queue_length"] == len(IDS))

@@ -12,7 +12,6 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
-from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
@@ -100,7 +99,7 @@ async def test_overdue_renewals_are_shown_while_redis_takes_no_writes_and_nothin
 ) -> None:
     with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
         settings = RedisSettings(url=SecretStr(server.url), timeout=LIMIT)
-        async with open_redis(settings, make_breaker=lambda: CircuitBreaker(pause=0.01)) as shards:
+        async with open_redis(settings, try_every=0.01) as shards:
             tier = make_tier(shards, clock)
             sample = tier.metrics.registry.get_sample_value
             names = [f"image_gateway_refresh_{name}" for name in ("queue_length", "due", "dead", "lag_seconds")]
