@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--threshold", type=int, default=900)
     parser.add_argument("--postgres-cores", type=int, default=4)
     parser.add_argument("--gateway-us", type=float, default=140, help="microseconds of a gateway for each renewal")
-    parser.add_argument("--redis-us", type=float, default=63)
+    parser.add_argument("--redis-us", type=float, default=68)
     parser.add_argument("--postgres-us", type=float, default=14)
     parser.add_argument("--bytes", type=float, default=858, help="of Redis for each URL")
     options = parser.parse_args()

@@ -65,11 +65,13 @@ class Watched:
         for server in self.clients:
             if not server.is_running:
                 server.start()
-        master = self.master()
-        replica = self.replica_of(master)
 
         def is_well() -> bool:
+            master = self.master()
+            replica = self.replica_of(master)
             try:
+                if self._role(master) != "master":
+                    return False
                 if self._role(replica) == "master":  # Sentinel makes it a replica after ten seconds
                     self.clients[replica].replicaof("127.0.0.1", master.port)
                     return False

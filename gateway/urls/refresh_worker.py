@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0
 _LEAST_PAUSE = 0.2  # seconds between two cycles, in which the batches of the next cycle fill up
 _PAUSE_AFTER_FAILURE = 1.0
+_MOST_IN_TURN = (
+    500  # of a shard, before the others have their turn: else a backlog of some shards outlives that of others
+)
 _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy for more than two milliseconds
 
 
@@ -178,7 +181,7 @@ class RefreshWorker:
         ]
 
     async def _look(self, shards: Iterable[Shard]) -> dict[Shard, int]:
-        """Remember the states of the shards. Return how many are due in which, in a random order."""
+        """Remember the states of the shards. Return how many to renew in which now, in a random order."""
         looked_at = list(shards)
         for shard in looked_at:
             self._states.pop(shard, None)
@@ -187,7 +190,11 @@ class RefreshWorker:
         finally:
             self._show()
         random.shuffle(looked_at)
-        return {shard: state.due for shard in looked_at if (state := self._states.get(shard)) is not None and state.due}
+        return {
+            shard: min(state.due, _MOST_IN_TURN)
+            for shard in looked_at
+            if (state := self._states.get(shard)) is not None and state.due
+        }
 
     def _show(self) -> None:
         """Set the metrics of the queue, or remove them while a shard cannot be read."""

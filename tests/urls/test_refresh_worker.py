@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ async def test_a_batch_is_of_a_hundred_at_most_after_a_reload_too(tier: Tier) ->
 async def running(refresh_worker: RefreshWorker) -> AsyncIterator[RefreshWorker]:
     async with background("refresh-worker", refresh_worker.run()):
         yield refresh_worker
+
+
+async def test_shards_with_a_backlog_are_drained_in_turn(
+    redis_url: str, redis_client: "redis.Redis", clock: Clock
+) -> None:
+    """Else the oldest renewals of a shard would wait for all of the others."""
+    async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=LIMIT, shards=2)) as shards:
+        tier = make_tier(shards, clock, max_size=2000)
+        await keep(tier, *(f"id-{number}" for number in range(1400)))
+        clock.now += 3000
+        await refresh_worker_of(tier).drain_once()
+        turns = [shard for shard, _ in groupby(tier.shards.of(ids[0]) for ids in tier.table.queries)]
+        assert len(turns) > 2
+    redis_client.flushdb()  # the queues live on
 
 
 async def test_the_task_wakes_when_something_is_due_and_survives_failures(
