@@ -24,10 +24,12 @@ from tests.waiting import until
 
 WIDTH, HEIGHT = 800, 600
 
-# The other preferences for automation are Firefox's own recommendation, which it applies by itself.
+# The other preferences for automation are Firefox's own recommendation, which it applies by itself. Spinners stand
+# still: without a graphics card they cost much processor time.
 FIREFOX_PREFERENCES = """
 user_pref("browser.cache.disk.enable", false);
 user_pref("fission.webContentIsolationStrategy", 0);
+user_pref("ui.prefersReducedMotion", 1);
 """
 
 
@@ -63,7 +65,9 @@ class ChromiumWindow:
 @asynccontextmanager
 async def chromium_window(browser: Browser) -> AsyncIterator[Window]:
     """Open a window with a profile of its own."""
-    context = await browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB")
+    context = await browser.new_context(
+        viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", reduced_motion="reduce"
+    )
     yield ChromiumWindow(await context.new_page())
     await context.close()
 
