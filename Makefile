@@ -44,9 +44,9 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 run: install  ## start the gateway with embedded servers and sample images
 	exec "$(BIN)/python" -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
-# One more than processors, since tests also wait; each starts its own servers, so there are 8 at most. Servers named in the
-# environment cannot be shared by several workers. On two processors WORKERS=5 takes a tenth less time.
-SEVERAL := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n + 1 : 8)))
+# Two for each processor and one more, since tests also wait: on two processors that took a quarter less time than three.
+# Each starts its own servers, so there are 8 at most. Servers named in the environment cannot be shared by several workers.
+SEVERAL := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? 2 * n + 1 : 8)))
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,$(SEVERAL))
 
 # Keeps bytecode whatever the environment says: else each process compiles all tests, and each gateway that they start itself.

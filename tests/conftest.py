@@ -70,8 +70,9 @@ KEPT_KEYS = {b"image:refresh:queue", b"image:refresh:dead", b"image:purge:queue"
 
 
 _WORTH_TELLING = 60  # seconds of tests; after fewer, the durations of single tests tell enough
-# Their tests take longest: started last, one would keep a worker busy when the others have ended.
-STARTED_FIRST = ("workers", "nginx", "njs", "stories", "web")
+# Folders and modules whose tests take longest: started last, such a test would keep a worker busy when the others have
+# ended.
+STARTED_FIRST = {"workers", "nginx", "njs", "stories", "web", "test_denial_timing", "test_refresh_worker", "test_wheel"}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,11 +87,11 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Move the tests of those folders to the beginning, and name the group of a test in its id.
+    """Move the tests of ``STARTED_FIRST`` to the beginning, and name the group of a test in its id.
 
     pytest-xdist runs a group in one process by that name, but sets an attribute for it that pytest 9.2 does not read.
     """
-    items.sort(key=lambda item: item.path.parent.name not in STARTED_FIRST)
+    items.sort(key=lambda item: STARTED_FIRST.isdisjoint((item.path.parent.name, item.path.stem)))
     if not config.getoption("loadgroup", default=False):
         return
     for item in items:
