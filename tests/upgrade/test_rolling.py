@@ -246,10 +246,10 @@ async def test_replicas_are_rolled_forward_and_back_on_the_same_servers_without_
         purge = {"target": "webhook", "url": edge.url, "base_urls": ["https://img.example.com"]}
         config.write_text(yaml.safe_dump(raw_settings | SHORT_LIVED | {"purge": purge}))
         replicas = await stack.enter_async_context(running_pair(config, previous.gateway))
-        one, other = replicas
+        first, other = replicas
         nginx = await start_nginx(upstream_of(replicas) + (CONFIG / "gateway.conf").read_text())
         load, pair = Load(nginx), Pair(replicas, images, session)
-        steps = ((one, GATEWAY), (other, GATEWAY), (one, previous.gateway), (other, previous.gateway))
+        steps = ((first, GATEWAY), (other, GATEWAY), (first, previous.gateway), (other, previous.gateway))
         async with load.running():
             await until(lambda: len(load.outcomes) >= WAYS, what="answers to every client")
             for step, (replica, program) in enumerate(steps):
