@@ -137,7 +137,7 @@ async def test_an_expired_url_is_renewed_at_once_and_is_no_failure_of_the_gatewa
     """COS refuses three URLs whose time ends while they wait. The page of another origin is not told the status."""
     for name in "abc":
         await images.add(name, png)
-    images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=3))
+        images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=f"objects/{name}.png"))
     await tab.open(
         "".join(
             f'<smart-image id="{name}" image-id="{name}" mode="url" alt="" {SIZE}></smart-image>' for name in "abc"
