@@ -18,9 +18,9 @@ import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from configparser import ConfigParser
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Final
 from zipfile import ZipFile
@@ -159,10 +159,11 @@ class Build:
         name = f"image-gateway:{self.version}"
         labels = (f"--build-arg=VERSION={self.version}", f"--build-arg=REVISION={self.commit.revision}")
         fixed = ("--no-cache", f"--timestamp={self.commit.time}")
-        archive = self.target / f"image-gateway-{self.version}-oci.tar"
-        with self.commit.exported() as source:
+        with self.commit.exported() as source, TemporaryDirectory() as layout:
             self._run(source, *buildah, "build", "--quiet", *fixed, *labels, f"--tag=localhost/{name}", *options, ".")
-            self._run(source, *buildah, "push", "--quiet", f"localhost/{name}", f"oci-archive:{archive}:{name}")
+            # Not oci-archive: the archive would have the times of buildah's temporary files.
+            self._run(source, *buildah, "push", "--quiet", f"localhost/{name}", f"oci:{layout}:{name}")
+            self._pack(f"image-gateway-{self.version}-oci.tar", {"": Path(layout)})
 
     def _run(self, folder: Path, *command: str | Path) -> None:
         """Run a program without showing what it prints. Raises ``SystemExit`` with that if the program fails."""
@@ -189,12 +190,20 @@ class Build:
                     continue
                 for file in given.rglob("*"):
                     if file.is_file():
-                        yield f"{path}/{file.relative_to(given)}", file.read_bytes(), file.stat().st_mode & 0o755
+                        yield (
+                            str(PurePosixPath(path, file.relative_to(given))),
+                            file.read_bytes(),
+                            file.stat().st_mode & 0o755,
+                        )
 
         with (
             (self.target / name).open("wb") as raw,
-            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=self.commit.time) as compressed,
-            tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+            (
+                gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=self.commit.time)
+                if name.endswith(".gz")
+                else nullcontext(raw)
+            ) as written,
+            tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
             for path, data, mode in sorted(members()):
                 member = tarfile.TarInfo(path)
