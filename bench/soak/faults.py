@@ -42,14 +42,14 @@ class Schedule:
         """Whether the machine was busy between two times, or shortly before."""
         return any(began <= end and start <= ended + SETTLING for began, ended in self.busy)
 
-    async def watch_machine(self) -> None:
+    async def watch_machine(self, load: Callable[[], Sequence[float]] = os.getloadavg) -> None:
         """Record when the machine is busy, until cancelled."""
         most = _MOST_LOAD * len(os.sched_getaffinity(0))
         while True:
             before = time.monotonic()
             await asyncio.sleep(_LOOK)
             now = time.monotonic()
-            if now - before > _LOOK + _LATE or os.getloadavg()[0] > most:
+            if now - before > _LOOK + _LATE or load()[0] > most:
                 is_further = self.busy and before - self.busy[-1][1] < _LOOK
                 self.busy[-1:] = [(self.busy[-1][0], now)] if is_further else [*self.busy[-1:], (before, now)]
 
