@@ -52,14 +52,16 @@ async def inject_faults(stack: Stack, load: Load, chance: random.Random, until: 
         replica = chance.choice(stack.replicas[1:])
         so_far = f"{load.kinds.total()} requests, {load.excused.total()} failed, {len(load.wrong)} wrong"
         print(f"{time.strftime('%H:%M:%S')} {so_far}; {name} for {seconds:.0f} s", flush=True)
+        began = time.monotonic()
         try:
             async with load.schedule.active(name), FAULTS[name](stack, replica, chance):
                 await asyncio.sleep(seconds)
         except (AssertionError, ServerError, TimeoutError) as error:
-            if load.schedule.was_busy(load.schedule.periods[-1][1], time.monotonic()):
-                load.excused["a fault did not end in time"] += 1
-            else:
-                load.add_wrong(f"{name}: {type(error).__name__} {error}")
+            load.add_failed(f"{name}: {type(error).__name__} {error}", began)
+        if replica.has_ended:
+            load.add_failed(f"{replica.name} has ended by itself", began)
+            async with load.schedule.active("a gateway ended"):
+                await replica.start()
         await asyncio.sleep(SETTLING + chance.uniform(3, 10))
 
 

@@ -135,6 +135,13 @@ class Load:
         except Wrong as error:
             self.add_wrong(f"{kind}: {error}")
 
+    def add_failed(self, what: str, began: float) -> None:
+        """Record what failed since then: a busy machine excuses it, and no fault does."""
+        if self.schedule.was_busy(began, time.monotonic()):
+            self.excused[what] += 1
+        else:
+            self.add_wrong(what)
+
     def add_wrong(self, what: str) -> None:
         """Record and print what is wrong."""
         self.wrong.append(what)

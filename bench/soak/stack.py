@@ -64,13 +64,14 @@ class Replica:
         return self.process
 
     async def start(self, *, ready_statuses: Collection[int] = (200,)) -> None:
-        """Start the process and wait until ``/readyz`` answers with one of these statuses.
+        """Start the process and wait until all workers run and ``/readyz`` answers with one of these statuses.
 
         A process that ends instead is started again, as systemd does: on a busy machine a worker may take too long.
         """
         async with asyncio.timeout(_START_TIMEOUT), aiohttp.ClientSession() as session:
             for _ in range(_STARTS):
                 with self.log.open("ab") as output:
+                    earlier = output.tell()
                     self.process = await asyncio.create_subprocess_exec(
                         *(sys.executable, "-m", "gateway", "serve", "--config", str(self.config)),
                         *(("--workers", str(self.workers)) if self.workers > 1 else ()),
@@ -81,10 +82,21 @@ class Replica:
                 while self.process.returncode is None:
                     with suppress(aiohttp.ClientError):
                         async with session.get(self.admin + "/readyz") as answer:
-                            if answer.status in ready_statuses:
-                                return
+                            is_ready = answer.status in ready_statuses
+                        if is_ready and self._has_said("listening: ", earlier):
+                            return
                     await asyncio.sleep(0.1)
         raise RuntimeError(f"{self.name} does not start:\n" + self.log.read_text()[-5000:])
+
+    def _has_said(self, text: str, earlier: int) -> bool:
+        with self.log.open(encoding="utf-8") as lines:
+            lines.seek(earlier)
+            return any(text in line for line in lines)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, though it was started."""
+        return self.running.returncode is not None
 
     async def stop(self, number: signal.Signals) -> int:
         """Send the signal, and return the exit code."""
