@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,33 @@ def test_ci_is_executable_and_calls_lint_and_test() -> None:
     assert script[0] == "#!/usr/bin/env bash"
     assert "set -euo pipefail" in script
     calls = [line.strip() for line in script if line.strip().startswith("make ") and "--silent" not in line]
-    lint, *parts, test = calls
-    assert (lint, test) == ("make lint", "make test")
+    lint, *parts, test, soak = calls
+    assert (lint, test, soak) == ("make lint", "make test", "make soak MINUTES=10 ARGS='--rate 20'")
     assert parts == ["make frameworks ARGS='-k next'", "make artefacts BUILDAH=", "make upgrade"]
-    assert script[-1] == "make test"
-    assert {"lint", "test"} <= make_targets()
+    assert {"lint", "test", "soak"} <= make_targets()
+
+
+@pytest.mark.parametrize(
+    ("days", "depth", "runs"),
+    [
+        (["2026-01-01", "2026-01-02"], 0, True),
+        (["2026-01-02", "2026-01-02"], 0, False),
+        (["2026-01-02"], 0, True),
+        # A clone of depth 1 does not know the commit before.
+        (["2026-01-01", "2026-01-02"], 1, False),
+    ],
+)
+def test_ci_soaks_for_the_first_commit_of_a_day_alone(tmp_path: Path, days: list[str], depth: int, runs: bool) -> None:
+    script = read(".ci/run")
+    lines = 'make() { echo "make $*"; }\n' + script[script.index("day() {") :]
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    commit = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "commit"]
+    run(["git", "init", "--quiet", "history"], cwd=tmp_path)
+    for day in days:
+        # An hour before midnight, Greenwich; in Shanghai it is the next day.
+        at = {"GIT_COMMITTER_DATE": f"{day}T23:00:00Z", "PATH": os.environ["PATH"]}
+        run([*commit, "--quiet", "--allow-empty", "--message", "x"], cwd=tmp_path / "history", env=at)
+    run(["git", "clone", "--quiet", *(["--depth=1"] * depth), f"file://{tmp_path}/history", "clone"], cwd=tmp_path)
+    command = ["bash", "-euo", "pipefail", "-c", lines]
+    said = run(command, cwd=tmp_path / "clone", env={"PATH": os.environ["PATH"], "TZ": "Asia/Shanghai"}).stdout
+    assert said.startswith("make soak MINUTES=10") is runs
