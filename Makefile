@@ -44,7 +44,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 run: install  ## start the gateway with embedded servers and sample images
 	exec "$(BIN)/python" -m gateway dev $${IMAGES_FOLDER:+--images "$$IMAGES_FOLDER"}
 
-# Two for each processor and one more, since tests also wait: on two processors that took a quarter less time than three.
+# Two for each processor and one more, since tests also wait: on two processors five took a fifth less time than three.
 # Each starts its own servers, so there are 8 at most. Servers named in the environment cannot be shared by several workers.
 SEVERAL := $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? 2 * n + 1 : 8)))
 WORKERS ?= $(if $(GATEWAY_TEST_REDIS_URL)$(GATEWAY_TEST_POSTGRES_DSN),0,$(SEVERAL))
