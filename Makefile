@@ -205,9 +205,10 @@ format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(if $(NPM),cd $(WEB) && npm run --silent format)
 
 # constraints.txt has all that `make install` installs, requirements.txt what a server needs. uv resolves for all Pythons and
-# platforms at once, and lists the hash of each of their wheels. UPGRADE= keeps the versions, for a new dependency.
+# platforms at once, and lists the hash of each of their wheels. UPGRADE= keeps the versions, for a new dependency. Without
+# the extras in the names (coverage[toml]), pip would look for a newer release of these, and refuse it for its hash.
 UPGRADE ?= --upgrade
-COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
 	--custom-compile-command 'make constraints' setup.cfg
 
 constraints:  ## write the newest versions of all dependencies, with hashes, into constraints.txt and requirements.txt

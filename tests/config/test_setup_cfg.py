@@ -47,6 +47,9 @@ def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_ve
         versions = pinned(file)
         for line in re.findall(r"^[A-Za-z].*$", lines, flags=re.MULTILINE):
             required = Requirement(line)
-            assert all(version in required.specifier for version in versions[canonicalize_name(required.name)]), line
+            name = canonicalize_name(required.name)
+            assert all(version in required.specifier for version in versions[name]), line
+            for extra in required.extras:  # else pip refuses the pinned release as soon as there is a newer one
+                assert re.search(rf"^{name}\[(?:.*,)?{extra}(?:,.*)?\]==", read(file), flags=re.MULTILINE), line
     tested = pinned("constraints.txt")
     assert {name: versions for name, versions in pinned("requirements.txt").items() if versions != tested[name]} == {}
