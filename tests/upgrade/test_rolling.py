@@ -260,11 +260,16 @@ async def test_replicas_are_rolled_forward_and_back_on_the_same_servers_without_
                 if step == 0:
                     await asyncio.to_thread(run_sql, links_table, ROOT)
                     await both_read_the_queues(config, previous)
-        purged = {image_id for _, body in edge.seen for image_id in json.loads(body)["image_ids"]}
+        changed = {f"row-{step}" for step in range(4)} | {f"object-{step}-{n}" for step in range(4) for n in (0, 1)}
+
+        def purged() -> set[str]:
+            return {image_id for _, body in edge.seen for image_id in json.loads(body)["image_ids"]}
+
+        await until(lambda: purged() >= changed, what="a purge of each changed image")
+        assert purged() == changed
         for replica in replicas:
             await replica.stop()
     assert all(outcome.endswith(": ok") for outcome in load.outcomes), load.outcomes
-    assert purged == {f"row-{step}" for step in range(4)} | {f"object-{step}-{n}" for step in range(4) for n in (0, 1)}
     assert not redis_client.exists("image:refresh:dead", "image:purge:dead")
     events = [json.loads(line) for replica in replicas for line in replica.lines]
     warnings = [event["event"] for event in events if event["level"] not in ("info", "debug")]
