@@ -62,8 +62,8 @@ async def count_uses(usage: UsageCounter, ids: int) -> None:
     while True:
         await asyncio.sleep(max(0.0, began + number / _STEPS - time.monotonic()))
         first = number % _STEPS * ids // _STEPS
-        for number in range(first, first + ids // _STEPS):
-            usage.accessed(f"id-{number}")
+        for image in range(first, first + ids // _STEPS):
+            usage.accessed(f"id-{image}")
         number += 1
 
 

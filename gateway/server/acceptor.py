@@ -1,9 +1,13 @@
 """Accept connections, at most as many as the file descriptors of the process allow."""
 
 import asyncio
+import contextlib
+import ctypes
 import errno
 import logging
 import socket
+import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +20,14 @@ _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect fas
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left, or every connection a request
 _WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_SO_ATTACH_FILTER: Final = 26  # socket(7), Linux; the socket module does not name it
+# A filter of packets (BPF, linux/filter.h) that drops a segment with SYN: code, jump if true, jump if false, operand.
+_DROP_SYN: Final = (
+    (0x30, 0, 0, 13),  # load the octet of the flags (RFC 9293 section 3.1)
+    (0x45, 0, 1, 0x02),  # is SYN set?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep the whole segment
+)
 
 
 class Acceptor:
@@ -25,6 +37,7 @@ class Acceptor:
     Postgres and COS have no descriptor left either.
 
     port: labels the log lines and metrics (``public``, ``admin``).
+    is_shared: whether the listeners stay open in other processes when they are closed here.
     close_idle: called when a client waits and ``max_connections`` are open. It closes a connection without a request
     and returns True, or returns False if there is no such connection. None: the client waits until a connection closes.
     """
@@ -37,9 +50,11 @@ class Acceptor:
         max_connections: int,
         port: str,
         metrics: PortMetrics,
+        is_shared: bool = False,
         close_idle: Callable[[], bool] | None = None,
     ) -> None:
         self._listeners = listeners
+        self._is_shared = is_shared
         self._protocol_factory = protocol_factory
         self._max_connections = max_connections
         self._port = port
@@ -69,9 +84,13 @@ class Acceptor:
     def close(self) -> None:
         """Accept the connections in the backlog and close the listeners. Open connections stay open.
 
-        The kernel resets the connections in the backlog of a listener when its last descriptor is closed.
+        The kernel resets the connections in the backlog of a listener when its last descriptor is closed. A client that
+        connects between the last accept and the close sends its SYN again, to the next listener of the port.
         """
         self._is_closed = True
+        if not self._is_shared:
+            for listener in self._listeners:
+                drop_handshakes(listener)
         if self._is_accepting:
             for listener in self._listeners:
                 self._accept(listener, _LAST_ACCEPTS)
@@ -140,3 +159,12 @@ class Acceptor:
             return
         if self._close_idle is not None:
             self.start()
+
+
+def drop_handshakes(listener: socket.socket) -> None:
+    """Let the kernel drop each new SYN to the listener, where it can; clients repeat it after a second (RFC 6298)."""
+    if sys.platform == "linux":
+        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+        with contextlib.suppress(OSError):  # a sandbox may refuse it
+            described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
+            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)

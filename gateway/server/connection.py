@@ -242,9 +242,10 @@ class Site(web.BaseSite):
             )
             self._listeners = [bound.dup() for bound in server.sockets]
             server.close()
+        # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
+        is_shared = any(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for listener in self._listeners)
         for listener in self._listeners:
-            # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
-            if not endpoint.inherited or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            if not is_shared:
                 listener.listen(_BACKLOG)
         self._acceptor = acceptor = Acceptor(
             self._listeners,
@@ -252,6 +253,7 @@ class Site(web.BaseSite):
             max_connections=endpoint.max_connections,
             port=endpoint.label,
             metrics=self._metrics,
+            is_shared=is_shared,
             close_idle=self._close_oldest_idle if endpoint.closes_idle else None,
         )
         acceptor.start()

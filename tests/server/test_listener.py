@@ -16,7 +16,7 @@ from aiohttp import web
 
 from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
-from gateway.server.acceptor import Acceptor
+from gateway.server.acceptor import Acceptor, drop_handshakes
 from gateway.server.connection import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.serving import serve as serve_service
@@ -170,6 +170,33 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_list
         assert {await asyncio.to_thread(client.recv, 5) for client in waiting} == {b"hello"}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=LIMIT)
+
+
+async def test_clients_that_connect_while_a_listener_closes_reach_the_next_listener_of_its_port() -> None:
+    with ExitStack() as stack:
+        closing, other = (socket.socket() for _ in range(2))
+        for listener in (closing, other):
+            stack.enter_context(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        closing.bind(("127.0.0.1", 0))
+        other.bind(closing.getsockname())
+        for listener in (closing, other):
+            listener.listen(200)
+            listener.setblocking(False)
+        drop_handshakes(closing)
+        clients = [stack.enter_context(socket.socket()) for _ in range(30)]  # about half of them go to each listener
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(closing.getsockname())
+        with pytest.raises(BlockingIOError):
+            closing.accept()
+        closing.close()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LIMIT):
+            for _ in clients:
+                accepted, _ = await loop.sock_accept(other)
+                accepted.close()
+        assert {client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for client in clients} == {0}
 
 
 async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_request() -> None:
