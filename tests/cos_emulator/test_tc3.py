@@ -32,7 +32,7 @@ def request(key: tuple[str, str] = ("AKID", "key"), token: str | None = None) ->
 
 KNOWN = {
     "AKID": Credential("key"),
-    "AKIDTEMP": Credential("key", "token", time.time() + 600),
+    "AKIDTEMP": Credential("key", "token", time.time() + 86_400),
     "AKIDENDED": Credential("key", "token", time.time() - 1),
 }
 
