@@ -112,6 +112,12 @@ class ImageHandler:
         finally:
             self._streams -= 1
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether ``answer_at_once`` is worth a try: memory holds bytes, or images are redirected to COS."""
+        delivery = self._settings.delivery
+        return delivery == "redirect" or (delivery == "stream" and self._responder.has_bytes)
+
     def answer_at_once(self, image_id: str, raw_query: str, context: RequestContext) -> PreparedResponse | None:
         """Return the answer to a plain GET if the image is public and nothing has to be awaited for it, else None.
 

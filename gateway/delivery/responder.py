@@ -45,6 +45,11 @@ class Responder:
             except RowChanged:
                 await exchange.resolve_again()
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether memory holds the bytes of any image."""
+        return self._source.memory.has_bytes
+
     def at_once(self, image: AuthorizedImage, policy: CachePolicy) -> PreparedResponse | None:
         """Return the 200 of a small image whose bytes are fresh in memory, else None. Raises ``NotAnImage``."""
         content = self._source.fresh_in_memory(image)

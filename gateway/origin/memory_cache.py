@@ -63,6 +63,11 @@ class ObjectCache:
         most = self._settings.max_bytes
         return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
 
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the bytes of any image are kept."""
+        return bool(self._with_body)
+
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old. None: nothing since the image changed."""
         object_id = image.named or image.object_id  # most images here are named: no call

@@ -150,6 +150,7 @@ class Dispatch:
         path, _, query = message.path.partition("?")
         if (
             direct is None
+            or not direct.images.answers_at_once
             or message.method != hdrs.METH_GET
             or message.version != HttpVersion11
             or in_flight.closes_connections
