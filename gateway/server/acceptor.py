@@ -20,6 +20,7 @@ _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect fas
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left, or every connection a request
 _WARNING_INTERVAL: Final = 60.0  # seconds
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_HANDSHAKE: Final = 0.02  # seconds in which a handshake that has begun ends, in a network of one site
 _SO_ATTACH_FILTER: Final = 26  # socket(7), Linux; the socket module does not name it
 # A filter of packets (BPF, linux/filter.h) that drops a segment with SYN: code, jump if true, jump if false, operand.
 _DROP_SYN: Final = (
@@ -81,16 +82,24 @@ class Acceptor:
         self._open -= 1
         self.start()
 
+    async def finish_handshakes(self) -> None:
+        """Before ``close``: leave new clients to the other listeners of the port, and accept those that are connecting.
+
+        Else the kernel would reset a client that connects between the last accept and the close. New clients send
+        their SYN again, to another listener. Without others they are refused, and nothing is waited for.
+        """
+        if self._is_shared or not any(_is_reused(listener) for listener in self._listeners):
+            return
+        for listener in self._listeners:
+            drop_handshakes(listener)
+        await asyncio.sleep(_HANDSHAKE)
+
     def close(self) -> None:
         """Accept the connections in the backlog and close the listeners. Open connections stay open.
 
-        The kernel resets the connections in the backlog of a listener when its last descriptor is closed. A client that
-        connects between the last accept and the close sends its SYN again, to the next listener of the port.
+        The kernel resets the connections in the backlog of a listener when its last descriptor is closed.
         """
         self._is_closed = True
-        if not self._is_shared:
-            for listener in self._listeners:
-                drop_handshakes(listener)
         if self._is_accepting:
             for listener in self._listeners:
                 self._accept(listener, _LAST_ACCEPTS)
@@ -159,6 +168,10 @@ class Acceptor:
             return
         if self._close_idle is not None:
             self.start()
+
+
+def _is_reused(listener: socket.socket) -> bool:
+    return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
 def drop_handshakes(listener: socket.socket) -> None:

@@ -262,7 +262,10 @@ class Site(web.BaseSite):
         """Stop accepting. Open connections stay open."""
         await super().stop()
         if self._acceptor is not None:
-            self._acceptor.close()
+            try:
+                await self._acceptor.finish_handshakes()
+            finally:
+                self._acceptor.close()
 
     def _close_oldest_idle(self) -> bool:
         manager = self._runner.server
