@@ -1,17 +1,33 @@
 """Which entries of Redis may be used without reading their rows again."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
+from typing import Final
 
 from gateway.presign.lifetime import CLOCK_SKEW, Lifetime
 from gateway.presign.signed_image import SignedImage
 from gateway.redis_store.shards import Shard, Shards
 
+_MOST_CHANGED: Final = 20_000  # images, about 2 MB
+
 
 class EntryTrust:
-    """Rejects entries whose rows may have changed unnoticed since they were read."""
+    """Rejects entries whose rows may have changed unnoticed since they were read.
 
-    def __init__(self, shards: Shards, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
+    Redis may lose its last writes: a replica that was behind takes over, or a server loads a snapshot. Then it has the
+    entry of a changed image again, so changes are remembered here. Of more than ``most_changed`` images, the oldest
+    change then counts for every image.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        lifetime: Lifetime,
+        now: Callable[[], float] = time.time,
+        *,
+        most_changed: int = _MOST_CHANGED,
+    ) -> None:
         self._shards = shards
         self._lifetime = lifetime
         self._now = now
@@ -19,10 +35,19 @@ class EntryTrust:
         self._invalid_before = float("-inf")
         self._rows_read_after: dict[str | None, float] = {}  # by rendition; only those that a reload has changed
         self._shards_after: dict[Shard, float] = {}  # only shards in which an image could not be dropped
+        self._most_changed = most_changed
+        self._changed_at: OrderedDict[str, float] = OrderedDict()  # by image id, the oldest change first
 
-    def may_be_used(self, image: SignedImage) -> bool:
-        """Return whether a found image may be used without reading its row again."""
+    def may_be_used(self, image: SignedImage, tombstone: bytes = b"") -> bool:
+        """Return whether a found image may be used without reading its row again.
+
+        ``tombstone``: what its entry replaced. Such a row was read after the image was dropped.
+        """
         if not self._is_trusted or image.read_at < self._invalid_before:
+            return False
+        if (changed_at := self._changed_at.get(image.record.image_id)) is not None and image.read_at < (
+            int(changed_at) if tombstone else changed_at + CLOCK_SKEW
+        ):
             return False
         if self._rows_read_after and image.read_at < self._rows_read_after.get(image.rendition, 0):
             return False
@@ -33,8 +58,17 @@ class EntryTrust:
         return self._lifetime.is_usable(image.presigned, self._now())
 
     def invalidate_before(self, at: float) -> None:
-        """Reject images whose row was read before ``at`` (Unix seconds)."""
+        """Reject images whose row was read before ``at`` (Unix seconds), which is now: earlier changes are included."""
         self._invalid_before = at + CLOCK_SKEW
+        self._changed_at.clear()
+
+    def changed(self, image_id: str) -> None:
+        """Reject the image if its row was read before now."""
+        self._changed_at[image_id] = self._now()
+        self._changed_at.move_to_end(image_id)
+        if len(self._changed_at) > self._most_changed:
+            _, at = self._changed_at.popitem(last=False)
+            self._invalid_before = max(self._invalid_before, at + CLOCK_SKEW)
 
     def invalidate_shard(self, shard: Shard) -> None:
         """Reject images of the shard whose row was read before now."""

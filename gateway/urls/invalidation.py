@@ -44,6 +44,8 @@ class Invalidation:
         for invalidate in (*self._url_caches, *self._other_caches):
             invalidate(image_id)
         if image_id is not None:  # None: changes were missed, which is no change
+            if self._shared is not None:
+                self._shared.trust.changed(image_id)
             self._record(image_id)
 
     def forget_url_here(self, image_id: str) -> None:

@@ -239,7 +239,8 @@ class UrlResolver:
         used = local if local is not None and local.fresh_for > 0 else None
         if used is not None and used.image is not None and used.image.presigned.signed_at - BACKDATE > self.urls.now():
             used = None
-        if used is None and image is not None and self._shared is not None and self._shared.trust.may_be_used(image):
+        trust = self._shared.trust if self._shared is not None else None
+        if used is None and image is not None and trust is not None and trust.may_be_used(image, there.tombstone):
             used = LocalState(image, self.urls.usable_for(image))
         return Entries(local, used, self._without_row(variant, there))
 
@@ -351,7 +352,7 @@ class UrlResolver:
         usable = {
             variant: there.image
             for variant, there in found.items()
-            if there.image is not None and self._shared.trust.may_be_used(there.image)
+            if there.image is not None and self._shared.trust.may_be_used(there.image, there.tombstone)
         }
         if usable:
             self._lookups_by_result.add(_REDIS_HIT, len(usable))

@@ -3,14 +3,18 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import redis
 
 from gateway.presign.lifetime import CLOCK_SKEW, UsableUrls
+from gateway.redis_store.entry_trust import EntryTrust
 from gateway.settings import UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.row_changes import RowChanges
 from tests.tier import RENDITIONS, Tier
+
+KEY = "image:url:a"
 
 
 @pytest.fixture
@@ -67,7 +71,38 @@ async def test_changed_images_are_invalidated_here_and_in_redis(
     assert not await reads_the_row(tier, resolver)
     await changes.changed(["a"])
     assert set(invalidated) == {None, "a"}
-    assert await reads_the_row(tier, resolver)
+    assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
+
+
+async def test_an_entry_from_before_a_change_that_redis_has_again_is_not_used(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, redis_client: "redis.Redis"
+) -> None:
+    """A replica that was behind has taken over, or Redis has loaded a snapshot."""
+    changes = RowChanges(resolver, invalidation, tier.clock, None)
+    changes.started()
+    tier.clock.now += CLOCK_SKEW
+    for _ in range(2):  # an entry without a tombstone, and an entry that replaced one
+        await resolver.look_up("a")
+        assert not await reads_the_row(tier, resolver)
+        earlier = redis_client.get(KEY)
+        tier.clock.now += 1
+        await changes.changed(["a"])
+        redis_client.set(KEY, earlier, ex=60)
+        assert await reads_the_row(tier, resolver)
+        await changes.changed(["a"])
+
+
+async def test_after_more_changes_than_are_remembered_earlier_rows_are_read_again(tier: Tier) -> None:
+    trust = EntryTrust(tier.shards, tier.lifetime, tier.clock, most_changed=2)
+    tier.table.add("a", "b", "c", "d")
+    now = int(tier.clock())
+    images = {name: tier.signer.sign_image(tier.table.records[name], None, read_at=now) for name in "abcd"}
+    tier.clock.now += 1
+    for name in "ab":
+        trust.changed(name)
+    assert [trust.may_be_used(image) for image in images.values()] == [False, False, True, True]
+    trust.changed("c")
+    assert not any(trust.may_be_used(image) for image in images.values())
 
 
 @pytest.mark.parametrize("is_counted", [True, False])
