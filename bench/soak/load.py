@@ -5,7 +5,7 @@ import json as json_format
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -54,6 +54,27 @@ class Answer:
 
 
 @dataclass
+class Change:
+    """A change of a row to one of two pictures. Times on the monotonic clock.
+
+    done_at: when Postgres had confirmed it. None: it may still be made, at any time.
+    """
+
+    to_other: bool
+    done_at: float | None = None
+
+
+def shown_to(began: float, history: Sequence[Change]) -> set[bool]:
+    """Return which pictures a request that began then may get, after these changes; True is the other picture."""
+    allowed = {False}
+    for change in history:
+        if change.done_at is not None and change.done_at < began - CHANGE_TIMEOUT:
+            allowed.clear()
+        allowed.add(change.to_other)
+    return allowed
+
+
+@dataclass
 class Load:
     """The requests, and what became of them."""
 
@@ -66,8 +87,8 @@ class Load:
     wrong: list[str] = field(default_factory=list)
     received: int = 0
     """Bytes of bodies, all of them compared."""
-    changes: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
-    """Image id -> when it was changed, and whether to the other picture."""
+    changes: dict[str, list[Change]] = field(default_factory=dict)
+    """The changes of each image, by its id, the first change first."""
 
     def __post_init__(self) -> None:
         settings = SignedLinksSettings.model_validate({"keys": {"k1": LINK_KEY}})
@@ -108,17 +129,15 @@ class Load:
         while time.monotonic() < until:
             image_id = f"changing-{self.chance.randrange(CHANGING)}"
             history = self.changes.setdefault(image_id, [])
-            to_other = not (history and history[-1][1])
-            key = other_picture(image_id).key if to_other else self.stack.pictures[image_id].key
-            is_done = False
-            while not is_done and time.monotonic() < until:
-                history.append((time.monotonic(), to_other))
+            change = Change(to_other=not (history and history[-1].to_other))
+            history.append(change)
+            key = other_picture(image_id).key if change.to_other else self.stack.pictures[image_id].key
+            while change.done_at is None and time.monotonic() < until:
                 with suppress(psycopg2.Error):  # Postgres is down: whether the row changed is unknown
                     await asyncio.to_thread(
                         self.stack.table.execute, "UPDATE images SET cos_key = %s WHERE id = %s", key, image_id
                     )
-                    is_done = True
-                history.append((time.monotonic(), to_other))
+                    change.done_at = time.monotonic()
                 await asyncio.sleep(1)
 
     async def judged(self, kind: str, request: Callable[[], Awaitable[None]]) -> None:
@@ -289,12 +308,10 @@ class Load:
         pictures = [self.stack.pictures[image_id], other_picture(image_id)]
         self._compare(answer, 200, *pictures)
         history = self.changes.get(image_id, [])
-        settled = [to_other for when, to_other in history if when < began - CHANGE_TIMEOUT]
-        allowed = {to_other for when, to_other in history if when >= began - CHANGE_TIMEOUT}
-        allowed.add(settled[-1] if settled else False)
         is_other = pictures[1].has(answer.body, 0)
-        if is_other not in allowed and not self.schedule.during(began - CHANGE_TIMEOUT, time.monotonic()):
-            late = began - max(when for when, _ in history if when < began)
+        is_allowed = is_other in shown_to(began, history)
+        if not is_allowed and not self.schedule.during(began - CHANGE_TIMEOUT, time.monotonic()):
+            late = began - max((change.done_at for change in history if change.done_at is not None), default=began)
             by = "nginx" if answer.server == self.stack.nginx.url else "a gateway"
             raise Wrong(f"{by} has old bytes {late:.1f} s after the change, {self.schedule.said_at(began)}")
 

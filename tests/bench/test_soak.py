@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.soak.faults import SETTLING, Schedule
+from bench.soak.load import CHANGE_TIMEOUT, Change, shown_to
 from bench.soak.stack import Replica
 from bench.soak.watch import Watch
 
@@ -60,3 +61,21 @@ def test_growth_is_that_of_what_stays(
     samples = [(500, 200)] * 5 + [early, (early[0], 90), early, early, early] + [early] * 10
     samples += [late, (late[0], 90), late, late, late]
     assert watch_of(samples).growth() == growth
+
+
+@pytest.mark.parametrize(
+    ("history", "shown"),
+    [
+        ([], {False}),
+        ([Change(to_other=True, done_at=100.0 - CHANGE_TIMEOUT - 1)], {True}),
+        ([Change(to_other=True, done_at=100.0 - CHANGE_TIMEOUT + 1)], {False, True}),
+        # However long ago it began: Postgres may not have made it yet.
+        ([Change(to_other=True)], {False, True}),
+        ([Change(to_other=True, done_at=10.0), Change(to_other=False, done_at=20.0)], {False}),
+        ([Change(to_other=True, done_at=10.0), Change(to_other=False)], {False, True}),
+    ],
+)
+def test_a_changed_image_may_be_the_earlier_one_until_shortly_after_postgres_has_confirmed_the_change(
+    history: list[Change], shown: set[bool]
+) -> None:
+    assert shown_to(100.0, history) == shown
