@@ -1,6 +1,7 @@
 """Reactions to changed rows: what is invalidated, and from when entries of Redis are trusted."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis
@@ -84,7 +85,7 @@ async def test_an_entry_from_before_a_change_that_redis_has_again_is_not_used(
     for _ in range(2):  # an entry without a tombstone, and an entry that replaced one
         await resolver.look_up("a")
         assert not await reads_the_row(tier, resolver)
-        earlier = redis_client.get(KEY)
+        earlier: Any = redis_client.get(KEY)
         tier.clock.now += 1
         await changes.changed(["a"])
         redis_client.set(KEY, earlier, ex=60)
