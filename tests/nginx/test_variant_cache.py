@@ -106,6 +106,15 @@ async def test_in_accel_mode_the_gateway_sends_variants(
     assert len(cos.request_log.requests) == 1
 
 
+@pytest.mark.parametrize("hidden", ["FORMAT=webp&format=auto", "f%6Frmat=auto", "format=a%75to"])
+async def test_an_address_that_hides_its_format_has_an_entry_for_each_format(nginx: Nginx, hidden: str) -> None:
+    address = f"/i/cat?style=card&w=320&{hidden}"
+    for accept, content_type in (("image/avif", "image/avif"), ("image/webp", "image/webp"), ("*/*", "image/jpeg")):
+        for seen in (False, True):
+            answer = await nginx.get(address, Accept=accept)
+            assert (answer.headers["Content-Type"], came_from_nginx(answer)) == (content_type, seen)
+
+
 @pytest.mark.parametrize("accept", ["image/avif;q=0,image/avif", "image/webp;q=0, image/webp;q=1,*/*"])
 async def test_an_odd_accept_does_not_fill_the_entry_of_others(nginx: Nginx, accept: str) -> None:
     """nginx and the gateway interpret the field in the same way, even if it both accepts and refuses a format."""
