@@ -6,8 +6,10 @@ import logging
 import os
 import socket
 import time
+from asyncio.staggered import staggered_race
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -45,17 +47,27 @@ _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
 _DROP: Final = "/api/v1/cache/drop"
 _CHANGES: Final = "/api/v1/changes"
+_HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
 class Admin:
-    """Answers for the workers of ``supervisor``. ``dropped_lines`` counts lost lines of the parent's own log."""
+    """Answers for the workers of ``supervisor``.
+
+    dropped_lines: counts lost lines of the parent's own log.
+    hurry: seconds after which another worker is asked for the list of changes, too.
+    """
 
     def __init__(
-        self, supervisor: Supervisor, calls: WorkerCalls, dropped_lines: Callable[[], int] = lambda: 0
+        self,
+        supervisor: Supervisor,
+        calls: WorkerCalls,
+        dropped_lines: Callable[[], int] = lambda: 0,
+        hurry: float = _HURRY,
     ) -> None:
         self._supervisor = supervisor
         self._calls = calls
+        self._hurry = hurry
         self._merged = MergedMetrics()
         self._history = MergedHistory(time.time())
         self._reading = asyncio.Lock()
@@ -209,18 +221,26 @@ class Admin:
         """Return the list of a worker that has missed no change since the asked time, else the most complete list.
 
         A worker that has just started has heard nothing of the time before. The last worker is asked first: when the
-        workers are replaced and get other settings, it is the last one with the settings before.
+        workers are replaced and get other settings, it is the last one with the settings before. While a worker does
+        not answer, the next one is asked, too.
         """
         workers = self._supervisor.answering()[::-1]
-        if (answer := await self._first(request, workers)) is None:
+        asked = [partial(self._list_of, request, worker) for worker in workers]
+        answer: Answer | None = (await staggered_race(asked, self._hurry))[0]
+        if answer is None:
             return _no_worker(request)
         complete_since = _complete_since(answer)
         if complete_since is None or complete_since <= (since := int(request.query["since"])):
             return answer.response()
-        lists = (await self._calls.get(workers, f"{_CHANGES}?since={since}")).values()
+        lists = (await self._calls.get(workers, f"{_CHANGES}?since={since}", self._hurry)).values()
         others = [(complete, other) for other in lists if other and (complete := _complete_since(other)) is not None]
         _, best = min(others, key=lambda found: found[0], default=(0, answer))
         return best.response()
+
+    async def _list_of(self, request: web.Request, worker: Worker) -> Answer:
+        if (answer := await self._calls.repeat(request, worker)) is None:
+            raise NoWorker
+        return answer
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let a worker answer, the same worker while it runs: each worker has a history of its own."""

@@ -46,9 +46,11 @@ class WorkerCalls:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def get(self, workers: Sequence[Worker], path: str) -> dict[Worker, Answer | None]:
-        """Return the answer of each worker to a GET of ``path``, within some seconds."""
-        answers = await asyncio.gather(*(self._get(worker, path) for worker in workers))
+    async def get(
+        self, workers: Sequence[Worker], path: str, timeout: float = _OWN_TIMEOUT
+    ) -> dict[Worker, Answer | None]:
+        """Return the answer of each worker to a GET of ``path``, within ``timeout`` seconds."""
+        answers = await asyncio.gather(*(self._get(worker, path, timeout) for worker in workers))
         return dict(zip(workers, answers, strict=True))
 
     async def repeat(self, request: web.Request, worker: Worker, path: str | None = None) -> Answer | None:
@@ -86,10 +88,10 @@ class WorkerCalls:
         except aiohttp.ClientConnectorError:  # nothing was sent: another worker may answer
             return None
 
-    async def _get(self, worker: Worker, path: str) -> Answer | None:
+    async def _get(self, worker: Worker, path: str, timeout: float) -> Answer | None:
         try:
             async with (
-                asyncio.timeout(_OWN_TIMEOUT),
+                asyncio.timeout(timeout),
                 self._session.get(worker.admin + path, headers=worker.headers) as answer,
             ):
                 return Answer(answer.status, answer.headers.copy(), await answer.read())

@@ -61,7 +61,9 @@ while channel.recv(4096):
 
 
 @asynccontextmanager
-async def fake_workers(*answers: Sequence[str], life: str = "alive") -> AsyncIterator[tuple[Supervisor, Admin]]:
+async def fake_workers(
+    *answers: Sequence[str], life: str = "alive", hurry: float = 3600
+) -> AsyncIterator[tuple[Supervisor, Admin]]:
     """A supervisor of a fake worker for each of ``answers``, and the admin port of the parent."""
 
     async def before_end(worker: Worker) -> None:
@@ -76,7 +78,7 @@ async def fake_workers(*answers: Sequence[str], life: str = "alive") -> AsyncIte
     async with AsyncExitStack() as stack:
         if answers:
             await stack.enter_async_context(supervisor.running())
-        admin = Admin(supervisor, await stack.enter_async_context(worker_calls()))
+        admin = Admin(supervisor, await stack.enter_async_context(worker_calls()), hurry=hurry)
         stack.push_async_callback(admin.close)
         yield supervisor, admin
 

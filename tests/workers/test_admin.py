@@ -18,6 +18,7 @@ from gateway.dev.database import ImageRow
 from gateway.settings import AdminSettings
 from gateway.workers.parent import admin_port
 from tests.conftest import BUCKET, Images
+from tests.limits import LIMIT
 from tests.raw_client import connect
 from tests.serving import serving
 from tests.waiting import until
@@ -234,6 +235,18 @@ async def test_a_worker_that_has_heard_enough_lists_the_changes() -> None:
     async with fake_workers(*lists) as (_, admin), serving(admin.app()) as address:
         assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == "2"
         assert (await get_json(address + "/api/v1/changes?since=50"))["gateway"] == "1"
+
+
+async def test_while_a_worker_is_silent_another_one_lists_the_changes() -> None:
+    """nginx waits for half a second, and would hear of no change until the parent takes the worker for dead."""
+    lists: list[list[str]] = [[a_list(1, 70)] * 3, []]
+    async with (
+        fake_workers(*lists, hurry=0.2) as (_, admin),
+        serving(admin.app()) as address,
+        asyncio.timeout(LIMIT),
+    ):
+        for since in (80, 50):
+            assert (await get_json(f"{address}/api/v1/changes?since={since}"))["gateway"] == "1"
 
 
 async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:
