@@ -61,7 +61,7 @@ class Watched:
         self._watcher.sentinel_set("main", "down-after-milliseconds", 500 if is_on else _FOR_EVER)
 
     def heal(self) -> None:
-        """Start what was killed, and wait until the master has its replica."""
+        """Start what was killed, and wait until the master has its replica, and Sentinel sees both."""
         for server in self.clients:
             if not server.is_running:
                 server.start()
@@ -76,7 +76,7 @@ class Watched:
                     self.clients[replica].replicaof("127.0.0.1", master.port)
                     return False
                 state: Any = self._watcher.sentinel_master("main")
-                return self._replicates(replica) and bool(state["num-slaves"] == 1)
+                return self._replicates(replica) and bool(state["num-slaves"] == 1) and not state["is_sdown"]
             except redis.RedisError:  # of a server that is starting
                 return False
 

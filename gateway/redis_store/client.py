@@ -8,7 +8,12 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -66,7 +71,7 @@ async def open_redis(
             sentinel = _sentinel(parts, settings.timeout, options)
             for watcher in sentinel.sentinels:
                 stack.push_async_callback(watcher.aclose)
-            client = _master(sentinel, parts)
+            client = _master(sentinel, parts, settings.timeout)
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
         stack.push_async_callback(client.aclose)
@@ -141,9 +146,27 @@ def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Se
     )
 
 
-def _master(sentinel: Sentinel, parts: SplitResult) -> Redis:
+class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
+    """Connections to the master. redis-py's own pool behind Sentinel fails when all are in use, instead of waiting."""
+
+    def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
+        super().__init__(
+            service_name=service_name,
+            sentinel_manager=sentinel_manager,
+            connection_class=SentinelManagedSSLConnection if ssl else SentinelManagedConnection,
+            **options,
+        )
+
+
+def _master(sentinel: Sentinel, parts: SplitResult, timeout: float) -> Redis:
     name, _, db = parts.path.strip("/").partition("/")
-    master: Redis = sentinel.master_for(unquote(name), db=int(db or 0), max_connections=_CONNECTIONS)
+    master: Redis = sentinel.master_for(
+        unquote(name),
+        connection_pool_class=_MasterPool,
+        db=int(db or 0),
+        max_connections=_CONNECTIONS,
+        timeout=timeout * _LATE,
+    )
     return master
 
 

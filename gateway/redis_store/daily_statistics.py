@@ -122,8 +122,9 @@ class DailyStatistics:
     def add_images(self, image_ids: Iterable[str]) -> None:
         """Add images that were used to the distinct images of the day."""
         images = self._today().images
+        room = self._room - sum(len(day.images) for day in self._gathered.values() if day.images is not images)
         for image_id in image_ids:
-            if len(images) >= self._room:
+            if len(images) >= room:
                 break
             images.add(image_id)
 

@@ -141,7 +141,6 @@ class Admin:
     async def _metrics(self, request: web.Request) -> web.Response:
         del request
         async with self._reading:  # counts are added in the order in which they were read
-            self._merged.retire_ended()
             answering = self._supervisor.answering()
             by_worker = await self._read(answering)
             by_worker[_PARENT] = self._merged.read(self._parent, generate_latest(self._own).decode())

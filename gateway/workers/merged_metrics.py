@@ -80,7 +80,11 @@ class MergedMetrics:
         self._families: dict[str, Metric] = {}  # name, type and documentation; without samples
 
     def read(self, worker: "Ended", text: str) -> list[Metric]:
-        """Return the families of an exposition, and remember its counts as the counts of ``worker``."""
+        """Return the families of an exposition, and remember its counts as the counts of ``worker``.
+
+        The last counts of workers that have ended are added up: they take no room while nobody scrapes.
+        """
+        self._retire_ended()
         families = list(text_string_to_metric_families(text))
         self._last[worker] = {
             _key(sample.name, sample.labels): sample.value
@@ -92,12 +96,6 @@ class MergedMetrics:
             if family.name not in self._families:
                 self._families[family.name] = Metric(family.name, family.documentation, family.type)
         return families
-
-    def retire_ended(self) -> None:
-        """Add up the last counts of workers that have ended."""
-        for worker in [worker for worker in self._last if worker.ended.is_set()]:
-            for key, value in self._last.pop(worker).items():
-                self._ended[key] += value
 
     def merge(self, by_worker: Mapping[str, Iterable[Metric]]) -> list[Metric]:
         """Return the merged families. ``by_worker`` has the families just read, by the label of their worker."""
@@ -125,6 +123,11 @@ class MergedMetrics:
                 family.add_sample(sample_name, dict(labels), value)
             result.append(family)
         return result
+
+    def _retire_ended(self) -> None:
+        for worker in [worker for worker in self._last if worker.ended.is_set()]:
+            for key, value in self._last.pop(worker).items():
+                self._ended[key] += value
 
     def _name_by_sample(self) -> dict[str, str]:
         suffixes = ("", "_total", "_bucket", "_sum", "_count")

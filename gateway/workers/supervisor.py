@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
@@ -126,15 +126,15 @@ class Supervisor:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
 
         The first new worker starts the version to which the link leads now, and reads the configuration. The others get
-        what the first has accepted. If a new worker does not become ready, the roll stops with a line in the log, and
-        the old worker goes on.
+        what the new workers have accepted last: the admin port may reload between two replacements. If a new worker
+        does not become ready, the roll stops with a line in the log, and the old worker goes on.
         """
-        accepted: Accepted | None = None
+        replaced: list[Worker] = []
         for slot in self.slots:
             async with slot.replacing:
                 old = slot.current
                 try:
-                    accepted = (await self._fill(slot, accepted)).accepted
+                    replaced.append(await self._fill(slot, _last_accepted_by(replaced)))
                 except (WorkerFailed, OSError) as error:
                     logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
                     return
@@ -210,8 +210,7 @@ class Supervisor:
     def _last_accepted(self) -> Accepted:
         """Return what a worker, running or ended, has accepted last. Return it without settings if a reload is due."""
         workers = [slot.current for slot in self.slots if slot.current is not None]
-        known = [worker.accepted for worker in workers if worker.accepted is not None]
-        latest = max(known, key=lambda accepted: accepted.at, default=self._first)
+        latest = _last_accepted_by(workers) or self._first
         return replace(latest, settings=None) if self._is_reload_due else latest
 
     def _refuse_in_drain(self) -> None:
@@ -266,3 +265,8 @@ class Supervisor:
                         worker.silence(),
                     )
                     worker.kill()
+
+
+def _last_accepted_by(workers: Iterable[Worker]) -> Accepted | None:
+    known = [worker.accepted for worker in workers if worker.accepted is not None]
+    return max(known, key=lambda accepted: accepted.at, default=None)

@@ -217,6 +217,25 @@ async def test_sentinel_and_a_fail_over(watched: Watched, clock: Clock) -> None:
         watched.heal()
 
 
+@IN_CLUSTER
+async def test_behind_sentinel_more_commands_at_once_than_connections_wait_for_a_connection(watched: Watched) -> None:
+    watched.set_failover(is_on=False)  # nor does Sentinel take the master of a busy machine for one that is down
+    try:
+        async with open_redis(RedisSettings(url=SecretStr(watched.url), timeout=10)) as shards:
+            get = ("GET", shards.first.key("x"))
+
+            async def is_found() -> bool:
+                with contextlib.suppress(CacheUnavailable):
+                    return await shards.run_on(shards.first, get) == [None]
+                return False
+
+            await until(is_found, what="the master")
+            answers = await asyncio.gather(*(shards.run_on(shards.first, get) for _ in range(200)))
+            assert answers == [[None]] * 200
+    finally:
+        watched.set_failover(is_on=True)
+
+
 @pytest.mark.parametrize("first", ["refuses", "hangs"])
 async def test_a_sentinel_that_is_away_leaves_the_others(tmp_path: Path, first: str) -> None:
     """Its machine may be that of the old master."""

@@ -1,7 +1,9 @@
 """Expositions of workers become one."""
 
 import asyncio
+import gc
 import math
+import weakref
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -67,12 +69,25 @@ def test_the_counts_of_a_worker_that_ended_or_did_not_answer_stay() -> None:
     merger.merge(read(merger, first, second))
     assert sample(merger.merge(read(merger, second)), "image_gateway_presigns_total", kind="a") == 7
     first.ended.set()
-    merger.retire_ended()
     third = Worker()
     third.counter.labels("a").inc(1)
     families = merger.merge(read(merger, second, third))
     assert sample(families, "image_gateway_presigns_total", kind="a") == 8
     assert sample(families, "image_gateway_refresh_lag_seconds") == 0
+
+
+def test_a_worker_that_has_ended_is_not_kept_while_nobody_scrapes() -> None:
+    """As the parent reads the counts of a worker that is about to end."""
+    first, second, merger = Worker(), Worker(), MergedMetrics()
+    first.counter.labels("a").inc(3)
+    read(merger, first)
+    first.ended.set()
+    kept = weakref.ref(first)
+    del first
+    families = merger.merge(read(merger, second))
+    gc.collect()
+    assert kept() is None
+    assert sample(families, "image_gateway_presigns_total", kind="a") == 3
 
 
 def test_every_gauge_of_the_gateway_has_a_rule_and_every_rule_a_gauge() -> None:

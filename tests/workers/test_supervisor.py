@@ -102,6 +102,28 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         assert given[2:] == [None]
 
 
+async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:
+    """The admin port reloads while the first worker's predecessor drains."""
+    given: list[Accepted | None] = []
+
+    async def note(number: int, accepted: Accepted | None) -> Worker:
+        given.append(accepted)
+        return await start(number, accepted)
+
+    async def reload_all(_: Worker) -> None:
+        for worker in supervisor.ready():
+            await worker.reload(STARTED)
+
+    accepted = Accepted([sys.executable], "as at the start")
+    supervisor = Supervisor(2, note, accepted, silence=60, grace=0, before_end=reload_all)
+    async with supervisor.running():
+        await supervisor.roll()
+        *_, first, second = given
+        assert first is None
+        assert second is not None
+        assert second.settings == "edited"
+
+
 async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_after_a_reload_from_the_file(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
