@@ -14,8 +14,8 @@ from aiohttp import web
 
 from tests.serving import serving
 
-# Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts. A spare renderer is
-# started for each context and seldom used.
+# Chromium does not start as root with its sandbox; the other flags prevent requests to other hosts. The features would
+# double a context's processor time: a spare renderer, seldom used, and the pages of the address bar's pop-ups.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--disable-features=SpareRendererForSitePerProcess",
+    "--disable-features=SpareRendererForSitePerProcess,WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
 )
 
 
