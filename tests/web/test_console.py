@@ -26,9 +26,10 @@ CONSOLE = Path("gateway/web/console")
 
 @dataclass
 class ConsolePage:
-    """The page and what its console said."""
+    """The page and what its console said. Screenshots go into the folder ``pictures``, if there is one."""
 
     page: Page
+    pictures: Path | None
     errors: list[str] = field(default_factory=list)
 
     async def open(self, gateway: RunningGateway, *, token: str = "") -> None:
@@ -43,16 +44,21 @@ class ConsolePage:
     async def says(self, text: str | re.Pattern[str]) -> None:
         await expect(self.page.locator("#notice")).to_have_text(text)
 
-    async def look(self, folder: Path, name: str) -> None:
-        """Check accessibility in both schemes, and leave a screenshot of each: to look at, name ``--basetemp``."""
+    async def look(self, name: str) -> None:
+        """Check accessibility in both schemes, and take a picture of each."""
         await self.page.evaluate(AXE.read_text(encoding="utf-8"))
         for scheme, rules in (("light", "{}"), ("dark", "{runOnly: ['color-contrast']}")):
             await self.page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
             found = await self.page.evaluate(f"axe.run({rules}).then(({{violations}}) => violations)")
             assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
-            await self.page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+            await self.take_picture(self.page, f"{name}-{scheme}")
 
-    async def look_on_a_phone(self, folder: Path, name: str) -> None:
+    async def take_picture(self, page: Page, name: str) -> None:
+        """Take a screenshot of the whole page if somebody wants to look at it."""
+        if self.pictures is not None:
+            await page.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+
+    async def look_on_a_phone(self, name: str) -> None:
         """As ``look``, on a narrow screen, which the page must fit."""
         await self.page.set_viewport_size({"width": 360, "height": 740})
         fits = """() => {
@@ -62,15 +68,20 @@ class ConsolePage:
             && document.documentElement.scrollWidth <= width;
         }"""
         assert await self.page.evaluate(fits)
-        await self.look(folder, f"{name}-phone")
+        await self.look(f"{name}-phone")
 
 
 @on_one_loop()
-async def console(browser: Browser) -> AsyncIterator[ConsolePage]:
-    """A new page. An error in its console, such as a refusal by its policy, fails the test."""
+async def console(browser: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConsolePage]:
+    """A new page. An error in its console, such as a refusal by its policy, fails the test.
+
+    Screenshots take a sixth of the processor time of these tests. To look at them, name a folder with ``--basetemp``,
+    and run the tests in one process.
+    """
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
     page = await context.new_page()
-    console = ConsolePage(page)
+    wants_pictures = request.config.getoption("basetemp") and not hasattr(request.config, "workerinput")
+    console = ConsolePage(page, tmp_path if wants_pictures else None)
     page.on("pageerror", lambda error: console.errors.append(str(error)))
     page.on("console", lambda message: console.errors.append(message.text) if message.type == "error" else None)
     yield console
@@ -118,7 +129,7 @@ def points_of(past: History) -> dict[str, Any]:
 
 
 async def test_a_gateway_that_serves_is_well(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
     recorder = gateway.service.diagnostics.recorder
@@ -150,11 +161,11 @@ async def test_a_gateway_that_serves_is_well(
     )
     await expect(row.locator("td").nth(2)).to_have_text(re.compile("^[0-9a-f]{8}$"))
     await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ MB$"))
-    await console.look(tmp_path, "serving")
+    await console.look("serving")
 
 
 async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
-    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway
 ) -> None:
     page, past = console.page, busy_quarter(gateway.service.metrics, time.time())
     await change_answer(page, lambda data: data.update(points=points_of(past)))
@@ -169,7 +180,7 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     under_cursor = await legends.all_inner_texts()
     assert [shown != other for shown, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
-    await console.look(tmp_path, "charts")
+    await console.look("charts")
     await page.mouse.move(1, 1)
     await expect(page.locator("#cursor")).to_have_text("newest")
     drawn = """() => [...document.querySelectorAll("#charts canvas")].map((one) => one.toDataURL())"""
@@ -178,7 +189,7 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
         await page.select_option("#window", seconds)
         await page.wait_for_function(f"(before) => ({drawn})().every((one, at) => one !== before[at])", arg=before)
     await page.select_option("#language", "zh")
-    await console.look_on_a_phone(tmp_path, "charts-zh")
+    await console.look_on_a_phone("charts-zh")
     await page.unroute_all(behavior="wait")
 
 
@@ -232,7 +243,7 @@ async def test_without_charts_the_page_works(console: ConsolePage, gateway: Runn
 
 
 async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its_command(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     for number in range(3):
         await images.add(f"a{number}", png)
@@ -258,7 +269,7 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gateway.ports.admin)
     await page.locator("#remedy button").click()
     await console.says("The command was copied.")
-    await console.look_on_a_phone(tmp_path, "cause")
+    await console.look_on_a_phone("cause")
     async with page.expect_popup() as opened:
         await page.locator("#remedy a").click()
     await expect((await opened.value).locator("h3:target")).to_have_text("ImageGatewayOriginRefuses")
@@ -273,7 +284,7 @@ async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> Non
 
 
 async def test_a_wall_shows_the_whole_width_and_nothing_to_operate(
-    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway
 ) -> None:
     page = console.page
     await page.set_viewport_size({"width": 2400, "height": 1300})
@@ -284,11 +295,11 @@ async def test_a_wall_shows_the_whole_width_and_nothing_to_operate(
     assert box["width"] > 2200
     for place in ("#look-up", "#token", "#configuration", "#debug"):
         await expect(page.locator(place)).to_be_hidden()
-    await console.look(tmp_path, "wall")
+    await console.look("wall")
 
 
 async def test_a_gateway_without_redis_says_so_in_both_languages(
-    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
+    console: ConsolePage, start_gateway: StartGateway
 ) -> None:
     await console.open(await start_gateway(redis={"url": "redis://127.0.0.1:1"}))
     sentence = console.page.locator("#sentence")
@@ -300,11 +311,11 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
     await console.page.select_option("#language", "zh")
     await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 自 \d\d:\d\d:\d\d 起 · \S+$"))
     await expect(console.page.locator("html")).to_have_attribute("lang", "zh-CN")
-    await console.look_on_a_phone(tmp_path, "redis-away")
+    await console.look_on_a_phone("redis-away")
 
 
 async def test_the_problems_of_other_replicas_are_said_with_their_names_and_since_when(
-    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path
+    console: ConsolePage, start_gateway: StartGateway
 ) -> None:
     watched, *others = [await start_gateway() for _ in range(3)]
     for other in others:
@@ -327,18 +338,18 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
     await expect(sentence).to_contain_text(" 起 · 所有副本")
-    await console.look_on_a_phone(tmp_path, "replicas")
+    await console.look_on_a_phone("replicas")
 
 
-async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway, tmp_path: Path) -> None:
+async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
     gateway.service.diagnostics.health.drain()
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_contain_text("The gateway is stopping.")
-    await console.look(tmp_path, "draining")
+    await console.look("draining")
 
 
 async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
-    console: ConsolePage, start_gateway: StartGateway, tmp_path: Path, own_port: int
+    console: ConsolePage, start_gateway: StartGateway, own_port: int
 ) -> None:
     admin = {"port": own_port, "token": ADMIN_TOKEN}
     gateway = await start_gateway(admin=admin)
@@ -356,7 +367,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await expect(console.page.locator("#settings")).to_have_text("The gateway does not answer.")
     await console.press("Debug for ten minutes")
     await console.says("The gateway does not answer.")
-    await console.look(tmp_path, "stopped")
+    await console.look("stopped")
     await start_gateway(admin=admin)
     await console.page.clock.run_for(6_000)
     await expect(sentence).to_have_text("All is well.")
@@ -387,7 +398,7 @@ async def test_credentials_that_end_have_a_light(console: ConsolePage, start_gat
 
 
 async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_explanation(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
     images.cos.store.delete(BUCKET, "objects/a.png")
@@ -404,12 +415,12 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await expect(page.locator("#verdict")).to_contain_text("a: 404 image_not_found · COS answered 404 NoSuchKey")
     await expect(page.locator("#verdict")).to_have_class("bad")
     await expect(page.locator("#facts dt", has_text="seconds left").first).to_be_visible()
-    await console.look(tmp_path, "degraded")
+    await console.look("degraded")
     async with page.expect_popup() as opened:
         await page.get_by_role("link", name="image_not_found").click()
     documentation = await opened.value
     await expect(documentation.locator("tr:target td").first).to_have_text("image_not_found")
-    await documentation.screenshot(path=tmp_path / "errors.png")
+    await console.take_picture(documentation, "errors")
     await page.reload()
     await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
 

@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import time
-from pathlib import Path
 
 import pytest
 import redis
@@ -106,7 +105,7 @@ async def test_the_page_says_that_it_waits_for_an_explanation(
 
 
 async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("private", png, owner="alice", public=False)
     await images.add("broken", b"no picture")
@@ -127,7 +126,7 @@ async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
     await expect(page.locator("#verdict")).to_contain_text("private: 404")
     await console.press("Show the image")
     await expect(page.locator("#picture img")).to_be_visible()
-    await console.look(tmp_path, "picture")
+    await console.look("picture")
     await page.fill("#id", "broken")
     await expect(page.locator("#picture img")).to_have_count(0)
     await console.press("Show the image")
@@ -191,7 +190,7 @@ async def test_a_look_up_is_copied_as_a_command_that_works(
 
 
 async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_confirmed(
-    console: ConsolePage, start_gateway: StartGateway, redis_client: "redis.Redis", tmp_path: Path
+    console: ConsolePage, start_gateway: StartGateway, redis_client: "redis.Redis"
 ) -> None:
     gateway = await start_gateway(redis={"timeout": 10})
     entry = json.dumps({"reason": HOSTILE, "at": time.time(), "attempts": 5})
@@ -207,7 +206,7 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     await expect(page.locator("#dead tbody tr")).to_have_count(100)
     assert await page.locator("#dead img").count() == 0
     await expect(page.locator("#dead tbody tr").first).to_contain_text(HOSTILE)
-    await console.look(tmp_path, "dead")
+    await console.look("dead")
     queue = gateway.redis.queue
     await page.click("#requeue")
     await console.press("Go on")
@@ -248,7 +247,7 @@ async def test_one_dead_renewal_is_explained_and_tried_again(
 
 
 async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_no_secret(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
     await gateway.get("/i/a")
@@ -264,7 +263,7 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     await page.fill("#id", "a")
     await page.fill("#token", "wrong")
     await console.press("Purge")
-    await console.look(tmp_path, "confirm")
+    await console.look("confirm")
     await console.press("Go on")
     await console.says(re.compile("^Refused: unauthorized"))
     assert await gateway.redis.queue.due_at(ImageVariant("a")) is not None

@@ -66,7 +66,7 @@ async def test_the_charts_the_errors_and_the_problems_are_those_of_all_workers(
         await expect(console.page.locator("#errors tbody tr td").nth(1)).to_have_text("20")
         await expect(console.page.locator("#charts figure")).to_have_count(8)
         await expect(console.page.locator("#replicas tbody tr")).to_have_count(2)
-        await console.page.screenshot(path=tmp_path / "workers.png", full_page=True)
+        await console.take_picture(console.page, "workers")
         hangs = workers_of(running)[1]
         kill(hangs, signal.SIGSTOP)
         try:

@@ -35,17 +35,17 @@ async def test_a_language_that_another_page_of_the_address_has_stored_is_not_tak
 
 
 async def test_the_pages_of_the_api_and_of_error_codes_are_readable_without_scripts(
-    console: ConsolePage, gateway: RunningGateway, tmp_path: Path
+    console: ConsolePage, gateway: RunningGateway
 ) -> None:
     await console.page.goto(gateway.ports.admin + "/docs")
     await expect(console.page.locator("table").first).to_be_visible()
-    await console.look_on_a_phone(tmp_path, "docs")
+    await console.look_on_a_phone("docs")
     await console.page.get_by_role("link", name="Error codes").click()
     await expect(console.page.locator("h1")).to_have_text("Errors")
-    await console.look(tmp_path, "errors")
+    await console.look("errors")
     await console.page.get_by_role("link", name="Runbook", exact=True).click()
     await expect(console.page.locator("h1")).to_have_text("Runbook")
-    await console.look(tmp_path, "runbook")
+    await console.look("runbook")
 
 
 @pytest.mark.parametrize("hidden", [True, False])
