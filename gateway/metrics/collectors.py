@@ -40,8 +40,8 @@ VERSION = _version()
 class Metrics:
     """The collectors of a gateway. The name of each attribute is the name of its metric without the prefix."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry if registry is not None else CollectorRegistry()
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
 

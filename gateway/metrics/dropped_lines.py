@@ -15,15 +15,10 @@ class DroppedLines(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Yield the current count."""
-        yield self._family(self.count())
-
-    def describe(self) -> Iterator[CounterMetricFamily]:
-        """Yield the name, so that the registry refuses another collector of this name."""
-        yield self._family(None)
-
-    def _family(self, value: int | None) -> CounterMetricFamily:
-        return CounterMetricFamily(
+        yield CounterMetricFamily(
             "image_gateway_log_lines_dropped",
             "Lines of the log that were lost: its reader was too slow, or its disk full.",
-            value=value,
+            value=self.count(),
         )
+
+    describe = collect  # so the registry refuses another collector of this name

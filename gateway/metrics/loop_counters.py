@@ -68,9 +68,7 @@ class LoopCounter(Collector):
             family.add_metric(values, count)
         yield family
 
-    def describe(self) -> Iterator[CounterMetricFamily]:
-        """Yield the name, so that the registry refuses another collector of this name."""
-        yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+    describe = collect  # so the registry refuses another collector of this name
 
 
 class LoopTotal(Collector):
@@ -85,9 +83,7 @@ class LoopTotal(Collector):
         """Yield the current sum, from a copy: a scrape runs in another thread."""
         yield CounterMetricFamily(self._name, self._documentation, value=sum(self._counter.totals().values()))
 
-    def describe(self) -> Iterator[CounterMetricFamily]:
-        """Yield the name, so that the registry refuses another collector of this name."""
-        yield CounterMetricFamily(self._name, self._documentation)
+    describe = collect  # so the registry refuses another collector of this name
 
 
 class MergedHistogram(Collector):
@@ -115,9 +111,7 @@ class MergedHistogram(Collector):
             self._name, self._documentation, buckets=_cumulative(self._bounds, counts), sum_value=total
         )
 
-    def describe(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the name, so that the registry refuses another collector of this name."""
-        yield HistogramMetricFamily(self._name, self._documentation)
+    describe = collect  # so the registry refuses another collector of this name
 
 
 class _RequestTotals:
@@ -201,9 +195,7 @@ class RequestMetrics(Collector):
             {name: route.first_bytes for name, route in routes},
         )
 
-    def describe(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Yield the names, so that the registry refuses other collectors of these names."""
-        return RequestMetrics(self.bounds).collect()
+    describe = collect  # so the registry refuses another collector of this name
 
     def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
         family = HistogramMetricFamily(name, documentation, labels=("route",))

@@ -29,6 +29,4 @@ class OptionalGauge(Collector):
         """Yield the value, if it is known."""
         yield GaugeMetricFamily(self._name, self._documentation, value=self._value)
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the name, so that the registry refuses another collector of this name."""
-        yield GaugeMetricFamily(self._name, self._documentation)
+    describe = collect  # so the registry refuses another collector of this name
