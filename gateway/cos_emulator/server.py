@@ -1,13 +1,14 @@
-"""The emulator as an aiohttp application, and as a server with its own socket."""
+"""The emulator as a server with its own socket."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.cos_emulator.access import Access, Credentials
 from gateway.cos_emulator.armed_faults import Faults
-from gateway.cos_emulator.control import Control
+from gateway.cos_emulator.control import CONTROL_PREFIX, Control
 from gateway.cos_emulator.delivery import set_length_of_not_modified
 from gateway.cos_emulator.http_service import HttpService
 from gateway.cos_emulator.imaging import ImageProcessor
@@ -18,69 +19,16 @@ from gateway.cos_emulator.service import CosService
 from gateway.cos_emulator.store import ObjectStore
 
 
-def create_cos_app(
-    store: ObjectStore,
-    credentials: Credentials,
-    *,
-    default_bucket: str | None = None,
-    faults: Faults | None = None,
-    request_log: RequestLog | None = None,
-    processing: Processing | None = None,
-    force_download: bool = False,
-    skew_tolerance: float = 0.0,
-    now: Callable[[], float] = time.time,
-) -> web.Application:
-    """Return the emulator as an application.
+class CosEmulator(HttpService):
+    """Emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
+
+    It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS. ``HttpService``
+    describes further options, which are attributes to be set before it is entered.
 
     default_bucket: the bucket of hosts that name no bucket (an IP address, a custom domain).
     force_download: behave as default domains of buckets made since 2024-01-01.
     skew_tolerance: how many seconds in the future a signature may start. COS documents no value.
     now: clock in Unix seconds.
-
-    Give the runner ``handler_cancellation=True``, as ``HttpService`` does. Then a hanging answer ends when its client
-    disconnects.
-    """
-    faults = Faults() if faults is None else faults
-    request_log = RequestLog() if request_log is None else request_log
-    processing = Processing() if processing is None else processing
-    images = ImageProcessor()
-    service = CosService(
-        store=store,
-        access=Access(credentials, now, skew_tolerance),
-        faults=faults,
-        request_log=request_log,
-        processed_answers=ProcessedAnswers(images, processing),
-        default_bucket=default_bucket,
-        force_download=force_download,
-        now=now,
-    )
-
-    @web.middleware
-    async def cos(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        return await service.dispatch(request, handler)
-
-    async def stop(_app: web.Application) -> None:
-        service.stopping.set()
-
-    async def close(_app: web.Application) -> None:
-        await images.close()
-
-    app = web.Application(middlewares=[cos])
-    Control(faults, request_log, processing).add_routes(app)
-    app.on_response_prepare.append(set_length_of_not_modified)
-    app.on_shutdown.append(stop)
-    app.on_cleanup.append(close)
-    return app
-
-
-class CosEmulator(HttpService):
-    """Emulator on a socket: ``async with CosEmulator(store, credentials) as cos`` serves until the block ends.
-
-    It can be entered again, on the same port if ``port`` is not 0, which simulates an outage of COS.
-    ``create_cos_app`` and ``HttpService`` describe the options. Other options than the parameters are attributes, to be
-    set before it is entered.
     """
 
     shutdown_timeout = 1.0
@@ -108,14 +56,32 @@ class CosEmulator(HttpService):
         self._now = now
 
     def app(self) -> web.Application:
-        return create_cos_app(
-            self.store,
-            self.credentials,
-            default_bucket=self._default_bucket,
+        images = ImageProcessor()
+        service = CosService(
+            store=self.store,
+            access=Access(self.credentials, self._now, self._skew_tolerance),
             faults=self.faults,
             request_log=self.request_log,
-            processing=self.processing,
+            processed_answers=ProcessedAnswers(images, self.processing),
+            default_bucket=self._default_bucket,
             force_download=self._force_download,
-            skew_tolerance=self._skew_tolerance,
             now=self._now,
         )
+
+        @web.middleware
+        async def cos(request: web.Request, handler: Handler) -> web.StreamResponse:
+            # Only control addresses are routed: the router would decode and normalise object paths.
+            return await (handler if request.raw_path.startswith(CONTROL_PREFIX) else service.answer)(request)
+
+        async def stop(_app: web.Application) -> None:
+            service.stopping.set()
+
+        async def close(_app: web.Application) -> None:
+            await images.close()
+
+        app = web.Application(middlewares=[cos])
+        Control(self.faults, self.request_log, self.processing).add_routes(app)
+        app.on_response_prepare.append(set_length_of_not_modified)
+        app.on_shutdown.append(stop)
+        app.on_cleanup.append(close)
+        return app

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import posixpath
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -13,7 +13,6 @@ from gateway.cos_emulator.access import Access
 from gateway.cos_emulator.alterations import alter, change_object
 from gateway.cos_emulator.answer import Answer, answer_object, answer_refusal
 from gateway.cos_emulator.armed_faults import Faults, Fired
-from gateway.cos_emulator.control import CONTROL_PREFIX
 from gateway.cos_emulator.delivery import Sender
 from gateway.cos_emulator.faults import Change
 from gateway.cos_emulator.image_rules import find_rule
@@ -40,14 +39,6 @@ class CosService:
     now: Callable[[], float]
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, to end hanging answers."""
-
-    async def dispatch(
-        self, request: web.Request, control: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Route control addresses, and no others: the router would decode and normalise object paths."""
-        if request.raw_path.startswith(CONTROL_PREFIX):
-            return await control(request)
-        return await self.answer(request)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for an object and record it in the request log."""

@@ -17,7 +17,7 @@ from gateway.cos_emulator.credential_services import CredentialFault
 from gateway.cos_emulator.faults import Fault
 from gateway.cos_emulator.processing_options import ProcessingOptions
 from gateway.cos_emulator.purge_services import PurgeFault, PurgeServices
-from gateway.cos_emulator.server import CosEmulator, create_cos_app
+from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 
 README = (Path(gateway.cos_emulator.__path__[0]) / "README.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ async def test_the_python_example_runs() -> None:
 
 
 def test_the_control_addresses_are_those_of_the_application() -> None:
-    apps = (create_cos_app(ObjectStore(), {}), PurgeServices({}).app())
+    apps = (CosEmulator(ObjectStore(), {}).app(), PurgeServices({}).app())
     found = [route.resource.canonical for app in apps for route in app.router.routes() if route.resource is not None]
     routes = {path for path in found if path.startswith("/.emulator/")}
     assert set(re.findall(r"/\.emulator/\w+", README)) == routes

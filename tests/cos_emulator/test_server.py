@@ -1,20 +1,16 @@
 """Start, stop and restart of the emulator."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
-from aiohttp.test_utils import TestClient
 from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
 from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.armed_faults import Faults
 from gateway.cos_emulator.content import SyntheticContent
 from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.request_log import RequestLog
-from gateway.cos_emulator.server import CosEmulator, create_cos_app
+from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
@@ -43,25 +39,12 @@ async def test_a_port_in_use_raises_oserror_and_starts_nothing(store: ObjectStor
     await other.__aexit__(None, None, None)
 
 
-async def test_the_application_runs_without_the_emulator_class(
-    store: ObjectStore, aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]]
-) -> None:
-    request_log = RequestLog()
-    app = create_cos_app(store, {SECRET_ID: Credential(SECRET_KEY)}, request_log=request_log)
-    client = await aiohttp_client(app)
-    async with client.get("/k", headers={"Host": f"{BUCKET}.cos.local"}) as response:
-        assert response.status == 403
-    assert [seen.bucket for seen in request_log.requests] == [BUCKET]
-
-
 async def test_the_application_notices_disconnected_clients_without_handler_cancellation(store: ObjectStore) -> None:
     """Without handler_cancellation the application notices at the next write or at shutdown."""
-    request_log, faults = RequestLog(), Faults()
     store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
-    credentials = {SECRET_ID: Credential(SECRET_KEY)}
-    runner = web.AppRunner(
-        create_cos_app(store, credentials, default_bucket=BUCKET, faults=faults, request_log=request_log)
-    )
+    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET)
+    request_log = emulator.request_log
+    runner = web.AppRunner(emulator.app())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     config = CosConfig(
@@ -77,7 +60,7 @@ async def test_the_application_notices_disconnected_clients_without_handler_canc
             await response.content.readexactly(1000)
             response.close()
         await request_log.settled()
-        faults.add(Fault(action=Hang(at=0)))
+        emulator.faults.add(Fault(action=Hang(at=0)))
         async with session.get(url) as response:
             response.close()
         # After one more exchange the server has noticed the end of the earlier connection.
