@@ -79,11 +79,9 @@ def other_picture(image_id: str) -> Picture:
 def put_samples(store: ObjectStore) -> tuple[list[ImageRow], dict[str, bytes]]:
     """Store the images of the playground; return their rows, and the bytes of public images by id."""
     rows, originals = [], {}
-    for sample in sample_images():
-        store.put(BUCKET, sample.key, sample.data, content_type=sample.content_type)
-        rows.append(
-            ImageRow(sample.image_id, sample.owner, sample.key, content_type=sample.content_type, public=sample.public)
-        )
-        if sample.public:
-            originals[sample.image_id] = sample.data
+    for row, data in sample_images():
+        store.put(BUCKET, row.key, data)
+        rows.append(row)
+        if row.public:
+            originals[row.image_id] = data
     return rows, originals

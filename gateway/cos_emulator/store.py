@@ -11,7 +11,7 @@ from gateway.cos_emulator.content import Content, FileContent, MemoryContent, Sy
 from gateway.cos_emulator.mount import Mount
 
 # The table of the standard library differs between Python versions and reads files of the system.
-_TYPES = {
+CONTENT_TYPES = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
     ".gif": "image/gif",
@@ -155,4 +155,4 @@ class ObjectStore:
 
 def guess_content_type(key: str) -> str:
     """Guess by the key's suffix, as upload tools do, else ``application/octet-stream``, COS's default."""
-    return _TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")
+    return CONTENT_TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")

@@ -8,26 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from gateway.catalog.image_id import PATTERN
+from gateway.cos_emulator.store import CONTENT_TYPES
 
-CONTENT_TYPES = MappingProxyType(
-    {
-        ".jpg": "image/jpeg",
-        ".jpeg": "image/jpeg",
-        ".png": "image/png",
-        ".webp": "image/webp",
-        ".gif": "image/gif",
-        ".avif": "image/avif",
-        ".svg": "image/svg+xml",
-        ".bmp": "image/bmp",
-        ".tif": "image/tiff",
-        ".tiff": "image/tiff",
-        ".ico": "image/x-icon",
-        ".heic": "image/heic",
-    }
-)
+IMAGE_TYPES = {suffix: kind for suffix, kind in CONTENT_TYPES.items() if kind.startswith("image/")}
 MAX_KEY_BYTES = 850  # COS's limit
 _HASH_LENGTH = 12
 
@@ -42,7 +27,6 @@ class FoundImage:
     image_id: str
     key: str
     content_type: str
-    path: Path
 
 
 def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
@@ -68,7 +52,7 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
         for name in sorted(files):
             path = Path(folder, name)
             key = path.relative_to(root).as_posix()
-            content_type = CONTENT_TYPES.get(path.suffix.lower())
+            content_type = IMAGE_TYPES.get(path.suffix.lower())
             if name.startswith("."):
                 left_out["hidden file"].append(key)
             elif content_type is None:
@@ -76,7 +60,7 @@ def scan_images(directory: Path, left_out: LeftOut) -> Iterator[FoundImage]:
             elif reason := _unsuitable(path, key, root):
                 left_out[reason].append(key)
             else:
-                yield FoundImage(image_id_for(key), key, content_type, path)
+                yield FoundImage(image_id_for(key), key, content_type)
 
 
 def _unsuitable(path: Path, key: str, root: Path) -> str | None:
@@ -107,7 +91,7 @@ def image_id_for(key: str) -> str:
 
     A changed name ends in a hash of the key and an unchanged one in an image suffix, so the two never collide.
     """
-    if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in CONTENT_TYPES:
+    if re.fullmatch(PATTERN, key) and Path(key).suffix.lower() in IMAGE_TYPES:
         return key
     ascii_key = unicodedata.normalize("NFKD", key.removesuffix(Path(key).suffix)).encode("ascii", "ignore").decode()
     readable = re.sub(r"[^A-Za-z0-9._:@]+", "-", ascii_key).strip("-._:@") or "image"

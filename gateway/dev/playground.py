@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from gateway.api.batch import image_ids_in
 from gateway.api.json_body import Bodies
@@ -17,7 +18,7 @@ from gateway.api.json_responses import success
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from gateway.dev.faults import FAULTS, NamedFaults
-from gateway.dev.same_origin import Handler, this_machine_only
+from gateway.dev.same_origin import this_machine_only
 from gateway.dev.tokens import token_for
 from gateway.errors import InvalidRequest, RouteNotFound
 

@@ -103,7 +103,6 @@ class PostgresServer(Server):
         self,
         data_dir: Path,
         *,
-        port: int = 0,
         ephemeral: bool = False,
         extra_args: Sequence[str] = (),
         fallback_dir: Path = _FALLBACK,
@@ -114,7 +113,7 @@ class PostgresServer(Server):
 
         `account` is the user for a new cluster. None: `nobody` if this process is root, else the user of this process.
         """
-        super().__init__(data_dir, port=port, ephemeral=ephemeral, extra_args=extra_args)
+        super().__init__(data_dir, port=0, ephemeral=ephemeral, extra_args=extra_args)
         label = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         self.fallback = fallback_dir / f"image-gateway-{label}"
         self._given_programs, self._given_account = programs, account

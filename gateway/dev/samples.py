@@ -5,56 +5,44 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from PIL import Image, ImageChops, ImageColor, ImageDraw, ImageFilter, ImageOps, features
 
-from gateway.dev.folder import CONTENT_TYPES
+from gateway.cos_emulator.store import guess_content_type
+from gateway.dev.database import ImageRow
 
 
-@dataclass(frozen=True)
-class SampleImage:
-    """One drawn image and the row it gets in the images table."""
+def sample_images() -> Iterator[tuple[ImageRow, bytes]]:
+    """Draw the samples, each with its row: each content type, keys that need quoting, two owners.
 
-    image_id: str
-    key: str
-    content_type: str
-    data: bytes
-    owner: str
-    public: bool
-
-
-def sample_images() -> Iterator[SampleImage]:
-    """Draw the samples: each content type, keys that need quoting, two owners. Every call yields the same bytes.
-
-    AVIF is left out if Pillow cannot write it.
+    Every call yields the same bytes. AVIF is left out if Pillow cannot write it.
     """
 
-    def sample(image_id: str, key: str, data: bytes, owner: str, *, public: bool) -> SampleImage:
-        return SampleImage(image_id, key, CONTENT_TYPES[Path(key).suffix], data, owner, public)
+    def row(image_id: str, key: str, owner: str, *, public: bool) -> ImageRow:
+        return ImageRow(image_id, owner, key, content_type=guess_content_type(key), public=public)
 
     data = _encoded(_with_grain(_scene((960, 640), _DAWN), 36), "JPEG", quality=85)
-    yield sample("sunrise", "photos/sunrise.jpg", data, "alice", public=True)
+    yield row("sunrise", "photos/sunrise.jpg", "alice", public=True), data
     data = _encoded(_badge(), "PNG")
-    yield sample("badge", "brand/badge (transparent) 100%.png", data, "alice", public=True)
+    yield row("badge", "brand/badge (transparent) 100%.png", "alice", public=True), data
     frames = [
         _scene((240, 160), _DAY, sun_at=(0.2 + 0.06 * step, 0.3 - 0.012 * step * (10 - step) / 2)) for step in range(11)
     ]
     data = _encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
-    yield sample("drifting-sun", "animations/drifting sun.gif", data, "bob", public=True)
-    yield sample("vector", "drawings/hills+sun.svg", _VECTOR, "bob", public=True)
+    yield row("drifting-sun", "animations/drifting sun.gif", "bob", public=True), data
+    yield row("vector", "drawings/hills+sun.svg", "bob", public=True), _VECTOR
     data = _encoded(_with_grain(_scene((3000, 2000), _COAST), 92), "JPEG", quality=95)
-    yield sample("poster-large", "large/poster 4MB.jpg", data, "alice", public=True)
+    yield row("poster-large", "large/poster 4MB.jpg", "alice", public=True), data
     data = _encoded(_with_grain(_scene((800, 500), _SAND), 18), "WEBP", quality=80, method=0)
-    yield sample("dunes", "albums/2024 summer/dunes (final) 50%25+1.webp", data, "alice", public=False)
+    yield row("dunes", "albums/2024 summer/dunes (final) 50%25+1.webp", "alice", public=False), data
     data = _encoded(_with_grain(_mirrored(_scene((800, 310), _ALPS)), 18), "JPEG", quality=80)
-    yield sample("mountain-lake", "照片/山 与 湖（最终）.jpg", data, "alice", public=False)
+    yield row("mountain-lake", "照片/山 与 湖（最终）.jpg", "alice", public=False), data
     data = _encoded(_scene((640, 400), _NIGHT, light="stars"), "PNG")
-    yield sample("user:bob@v1.2_night", "users/bob/night #1 & more?.png", data, "bob", public=False)
+    yield row("user:bob@v1.2_night", "users/bob/night #1 & more?.png", "bob", public=False), data
     if features.check("avif"):
         data = _encoded(_scene((480, 320), _POLAR, light="aurora"), "AVIF", speed=10)
-        yield sample("aurora", "photos/aurora.avif", data, "bob", public=False)
+        yield row("aurora", "photos/aurora.avif", "bob", public=False), data
 
 
 @dataclass(frozen=True)

@@ -152,11 +152,9 @@ def _example_links(
 
 
 def _sample_rows(store: ObjectStore) -> Iterator[ImageRow]:
-    for sample in sample_images():
-        store.put(BUCKET, sample.key, sample.data, content_type=sample.content_type)
-        yield ImageRow(
-            sample.image_id, sample.owner, sample.key, content_type=sample.content_type, public=sample.public
-        )
+    for row, data in sample_images():
+        store.put(BUCKET, row.key, data)
+        yield row
 
 
 def _folder_rows(store: ObjectStore, images: Path, left_out: LeftOut) -> Iterator[ImageRow]:

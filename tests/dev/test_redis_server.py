@@ -1,7 +1,6 @@
 """``RedisServer`` starts, stops, keeps its data, and can be killed and paused."""
 
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,20 +116,6 @@ def test_an_ephemeral_server_leaves_only_its_log(tmp_path: Path) -> None:
         assert server.data.exists()
     assert not server.data.exists()
     assert server.log.exists()
-
-
-def test_it_also_listens_on_a_unix_socket() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # the paths of pytest's folders may be too long for a socket
-        path = Path(folder, "redis socket")
-        with RedisServer(Path(folder, "redis"), unix_socket=path) as server, Redis.from_url(server.unix_url) as client:
-            assert client.ping()
-            assert path.stat().st_mode & 0o077 == 0
-        assert not path.exists()
-
-
-def test_the_address_of_a_missing_unix_socket_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match="without a Unix socket"):
-        assert RedisServer(tmp_path).unix_url
 
 
 @pytest.mark.parametrize("password", ["", 'quo"te @/?% back\\slash 密码'])

@@ -6,49 +6,53 @@ import re
 import pytest
 from PIL import Image, features
 
-from gateway.dev.samples import SampleImage, sample_images
+from gateway.dev.database import ImageRow
+from gateway.dev.samples import sample_images
 
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
+Samples = list[tuple[ImageRow, bytes]]
+
+
 @pytest.fixture(scope="module")
-def samples() -> list[SampleImage]:
+def samples() -> Samples:
     return list(sample_images())
 
 
-def test_every_call_draws_the_same_samples(samples: list[SampleImage]) -> None:
+def test_every_call_draws_the_same_samples(samples: Samples) -> None:
     assert list(sample_images()) == samples
 
 
-def test_samples_have_the_content_type_that_they_name(samples: list[SampleImage]) -> None:
-    for sample in samples:
-        if sample.content_type == "image/svg+xml":
-            assert sample.data.startswith(b"<svg ")
+def test_samples_have_the_content_type_that_they_name(samples: Samples) -> None:
+    for row, data in samples:
+        if row.content_type == "image/svg+xml":
+            assert data.startswith(b"<svg ")
         else:
-            with Image.open(io.BytesIO(sample.data)) as picture:
-                assert Image.MIME[picture.format or ""] == sample.content_type
-                assert (getattr(picture, "n_frames", 1) > 1) == (sample.content_type == "image/gif")
+            with Image.open(io.BytesIO(data)) as picture:
+                assert Image.MIME[picture.format or ""] == row.content_type
+                assert (getattr(picture, "n_frames", 1) > 1) == (row.content_type == "image/gif")
 
 
-def test_samples_cover_types_sizes_owners_and_awkward_keys(samples: list[SampleImage]) -> None:
+def test_samples_cover_types_sizes_owners_and_awkward_keys(samples: Samples) -> None:
     types = {"image/jpeg", "image/png", "image/webp", "image/gif", "image/svg+xml"}
-    assert {sample.content_type for sample in samples} == types | ({"image/avif"} if features.check("avif") else set())
-    sizes = {sample.image_id: len(sample.data) for sample in samples}
+    assert {row.content_type for row, _ in samples} == types | ({"image/avif"} if features.check("avif") else set())
+    sizes = {row.image_id: len(data) for row, data in samples}
     assert 120_000 < sizes["sunrise"] < 180_000
     assert 3_500_000 < sizes["poster-large"] < 4_500_000
-    assert {sample.owner for sample in samples if not sample.public} == {"alice", "bob"}
-    assert {sample.owner for sample in samples if sample.public} == {"alice", "bob"}
-    keys = "".join(sample.key for sample in samples)
+    assert {row.owner for row, _ in samples if not row.public} == {"alice", "bob"}
+    assert {row.owner for row, _ in samples if row.public} == {"alice", "bob"}
+    keys = "".join(row.key for row, _ in samples)
     assert set(" +%()#&?照") <= set(keys)
 
 
-def test_samples_have_valid_and_unique_ids(samples: list[SampleImage]) -> None:
-    assert all(IMAGE_ID.fullmatch(sample.image_id) for sample in samples)
-    assert len({sample.image_id for sample in samples}) == len({sample.key for sample in samples}) == len(samples)
+def test_samples_have_valid_and_unique_ids(samples: Samples) -> None:
+    assert all(IMAGE_ID.fullmatch(row.image_id) for row, _ in samples)
+    assert len({row.image_id for row, _ in samples}) == len({row.key for row, _ in samples}) == len(samples)
 
 
-def test_a_style_cuts_no_word_and_no_part_of_the_badge_off(samples: list[SampleImage]) -> None:
-    data = {sample.image_id: sample.data for sample in samples}
+def test_a_style_cuts_no_word_and_no_part_of_the_badge_off(samples: Samples) -> None:
+    data = {row.image_id: data for row, data in samples}
     assert b"<text" not in data["vector"]
     with Image.open(io.BytesIO(data["badge"])) as badge:
         left, top, right, bottom = badge.getchannel("A").getbbox() or (0, 0, 0, 0)

@@ -132,8 +132,8 @@ def client_of(server: RedisServer) -> "redis.Redis":
 
 async def test_a_unix_socket(server_folder: Path, clock: Clock) -> None:
     socket = server_folder / "r.sock"
-    with RedisServer(server_folder / "unix", ephemeral=True, unix_socket=socket) as server:
-        await lifecycle(server.unix_url, clock)
+    with RedisServer(server_folder / "unix", ephemeral=True, extra_args=["--unixsocket", str(socket)]) as server:
+        await lifecycle(f"unix://:{server.password}@{socket}?db=0", clock)
 
 
 @pytest.fixture
