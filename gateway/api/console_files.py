@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.errors import RouteNotFound
 
@@ -59,36 +60,24 @@ class ConsoleFiles:
 
     def add_routes(self, app: web.Application) -> None:
         """Register the page and its files, and the pages of addresses, of error codes and of the runbook."""
-        app.router.add_get("/", self.page, name="console_page")
-        app.router.add_get("/docs", self.docs, name="docs")
-        app.router.add_get("/docs/errors", self.errors, name="errors_page")
-        app.router.add_get("/docs/runbook", self.runbook, name="runbook_page")
-        app.router.add_get("/console/{name}", self.file, name="console_file")
+        add = app.router.add_get
+        add("/", self._page("index.html", _HEADERS), name="console_page")
+        add("/docs", self._page("api.html", _HEADERS_OF_DOCUMENTS), name="docs")
+        add("/docs/errors", self._page("errors.html", _HEADERS_OF_DOCUMENTS), name="errors_page")
+        add("/docs/runbook", self._page("runbook.html", _HEADERS_OF_DOCUMENTS), name="runbook_page")
+        add("/console/{name}", self.file, name="console_file")
 
-    async def page(self, request: web.Request) -> web.Response:
-        del request
-        return await self._answer("index.html")
+    def _page(self, name: str, headers: Mapping[str, str]) -> Handler:
+        async def page(_: web.Request) -> web.Response:
+            return await self._answer(name, headers)
 
-    async def docs(self, request: web.Request) -> web.Response:
-        """Answer ``/openapi.json`` as a page of tables and examples."""
-        del request
-        return await self._answer("api.html", _HEADERS_OF_DOCUMENTS)
-
-    async def errors(self, request: web.Request) -> web.Response:
-        """Answer the page of error codes, a heading for each."""
-        del request
-        return await self._answer("errors.html", _HEADERS_OF_DOCUMENTS)
-
-    async def runbook(self, request: web.Request) -> web.Response:
-        """Answer the runbook, a heading for each alert."""
-        del request
-        return await self._answer("runbook.html", _HEADERS_OF_DOCUMENTS)
+        return page
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer a script or a style sheet. Raises ``RouteNotFound``."""
-        return await self._answer(request.match_info["name"])
+        return await self._answer(request.match_info["name"], _HEADERS)
 
-    async def _answer(self, name: str, headers: Mapping[str, str] = _HEADERS) -> web.Response:
+    async def _answer(self, name: str, headers: Mapping[str, str]) -> web.Response:
         if name not in _FILES:
             raise RouteNotFound
         if self._files is None:
