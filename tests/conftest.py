@@ -40,7 +40,7 @@ from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import LogHandler
-from gateway.process.reloader import ReloadResult
+from gateway.process.reloader import Difference
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
 from gateway.service.service import Service
@@ -347,7 +347,7 @@ class RunningGateway:
         assert self.service.purges is not None
         return self.service.purges.queue
 
-    async def reload(self, **changes: Mapping[str, Any]) -> ReloadResult:
+    async def reload(self, **changes: Mapping[str, Any]) -> Difference[Settings]:
         """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""
         for name, changed in changes.items():
             others = self.sections.get(name, {}) if name != "image_styles" else {}

@@ -1,18 +1,19 @@
 """``POST /api/v1/config/reload``: reload the configuration, as SIGHUP does."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
 from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, ReloadImpossible
-from gateway.process.reloader import ReloadNotPossible, ReloadRefused, ReloadResult
+from gateway.process.reloader import Difference, ReloadNotPossible, ReloadRefused
 
 
 class ConfigReload:
     """``reload`` raises ``ReloadRefused`` or ``ReloadNotPossible``."""
 
-    def __init__(self, reload: Callable[[], Awaitable[ReloadResult]]) -> None:
+    def __init__(self, reload: Callable[[], Awaitable[Difference[Any]]]) -> None:
         self._reload = reload
 
     async def reload(self, _: web.Request) -> web.Response:

@@ -26,16 +26,12 @@ class Decisions:
 
     ttl: the most seconds for an answer that depends on the caller. 0: no answer may be kept.
     cos_now: Unix seconds of COS's clock, by which presigned URLs end.
-    now: Unix seconds.
     """
 
-    def __init__(
-        self, ttl: int, lifetime: Lifetime, cos_now: Callable[[], float], now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, ttl: int, lifetime: Lifetime, cos_now: Callable[[], float]) -> None:
         self.ttl = ttl
         self._lifetime = lifetime
         self._cos_now = cos_now
-        self._now = now
 
     def on_access(self, request: web.BaseRequest, *, is_allowed: bool) -> int:
         """Return for how long the answer to an access check may be kept."""
@@ -61,7 +57,7 @@ class Decisions:
             return 0
         if caller.known_until is None:
             return self.ttl
-        return max(0, min(self.ttl, int(caller.known_until - self._now())))
+        return max(0, min(self.ttl, int(caller.known_until - time.time())))
 
 
 def _is_unknown_to_nginx(request: web.BaseRequest, caller: Caller) -> bool:

@@ -20,15 +20,14 @@ _REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0
 class ChangedPositions:
     """Remembers for each changed image a position in the log that is behind its change.
 
-    A position is the number of bytes from the beginning of the log. Of more than ``most`` images, the oldest changes
-    are forgotten, and their position then counts for every image. At first every position is unknown.
+    A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest
+    changes are forgotten, and their position then counts for every image. At first every position is unknown.
 
     are_told: whether changes are notified. If they are not, no row is ever known to have changed.
     losses: how often positions became unknown.
     """
 
-    def __init__(self, most: int = _MOST, *, are_told: bool = True) -> None:
-        self._most = most
+    def __init__(self, *, are_told: bool) -> None:
         self._positions: dict[str, int] = {}  # the oldest change first
         self._of_all = _NOWHERE if are_told else 0
         self.losses = 0
@@ -38,7 +37,7 @@ class ChangedPositions:
         for image_id in image_ids:
             self._positions.pop(image_id, None)
             self._positions[image_id] = position
-        while len(self._positions) > self._most:
+        while len(self._positions) > _MOST:
             self._of_all = max(self._of_all, self._positions.pop(next(iter(self._positions))))
 
     def all_changed(self, position: int) -> None:

@@ -17,19 +17,18 @@ Problem = tuple[GatewayError, str, str]  # why the image is not sent: the error,
 class Verdict:
     """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
 
-    ``is_certain`` is False if a dependency did not answer enough. ``advice`` is empty if no action is needed.
+    ``advice`` is empty if no action is needed.
     """
 
     status: int
     code: str | None
     reason: str
     advice: str = ""
-    is_certain: bool = True
 
     @property
     def is_served(self) -> bool:
         """Whether the client gets the image."""
-        return self.code is None and self.is_certain
+        return self.code is None
 
 
 @dataclass(slots=True)

@@ -55,18 +55,10 @@ class DependencyProbes:
     seconds: how long the last probe of each dependency took.
     """
 
-    def __init__(
-        self,
-        probes: Mapping[str, Probe],
-        metrics: Metrics,
-        *,
-        timeout: float = 2.0,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, probes: Mapping[str, Probe], metrics: Metrics, *, timeout: float = 2.0) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
         self._timeout = timeout
-        self._monotonic = monotonic
         self.states: Mapping[str, State] = {}
         self.reasons: Mapping[str, str] = {}
         self.seconds: dict[str, float] = {}
@@ -94,7 +86,7 @@ class DependencyProbes:
 
     async def _try(self, name: str, probe: Probe) -> tuple[State, str]:
         """Return the state and its reason, which is empty for ``ok``."""
-        started = self._monotonic()
+        started = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):
                 await probe()
@@ -109,7 +101,7 @@ class DependencyProbes:
                 logger.exception("probe failed: dependency=%s", name)
             return State.DOWN, "the probe failed: the log has the error"
         finally:
-            self.seconds[name] = self._monotonic() - started
+            self.seconds[name] = time.monotonic() - started
         return State.OK, ""
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.metrics.collectors import Metrics
@@ -18,26 +17,15 @@ logger = logging.getLogger(__name__)
 class HistoryRecorder:
     """``store`` is None without Redis."""
 
-    def __init__(
-        self,
-        history: History,
-        replica: ThisReplica,
-        store: ReplicaStore | None,
-        metrics: Metrics,
-        *,
-        interval: float = INTERVAL,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, history: History, replica: ThisReplica, store: ReplicaStore | None, metrics: Metrics) -> None:
         self._history = history
         self._replica = replica
         self._store = store
         self._background_errors = metrics.background_errors.labels(task="history")
-        self._interval = interval
-        self._now = now
 
     async def run(self) -> None:
         """Record until cancelled."""
-        wait = self._interval
+        wait = INTERVAL
         while True:
             await asyncio.sleep(wait)
             started = time.monotonic()
@@ -46,14 +34,14 @@ class HistoryRecorder:
             except Exception:  # otherwise the charts would end
                 self._background_errors.inc()
                 logger.exception("recording a point failed")
-            wait = max(0.0, self._interval - (time.monotonic() - started))
+            wait = max(0.0, INTERVAL - (time.monotonic() - started))
 
     async def once(self) -> None:
         """Record a point, and publish what this replica does.
 
         That a replica drains is no fault for the consoles of others: each restart of a replica would alarm them.
         """
-        self._history.record(self._now())
+        self._history.record(time.time())
         point = await self._replica.look()
         if self._store is None:
             return

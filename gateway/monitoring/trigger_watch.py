@@ -28,14 +28,12 @@ class TriggerWatch:
         metrics: Metrics,
         interval: float = _INTERVAL,
         least_pause: float = _LEAST_PAUSE,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inspect = inspect
         self._is_installed = metrics.change_trigger_installed
         self._background_errors = metrics.background_errors.labels(task="trigger-watch")
         self._interval = interval
         self._least_pause = least_pause
-        self._monotonic = monotonic
         self._looked_at = float("-inf")
         self._look_soon = asyncio.Event()
         self._looking = asyncio.Lock()
@@ -52,7 +50,7 @@ class TriggerWatch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
                     await self._look_soon.wait()
-                    await asyncio.sleep(self._looked_at + self._least_pause - self._monotonic())
+                    await asyncio.sleep(self._looked_at + self._least_pause - time.monotonic())
 
     def look_soon(self) -> None:
         """Look at once, or a second after the last look. Does not wait for the result."""
@@ -73,7 +71,7 @@ class TriggerWatch:
                 logger.debug("not looked for the change trigger: %s", error)
                 return
             finally:
-                self._looked_at = self._monotonic()
+                self._looked_at = time.monotonic()
         self._is_installed.set(problem is None)
         if problem is not None and problem != self._problem:
             logger.warning(

@@ -58,12 +58,10 @@ class ObservedAnswers:
         metrics: Metrics,
         buckets: Collection[str] = (),
         credentials_refused: Callable[[str, str], None] | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
         self._credentials_refused = credentials_refused
-        self._monotonic = monotonic
         self.first_answers: dict[str, FirstAnswer] = {}
         self.verdicts = SignatureVerdicts()
 
@@ -71,7 +69,7 @@ class ObservedAnswers:
         """Count an answer of COS."""
         self._count(str(status), bucket)
         if bucket not in self.first_answers:
-            self.first_answers[bucket] = FirstAnswer(headers, self._monotonic())
+            self.first_answers[bucket] = FirstAnswer(headers, time.monotonic())
 
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
@@ -118,18 +116,15 @@ class OriginClient:
         timeout: float,
         retries: Retries,
         observed: ObservedAnswers,
-        breakers: CircuitBreakers | None = None,
         waiting: WaitingLimit | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._monotonic = monotonic
         self._session = session
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
         self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
         self.retries = retries
         self.observed = observed
-        self._breakers = breakers or CircuitBreakers()
+        self._breakers = CircuitBreakers()
         self._waiting = waiting
 
     async def fetch(
@@ -162,7 +157,7 @@ class OriginClient:
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
         retries, observed = self.retries, self.observed
         retries.budget.requests += 1
-        deadline = self._monotonic() + self._timeout
+        deadline = time.monotonic() + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
             pause = 0.0
@@ -209,7 +204,7 @@ class OriginClient:
                 break
             observed.retried()
             await asyncio.sleep(pause)
-            left = deadline - self._monotonic()
+            left = deadline - time.monotonic()
             if left <= 0:  # the event loop was late
                 break
             shared_timeout = SharedTimeout(left)
@@ -225,7 +220,7 @@ class OriginClient:
 
         Raises ``OriginUnavailable`` when no server answers.
         """
-        started = self._monotonic()
+        started = time.monotonic()
         try:
             with self._shared_timeout.limit():
                 response = await self._session.request(
@@ -233,7 +228,7 @@ class OriginClient:
                 )
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        return await ProbeAnswer.read(response, self._monotonic() - started, self._error_body_timeout)
+        return await ProbeAnswer.read(response, time.monotonic() - started, self._error_body_timeout)
 
     def is_paused(self, bucket: str) -> bool:
         """Return whether requests to the bucket are paused, because many of its objects failed in a row."""
@@ -243,7 +238,7 @@ class OriginClient:
         return (
             attempt < self.retries.count
             and pause <= _LONGEST_PAUSE
-            and self._monotonic() + pause < deadline
+            and time.monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)
             and self.retries.budget.spend()
         )

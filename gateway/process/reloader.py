@@ -73,14 +73,6 @@ class Difference(Generic[S]):
     need_restart: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadResult:
-    """The changed keys, and the keys whose new value needs a restart."""
-
-    changed: Sequence[str]
-    need_restart: Sequence[str]
-
-
 class Sources(Generic[S]):
     """The sources of the settings.
 
@@ -127,7 +119,6 @@ class Reloader(Generic[S]):
         metrics: Metrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.need_restart: Sequence[str] = ()
@@ -135,18 +126,17 @@ class Reloader(Generic[S]):
         self._compare = compare
         self._metrics = metrics
         self._is_draining = is_draining
-        self._now = now
         self._parts = parts
         self._listeners: list[Callable[[S], None]] = []
         self._lock = asyncio.Lock()
-        self._running: set[asyncio.Task[ReloadResult]] = set()
+        self._running: set[asyncio.Task[Difference[S]]] = set()
         self._count(is_success=True)
 
     def add_listener(self, accepted: Callable[[S], None]) -> None:
         """Call ``accepted`` with the settings in use after each reload that is not refused."""
         self._listeners.append(accepted)
 
-    async def reload(self) -> ReloadResult:
+    async def reload(self) -> Difference[S]:
         """Reload, after a running reload has ended. Raises ``ReloadRefused`` or ``ReloadNotPossible``. Both are logged.
 
         A reload that has begun continues if its caller is cancelled.
@@ -156,12 +146,12 @@ class Reloader(Generic[S]):
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
-    def _ended(self, task: "asyncio.Task[ReloadResult]") -> None:
+    def _ended(self, task: "asyncio.Task[Difference[S]]") -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # it was logged; without a caller nothing else retrieves it
 
-    async def _reload_alone(self) -> ReloadResult:
+    async def _reload_alone(self) -> Difference[S]:
         async with self._lock:
             if self._sources is None:
                 raise ReloadNotPossible("this process has no configuration file")
@@ -190,7 +180,7 @@ class Reloader(Generic[S]):
         async with self._lock:
             self._sources = None
 
-    async def _reload(self, sources: Sources[S]) -> ReloadResult:
+    async def _reload(self, sources: Sources[S]) -> Difference[S]:
         difference = self._compare(self.settings, await sources.read())
         async with AsyncExitStack() as prepared:
             changes = []
@@ -209,9 +199,9 @@ class Reloader(Generic[S]):
                 await change.close()
             except Exception:  # nothing uses it any more, and the new configuration is in use
                 logger.exception("what the reload has replaced could not be closed")
-        return ReloadResult(difference.changed, difference.need_restart)
+        return difference
 
     def _count(self, *, is_success: bool) -> None:
         self._metrics.config_last_reload_successful.set(is_success)
         if is_success:
-            self._metrics.config_last_reload_success.set(self._now())
+            self._metrics.config_last_reload_success.set(time.time())

@@ -89,9 +89,9 @@ class ServiceManager:
             self._is_failing = False
 
 
-def environment_of_children(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+def environment_of_children() -> dict[str, str]:
     """Return the environment without the variables that systemd set for this process only."""
-    return {name: value for name, value in environment.items() if name not in _VARIABLES}
+    return {name: value for name, value in os.environ.items() if name not in _VARIABLES}
 
 
 def _send_datagram(address: str, state: bytes) -> None:

@@ -6,19 +6,18 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
+_EVERY = 60.0  # seconds
+
 
 class AvailabilityLog:
-    """Logs each outage once with its reason, its end once, and refused commands once in ``every`` seconds.
+    """Logs each outage once with its reason, its end once, and refused commands once a minute.
 
     A Redis that is full or read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a
     node of a Cluster, else empty.
     """
 
-    def __init__(
-        self, address: str = "", *, every: float = 60.0, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, address: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._name = f"redis {address}".strip()
-        self._every = every
         self._monotonic = monotonic
         self._is_away = False
         self._next_refusal = float("-inf")
@@ -40,4 +39,4 @@ class AvailabilityLog:
         now = self._monotonic()
         if now >= self._next_refusal:
             logger.warning("%s refuses commands: reason=%s", self._name, reason)
-            self._next_refusal = now + self._every
+            self._next_refusal = now + _EVERY

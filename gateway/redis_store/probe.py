@@ -3,7 +3,6 @@
 import math
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,20 +34,11 @@ class NodeState:
 class RedisProbe:
     """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        channel: InvalidationChannel,
-        layout: Layout,
-        metrics: Metrics,
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, shards: Shards, channel: InvalidationChannel, layout: Layout, metrics: Metrics) -> None:
         self._shards = shards
         self._layout = layout
         self._channel = channel
         self._receivers = metrics.invalidation_receivers
-        self._now = now
         self._name = secrets.token_hex(4)
 
     async def run(self) -> None:
@@ -122,7 +112,7 @@ class RedisProbe:
 
         entries = [own("a"), own("b")]
         used, expiry, queue, attempts, dead = map(own, _SETS)
-        now = math.ceil(self._now())
+        now = math.ceil(time.time())
         values: list[Any] = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
         keep = keep_entries(
             entries=entries,

@@ -83,9 +83,7 @@ class CosSettings(Section):
     domain: Restarted[HostPort | None] = None
     unsigned_parameters: Restarted[Unsigned] = "obeyed"
     credentials: Reloaded[CredentialsSettings | None] = None
-    buckets: Restarted[Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)]] = Field(
-        default_factory=dict
-    )
+    buckets: Restarted[Buckets] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
