@@ -2,13 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for, key_problem
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
+from gateway.origin.cos_error import CosError
 from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
@@ -18,38 +19,15 @@ _OF_OBJECTS: Final = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey
 _MOST_PREFIXES: Final = 3  # named in a finding
 
 
-class Answer(Protocol):
-    """COS's answer to a request."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-
-    @property
-    def code(self) -> str | None:
-        """Code in the body of an error. None if there is none."""
-
-    @property
-    def date(self) -> float | None:
-        """COS's time in Unix seconds. None if the answer has none."""
-
-    @property
-    def clock(self) -> float | None:
-        """COS's time in Unix seconds if COS refused because of the clock, otherwise None."""
-
-
-class Origin(Protocol):
-    """The part of the COS client that a diagnosis uses."""
-
-    async def diagnose(self, url: str, method: str, headers: Mapping[str, str]) -> Answer:
-        """Return COS's answer to a presigned URL. Raises ``OriginUnavailable``."""
+# Sends a request by a presigned URL, with a method and header fields. Raises ``OriginUnavailable`` without an answer.
+Ask = Callable[[str, str, Mapping[str, str]], Awaitable[CosError]]
 
 
 class _Asked(NamedTuple):
     """An image, and COS's answer to the GET of its first byte. None if COS did not answer."""
 
     image: ImageRecord
-    answer: Answer | None
+    answer: CosError | None
 
     @property
     def is_read(self) -> bool:
@@ -60,6 +38,7 @@ class _Asked(NamedTuple):
 class CosCheck:
     """Asks for objects.
 
+    ask: returns COS's answer to a request, which may be a success.
     presign: returns a presigned URL of an image for a method.
     host_of: returns the scheme and host that serve an image.
     now: this machine's time in Unix seconds.
@@ -68,13 +47,13 @@ class CosCheck:
 
     def __init__(
         self,
-        origin: Origin,
+        ask: Ask,
         presign: Callable[[ImageRecord, str], str],
         host_of: Callable[[ImageRecord], str],
         now: Callable[[], float],
         correct_clock: Callable[[float | None], bool],
     ) -> None:
-        self._origin = origin
+        self._send = ask
         self._presign = presign
         self._host_of = host_of
         self._now = now
@@ -120,7 +99,7 @@ class CosCheck:
             return warning("clock", f"{_clock(self._difference)} by COS's clock", CLOCK)
         return Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
 
-    async def _try(self, image: ImageRecord, name: str, place: str) -> Answer | Finding:
+    async def _try(self, image: ImageRecord, name: str, place: str) -> CosError | Finding:
         """Return the answer to the GET of the first byte, or the finding if it says nothing about objects."""
         try:
             answer = await self._ask(image)
@@ -166,8 +145,8 @@ class CosCheck:
         except GatewayError:
             return _Asked(image, None)
 
-    async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> Answer:
-        answer = await self._origin.diagnose(self._presign(image, method), method, headers)
+    async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> CosError:
+        answer = await self._send(self._presign(image, method), method, headers)
         if self._difference is None and answer.date is not None:
             self._difference = answer.date - self._now()
         return answer
@@ -235,5 +214,5 @@ def _clock(difference: float) -> str:
     return f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: CosError) -> str:
     return f"{answer.status} {answer.code}" if answer.code is not None else str(answer.status)

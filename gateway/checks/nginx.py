@@ -99,14 +99,9 @@ def _versions(folder: Path) -> list[tuple[str, int | None]]:
     """Return the files of ours with their versions, or None for a file older than the first version."""
     versions: list[tuple[str, int | None]] = []
     for place in _FOLDERS:
-        for file in sorted((folder / place).glob("*")):
-            try:
-                with file.open(encoding="utf-8", errors="replace") as text:
-                    version = _VERSION.fullmatch(text.readline(200))
-            except OSError:  # a folder, a dangling link, or not for this user to read
-                continue
-            if version is not None:
-                versions.append((f"{place}/{file.name}", int(version[1])))
-            elif file.name in _OWN:
-                versions.append((f"{place}/{file.name}", None))
+        for file, text in _texts(folder / place):
+            if (version := _VERSION.match(text)) is not None:
+                versions.append((f"{place}/{file}", int(version[1])))
+            elif file in _OWN:
+                versions.append((f"{place}/{file}", None))
     return versions

@@ -1,9 +1,9 @@
 """Findings on Redis: the scripts of requests on every server, and the channel of invalidations."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.checks.finding import Finding
 from gateway.errors import DependencyDown
@@ -32,34 +32,20 @@ _REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can'
 _OTHERWISE: Final = "see that Redis runs, and check redis.url"
 
 
-class Probe(Protocol):
-    """The part of ``RedisProbe`` that a diagnosis uses."""
-
-    async def try_nodes(self) -> Sequence[NodeState]:
-        """Return the result on each server. Raises ``DependencyDown``."""
-
-
-class Channel(Protocol):
-    """The part of ``InvalidationChannel`` that a diagnosis uses."""
-
-    async def try_out(self) -> None:
-        """Subscribe, publish and receive. Raises ``DependencyDown``."""
-
-
-class LayoutCheck(Protocol):
-    """The part of ``Layout`` that a diagnosis uses."""
-
-    async def check(self) -> None:
-        """Raise ``WrongRedis`` if Redis is not what the settings say, and ``DependencyDown``."""
-
-
 @dataclass(frozen=True, slots=True)
 class RedisCheck:
-    """Tries what requests do, at ``address``, as ``user``, with keys and a channel that begin with ``prefix``."""
+    """Tries what requests do, at ``address``, as ``user``, with keys and a channel that begin with ``prefix``.
 
-    probe: Probe
-    channel: Channel
-    layout: LayoutCheck
+    Each of the three functions may raise ``DependencyDown``.
+
+    try_nodes: returns the result on each server.
+    try_channel: subscribes, publishes and receives.
+    check_layout: raises ``WrongRedis`` if Redis is not what the settings say.
+    """
+
+    try_nodes: Callable[[], Awaitable[Sequence[NodeState]]]
+    try_channel: Callable[[], Awaitable[None]]
+    check_layout: Callable[[], Awaitable[None]]
     address: str
     user: str
     prefix: str
@@ -67,14 +53,14 @@ class RedisCheck:
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on each server, and a finding on the channel if any server can be read."""
         try:
-            await self.layout.check()
+            await self.check_layout()
         except WrongRedis as error:
             yield Finding("redis", False, error.what, error.advice, stops_start=True)
             return
         except DependencyDown:
             pass  # the probe says why, on which server
         try:
-            states = await self.probe.try_nodes()
+            states = await self.try_nodes()
         except DependencyDown as error:
             states = [NodeState("", str(error), is_readable=False)]
         for state in states:
@@ -89,7 +75,7 @@ class RedisCheck:
 
     async def _diagnose_channel(self) -> Finding:
         try:
-            await self.channel.try_out()
+            await self.try_channel()
         except DependencyDown as error:
             what = f"the other replicas get no purges and changes: {error}"
             return Finding("invalidations", False, what, self._advice(str(error)))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
+from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
@@ -114,6 +115,9 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
                 raise CredentialsExpired("the credentials end too soon for any URL to be usable")
             return presigned.url
 
+        async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
+            return (await origin.diagnose(url, method, headers)).error
+
         def host_of(image: ImageRecord) -> str:
             return signing.hosts.origin_of(image.bucket, image.region).base
 
@@ -137,7 +141,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         async for finding in diagnose(
             _redis_check(stores.redis, settings.redis) if stores.redis is not None else None,
             tables,
-            CosCheck(origin, presign, host_of, time.time, signing.clock.refused_at),
+            CosCheck(ask, presign, host_of, time.time, signing.clock.refused_at),
             buckets=settings.cos.regions,
         ):
             is_read &= finding.is_well or not finding.name.startswith("cos ")
@@ -165,7 +169,12 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
     parts = settings.parts()
     address = parts.netloc.rpartition("@")[2] or parts.path  # the hosts or the socket, without user and password
     return RedisCheck(
-        stores.probe, stores.channel, stores.layout, address, unquote(parts.username or "default"), settings.prefix
+        stores.probe.try_nodes,
+        stores.channel.try_out,
+        stores.layout.check,
+        address,
+        unquote(parts.username or "default"),
+        settings.prefix,
     )
 
 

@@ -71,7 +71,7 @@ class OriginStep:
         try:
             answer = await self._first_byte(image.presigned.url)
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
-            if abs(ahead := (answer.date or time.time()) - time.time()) >= CLOCK_TOLERANCE:
+            if abs(ahead := (answer.error.date or time.time()) - time.time()) >= CLOCK_TOLERANCE:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
             outcome, renewals, presigned = _outcome_of(answer), 0, image.presigned
             while isinstance(outcome, PresignedUrlRefused):
@@ -96,7 +96,7 @@ class OriginStep:
                 outcome = held
         if outcome is None:
             return AskedOrigin(facts, answer.metadata)
-        advice = CLOCK if answer.clock is not None else advice_for(answer.code, record.key)
+        advice = CLOCK if answer.error.clock is not None else advice_for(answer.error.code, record.key)
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
     async def _first_byte(self, url: str) -> ProbeAnswer:
@@ -107,9 +107,9 @@ class OriginStep:
 
 def _facts_of(answer: ProbeAnswer) -> Facts:
     facts: Facts = {"status": answer.status}
-    if answer.code is not None:
-        facts["code"] = answer.code
-    facts |= {"request_id": answer.request_id, "milliseconds": round(answer.seconds * 1000, 1)}
+    if answer.error.code is not None:
+        facts["code"] = answer.error.code
+    facts |= {"request_id": answer.error.request_id, "milliseconds": round(answer.seconds * 1000, 1)}
     if answer.is_success:
         metadata = answer.metadata
         facts |= {

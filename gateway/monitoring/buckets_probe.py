@@ -49,7 +49,7 @@ class ObjectQuestions:
     async def ask(self, image: ImageRecord) -> ProbeAnswer:
         """Return COS's answer to a request for the first byte. Raises ``OriginUnavailable`` without an answer."""
         answer = await self._origin.diagnose(self._sign(image))
-        if is_refusal(answer.error) and self._correct_clock(answer.date):
+        if is_refusal(answer.error) and self._correct_clock(answer.error.date):
             answer = await self._origin.diagnose(self._sign(image))
         return answer
 
@@ -176,7 +176,7 @@ class BucketsProbe:
     async def _answer_to(self, image: ImageRecord) -> CosError:
         answer = await self._questions.ask(image)
         if image.bucket == next(iter(self._regions)):
-            self._observe(answer.date)
+            self._observe(answer.error.date)
         return answer.error
 
 

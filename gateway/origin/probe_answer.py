@@ -28,26 +28,6 @@ class ProbeAnswer:
         return self.error.status
 
     @property
-    def code(self) -> str | None:
-        """COS's error code. None without one."""
-        return self.error.code
-
-    @property
-    def date(self) -> float | None:
-        """COS's time in Unix seconds. None without a Date field."""
-        return self.error.date
-
-    @property
-    def clock(self) -> float | None:
-        """COS's time if a wrong clock explains a refusal, else None."""
-        return self.error.clock
-
-    @property
-    def request_id(self) -> str | None:
-        """The id of the request in COS's logs. None without one."""
-        return self.error.request_id
-
-    @property
     def is_success(self) -> bool:
         """Whether COS sent the object, or a part of it."""
         return self.status in (200, 206)

@@ -7,11 +7,11 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
-from multidict import istr
 from yarl import URL
 
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest, send_once
+from gateway.origin.cos_error import REQUEST_ID
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
@@ -23,8 +23,6 @@ _PROBES: Final = 4  # connections for readiness probes and diagnoses
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _KEEPALIVE: Final = 30.0  # seconds
 
-_REQUEST_ID: Final = istr("x-cos-request-id")
-
 # Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
 ObserveRequest = Callable[[str, URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
@@ -35,7 +33,7 @@ def observed(observe: ObserveRequest) -> ClientMiddlewareType:
     async def send(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
         with observe(request.method, request.url) as answered:
             response = await handler(request)
-            answered(response.status, response.headers.get(_REQUEST_ID))
+            answered(response.status, response.headers.get(REQUEST_ID))
             return response
 
     return send

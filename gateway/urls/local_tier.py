@@ -113,10 +113,8 @@ class LocalTier:
         return entry.image if entry is not None else None
 
     def recent(self, most: int) -> Iterator[SignedImage]:
-        """Yield the images among the ``most`` entries that were used last, at any age."""
-        for entry in islice(reversed(self._entries.values()), most):
-            if entry.image is not None:
-                yield entry.image
+        """Iterate over the images among the ``most`` entries that were used last, at any age."""
+        return (entry.image for entry in islice(reversed(self._entries.values()), most))
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
         """Return the entry at any age, or None without an entry. The call does not count as a use of the entry."""

@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 from gateway.catalog.record import Catalog, ImageRecord
 from gateway.concurrency.time_slices import TimeSlices
@@ -20,11 +19,8 @@ logger = logging.getLogger(__name__)
 _POSTPONED_FOR = 5.0  # seconds
 
 
-class Sign(Protocol):
-    """``UrlResolver.sign``."""
-
-    def __call__(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
-        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
+# ``UsableUrls.sign``, with the row, the rendition, and when the row was read. Raises ``CredentialsExpired``.
+Sign = Callable[[ImageRecord, str | None, int], SignedImage]
 
 
 class RefreshBatch:

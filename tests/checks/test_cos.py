@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +16,7 @@ from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.cos_emulator.store import ObjectStore
 from gateway.metrics.collectors import Metrics
+from gateway.origin.cos_error import CosError
 from gateway.origin.session import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -56,8 +57,12 @@ async def checking(port: int) -> AsyncIterator[CosCheck]:
     signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, url_cache(600, window=1), metrics=metrics)
     opening = open_origin(ImageProxySettings(timeout=2), max_connections=2, metrics=metrics, resolver=Here())
     async with opening as origin:
+
+        async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
+            return (await origin.diagnose(url, method, headers)).error
+
         yield CosCheck(
-            origin,
+            ask,
             lambda image, method: signer.sign(image, method=method).url,
             lambda image: hosts.origin_of(image.bucket, image.region).host,
             time.time,

@@ -108,7 +108,7 @@ class Cos:
         return CosError(*self.answer, self.date)
 
 
-WORKING_REDIS = RedisCheck(Redis(), Redis(), Redis(), "redis:6379", "default", "image:")
+WORKING_REDIS = RedisCheck(Redis().try_nodes, Redis().try_out, Redis().check, "redis:6379", "default", "image:")
 WORKING_POSTGRES = Postgres()
 WORKING_COS = Cos()
 COS = f"cos {BUCKET}"
@@ -134,7 +134,7 @@ async def findings(
     diagnosis = diagnose(
         redis,
         DatabaseCheck(postgres, database, signs_links=signs_links),
-        CosCheck(cos, presign, lambda image: f"https://{image.bucket}", lambda: 10_000, cos.moves),
+        CosCheck(cos.diagnose, presign, lambda image: f"https://{image.bucket}", lambda: 10_000, cos.moves),
         buckets=buckets,
     )
     return {finding.name: finding async for finding in diagnosis}

@@ -50,7 +50,7 @@ class Redis:
 
 
 async def findings(servers: Redis) -> list[Finding]:
-    check = RedisCheck(servers, servers, servers, "redis:6379", "gateway", "image:")
+    check = RedisCheck(servers.try_nodes, servers.try_out, servers.check, "redis:6379", "gateway", "image:")
     return [finding async for finding in check.findings()]
 
 
@@ -128,7 +128,7 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         async with open_redis(settings) as shards:
             channel, layout = InvalidationChannel(shards), Layout(shards, settings)
             probe = RedisProbe(shards, channel, layout, Metrics())
-            check = RedisCheck(probe, channel, layout, "", "gateway", "image:")
+            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:")
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

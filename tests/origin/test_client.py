@@ -183,9 +183,9 @@ async def test_a_diagnosis_has_status_and_code(origin: OriginClient, presign: Pr
         (presign().replace("q-signature=", "q-signature=0"), (403, "SignatureDoesNotMatch")),
     ):
         answer = await origin.diagnose(url)
-        assert (answer.status, answer.code) == expected
-        assert answer.date is not None
-        assert abs(answer.date - time.time()) < 5
+        assert (answer.status, answer.error.code) == expected
+        assert answer.error.date is not None
+        assert abs(answer.error.date - time.time()) < 5
     with pytest.raises(OriginUnavailable):
         await origin.diagnose("http://127.0.0.1:1/")
 

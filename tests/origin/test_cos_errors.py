@@ -171,7 +171,7 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         began = time.monotonic()
         diagnosis = await origin.diagnose(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
-        assert (diagnosis.status, diagnosis.code) == (404, None)
+        assert (diagnosis.status, diagnosis.error.code) == (404, None)
         assert time.monotonic() - began < 30
         hangs.set()
     del metrics
