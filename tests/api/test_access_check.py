@@ -1,9 +1,7 @@
 """``GET /api/v1/images/{id}/access``: 200, 401 or 403, the verdict on a request for the image itself."""
 
-import asyncio
 import io
 import json
-import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -15,13 +13,12 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.access_log import AccessLog
 from gateway.delivery.variant_request import VariantRequests
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway.dev.database import ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import LoggingSettings
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
 from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
 from tests.access.deliveries import BODY
-from tests.access.test_denial_timing import GUESSES, chance_of_order, seconds_of
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
 from tests.raw_client import connect
@@ -310,23 +307,6 @@ async def test_other_methods_are_a_405(gateway: RunningGateway) -> None:
     for method in ("POST", "PUT", "DELETE"):
         answer = await gateway.request(method, CHECK.format("a"))
         assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD,OPTIONS")
-
-
-async def test_private_and_unknown_images_are_denied_in_the_same_time(gateway: RunningGateway, images: Images) -> None:
-    """The first round asks about uncached ids; the second compares cached private ids with new unknown ids."""
-    private = [f"private-{number}" for number in range(GUESSES)]
-    unknown = [f"unknown-{number}" for number in range(2 * GUESSES)]
-    rows = [ImageRow(image_id, "alice", f"{image_id}.png", public=False) for image_id in private]
-    await asyncio.to_thread(images.table.put, rows)
-    await seconds_of(gateway, CHECK.format("warm-up"), {}, 403)
-    for is_cold in (True, False):
-        absent, unknown = unknown[:GUESSES], unknown[GUESSES:]
-        order = [(image_id, image_id in private) for image_id in private + absent]
-        random.Random(7).shuffle(order)  # noqa: S311 - an order, no secret
-        took: dict[bool, list[float]] = {True: [], False: []}
-        for image_id, is_there in order:
-            took[is_there].append(await seconds_of(gateway, CHECK.format(image_id), {}, 403))
-        assert 0.2 < chance_of_order(took[True], took[False]) < 0.8, f"cold: {is_cold}"
 
 
 class Broken:

@@ -1,12 +1,10 @@
 """One bucket of two that fails, asked of a real server: the other one works."""
 
-import socket
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
@@ -23,22 +21,10 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
+from tests.here import Here
 from tests.url_settings import url_cache
 
 OTHER = "other-1250000000"
-
-
-class Here(AbstractResolver):
-    """Finds every host at 127.0.0.1."""
-
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
-        """Return the one address."""
-        del family
-        address = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET}
-        return [ResolveResult(**address, proto=0, flags=socket.AI_NUMERICHOST)]  # type: ignore[typeddict-item]
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 @asynccontextmanager

@@ -3,21 +3,12 @@
 import pytest
 
 from gateway.concurrency.rate_limit import RateLimit
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
+from tests.tier import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 def test_a_burst_passes_and_the_next_request_waits_for_one_token(clock: Clock) -> None:
@@ -25,9 +16,9 @@ def test_a_burst_passes_and_the_next_request_waits_for_one_token(clock: Clock) -
     assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
     assert limit.wait("a") == pytest.approx(0.5)
     assert limit.wait("a") == pytest.approx(0.5), "a refused request uses no token"
-    clock.time += 0.4
+    clock.now += 0.4
     assert limit.wait("a") == pytest.approx(0.1)
-    clock.time += 0.1
+    clock.now += 0.1
     assert limit.wait("a") == pytest.approx(0)
     assert limit.wait("a") > 0
 
@@ -41,7 +32,7 @@ def test_no_request_of_a_long_burst_is_lost_to_rounding(clock: Clock) -> None:
 def test_a_bucket_holds_no_more_than_a_burst(clock: Clock) -> None:
     limit = RateLimit(2, 3, now=clock)
     limit.wait("a")
-    clock.time += 3600
+    clock.now += 3600
     assert [limit.wait("a") for _ in range(3)] == [0, 0, 0]
     assert limit.wait("a") > 0
 

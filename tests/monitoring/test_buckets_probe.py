@@ -1,12 +1,10 @@
 """The readiness of buckets: a bucket works if it accepts signatures, by requests or by a probe of its own."""
 
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.catalog.record import ImageRecord
 from gateway.cos_emulator.access import Credential
@@ -25,24 +23,12 @@ from gateway.presign.lifetime import CosClock
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
+from tests.here import Here
 from tests.url_settings import url_cache
 
 OTHER = "other-1250000000"
 REGION = "ap-guangzhou"
 DENIED = Refuse(status=403, code="AccessDenied", message="Access Denied.")
-
-
-class Here(AbstractResolver):
-    """Finds every host at 127.0.0.1."""
-
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
-        """Return the one address."""
-        del family
-        address = {"hostname": host, "host": "127.0.0.1", "port": port, "family": socket.AF_INET}
-        return [ResolveResult(**address, proto=0, flags=socket.AI_NUMERICHOST)]  # type: ignore[typeddict-item]
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 @dataclass

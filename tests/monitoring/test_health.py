@@ -10,6 +10,7 @@ from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, DependencyDegraded, DependencyDown, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.monitoring.health import DependencyProbes, Health, Readiness
+from tests.tier import Clock
 from tests.waiting import until
 
 READY, DEGRADED, NOT_READY = Readiness.READY, Readiness.DEGRADED, Readiness.NOT_READY
@@ -31,16 +32,6 @@ class Dependency:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
-
-
-@dataclass
-class Clock:
-    """A clock that a test moves."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def health(

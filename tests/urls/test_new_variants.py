@@ -6,22 +6,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.settings.styles import StyleSettings
 from gateway.urls.new_variants import NewVariants
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The clock of the bound."""
-    return Clock()
+from tests.tier import Clock
 
 
 @pytest.fixture
@@ -41,7 +26,7 @@ def test_a_client_has_a_quarter_and_two_at_least(
 ) -> None:
     new = NewVariants(renditions, per_minute, now=clock)
     assert [new.admit(variant, "a") for variant in variants(share + 1)] == [True] * share + [False]
-    clock.time += 60 / share
+    clock.now += 60 / share
     assert new.admit(variants(1)[0], "a")
 
 
@@ -65,7 +50,7 @@ def test_the_log_has_one_line_a_minute_that_names_who_reached_the_bound(
         for variant in variants(4):
             new.admit(variant, client)
     assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["client=a"]
-    clock.time += 61
+    clock.now += 61
     for client in "fghij":
         for variant in variants(2):
             new.admit(variant, client)
