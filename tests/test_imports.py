@@ -67,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.api.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
+        "gateway.delivery.prepared_response",
     }
     | {"gateway.server.connection", "gateway.server.file_limit"},
 }

@@ -94,7 +94,12 @@ class HeardChanges:
         self._untried = set(self._listening_since)
         self._are_tried = asyncio.Event()
         self._serves = False
+        self._listeners: list[Callable[[], None]] = []
         self._kept_since = self._decisions_void_at = self._milliseconds()
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever the list has another answer than before, which time alone does not cause."""
+        self._listeners.append(listener)
 
     def record(self, image_id: str | None) -> None:
         """Note that an image has changed. None: every image, which makes earlier changes superfluous."""
@@ -110,10 +115,12 @@ class HeardChanges:
             self._changes.clear()
         self._changes[image_id] = now
         self._changes.move_to_end(image_id)
+        self._tell()
 
     def void_decisions(self) -> None:
         """Note that every decision about access is void: other credentials or settings count from now on."""
         self._decisions_void_at = self._milliseconds()
+        self._tell()
 
     def listens_to(self, source: Source) -> bool:
         """Note that changes of ``source`` are heard from now on, and return whether changes may have been missed.
@@ -129,6 +136,7 @@ class HeardChanges:
         """Note that changes of ``source`` are not heard from now on."""
         self._listening_since[source] = None
         self._has_tried(source)
+        self._tell()
 
     async def before_serving(self, timeout: float) -> None:
         """Wait for the first try to listen to each source, for ``timeout`` seconds. Afterwards this process serves."""
@@ -168,6 +176,10 @@ class HeardChanges:
         has_more = len(found) > self._most_listed
         complete_since = self.complete_since(now)
         return ChangeList(self._name, now, complete_since, listed, has_more, self._decisions_void_at, self.settings)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def _has_tried(self, source: Source) -> None:
         self._untried.discard(source)

@@ -6,10 +6,8 @@ import logging
 import os
 import socket
 import time
-from asyncio.staggered import staggered_race
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -29,6 +27,7 @@ from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.workers.listed_changes import CHANGES, HURRY, ListedChanges
 from gateway.workers.merged_console import WorkerState, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
@@ -46,8 +45,6 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
 _DROP: Final = "/api/v1/cache/drop"
-_CHANGES: Final = "/api/v1/changes"
-_HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
@@ -63,11 +60,10 @@ class Admin:
         supervisor: Supervisor,
         calls: WorkerCalls,
         dropped_lines: Callable[[], int] = lambda: 0,
-        hurry: float = _HURRY,
+        hurry: float = HURRY,
     ) -> None:
         self._supervisor = supervisor
         self._calls = calls
-        self._hurry = hurry
         self._merged = MergedMetrics()
         self._history = MergedHistory(time.time())
         self._reading = asyncio.Lock()
@@ -80,6 +76,7 @@ class Admin:
         self._parent = _Parent()
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
+        self.changes = ListedChanges(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:
@@ -90,7 +87,7 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
-        app.router.add_get(_CHANGES, self._changes, allow_head=False)
+        app.router.add_get(CHANGES, self.changes.answer, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
         app.router.add_post("/api/v1/cache/purge", self._purge)
@@ -216,31 +213,6 @@ class Admin:
             return answer.response()
         return _no_worker(request)
 
-    async def _changes(self, request: web.Request) -> web.Response:
-        """Return the list of a worker that has missed no change since the asked time, else the most complete list.
-
-        A worker that has just started has heard nothing of the time before. The last worker is asked first: when the
-        workers are replaced and get other settings, it is the last one with the settings before. While a worker does
-        not answer, the next one is asked, too.
-        """
-        workers = self._supervisor.answering()[::-1]
-        asked = [partial(self._list_of, request, worker) for worker in workers]
-        answer: Answer | None = (await staggered_race(asked, self._hurry))[0]
-        if answer is None:
-            return _no_worker(request)
-        complete_since = _complete_since(answer)
-        if complete_since is None or complete_since <= (since := int(request.query["since"])):
-            return answer.response()
-        lists = (await self._calls.get(workers, f"{_CHANGES}?since={since}", self._hurry)).values()
-        others = [(complete, other) for other in lists if other and (complete := _complete_since(other)) is not None]
-        _, best = min(others, key=lambda found: found[0], default=(0, answer))
-        return best.response()
-
-    async def _list_of(self, request: web.Request, worker: Worker) -> Answer:
-        if (answer := await self._calls.repeat(request, worker)) is None:
-            raise NoWorker
-        return answer
-
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let a worker answer, the same worker while it runs: each worker has a history of its own."""
         try:
@@ -289,11 +261,6 @@ async def _with_body(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read") from None
     return await handler(request)
-
-
-def _complete_since(answer: Answer) -> int | None:
-    """Return from when on a list of changes is complete, or None for an error."""
-    return int(json.loads(answer.body)["complete_since"]) if answer.status == 200 else None
 
 
 def _no_worker(request: web.Request) -> web.Response:

@@ -11,7 +11,6 @@ from typing import Final
 from aiohttp import web
 
 from gateway.concurrency.background import background
-from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen
 from gateway.process.service_manager import ServiceManager
@@ -105,7 +104,7 @@ async def run_workers(
         )
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
         stack.push_async_callback(front.close)
-        admin_url = await stack.enter_async_context(admin_port(front.app(admin.names), admin, front.ports))
+        admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
         if not await _has_started(starting, supervisor, signals):
             return
@@ -159,15 +158,15 @@ async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManage
 
 
 @asynccontextmanager
-async def admin_port(app: web.Application, admin: AdminSettings, metrics: PortMetrics) -> AsyncIterator[str]:
-    """Serve ``app`` on the admin port within the block. Yield its URL. Raises ``CannotListen``."""
+async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
+    """Serve ``front`` on the admin port within the block. Yield its URL. Raises ``CannotListen``."""
     if admin.token is None and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
-    runner = web.AppRunner(app, shutdown_timeout=1.0)
+    runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
         endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
-        site = Site(runner, endpoint, _STALL, metrics)
+        site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
         with cannot_listen("admin", admin.host, admin.port):
             await site.start()
         yield site.url

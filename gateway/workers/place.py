@@ -1,8 +1,9 @@
 """The place of a worker: the sockets and the channel that its parent gave it.
 
 The channel is a socket pair. The parent writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each on a
-line. The worker writes the states of sd_notify(3), its version, and the settings that it reads and accepts. Before it
-drains, the worker writes the seconds that the drain may take. When the channel closes, the parent has ended.
+line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line when
+its list of changes is another. Before it drains, the worker writes the seconds that the drain may take. When the
+channel closes, the parent has ended.
 
 Every user of this machine reaches the admin port of a worker. So a request to the port must have the secret that the
 parent gave to this worker.
@@ -34,6 +35,7 @@ RELOAD: Final = "reload"  # reload the configuration
 GRACE: Final = b"GRACE"
 VERSION: Final = b"VERSION"
 SETTINGS: Final = b"SETTINGS"
+HEARD: Final = b"HEARD"
 # Headers of requests to the admin port: the secret of the parent, and the address of its client.
 FROM_PARENT: Final = "X-From-Parent"
 PARENT_PEER: Final = "X-Parent-Peer"
@@ -86,6 +88,7 @@ class Place:
         self._channel = channel
         self._received = received
         self._writer: asyncio.StreamWriter | None = None
+        self._has_sent_heard = False
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
@@ -131,6 +134,16 @@ class Place:
         """Send the parent the settings that this worker uses, for the worker that replaces it if it dies."""
         self._send_value(SETTINGS, text.encode())
 
+    def send_heard(self) -> None:
+        """Send the parent that the list of changes for nginx is another, once in a step of the event loop.
+
+        The parent asks for the list after it has received the line, so not in the same step.
+        """
+        if not self._has_sent_heard:
+            self._has_sent_heard = True
+            asyncio.get_running_loop().call_soon(self._reset_heard)
+            self._send_value(HEARD, b"1")
+
     @asynccontextmanager
     async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
         """Within the block, call the function of each order of the parent. The parent's end is the order ``STOP``."""
@@ -154,6 +167,9 @@ class Place:
                 orders[STOP]()
                 return
             self._received += received
+
+    def _reset_heard(self) -> None:
+        self._has_sent_heard = False
 
     def _send_value(self, name: bytes, value: bytes) -> None:
         with suppress(OSError):  # the parent has ended, or hangs

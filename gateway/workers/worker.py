@@ -15,6 +15,7 @@ from gateway.workers.place import (
     FORCE,
     FROM_PARENT,
     GRACE,
+    HEARD,
     LONGEST_LINE,
     RELOAD,
     SETTINGS,
@@ -56,6 +57,7 @@ class Worker:
     it is ready.
     last_sign: when the worker last sent anything (``time.monotonic``), None before the first time.
     grace: the seconds that its drain may take, 0 before it drains.
+    heard: how often it has sent that its list of changes is another. 0: it does not send it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Worker:
         self.started = time.monotonic()
         self.last_sign: float | None = None
         self.grace = 0.0
+        self.heard = 0
         self.ended = asyncio.Event()
         self.is_stopping = False
         self._ready = asyncio.Event()
@@ -209,6 +212,8 @@ class Worker:
                         self.is_stopping = True
                     case name, _, seconds if name == GRACE:
                         self.grace = float(seconds)
+                    case name, _, _ if name == HEARD:
+                        self.heard += 1
                     case name, _, version if name == VERSION:
                         self.version = version.decode()
                     case name, _, settings if name == SETTINGS:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,21 @@ def test_what_comes_in_the_millisecond_of_a_list_is_later_than_the_list() -> Non
     after = heard.since(before.now + 1)
     assert (before.now, before.decisions_void_at) == (START, START)
     assert (after.changes, after.decisions_void_at, after.now) == ((("a", START + 1),), START + 1, START + 1)
+
+
+def test_a_listener_is_called_whenever_an_answer_would_be_another() -> None:
+    heard, calls = listening(Clock()), []
+    heard.add_listener(lambda: calls.append(heard.since(0).now))
+    steps: list[Callable[[], object]] = [
+        lambda: heard.record("a"),
+        lambda: heard.record(None),
+        heard.void_decisions,
+        lambda: heard.has_lost(Source.ROWS),
+        lambda: heard.listens_to(Source.ROWS),
+    ]
+    for number, step in enumerate(steps, start=1):
+        step()
+        assert len(calls) == number
 
 
 def test_a_long_list_comes_in_parts() -> None:

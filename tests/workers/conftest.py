@@ -31,7 +31,8 @@ AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
 # A process that speaks as a worker does. It says that it is ready, and answers the first requests to its admin port
 # with the texts of its first argument, a JSON array; then it accepts and is silent. The second argument is "hangs" for
-# a process that sends no signs of life, and "slow" for a process whose answers take longer than a second.
+# a process that sends no signs of life, and "slow" for a process whose answers take longer than a second. After each
+# order it says that its list of changes is another, and that it is ready.
 FAKE_WORKER = """
 import json, socket, sys, threading, time
 channel = socket.socket(fileno=int(sys.argv[-1]))
@@ -53,10 +54,10 @@ def show_life():
         channel.send(b"WATCHDOG=1\\n")
         time.sleep(0.2)
 threading.Thread(target=answer, daemon=True).start()
-channel.send(b"READY=1\\n")
+channel.send(b"HEARD=1\\nREADY=1\\n")
 threading.Thread(target=show_life, daemon=True).start()
 while channel.recv(4096):
-    pass
+    channel.send(b"HEARD=1\\nREADY=1\\n")
 """
 
 

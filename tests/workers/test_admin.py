@@ -83,6 +83,17 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     assert Counter(names).most_common(1)[0][1] == 1
 
+    # What a worker hears is in the next list, although nginx gets the same list again while nothing changes.
+    changes = f"{running.admin}/api/v1/changes?since={int(time.time() * 1000)}&epochs=0&nginx=edge"
+
+    async def is_repeated() -> bool:
+        return bool((await get_json(changes))["now"] == (await get_json(changes))["now"])
+
+    await until(is_repeated)
+    async with aiohttp.ClientSession(headers=AS_ADMIN) as session:
+        (await session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["dog"]})).raise_for_status()
+    assert [change["image_id"] for change in (await get_json(changes))["changes"]] == ["dog"]
+
     # No other user of this machine reads the ports of workers.
     for pid in workers_of(running):
         (port,) = ports_of(pid) - {int(running.public.rpartition(":")[2])}
@@ -195,7 +206,7 @@ async def test_a_body_that_is_too_large_is_the_error_of_a_single_process() -> No
 async def test_a_probe_is_answered_while_connections_are_silent() -> None:
     async with (
         fake_workers() as (_, admin),
-        admin_port(admin.app(), AdminSettings(port=0), admin.ports) as address,
+        admin_port(admin, AdminSettings(port=0)) as address,
         AsyncExitStack() as clients,
     ):
         silent = [await clients.enter_async_context(connect(address)) for _ in range(60)]
@@ -224,9 +235,9 @@ async def test_a_worker_whose_answer_is_not_about_readiness_is_not_ready(text: s
         assert body["workers"] == {"1": "not_ready", "2": "ready"}
 
 
-def a_list(worker: int, complete_since: int) -> str:
+def a_list(worker: int, complete_since: int, now: int = 100) -> str:
     """Return a list of changes."""
-    return json.dumps({"gateway": str(worker), "now": 100, "complete_since": complete_since, "changes": []})
+    return json.dumps({"gateway": str(worker), "now": now, "complete_since": complete_since, "changes": []})
 
 
 async def test_a_worker_that_has_heard_enough_lists_the_changes() -> None:
@@ -247,6 +258,37 @@ async def test_while_a_worker_is_silent_another_one_lists_the_changes() -> None:
     ):
         for since in (80, 50):
             assert (await get_json(f"{address}/api/v1/changes?since={since}"))["gateway"] == "1"
+
+
+async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker_hears_of_a_change() -> None:
+    """Only for the asker of the list, and while it has nothing to report."""
+    lists = [a_list(2, 30, now) for now in range(5_000, 5_500)]
+    async with (
+        fake_workers([], lists) as (supervisor, admin),
+        admin_port(admin, AdminSettings(port=0)) as address,
+    ):
+
+        async def ask(since: int = 50, rest: str = "&epochs=0&nginx=edge") -> int:
+            return int((await get_json(f"{address}/api/v1/changes?since={since}{rest}"))["now"])
+
+        async def is_repeated() -> bool:
+            return await ask() == await ask()
+
+        async def is_over() -> bool:
+            return await ask() > first
+
+        await until(is_repeated)
+        first = await ask()
+        await until(is_over)
+        for worker in supervisor.answering():
+            await until(is_repeated)
+            before = await ask()
+            await worker.reload(STARTED)
+            assert await ask() > before
+        for rest in ("&epochs=1&nginx=edge", "&epochs=0&nginx=edge&floor=gap", "&epochs=0", ""):
+            assert await ask(rest=rest) < await ask(rest=rest), rest
+        late = 4_500, "&epochs=0&nginx=late"
+        assert await ask(*late) < await ask(*late), "a worker may list a change of the last second again"
 
 
 async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:

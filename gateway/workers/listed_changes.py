@@ -1,0 +1,118 @@
+"""The list of changes for nginx: a worker's list, which is repeated while no worker hears of a change."""
+
+import json
+import re
+import time
+from asyncio.staggered import staggered_race
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.http import RawRequestMessage
+
+from gateway.api.json_responses import HEADERS
+from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.request_context import RequestContext
+from gateway.errors import NoWorker
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.worker import Worker
+from gateway.workers.worker_calls import Answer, WorkerCalls
+
+CHANGES: Final = "/api/v1/changes"
+HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
+
+# The question of changes.js when nginx has nothing to report.
+_QUESTION: Final = re.compile(
+    rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{{1,64}})"
+)
+# Milliseconds in which a worker lists each change again. It tells the parent of a change only once.
+_LISTED_AGAIN_FOR: Final = 1000
+_KEPT_FOR: Final = 1.0  # seconds
+_MOST_ASKERS: Final = 100
+_HEAD: Final = fields({"Content-Type": "application/json; charset=utf-8", **HEADERS}).encode()
+
+Heard = list[tuple[Worker, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A list without a change since ``since``. ``heard`` is what the workers had sent before they were asked."""
+
+    since: int
+    until: float
+    heard: Heard
+    body: bytes
+
+
+class ListedChanges:
+    """Answers the question for changes, which each nginx asks five times a second.
+
+    A list without a change is the answer to further questions of the same nginx for a second. Any worker that hears of
+    a change ends that at once. So a question needs no request to a worker, which costs more than the question itself.
+    ``hurry``: the seconds after which another worker is asked, too.
+    """
+
+    def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float) -> None:
+        self._supervisor = supervisor
+        self._calls = calls
+        self._hurry = hurry
+        self._kept: dict[tuple[str | None, str], _Kept] = {}
+
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
+        """Return the response with a kept list, or None. The request had its ``Host`` when the list was asked for."""
+        del peer
+        question = _QUESTION.fullmatch(message.path)
+        if question is None or message.method != hdrs.METH_GET or message.version != HttpVersion11:
+            return None
+        kept = self._kept.get((message.headers.get(hdrs.HOST), question["nginx"]))
+        if (
+            kept is None
+            or int(question["since"]) < kept.since
+            or time.monotonic() >= kept.until
+            or self._heard() != kept.heard
+        ):
+            return None
+        response = PreparedResponse(_HEAD, "", kept.body)
+        RequestContext(message.headers.get("X-Request-Id")).stamp(response)
+        return response.whole()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Return the list of a worker that has missed no change since the asked time, else the most complete list.
+
+        A worker that has just started has heard nothing of the time before. The last worker is asked first: when the
+        workers are replaced and get other settings, it is the last one with the settings before. While a worker does
+        not answer, the next one is asked, too.
+        """
+        heard, workers = self._heard(), self._supervisor.answering()[::-1]
+        asked = [partial(self._list_of, request, worker) for worker in workers]
+        answer: Answer | None = (await staggered_race(asked, self._hurry))[0]
+        if answer is None:
+            raise NoWorker
+        if answer.status != 200:
+            return answer.response()
+        since, listed = int(request.query["since"]), json.loads(answer.body)
+        if listed["complete_since"] > since:
+            return (await self._most_complete(workers, since, answer)).response()
+        question = _QUESTION.fullmatch(request.rel_url.raw_path_qs)
+        is_repeatable = not listed["changes"] and since <= listed["now"] - _LISTED_AGAIN_FOR
+        if question is not None and is_repeatable and all(count for _, count in heard):
+            if len(self._kept) >= _MOST_ASKERS:
+                self._kept.clear()
+            asker = request.headers.get(hdrs.HOST), question["nginx"]
+            self._kept[asker] = _Kept(since, time.monotonic() + _KEPT_FOR, heard, answer.body)
+        return answer.response()
+
+    async def _list_of(self, request: web.Request, worker: Worker) -> Answer:
+        if (answer := await self._calls.repeat(request, worker)) is None:
+            raise NoWorker
+        return answer
+
+    async def _most_complete(self, workers: Sequence[Worker], since: int, answer: Answer) -> Answer:
+        answers = (await self._calls.get(workers, f"{CHANGES}?since={since}", self._hurry)).values()
+        lists = [found for found in answers if found is not None and found.status == 200]
+        return min(lists, key=lambda found: int(json.loads(found.body)["complete_since"]), default=answer)
+
+    def _heard(self) -> Heard:
+        return [(worker, worker.heard) for worker in self._supervisor.answering()]
