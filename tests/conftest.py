@@ -199,10 +199,15 @@ async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def blockbuster() -> BlockBuster:
+    """Finds the gateway's calls that block the loop. To make it takes a millisecond, and most tests take less."""
+    return BlockBuster("gateway", excluded_modules=["gateway.dev"])
+
+
 @pytest.fixture(autouse=True)
-def blocking_calls() -> Iterator[None]:
+def blocking_calls(blockbuster: BlockBuster) -> Iterator[None]:
     """Fail tests in which the gateway blocks the loop."""
-    blockbuster = BlockBuster("gateway", excluded_modules=["gateway.dev"])
     blockbuster.activate()
     yield
     blockbuster.deactivate()

@@ -3,13 +3,13 @@
 `make container` renders them with kustomize and validates the result; these tests need no kustomize.
 """
 
+import importlib
 import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -73,8 +73,14 @@ def test_every_manifest_is_named_by_a_kustomization_and_exists() -> None:
     assert set(FOLDER.rglob("*.yaml")) <= named
 
 
+@pytest.fixture(scope="module")
+def kubernetes_validate() -> Any:
+    """The validator. Its import takes most of a second, and each process of the run imports this module."""
+    return importlib.import_module("kubernetes_validate")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_manifest_is_valid(version: str) -> None:
+def test_every_manifest_is_valid(kubernetes_validate: Any, version: str) -> None:
     kinds = set()
     for manifest in manifests():
         if manifest["apiVersion"].startswith("monitoring.coreos.com/"):  # a resource of the Prometheus operator
@@ -93,7 +99,7 @@ def test_every_manifest_is_valid(version: str) -> None:
     }
 
 
-def test_the_validator_refuses_a_key_that_does_not_exist() -> None:
+def test_the_validator_refuses_a_key_that_does_not_exist(kubernetes_validate: Any) -> None:
     broken = of_kind("PodDisruptionBudget")
     broken["spec"]["maxUnavailble"] = 1
     with pytest.raises(kubernetes_validate.ValidationError):
