@@ -1,8 +1,10 @@
 """Handlers for one image: its URL, its status, its refresh."""
 
 import time
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import yarl
 
 from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
@@ -15,10 +17,14 @@ async def call(gateway: RunningGateway, method: str, path: str, bearer: str | No
 
 
 async def test_url_returns_the_presigned_url_and_its_expiry(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat")
+    await images.add("cat", b"a cat")
     before = time.time()
     first = (await call(gateway, "GET", "url")).json()["data"]
     assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "version", "access_count"}
+    signed = dict(parse_qsl(urlsplit(first["url"]).query))
+    assert int(signed["q-sign-time"].partition(";")[2]) == first["expires_at"]
+    async with gateway.session.get(yarl.URL(first["url"], encoded=True)) as answer:
+        assert await answer.read() == b"a cat"
     assert (first["image_id"], first["from_cache"], first["access_count"]) == ("cat", False, 1)
     assert before + 3600 - 301 <= first["expires_at"] <= time.time() + 3600
     second = (await call(gateway, "GET", "url")).json()["data"]
@@ -105,13 +111,25 @@ async def test_status_and_refresh_are_for_the_owner_only(
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
 
-@pytest.mark.parametrize("path", ["proxy", "url", "status"])
-async def test_lesson_7_an_invalid_id_is_refused_before_the_look_up(gateway: RunningGateway, path: str) -> None:
-    for raw_id in ("-a", "a%2Fb", "%00", "a%0d%0ab", "%ff%fe", "%F0%9F%98%80", "x" * 129, "a%20b", "%2e%2e"):
-        answer = await gateway.get(f"/api/v1/images/{raw_id}/{path}")
-        assert answer.status in (400, 404)
-        assert answer.json()["code"] in ("invalid_image_id", "not_found")
+INVALID_IDS = (
+    "-leading", "a%2Fb", "a%5Cb", "%00", "a%00b", "a%0d%0aSet-Cookie:%20x", "%ff%fe", "%ED%A0%80", "%F0%9F%98%80",
+    "x" * 129, "x" * 3000, "a%20b", "a;b", "'%20OR%201=1--", "%25", "..", "%2e%2e", "..%2f..%2fetc%2fpasswd",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["/i/{}", *(f"/api/v1/images/{{}}/{call}" for call in ("proxy", "url", "status"))])
+async def test_lesson_7_an_invalid_id_is_refused_before_the_look_up(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    for raw_id in INVALID_IDS:
+        url = yarl.URL(gateway.ports.public + form.format(raw_id), encoded=True)
+        async with gateway.session.get(url, allow_redirects=False) as answer:
+            assert answer.status in (400, 404)
+            assert (await answer.json())["code"] in ("invalid_image_id", "not_found")
+    for tier in ("local", "redis"):
+        assert gateway.sample("url_cache_lookups_total", tier=tier, result="miss") == 0
     assert gateway.sample("catalog_queries_total", result="missing") == 0
+    assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
 
 
 async def test_a_style_that_is_not_configured_is_a_400(start_gateway: StartGateway, images: Images) -> None:

@@ -9,8 +9,9 @@ import yarl
 from tests.conftest import Images, RunningGateway, StartGateway
 
 AWKWARD_KEYS = [
-    "a b.png", "a+b.png", "a%2Fb.png", "100%.png", "a#b.png", "a?b=c&d.png", "'q\"(1)[2]{3}!*~;.png",
-    "./a.png", "a/../b.png", "a//b.png", "图片/日落.png", "%E5%9B%BE.png",
+    "with space.png", "a+b.png", "100%.png", "a%2Fb.png", "%E5%9B%BE.png", "hash#1.png", "what?a=b&c.png",
+    "quo\"te's.png", "br[ac]k{e}ts(1).png", "./a.png", "dot/./dot.png", "up/../down.png", "double//slash.png",
+    "trailing/", "图片/山 与 湖（最终）.png", "tilde~-_.!*'().png", "back\\slash.png", "semi;colon,comma.png", "😀.png",
 ]  # fmt: skip
 
 

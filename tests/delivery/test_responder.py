@@ -71,6 +71,7 @@ async def test_an_image_arrives_whole_with_the_header_fields_of_the_contract(
     assert answer.headers["Last-Modified"] == MODIFIED
     assert answer.headers["Content-Length"] == str(len(DATA))
     assert answer.headers["Cache-Status"].startswith("image-gateway; fwd=")
+    assert answer.headers["Accept-Ranges"] == "bytes"
     assert gateway.sample("response_bytes_total") == gateway.sample("sent_bytes_total", source="cos") == len(DATA)
 
 
@@ -100,10 +101,18 @@ async def test_lesson_5_an_object_of_any_name_is_served(gateway: RunningGateway,
     assert (await gateway.request("HEAD", "/i/cat")).status == 200
 
 
+async def test_one_leading_slash_is_removed_from_a_key(gateway: RunningGateway, images: Images) -> None:
+    """As in the SDK: applications store keys with and without it."""
+    await images.add("cat", b"body", key="folder/cat.png")
+    await images.add_row(ImageRow("slashed", None, "/folder/cat.png", public=True))
+    assert (await gateway.get("/i/slashed")).body == b"body"
+
+
 async def test_other_headers_of_cos_are_not_forwarded(gateway: RunningGateway, images: Images, cat: None) -> None:
     foreign = [
         ("Set-Cookie", "a=b"),
         ("X-Accel-Redirect", "/_cos/secret"),
+        ("Refresh", "0"),
         ("x-cos-meta-owner", "alice"),
         ("x-cos-force-download", "true"),
         ("Content-Disposition", "attachment"),

@@ -13,8 +13,8 @@ from gateway.cos_emulator.faults import Headers as AddedHeaders
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, token_for
+from tests.delivery.test_redirect import AWKWARD_KEYS
 from tests.nginx.conftest import Nginx
-from tests.stories.test_object_keys import AWKWARD_KEYS
 
 # Headers that an object's metadata and a custom domain's CDN may add.
 HOSTILE = {

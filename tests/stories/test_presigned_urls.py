@@ -1,28 +1,11 @@
 """Presigned URLs for clients that fetch from COS themselves."""
 
 import asyncio
-from urllib.parse import parse_qsl, urlsplit
 
 import redis
-import yarl
 
 from gateway.dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
-
-
-async def test_a_url_returns_the_image_and_says_whether_it_was_cached(gateway: RunningGateway, images: Images) -> None:
-    await images.add("a", b"body")
-    first = (await gateway.get("/api/v1/images/a/url")).json()
-    second = (await gateway.get("/api/v1/images/a/url")).json()
-    assert first["status"] == "success"
-    assert first["data"].keys() == {"image_id", "url", "expires_at", "from_cache", "version", "access_count"}
-    assert (first["data"]["from_cache"], second["data"]["from_cache"]) == (False, True)
-    assert second["data"]["access_count"] == 2
-    assert second["data"]["url"] == first["data"]["url"]
-    async with gateway.session.get(yarl.URL(first["data"]["url"], encoded=True)) as answer:
-        assert await answer.read() == b"body"
-    signed = dict(parse_qsl(urlsplit(first["data"]["url"]).query))
-    assert int(signed["q-sign-time"].partition(";")[2]) == first["data"]["expires_at"]
 
 
 async def test_a_batch_of_two_hundred_costs_one_query(gateway: RunningGateway, images: Images) -> None:
