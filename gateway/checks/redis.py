@@ -28,6 +28,7 @@ RULES: Final = (
     "-@all +@read +@write +@connection +@transaction -@dangerous "
     "+eval +evalsha +script|load +publish +subscribe +unsubscribe +info +time"
 )
+CLUSTER_RULES: Final = "+cluster|slots +cluster|info +pubsub|numsub"
 _REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can't (run|access)")
 _OTHERWISE: Final = "see that Redis runs, and check redis.url"
 
@@ -49,6 +50,7 @@ class RedisCheck:
     address: str
     user: str
     prefix: str
+    is_cluster: bool
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on each server, and a finding on the channel if any server can be read."""
@@ -83,6 +85,6 @@ class RedisCheck:
 
     def _advice(self, problem: str) -> str:
         if _REFUSED_BY_ACL.search(problem):
-            rules = f"~{self.prefix}* &{self.prefix}* {RULES}"
+            rules = f"~{self.prefix}* &{self.prefix}* {RULES} {CLUSTER_RULES if self.is_cluster else ''}".rstrip()
             return f"allow what the gateway uses, on every server: ACL SETUSER {self.user} {rules}"
         return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)

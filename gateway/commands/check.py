@@ -175,6 +175,7 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
         address,
         unquote(parts.username or "default"),
         settings.prefix,
+        settings.names_a_cluster,
     )
 
 

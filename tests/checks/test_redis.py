@@ -10,7 +10,7 @@ import redis
 from pydantic import SecretStr
 
 from gateway.checks.finding import Finding
-from gateway.checks.redis import RULES, RedisCheck
+from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.dev.redis_server import RedisServer
 from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
@@ -49,8 +49,16 @@ class Redis:
             raise self.channel
 
 
-async def findings(servers: Redis) -> list[Finding]:
-    check = RedisCheck(servers.try_nodes, servers.try_out, servers.check, "redis:6379", "gateway", "image:")
+async def findings(servers: Redis, *, is_cluster: bool = False) -> list[Finding]:
+    check = RedisCheck(
+        servers.try_nodes,
+        servers.try_out,
+        servers.check,
+        "redis:6379",
+        "gateway",
+        "image:",
+        is_cluster=is_cluster,
+    )
     return [finding async for finding in check.findings()]
 
 
@@ -95,6 +103,13 @@ async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
     assert advice in found.advice
 
 
+@pytest.mark.parametrize("is_cluster", [False, True])
+async def test_the_rights_that_a_cluster_needs_are_named_for_a_cluster_alone(*, is_cluster: bool) -> None:
+    refused = DependencyDown("NOPERM User gateway has no permissions to run the 'cluster|slots' command")
+    [found] = await findings(Redis(refused), is_cluster=is_cluster)
+    assert found.advice.endswith(CLUSTER_RULES if is_cluster else RULES)
+
+
 async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried() -> None:
     wrong = WrongRedis("redis.url leads to a node of a Cluster", "write redis+cluster://redis:6379")
     [found] = await findings(Redis(layout=wrong))
@@ -116,7 +131,9 @@ async def test_a_channel_that_may_not_be_used_is_a_failure_with_the_rule_that_al
 
 async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp_path: Path) -> None:
     """Everything that a gateway does in Redis works as a user that has just these rules."""
-    assert RULES in (Path(__file__).parents[2] / "docs/set-up.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/set-up.md").read_text(encoding="utf-8")
+    assert RULES in text
+    assert CLUSTER_RULES in text
     with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as admin:
 
         def allow(*rules: str) -> None:
@@ -128,7 +145,7 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         async with open_redis(settings) as shards:
             channel, layout = InvalidationChannel(shards), Layout(shards, settings)
             probe = RedisProbe(shards, channel, layout, Metrics())
-            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:")
+            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", is_cluster=False)
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import re
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,7 +15,7 @@ import redis
 from pydantic import SecretStr
 from redis.asyncio import Redis as AsyncRedis
 
-from gateway.checks.redis import RULES
+from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
 from gateway.dev.processes import wait_until
 from gateway.dev.redis_server import RedisServer
@@ -305,13 +304,10 @@ async def test_a_cluster(six_nodes: Cluster, clock: Clock) -> None:
 async def test_a_cluster_over_tls_as_a_user_with_the_documented_rights(
     authority: tuple[Path, Path], one_node_cluster: RedisServer, clock: Clock
 ) -> None:
-    [rights] = re.findall(
-        r"`(\+cluster\|slots [^`]*)`", (Path(__file__).parents[2] / "docs/set-up.md").read_text(encoding="utf-8")
-    )
     async with tls_before("127.0.0.1", one_node_cluster.port, authority) as port:
         with client_of(one_node_cluster) as client:
             client.config_set("cluster-announce-port", port)
-            rules = f"on >{PASSWORD} ~image:* &image:* {RULES} {rights}"
+            rules = f"on >{PASSWORD} ~image:* &image:* {RULES} {CLUSTER_RULES}"
             client.execute_command("ACL", "SETUSER", "gateway", *rules.split())
         url = f"rediss+cluster://gateway:{PASSWORD}@127.0.0.1:{port}?ssl_ca_certs={authority[0]}"
         await lifecycle(url, clock)
