@@ -33,6 +33,10 @@ class Valve:
         """Hold every response back from now on."""
         self._is_open.clear()
 
+    def lead_to(self, port: int) -> None:
+        """Forward later connections to another port. Those that are open stay where they are."""
+        self._to = port
+
     def open(self) -> None:
         """Forward the responses held back, and all later ones."""
         self._is_open.set()

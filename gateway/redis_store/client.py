@@ -84,10 +84,16 @@ async def open_redis(
 
 
 async def _watch(server: GuardedRedis, failed: asyncio.Event, try_every: float) -> None:
-    """Try the server every so many seconds while it is away, until cancelled. So no request waits for it."""
+    """Try the server every so many seconds while it is away, until cancelled. So no request waits for it.
+
+    A master that became a replica keeps its connections, though the address leads to another server by now.
+    """
     while True:
         await failed.wait()
         failed.clear()
+        if server.is_read_only:
+            await server.reconnect()
+            await asyncio.sleep(try_every)
         while server.is_away:
             await asyncio.sleep(try_every)
             await server.try_again()

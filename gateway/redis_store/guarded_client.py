@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import hiredis
@@ -92,7 +92,9 @@ class GuardedRedis:
     client: the client of a server, or of the master behind Sentinel.
     timeout: seconds that calls within ``bounded`` may take together.
     address: ``host:port`` of a node of a Cluster, else empty.
-    on_failure: called when the server did not answer.
+    on_failure: called when the server did not answer, or answered that it is a replica or that its Cluster is down.
+
+    ``is_read_only``: whether the server refused a write as a replica since the last ``reconnect``.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class GuardedRedis:
         self._availability_log = AvailabilityLog(address)
         self._wrong_type = False
         self._last_failure = ""
+        self.is_read_only = False
 
     @property
     def is_away(self) -> bool:
@@ -152,7 +155,10 @@ class GuardedRedis:
             self._wrong_type = True
             return WrongType(message)
         self._availability_log.refused(message)
-        if isinstance(error, ClusterDownError):
+        if "READONLY" in message:  # also within the error of a script of Redis 6
+            self.is_read_only = True
+            self._on_failure()
+        elif isinstance(error, ClusterDownError):
             self._on_failure()
         return CacheUnavailable(message)
 
@@ -171,6 +177,12 @@ class GuardedRedis:
         except REDIS_ERRORS:
             return
         self.answered()
+
+    async def reconnect(self) -> None:
+        """Close the connections that are not in use: a new connection may lead to the server that is the master now."""
+        self.is_read_only = False
+        with suppress(*REDIS_ERRORS):
+            await self.client.connection_pool.disconnect(inuse_connections=False)
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""

@@ -145,7 +145,9 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         async with open_redis(settings) as shards:
             channel, layout = InvalidationChannel(shards), Layout(shards, settings)
             probe = RedisProbe(shards, channel, layout, Metrics())
-            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", is_cluster=False)
+            check = RedisCheck(
+                probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", is_cluster=False
+            )
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

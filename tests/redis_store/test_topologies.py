@@ -38,6 +38,7 @@ from tests.limits import LIMIT
 from tests.sentinel import Watched
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
 from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
+from tests.valve import Valve
 from tests.waiting import until
 
 
@@ -214,6 +215,31 @@ async def test_sentinel_and_a_fail_over(watched: Watched, clock: Clock) -> None:
         await lifecycle(watched.url, clock, after=fail_over)
     finally:
         watched.heal()
+
+
+async def test_after_a_fail_over_behind_a_name_the_new_master_is_found(tmp_path: Path) -> None:
+    """The connections stay at the earlier master, which is a replica now."""
+    with ExitStack() as stack:
+        earlier, later = (
+            stack.enter_context(RedisServer(tmp_path / name, ephemeral=True, password=PASSWORD)) for name in "ab"
+        )
+        async with Valve.before(earlier.port) as valve:
+            url = SecretStr(f"redis://:{PASSWORD}@127.0.0.1:{valve.port}")
+            async with open_redis(RedisSettings(url=url, timeout=LIMIT), try_every=0.05) as shards:
+                write = ("SET", shards.first.key("x"), "1", "EX", 60)
+                await shards.run_on(shards.first, write)
+                with client_of(earlier) as client:
+                    client.replicaof("127.0.0.1", later.port)
+                valve.lead_to(later.port)
+                with pytest.raises(CacheUnavailable, match="READONLY"):
+                    await shards.run_on(shards.first, write)
+
+                async def is_written() -> bool:
+                    with contextlib.suppress(CacheUnavailable):
+                        return await shards.run_on(shards.first, write) == [True]
+                    return False
+
+                await until(is_written, what="the new master")
 
 
 @IN_CLUSTER
