@@ -16,8 +16,8 @@ class EntryTrust:
     """Rejects entries whose rows may have changed unnoticed since they were read.
 
     Redis may lose its last writes: a replica that was behind takes over, or a server loads a snapshot. Then it has the
-    entry of a changed image again, so changes are remembered here. Of more than ``most_changed`` images, the oldest
-    change then counts for every image.
+    entry of a changed image again, so the last ``most_changed`` changes are remembered here. Earlier changes are
+    forgotten: a statement that changes a million rows must not send every other image to Postgres.
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class EntryTrust:
         self._changed_at[image_id] = self._now()
         self._changed_at.move_to_end(image_id)
         if len(self._changed_at) > self._most_changed:
-            _, at = self._changed_at.popitem(last=False)
-            self._invalid_before = max(self._invalid_before, at + CLOCK_SKEW)
+            self._changed_at.popitem(last=False)
 
     def invalidate_shard(self, shard: Shard) -> None:
         """Reject images of the shard whose row was read before now."""
