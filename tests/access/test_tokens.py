@@ -123,6 +123,7 @@ def test_a_signed_token_for_another_time_or_audience_is_refused(algorithm: str, 
 
 
 def test_an_application_may_number_its_users() -> None:
+    assert tokens(secret=JWT_SECRET).verify(token(sub=42)).user == "42"
     assert tokens(secret=JWT_SECRET, user_claim="uid").verify(token(uid=42)).user == "42"
     values: tuple[Any, ...] = (True, 1.5, "", [], None)
     for invalid in values:
