@@ -70,6 +70,10 @@ async def test_one_link_opens_every_style_of_its_image(
         assert opened((await gateway.get(f"{url}&{variant}")).body).width == width
         assert (await gateway.get(f"/i/mine?{variant}")).status == 404
         assert (await gateway.get(f"{url.replace('mine', 'other')}&{variant}")).status == 401
+    versioned = await gateway.get(f"{url}&style=thumb&v=old")
+    assert versioned.status == 302
+    answer = await gateway.get(url.partition("?")[0] + versioned.headers["Location"])
+    assert (answer.status, answer.headers["Cache-Control"].partition(",")[0]) == (200, "private")
 
 
 async def test_each_result_equals_a_request_for_that_image(gateway: RunningGateway, images: Images) -> None:

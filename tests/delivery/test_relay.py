@@ -56,6 +56,7 @@ async def two_requests(connection: RawConnection) -> bytes:
 @pytest.mark.parametrize(
     "action",
     [
+        Cut(at=200_000),
         Cut(at=200_000, reset=True),
         Hang(at=200_000),
         Headers(remove=[CRC], add=[(CRC, "12345")]),

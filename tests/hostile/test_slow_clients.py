@@ -6,10 +6,7 @@ from contextlib import AsyncExitStack, suppress
 
 import psutil
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.hostile.conftest import IDLE
 from tests.raw_client import connect, statuses
 from tests.waiting import until
@@ -63,19 +60,6 @@ async def test_a_request_body_sent_byte_by_byte_is_a_408(impatient: RunningGatew
         assert statuses(await connection.read_rest()) == [408]
         assert time.monotonic() - started < 60 * IDLE
         await dripping
-
-
-async def test_a_client_that_never_reads_a_large_image_is_disconnected(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2})
-    cos.store.put(BUCKET, "big.png", SyntheticContent(30_000_000), content_type="image/png")
-    await images.add_row(ImageRow("big", None, "big.png", public=True))
-    async with connect(gateway.ports.public) as connection:
-        connection.writer.write(b"GET /i/big HTTP/1.1\r\nHost: gateway\r\n\r\n")
-        await until(lambda: gateway.sample("inflight_requests") == 1)
-        await until(lambda: gateway.sample("inflight_requests") == 0)
-        assert gateway.sample("requests_total", route="short", delivery="stream", status="499") == 1
 
 
 async def test_a_client_that_never_reads_small_responses_is_disconnected(

@@ -8,7 +8,6 @@ from gateway.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, WrongL
 from gateway.cos_emulator.faults import Headers as AddedHeaders
 from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.raw_client import exchange
 from tests.stories.content import KEY, LARGE, add_large, read_interrupted, requests_to
 
 
@@ -96,18 +95,6 @@ async def test_a_body_without_an_etag_is_not_resumed(gateway: RunningGateway, im
     cos.faults.add(Fault(action=Cut(at=1_000_000)))
     await read_interrupted(gateway)
     assert len(cos.request_log.requests) == 1
-
-
-async def test_no_other_answer_follows_an_interrupted_one_on_its_connection(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
-    """The client would read the next answer as the rest of this one."""
-    await add_large(images)
-    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))
-    cos.faults.add(Fault(action=Cut(at=1_000_000)))
-    request = b"GET /i/a HTTP/1.1\r\nHost: gateway\r\n\r\n"
-    received = await exchange(gateway.ports.public, request + b"GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
-    assert received.count(b"HTTP/1.1 ") == 1
 
 
 async def test_failed_transfers_release_their_memory(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, Reset
+from gateway.cos_emulator.faults import Change, Cut, Fault, Refuse, Reset
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -33,16 +33,6 @@ async def test_a_short_failure_is_hidden_from_the_client(
     assert (answer.status, answer.body) == (200, SMALL)
 
 
-async def test_a_pooled_connection_that_cos_closed_is_replaced(
-    gateway: RunningGateway, images: Images, cos: CosEmulator
-) -> None:
-    """COS may close a connection while it is unused."""
-    for image_id in "abcdef":
-        await images.add(image_id, SMALL)
-        cos.faults.add(Fault(action=Reset(), key=f"*{image_id}.png"))
-        assert (await gateway.get(f"/i/{image_id}")).status == 200
-
-
 async def test_a_short_retry_after_is_waited_for_and_a_long_one_passed_on(
     gateway: RunningGateway, images: Images, cos: CosEmulator
 ) -> None:
@@ -56,16 +46,6 @@ async def test_a_short_retry_after_is_waited_for_and_a_long_one_passed_on(
     started = asyncio.get_running_loop().time()
     assert (await gateway.get("/i/a")).status == 200
     assert asyncio.get_running_loop().time() - started >= 1
-
-
-async def test_an_origin_that_does_not_answer_becomes_504(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 0.3})
-    await images.add("a", SMALL)
-    cos.faults.add(Fault(action=Hang(), times=None))
-    answer = await gateway.get("/i/a")
-    assert (answer.status, answer.json()["code"]) == (504, "origin_timeout")
 
 
 async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(

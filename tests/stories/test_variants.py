@@ -9,7 +9,7 @@ from PIL import Image
 
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
-from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}
 STYLES: dict[str, Any] = {"card": CARD, "teaser": {"widths": [32], "formats": ["webp"], "public": True}}
@@ -261,31 +261,3 @@ async def test_an_image_that_is_smaller_now_is_kept_in_memory_again(
     asked = len(cos.request_log.requests)
     assert (await gateway.get(address)).headers["Cache-Status"].startswith("image-gateway; hit")
     assert len(cos.request_log.requests) == asked
-
-
-async def test_one_signed_link_opens_every_variant(
-    start_gateway: StartGateway, links_table: Any, images: Images
-) -> None:
-    """The signature covers the path, so that a page makes one link for an image."""
-    del links_table  # made
-    gateway = await start_gateway(
-        image_styles=STYLES, access={"signed_links": {"keys": {"k": "a-key-of-at-least-thirty-two-bytes"}}}
-    )
-    await images.add("mine", photo(), content_type="image/jpeg", owner="alice", public=False)
-    made = await gateway.request(
-        "POST",
-        "/api/v1/images/mine/link",
-        json={"expires_in": 60},
-        headers={"Authorization": f"Bearer {token_for('alice')}"},
-    )
-    link = made.json()["data"]["url"]
-    version = (await gateway.get("/api/v1/images/mine/meta", user="alice")).json()["data"]["version"]
-    for query in ("", "&style=card&w=160&format=webp", "&style=card&w=320&format=avif", f"&style=card&v={version}"):
-        answer = await gateway.get(link + query)
-        assert answer.status == 200
-        assert answer.headers["Cache-Control"].startswith("private")
-    redirect = await gateway.get(f"{link}&style=card&w=160&v=old")
-    assert redirect.status == 302
-    path, _, _ = link.partition("?")
-    assert (await gateway.get(path + redirect.headers["Location"])).status == 200
-    assert (await gateway.get("/i/mine?style=card&w=160")).status == 404
