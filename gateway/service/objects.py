@@ -106,6 +106,7 @@ async def open_objects(
         largest=image_proxy.memory_cache.max_object_bytes,
     )
     source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
+    urls.invalidation.add(renewal.invalidate)
     urls.invalidation.add(source.invalidate)
     urls.invalidation.add(descriptions.invalidate)
     async with AsyncExitStack() as stack:

@@ -47,6 +47,10 @@ class OnDemandRenewal:
         variant = ImageVariant(image_id, rendition)
         return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
+    def invalidate(self, image_id: str | None) -> None:
+        """Let no later call share a renewal that may have read the row before the image changed. None: every image."""
+        self._renewals.detach(lambda variant: image_id is None or variant.image_id == image_id)
+
     async def close(self) -> None:
         """Cancel running renewals."""
         await self._renewals.close()

@@ -12,7 +12,7 @@ from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.resolver import UrlResolver
-from tests.tier import RENDITIONS, Tier
+from tests.tier import RENDITIONS, Tier, record
 
 
 class Replica:
@@ -73,6 +73,19 @@ async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica
     renewed = await asyncio.gather(*(replica.renewal.renew("a") for _ in range(10)))
     assert {image.presigned.url for image in renewed} == {renewed[0].presigned.url}
     assert tier.table.queries == [["a"]]
+
+
+async def test_a_renewal_that_read_the_row_before_a_change_is_not_shared_after_it(
+    tier: Tier, replicas: tuple[Replica, Replica]
+) -> None:
+    replica, _ = replicas
+    before = asyncio.create_task(replica.renewal.renew("a"), name="before")
+    while not tier.table.queries:
+        await asyncio.sleep(0)
+    tier.table.records["a"] = record("a", "new.png")
+    replica.renewal.invalidate("a")
+    assert (await replica.renewal.renew("a")).record.key == "new.png"
+    assert (await before).record.key == "a.png"
 
 
 async def test_a_url_that_another_replica_has_renewed_is_used(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
