@@ -81,11 +81,10 @@ class ListedChanges:
     async def answer(self, request: web.Request) -> web.Response:
         """Return the list of a worker that has missed no change since the asked time, else the most complete list.
 
-        A worker that has just started has heard nothing of the time before. The last worker is asked first: when the
-        workers are replaced and get other settings, it is the last one with the settings before. While a worker does
-        not answer, the next one is asked, too.
+        A worker that has just started has heard nothing of the time before. While a worker does not answer, the next
+        one is asked, too.
         """
-        heard, workers = self._heard(), self._supervisor.answering()[::-1]
+        heard, workers = self._heard(), self._supervisor.by_changes()
         asked = [partial(self._list_of, request, worker) for worker in workers]
         answer: Answer | None = (await staggered_race(asked, self._hurry))[0]
         if answer is None:
@@ -115,4 +114,4 @@ class ListedChanges:
         return min(lists, key=lambda found: int(json.loads(found.body)["complete_since"]), default=answer)
 
     def _heard(self) -> Heard:
-        return [(worker, worker.heard) for worker in self._supervisor.answering()]
+        return [(worker, worker.heard) for worker in self._supervisor.by_changes()]

@@ -73,6 +73,8 @@ class Supervisor:
         self._before_end = before_end
         self._kill_after = kill_after
         self._workers: set[Worker] = set()
+        self._is_rolling = False
+        self._leaving: Worker | None = None  # it drains, and another worker has its place
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,6 +106,19 @@ class Supervisor:
         """Return the workers that serve and have shown life lately. A hanging worker would keep its caller waiting."""
         return [worker for worker in self.ready() if worker.silence() < _LATELY]
 
+    def by_changes(self) -> list[Worker]:
+        """Return the workers that list changes for nginx, the one to ask first.
+
+        It is the worker that heard of a change last: it may have given nginx the old image until then. During a roll it
+        is the worker that ends last: when nginx hears a worker with other settings, it forgets everything, and no
+        worker may answer by the settings before after that.
+        """
+        last_first = self.answering()[::-1]
+        if not self._is_rolling:
+            return sorted(last_first, key=lambda worker: worker.heard_at, reverse=True)
+        leaving = self._leaving
+        return last_first if leaving is None or leaving.ended.is_set() else [leaving, *last_first]
+
     def shows_life(self) -> bool:
         """Return whether any worker has shown life lately."""
         return any(slot.current is not None and slot.current.silence() < self._silence for slot in self.slots)
@@ -129,6 +144,13 @@ class Supervisor:
         what the new workers have accepted last: the admin port may reload between two replacements. If a new worker
         does not become ready, the roll stops with a line in the log, and the old worker goes on.
         """
+        self._is_rolling = True
+        try:
+            await self._replace_all()
+        finally:
+            self._is_rolling = False
+
+    async def _replace_all(self) -> None:
         replaced: list[Worker] = []
         for slot in self.slots:
             async with slot.replacing:
@@ -139,6 +161,7 @@ class Supervisor:
                     logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
                     return
             if old is not None and not old.ended.is_set():
+                self._leaving = old
                 await self._before_end(old)
                 old.stop()
                 await self._until_ended([old])

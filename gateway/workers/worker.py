@@ -58,6 +58,7 @@ class Worker:
     last_sign: when the worker last sent anything (``time.monotonic``), None before the first time.
     grace: the seconds that its drain may take, 0 before it drains.
     heard: how often it has sent that its list of changes is another. 0: it does not send it.
+    heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Worker:
         self.last_sign: float | None = None
         self.grace = 0.0
         self.heard = 0
+        self.heard_at = 0.0
         self.ended = asyncio.Event()
         self.is_stopping = False
         self._ready = asyncio.Event()
@@ -214,6 +216,7 @@ class Worker:
                         self.grace = float(seconds)
                     case name, _, _ if name == HEARD:
                         self.heard += 1
+                        self.heard_at = self.last_sign
                     case name, _, version if name == VERSION:
                         self.version = version.decode()
                     case name, _, settings if name == SETTINGS:

@@ -240,12 +240,34 @@ def a_list(worker: int, complete_since: int, now: int = 100) -> str:
     return json.dumps({"gateway": str(worker), "now": now, "complete_since": complete_since, "changes": []})
 
 
-async def test_a_worker_that_has_heard_enough_lists_the_changes() -> None:
-    """Of several, the last one: it is the last to be replaced."""
-    lists = [[a_list(1, 30)], [a_list(2, 70), a_list(2, 70), a_list(2, 70)]]
-    async with fake_workers(*lists) as (_, admin), serving(admin.app()) as address:
-        assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == "2"
+async def test_the_worker_that_heard_of_a_change_last_lists_the_changes_if_it_has_heard_enough() -> None:
+    """It may have given nginx an old image until then."""
+    lists = [[a_list(1, 30)] * 4, [a_list(2, 70)] * 4]
+    async with fake_workers(*lists) as (supervisor, admin), serving(admin.app()) as address:
+        for late, worker in (1, "2"), (0, "1"), (1, "2"):
+            heard = supervisor.slots[late].current
+            assert heard is not None
+            await heard.reload(STARTED)
+            assert (await get_json(address + "/api/v1/changes?since=80"))["gateway"] == worker
         assert (await get_json(address + "/api/v1/changes?since=50"))["gateway"] == "1"
+
+
+async def test_a_worker_lists_the_changes_until_it_has_ended_when_another_one_has_its_place() -> None:
+    """nginx would hear of other settings while that worker still answers by the settings before."""
+    async with fake_workers([a_list(1, 30), a_list(2, 30)]) as (supervisor, admin), serving(admin.app()) as address:
+
+        async def listing() -> str:
+            return str((await get_json(address + "/api/v1/changes?since=80"))["gateway"])
+
+        assert await listing() == "1", "its first answer"
+        old = supervisor.slots[0].current
+        assert old is not None
+        rolling = asyncio.create_task(supervisor.roll())
+        await until(lambda: supervisor.slots[0].current is not old, seconds=STARTED)
+        assert await listing() == "2", "its second answer"
+        old.kill()
+        await rolling
+        assert await listing() == "1", "the first answer of the other one"
 
 
 async def test_while_a_worker_is_silent_another_one_lists_the_changes() -> None:
@@ -264,7 +286,7 @@ async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker
     """Only for the asker of the list, and while it has nothing to report."""
     lists = [a_list(2, 30, now) for now in range(5_000, 5_500)]
     async with (
-        fake_workers([], lists) as (supervisor, admin),
+        fake_workers([], lists, hurry=0.05) as (supervisor, admin),
         admin_port(admin, AdminSettings(port=0)) as address,
     ):
 
