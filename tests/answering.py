@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from aiohttp import web
 
+from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.serving import serving
 
 
@@ -37,3 +39,17 @@ async def answering() -> AsyncIterator[Service]:
     app.router.add_route("*", "/{path:.*}", service.answer)
     async with serving(app, handler_cancellation=True, shutdown_timeout=0.1) as service.url:
         yield service
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """A service on a free port."""
+    async with answering() as service:
+        yield service
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[BoundedHttp]:
+    """A client whose requests take at most 2 seconds."""
+    async with BoundedHttp(2) as http:
+        yield http

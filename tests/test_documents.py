@@ -24,20 +24,15 @@ from gateway.service.ports import admin_app, public_app
 from gateway.service.urls import UNKNOWN_TTL
 from gateway.settings import Settings
 from tests.conftest import RunningGateway
+from tests.settings.conftest import clean_environment
 from tests.settings_keys import key_at
 
+__all__ = ["clean_environment"]
 ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
 PAGES = sorted(str(page.relative_to(ROOT)) for folder in _FOLDERS for page in folder.glob("*.md"))
 # A key in CHANGELOG.md may have been removed since.
 EACH_PAGE_OF_TODAY = pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
-
-
-@pytest.fixture(autouse=True)
-def no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the variables of this machine."""
-    for variable in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
-        monkeypatch.delenv(variable)
 
 
 def read(path: str) -> str:

@@ -1,7 +1,6 @@
 """EdgeOne as a target: by address and by tag, and the effect of a list of failed targets on the images."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from gateway.purge.tencent_service import TencentService
 from gateway.tencent_api.client import TencentApi
 from tests.answering import answering
 from tests.purge.tencent import BASE, Cloud, cloud_of
-
-
-@pytest.fixture
-async def cloud() -> AsyncIterator[Cloud]:
-    """The services with the limits of the documents."""
-    async with cloud_of() as cloud:
-        yield cloud
 
 
 async def test_addresses_or_tags_are_purged(cloud: Cloud) -> None:

@@ -1,7 +1,5 @@
 """Tencent CDN as a target: the addresses of a purge, and the effect of each answer of the service on the images."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits
@@ -10,13 +8,6 @@ from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.tencent_api.signature import ApiKey
 from tests.answering import answering
 from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of
-
-
-@pytest.fixture
-async def cloud() -> AsyncIterator[Cloud]:
-    """The services with the limits of the documents."""
-    async with cloud_of() as cloud:
-        yield cloud
 
 
 async def test_a_purge_names_every_address_of_the_images_once(cloud: Cloud) -> None:

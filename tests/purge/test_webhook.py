@@ -1,7 +1,6 @@
 """The webhook: one POST of JSON, and what its answers mean for the images."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.webhook import Webhook
 from gateway.settings import StyleSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
-from tests.answering import Service, answering
+from tests.answering import Service
 
 CARD = StyleSettings(process="imageMogr2/thumbnail/{width}x", widths=(320, 640), formats=("webp",))
 RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300", "card": CARD})
@@ -19,20 +18,6 @@ QUERIES = ["", "?style=thumb"] + [
     f"?style=card&w={width}&format={image_format}" for width in (320, 640) for image_format in ("webp", "original")
 ]
 BASES = ("https://img.example.com", "https://cdn.example.net:8443")
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    """A webhook on a free port."""
-    async with answering() as service:
-        yield service
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[BoundedHttp]:
-    """A client that waits half a second."""
-    async with BoundedHttp(2) as http:
-        yield http
 
 
 def test_an_image_has_an_address_for_each_base_path_and_rendition_and_each_once() -> None:
