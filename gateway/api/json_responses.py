@@ -14,11 +14,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
     """Return 200 with ``data``."""
-    return _json(200, success_text(data, message), {})
-
-
-def success_text(data: Mapping[str, Any], message: str = "ok") -> bytes:
-    return json_text({"status": "success", "message": message, "data": dict(data)})
+    return _json(200, json_text({"status": "success", "message": message, "data": dict(data)}), {})
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
