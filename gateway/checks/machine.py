@@ -42,7 +42,7 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
 
 def _caches(folder: Path) -> set[Path]:
     found: set[Path] = set()
-    for place in ("", "conf.d", "sites-enabled"):
+    for place in ("", "conf.d", "http.d", "sites-enabled"):
         for file in (folder / place).glob("*"):
             try:
                 text = file.read_text(encoding="utf-8", errors="replace")

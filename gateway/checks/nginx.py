@@ -21,7 +21,8 @@ _OWN = frozenset(
         "decisions.js",
     }
 )
-_FOLDERS = ("conf.d", "sites-enabled", "image-gateway")
+_HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
+_FOLDERS = (*_HTTP, "image-gateway")
 
 _CHANGES = "nginx changes"
 _OURS = "# image-gateway nginx files"
@@ -58,7 +59,7 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
 
 def diagnose_nginx_changes(folder: Path) -> Finding | None:
     """Return whether nginx asks for changes, and has what it needs for it. None without files of ours. It blocks."""
-    files = {file: text for name in _FOLDERS[:2] for file, text in _texts(folder / name)}
+    files = {file: text for name in _HTTP for file, text in _texts(folder / name)}
     if not any(_OURS in text for text in files.values()):
         return None
     if not any(_INCLUDED.search(text) for text in files.values()):

@@ -52,7 +52,7 @@ def test_files_of_others_are_not_judged(tmp_path: Path) -> None:
 
 def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
     for folder, what in (
-        (tmp_path, f"no file of this project in conf.d, sites-enabled, image-gateway below {tmp_path}"),
+        (tmp_path, f"no file of this project in conf.d, http.d, sites-enabled, image-gateway below {tmp_path}"),
         (tmp_path / "nowhere", f"no {tmp_path}/nowhere"),
     ):
         found = diagnose_nginx(folder, VERSION, is_required=True)
@@ -75,6 +75,13 @@ def test_an_nginx_that_asks_for_changes_has_the_module_and_the_zones(asking: Pat
     assert found.what == (
         "nginx asks for changes: njs and the zones image_changes, image_decisions, image_epochs are there"
     )
+
+
+def test_the_folders_of_alpine_are_known(asking: Path) -> None:
+    before = diagnose_nginx(asking, VERSION), diagnose_nginx_changes(asking)
+    (asking / "conf.d").rename(asking / "http.d")
+    (asking / "modules-enabled").rename(asking / "modules")
+    assert (diagnose_nginx(asking, VERSION), diagnose_nginx_changes(asking)) == before
 
 
 @pytest.mark.parametrize(
