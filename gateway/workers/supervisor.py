@@ -25,11 +25,15 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 
 class Slot:
-    """The place of a worker. ``current`` changes when the worker is replaced. ``deaths`` counts ends in a row."""
+    """The place of a worker. ``deaths`` counts ends in a row.
+
+    ``current`` changes when the worker is replaced, which sets ``is_filled``.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.current: Worker | None = None
+        self.is_filled = asyncio.Event()
         self.deaths = 0
         self.replacing = asyncio.Lock()
 
@@ -160,11 +164,13 @@ class Supervisor:
                 except (WorkerFailed, OSError) as error:
                     logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
                     return
-            if old is not None and not old.ended.is_set():
-                self._leaving = old
-                await self._before_end(old)
-                old.stop()
-                await self._until_ended([old])
+            if old is not None:
+                if not old.ended.is_set():
+                    self._leaving = old
+                    await self._before_end(old)
+                    old.stop()
+                    await self._until_ended([old])
+                self._workers.discard(old)
         versions = {slot.current.version for slot in self.slots if slot.current is not None}
         logger.info("all workers are replaced: version=%s", ",".join(sorted(versions)))
 
@@ -226,6 +232,7 @@ class Supervisor:
             self._workers.discard(worker)
             raise
         slot.current = worker
+        slot.is_filled.set()
         self._is_reload_due = False
         logger.info("worker is ready: worker=%s version=%s pid=%s", slot.number, worker.version, worker.process.pid)
         return worker
@@ -243,14 +250,15 @@ class Supervisor:
     async def _keep(self, slot: Slot) -> None:
         """Replace the slot's worker whenever it ends without an order."""
         while True:
+            slot.is_filled.clear()
             worker = slot.current
             assert worker is not None, "running() fills the slots first"  # noqa: S101
-            await worker.ended.wait()
+            await _any_of(worker.ended, slot.is_filled)
+            if slot.current is not worker:
+                continue  # it was replaced, and ``roll`` waits for its end
             self._workers.discard(worker)
             if self.is_draining:
                 return
-            if slot.current is not worker:
-                continue  # it was replaced
             if time.monotonic() - worker.started > _LIVED_LONG:
                 slot.deaths = 0
             await self._replace(slot, worker)
@@ -293,3 +301,13 @@ class Supervisor:
 def _last_accepted_by(workers: Iterable[Worker]) -> Accepted | None:
     known = [worker.accepted for worker in workers if worker.accepted is not None]
     return max(known, key=lambda accepted: accepted.at, default=None)
+
+
+async def _any_of(*events: asyncio.Event) -> None:
+    """Wait until any of the events is set."""
+    waits = [asyncio.create_task(event.wait(), name="wait-for-worker") for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

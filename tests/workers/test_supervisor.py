@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Accepted, Worker
 from tests.waiting import until
@@ -122,6 +123,21 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
         assert first is None
         assert second is not None
         assert second.settings == "edited"
+
+
+async def test_a_new_worker_that_dies_while_its_predecessor_drains_is_replaced_at_once() -> None:
+    made: list[Worker] = []
+
+    async def note(number: int, accepted: Accepted | None) -> Worker:
+        made.append(await start(number, accepted, takes=3600))
+        return made[-1]
+
+    supervisor = supervisor_of(note, kill_after=3600)
+    async with supervisor.running(), background("roll", supervisor.roll()):
+        await until(lambda: len(made) == 2 and made[0].is_stopping, seconds=STARTED)
+        made[1].kill()
+        await until(lambda: len(made) == 3 and made[2].is_ready, seconds=STARTED)
+        assert not made[0].ended.is_set()
 
 
 async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_after_a_reload_from_the_file(
