@@ -144,7 +144,7 @@ async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str
 
 async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
     """Silence alone is not a gap: Redis answers the ping."""
-    async with connected(line.url) as shards, listening(shards, ping_every=0.5) as received:
+    async with connected(line.url) as shards, listening(shards, ping_every=1.0) as received:
         assert await next_of(received) is None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(2.2):
