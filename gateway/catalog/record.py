@@ -84,7 +84,7 @@ def placeholder_of(text: str | None) -> str | None:
 
 # Stricter than the SDK's own check: the SDK must never be given a name that it refuses.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
-_REGION = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]")  # a label of a host name has at most 63 characters
 
 
 def check_bucket_and_region(bucket: str, region: str) -> None:

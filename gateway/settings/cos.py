@@ -16,14 +16,26 @@ from gateway.settings.section import Reloaded, Restarted, Section, Token, empty_
 
 Scheme = Literal["https", "http"]
 Unsigned = Literal["obeyed", "refused"]  # what the bucket does with a parameter beside those of a presigned URL
-Bucket = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000")]
-Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]*[a-z0-9]", "a region, like ap-guangzhou")]
+Bucket = Annotated[
+    str,
+    # As of a row: no bucket has a longer name.
+    matches(r"(?=.{1,60}$)[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000"),
+]
+Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", "a region, like ap-guangzhou")]
 
 
 def _check_port(host_port: str) -> str:
     port = host_port.partition(":")[2]
     if port and not 1 <= int(port) <= 65535:
         raise ValueError("must have a port from 1 to 65535")
+    return host_port
+
+
+def _check_labels(host_port: str) -> str:
+    """Refuse a name that cannot be looked up (RFC 1035 section 2.3.4): Python raises no ``OSError`` for it."""
+    labels = host_port.partition(":")[0].removeprefix("{bucket}.").split(".")
+    if not all(1 <= len(label) <= 63 for label in labels):
+        raise ValueError("must have 1 to 63 characters between the dots")
     return host_port
 
 
@@ -34,6 +46,7 @@ HostPort = Annotated[
         "host or host:port, without scheme or path; it may start with {bucket}.",
     ),
     AfterValidator(_check_port),
+    AfterValidator(_check_labels),
     # The signature covers the host, and clients send it in lower case (RFC 3986 section 6.2.2.1).
     AfterValidator(str.lower),
 ]

@@ -28,7 +28,7 @@ class MemoryCacheSettings(Section):
 
     max_bytes: Reloaded[int] = Field(268_435_456, ge=0)
     max_object_bytes: Reloaded[int] = Field(2_097_152, ge=0)
-    ttl: Reloaded[float] = Field(60, ge=0)
+    ttl: Reloaded[float] = Field(60, ge=0, allow_inf_nan=False)
 
 
 class ImageProxySettings(Section):

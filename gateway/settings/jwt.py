@@ -74,9 +74,9 @@ class JwtSettings(Section):
 def _is_trustworthy_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, port = parts.hostname, parts.port
     except ValueError:
         return False
-    if not host or "@" in parts.netloc or not url.isprintable() or " " in url:
+    if not host or port == 0 or "@" in parts.netloc or not url.isprintable() or " " in url:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 WEEK = 7 * 24 * 3600
+MOST = 1_000_000_000  # of what is counted; the system and Redis refuse numbers of more than 64 bits
 
 
 class NewValue(Enum):
@@ -33,6 +34,7 @@ Restarted = Annotated[T, NewValue.RESTARTED]
 
 UrlLife = Annotated[int, Field(ge=1, le=WEEK)]
 Timeout = Annotated[float, Field(gt=0, le=3600)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 def matches(pattern: str, meaning: str) -> AfterValidator:

@@ -8,27 +8,29 @@ from pydantic import (
     AfterValidator,
     Field,
     ModelWrapValidatorHandler,
-    PositiveInt,
     PrivateAttr,
     SecretStr,
     field_validator,
     model_validator,
 )
 
-from gateway.settings.section import Networks, Reloaded, Restarted, Section, Timeout, Token, matches
+from gateway.settings.section import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
+
+# Empty text comes from a variable that was not filled in, and would open the port on every interface.
+Host = Annotated[str, Field(min_length=1)]
 
 
 class ServerSettings(Section):
     """The public port."""
 
-    host: Restarted[str] = "0.0.0.0"  # noqa: S104 - clients connect from other machines
+    host: Restarted[Host] = "0.0.0.0"  # noqa: S104 - clients connect from other machines
     port: Restarted[int] = Field(8080, ge=0, le=65535)
     reuse_port: Restarted[bool] = False
     shutdown_grace: Reloaded[float] = Field(30, ge=0, le=3600)
     keepalive_timeout: Restarted[Timeout] = 75
-    max_streams: Restarted[PositiveInt] = 1000
+    max_streams: Restarted[Count] = 1000
     trusted_proxies: Reloaded[Networks] = ()
     ready_without_stores: Reloaded[bool] = True
     _names_loop: bool = PrivateAttr(default=False)
@@ -62,7 +64,7 @@ AdminToken = Annotated[Token, AfterValidator(_check_is_long)]
 class AdminSettings(Section):
     """The port of metrics and monitoring."""
 
-    host: Restarted[str] = "127.0.0.1"
+    host: Restarted[Host] = "127.0.0.1"
     port: Restarted[int] = Field(9090, ge=0, le=65535)
     token: Reloaded[AdminToken | None] = None
     allowed_hosts: Restarted[tuple[HostName, ...]] = ()

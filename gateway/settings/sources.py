@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError, explain, suggestion
+from gateway.settings.shown_names import shown
 from gateway.settings.yaml_file import Document, read_yaml
 
 __all__ = ["SettingsError", "load_settings"]
@@ -45,6 +46,27 @@ class _Environment(EnvSettingsSource):
 
 class _SecretFiles(_Environment, NestedSecretsSettingsSource):
     """Files of the secrets directory, each read like a variable."""
+
+    @classmethod
+    def load_secrets(cls, path: Path) -> dict[str, str]:
+        """Return the text of each file by its name, also where the file is a link that leads out of the directory.
+
+        Files that name no section belong to other programs. Raises ``SettingsError`` for the rest that is not text.
+        """
+        texts, problems = {}, []
+        for file in _secret_files(path):
+            keys = file.name.lower().removeprefix(PREFIX.lower()).split(NESTED)
+            if keys[0] not in Settings.model_fields:
+                continue
+            try:
+                texts[file.name] = file.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} cannot be read: {error.strerror}")
+            except UnicodeDecodeError:
+                problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} is not text in UTF-8")
+        if problems:
+            raise SettingsError(problems)
+        return texts
 
 
 class _LayeredSettings(Settings, BaseSettings):
@@ -80,7 +102,7 @@ def load_settings(file: Path | None) -> Settings:
     Raises ``SettingsError`` with a line for each mistake.
     """
     document = read_yaml(file) if file is not None else Document({}, {})
-    problems = list(_unknown_variables(os.environ)) + list(_unusable_secrets_dir(os.environ.get(SECRETS_DIR)))
+    problems = [*_unusable_variables(os.environ), *_unusable_secrets_dir(os.environ.get(SECRETS_DIR))]
     if problems:
         raise SettingsError(problems)
     try:
@@ -91,20 +113,43 @@ def load_settings(file: Path | None) -> Settings:
         raise SettingsError([f"environment: {error}"]) from None
 
 
-def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each variable that looks like a setting and names no section.
+def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each variable that looks like a setting and names no section, or that is not text.
 
     Variables without the nesting delimiter are ignored: Kubernetes sets GATEWAY_PORT and others for a service that is
     called gateway.
     """
-    for variable in environment:
+    for variable, value in environment.items():
         name = variable.upper()
         if name.startswith(PREFIX) and NESTED in name:
             section = name.removeprefix(PREFIX).split(NESTED)[0].lower()
             if section not in Settings.model_fields:
                 yield f"{variable}: there is no section {section}{suggestion(section, Settings)}"
+            elif not _is_utf8(value):
+                yield f"{variable}: is not text in UTF-8"
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether a variable has no surrogates, by which Python replaces bytes that are not UTF-8 (PEP 383)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
-    if folder and not Path(folder).is_dir():
+    if not folder:
+        return
+    if not Path(folder).is_dir():
         yield f"{SECRETS_DIR}: is not a directory"
+        return
+    try:
+        _secret_files(Path(folder))
+    except OSError as error:
+        yield f"{SECRETS_DIR}: cannot be read: {error.strerror}"
+
+
+def _secret_files(folder: Path) -> list[Path]:
+    """Return the files of a folder. Kubernetes has its own below hidden names."""
+    return sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())

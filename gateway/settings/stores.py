@@ -3,11 +3,11 @@
 from typing import Annotated, Final, Self
 from urllib.parse import SplitResult
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from gateway.settings.postgres_dsn import check_postgres_dsn, server_in
 from gateway.settings.redis_url import check_redis_url, split_redis_url
-from gateway.settings.section import Reloaded, Restarted, Section, Timeout, Token, matches
+from gateway.settings.section import Count, Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_KEY_BYTES: Final = 32
 _SHARDS_OF_A_CLUSTER: Final = 64
@@ -130,7 +130,7 @@ class PostgresSettings(Section):
 
     dsn: Restarted[PostgresDsn]
     listen_dsn: Restarted[PostgresDsn | None] = None
-    pool_size: Restarted[PositiveInt] = 10
+    pool_size: Restarted[Count] = 10
     timeout: Restarted[Timeout] = 5
     table: Restarted[TableName] = "images"
     listen: Restarted[bool] = True

@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from gateway.settings.section import Reloaded, Section, empty_if_null, matches
+from gateway.settings.section import Count, Reloaded, Section, empty_if_null, matches
 
 STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
 _PLACEHOLDERS: Final = frozenset({"width", "height", "quality", "focus"})
@@ -77,7 +77,7 @@ class VariantSettings(Section):
     unknown_width: Reloaded[Literal["round_up", "reject"]] = "round_up"
     negotiate: Reloaded[Literal["explicit", "accept"]] = "explicit"
     originals: Reloaded[Literal["everyone", "owner"]] = "everyone"
-    max_new_per_minute: Reloaded[PositiveInt] = 600
+    max_new_per_minute: Reloaded[Count] = 600
 
 
 def _kind_of(value: Any) -> str:

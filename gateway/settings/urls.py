@@ -2,9 +2,9 @@
 
 from typing import Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from gateway.settings.section import WEEK, Reloaded, Restarted, Section, UrlLife
+from gateway.settings.section import MOST, WEEK, Count, Reloaded, Restarted, Section, UrlLife
 
 
 class UrlCacheSettings(Section):
@@ -16,11 +16,11 @@ class UrlCacheSettings(Section):
 
     enabled: Restarted[bool] = True
     default_ttl: Reloaded[UrlLife] = 3600
-    max_size: Reloaded[PositiveInt] = 10_000
+    max_size: Reloaded[Count] = 10_000
     min_remaining: Reloaded[int] = Field(60, ge=0)
     local_ttl: Reloaded[float] = Field(30, ge=0, le=3600)
     sign_window: Reloaded[int] = Field(300, ge=0)
-    warm_top: Restarted[int] = Field(0, ge=0)
+    warm_top: Restarted[int] = Field(0, ge=0, le=MOST)
 
     @model_validator(mode="after")
     def _fit_into_the_life_of_a_url(self) -> Self:
@@ -45,7 +45,7 @@ class UrlPrerefreshSettings(Section):
     batch_size: Reloaded[int] = Field(100, ge=1, le=10_000)
     lease: Reloaded[UrlLife] = 60
     max_attempts: Reloaded[int] = Field(5, ge=1, le=100)
-    idle_after: Reloaded[int] = Field(86_400, ge=1)
+    idle_after: Reloaded[Count] = 86_400
 
 
 class UrlStatsSettings(Section):

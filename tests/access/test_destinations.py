@@ -156,6 +156,7 @@ async def test_a_row_whose_key_names_no_object_is_refused_with_a_metric(
         (None, "x/../y"),
         (None, "evil.example"),
         (None, "-"),
+        (None, "r" * 64),
         ("p" * 70 + "-1", None),
     ],
 )

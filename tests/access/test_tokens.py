@@ -207,6 +207,7 @@ class TestSettings:
             ({"jwks_url": "http://[::1/keys"}, "jwks_url must be an https address"),
             ({"jwks_url": "https://id.example/k\neys"}, "jwks_url must be an https address"),
             ({"jwks_url": ""}, "jwks_url must be an https address"),
+            ({"jwks_url": "https://id.example:99999/keys"}, "jwks_url must be an https address"),
             ({"secret": SECRET, "cookie": "a b"}, "must be a cookie name"),
             ({"secret": SECRET, "algorithms": ["none"]}, "HS256"),
             ({"secret": SECRET, "algorithms": []}, "at least 1 item"),

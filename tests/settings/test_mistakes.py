@@ -35,6 +35,13 @@ SHORT = "must have at least 16 characters; null: there is no admin"
             "server.port: input should be a valid integer, unable to parse string as an integer",
         ),
         ("server: {port: 65536}", "server.port: input should be less than or equal to 65535"),
+        (f"server: {{max_streams: {10**25}}}", "server.max_streams: input should be less than or equal to 1000000000"),
+        (
+            f"url_prerefresh: {{idle_after: {10**25}}}",
+            "url_prerefresh.idle_after: input should be less than or equal to 1000000000",
+        ),
+        ("image_proxy: {memory_cache: {ttl: .inf}}", "image_proxy.memory_cache.ttl: input should be a finite number"),
+        ("admin: {host: ''}", "admin.host: string should have at least 1 character"),
         ("server: &a {hots: *a}", "server.hots: there is no such key (did you mean host?)"),
         ("server: {1: 2}", "server.1: keys should be strings"),
         ('server: {"po\\nrt": 2}', "server.*** (line 4): there is no such key (did you mean port?)"),

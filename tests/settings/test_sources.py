@@ -1,5 +1,6 @@
 """YAML file, environment and secrets directory, and which of them outranks the others."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,30 @@ def test_variables_of_kubernetes_for_a_service_called_gateway_are_ignored(
 def test_a_secret_is_the_unparsed_content_of_its_file(file: Path, secrets_dir: Path) -> None:
     (secrets_dir / "cos__secret_key").write_text("null")
     assert clear(load_settings(file).cos.secret_key) == "null"
+
+
+def test_a_secret_may_be_a_link_to_a_file_elsewhere(file: Path, secrets_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-elsewhere")
+    (secrets_dir / "cos__secret_key").symlink_to(tmp_path / "key")
+    assert clear(load_settings(file).cos.secret_key) == "from-elsewhere"
+
+
+def test_a_secret_that_cannot_be_read_is_a_mistake_and_files_of_others_are_ignored(
+    file: Path, secrets_dir: Path
+) -> None:
+    (secrets_dir / "keystore.jks").write_bytes(b"\xfe\xed\xfe\xed")
+    assert load_settings(file).redis.entry_key is None
+    (secrets_dir / "redis__entry_key").write_bytes(b"\xff" * 32)
+    (secrets_dir / "GATEWAY_ADMIN__TOKEN").symlink_to("/proc/self/mem")  # its first page is not mapped
+    assert problems(file) == [
+        "admin.token: its file in GATEWAY_SECRETS_DIR cannot be read: Input/output error",
+        "redis.entry_key: its file in GATEWAY_SECRETS_DIR is not text in UTF-8",
+    ]
+
+
+def test_a_variable_that_is_not_text_is_a_mistake(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ADMIN__TOKEN", os.fsdecode(b"0123456789abcdef\xff"))
+    assert problems(file) == ["GATEWAY_ADMIN__TOKEN: is not text in UTF-8"]
 
 
 def test_a_misnamed_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
