@@ -122,7 +122,8 @@ class LocalTier:
         if (entry := self._entries.get(key)) is not None:
             return LocalState(entry.image, self._fresh_for(entry))
         missing = self._missing.get(key)
-        return LocalState(None, self._fresh_for(missing)) if missing is not None else None
+        fresh_for = self._fresh_for(missing) if missing is not None else 0
+        return LocalState(None, fresh_for) if fresh_for > 0 else None
 
     def mark(self) -> int:
         """Return the number of drops so far. Take it before reading what will be put."""
