@@ -80,7 +80,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
 def _read(ids: Path, results: Results) -> list[str]:
     """Return the distinct image ids of the file. A line that is not an id is added to ``results``."""
     valid: dict[str, None] = {}
-    for line in ids.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in ids.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -59,7 +59,7 @@ class _SecretFiles(_Environment, NestedSecretsSettingsSource):
             if keys[0] not in Settings.model_fields:
                 continue
             try:
-                texts[file.name] = file.read_text(encoding="utf-8").strip()
+                texts[file.name] = file.read_text(encoding="utf-8-sig").strip()
             except OSError as error:
                 problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} cannot be read: {error.strerror}")
             except UnicodeDecodeError:

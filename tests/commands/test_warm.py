@@ -15,7 +15,8 @@ async def test_the_ids_of_a_file_are_cached(
     for number in range(150):
         await images.add_row(ImageRow(f"id-{number}", None, f"k-{number}", public=True))
     ids = tmp_path / "ids.txt"
-    ids.write_text("# comment\n" + "".join(f"id-{number}\n" for number in range(150)) + "\n  \nnever-there\nid-0\n")
+    listed = "".join(f"id-{number}\n" for number in range(150))
+    ids.write_text(f"{listed}# comment\n\n  \nnever-there\nid-0\n", encoding="utf-8-sig")
     code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
     assert code == 0, output
     assert output.splitlines()[-2:] == ["image_not_found: never-there", "150 cached, 1 image_not_found"]

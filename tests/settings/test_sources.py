@@ -133,7 +133,7 @@ def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_fi
 
 @pytest.mark.parametrize("name", ["cos__secret_key", "GATEWAY_COS__SECRET_KEY", "gateway_cos__secret_key"])
 def test_a_secret_file_may_be_named_after_the_key_or_the_variable(file: Path, secrets_dir: Path, name: str) -> None:
-    (secrets_dir / name).write_text("from-secret\n")
+    (secrets_dir / name).write_text("from-secret\n", encoding="utf-8-sig")  # as editors of Windows write it
     assert clear(load_settings(file).cos.secret_key) == "from-secret"
 
 
