@@ -30,13 +30,20 @@ class ImageProbe:
         """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
         try:
             async with asyncio.timeout(_TIMEOUT):
-                info, average = await asyncio.gather(
-                    _nothing() if record.has_size else self._ask(record, "imageInfo"),
-                    self._ask(record, "imageAve"),
-                )
+                info, average = await self._both(record)
         except (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
             return None
         return ImageDescription(_side(info.get("width")), _side(info.get("height")), _color(average.get("RGB")))
+
+    async def _both(self, record: ImageRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return COS's answers to both rules. A failure of either request ends the other."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                info = tasks.create_task(_nothing() if record.has_size else self._ask(record, "imageInfo"), name="info")
+                average = tasks.create_task(self._ask(record, "imageAve"), name="average")
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return info.result(), average.result()
 
     async def _ask(self, record: ImageRecord, rule: str) -> dict[str, Any]:
         """Return COS's answer to the rule. Empty if COS cannot process the image, or answers with something else."""

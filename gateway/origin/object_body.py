@@ -4,6 +4,7 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +19,7 @@ from gateway.errors import (
     OriginRefused,
     OriginRejected,
     OriginUnavailable,
+    RangeNotSatisfiable,
 )
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
@@ -272,7 +274,8 @@ class ObjectBody:
         except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
             refusal = error
         # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
-        (await client.fetch(self.image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
+        with suppress(RangeNotSatisfiable):  # an empty object, which COS would send
+            (await client.fetch(self.image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
         raise refusal
 
     def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> GatewayError:

@@ -157,6 +157,19 @@ async def test_a_failure_of_cos_is_not_remembered(gateway: RunningGateway, cos: 
     assert (await meta_of(gateway, "cat"))["width"] == 800
 
 
+async def test_the_second_question_about_an_image_ends_with_the_failure_of_the_first(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """Otherwise requests for which nobody waits would hold connections, in any number, until their time limit."""
+    gateway = await start_gateway(image_proxy={"timeout": 10 * LIMIT})
+    await images.add("cat", photo(), content_type="image/jpeg")
+    cos.faults.add(Fault(action=Refuse(status=402, code="PaymentRequired")))
+    cos.faults.add(Fault(action=Hang(), skip=1, times=None))
+    assert (await meta_of(gateway, "cat"))["width"] is None
+    async with asyncio.timeout(LIMIT):
+        await cos.request_log.settled()
+
+
 @pytest.mark.parametrize("value", ["", "[]", "nonsense", json.dumps(["x", 1, 1, None]), json.dumps([None, 1, 1, None])])
 async def test_garbage_in_redis_is_not_used(gateway: RunningGateway, redis_client: Any, value: str) -> None:
     redis_client.set("image:description:cat", value, ex=60)

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from fastcrc import crc64
 
-from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength
+from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.shared_transfer import Piece
 from gateway.presign.signed_image import AuthorizedImage
@@ -86,6 +86,16 @@ async def test_a_shared_head_request_is_answered_after_one_client_left(
         valve.open()
         assert (await second).status == 200
     assert len(cos.request_log.requests) == 1
+
+
+@pytest.mark.parametrize("data", [b"bytes", b""])
+async def test_a_head_request_that_cos_refuses_fails_alike_for_an_empty_object(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, data: bytes
+) -> None:
+    """COS answers 416 to the GET of the first byte by which the gateway learns the reason."""
+    await images.add("a", data)
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="HEAD", times=None))
+    assert (await gateway.request("HEAD", "/i/a")).status == 502
 
 
 @pytest.mark.parametrize("checksum_kind", ["of-the-original", "of-nothing"])
