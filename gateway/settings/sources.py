@@ -141,12 +141,12 @@ def _is_utf8(value: str) -> bool:
 def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
     if not folder:
         return
-    if not Path(folder).is_dir():
-        yield f"{SECRETS_DIR}: is not a directory"
-        return
     try:
-        _secret_files(Path(folder))
-    except OSError as error:
+        if not Path(folder).is_dir():
+            yield f"{SECRETS_DIR}: is not a directory"
+        else:
+            _secret_files(Path(folder))
+    except OSError as error:  # the gateway's user may not enter the directory, or one above it
         yield f"{SECRETS_DIR}: cannot be read: {error.strerror}"
 
 
