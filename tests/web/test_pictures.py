@@ -241,6 +241,45 @@ async def test_the_style_sheet_reserves_space_before_the_script_runs(
     assert await visit.page.evaluate("shifts") == 0
 
 
+async def test_an_image_in_a_slot_is_not_the_picture(visit: Visit, images: Images, png: bytes) -> None:
+    await images.add("a", png)
+    icon = '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" alt="Icon">'
+    await visit.open(
+        f"""<smart-image id="one" image-id="a" alt="A" width="80" height="60">
+              {icon.replace("<img", '<img slot="placeholder"')}<div slot="error">{icon}</div>
+            </smart-image>
+            <div slot="outer"><smart-image id="two" image-id="a"><p><img alt="Own"></p></smart-image></div>"""
+    )
+    await visit.all_loaded(2)
+    assert await visit.page.evaluate("[...document.images].map((img) => [img.alt, img.src.slice(-4)])") == [
+        ["Icon", "ACw="], ["Icon", "ACw="], ["A", "/i/a"], ["Own", "/i/a"],
+    ]  # fmt: skip
+
+
+async def test_a_src_that_is_no_address_fails(visit: Visit) -> None:
+    await visit.open('<smart-image id="one" src="http://" alt="" width="80" height="60" max-retries="0"></smart-image>')
+    await visit.state("#one", "failed")
+    assert await visit.page.evaluate("one.decode().catch(({kind}) => kind)") == "network"
+
+
+async def test_a_lazy_image_that_was_loaded_by_reload_is_not_loaded_again_when_it_comes_near(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    for name in "ab":
+        await images.add(name, png)
+    await visit.open(
+        """<div style="height: 30000px"></div>
+           <smart-image id="one" image-id="a" alt="" width="80" height="60" lazy></smart-image>
+           <smart-image id="two" image-id="b" alt="" width="80" height="60" lazy></smart-image>"""
+    )
+    await visit.until("() => one.state === 'idle'")
+    await visit.page.evaluate("one.reload()")
+    await visit.state("#one", "loaded")
+    await visit.page.evaluate("two.scrollIntoView()")
+    await visit.state("#two", "loaded")
+    assert await visit.types("one") == ["load"]
+
+
 async def test_of_a_thousand_lazy_images_only_near_ones_are_loaded(visit: Visit, images: Images, png: bytes) -> None:
     for number in range(50):
         await images.add(f"p{number}", png)

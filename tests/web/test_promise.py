@@ -172,14 +172,45 @@ async def test_an_address_that_never_answers_is_late_after_a_minute(tab: Tab, im
         "",
         before="""
           window.limits = [];
-          const timeout = AbortSignal.timeout;
-          AbortSignal.timeout = (ms) => (limits.push(ms), timeout.call(AbortSignal, ms / 200));
+          const every = setInterval;
+          setInterval = (end, ms) => (limits.push(ms), every(end, ms / 200));
         """,
     )
     await add(tab, f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="0"></smart-image>')
     await tab.state("one", "failed")
     assert await tab.evaluate("[limits[0], one.timeout, one.lastError.kind]") == [60_000, 60_000, "timeout"]
+    fallback = f'fallback-src="{tab.front.url}/i/a"'
+    await add(tab, f'<smart-image id="two" image-id="missing" alt="" {SIZE} {fallback}></smart-image>')
+    await tab.state("two", "failed")
+    assert await tab.evaluate("two.lastError.kind") == "not_found", "the fallback is late, too"
     release()
+
+
+async def test_a_lazy_image_that_the_browser_has_not_requested_yet_is_not_late(
+    tab: Tab, images: Images, photo: bytes
+) -> None:
+    """Browsers defer a lazy `<img>` until it is near; Firefox and WebKit begin later than the element."""
+    for name in ("given", "near"):
+        await images.add(name, photo, content_type="image/jpeg")
+    img = f'<img src="{tab.front.url}/i/given" alt="" loading="lazy" {SIZE}>'
+    await tab.open(
+        "<style>body { margin: 0; padding-top: calc(100vh + 900px) } smart-image { display: block }</style>"
+        f'<smart-image id="near" image-id="near" alt="" {CARD} lazy max-retries="0"></smart-image>'
+        '<div style="height: 30000px"></div>'
+        f'<smart-image id="given" image-id="given" alt="" {SIZE} lazy max-retries="0">{img}</smart-image>',
+        before="""
+          window.ends = 0;
+          const every = setInterval;
+          setInterval = (end) => every(() => { if (!window.isScrolled) ends++, end(); }, 50);
+        """,
+    )
+    await tab.until("ends >= 20")
+    assert "failed" not in await tab.evaluate("[near.state, given.state]")
+    await tab.evaluate("isScrolled = true")
+    for name in ("near", "given"):
+        await tab.evaluate(f"{name}.scrollIntoView()")
+        await tab.state(name, "loaded")
+        assert await tab.types(name) == ["load"]
 
 
 @pytest.mark.parametrize("attributes", [SIZE, CARD, f"{CARD} version=VERSION"])

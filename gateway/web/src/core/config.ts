@@ -59,7 +59,7 @@ export function secretsFor(base: string): Pick<SmartImageConfig, "credentials" |
 }
 
 /** Return the origin of an address, or nothing if the address is not valid. */
-function originOf(address: string, from = globalThis.location?.href): string | undefined {
+export function originOf(address: string, from = globalThis.location?.href): string | undefined {
   try {
     return new URL(address, from).origin;
   } catch {

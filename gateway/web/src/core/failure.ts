@@ -82,8 +82,8 @@ export function actionFor(kind: FailureKind, viaUrl: boolean): Action {
  * Parse Retry-After (RFC 9110 section 10.2.3) into ms, a day at most: timers of browsers end at once after 25 days. Return
  * null if it is missing, malformed or past.
  */
-export function retryAfterOf(field: string | null, now = Date.now()): number | null {
-  if (!field) return null;
-  const ms = /^\d+$/.test(field) ? Number(field) * 1000 : Date.parse(field) - now;
+export function retryAfterOf(field: string | null, now: number): number | null {
+  const text = field ?? "";
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now;
   return ms >= 0 ? Math.min(ms, 864e5) : null;
 }

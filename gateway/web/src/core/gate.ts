@@ -1,4 +1,4 @@
-import { backoff } from "./retry.js";
+import { longestDelay } from "./retry.js";
 import { abortable, sleep } from "./sleep.js";
 
 /** Asks whether the gateway answers. Never rejects. */
@@ -38,7 +38,7 @@ export function createGate(): Gate {
   const failing = new Set<string | null>();
   const waiting = new Map<() => void, Probe>();
   let isClosed = false;
-  let isProbing = false;
+  let isProbing: boolean | undefined;
   let probes = 0;
   let notBefore = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -68,7 +68,7 @@ export function createGate(): Gate {
 
   function schedule(): void {
     if (!waiting.size || timer || isProbing) return;
-    const delay = backoff(++probes, PROBE_BACKOFF);
+    const delay = Math.random() * longestDelay(++probes, PROBE_BACKOFF);
     timer = setTimeout(ask, Math.max(notBefore - Date.now(), delay));
   }
 

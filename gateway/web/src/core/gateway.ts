@@ -83,14 +83,9 @@ export interface Gateway {
 export function createGateway(base: string): Gateway {
   const gate = createGate();
   const cache = createCache<ImageUrl>(() => config.cache);
-  const askForUrl = createBatcher<ImageUrl>(
-    (ids) => askForUrls(ids),
-    () => config.batch,
-  );
-  const askForMeta = createBatcher<ImageUrl>(
-    (ids) => askForUrls(ids, ["meta"]),
-    () => config.batch,
-  );
+  const batch = () => config.batch;
+  const askForUrl = createBatcher<ImageUrl>((ids) => askForUrls(ids), batch);
+  const askForMeta = createBatcher<ImageUrl>((ids) => askForUrls(ids, ["meta"]), batch);
   let diagnosis: Promise<unknown> = Promise.resolve();
   let user: User = {};
   let hasMeta = true;
@@ -233,7 +228,7 @@ export function asFailure(error: unknown): ImageLoadError {
 }
 
 function failureOf({ status, headers }: Response): ImageLoadError {
-  const retryAfter = retryAfterOf(headers.get("Retry-After"));
+  const retryAfter = retryAfterOf(headers.get("Retry-After"), Date.now());
   return new ImageLoadError(kindOf(status), status, headers.get("X-Request-Id"), retryAfter);
 }
 

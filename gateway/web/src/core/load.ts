@@ -1,10 +1,10 @@
 import { candidates, isImageId, proxyAddress } from "./addresses.js";
-import { baseUrlOf, config, secretsFor } from "./config.js";
+import { baseUrlOf, config, originOf, secretsFor } from "./config.js";
 import { actionFor, ImageLoadError, isTransient } from "./failure.js";
 import { asFailure, type ImageMeta } from "./gateway.js";
 import { gatewayAt } from "./image-proxy.js";
 import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
-import { backoff } from "./retry.js";
+import { longestDelay } from "./retry.js";
 import { sleep } from "./sleep.js";
 
 // ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
@@ -16,7 +16,7 @@ const EXPIRED = new ImageLoadError("refused");
 /** Load one image: resolve its address, display it, and handle failures. Rejects when the signal is aborted. */
 export async function load(loader: Loader, view: LoaderView, request: LoadRequest, signal: AbortSignal): Promise<void> {
   const { id, src, viaUrl, variant, widths, formats, retry, timeout, fallback, report, fresh } = request;
-  const gateway = gatewayAt(id || !src ? request.base : new URL(src, document.baseURI).origin);
+  const gateway = gatewayAt(id || !src ? request.base : originOf(src, document.baseURI));
   const { gate, base } = gateway;
   const what = id ?? src ?? "";
   const known = gateway.cache.peek(what);
@@ -25,12 +25,12 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   let dead = fresh ? known?.url : null;
   let link: string | null | undefined;
   let isAuthorized = false;
-  let isRenewed = false;
-  let isRefused = false;
-  let hasGivenUp = false;
-  let outageBegan = 0;
-  let source: Source = { url: what };
-  let taken = 0;
+  let isRenewed: boolean | undefined;
+  let isRefused: boolean | undefined;
+  let hasGivenUp: boolean | undefined;
+  let outageBegan: number | undefined;
+  let source: Source;
+  let taken: number;
 
   /** Handle a failure; return false if the load is over. */
   async function mayGoOn(failure: ImageLoadError): Promise<boolean> {
@@ -57,7 +57,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       isRenewed = true; // an expired URL is not an outage: request the first new one without delay
     } else {
       const { attempt } = loader;
-      const delay = Math.round((retryAfter ?? 0) + backoff(attempt, retry));
+      const delay = Math.round((retryAfter ?? 0) + Math.random() * longestDelay(attempt, retry));
       loader.become("retrying");
       view.tell("retry", { attempt, delay, reason: kind });
       report?.(kind);
@@ -69,7 +69,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   async function giveUp(failure: ImageLoadError): Promise<void> {
     const isTold = hasGivenUp;
     hasGivenUp = true;
-    const isShown = fallback && !(await view.show({ url: fallback }, signal));
+    const isShown = fallback && !(await display({ url: fallback }).catch(() => fallback));
     signal.throwIfAborted();
     const result = isShown ? "fallback" : "failed";
     loader.lastError = failure;
@@ -139,22 +139,29 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     view.described(found);
   }
 
-  /** Display the source, or reject with the reason why it cannot be loaded. */
-  async function show(): Promise<void> {
-    const limits = timeout ? [AbortSignal.timeout(timeout)] : [];
-    // The page may have started the first load.
-    const since = loader.attempt > 1 ? performance.now() : 0;
-    const broken = await view.show(source, AbortSignal.any([signal, ...limits])).catch((error) => {
-      throw asFailure(error); // the time limit
-    });
-    if (broken) throw await reasonOf(broken, since);
+  /** Display a source within the time limit, which begins again while the browser may defer the request. */
+  function display(source: Source): Promise<string> {
+    const late = new AbortController();
+    let isDeferred: boolean | undefined;
+    const end = () => {
+      const wasDeferred = isDeferred;
+      isDeferred = view.isDeferred;
+      if (!wasDeferred && !isDeferred) late.abort(new ImageLoadError("timeout"));
+    };
+    const timer = timeout && setInterval(end, timeout);
+    return view.show(source, AbortSignal.any([signal, late.signal])).finally(() => clearInterval(timer));
   }
 
-  async function reasonOf(broken: string, since: number): Promise<ImageLoadError> {
+  /** Display the source, or reject with the reason why it cannot be loaded. */
+  async function show(): Promise<void> {
+    // The page may have started the first load.
+    const since = loader.attempt > 1 ? performance.now() : 0;
+    const broken = await display(source);
+    if (!broken) return;
     const end = (source.expiresAt ?? 0) * 1000;
     // By a clock that is ahead, each URL has ended before it was taken.
-    if (taken < end && end <= Date.now()) return EXPIRED;
-    return gateway.diagnose(broken, id, since, !source.expiresAt, signal);
+    if (taken < end && end <= Date.now()) throw EXPIRED;
+    throw await gateway.diagnose(broken, id, since, !source.expiresAt, signal);
   }
 
   const began = performance.now();

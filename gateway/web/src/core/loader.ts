@@ -45,7 +45,9 @@ export interface LoaderView {
   /** The `<img>` in use. */
   img(): HTMLImageElement;
   /** Whether the page has set the source that comes next: it is loading already. */
-  readonly isGiven: boolean;
+  readonly isGiven: boolean | undefined;
+  /** Whether the browser may not have requested the image yet: it is lazy, and outside of the viewport. */
+  readonly isDeferred: boolean;
   /** Display the source. Return an empty string, or the address that could not be loaded. */
   show(source: Source, signal: AbortSignal): Promise<string>;
   /**
@@ -64,7 +66,7 @@ export interface Loader {
   attempt: number;
   expiresAt: number | null;
   lastError: ImageLoadError | null;
-  /** Cancel the current load and start this one. */
+  /** Start this load; the one before has been stopped. */
   start(request: LoadRequest): void;
   /** Cancel the current load silently. */
   stop(): void;
@@ -81,7 +83,6 @@ export function createLoader(view: LoaderView): Loader {
     expiresAt: null,
     lastError: null,
     start(request) {
-      loader.stop();
       current = new AbortController();
       const { signal } = current;
       load(loader, view, request, signal).catch((error: unknown) => signal.aborted || reportError(error));

@@ -14,13 +14,17 @@ export interface RetryOptions {
 /** Defaults of `Retrier`. */
 export const RETRY_DEFAULTS: Readonly<RetryOptions> = { max: 3, delay: 1000, maxDelay: 30_000 };
 
+/** Return the longest delay in ms before retry number `attempt` (from 1): exponential backoff. */
+export function longestDelay(attempt: number, { delay, maxDelay }: Pick<RetryOptions, "delay" | "maxDelay">): number {
+  return Math.min(maxDelay, delay * 2 ** (attempt - 1));
+}
+
 /** Return the delay in ms before retry number `attempt` (from 1): exponential backoff with full jitter. */
 export function backoff(
   attempt: number,
   { delay, maxDelay, jitter = true, random = Math.random }: RetryOptions,
 ): number {
-  const most = Math.min(maxDelay, delay * 2 ** (attempt - 1));
-  return jitter ? random() * most : most;
+  return (jitter ? random() : 1) * longestDelay(attempt, { delay, maxDelay });
 }
 
 /** Runs a task until it succeeds or the retries are used up. */

@@ -6,7 +6,7 @@ const COLLECT = 1000;
 /** Elements whose failure is displayed, each with its text. */
 export const failures = new Map<HTMLElement, string>();
 let region: HTMLElement | undefined;
-let isDue = false;
+let isDue: boolean | undefined;
 
 /** Say by the live region of the page that `host` failed, or how many have, once a second at most. */
 export function announce(host: HTMLElement, text: string): void {

@@ -70,12 +70,12 @@ function pin(img: HTMLImageElement, address: string): () => void {
   };
 }
 
-/** Replace what the browser's cache has at the address, perhaps for a year, by a request as that of an `<img>`. */
-export async function refetch(address: string, crossOrigin: string | null, signal: AbortSignal): Promise<void> {
+/** Replace what the browser's cache has at the address of `img`, perhaps for a year, by a request as that of `img`. */
+export async function refetch({ crossOrigin, currentSrc, src }: HTMLImageElement, signal: AbortSignal): Promise<void> {
   const credentials = crossOrigin === "anonymous" ? "same-origin" : "include";
   const mode = crossOrigin === null ? "no-cors" : "cors";
   // The load that follows tells what is wrong.
-  await fetch(address, { cache: "reload", mode, credentials, signal })
+  await fetch(currentSrc || src, { cache: "reload", mode, credentials, signal })
     .then((answer) => answer.blob())
     .catch(() => signal.throwIfAborted());
 }

@@ -6,8 +6,8 @@ import { overlayStyles, sheet } from "./styles.js";
 
 /** The shadow tree: placeholder, spinner, message and retry button. */
 export interface Overlay {
-  /** Show the parts for a state. A displayed image (`hasPicture`) is never covered. */
-  show(state: LoadState, kind: FailureKind | undefined, hasPicture: boolean): void;
+  /** Show the parts for a state. A displayed image (`hasPicture`) is never covered. `alt`: its text. */
+  show(state: LoadState, kind: FailureKind | undefined, hasPicture: boolean, alt: string | null): void;
   /**
    * Reserve space of `width` by `height` CSS pixels (0 if unknown), so that the layout does not shift, and fill it with
    * the placeholder: a colour, or the address of a small image.
@@ -32,7 +32,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
   text.dir = button.dir = "auto";
 
   return {
-    show(state, kind, hasPicture) {
+    show(state, kind, hasPicture, alt) {
       const failed = state === "failed" && kind;
       const waits = (state === "offline" || state === "retrying") && state;
       const key = !hasPicture && (failed ? messageKeyOf(failed) : waits);
@@ -49,7 +49,6 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       // A text of the page's own may be larger.
       const isCover = key || !retrySlot.hidden;
       overlay.className = isCover ? (errorSlot.assignedNodes()[0] ? "cover" : "cover own") : "";
-      const alt = host.querySelector("img")?.getAttribute("alt");
       const said = key ? message(key, host) : "";
       const label = message("retry", host);
       // Decorative pictures are silent.

@@ -24,7 +24,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   let subject: string | undefined;
   /** The subject of the displayed image; empty if none is displayed. */
   let shown: string | undefined = "";
-  let isGiven = false;
+  let isGiven: boolean | undefined;
   let meta: ImageMeta | undefined;
   let current: HTMLImageElement | undefined;
   /** Width and height that the page gave its `<img>`. */
@@ -32,7 +32,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
 
   function img(): HTMLImageElement {
     if (!current || !host.contains(current)) {
-      current = host.querySelector("img") ?? new Image();
+      current = host.querySelector<HTMLImageElement>("img:not(:scope>[slot],:scope>[slot] *)") ?? new Image();
       given = ["width", "height"].map((name) => Number(current?.getAttribute(name)) || 0);
       if (!current.isConnected) host.append(current);
     }
@@ -48,7 +48,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     const [width, height] = box();
     if (width && height && host.isConnected) Object.assign(img(), { width, height });
     overlay.reserve(width, height, host.placeholder ?? meta?.placeholder ?? meta?.color ?? "");
-    overlay.show(host.state, host.lastError?.kind, !!shown);
+    overlay.show(host.state, host.lastError?.kind, !!shown, img().getAttribute("alt"));
   }
 
   function tell(type: string, detail?: object): void {
@@ -77,11 +77,16 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     get isGiven() {
       return isGiven;
     },
+    get isDeferred() {
+      const target = img();
+      const { x, y, right, bottom } = target.getBoundingClientRect();
+      return target.loading === "lazy" && (right < 1 || bottom < 1 || x > innerWidth || y > innerHeight);
+    },
     img,
     box,
     redraw,
     tell,
-    select(wanted, isWantedGiven = false) {
+    select(wanted, isWantedGiven) {
       subject = wanted;
       isGiven = isWantedGiven;
       meta = undefined;
@@ -101,8 +106,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
         if (source.isRefetched) {
           const isShown = shown === subject;
           if (!isShown) await load(); // the browser chooses an address
-          const address = addressOf(isShown ? target : copy);
-          await (await onDemand()).refetch(address, copy.crossOrigin, signal);
+          await (await onDemand()).refetch(isShown ? target : copy, signal);
         }
         if (!(await load())) return addressOf(copy);
         await copy.decode().catch(() => undefined);

@@ -14,9 +14,7 @@ export function applySource(img: HTMLImageElement, { url, candidates = [] }: Sou
   const old = sourcesOf(img);
   for (const { type, srcset } of candidates) {
     const target = type ? document.createElement("source") : img;
-    if (type) target.setAttribute("type", type);
-    target.sizes = sizes;
-    target.srcset = srcset;
+    Object.assign(target, { ...(type && { type }), sizes, srcset });
     if (type) (old[0] ?? img).before(target);
   }
   img.src = url;
@@ -42,10 +40,8 @@ function sourcesOf(img: HTMLImageElement): Element[] {
 /** Wait for the load of `img`; return whether it could be loaded. */
 export function settled(img: HTMLImageElement, signal: AbortSignal): Promise<boolean> {
   return abortable<boolean>(signal, (resolve) => {
-    const settle = ({ type }: Event) => resolve(type === "load");
-    for (const type of ["load", "error"]) img.addEventListener(type, settle);
-    return () => {
-      for (const type of ["load", "error"]) img.removeEventListener(type, settle);
-    };
+    const done = new AbortController();
+    for (const type of ["load", "error"]) img.addEventListener(type, () => resolve(type === "load"), done);
+    return () => done.abort();
   });
 }

@@ -48,7 +48,7 @@ export class SmartImageElement extends Base {
     this.attachInternals().states,
   );
   readonly #loader = createLoader(this.#view);
-  #isScheduled = false;
+  #isScheduled: boolean | undefined;
   #stopWatching: (() => void) | undefined;
 
   get state(): LoadState {
@@ -108,6 +108,7 @@ export class SmartImageElement extends Base {
       this.#leave();
       return;
     }
+    this.#stop();
     this.#loader.start({
       id,
       src,
@@ -167,7 +168,7 @@ export class SmartImageElement extends Base {
     if (priority) img.setAttribute("fetchpriority", priority);
     const subject = JSON.stringify([...SUBJECT, "use-proxy"].map((name) => this.getAttribute(name)));
     const isChanged = subject !== view.subject;
-    let isGiven = false;
+    let isGiven: boolean | undefined;
     if (isChanged) {
       this.#stop();
       // Later sources are those of earlier loads, perhaps of another image.

@@ -4,7 +4,7 @@ const MARGIN = "1000px";
 const waiting = new Map<Element, () => void>();
 let observer: IntersectionObserver | undefined;
 
-/** Call `seen` once when the element comes near the viewport, or the page is printed. Returns the function that cancels. */
+/** Call `seen` when the element comes near the viewport, or the page is printed, until the returned function was called. */
 export function whenNear(element: Element, seen: () => void): () => void {
   if (!observer) {
     observer = new IntersectionObserver(
@@ -22,10 +22,7 @@ export function whenNear(element: Element, seen: () => void): () => void {
     observer?.unobserve(element);
     waiting.delete(element);
   };
-  waiting.set(element, () => {
-    cancel();
-    seen();
-  });
+  waiting.set(element, seen);
   observer.observe(element);
   return cancel;
 }
