@@ -20,7 +20,7 @@ NAMED = (
 buckets = st.from_regex(r"[a-z0-9][a-z0-9-]{0,30}-[0-9]{1,12}", fullmatch=True)
 regions = st.one_of(st.sampled_from(NAMED), st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}[a-z0-9]", fullmatch=True))
 schemes = st.sampled_from(["http", "https"])
-domains = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,30}[A-Za-z0-9](:[1-9][0-9]{0,3})?", fullmatch=True)
+domains = st.from_regex(r"([A-Za-z0-9][A-Za-z0-9-]{0,9}\.){0,3}[A-Za-z0-9]{1,10}(:[1-9][0-9]{0,3})?", fullmatch=True)
 
 
 def hosts(**changes: Any) -> Hosts:
