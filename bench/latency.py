@@ -1,10 +1,13 @@
-"""Latency at half load: ``python -m bench.latency [--rounds 5] [--seconds 5] [--only stream]``.
+"""Latency at half load: ``python -m bench.latency [--rounds 5] [--seconds 5] [--only stream] [--clients 8]``.
 
 Requests arrive at random (Poisson) at half of the gateway's highest rate, however long the answers take: a request
 that finds the server busy waits, and its time counts from its arrival (an open loop, as real clients are). Origin, bare
 relay and gateway take turns at the same rate; the table shows the medians of the rounds, and the 99th percentile over
 that of the origin in the same round. The baseline is measured at half of its own highest rate, too: at equal rates, the
 server that can do more waits less, since it is less busy.
+
+With ``--clients`` that many clients send a request once they have an answer (a closed loop), and the table shows the
+99th percentiles of gateway and baseline.
 """
 
 import argparse
@@ -26,7 +29,7 @@ from urllib.parse import urlsplit
 from bench.contenders import gateways_and_baselines
 from bench.processes import CLIENT_CORE, Contender
 from bench.stack import COUNTS, running_stack
-from bench.wrk import rate
+from bench.wrk import p99, rate
 
 # Mode of the gateway, image size, and the server to compare with.
 ROWS = [("memory", "4k", "bare bytes"), ("stream", "4k", "bare relay"), ("stream", "100k", "bare relay")]
@@ -131,6 +134,21 @@ def _contenders() -> Iterator[tuple[Path, dict[str, Contender]]]:
         yield folder, servers.enter_context(gateways_and_baselines(stack))
 
 
+def _print_of_clients(clients: int, rows: list[tuple[str, str, str]], rounds: int, seconds: int) -> None:
+    print("| gateway | size | p99 ms | compared with | its | ratio |")
+    print("| --- | --- | ---: | --- | ---: | ---: |")
+    with _contenders() as (folder, running):
+        for mode, size, baseline in rows:
+            for name in (mode, baseline):
+                rate(running[name], size, 1, folder)  # fills caches
+            measured = [
+                [p99(running[name], size, seconds, folder, clients) for name in (mode, baseline)] for _ in range(rounds)
+            ]
+            own, its = (statistics.median(column) for column in zip(*measured, strict=True))
+            ratio = statistics.median(mine / other for mine, other in measured)
+            print(f"| {mode} | {size} | {own:.2f} | {baseline} | {its:.2f} | {ratio:.2f} |")
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency")
@@ -138,10 +156,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--only", default="", help="a part of a mode: stream or memory")
     parser.add_argument("--load", type=float, default=0.5, help="share of what the gateway serves at most")
+    parser.add_argument("--clients", type=int, help="that send a request once they have an answer, at full load")
     options = parser.parse_args()
+    rows = [row for row in ROWS if options.only in row[0]]
+    if options.clients is not None:
+        _print_of_clients(options.clients, rows, options.rounds, round(options.seconds))
+        return
     print("| server | size | requests/s | p50 ms | p99 ms | p99.9 ms | p99 over the origin, ms |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
-    rows = [row for row in ROWS if options.only in row[0]]
     with _contenders() as (folder, running):
         os.sched_setaffinity(0, {int(CLIENT_CORE)})
         for mode, size, baseline in rows:

@@ -1,7 +1,6 @@
 """Accept connections, at most as many as the file descriptors of the process allow."""
 
 import asyncio
-import contextlib
 import ctypes
 import errno
 import logging
@@ -174,10 +173,17 @@ def _is_reused(listener: socket.socket) -> bool:
     return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
 
-def drop_handshakes(listener: socket.socket) -> None:
-    """Let the kernel drop each new SYN to the listener, where it can; clients repeat it after a second (RFC 6298)."""
-    if sys.platform == "linux":
-        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
-        with contextlib.suppress(OSError):  # a sandbox may refuse it
-            described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+def drop_handshakes(listener: socket.socket) -> bool:
+    """Let the kernel drop each new SYN to the listener; clients repeat it after a second (RFC 6298).
+
+    Return whether it does. Some kernels refuse filters of TCP to ordinary users, and a sandbox may refuse any.
+    """
+    if sys.platform != "linux":
+        return False
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    described = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+    except OSError:
+        return False
+    return True
