@@ -42,6 +42,7 @@ class RedisCheck:
     try_nodes: returns the result on each server.
     try_channel: subscribes, publishes and receives.
     check_layout: raises ``WrongRedis`` if Redis is not what the settings say.
+    rules: the commands of the gateway, as rules of an ACL.
     """
 
     try_nodes: Callable[[], Awaitable[Sequence[NodeState]]]
@@ -50,7 +51,7 @@ class RedisCheck:
     address: str
     user: str
     prefix: str
-    is_cluster: bool
+    rules: str
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on each server, and a finding on the channel if any server can be read."""
@@ -85,6 +86,6 @@ class RedisCheck:
 
     def _advice(self, problem: str) -> str:
         if _REFUSED_BY_ACL.search(problem):
-            rules = f"~{self.prefix}* &{self.prefix}* {RULES} {CLUSTER_RULES if self.is_cluster else ''}".rstrip()
+            rules = f"~{self.prefix}* &{self.prefix}* {self.rules}"
             return f"allow what the gateway uses, on every server: ACL SETUSER {self.user} {rules}"
         return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)

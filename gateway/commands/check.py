@@ -26,7 +26,7 @@ from gateway.checks.machine import diagnose_nginx_cache, diagnose_open_files
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
 from gateway.checks.placeholders import diagnose_placeholders
 from gateway.checks.purge import diagnose_purge
-from gateway.checks.redis import RedisCheck
+from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.checks.signature import diagnose_signature
 from gateway.checks.variants import check_variants
 from gateway.commands.deep_check import DeepOptions, print_probes
@@ -175,7 +175,7 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
         address,
         unquote(parts.username or "default"),
         settings.prefix,
-        settings.names_a_cluster,
+        f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES,
     )
 
 

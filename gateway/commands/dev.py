@@ -12,6 +12,7 @@ import click
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped
 from gateway.commands.shared import exit_with_mistakes
+from gateway.concurrency.first_event import first_of
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
@@ -105,18 +106,8 @@ async def _serve(
                 playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
                 tell(serving.ports)
-                await _first_of(signals.stop, playground.restart)
+                await first_of(signals.stop, playground.restart)
             if not signals.stop.is_set():
                 logger.info("the gateway starts again: pause=%g", playground.pause)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(signals.stop.wait(), playground.pause)
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until any of the events is set."""
-    waits = [asyncio.create_task(event.wait(), name="wait-for-event") for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

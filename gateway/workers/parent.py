@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.concurrency.background import background
+from gateway.concurrency.first_event import first_of
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen
 from gateway.process.service_manager import ServiceManager
@@ -141,12 +142,7 @@ async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, s
 async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
     """Reload or roll, never both at once, and once for all signals that came since the last time began."""
     while True:
-        waits = [asyncio.create_task(event.wait(), name="wait-for-order") for event in (signals.reload, signals.roll)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(signals.reload, signals.roll)
         if signals.reload.is_set():
             signals.reload.clear()
             manager.reloading()

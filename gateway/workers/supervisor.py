@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.concurrency.background import background
+from gateway.concurrency.first_event import first_of
 from gateway.workers.worker import Accepted, Worker, WorkerFailed
 
 logger = logging.getLogger(__name__)
@@ -253,7 +254,7 @@ class Supervisor:
             slot.is_filled.clear()
             worker = slot.current
             assert worker is not None, "running() fills the slots first"  # noqa: S101
-            await _any_of(worker.ended, slot.is_filled)
+            await first_of(worker.ended, slot.is_filled)
             if slot.current is not worker:
                 continue  # it was replaced, and ``roll`` waits for its end
             self._workers.discard(worker)
@@ -301,13 +302,3 @@ class Supervisor:
 def _last_accepted_by(workers: Iterable[Worker]) -> Accepted | None:
     known = [worker.accepted for worker in workers if worker.accepted is not None]
     return max(known, key=lambda accepted: accepted.at, default=None)
-
-
-async def _any_of(*events: asyncio.Event) -> None:
-    """Wait until any of the events is set."""
-    waits = [asyncio.create_task(event.wait(), name="wait-for-worker") for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from gateway.concurrency.first_event import first_of
 from gateway.workers.place import (
     FORCE,
     FROM_PARENT,
@@ -169,13 +170,7 @@ class Worker:
         await self._until(self._reloaded, "reloaded", timeout)
 
     async def _until(self, event: asyncio.Event, state: str, timeout: float) -> None:
-        name = f"worker-{self.number}-{state}"
-        waits = [asyncio.create_task(awaited.wait(), name=name) for awaited in (event, self.ended)]
-        try:
-            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await first_of(event, self.ended, timeout=timeout)
         if event.is_set():
             return
         if self.ended.is_set():

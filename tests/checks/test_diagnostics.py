@@ -108,9 +108,7 @@ class Cos:
         return CosError(*self.answer, self.date)
 
 
-WORKING_REDIS = RedisCheck(
-    Redis().try_nodes, Redis().try_out, Redis().check, "redis:6379", "default", "image:", is_cluster=False
-)
+WORKING_REDIS = RedisCheck(Redis().try_nodes, Redis().try_out, Redis().check, "redis:6379", "default", "image:", "")
 WORKING_POSTGRES = Postgres()
 WORKING_COS = Cos()
 COS = f"cos {BUCKET}"

@@ -49,7 +49,7 @@ class Redis:
             raise self.channel
 
 
-async def findings(servers: Redis, *, is_cluster: bool = False) -> list[Finding]:
+async def findings(servers: Redis, rules: str = RULES) -> list[Finding]:
     check = RedisCheck(
         servers.try_nodes,
         servers.try_out,
@@ -57,7 +57,7 @@ async def findings(servers: Redis, *, is_cluster: bool = False) -> list[Finding]
         "redis:6379",
         "gateway",
         "image:",
-        is_cluster=is_cluster,
+        rules,
     )
     return [finding async for finding in check.findings()]
 
@@ -103,11 +103,11 @@ async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
     assert advice in found.advice
 
 
-@pytest.mark.parametrize("is_cluster", [False, True])
-async def test_the_rights_that_a_cluster_needs_are_named_for_a_cluster_alone(*, is_cluster: bool) -> None:
+@pytest.mark.parametrize("rules", [RULES, f"{RULES} {CLUSTER_RULES}"])
+async def test_the_advice_ends_with_the_rights_that_are_needed(rules: str) -> None:
     refused = DependencyDown("NOPERM User gateway has no permissions to run the 'cluster|slots' command")
-    [found] = await findings(Redis(refused), is_cluster=is_cluster)
-    assert found.advice.endswith(CLUSTER_RULES if is_cluster else RULES)
+    [found] = await findings(Redis(refused), rules)
+    assert found.advice.endswith(f"ACL SETUSER gateway ~image:* &image:* {rules}")
 
 
 async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried() -> None:
@@ -145,9 +145,7 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         async with open_redis(settings) as shards:
             channel, layout = InvalidationChannel(shards), Layout(shards, settings)
             probe = RedisProbe(shards, channel, layout, Metrics())
-            check = RedisCheck(
-                probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", is_cluster=False
-            )
+            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", RULES)
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

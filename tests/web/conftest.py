@@ -165,7 +165,7 @@ class Visit:
         """Wait until ``count`` elements display their images."""
         await self.until(
             """(count) => [...document.querySelectorAll("smart-image")]
-                 .filter((one) => one.state === "loaded" && one.naturalWidth > 0).length === count""",
+                 .filter((image) => image.state === "loaded" && image.naturalWidth > 0).length === count""",
             count,
             seconds,
         )

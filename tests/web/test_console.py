@@ -64,7 +64,7 @@ class ConsolePage:
         fits = """() => {
           const width = document.documentElement.clientWidth;
           const cards = [...document.querySelectorAll(".card, figure")];
-          return cards.every((one) => one.getBoundingClientRect().right < width)
+          return cards.every((card) => card.getBoundingClientRect().right < width)
             && document.documentElement.scrollWidth <= width;
         }"""
         assert await self.page.evaluate(fits)
@@ -183,11 +183,11 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await console.look("charts")
     await page.mouse.move(1, 1)
     await expect(page.locator("#cursor")).to_have_text("newest")
-    drawn = """() => [...document.querySelectorAll("#charts canvas")].map((one) => one.toDataURL())"""
+    drawn = """() => [...document.querySelectorAll("#charts canvas")].map((canvas) => canvas.toDataURL())"""
     for seconds in ("60", "86400"):
         before = await page.evaluate(drawn)
         await page.select_option("#window", seconds)
-        await page.wait_for_function(f"(before) => ({drawn})().every((one, at) => one !== before[at])", arg=before)
+        await page.wait_for_function(f"(before) => ({drawn})().every((chart, at) => chart !== before[at])", arg=before)
     await page.select_option("#language", "zh")
     await console.look_on_a_phone("charts-zh")
     await page.unroute_all(behavior="wait")

@@ -78,7 +78,7 @@ async def test_fifty_photos_of_4_mb_are_a_page_of_less_than_2_mb(browser: Browse
         page = await context.new_page()
         await page.goto(address, wait_until="load", timeout=240_000)
         shown = await page.evaluate(
-            "[...document.images].map((one) => [one.complete && one.naturalWidth, new URL(one.currentSrc).search])"
+            "[...document.images].map((img) => [img.complete && img.naturalWidth, new URL(img.currentSrc).search])"
         )
         assert shown == [[320, "?style=card&format=avif&w=320"]] * PHOTOS
         # Timing-Allow-Origin lets a page of another origin read the sizes.

@@ -262,17 +262,22 @@ async def test_a_src_that_is_no_address_fails(visit: Visit) -> None:
     assert await visit.page.evaluate("one.decode().catch(({kind}) => kind)") == "network"
 
 
-async def test_a_lazy_image_that_was_loaded_by_reload_is_not_loaded_again_when_it_comes_near(
-    visit: Visit, images: Images, png: bytes
-) -> None:
+async def open_far_below(visit: Visit, images: Images, png: bytes) -> None:
+    """Open a page with two lazy images that wait far below its viewport."""
     for name in "ab":
         await images.add(name, png)
     await visit.open(
-        """<div style="height: 30000px"></div>
+        """<p>Above</p><div style="height: 30000px"></div>
            <smart-image id="one" image-id="a" alt="" width="80" height="60" lazy></smart-image>
            <smart-image id="two" image-id="b" alt="" width="80" height="60" lazy></smart-image>"""
     )
-    await visit.until("() => one.state === 'idle'")
+    await visit.until("() => one.state === 'idle' && two.state === 'idle'")
+
+
+async def test_a_lazy_image_that_was_loaded_by_reload_is_not_loaded_again_when_it_comes_near(
+    visit: Visit, images: Images, png: bytes
+) -> None:
+    await open_far_below(visit, images, png)
     await visit.page.evaluate("one.reload()")
     await visit.state("#one", "loaded")
     await visit.page.evaluate("two.scrollIntoView()")
@@ -299,14 +304,7 @@ async def test_of_a_thousand_lazy_images_only_near_ones_are_loaded(visit: Visit,
 
 
 async def test_lazy_images_are_printed(visit: Visit, images: Images, png: bytes) -> None:
-    for name in "ab":
-        await images.add(name, png)
-    await visit.open(
-        """<p>Above</p><div style="height: 9000px"></div>
-           <smart-image id="one" image-id="a" alt="" width="80" height="60" lazy></smart-image>
-           <smart-image id="two" image-id="b" alt="" width="80" height="60" lazy></smart-image>"""
-    )
-    await visit.until("() => one.state === 'idle' && two.state === 'idle'")
+    await open_far_below(visit, images, png)
     assert not visit.asked_for("/i/")
     printed = await visit.page.pdf()
     assert printed.count(b"/Subtype /Image") == 2
@@ -403,9 +401,9 @@ async def test_an_element_that_was_removed_and_comes_back_for_another_image_neve
     await visit.state("#changing", "loaded")
     await visit.page.evaluate("changing.imageId = 'held2'")
     await visit.state("#changing", "loading")
-    await visit.page.evaluate("window.gone = [loading, fallen, changing]; for (const one of gone) one.remove()")
-    await visit.until("() => gone.every((one) => one.state === 'idle')")
-    await visit.page.evaluate("for (const one of gone) one.imageId = 'b'; document.body.append(...gone)")
+    await visit.page.evaluate("window.gone = [loading, fallen, changing]; for (const image of gone) image.remove()")
+    await visit.until("() => gone.every((image) => image.state === 'idle')")
+    await visit.page.evaluate("for (const image of gone) image.imageId = 'b'; document.body.append(...gone)")
     await visit.all_loaded(3)
-    shown = "gone.map((one) => one.querySelector('img').currentSrc.split('/').pop())"
+    shown = "gone.map((image) => image.querySelector('img').currentSrc.split('/').pop())"
     assert await visit.page.evaluate(shown) == ["b", "b", "b"]

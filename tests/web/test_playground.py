@@ -103,7 +103,7 @@ class PlaygroundPage:
         """Return whether each of these has pixels on the screen now, in any state."""
         pictures = self.page.locator("smart-image img")
         widths: dict[str, int] = await pictures.evaluate_all(
-            "(all) => Object.fromEntries(all.map((one) => [one.alt, one.complete ? one.naturalWidth : 0]))"
+            "(all) => Object.fromEntries(all.map((image) => [image.alt, image.complete ? image.naturalWidth : 0]))"
         )
         return all(widths.get(image_id) for image_id in image_ids)
 
@@ -401,8 +401,8 @@ async def test_nothing_is_cut_on_a_telephone(open_page: Callable[..., Any], stac
     await expect(playground.page.locator(".tile")).to_have_count(9)
     assert await playground.page.evaluate("document.documentElement.scrollWidth") == width
     small = """[...document.querySelectorAll("button, select, input")]
-                 .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)
-                 .map((one) => one.outerHTML)"""
+                 .filter((node) => node.checkVisibility() && node.getBoundingClientRect().height < 24)
+                 .map((node) => node.outerHTML)"""
     assert await playground.page.evaluate(small) == []
 
 
