@@ -36,6 +36,8 @@ class Events:
         """Change a row, and let clients ask before and after."""
         image_id = IMAGES[target]
         row = self._world.postgres.current(image_id)
+        if not self._world.postgres.is_up or self._world.postgres.is_hanging:
+            return
         self._world.postgres.commit(
             row._replace(version=row.version + 1, is_public=value < 0.6, is_active=not 0.8 < value < 0.95)
         )

@@ -1,6 +1,7 @@
 """A gateway: the real classes on the models of Postgres and Redis."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -10,6 +11,9 @@ from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.changed_positions import ChangedPositions
 from gateway.catalog.postgres import PostgresCatalog, Primary
 from gateway.catalog.query import CatalogQuery
+from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.entry_trust import EntryTrust
+from gateway.changes.nginx_list import NginxList
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -17,19 +21,15 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
-from gateway.purge.heard_changes import HeardChanges, Source
-from gateway.purge.sweeping_changes import SweepingChanges
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
-from gateway.service.changes import Changes
 from gateway.settings import CosSettings, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.row_changes import RowChanges
 from tests.simulation.loop import Process, current_process
 from tests.simulation.postgres_model import BUCKET, REGION, Connection, ModelPool, Postgres, connected
 from tests.simulation.redis_model import Client, Redis
@@ -37,6 +37,7 @@ from tests.url_settings import lifetime_of, url_cache
 
 TIMEOUT: Final = 5.0  # postgres.timeout
 REDIS_TIMEOUT: Final = 0.5
+_LISTENING_TIMEOUT: Final = 1.0  # seconds that a start waits to hear of changes
 _METRICS: Final = Metrics()
 _COS: Final = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": BUCKET})
 _POSTGRES: Final = PostgresSettings.model_validate({"dsn": "postgres://simulation"})
@@ -81,7 +82,7 @@ class Gateway:
         self.postgres = postgres
         self.settings = settings
         self.connected = connected
-        offset = clocks.wall() - clocks.steady()
+        self.steady = steady = clocks.steady
         has_standby = postgres.lag is not None
         positions = ChangedPositions(are_told=True) if has_standby else None
         primary = ModelPool(postgres, process, TIMEOUT, is_standby=False)
@@ -94,67 +95,40 @@ class Gateway:
         )
         self.server = GuardedRedis(Client(redis, process), REDIS_TIMEOUT)  # type: ignore[arg-type]
         shards = Shards(OneServer(self.server), "image:")
-        self.channel = InvalidationChannel(shards)
+        self.channel = InvalidationChannel(shards, steady=steady)
         lifetime = lifetime_of(3600, 60, 900)
         signer = Signer(_CREDENTIALS, _HOSTS, url_cache(), renditions=_RENDITIONS, metrics=_METRICS, now=clocks.cos)
-        entries = UrlEntries(
-            shards, _MAC, signer, _RENDITIONS, lifetime, EntryRules(tombstone_ttl=2 * TIMEOUT + 20), clocks.cos
-        )
-        local = LocalTier(url_cache(), _RENDITIONS, unknown_ttl=3.0, monotonic=clocks.steady)
-        self.heard = HeardChanges(
-            [Source.ROWS, Source.REPLICAS], settings=settings, now=lambda: offset + clocks.steady()
-        )
-        self.changes = Changes(self.heard, SweepingChanges(self.heard))
-        self.resolver = UrlResolver(self.catalog, UsableUrls(signer, lifetime, clocks.cos), entries, local, _METRICS)
-        self.invalidation = Invalidation(entries, self.channel, None, self.heard.record)
-        self.invalidation.add(self.resolver.invalidate, holds_urls=True)
-        self.rows = RowChanges(self.resolver, self.invalidation, clocks.cos, None)
-        self.feed = ChangeFeed("postgres://simulation", TIMEOUT, _METRICS, positions)
-
-    def add_cache(self, invalidate: Callable[[str | None], None]) -> None:
-        """Call with each image that this process drops."""
-        self.invalidation.add(invalidate)
+        rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
+        entries = UrlEntries(shards, _MAC, signer, _RENDITIONS, lifetime, rules, clocks.cos)
+        name = secrets.token_hex(8)
+        self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
+        self.nginx_list = NginxList(self.log, name, settings, clocks.wall() - steady())
+        local = LocalTier(url_cache(), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
+        trust = EntryTrust(self.log)
+        urls = UsableUrls(signer, lifetime, clocks.cos)
+        self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS)
+        self.invalidation = Invalidation(self.log, steady, self.resolver, trust, entries, self.channel, None)
+        self.log.add_cache(self.resolver)
+        self.feed = ChangeFeed("postgres://simulation", TIMEOUT, _METRICS, positions, steady=steady)
 
     def hears(self) -> bool:
         """Return whether this process says that it hears all changes."""
-        now = self.heard._milliseconds()
-        return self.heard.complete_since(now) < now
+        return self.log.hears(self.steady())
 
     def start(self) -> None:
         """Start what a service starts."""
         for name, work in {
-            "feed": self._listen_to_postgres(),
-            "channel": self._listen_to_replicas(),
-            "publish": self.changes.sweeping.publish(self.channel),
+            "feed": self.feed.listen(self.invalidation),
+            "channel": self.channel.listen(self.invalidation),
+            "publish": self.invalidation.publish_sweeps(self.channel),
             "probe": self._probe_redis(),
-            "start": self.heard.before_serving(1.0),
+            "start": self._serve(),
         }.items():
             self.process.start(work, name)
 
-    async def _listen_to_postgres(self) -> None:
-        def started() -> None:
-            self.rows.started()
-            self.changes.listens_to(Source.ROWS)
-
-        def too_many(dropped: int) -> None:
-            self.rows.too_many(dropped)
-            self.heard.record(None)
-
-        await self.feed.listen(
-            started=started,
-            changed=self.rows.changed,
-            too_many=too_many,
-            lost=lambda: self.heard.has_lost(Source.ROWS),
-        )
-
-    async def _listen_to_replicas(self) -> None:
-        await self.channel.listen(
-            self.invalidation.invalidate_here,
-            self.invalidation.forget_url_here,
-            began=lambda: self.changes.listens_to(Source.REPLICAS),
-            lost=lambda: self.heard.has_lost(Source.REPLICAS),
-            sweeping=self.changes.sweeping.heard,
-        )
+    async def _serve(self) -> None:
+        await asyncio.sleep(_LISTENING_TIMEOUT)
+        self.log.serves = True
 
     async def _probe_redis(self) -> None:
         while True:
@@ -185,11 +159,15 @@ class Gateway:
             await self.catalog.kill_links(image_id)
         except CatalogUnavailable:
             return
-        await self.invalidation.invalidate_everywhere([image_id])
+        await self.invalidation.drop([image_id])
 
-    def changes_since(self, since: int) -> str:
-        """Return the list for nginx."""
-        return self.heard.since(since).as_json()
+    def change_rights(self) -> None:
+        """Reload with other settings of access."""
+        self.log.sweep(Scope.DECISIONS, self.steady())
+
+    def changes_since(self, since: int, now: int | None) -> str:
+        """Return the list for nginx, whose clock has ``now``."""
+        return self.nginx_list.since(since, self.steady(), now).as_json()
 
 
 # The gateway of each process: a connection is opened by a function of the module ``change_feed``.

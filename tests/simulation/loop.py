@@ -12,6 +12,7 @@ import heapq
 from asyncio import Handle, Task, TimerHandle
 from asyncio.base_events import BaseEventLoop
 from collections import deque
+from contextlib import suppress
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from random import Random
@@ -90,9 +91,11 @@ class ExploringLoop(BaseEventLoop):
         self._now = _START
         self._timers: list[tuple[float, int, TimerHandle]] = []  # a heap
         self._timers_made = 0
+        self._tasks: list[Task[Any]] = []  # all of them: a task that is collected would still run its ``finally``
+        self._has_ended = False
         self.steps = 0
         self.errors: list[dict[str, Any]] = []
-        self.set_exception_handler(lambda _, context: self.errors.append(context))
+        self.set_exception_handler(self._note_error)
 
     def time(self) -> float:
         """Return virtual seconds."""
@@ -102,7 +105,13 @@ class ExploringLoop(BaseEventLoop):
         """Create a task that may be left behind when its process is killed."""
         task: Task[Any] = super().create_task(coro, **options)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._tasks.append(task)
         return task
+
+    def _note_error(self, _loop: object, context: dict[str, Any]) -> None:
+        # Of a process that has died, nobody retrieves anything.
+        if not str(context["message"]).startswith("Future exception was never retrieved"):
+            self.errors.append(context)
 
     def make_ready(self, handles: list[Handle]) -> None:
         """Run these in one of the next steps."""
@@ -164,11 +173,23 @@ class ExploringLoop(BaseEventLoop):
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         """The heap keeps cancelled timers until they are due."""
 
-    def forget(self) -> None:
-        """End the run. What is left of it never runs."""
-        for handle in (*self._ready, *(timer for _, _, timer in self._timers)):
-            handle.cancel()
-        self.close()
+    def end(self) -> None:
+        """End the run: what is left of it never runs."""
+        self._has_ended = True
+        for task in self._tasks:
+            if not task.done():
+                with suppress(RuntimeError):  # a ``finally`` that awaits
+                    task.get_coro().close()
+        self._tasks.clear()
+        self._timers.clear()
+        self._ready.clear()
+
+    def is_closed(self) -> bool:
+        """Return whether the run has ended."""
+        return self._has_ended
+
+    def _check_closed(self) -> None:
+        """Ignore what a ``finally`` still does at the end."""
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""

@@ -1,126 +1,22 @@
-"""nginx: its cache, its decisions, and what changes.js does, on a machine that is reloaded and restarted."""
+"""nginx: its cache, its decisions, and its question for changes, on a machine that is reloaded and restarted."""
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from tests.simulation.gateway_process import Answer
 from tests.simulation.loop import ExploringLoop, Process
+from tests.simulation.nginx_machine import Event, Question, State, epoch, hear
 
-PUBLIC_WITHOUT_ANSWER, PRIVATE_WITHOUT_ANSWER = 3_600_000, 2_000
-PAUSE, LATER, CLOCKS, DOUBT, INCOMPLETE, YOUNG = 200, 1000, 5000, 450, 10_000, 300
+_PAUSE: Final = 0.2  # seconds between the starts of two questions (changes.js)
+_TIMEOUT: Final = 0.5  # seconds that a gateway has for its list (changes.conf)
+_READ_TIMEOUT: Final = 45.0  # seconds (proxy_read_timeout)
+_PUBLIC_LIFE, _DECISION_LIFE, _ORDER_LIFE = 3600.0, 10.0, 60.0  # seconds that a copy is kept
 
 
 class NoAnswer(Exception):
-    """No gateway has answered nginx's question."""
-
-
-class Machine:
-    """What changes.js, epoch.js and decisions.js do. The dictionaries survive a reload.
-
-    now: milliseconds of this machine's clock.
-    """
-
-    def __init__(self, now: Callable[[], int]) -> None:
-        self.now = now
-        self.values: dict[str, Any] = {}
-        self.floors: dict[str, tuple[int, int]] = {}  # with the end
-        self.epochs: dict[str, int] = {}
-        self.gateways: dict[str, tuple[int, int]] = {}
-
-    def floor(self, name: str) -> int | None:
-        value, end = self.floors.get(name, (0, 0))
-        return value if end > self.now() else None
-
-    def epoch(self, image_id: str, kind: str) -> int | None:
-        """Return the epoch of the image in the keys of copies. None: no copy is used or kept."""
-        floor = self.floor(kind)
-        if floor is None:
-            return None
-        changed = self.epochs.get(image_id)
-        return None if changed is not None and abs(self.now() - changed) < YOUNG else changed or floor
-
-    def _fresh(self) -> int:
-        self.values["last"] = max(self.now(), self.values.get("last", 0) + 1)
-        return int(self.values["last"])
-
-    def stop(self) -> None:
-        self.floors.clear()
-
-    def raise_floor(self, _reason: str) -> None:
-        self.stop()
-        self.epochs.clear()
-        self.values.pop("settings", None)
-        self.values["floor"] = self._fresh()
-
-    @property
-    def is_in_trouble(self) -> bool:
-        """Whether nginx says that it does not hear."""
-        return "trouble" in self.values
-
-    def question(self) -> "Question":
-        heard = self.values.get("heard", 0)
-        needed = max(heard - LATER, self.values.get("begun", 0)) or self.now()
-        return Question(heard, needed, needed - LATER - CLOCKS, self.now())
-
-    def take(self, asked: "Question", text: str) -> None:
-        answer = json.loads(text)
-        needed_there = asked.needed + answer["now"] - self.now()
-        self._apply(answer, needed_there)
-        heard = asked.heard
-        if heard and answer["complete_since"] <= needed_there:
-            self._is_heard(asked.sent)
-        elif not heard or self.now() - heard > INCOMPLETE:
-            self.raise_floor("gap" if heard else "start")
-            self.values["begun"] = asked.sent
-            self._is_heard(asked.sent)
-        elif self.now() - heard > DOUBT:
-            self.stop()
-            self.values["trouble"] = "incomplete"
-
-    def _apply(self, answer: dict[str, Any], after_there: int) -> None:
-        known = self.gateways.get(answer["gateway"])
-        if known is None or known[1] != answer["access"]:
-            self.stop()
-            self.values["access"] = self._fresh()
-        if known is not None and known[0] <= answer["now"]:
-            after_there = known[0] + 1
-        everything = False
-        for change in answer["changes"]:
-            if change["at"] >= after_there:
-                if change["image_id"] is None:
-                    everything = True
-                else:
-                    self.epochs[change["image_id"]] = self._fresh()
-        if everything:
-            self.raise_floor("gap")
-        settings, heard = answer["settings"], self.values.get("settings")
-        differ = heard is not None and heard != settings
-        if differ and known is None:
-            self.raise_floor("settings")
-        self.values["settings"] = "several" if differ and known is not None else settings
-        self.gateways[answer["gateway"]] = answer["now"], answer["access"]
-
-    def _is_heard(self, time: int) -> None:
-        now = self.now()
-        age, floor = now - time, self.values["floor"]
-        self.values["heard"] = time
-        self.floors["access"] = self.values.get("access", 0), now + PUBLIC_WITHOUT_ANSWER
-        self.floors["public"] = floor, now + max(PUBLIC_WITHOUT_ANSWER - age, 1)
-        self.floors["private"] = floor, now + max(PRIVATE_WITHOUT_ANSWER - age, 1)
-        self.values.pop("trouble", None)
-
-    def failed(self, reason: str) -> None:
-        """Note that no gateway has answered."""
-        self.values["trouble"] = reason
-
-
-class Question(NamedTuple):
-    heard: int
-    needed: int
-    since: int
-    sent: int
+    """No process accepts the connection, or it dies before it answers."""
 
 
 class Copy(NamedTuple):
@@ -157,8 +53,14 @@ class Nginx:
         self._turn = 0
         self._copies: dict[tuple[Any, ...], Copy] = {}
         self._old_workers: list[Process] = []
-        self.machine = Machine(self._milliseconds)
+        self._forget_all()
         self.worker = self._start_worker()
+
+    def _forget_all(self) -> None:
+        self._state = State()
+        self._last = 0
+        self._epochs: dict[str, int] = {}
+        self._floors: dict[str, tuple[int, int]] = {}  # each with its end, as in a shared dictionary
 
     @property
     def workers(self) -> list[Process]:
@@ -189,7 +91,7 @@ class Nginx:
         for worker in self.workers:
             worker.kill()
         self._old_workers.clear()
-        self.machine = Machine(self._milliseconds)
+        self._forget_all()
         if self.keeps_decisions:
             self._copies.clear()
         self.worker = self._start_worker()
@@ -199,22 +101,53 @@ class Nginx:
     async def _ask_for_changes(self) -> None:
         loop = self._loop
         while True:
-            machine, next_at = self.machine, loop.time() + PAUSE / 1000
-            question = machine.question()
-            try:
-                machine.take(question, await self._list(question))
-            except NoAnswer as error:
-                machine.failed(str(error))
+            next_at = loop.time() + _PAUSE
+            question = self._hear(Event("ask", self._milliseconds(), self._fresh()))
+            while question is not None:
+                event = await self._ask(question)
+                question = self._hear(event)
             await asyncio.sleep(max(next_at - loop.time(), 0.001))
 
-    async def _list(self, question: Question) -> str:
+    async def _ask(self, question: Question) -> Event:
         for gateway in self._in_turn():
             try:
-                async with asyncio.timeout(0.5):
-                    return str(await gateway.list(question.since))
+                async with asyncio.timeout(_TIMEOUT):
+                    text = await gateway.list(question.since, question.now if question.page == 0 else None)
             except (NoAnswer, TimeoutError):
                 continue
-        raise NoAnswer
+            return Event("answer", self._milliseconds(), self._fresh(), question, json.loads(text))
+        return Event("silent", self._milliseconds(), self._fresh(), question)
+
+    def _fresh(self) -> int:
+        """Return a number that is greater than every earlier number, even if the clock was set back."""
+        self._last = max(self._milliseconds(), self._last + 1)
+        return self._last
+
+    def _hear(self, event: Event) -> Question | None:
+        self._state, orders = hear(self._state, event)
+        if orders.clear:
+            self._epochs.clear()
+        self._epochs.update(dict.fromkeys(orders.forget, event.number))
+        floors, now = orders.floors, self._milliseconds()
+        self._floors = {
+            "public": (floors.floor, now + floors.public),
+            "private": (floors.floor, now + floors.private),
+            "access": (floors.access, now + floors.private),
+        }
+        return orders.question
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether nginx says that it does not hear."""
+        return self._state.trouble != ""
+
+    def _floor(self, name: str) -> int | None:
+        value, end = self._floors.get(name, (0, 0))
+        return value if end > self._milliseconds() else None
+
+    def _epoch(self, image_id: str) -> int | None:
+        floor = self._floor("private" if self.keeps_decisions else "public")
+        return epoch(floor, self._epochs.get(image_id), self._milliseconds())
 
     def _in_turn(self) -> list["Upstream"]:
         self._turn += 1
@@ -225,23 +158,22 @@ class Nginx:
 
     async def answer(self, image_id: str) -> tuple[Answer, bool]:
         """Return the answer to a request for an image, and whether it is a copy."""
-        kind = "private" if self.keeps_decisions else "public"
-        epoch = self.machine.epoch(image_id, kind)
-        key = (epoch, self.machine.floor("access") if self.keeps_decisions else None, image_id)
-        if epoch is not None:
+        known = self._epoch(image_id)
+        key = (known, self._floor("access") if self.keeps_decisions else None, image_id)
+        if known is not None:
             copy = self._copies.get(key)
             if copy is not None and copy.until > self._now():
                 return copy.answer, True
         answer = await self._pass_on(image_id)
-        if epoch is not None and answer.status == 200 and (answer.is_public or self.keeps_decisions):
-            life = 3600.0 if not self.keeps_decisions else 60.0 if answer.is_public else 10.0
+        if known is not None and answer.status == 200 and (answer.is_public or self.keeps_decisions):
+            life = _PUBLIC_LIFE if not self.keeps_decisions else _ORDER_LIFE if answer.is_public else _DECISION_LIFE
             self._copies[key] = Copy(answer, self._now() + life)
         return answer, False
 
     async def _pass_on(self, image_id: str) -> Answer:
         for gateway in self._in_turn()[:2]:
             try:
-                async with asyncio.timeout(45):
+                async with asyncio.timeout(_READ_TIMEOUT):
                     answer: Answer = await gateway.ask(image_id)
                     return answer
             except NoAnswer:
@@ -252,7 +184,7 @@ class Nginx:
 
     def uses_copies(self, image_id: str) -> bool:
         """Return whether a copy of the image may be used now."""
-        return self.machine.epoch(image_id, "private" if self.keeps_decisions else "public") is not None
+        return self._epoch(image_id) is not None
 
 
 class Upstream(Protocol):
@@ -261,5 +193,5 @@ class Upstream(Protocol):
     async def ask(self, image_id: str) -> Answer:
         """Ask for an image. Raises ``NoAnswer`` if no process accepts the connection."""
 
-    async def list(self, since: int) -> str:
-        """Ask for the list of changes. Raises ``NoAnswer`` if no process accepts the connection."""
+    async def list(self, since: int, now: int | None) -> str:
+        """Ask for the list of changes, at ``now`` by nginx's clock. Raises ``NoAnswer``."""

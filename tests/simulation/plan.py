@@ -54,6 +54,7 @@ _FAULTS: Final = (
 def make_plan(random: Random) -> Plan:
     """Return the plan of a seed."""
     gateways, seconds = random.choice((2, 2, 3)), random.choice(_SECONDS)
+    lag = random.choice((None, None, 0.3, 3.0))
     steps = [
         Step(random.uniform(0, seconds), "change", random.randrange(len(IMAGES)), random.random())
         for _ in range(random.choice((2, 5, 10, 20)))
@@ -61,7 +62,7 @@ def make_plan(random: Random) -> Plan:
     if random.random() < 0.4:
         period = random.choice((0.2, 1.0, 2.0, 5.0, 6.0))
         steps.append(Step(random.uniform(0, seconds / 2), "change_in_rhythm", random.randrange(len(IMAGES)), period))
-    if random.random() < 0.2:
+    if lag is None and random.random() < 0.2:
         steps.append(Step(random.uniform(0, seconds), "kill_links", random.randrange(3), random.random()))
     for kinds in random.sample(_FAULTS, random.choice((0, 1, 1, 2, 2, 3))):
         for _ in range(random.choice((1, 1, 2, 4))):
@@ -70,7 +71,7 @@ def make_plan(random: Random) -> Plan:
     steps.sort()
     return Plan(
         gateways,
-        random.choice((None, None, 0.3, 3.0)),
+        lag,
         tuple(random.choice((0.0, 0.0, -2.0, 2.0, -10.0, 10.0)) for _ in range(gateways + 1)),
         random.random() < 0.3,
         seconds,

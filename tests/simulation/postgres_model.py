@@ -103,7 +103,7 @@ class Postgres:
             self._waiting.append(lambda: self.handle(connection, sql, parameters, reply))
             return
         result: Any = None
-        if sql.startswith("LISTEN"):
+        if "LISTEN " in sql:
             connection.listens = True
         elif "pg_current_wal_insert_lsn" in sql:
             result = [(self.commits,)]
@@ -182,6 +182,7 @@ class Connection:
         postgres = self._postgres
         loop = postgres.network.loop
         accepted: asyncio.Future[Any] = loop.create_future()
+        accepted.add_done_callback(_retrieve)
 
         def accept() -> None:
             if not postgres.is_up:
@@ -206,6 +207,7 @@ class Connection:
         if self.is_dead:
             raise psycopg2.InterfaceError("connection already closed")
         running = self._running = self._postgres.network.loop.create_future()
+        running.add_done_callback(_retrieve)
         self._to_server.send(self._postgres.handle, self, sql, parameters, lambda result: _answer(running, result))
         try:
             return await asyncio.wait_for(running, self._timeout)
@@ -304,6 +306,12 @@ async def connected(connection: Connection) -> AsyncIterator[Connection]:
 def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
     if not future.done():
         future.set_result(result)
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Do what keeps asyncio from telling of an error whose waiter has given up."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:

@@ -54,9 +54,10 @@ class Redis:
         elif self.is_hanging:
             self._waiting.append(lambda: self.handle(to_client, commands, reply))
         else:
-            to_client.send(reply, [self._run(command) for command in commands])
+            to_client.send(reply, [self.run(command) for command in commands])
 
-    def _run(self, command: tuple[Any, ...]) -> Any:
+    def run(self, command: tuple[Any, ...]) -> Any:
+        """Return the answer to a command, which may be an error."""
         name, *arguments = command
         match name:
             case "PING":
@@ -261,5 +262,6 @@ def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
         return
     if isinstance(result, Exception):
         future.set_exception(result)
+        future.exception()  # retrieved: whoever waited for it may have given up
     else:
         future.set_result(result)

@@ -50,7 +50,7 @@ class Host:
         process = Process(world.loop, self.name)
         self._delivered, self.known = {}, {}
         gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self._connected)
-        gateway.add_cache(self._dropped)
+        gateway.log.add_cache(self)
         CURRENT[process] = self.gateway = gateway
         process.context.run(gateway.start)
 
@@ -71,12 +71,17 @@ class Host:
         if notification.commit:
             self._delivered[notification.payload] = notification.commit
 
-    def _dropped(self, image_id: str | None) -> None:
+    # ---- as a cache of the process, which hears what its change log hears
+
+    def drop(self, image_id: str) -> None:
         """Note that the process has heard of a change: from now on it must not use earlier rows."""
-        if image_id is not None and image_id in self._delivered:
+        if image_id in self._delivered:
             commit = self._delivered[image_id]
             if commit > self.known.get(image_id, (0, 0))[0]:
                 self.known[image_id] = commit, self._world.loop.time()
+
+    def drop_all(self) -> None:
+        """Note that the process has heard that changes may have been missed."""
 
     # ---- as nginx and clients reach it
 
@@ -85,11 +90,11 @@ class Host:
         answer: Answer = await self._request(lambda gateway: self._answer(gateway, image_id))
         return answer
 
-    async def list(self, since: int) -> str:
+    async def list(self, since: int, now: int | None) -> str:
         """Ask for the list of changes. Raises ``NoAnswer`` if no process runs here."""
 
         async def answer(gateway: Gateway) -> str:
-            return gateway.changes_since(since)
+            return gateway.changes_since(since, now)
 
         return str(await self._request(answer))
 
@@ -255,8 +260,8 @@ class World:
             return
         if gateway.hears():
             self._fail(f"{host.name} says that it hears, and sends {answer}, replaced {age:.3f} s before the request")
-        elif not self.events.unreadable and self.events.readable_since < began:
-            self._fail(f"{host.name} could read the row, and sends {answer}, replaced {age:.3f} s before the request")
+        elif not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
+            self._fail(f"{host.name} can read the row, and sends {answer}, replaced {age:.3f} s before the request")
 
     def check_nginx(self, image_id: str, began: float, answer: Answer) -> None:
         """Check a copy that nginx sends now, to a request that it got when it ``began``."""
@@ -266,7 +271,7 @@ class World:
             return
         age = began - replaced
         bound = promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
-        if self.nginx.machine.is_in_trouble and not self.nginx.keeps_decisions:
+        if self.nginx.is_in_trouble and not self.nginx.keeps_decisions:
             bound = promise.NGINX_WITHOUT_ANSWER
         if age > bound:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
@@ -290,8 +295,11 @@ class World:
                 answer = await self.ask(front, image_id)
                 if answer.key != (row.key if row.is_active else None):
                     self._fail(f"front {front} answers {answer} after the recovery, not {row}")
-            for host in self.hosts:
+            for number, host in enumerate(self.hosts):
                 if row.is_active and host.gateway is not None and host.gateway.cached(image_id) is None:
+                    await self.ask(number, image_id)  # it may have just ended
+                    if host.gateway.cached(image_id) is not None:
+                        continue
                     self._fail(f"{host.name} does not keep {image_id} after the recovery")
             if not self.nginx.uses_copies(image_id):
                 self._fail(f"nginx uses no copy of {image_id} after the recovery")
