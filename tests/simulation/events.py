@@ -66,6 +66,18 @@ class Events:
             image_id = IMAGES[int(value * len(IMAGES))]
             host.gateway.process.start(host.gateway.kill_links(image_id), "kill links")
 
+    def change_rights(self, _target: int, value: float) -> None:
+        """Reload all gateways, one after another, with other settings of access."""
+
+        def reload(host: "Host") -> None:
+            host.rights += 1
+            if host.gateway is not None:
+                host.gateway.change_rights(host.rights)
+                self._world.note_settings()
+
+        for number, host in enumerate(self._world.hosts):
+            self._for(number * value / 10, lambda: None, partial(reload, host))
+
     def _for(self, seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
         """Begin a fault now, and end it later."""
         self.running += 1

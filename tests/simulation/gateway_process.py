@@ -47,12 +47,17 @@ _CREDENTIALS, _HOSTS = Credentials("x", "y"), Hosts(_COS)
 
 
 class Answer(NamedTuple):
-    """What a gateway answers. ``key``: names the version of the row; None for 404 and for no answer."""
+    """What a gateway answers.
+
+    key: names the version of the row. None for 404 and for no answer.
+    settings, rights: the settings by which the answer was made: of images, and of access.
+    """
 
     status: int
     key: str | None = None
     is_public: bool = False
     settings: str = ""
+    rights: int = 0
 
 
 class Clocks(NamedTuple):
@@ -76,11 +81,13 @@ class Gateway:
         redis: Redis,
         clocks: Clocks,
         settings: str,
+        rights: int,
         connected: Callable[[Connection], None],
     ) -> None:
         self.process = process
         self.postgres = postgres
         self.settings = settings
+        self.rights = rights
         self.connected = connected
         self.steady = steady = clocks.steady
         has_standby = postgres.lag is not None
@@ -143,11 +150,11 @@ class Gateway:
         try:
             resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound:
-            return Answer(404, settings=self.settings)
+            return Answer(404, settings=self.settings, rights=self.rights)
         except GatewayError:
             return Answer(503)
         record = resolved.image.record
-        return Answer(200, record.key, record.public, self.settings)
+        return Answer(200, record.key, record.public, self.settings, self.rights)
 
     def cached(self, image_id: str) -> object:
         """Return what this process keeps of an image, or None."""
@@ -161,8 +168,9 @@ class Gateway:
             return
         await self.invalidation.drop([image_id])
 
-    def change_rights(self) -> None:
+    def change_rights(self, rights: int) -> None:
         """Reload with other settings of access."""
+        self.rights = rights
         self.log.sweep(Scope.DECISIONS, self.steady())
 
     def changes_since(self, since: int, now: int | None) -> str:

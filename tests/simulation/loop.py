@@ -12,8 +12,8 @@ import heapq
 from asyncio import Handle, Task, TimerHandle
 from asyncio.base_events import BaseEventLoop
 from collections import deque
-from contextlib import suppress
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, Final

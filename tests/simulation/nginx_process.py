@@ -132,7 +132,7 @@ class Nginx:
         self._floors = {
             "public": (floors.floor, now + floors.public),
             "private": (floors.floor, now + floors.private),
-            "access": (floors.access, now + floors.private),
+            "access": (floors.access, now + floors.public),
         }
         return orders.question
 

@@ -64,6 +64,8 @@ def make_plan(random: Random) -> Plan:
         steps.append(Step(random.uniform(0, seconds / 2), "change_in_rhythm", random.randrange(len(IMAGES)), period))
     if lag is None and random.random() < 0.2:
         steps.append(Step(random.uniform(0, seconds), "kill_links", random.randrange(3), random.random()))
+    if random.random() < 0.2:
+        steps.append(Step(random.uniform(0, seconds), "change_rights", 0, random.random()))
     for kinds in random.sample(_FAULTS, random.choice((0, 1, 1, 2, 2, 3))):
         for _ in range(random.choice((1, 1, 2, 4))):
             length = random.choice((random.uniform(0, 1), random.uniform(0, 12), random.uniform(5, 25)))

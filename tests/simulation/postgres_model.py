@@ -40,11 +40,12 @@ class Notification(NamedTuple):
 
 @dataclass(slots=True)
 class Commit:
-    """A version of a row, from when on it counts, and its position in the log."""
+    """A version of a row, from when on it counts, its position in the log, and whether the trigger notified."""
 
     row: Row
     at: float
     position: int
+    notifies: bool
 
 
 Reply = Callable[[Any], None]
@@ -55,7 +56,6 @@ class Postgres:
 
     is_up: False: every connection is refused. is_hanging: no query is answered, and nobody can connect.
     is_locked: no query of the table is answered.
-    is_deaf: notifications are lost, as behind a pooler that gives the session to other clients.
     """
 
     def __init__(self, network: Network, process: Process) -> None:
@@ -65,7 +65,6 @@ class Postgres:
         self.is_up = True
         self.is_hanging = False
         self.is_locked = False
-        self.is_deaf = False
         self.connections: list[Connection] = []
         self.history: dict[str, list[Commit]] = {}
         self.commits = 0
@@ -78,9 +77,9 @@ class Postgres:
         """Write a version of a row. The trigger notifies."""
         self.commits += 1
         now = self.network.loop.time()
-        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits))
+        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits, notifies))
         self._replayed.append((now, self.commits))
-        if notifies and not self.is_deaf:
+        if notifies:
             self.notify(Notification(row.image_id, self.commits))
 
     def notify(self, notification: Notification) -> None:
@@ -113,8 +112,7 @@ class Postgres:
             result = [("text",)]
         elif sql.startswith("NOTIFY") or "pg_notify" in sql:
             payload = parameters[-1] if parameters else sql.split("'")[1]
-            if not self.is_deaf:
-                self.notify(Notification(payload))
+            self.notify(Notification(payload))
         elif "image_gateway_links" in sql and "INSERT" in sql:
             row = self.current(parameters[0])
             self.commit(row._replace(killed=row.killed + 1), notifies=False)

@@ -31,8 +31,10 @@ class Host:
         self.gateway: Gateway | None = None
         self.connection: Connection | None = None
         self.settings = "1"
+        self.rights = 1
         self._world = world
         self._delivered: dict[str, int] = {}
+        self.all_dropped_at = 0.0
         self.known: dict[str, tuple[int, float]] = {}  # commit and time of each image that the process has dropped
 
     @property
@@ -49,10 +51,12 @@ class Host:
         )
         process = Process(world.loop, self.name)
         self._delivered, self.known = {}, {}
-        gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self._connected)
+        self.all_dropped_at = 0.0
+        gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self.rights, self._connected)
         gateway.log.add_cache(self)
         CURRENT[process] = self.gateway = gateway
         process.context.run(gateway.start)
+        world.note_settings()
 
     def stop(self) -> None:
         """Kill the process that runs here."""
@@ -62,6 +66,7 @@ class Host:
             self._world.forget(process)
             del CURRENT[process]
             self.gateway = None
+            self._world.note_settings()
 
     def _connected(self, connection: Connection) -> None:
         self.connection = connection
@@ -81,7 +86,8 @@ class Host:
                 self.known[image_id] = commit, self._world.loop.time()
 
     def drop_all(self) -> None:
-        """Note that the process has heard that changes may have been missed."""
+        """Note that the process has heard that changes may have been missed: it uses no earlier rows."""
+        self.all_dropped_at = self._world.loop.time()
 
     # ---- as nginx and clients reach it
 
@@ -94,6 +100,7 @@ class Host:
         """Ask for the list of changes. Raises ``NoAnswer`` if no process runs here."""
 
         async def answer(gateway: Gateway) -> str:
+            self._world.check_list(self, gateway)
             return gateway.changes_since(since, now)
 
         return str(await self._request(answer))
@@ -143,6 +150,7 @@ class World:
         self.answers = 0
         self.events = Events(self)
         self.ends_at = 0.0
+        self._in_use_until: dict[str | int, float] = {}  # the settings, and since when no process has them
         self.postgres.lag = plan.lag
         self.hosts = [Host(self, number, plan.skews[number]) for number in range(plan.gateways)]
         self.nginx_offset = plan.skews[-1]
@@ -263,10 +271,25 @@ class World:
         elif not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
             self._fail(f"{host.name} can read the row, and sends {answer}, replaced {age:.3f} s before the request")
 
+    def check_list(self, host: Host, gateway: Gateway) -> None:
+        """Check that a gateway that says that it hears all changes has missed none."""
+        if not gateway.hears():
+            return
+        bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
+        until = self.loop.time() - bound
+        for image_id, history in self.postgres.history.items():
+            known = host.known.get(image_id, (0, 0.0))[0]
+            missed = next((c for c in reversed(history) if c.notifies and c.at <= until), None)
+            if missed is not None and missed.position > known and missed.at > host.all_dropped_at:
+                self._fail(f"{host.name} says that it hears, and has missed {missed}")
+
     def check_nginx(self, image_id: str, began: float, answer: Answer) -> None:
         """Check a copy that nginx sends now, to a request that it got when it ``began``."""
         self.answers += 1
         replaced, _ = self._replaced(image_id, answer)
+        replaced = min(replaced, self._in_use_until[answer.settings])
+        if self.nginx.keeps_decisions:
+            replaced = min(replaced, self._in_use_until[answer.rights])
         if replaced >= began:
             return
         age = began - replaced
@@ -275,6 +298,16 @@ class World:
             bound = promise.NGINX_WITHOUT_ANSWER
         if age > bound:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
+
+    def note_settings(self) -> None:
+        """Note which settings are in use, and since when others are not."""
+        gateways = [host.gateway for host in self.hosts if host.gateway is not None]
+        used = {value for gateway in gateways for value in (gateway.settings, gateway.rights)}
+        for value in used:
+            self._in_use_until[value] = float("inf")
+        for value, until in self._in_use_until.items():
+            if value not in used:
+                self._in_use_until[value] = min(until, self.loop.time())
 
     def _replaced(self, image_id: str, answer: Answer) -> tuple[float, int]:
         """Return when the version of an answer was replaced, and by which commit."""
