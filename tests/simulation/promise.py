@@ -18,7 +18,7 @@ GATEWAY_AMID_FAULTS: Final = 6.5
 # A copy that such a gateway gave to nginx, and nginx's own way of hearing.
 NGINX_AMID_FAULTS: Final = 9.5
 
-# A gateway that does not hear may use an earlier row for this time after rows can be read again, until it listens again.
+# A gateway that does not hear may use earlier rows for so long after rows can be read again. It listens again before.
 UNREADABLE: Final = 12.0
 # Whoever says that he does not hear: a gateway while Postgres does not answer either, without a bound; nginx while no
 # gateway tells it all changes, for as long as follows.
