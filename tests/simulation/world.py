@@ -262,13 +262,15 @@ class World:
                 host.sent[image_id] = self.postgres.history[image_id][-1].position, self.loop.time()
             return
         age = began - replaced
-        for commits, what in ((host.known, "heard of its change"), (host.sent, "sent a later version")):
-            commit, at = commits.get(image_id, (0, 0.0))
-            if commit >= since and began - at > promise.AFTER_HEARING:
-                self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it {what}")
+        heard, at = host.known.get(image_id, (0, 0.0))
+        if heard >= since and began - at > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it heard of its change")
         bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
         if age <= allowed_age(answer, bound):
             return
+        sent, at = host.sent.get(image_id, (0, 0.0))
+        if sent >= since and began - at > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it sent a later version")
         if not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
             self._fail(f"{host.name} sends {answer}, replaced {age:.3f} s before the request")
 
