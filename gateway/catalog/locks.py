@@ -1,6 +1,7 @@
 """The lock that holds up the gateway's queries, as far as its user may see it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 # Reads wait for no other lock of a table. A lock that is waited for holds up reads that come later.
@@ -19,15 +20,26 @@ ORDER BY l.relation = to_regclass(%s) DESC NULLS LAST, l.granted DESC, a.xact_st
 """
 
 
-def described_lock(row: Sequence[Any] | None) -> str:
-    """Return a row of ``HELD_LOCK_SQL`` as text."""
-    if row is None:
-        return "which is free again, or which this user cannot see"
-    table, is_granted, *session = row
-    holder, blocker = _session(session[:5]), _session(session[5:])
-    if is_granted:
-        return f"{holder} holds AccessExclusiveLock of {table}"
-    return f"{holder} waits for AccessExclusiveLock of {table}, for which {blocker} does not end"
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """What a query waits for, as text. ``pid``: the session that has to end; None if that is not known."""
+
+    text: str
+    pid: int | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any] | None) -> "HeldLock":
+        """Return a row of ``HELD_LOCK_SQL``; None if it found none."""
+        if row is None:
+            return cls("free again, or not visible to this user", None)
+        table, is_granted, *session = row
+        holder, blocker = session[:5], session[5:]
+        if is_granted:
+            return cls(f"{_session(holder)} holds AccessExclusiveLock of {table}", holder[0])
+        text = (
+            f"{_session(holder)} waits for AccessExclusiveLock of {table}, for which {_session(blocker)} does not end"
+        )
+        return cls(text, blocker[0])
 
 
 def _session(session: Sequence[Any]) -> str:

@@ -12,13 +12,15 @@ import aiopg
 import psycopg2
 
 from gateway.catalog.changed_positions import ChangedPositions, read_position, read_replayed
-from gateway.catalog.locks import HELD_LOCK_SQL, described_lock
+from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
+from gateway.catalog.inspection import DatabaseReport, Inspection
+from gateway.catalog.locks import HELD_LOCK_SQL, HeldLock
 from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
 from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
-from gateway.errors import CatalogUnavailable
+from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 
@@ -55,6 +57,14 @@ class CatalogQueryRefused(CatalogUnavailable):
     """Postgres answers that the query cannot work: a table, a column or a grant is missing."""
 
 
+class CatalogLocked(CatalogUnavailable):
+    """A query has waited too long for a lock."""
+
+    def __init__(self, lock: HeldLock) -> None:
+        super().__init__(f"a query waited for a lock: {lock.text}")
+        self.lock = lock
+
+
 class PostgresCatalog:
     """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
 
@@ -80,10 +90,11 @@ class PostgresCatalog:
         self._observe = observe or _unobserved
         self._primary = primary
         self._limit = _limit(timeout)
-        self._lock: str | None = None  # what held up the last query, and no query has been answered since
+        self._lock: HeldLock | None = None  # what held up the last query, and no query has been answered since
         # A connection leads to one server, and a server's position never goes back.
         self._replayed: WeakKeyDictionary[aiopg.Connection, int] = WeakKeyDictionary()
         self._id_type: str | None = None
+        self._tables: str | None = None  # the tables that the first probe found
 
     @property
     def positions(self) -> ChangedPositions | None:
@@ -134,9 +145,35 @@ class PostgresCatalog:
         """
         seconds = min(self._timeout, _PROBE_TIMEOUT)
         async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
-            id_type = await self._fetch_id_type(cursor)
-            await self._execute(cursor, self._query.select_sql(id_type), ([],), _limit(seconds))
-            self._id_type, self._lock = id_type, None
+            await self._try_query(cursor, seconds)
+
+    async def probe(self) -> None:
+        """Run ``try_query``, and look whether it finds the same tables as before, with all their rows.
+
+        Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
+        """
+        seconds = min(self._timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            await self._try_query(cursor, seconds)
+            await self._execute(cursor, FOUND_TABLES_SQL, self._query.tables)
+            found = [FoundTable.of(row) for row in await cursor.fetchall()]
+        for table in found:
+            if table.problem is not None:
+                raise DependencyDegraded(table.problem)
+        names = ", ".join(table.name for table in found)
+        self._tables = self._tables or names
+        if names != self._tables:
+            raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
+
+    async def _try_query(self, cursor: aiopg.Cursor, seconds: float) -> None:
+        id_type = await self._fetch_id_type(cursor)
+        await self._execute(cursor, self._query.select_sql(id_type), ([],), _limit(seconds))
+        self._id_type, self._lock = id_type, None
+
+    async def report(self) -> DatabaseReport:
+        """Return the report for operators, on a connection of the pool."""
+        async with self._translated_errors(), self._cursor() as cursor:
+            return await Inspection(self._query.settings, cursor).report(with_links=self._query.with_links)
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.
@@ -281,8 +318,8 @@ class PostgresCatalog:
             await cursor.execute(limit + sql, parameters)
         except psycopg2.errors.LockNotAvailable:
             await cursor.execute(limit + HELD_LOCK_SQL, self._query.size_parameters)
-            self._lock = f"a query waited for a lock: {described_lock(await cursor.fetchone())}"
-            raise CatalogUnavailable(self._lock) from None
+            self._lock = HeldLock.of(await cursor.fetchone())
+            raise CatalogLocked(self._lock) from None
 
     @property
     def _writable(self) -> Pool:
@@ -303,7 +340,7 @@ class PostgresCatalog:
         try:
             yield
         except TimeoutError as error:
-            because = f"; {self._lock}" if self._lock is not None else ""
+            because = f"; {CatalogLocked(self._lock)}" if self._lock is not None else ""
             raise CatalogUnavailable(f"no answer within {seconds or self._timeout:g} s{because}") from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
