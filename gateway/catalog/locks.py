@@ -11,7 +11,7 @@ SELECT format('%%I.%%I', n.nspname, c.relname), l.granted, l.pid, a.usename, a.a
     extract(epoch FROM clock_timestamp() - a.state_change)::bigint,
     b.pid, b.usename, b.application_name, b.state, extract(epoch FROM clock_timestamp() - b.state_change)::bigint
 FROM pg_locks l
-JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'v', 'm')
+JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'v', 'm', 'i')
 JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\_%%'
 LEFT JOIN pg_stat_activity a ON a.pid = l.pid
 LEFT JOIN pg_stat_activity b ON NOT l.granted AND b.pid = (pg_blocking_pids(l.pid))[1]

@@ -340,14 +340,22 @@ class PostgresCatalog:
         try:
             yield
         except TimeoutError as error:
-            because = f"; {CatalogLocked(self._lock)}" if self._lock is not None else ""
-            raise CatalogUnavailable(f"no answer within {seconds or self._timeout:g} s{because}") from error
+            raise CatalogUnavailable(f"no answer within {seconds or self._timeout:g} s{self._why_slow()}") from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
             raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error
         except (psycopg2.Error, OSError) as error:
             self._id_type = None  # the table may have been altered
             raise CatalogUnavailable(" ".join(str(error).split())) from error
+
+    def _why_slow(self) -> str:
+        """Return what is known about a server that does not answer."""
+        if self._lock is not None:
+            return f"; {CatalogLocked(self._lock)}"
+        pool = self._pool
+        if abandoned := pool.connections()["abandoned"]:
+            return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"
+        return ""
 
 
 def _limit(seconds: float) -> str:

@@ -63,6 +63,8 @@ async def test_a_full_pooler_gets_no_more_clients_than_the_pool_has_connections(
             await asyncio.gather(*(asked_for(catalog, 2 * timeout) for _ in range(8)))
             seen.append(await asyncio.to_thread(pooler.waiting, "image-gateway"))
         assert seen == [POOL_SIZE] * 4
+        with pytest.raises(CatalogUnavailable, match=f"{POOL_SIZE} of {POOL_SIZE} connections wait for a server, or"):
+            await catalog.fetch("cat")
         abandoned = {"state": "abandoned"}
         assert metrics.registry.get_sample_value("image_gateway_postgres_connections", abandoned) == POOL_SIZE
     await until(lambda: metrics.registry.get_sample_value("image_gateway_postgres_connections", abandoned) == 0)
