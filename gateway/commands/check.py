@@ -15,8 +15,10 @@ import click
 from rich.text import Text
 
 from gateway.api.nginx_files import VERSION
+from gateway.canary.client import FrontClient
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
+from gateway.checks.canary import diagnose_canary
 from gateway.checks.cos import CosCheck
 from gateway.checks.credentials import diagnose_credentials
 from gateway.checks.database import Database, DatabaseCheck
@@ -38,6 +40,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
+from gateway.service.canary import make_canary
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
@@ -155,6 +158,10 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
 
             async for finding in check_variants(make, image, signing.renditions):
                 yield finding
+        async with FrontClient() as client:
+            if (canary := make_canary(settings, signing, stores, origin, client)) is not None:
+                for finding in diagnose_canary(await canary.asker.ask(frozenset())):
+                    yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     for of_nginx in (
         await asyncio.to_thread(diagnose_nginx, nginx or _NGINX, VERSION, is_required=nginx is not None),

@@ -130,6 +130,7 @@ def _dispatch(
         service.access.client_address,
         requests.access_log,
         route_prefix,
+        service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
     if direct is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting)
@@ -232,6 +233,7 @@ def _console(service: Service) -> Console:
             signing.clock,
             signing.credentials,
             diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
+            metrics.canary,
         ),
         shared,
         diagnostics.history,

@@ -15,7 +15,7 @@ from gateway.cos_emulator.purge_services import PurgeServices
 from gateway.cos_emulator.server import CosEmulator
 from gateway.dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
-from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images
+from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.stories.test_variants import photo
@@ -298,3 +298,16 @@ async def test_deep_needs_an_image(config_file: Path) -> None:
     code, output = await run_gateway("check", "--config", str(config_file), "--deep")
     assert code == 1
     assert "no image to probe" in output
+
+
+async def test_what_the_canary_sees_is_a_finding(
+    write_config: WriteConfig, start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("a")
+    front = (await start_gateway()).ports.public
+    config = write_config(canary={"via": [front, "http://127.0.0.1:1"], "public": "a", "private": "b"})
+    code, output = await run_gateway("check", "--config", str(config))
+    assert code == 1
+    assert f"ok    from outside: {front} public: 200 with the image" in output
+    assert f"warn  from outside: {front} private_anonymous: the canary is wrong: the table has no row" in output
+    assert "fail  from outside: http://127.0.0.1:1 public: no connection to 127.0.0.1:1: " in output

@@ -85,6 +85,8 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "admin_attempts": "about the admin, not about images",
         "background_errors": "the log has each",
         "build_info": "what runs, after an upgrade",
+        "canary_seconds": "beside the alert",
+        "canary_up": "an alert",
         "change_trigger_installed": "an alert",
         "change_feed_connected": "an alert",
         "client_attempts": "the mean of few numbers",

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import CANARY
 from gateway.server.route_match import UNMATCHED
 from gateway.service.ports import admin_app, public_app
 from gateway.service.service import Service
@@ -222,7 +223,7 @@ def route_names(service: Service) -> set[str]:
         {resource.name for resource in app.router.resources() if resource.name is not None}
         for app in (public_app(service), admin_app(service))
     )
-    return public | {UNMATCHED} | {ADMIN + name for name in admin}
+    return public | {UNMATCHED} | {ADMIN + name for name in admin} | {CANARY + name for name in public}
 
 
 async def test_every_route_that_an_alert_names_exists(gateway: RunningGateway) -> None:

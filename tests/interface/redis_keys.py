@@ -13,8 +13,10 @@ from pydantic import SecretStr
 
 from gateway.catalog.record import ImageDescription
 from gateway.dev.redis_server import RedisServer
+from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
@@ -24,7 +26,7 @@ from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import RedisSettings, UrlStatsSettings
+from gateway.settings import CanarySettings, RedisSettings, UrlStatsSettings
 from tests.tier import Clock, Tier, make_tier, record
 
 # Each is in another shard than the first, where what belongs to no image is.
@@ -162,3 +164,6 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await ReplicaStore(shards).publish(point)
     await DescriptionStore(shards).put_many({"IMAGE": (image, ImageDescription(1, 1, "#000000"))})
     await Layout(shards, settings).check()
+    rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
+    await rounds.claim(3600)
+    await rounds.publish([CanaryOutcome("https://img.example.com", "public", True, "200", 0.1, now)], frozenset())

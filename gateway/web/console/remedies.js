@@ -1,5 +1,13 @@
 // Written by `make docs`: the alert of each problem, whose section of the runbook helps, and its command.
 export const REMEDIES = {
+  "canary_fails": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml | grep -A1 'from outside'"
+  },
+  "canary_wrong": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml | grep -A1 'from outside'"
+  },
   "requests_fail": {
     "alert": "ImageGatewayErrors",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep -oE '\"(code|cos_code)\": \"\\w+\"' | sort | uniq -c"
