@@ -169,7 +169,8 @@ class Console:
 class ConsoleTools:
     """The totals that the parent of workers adds up, the configuration in use, the switch of the debug log.
 
-    ``configuration`` returns the configuration in use as JSON, with ``**********`` for each secret.
+    configuration: returns the configuration in use as JSON, with ``**********`` for each secret.
+    running: returns what this process says of itself to ``check --running``.
     """
 
     def __init__(
@@ -179,7 +180,9 @@ class ConsoleTools:
         debug_log: DebugLog,
         bodies: Bodies,
         now: Callable[[], float],
+        running: Callable[[], Mapping[str, Any]],
     ) -> None:
+        self._running = running
         self._metrics = metrics
         self._configuration = configuration
         self._debug_log = debug_log
@@ -202,6 +205,10 @@ class ConsoleTools:
     async def configuration(self, _: web.Request) -> web.Response:
         """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
         return success(dict(self._configuration()))
+
+    async def running(self, _: web.Request) -> web.Response:
+        """Return what this process is: its version, program, settings, and state of changes."""
+        return success({"replicas": [dict(self._running())]})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""

@@ -133,6 +133,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get("/api/v1/monitoring/console", handlers.console.console, name="console", allow_head=False)
     add.add_get("/api/v1/monitoring/totals", tools.totals, name="totals", allow_head=False)
     add.add_get("/api/v1/monitoring/settings", tools.configuration, name="settings", allow_head=False)
+    add.add_get("/api/v1/monitoring/running", tools.running, name="running", allow_head=False)
     add_guarded("/api/v1/monitoring/debug", tools.debug, "debug")
     add.add_get(
         f"/api/v1/monitoring/explain/{_ID}", admin_only(handlers.explain.explain), name="explain", allow_head=False

@@ -31,6 +31,7 @@ from gateway.checks.purge import diagnose_purge
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.checks.signature import diagnose_signature
 from gateway.checks.variants import check_variants
+from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_running
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
@@ -68,15 +69,36 @@ _NGINX: Final = Path("/etc/nginx")
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
 @click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 19), help="With --deep: only this probe.")
-def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: bool, **options: Any) -> None:
+@click.option("--running", is_flag=True, help="Ask the running gateways and nginx instead, and print a table.")
+@click.option("--admin", multiple=True, metavar="URL", help="With --running: an admin port to ask, too; repeatable.")
+@click.option("--nginx-status", metavar="URL", help=f"With --running: nginx's own list; default: {NGINX_STATUS}.")
+def check(
+    config: Path | None,
+    nginx: Path | None,
+    *,
+    before_start: bool,
+    deep: bool,
+    running: bool,
+    admin: tuple[str, ...],
+    nginx_status: str | None,
+    **options: Any,
+) -> None:
     """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):
         raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
+    if not running and (admin or nginx_status):
+        raise click.UsageError("--admin and --nginx-status need --running")
+    if running and (deep or before_start):
+        raise click.UsageError("--running asks the gateways alone: leave out --deep and --before-start")
     settings = settings_from(config)
     for package in ("gateway.redis_store", "gateway.presign"):
         logging.getLogger(package).addHandler(logging.NullHandler())  # the finding says it
 
     async def run() -> bool:
+        if running:
+            asked = RunningOptions(admin, nginx or _NGINX, nginx_status or NGINX_STATUS)
+            are_well = [_print_finding(finding) for finding in await find_running(settings, asked)]
+            return all(are_well)
         all_well = await _print_findings(settings, nginx, before_start=before_start)
         return (await print_probes(settings, DeepOptions(**options)) and all_well) if deep else all_well
 
@@ -87,17 +109,23 @@ def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: 
 async def _print_findings(settings: Settings, nginx: Path | None, *, before_start: bool) -> bool:
     """Whether every dependency works, or with ``before_start`` whether nothing stops a start."""
     all_well = True
-    console = OutputConsole(highlight=False, soft_wrap=True)
     async for finding in _findings(settings, nginx):
-        all_well &= not finding.stops_start if before_start else finding.is_well
-        verdict = "[red]fail[/] "
-        if finding.is_well:
-            verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
-        # As Text: rich would read brackets in a reason as markup.
-        console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
-        if finding.advice:
-            console.print("      ", Text(printable(finding.advice)), style="yellow")
+        is_well = _print_finding(finding)
+        all_well &= not finding.stops_start if before_start else is_well
     return all_well
+
+
+def _print_finding(finding: Finding) -> bool:
+    """Return whether it is no failure."""
+    console = OutputConsole(highlight=False, soft_wrap=True)
+    verdict = "[red]fail[/] "
+    if finding.is_well:
+        verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
+    # As Text: rich would read brackets in a reason as markup.
+    console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
+    if finding.advice:
+        console.print("      ", Text(printable(finding.advice)), style="yellow")
+    return finding.is_well
 
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:

@@ -31,6 +31,8 @@ class Scope(Enum):
     IMAGES = "images"
 
 
+# Before a question of a command, which the replicas answer in Redis. An earlier release takes its words for image ids.
+_QUESTION: Final = ":ask"
 _SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
 
 
@@ -60,6 +62,7 @@ class InvalidationChannel:
         self._name = secrets.token_hex(8)
         self._problem = "there is no subscription yet"
         self._tried = asyncio.Event()
+        self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
@@ -74,6 +77,10 @@ class InvalidationChannel:
     async def publish_sweeping(self, scope: Scope) -> None:
         """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
         await self._send(f"{self._name}:{scope.value}")
+
+    async def ask(self, question: str) -> None:
+        """Send a question to all replicas."""
+        await self._send(f"{self._name}{_QUESTION} {question}")
 
     async def _send(self, message: str) -> int:
         """Publish on a server that answers. Return how many connections of this server receive the message."""
@@ -202,6 +209,9 @@ class InvalidationChannel:
             return
         if (scope := _SCOPES.get(colon + kind)) is not None:
             calls.sweeping(scope)
+            return
+        if colon + kind == _QUESTION:
+            self.on_question(" ".join(image_ids))
             return
         call = calls.forget_url if colon + kind == _ONLY_URLS else calls.invalidate
         slices = TimeSlices()

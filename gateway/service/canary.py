@@ -40,7 +40,7 @@ class CanaryPart:
         return Change(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
-        self.mark.use(_secret(settings))
+        self.mark.use(shared_secret(settings))
         if self.questions.links is not None and settings.access.signed_links is not None:
             self.questions.links.use(settings.access.signed_links)
 
@@ -111,7 +111,7 @@ def make_canary(
     configured = settings.canary
     if configured is None:
         return None
-    mark = CanaryMark(_secret(settings))
+    mark = CanaryMark(shared_secret(settings))
     questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(settings))
     rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
     return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds, questions)
@@ -135,7 +135,7 @@ def _with(address: str, query: str) -> str:
     return f"{address}{'&' if '?' in address else '?'}{query}" if query else address
 
 
-def _secret(settings: Settings) -> str:
+def shared_secret(settings: Settings) -> str:
     """Return the secret that all gateways share. Without one, other gateways count this canary as a user."""
     try:
         return entry_secrets(settings.redis, settings.cos)[0]

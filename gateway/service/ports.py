@@ -182,7 +182,9 @@ def _admin_handlers(service: Service) -> AdminHandlers:
     return AdminHandlers(
         exposition=Exposition(metrics.registry),
         console=_console(service),
-        console_tools=ConsoleTools(metrics, lambda: _configuration(reloader), debug_log, bodies, now),
+        console_tools=ConsoleTools(
+            metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
+        ),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),

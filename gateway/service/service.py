@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Part, Reloader
 from gateway.service.access import Access, open_access
+from gateway.service.answers import Answers, answering
 from gateway.service.canary import CanaryPart, open_canary
 from gateway.service.changes import Changes, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
@@ -40,6 +41,7 @@ class Service:
     purges: PurgeQueueing | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
+    answers: Answers
     reloader: Reloader[Settings]
 
 
@@ -84,6 +86,8 @@ async def open_service(
         parts.append(changes)
         reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
         stack.push_async_callback(reloader.finish)
+        answers = Answers(metrics, signing, urls, diagnostics, reloader)
+        await opened(answering(answers, stores.redis))
         yield Service(
             settings,
             metrics,
@@ -99,5 +103,6 @@ async def open_service(
             purges,
             canary,
             diagnostics,
+            answers,
             reloader,
         )
