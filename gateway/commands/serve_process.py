@@ -29,7 +29,7 @@ from gateway.settings import Settings
 from gateway.settings.handover import settings_to_text
 from gateway.settings.sources import SettingsError, load_settings
 from gateway.tracing.hooks import UnusableTracing
-from gateway.workers.place import FORCE, RELOAD, STOP, Place
+from gateway.workers.place import FORCE, RELOAD, ROLL, STOP, Place
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +151,6 @@ def _obeying(signals: StopSignals, place: Place) -> AbstractAsyncContextManager[
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
-    for signum in (signal.SIGHUP, signal.SIGUSR2):  # the parent reloads or replaces workers
-        loop.add_signal_handler(signum, lambda: None)
+    for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # the parent reloads or replaces workers
+        loop.add_signal_handler(signum, place.send_signal, order)
     return place.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

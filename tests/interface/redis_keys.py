@@ -23,6 +23,7 @@ from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.invalidation_channel import InvalidationChannel, Scope
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_store.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
@@ -39,7 +40,7 @@ _NAMES: Final = (
     (r"IMAGE|GIVEN_UP|DROPPED", "ID"),
     (r"\{s0[1-3]\}", "{sNN}"),
     (r"\d{4}-\d\d-\d\d", "DAY"),
-    (r"\b[0-9a-f]{16}\b", "RANDOM"),
+    (r"\b([0-9a-f]{16}|0{32})\b", "RANDOM"),
 )
 
 
@@ -84,6 +85,8 @@ async def _values(redis: Any, key: bytes) -> list[str]:
             values = [_shape(await redis.get(key) or b"")]
         case "hash":
             values = [f"{_shape(field)} -> {_shape(value)}" for field, value in (await redis.hgetall(key)).items()]
+        case "list":
+            values = [_shape(member) for member in await redis.lrange(key, 0, -1)]
         case _:
             values = [f"{_shape(member)} by number" for member in await redis.zrange(key, 0, -1)]
     return [f"{kind}, {end}, {value}" for value in values]
@@ -96,9 +99,10 @@ async def _messages(shards: Shards) -> AsyncIterator[str]:
         await heard.subscribe(f"{shards.prefix}changes")
         await channel.publish(["IMAGE", "DROPPED"])
         await channel.publish(["IMAGE"], only_urls=True)
+        await channel.ask(Question("0" * 32, "IMAGE").encode())
         for scope in Scope:
             await channel.publish_sweeping(scope)
-        for _ in range(2 + len(Scope)):
+        for _ in range(3 + len(Scope)):
             while (message := await heard.get_message(timeout=30)) is None:
                 pass
             yield _named(message["data"].decode())
@@ -130,7 +134,7 @@ def _shape(value: bytes) -> str:
 
 
 def _type(value: Any) -> str:
-    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list"}[type(value)]
+    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}[type(value)]
 
 
 async def _write(tier: Tier, settings: RedisSettings) -> None:
@@ -166,4 +170,6 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await Layout(shards, settings).check()
     rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
     await rounds.claim(3600)
+    answer = ReplicaAnswer("name", "version", "program", "settings", "entry key", "ok", {"nginx": 1.0}, "error")
+    await ReplicaQuestions(shards, InvalidationChannel(shards)).answer(Question("0" * 32, None), answer)
     await rounds.publish([CanaryOutcome("https://img.example.com", "public", True, "200", 0.1, now)], frozenset())
