@@ -17,13 +17,13 @@ from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import VERSION, Metrics
 from gateway.process.memory_tuning import release_free_memory, tune_memory
-from gateway.process.reloader import Reloader
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
 from gateway.redis_store.layout import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.ports import Inherited
+from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.handover import settings_to_text
@@ -77,21 +77,24 @@ async def _serve_as_a_service(
             serving.service.changes.heard.add_listener(place.send_heard)
             place.send_heard()  # from now on
         manager.ready()
-        async with background("reload-on-signal", _reload_on_signal(reloader, signals.reload, manager)):
+        async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
             place.send_grace(reloader.settings.server.shutdown_grace)
         manager.stopping()
 
 
-async def _reload_on_signal(reloader: Reloader[Settings], wanted: asyncio.Event, manager: ServiceManager) -> None:
+async def _reload_on_signal(service: Service, wanted: asyncio.Event, manager: ServiceManager) -> None:
     """Reload once for all signals since the last reload began."""
     while True:
         await wanted.wait()
         wanted.clear()
         manager.reloading()
+        outcome = "refused"
         with suppress(Exception):  # it is logged, and the old configuration stays
-            await reloader.reload()
+            await service.reloader.reload()
+            outcome = "reloaded"
+        await service.requests.audit.note("reload", "signal", outcome=outcome)
         manager.ready()
 
 

@@ -24,6 +24,7 @@ from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.presign.signed_image import ImageVariant
+from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.addresses import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
@@ -77,7 +78,13 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     async def run() -> None:
         nonlocal is_gone
         async with _open(settings, fronts) as work:
-            is_gone = await work.run(parsed, timeout)
+            try:
+                is_gone = await work.run(parsed, timeout)
+            finally:
+                outcome = "gone" if is_gone else "not seen gone"
+                await AuditLog(settings.logging.audit).note(
+                    "takedown", operating_user(), image_id=parsed, outcome=outcome
+                )
 
     run_or_explain(run())
     if not is_gone:

@@ -1,5 +1,8 @@
 """``gateway takedown`` in a separate process, against gateways that have the image in memory."""
 
+import json
+from pathlib import Path
+
 import pytest
 import redis
 
@@ -33,12 +36,14 @@ def lines_of(output: str) -> list[str]:
 
 
 async def test_an_image_whose_row_is_blocked_is_seen_gone_in_every_layer(
-    replicas: list[RunningGateway], images: Images, write_config: WriteConfig
+    replicas: list[RunningGateway], images: Images, write_config: WriteConfig, tmp_path: Path
 ) -> None:
     await images.execute("UPDATE images SET storage_status = 'blocked' WHERE id = 'a'")
     assert (await replicas[1].get("/i/a")).status == 200  # it has not heard of the change
     via = [gateway.ports.public for gateway in replicas]
-    config = write_config(access=LINKS, canary={"via": via, "public": "b", "private": "c"})
+    audit = tmp_path / "audit.log"
+    canary = {"via": via, "public": "b", "private": "c"}
+    config = write_config(access=LINKS, canary=canary, logging={"audit": str(audit)})
     code, output = await run_gateway("takedown", "a", "--config", str(config))
     assert code == 0, output
     names = sorted(gateway.service.diagnostics.replica.name for gateway in replicas)
@@ -55,6 +60,9 @@ async def test_an_image_whose_row_is_blocked_is_seen_gone_in_every_layer(
         f"ok    {url}" for url in via
     }
     assert "links of this image were killed 1 times" in output
+    [line] = map(json.loads, audit.read_text().splitlines())
+    assert (line["action"], line["image_id"], line["outcome"]) == ("takedown", "a", "gone")
+    assert line["caller"].startswith("system:")
     assert [(await gateway.get("/i/a")).status for gateway in replicas] == [404, 404]
 
 
