@@ -40,7 +40,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 async def test_each_act_of_the_admin_is_a_line_and_a_look_at_the_console_is_none(
     gateway: RunningGateway, file: Path
 ) -> None:
-    acts = [
+    acts: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
         ("POST", "/api/v1/cache/purge", {"json": {"image_ids": ["a", "b"]}}, "purge", {"image_ids": ["a", "b"]}),
         ("DELETE", "/api/v1/images/a/links", {}, "kill_links", {"image_id": "a"}),
         ("GET", "/api/v1/monitoring/preview/a", {}, "view", {"image_id": "a"}),
