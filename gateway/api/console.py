@@ -1,7 +1,7 @@
 """``GET /api/v1/monitoring/console``, which the console polls, and the switch of the debug log."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -180,7 +180,7 @@ class ConsoleTools:
         debug_log: DebugLog,
         bodies: Bodies,
         now: Callable[[], float],
-        running: Callable[[], Mapping[str, Any]],
+        running: Callable[[], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._running = running
         self._metrics = metrics
@@ -208,7 +208,7 @@ class ConsoleTools:
 
     async def running(self, _: web.Request) -> web.Response:
         """Return what this process is: its version, program, settings, and state of changes."""
-        return success({"replicas": [dict(self._running())]})
+        return success({"replicas": [dict(await self._running())]})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""

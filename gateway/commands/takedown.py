@@ -100,7 +100,9 @@ async def _open(settings: Settings, fronts: Sequence[str]) -> AsyncIterator["_Ta
         FrontClient(connections=32) as client,
     ):
         purges = purge_queueing(settings, metrics, stores)
-        async with open_urls(settings, metrics, signing, stores, purges, make_changes(settings)) as urls:
+        async with open_urls(
+            settings, metrics, signing, stores, purges, make_changes(settings, metrics, hears=False)
+        ) as urls:
             yield _Takedown(settings, signing, stores, urls, purges, client, fronts)
 
 
@@ -121,7 +123,7 @@ class _Takedown:
         _print("fail" if is_served else "ok", "row", _of_row(row))
         old_link = await self._kill_links(image_id, row)
         started = time.monotonic()
-        heard_by = await self.urls.invalidation.invalidate_everywhere([image_id])
+        heard_by = await self.urls.invalidation.drop([image_id])
         heard = "all processes that listen" if heard_by is None else f"{heard_by} processes"
         _print("fail" if heard_by == 0 else "ok", "purge", f"sent to {heard}")
         looks: list[Look] = []

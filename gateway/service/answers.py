@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.concurrency.background import background
+from gateway.errors import DependencyDegraded
 from gateway.metrics.collectors import VERSION, Metrics
-from gateway.metrics.history import gauge_value
 from gateway.process.reloader import Reloader
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.replica_questions import Question, ReplicaAnswer
+from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores
@@ -35,14 +36,15 @@ class Answers:
     metrics: Metrics
     signing: Signing
     urls: Urls
+    changes: Changes
     diagnostics: Diagnostics
     reloader: Reloader[Settings]
 
-    def about_this(self) -> Mapping[str, Any]:
+    async def about_this(self) -> Mapping[str, Any]:
         """Return what this process is, as JSON."""
-        return self.to(None).as_json()
+        return (await self.to(None)).as_json()
 
-    def to(self, image_id: str | None) -> ReplicaAnswer:
+    async def to(self, image_id: str | None) -> ReplicaAnswer:
         """Return the answer to a question about an image, or with None about this process alone."""
         urls, renditions = self.urls, (None, *self.signing.renditions.names)
         return ReplicaAnswer(
@@ -51,21 +53,20 @@ class Answers:
             sys.prefix,
             _fingerprint(self.reloader),
             urls.shared.mac.fingerprint if urls.shared is not None else "",
-            self._changes(),
+            await self._state_of_changes(),
             {name: round(seconds, 1) for name, seconds in self.metrics.nginx_asked.seconds().items()},
             self._last_error(),
             image_id is not None
             and any(urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
         )
 
-    def _changes(self) -> str:
+    async def _state_of_changes(self) -> str:
         """Return ``ok``, or why this process does not hear of changes."""
-        report = self.diagnostics.health.latest
-        if (state := report.checks.get("changes")) is not None:
-            return state.value if state.value == "ok" else report.reasons.get("changes", state.value)
-        return {1.0: "ok", 0.0: "changes of rows are not received"}.get(
-            gauge_value(self.metrics.change_feed_connected), "postgres.listen is off"
-        )
+        try:
+            await self.changes.probe()
+        except DependencyDegraded as error:
+            return str(error)
+        return "ok"
 
     def _last_error(self) -> str:
         errors = self.metrics.recent_errors.newest()
@@ -99,7 +100,7 @@ async def _answer(waiting: "asyncio.Queue[Question]", answers: Answers, redis: R
     while True:
         question = await waiting.get()
         try:
-            await redis.questions.answer(question, answers.to(question.image_id))
+            await redis.questions.answer(question, await answers.to(question.image_id))
         except CacheUnavailable as error:
             logger.debug("a question is not answered: %s", error)
         except Exception:  # otherwise this process would answer no other question

@@ -92,6 +92,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "client_attempts": "the mean of few numbers",
         "client_beacons": "about reports, not about images",
         "client_sources": "a detail of pages",
+        "heartbeat_age_seconds": "an alert",
         "config_last_reload_success_timestamp_seconds": "beside the alert",
         "config_last_reload_successful": "an alert",
         "cos_clock_offset_seconds": "follows the difference",

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from gateway.catalog.record import ImageDescription
+from gateway.changes.change_log import Scope
 from gateway.dev.redis_server import RedisServer
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
@@ -20,7 +21,7 @@ from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.invalidation_channel import InvalidationChannel, Scope
+from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
@@ -101,7 +102,7 @@ async def _messages(shards: Shards) -> AsyncIterator[str]:
         await channel.publish(["IMAGE"], only_urls=True)
         await channel.ask(Question("0" * 32, "IMAGE").encode())
         for scope in Scope:
-            await channel.publish_sweeping(scope)
+            await channel.publish_sweep(scope)
         for _ in range(3 + len(Scope)):
             while (message := await heard.get_message(timeout=30)) is None:
                 pass
