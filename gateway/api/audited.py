@@ -43,20 +43,24 @@ class Audited:
                 outcome = response.status
                 return response
             finally:
-                caller = ADMIN if by_admin else _user_of(request)
-                facts = {"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})}
-                noting = self._audit.note(
-                    action,
-                    caller,
-                    client=self._client_address.of(request.headers, request.get(PEER, request.remote)),
-                    request_id=request[REQUEST_CONTEXT].request_id,
-                    outcome=outcome,
-                    **facts,
-                )
-                # Not ended with a request whose client has left.
-                await asyncio.shield(asyncio.create_task(noting, name="audit"))
+                if self._audit.is_on:
+                    caller = ADMIN if by_admin else _user_of(request)
+                    # Not ended with a request whose client has left.
+                    await asyncio.shield(
+                        asyncio.create_task(self._note(request, action, caller, outcome), name="audit")
+                    )
 
         return audited
+
+    async def _note(self, request: web.Request, action: str, caller: str, outcome: int | str) -> None:
+        await self._audit.note(
+            action,
+            caller,
+            client=self._client_address.of(request.headers, request.get(PEER, request.remote)),
+            request_id=request[REQUEST_CONTEXT].request_id,
+            outcome=outcome,
+            **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
+        )
 
 
 def _user_of(request: web.Request) -> str:

@@ -30,6 +30,11 @@ class AuditLog:
         self._lock = asyncio.Lock()
         self.use(target)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an audit log."""
+        return self._target is not None
+
     def use(self, target: str | None) -> None:
         """Write there from now on."""
         self._target = target
