@@ -84,12 +84,13 @@ class SharedState:
     async def replicas(self) -> Mapping[str, Any]:
         """Return all replicas with their problems, the worst first. While Redis is down, return only this replica.
 
-        ``replica`` is the name of this replica.
+        ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
         """
         this = await self._this_replica.look()
         points = {point.name: point for point in await self._others()} | {this.name: this}
         return {
             "replica": this.name,
+            "commands": self._this_replica.commands,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
         }

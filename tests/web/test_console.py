@@ -271,6 +271,9 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
     async with page.expect_popup() as opened:
         await page.locator("#remedy a").click()
     await expect((await opened.value).locator("h3:target")).to_have_text("ImageGatewayOriginRefuses")
+    gateway.service.diagnostics.replica.commands = ("python -m gateway", ".dev/gateway.yaml")  # as `dev` has it
+    await page.reload()
+    await expect(page.locator("#remedy code")).to_have_text("python -m gateway check --config .dev/gateway.yaml")
 
 
 async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> None:
