@@ -6,7 +6,7 @@ It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ import aiohttp
 import pytest
 import redis
 from aiohttp import web
+from psycopg2.extensions import make_dsn
 
+from gateway.dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -144,13 +146,28 @@ async def test_a_front_that_answers_wrongly_is_a_red_light(
     assert (await light(canary))["state"] == "ok"
 
 
+@pytest.fixture
+def reader_dsn(postgres_dsn: str, images_table: ImagesTable) -> Iterator[str]:
+    """The DSN of a role for which row level security counts, as it does not for a superuser."""
+    images_table.execute("CREATE ROLE canary_reader LOGIN PASSWORD 'a-word'; GRANT SELECT ON images TO canary_reader")
+    yield make_dsn(postgres_dsn, user="canary_reader", password="a-word")
+    images_table.execute(
+        "ALTER TABLE images DISABLE ROW LEVEL SECURITY; DROP OWNED BY canary_reader; DROP ROLE canary_reader"
+    )
+
+
 async def test_rows_that_row_level_security_hides_are_seen_from_outside(
-    canary: RunningGateway, images: Images, front: Front
+    start_gateway: StartGateway, images: Images, front: Front, reader_dsn: str
 ) -> None:
     """The fault that no light showed: every query works, and finds nothing."""
-    await images.execute("UPDATE images SET id = 'hidden ' || id")
-    await until(lambda: up(canary, front)["public"] == 0)
-    assert "row level security" in (await light(canary))["reason"]
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), postgres={"dsn": reader_dsn})
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+    await images.execute("ALTER TABLE images ENABLE ROW LEVEL SECURITY")
+    await until(lambda: up(gateway, front)["public"] == 0)
+    assert "row level security" in (await light(gateway))["reason"]
 
 
 async def test_a_link_that_does_not_open_is_seen_from_outside(
