@@ -76,9 +76,19 @@ class Canary:
     """Asks in turn with other gateways, and keeps the latest outcomes in ``metrics.canary``.
 
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
+    asks_alone: whether this process is the one of its gateway that does so.
     """
 
-    def __init__(self, settings: CanarySettings, asker: Asker, rounds: Rounds | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: CanarySettings,
+        asker: Asker,
+        rounds: Rounds | None,
+        metrics: Metrics,
+        *,
+        asks_alone: bool = True,
+    ) -> None:
+        self._asks_alone = asks_alone
         self._every = settings.every
         self._asker = asker
         self._rounds = rounds
@@ -98,7 +108,7 @@ class Canary:
 
     async def once(self) -> None:
         """Ask if it is this gateway's turn, else read what another gateway has seen."""
-        is_own_turn = True
+        is_own_turn = self._asks_alone
         if self._rounds is not None:
             try:
                 is_own_turn = await self._rounds.claim(self._every * (1 - 2 * _JITTER))
@@ -108,7 +118,9 @@ class Canary:
                     self._note(outcomes)
             except CacheUnavailable as error:
                 logger.debug("the rounds of the canary are not shared: %s", error)
-                is_own_turn = True
+                is_own_turn = self._asks_alone
+                if not is_own_turn:
+                    self._outcomes.latest = ()  # another worker knows
         if not is_own_turn:
             return
         outcomes = await self._asker.ask(self._proven)

@@ -15,6 +15,7 @@ from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
+from gateway.process.logs import log_handler
 from gateway.process.reloader import Change
 from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
@@ -127,7 +128,10 @@ async def open_canary(
         if part is None or settings.canary is None:
             yield None
             return
-        async with background("canary", Canary(settings.canary, part.asker, part.rounds, metrics).run()):
+        handler = log_handler()
+        asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+        canary = Canary(settings.canary, part.asker, part.rounds, metrics, asks_alone=asks_alone)
+        async with background("canary", canary.run()):
             yield part
 
 

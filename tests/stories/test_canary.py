@@ -16,7 +16,12 @@ import redis
 from aiohttp import web
 from psycopg2.extensions import make_dsn
 
+from gateway.canary.client import FrontClient
+from gateway.canary.mark import CanaryMark
+from gateway.canary.watch import Asker, Canary, Question
 from gateway.dev.database import ImagesTable
+from gateway.metrics.collectors import Metrics
+from gateway.settings import CanarySettings
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -221,3 +226,26 @@ async def test_the_round_in_redis_has_neither_signature_nor_secret(
     assert canary.service.canary is not None
     assert "sig=" not in text
     assert "x" * 32 not in text
+
+
+async def test_without_redis_a_gateway_asks_for_itself(
+    start_gateway: StartGateway, images: Images, front: Front
+) -> None:
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), url_cache={"enabled": False})
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+
+
+async def test_of_several_workers_without_redis_the_first_asks() -> None:
+    canary = CanarySettings(via=("http://127.0.0.1:1",), public="a", private="b")
+
+    async def nothing() -> list[Question]:
+        raise AssertionError("the second worker asks")
+
+    async with FrontClient() as client:
+        asker = Asker(canary.via, nothing, client, CanaryMark("secret"))
+        await Canary(canary, asker, None, Metrics(), asks_alone=False).once()
+        with pytest.raises(AssertionError):
+            await Canary(canary, asker, None, Metrics()).once()

@@ -61,22 +61,21 @@ async def test_a_worker_passes_signals_on_to_its_parent(start_workers: StartWork
 
 
 async def test_a_command_gets_path_configuration_secrets_and_its_own_options(tmp_path: Path) -> None:
-    program = tmp_path / "image-gateway"
+    program, config = tmp_path / "image-gateway", tmp_path / "gateway.yaml"
     program.write_text('#!/bin/sh\necho "$GATEWAY_SECRETS_DIR|$*"\n')
     program.chmod(0o755)
-    code, output = await run("explain", "ID", "--json", IMAGE_GATEWAY=str(program))
-    assert (code, output) == (
-        0,
-        "/etc/image-gateway/secrets|explain --config /etc/image-gateway/gateway.yaml ID --json\n",
-    )
-    code, output = await run("--version", IMAGE_GATEWAY=str(program))
-    assert output == "/etc/image-gateway/secrets|--version\n"
+    config.touch()
+    set_up = {"IMAGE_GATEWAY": str(program), "IMAGE_GATEWAY_CONFIG": str(config), "GATEWAY_SECRETS_DIR": "/the/secrets"}
+    assert await run("explain", "ID", "--json", **set_up) == (0, f"/the/secrets|explain --config {config} ID --json\n")
+    assert await run("--version", **set_up) == (0, "/the/secrets|--version\n")
+    config.unlink()
+    assert await run("explain", "ID", **set_up) == (0, "/the/secrets|explain ID\n")
 
 
 async def test_a_command_has_the_variables_of_the_unit_that_runs(tmp_path: Path) -> None:
     """A drop-in may set them; what has the name of a gateway here is a process that waits."""
     program = tmp_path / "image-gateway"
-    program.write_text('#!/bin/sh\necho "$GATEWAY_SERVER__PORT|$GATEWAY_SECRETS_DIR"\n')
+    program.write_text('#!/bin/sh\necho "$GATEWAY_SERVER__PORT"\n')
     program.chmod(0o755)
     environment = {"GATEWAY_SERVER__PORT": "8123", "GATEWAY_SECRETS_DIR": "/of/systemd", "PATH": os.environ["PATH"]}
     waiting = await asyncio.create_subprocess_exec(
@@ -88,4 +87,4 @@ async def test_a_command_has_the_variables_of_the_unit_that_runs(tmp_path: Path)
         waiting.kill()
         await waiting.wait()
         waiting._transport.close()  # type: ignore[attr-defined]
-    assert (code, output) == (0, "8123|/etc/image-gateway/secrets\n")
+    assert (code, output) == (0, "8123\n")

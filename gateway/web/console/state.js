@@ -141,7 +141,12 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
-      [name === "outside" ? word("outside") : name, word(`state_${state}`), seconds === null ? "" : `${Math.round(seconds * 1000)} ms`, reason],
+      [
+        name === "outside" ? word("outside") : name,
+        word(`state_${state}`),
+        seconds === null ? "" : `${Math.round(seconds * 1000)} ms`,
+        reason,
+      ],
       { ok: "good", degraded: "warning", down: "bad" }[state],
     ),
   );
