@@ -83,7 +83,11 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
             f"nginx asks for changes, but there is no {'; no '.join(name for name, is_it in missing.items() if is_it)}"
         )
         return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
-    return Finding(_CHANGES, True, f"nginx asks for changes: njs and the zones {', '.join(sorted(_ZONES))} are there")
+    zones = ", ".join(sorted(_ZONES))
+    what = (
+        f"by its files nginx asks for changes: njs and the zones {zones} are there; check --running asks nginx itself"
+    )
+    return Finding(_CHANGES, True, what)
 
 
 def upstreams(folder: Path) -> dict[str, list[str]]:
