@@ -84,9 +84,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
         )
         return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
     zones = ", ".join(sorted(_ZONES))
-    what = (
-        f"by its files nginx asks for changes: njs and the zones {zones} are there; check --running asks nginx itself"
-    )
+    what = f"by its files, nginx asks for changes: njs and zones {zones} are there; check --running asks nginx itself"
     return Finding(_CHANGES, True, what)
 
 
