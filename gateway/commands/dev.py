@@ -101,7 +101,7 @@ async def _serve(
                 stack.settings,
                 Metrics(),
                 force_stop=signals.force_stop,
-                extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate),
+                extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here),
             ) as serving:
                 playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
