@@ -47,8 +47,8 @@ class Scripted:
     skew: how far its clock is ahead, in milliseconds.
     complete_since: None means always.
     process, settings: its name, and the settings that its answers depend on.
-    heartbeat_age: how long ago its last heartbeat reached its list, in milliseconds. None: a gateway without heartbeats,
-        which reads ``since`` as a time of its own clock.
+    heartbeat_age: milliseconds since the heartbeat that came back last. None: a gateway without heartbeats, which reads
+        ``since`` as a time of its own clock.
     status, body: what it answers instead of the list of changes.
     is_hanging: whether it answers nothing.
     decision_for: seconds for which nginx may keep a decision.

@@ -1,4 +1,4 @@
-"""Reloads, pauses and steps of the clock: nginx hears of changes afterwards, and sends nothing that it did not hear of."""
+"""Reloads, pauses and steps of the clock: nginx hears of changes afterwards, and sends no copy of before."""
 
 import asyncio
 import os
