@@ -60,7 +60,6 @@ class Nginx:
         self._forget_all()
         self.worker = self._start_worker()
         self.server = Process(loop, name)
-        self.server = Process(self._loop, self.name)
 
     def _forget_all(self) -> None:
         self._state = State()
@@ -101,6 +100,7 @@ class Nginx:
         if self.keeps_decisions:
             self._copies.clear()
         self.worker = self._start_worker()
+        self.server = Process(self._loop, self.name)
 
     # ---- changes.js
 

@@ -286,7 +286,7 @@ class ModelPool:
         while self._free and (connection is None or connection.is_dead):
             connection = self._free.pop()
         if connection is None or connection.is_dead:
-            connection = await self._make().connect()
+            connection = await self._make().connect()  # type: ignore[no-untyped-call]
         yield connection.cursor()
         if not connection.is_dead:
             self._free.append(connection)
