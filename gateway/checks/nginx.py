@@ -83,8 +83,8 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
             f"nginx asks for changes, but there is no {'; no '.join(name for name, is_it in missing.items() if is_it)}"
         )
         return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
-    zones = ", ".join(sorted(_ZONES))
-    what = f"by its files, nginx asks for changes: njs and zones {zones} are there; check --running asks nginx itself"
+    names = ", ".join(sorted(_ZONES))
+    what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
     return Finding(_CHANGES, True, what)
 
 

@@ -18,6 +18,7 @@ from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogra
 from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.port_metrics import PortMetrics
+from gateway.metrics.postgres_connections import PostgresConnections
 from gateway.metrics.recent_errors import RecentErrors
 
 # Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
@@ -79,6 +80,8 @@ class Metrics:
             ("result",),
             ("found", "missing", "error", "unusable"),
         )
+        self.postgres_connections = PostgresConnections()
+        self.registry.register(self.postgres_connections)
         self.access_checks = self._loop_counter(
             "access_checks",
             "Access checks of proxies and CDNs by result; 'unavailable': denied because a store did not respond.",

@@ -42,6 +42,9 @@ _ADDRESS = re.compile(
     rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
 )
 
+# No request for a decision is a 400. Its handler ignores every expectation.
+_ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
+
 # The fields by which a GET asks for anything but the whole image.
 _SELECTING = (
     hdrs.RANGE,
@@ -205,12 +208,15 @@ class Dispatch:
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
         error = _error_of(request)
+        direct = self._direct
+        expects = hdrs.EXPECT in request.headers
+        if expects and not (direct and request.method in _READ_METHODS and _ACCESS.fullmatch(request.path)):
+            error = error or _error_of_expectation(request)
         if error is not None:
             context.route = UNMATCHED  # the router has not seen the request
             _close_after_response(request)
             raise error
-        direct = self._direct
-        if direct is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
+        if direct is not None and request.method in _READ_METHODS and not expects:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
@@ -265,4 +271,11 @@ def _error_of(request: web.BaseRequest) -> GatewayError | None:
     # The parser accepts each list that ends with chunked. A list that it refuses is a 400.
     if message.chunked and message.headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
         return UnknownTransferCoding()
+    return None
+
+
+def _error_of_expectation(request: web.BaseRequest) -> GatewayError | None:
+    """Return the error of an unknown ``Expect``. Its text is constant: that of aiohttp has the bytes of the field."""
+    if request.version == HttpVersion11 and request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return InvalidRequest("the only expectation is 100-continue")
     return None

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.catalog.inspection import inspect_database
 from gateway.concurrency.background import background
 from gateway.delivery.variant_request import VariantRequests
 from gateway.explain.access import AccessStep
@@ -70,8 +69,7 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     origin = images.objects.origin
-    inspect = partial(inspect_database, settings.postgres, with_links=False)
-    trigger_watch = TriggerWatch(inspect, metrics)
+    trigger_watch = TriggerWatch(stores.catalog.report, metrics)
     explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics)
     health = _health(settings, metrics, signing, stores, urls, origin)
     history = History(metrics, time.time())
@@ -200,7 +198,7 @@ def _health(
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
-    probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
+    probes = {"postgres": stores.catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
         probes["changes"] = urls.changes.probe
     if stores.redis is not None:

@@ -58,9 +58,10 @@ async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path)
 
 
 @pytest.mark.usefixtures("images_table")
-async def test_an_empty_table_is_not_a_failure(config_file: Path) -> None:
+async def test_an_empty_table_is_a_warning(config_file: Path) -> None:
     code, output = await run_gateway("check", "--config", str(config_file))
     assert code == 0
+    assert "warn  postgres: the query finds no active image" in output
     assert "no image to read yet" in output
 
 
