@@ -79,7 +79,7 @@ class ObservedAnswers:
     def refused(self, bucket: str, url: str, error: CosError) -> None:
         """Note COS's error in answer to a request for ``url``."""
         self._errors.add(bucket, error.code or NO_CODE)
-        self.verdicts.add(bucket, error)
+        self.verdicts.add(bucket, url, error)
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
 
@@ -194,7 +194,7 @@ class OriginClient:
                     response.close()
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
-                    observed.verdicts.accepted.add(bucket)
+                    observed.verdicts.accepted[bucket] = url
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, retries.backoff.pause(attempt))
