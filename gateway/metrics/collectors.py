@@ -93,14 +93,15 @@ class Metrics:
             "origin_requests",
             "Requests to COS by status; 'timeout' and 'error' if COS did not respond.",
             ("status",),
-            ("200", "403", "404", "500", "503", "timeout", "error"),
+            ("200", "403", "404", "429", "500", "503", "timeout", "error"),
         )
         self.origin_bucket_requests = self._loop_counter(
             "origin_bucket_requests", "Requests to COS by bucket, with or without an answer.", ("bucket",)
         )
         self.origin_errors = self._loop_counter(
             "origin_errors",
-            "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout' and 'no_answer'.",
+            "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout', 'no_answer', and "
+            "'body_lost' for a body of which the rest could not be had.",
             ("bucket", "code"),
         )
         self.credentials_expire = self._gauge(

@@ -63,7 +63,6 @@ class ObjectQuestions:
             answer = await self._origin.diagnose(self._sign(image))
         return answer
 
-
     def is_new(self, url: str) -> bool:
         """Return whether the URL was signed lately."""
         signed = _SIGNED_FROM.search(url)
@@ -73,13 +72,13 @@ class ObjectQuestions:
 class BucketsProbe:
     """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
 
-    A bucket works if it has accepted a new signature of a request since the last probe. It fails for 30 seconds after it
-    has refused requests and accepted no request. Otherwise COS is asked for the first byte of an object by a newly
+    A bucket works if it has accepted a new signature of a request since the last probe. It fails for 30 seconds after
+    it has refused requests and accepted no request. Otherwise COS is asked for the first byte of an object by a newly
     presigned URL: of the object that the bucket accepted in the last probe, else of objects of rows, else of a made-up
     key. So COS is asked also after it has refused some requests and accepted others: after a rotation of the key, URLs
-    that were signed before may work while each new URL is refused. A missing object shows as much as an existing object.
-    A policy may deny some keys: ``AccessDenied`` is no failure if another object is accepted, and the answer to a made-up
-    key shows only that the signature is right.
+    that were signed before may work while each new URL is refused. A missing object shows as much as an existing
+    object. A policy may deny some keys: ``AccessDenied`` is no failure if another object is accepted, and the answer to
+    a made-up key shows only that the signature is right.
 
     sample: returns some rows of the table, or raises ``CatalogUnavailable``.
     observe: gets the time of the default bucket.

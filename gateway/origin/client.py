@@ -18,7 +18,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
-from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
@@ -78,10 +78,14 @@ class ObservedAnswers:
 
     def refused(self, bucket: str, url: str, error: CosError) -> None:
         """Note COS's error in answer to a request for ``url``."""
-        self._errors.add(bucket, error.code or NO_CODE)
+        self._errors.answer(bucket, error)
         self.verdicts.add(bucket, url, error)
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
+
+    def body_lost(self, bucket: str) -> None:
+        """Count a body that broke off or is not what COS announced, and of which the rest could not be had."""
+        self._errors.add(bucket, BODY_LOST)
 
     def retried(self) -> None:
         """Count a retry."""
@@ -98,7 +102,7 @@ class ObservedAnswers:
 class OriginClient:
     """Requests objects by presigned URL over persistent connections.
 
-    Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
+    Retries (connection lost or refused, 5xx, 429) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. A bucket of which ten objects fail in a row
     gets a request a second. Requests that process images have another breaker, since COS may serve images that it
     cannot process.
@@ -185,7 +189,7 @@ class OriginClient:
             else:
                 status = response.status
                 observed.answered(bucket, status, response.headers)
-                if status >= 500:
+                if status >= 500 or status == 429:
                     breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
                     breakers.succeeded(circuit, target.raw_path)

@@ -6,7 +6,15 @@ from gateway.origin.cos_error import CosError
 
 # COS answers these only after it has accepted the signature (COS document 7730).
 _OF_ACCEPTED: Final = frozenset(
-    {"ImageResolutionExceed", "ImageTooLarge", "InvalidObjectState", "InvalidRange", "NoSuchKey", "PreconditionFailed"}
+    {
+        "ImageResolutionExceed",
+        "ImageTooLarge",
+        "InvalidImageFormat",
+        "InvalidObjectState",
+        "InvalidRange",
+        "NoSuchKey",
+        "PreconditionFailed",
+    }
 )
 # COS answers these whatever object is requested. A 403 or a 402 is a refusal with any other code, too.
 _OF_REFUSED: Final = frozenset({"BucketAccelerateNotEnabled", "ExpiredToken", "NoSuchBucket", "UserCnameInvalid"})
@@ -24,8 +32,8 @@ def is_refusal(error: CosError) -> bool | None:
 class SignatureVerdicts:
     """The verdicts of COS on requests for images since they were last taken.
 
-    accepted: a URL of each bucket that COS has accepted. The client adds to it itself, since every request that succeeds
-        does so.
+    accepted: a URL of each bucket that COS has accepted. The client adds to it itself, since every request that
+        succeeds does so.
     """
 
     def __init__(self) -> None:

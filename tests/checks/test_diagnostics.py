@@ -215,7 +215,7 @@ async def test_an_empty_table_is_not_a_failure() -> None:
         ((403, "InvalidObjectState"), "403 InvalidObjectState", "archived"),
         ((403, None), "403", "7730"),
         ((302, None), "302", "7730"),
-        ((503, "SlowDown"), "503 SlowDown", "7730"),
+        ((503, "SlowDown"), "503 SlowDown", "fewer requests"),
         (OriginUnavailable("ClientConnectorError: refused"), "ClientConnectorError: refused", "cos.region"),
     ],
 )
