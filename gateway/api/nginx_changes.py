@@ -1,13 +1,14 @@
 """``GET /api/v1/changes``: the list of changed images, which nginx asks for to forget its copies."""
 
 import re
-from typing import Final, get_args
+from typing import Final, NoReturn, get_args
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from gateway.api.json_responses import HEADERS
-from gateway.errors import InvalidRequest
+from gateway.api.nginx_files import FIELD
+from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.metrics.collectors import FloorReason, Metrics
 from gateway.purge.heard_changes import HeardChanges
 
@@ -45,6 +46,19 @@ class NginxChanges:
             metrics.nginx_floors.labels(reason).inc()
         text = self._heard.since(since).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
+
+
+class MisdirectedChanges:
+    """Answers the question for changes on the public port, where only an nginx with a wrong address asks it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._misdirected = metrics.nginx_misdirected
+
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Count the question, and answer as if the address did not exist. Clients ask through nginx, too."""
+        if FIELD not in request.headers and _NAME.fullmatch(request.query.get("nginx", "")):
+            self._misdirected.add()
+        raise RouteNotFound
 
 
 def _number(query: MultiMapping[str], name: str, default: str = "") -> int:

@@ -28,6 +28,7 @@ from gateway.origin.signature_verdicts import SignatureVerdicts
 from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
+_SLOW: Final = 1.0  # seconds until the header of an answer
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
 _SUCCESSES: Final = frozenset({200, 206, 304})
 # Statuses that only answer requests with one of these fields (RFC 9110 sections 13.1 and 14.2).
@@ -60,7 +61,9 @@ class ObservedAnswers:
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
         self._metrics = metrics
-        self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
+        self._errors = OriginErrorCounts(
+            metrics.origin_errors, metrics.origin_bucket_requests, metrics.origin_slow, buckets
+        )
         self._credentials_refused = credentials_refused
         self.first_answers: dict[str, FirstAnswer] = {}
         self.verdicts = SignatureVerdicts()
@@ -70,6 +73,10 @@ class ObservedAnswers:
         self._count(str(status), bucket)
         if bucket not in self.first_answers:
             self.first_answers[bucket] = FirstAnswer(headers, time.monotonic())
+
+    def slow(self, bucket: str) -> None:
+        """Count an answer whose header took more than a second."""
+        self._errors.slow(bucket)
 
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
@@ -161,7 +168,8 @@ class OriginClient:
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
         retries, observed = self.retries, self.observed
         retries.budget.requests += 1
-        deadline = time.monotonic() + self._timeout
+        started = time.monotonic()
+        deadline = started + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
             pause = 0.0
@@ -189,6 +197,8 @@ class OriginClient:
             else:
                 status = response.status
                 observed.answered(bucket, status, response.headers)
+                if not is_processed and time.monotonic() - started > _SLOW:
+                    observed.slow(bucket)
                 if status >= 500 or status == 429:
                     breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
@@ -208,7 +218,8 @@ class OriginClient:
                 break
             observed.retried()
             await asyncio.sleep(pause)
-            left = deadline - time.monotonic()
+            started = time.monotonic()
+            left = deadline - started
             if left <= 0:  # the event loop was late
                 break
             shared_timeout = SharedTimeout(left)

@@ -55,8 +55,11 @@ class OriginErrorCounts:
     series of ``buckets`` and listed codes start at 0, so that ``rate()`` sees the first increase.
     """
 
-    def __init__(self, errors: LoopCounter, requests: LoopCounter, buckets: Collection[str] = ()) -> None:
+    def __init__(
+        self, errors: LoopCounter, requests: LoopCounter, slow: LoopCounter, buckets: Collection[str] = ()
+    ) -> None:
         self._errors = errors
+        self._slow = slow
         self._requests = requests
         self.buckets = set(buckets)
         self._codes = set(_DOCUMENTED_CODES | _OWN)
@@ -64,11 +67,16 @@ class OriginErrorCounts:
         self._most = len(self.buckets) + _MOST_BUCKETS
         for bucket in self.buckets:
             requests.add((bucket,), 0)
+            slow.add((bucket,), 0)
             for code in self._codes:
                 errors.add((bucket, code), 0)
 
     def request(self, bucket: str) -> None:
         self._requests.add((self._label(bucket),))
+
+    def slow(self, bucket: str) -> None:
+        """Count an answer that took long."""
+        self._slow.add((self._label(bucket),))
 
     def add(self, bucket: str, code: str) -> None:
         """Count an error. ``code`` is COS's, or ``NO_ANSWER``, ``TIMEOUT`` or ``BODY_LOST``."""

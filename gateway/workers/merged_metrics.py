@@ -41,6 +41,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "image_gateway_dependency_up": min,
     "image_gateway_invalidation_receivers": min,
     "image_gateway_nginx_asked_seconds": min,
+    "image_gateway_nginx_cache_used_seconds": min,
     "image_gateway_refresh_queue_length": max,
     "image_gateway_refresh_due": max,
     "image_gateway_refresh_dead": max,

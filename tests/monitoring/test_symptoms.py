@@ -30,6 +30,8 @@ WELL = Observations(
     dead=0,
     purge_lag=0,
     purge_dead=0,
+    minutes=[],
+    of_nginx=[],
 )
 
 

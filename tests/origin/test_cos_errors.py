@@ -179,7 +179,12 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
 
 def test_labels_of_the_metric_are_from_bounded_sets() -> None:
     counter = LoopCounter("errors", "Errors.", ("bucket", "code"))
-    counts = OriginErrorCounts(counter, LoopCounter("requests", "Requests.", ("bucket",)), ["configured"])
+    counts = OriginErrorCounts(
+        counter,
+        LoopCounter("requests", "Requests.", ("bucket",)),
+        LoopCounter("slow", "Slow answers.", ("bucket",)),
+        ["configured"],
+    )
     at_first = len(counter.totals())
     for number in range(200):
         counts.add(f"bucket-{number}", "NoSuchKey")
