@@ -120,7 +120,11 @@ class SharedState:
 
 
 class Console:
-    """Answers the console's poll."""
+    """Answers the console's poll.
+
+    admin_command: runs the program on the configuration of this process, with ``{}`` in place of the arguments. None:
+        ``image-gateway-admin`` does, as on a server.
+    """
 
     def __init__(
         self,
@@ -130,7 +134,9 @@ class Console:
         metrics: Metrics,
         admin_guard: AdminGuard,
         debug_log: DebugLog,
+        admin_command: str | None,
     ) -> None:
+        self._admin_command = admin_command
         self._dependencies = dependencies
         self._shared = shared
         self._history = history
@@ -154,6 +160,7 @@ class Console:
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,
+                "admin_command": self._admin_command,
                 "nginx": [
                     {"name": name, "seconds": round(seconds, 1)}
                     for name, seconds in self._metrics.nginx_asked.seconds().items()

@@ -16,6 +16,7 @@ from gateway.concurrency.first_event import first_of
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
+from gateway.service.ports import Inherited
 from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
 
@@ -100,6 +101,7 @@ async def _serve(
             async with serve(
                 stack.settings,
                 Metrics(),
+                inherited=Inherited(admin_command=stack.command),
                 force_stop=signals.force_stop,
                 extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate),
             ) as serving:

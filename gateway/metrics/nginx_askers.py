@@ -26,6 +26,7 @@ class NginxAskers(Collector):
 
     def __init__(self) -> None:
         self.hears_all = True
+        self._started = time.monotonic()
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._cache_used = float("-inf")
 
@@ -54,7 +55,9 @@ class NginxAskers(Collector):
 
     def symptoms(self) -> list[Symptom]:
         """Return the problems with nginx that this process can judge."""
-        return nginx_symptoms(self.seconds(), self.cache_seconds()) if self.hears_all else []
+        if not self.hears_all:
+            return []
+        return nginx_symptoms(self.seconds(), self.cache_seconds(), time.monotonic() - self._started)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(
@@ -77,14 +80,15 @@ class NginxAskers(Collector):
     describe = collect  # so the registry refuses another collector of this name
 
 
-def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None) -> list[Symptom]:
+def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:
     """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks.
 
     asked: seconds since each nginx last asked, by name.
     cache_seconds: seconds since the last request through a cache that must hear of changes, None without one.
+    up_seconds: seconds for which questions could come.
     """
     silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
     found = [Symptom("nginx_silent", "warning", {"nginx": name, "seconds": round(asked[name])}) for name in silent]
-    if cache_seconds is not None and len(silent) == len(asked):
+    if cache_seconds is not None and min([up_seconds, *asked.values()]) > SILENT:
         found.insert(0, Symptom("nginx_unheard", "bad"))
     return found[:_MOST_NAMED]

@@ -171,7 +171,7 @@ class Reloader(Generic[S]):
                 logger.exception("the reload failed, the old configuration stays")
                 raise
             self._count(is_success=True)
-        self._metrics.events.add("reloaded", keys=", ".join(result.changed[:_MOST_NAMED]))
+        self._metrics.events.add("reloaded", keys=", ".join(result.changed[:_MOST_NAMED]) or "-")
         logger.info("configuration reloaded: changed=%s", ",".join(result.changed) or "nothing")
         if result.need_restart:
             logger.warning("these keys have changed and need a restart: keys=%s", ",".join(result.need_restart))

@@ -50,15 +50,16 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd or the parent of this worker gave: the sockets of the two ports, and who may use the admin port.
+    """What systemd, the parent of this worker or ``dev`` gave: the sockets of the two ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
-    whoever reaches the port may use it.
+    whoever reaches the port may use it. ``admin_command`` is what the console shows in place of ``image-gateway-admin``.
     """
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
     guard_admin: Callable[[web.Application], web.Application] | None = None
+    admin_command: str | None = None
 
 
 def public_port(
@@ -84,7 +85,7 @@ def public_port(
 
 def admin_port(service: Service, inherited: Inherited) -> Port:
     """Return the port of operators and Prometheus."""
-    app, admin = admin_app(service), service.settings.admin
+    app, admin = admin_app(service, inherited.admin_command), service.settings.admin
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     if admin.token is None and not inherited.admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
@@ -108,12 +109,12 @@ def public_app(service: Service) -> web.Application:
     return app
 
 
-def admin_app(service: Service) -> web.Application:
+def admin_app(service: Service, admin_command: str | None = None) -> web.Application:
     """Return the routes of the admin port."""
     host_guard = HostGuard(service.settings.admin.names)
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
     admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
-    add_admin_routes(app, _admin_handlers(service), admin_only)
+    add_admin_routes(app, _admin_handlers(service, admin_command), admin_only)
     return app
 
 
@@ -174,14 +175,14 @@ def _public_handlers(service: Service) -> PublicHandlers:
     )
 
 
-def _admin_handlers(service: Service) -> AdminHandlers:
+def _admin_handlers(service: Service, admin_command: str | None) -> AdminHandlers:
     settings, metrics, urls, redis = service.settings, service.metrics, service.urls, service.stores.redis
     bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
     diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
     daily = redis.daily if redis is not None else None
     return AdminHandlers(
         exposition=Exposition(metrics.registry),
-        console=_console(service),
+        console=_console(service, admin_command),
         console_tools=ConsoleTools(metrics, lambda: _configuration(reloader), debug_log, bodies, now),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
@@ -220,7 +221,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
     )
 
 
-def _console(service: Service) -> Console:
+def _console(service: Service, admin_command: str | None) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
     shared = SharedState(
         diagnostics.replica,
@@ -241,6 +242,7 @@ def _console(service: Service) -> Console:
         metrics,
         service.access.admin_guard,
         service.requests.debug_log,
+        admin_command,
     )
 
 

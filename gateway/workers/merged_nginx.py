@@ -1,6 +1,7 @@
 """The problems with nginx by what all workers heard of it: nginx asks the parent, which asks one of the workers."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ class MergedNginx:
     """What each worker heard, as it was when its totals were read last."""
 
     def __init__(self) -> None:
+        self._started = time.monotonic()
         self._heard: dict[Ended, _Heard] = {}
 
     def read(self, worker: Ended, body: bytes) -> None:
@@ -34,7 +36,7 @@ class MergedNginx:
         for heard in self._heard.values():
             asked |= {name: min(seconds, asked.get(name, seconds)) for name, seconds in heard.asked.items()}
         used = [heard.cache_seconds for heard in self._heard.values() if heard.cache_seconds is not None]
-        return nginx_symptoms(asked, min(used, default=None))
+        return nginx_symptoms(asked, min(used, default=None), time.monotonic() - self._started)
 
 
 def _heard(data: Mapping[str, Any]) -> _Heard:

@@ -6,27 +6,55 @@ export const REMEDIES = {
   },
   "cos_refuses": {
     "alert": "ImageGatewayOriginRefuses",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "cos_errors": {
     "alert": "ImageGatewayOriginFailing",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "objects_missing": {
     "alert": "ImageGatewayObjectsMissing",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep NoSuchKey | grep -oE '\"image\": \"[^\"]+\"' | sort | uniq -c"
   },
+  "objects_unprocessable": {
+    "alert": "ImageGatewayObjectsUnprocessable",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep '\"variant\"' | grep -oE '\"image\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "bucket_slow": {
+    "alert": "ImageGatewayBucketSlow",
+    "command": "image-gateway-admin check"
+  },
+  "answers_changed": {
+    "alert": "ImageGatewayAnswersChanged",
+    "command": "image-gateway-admin check; journalctl -u 'image-gateway*' -o cat --since -15m | grep -E '\"status\": 40[134]' | grep -oE '\"(client|image)\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "answers_mostly": {
+    "alert": "ImageGatewayAnswersChanged",
+    "command": "image-gateway-admin check; journalctl -u 'image-gateway*' -o cat --since -15m | grep -E '\"status\": 40[134]' | grep -oE '\"(client|image)\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "nginx_silent": {
+    "alert": "ImageGatewayNginxSilent",
+    "command": "systemctl status nginx | head -5; tail -20 /var/log/nginx/error.log; image-gateway-admin check --nginx /etc/nginx"
+  },
+  "nginx_unheard": {
+    "alert": "ImageGatewayNginxUnheard",
+    "command": "grep -A5 'upstream image_gateway_admin' /etc/nginx/conf.d/upstream.conf; tail -20 /var/log/nginx/error.log; image-gateway-admin check --nginx /etc/nginx"
+  },
+  "nginx_asks_wrong_port": {
+    "alert": "ImageGatewayNginxAsksWrongPort",
+    "command": "grep -A5 'upstream image_gateway_admin' /etc/nginx/conf.d/upstream.conf; image-gateway-admin check --nginx /etc/nginx"
+  },
   "dependency_down": {
     "alert": "ImageGatewayDependencyDown",
-    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
   },
   "dependency_degraded": {
     "alert": "ImageGatewayDependencyDown",
-    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
   },
   "bucket_paused": {
     "alert": "ImageGatewayBucketFailing",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "clock_differs": {
     "alert": "ImageGatewayClockWrong",
@@ -34,19 +62,19 @@ export const REMEDIES = {
   },
   "credentials_end": {
     "alert": "ImageGatewayCredentialsEndSoon",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "credentials_ended": {
     "alert": "ImageGatewayCredentialsEndSoon",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "trigger_missing": {
     "alert": "ImageGatewayChangesNotNotified",
-    "command": "image-gateway sql changes --config /etc/image-gateway/gateway.yaml > changes.sql && psql \"$DSN\" -v ON_ERROR_STOP=1 -f changes.sql"
+    "command": "image-gateway-admin sql changes"
   },
   "reload_refused": {
     "alert": "ImageGatewayConfigReloadFailed",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "log_lines_dropped": {
     "alert": "ImageGatewayLogLinesDropped",
@@ -56,20 +84,24 @@ export const REMEDIES = {
     "alert": "ImageGatewayWorkersMissing",
     "command": "curl -s http://{{ $labels.instance }}/readyz"
   },
+  "workers_end": {
+    "alert": "ImageGatewayWorkersEnd",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep 'worker ended, starting another' | tail"
+  },
   "renewals_late": {
     "alert": "ImageGatewayRenewalsLate",
-    "command": "image-gateway queue list --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue list"
   },
   "renewals_dead": {
     "alert": "ImageGatewayRenewalsGivenUp",
-    "command": "image-gateway queue dead --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue dead"
   },
   "purges_late": {
     "alert": "ImageGatewayPurgesLate",
-    "command": "image-gateway queue list --purges --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue list --purges"
   },
   "purges_dead": {
     "alert": "ImageGatewayPurgesGivenUp",
-    "command": "image-gateway queue dead --purges --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue dead --purges"
   }
 };

@@ -1,14 +1,23 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
 import { notice } from "./gateway.js";
-import { bytesText, count, time, word } from "./language.js";
+import { bytesText, count, duration, time, word } from "./language.js";
 import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
-const WITHOUT_CODE = { none: "no_code", no_answer: "no_answer_line", timeout: "timeout", other: "other_code" };
+const WITHOUT_CODE = {
+  none: "no_code",
+  no_answer: "no_answer_line",
+  timeout: "timeout",
+  body_lost: "body_lost",
+  other: "other_code",
+};
 const MOST_NGINX = 20;
+const MOST_EVENTS = 10;
 const SILENT = 30; // seconds, as of the alert
+const LEVELS = ["good", "warning", "bad"];
+let command = null; // the command line of this gateway, null on a server with image-gateway-admin
 
 /** A button that looks the image up; the page shows the beginning of a long id. */
 function idButton(id, style = null) {
@@ -22,10 +31,17 @@ function idButton(id, style = null) {
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   const [first, ...others] = symptoms;
-  el("headline").className = first?.level ?? "good";
-  el("sentence").className = first?.level ?? "good";
+  command = shown.admin_command ?? null;
+  const made = lights(shown);
+  const worst = worstOf(made);
+  // No light is worse than the headline.
+  const level = LEVELS[Math.max(LEVELS.indexOf(first?.level ?? "good"), LEVELS.indexOf(worst?.className ?? "good"))];
+  el("headline").className = level;
+  el("sentence").className = level;
   const all = replicas.length;
-  replace(el("sentence"), [first ?? "well", all], () => (first ? sentence(first, all) : word("well")));
+  replace(el("sentence"), [first ?? worst?.textContent ?? "well", all], () =>
+    first ? sentence(first, all) : worst ? word("not_well", { light: worst.textContent }) : word("well"),
+  );
   replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
   replace(el("symptoms"), [others, all], () =>
     others.map((symptom) => {
@@ -34,7 +50,7 @@ export function show(shown, requeue) {
       return line;
     }),
   );
-  el("lights").replaceChildren(...lights(shown));
+  el("lights").replaceChildren(...made);
   showRenewals(renewals, requeue);
   replace(el("errors"), errors, () =>
     table(
@@ -101,6 +117,47 @@ function sentence({ name, values, since, replicas }, all) {
   return [word(name, said), " ", node("small", more)];
 }
 
+/** The worst light that is not good. */
+const worstOf = (made) =>
+  made
+    .filter(({ className }) => className !== "good")
+    .sort((one, other) => LEVELS.indexOf(other.className) - LEVELS.indexOf(one.className))[0];
+
+/** What has happened lately: here, and the starts of other replicas; the newest last. */
+export const eventsOf = ({ events = [], replicas, replica }) =>
+  [
+    ...events,
+    ...replicas
+      .filter(({ name }) => name !== replica)
+      .map(({ name, version, started }) => ({
+        name: "replica_started",
+        at: started,
+        values: { replica: name, version },
+      })),
+  ].sort((one, other) => one.at - other.at);
+
+/** List the events, the newest first. */
+export function showEvents(events) {
+  const newest = events.slice(-MOST_EVENTS).reverse();
+  replace(el("events"), newest, () =>
+    newest.map(({ name, at, values }) => {
+      const line = node("li", "");
+      line.append(node("b", time(at)), ` ${word(`event_${name}`, values)}`);
+      return line;
+    }),
+  );
+}
+
+/** The command of an alert on this gateway, null if it is about a server's log or services, which this gateway has not. */
+function commandHere(text) {
+  const here = text.replaceAll("{{ $labels.instance }}", location.host);
+  if (command === null) return here;
+  if (!/^(image-gateway-admin|curl) /.test(here)) return null;
+  return here
+    .split(/; journalctl /)[0]
+    .replace(/image-gateway-admin ([^;|>]*[^;|> ])/g, (_, given) => command.replace("{}", () => given));
+}
+
 /** The section of the runbook that helps with a problem, and the command that names more. */
 function remedy(name) {
   const found = REMEDIES[name];
@@ -110,18 +167,22 @@ function remedy(name) {
   link.href = `docs/runbook#${found.alert.toLowerCase()}`;
   link.target = "_blank";
   link.rel = "noopener";
-  const command = node("code", found.command.replaceAll("{{ $labels.instance }}", location.host));
-  made.append(link, command, copyButton(command));
+  made.append(link);
+  const here = commandHere(found.command);
+  if (here !== null) {
+    const code = node("code", here);
+    made.append(code, copyButton(code));
+  }
   return [made];
 }
 
-function copyButton(command) {
+function copyButton(code) {
   return button(word("copy_command"), async () => {
     try {
-      await navigator.clipboard.writeText(command.textContent); // only on https and localhost
+      await navigator.clipboard.writeText(code.textContent); // only on https and localhost
       notice(word("copied_command"), "good");
     } catch {
-      getSelection().selectAllChildren(command);
+      getSelection().selectAllChildren(code);
       notice(word("not_copied"), "warning");
     }
   });
@@ -131,7 +192,7 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
-      [name, word(`state_${state}`), seconds === null ? "" : `${Math.round(seconds * 1000)} ms`, reason],
+      [name, word(`state_${state}`), seconds === null ? "" : duration(seconds), reason],
       { ok: "good", degraded: "warning", down: "bad" }[state],
     ),
   );
