@@ -14,6 +14,7 @@ from gateway.presign.lifetime import CosClock
 from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 _WINDOW: Final = 12  # points of five seconds: a minute
+_JUST_NOW: Final = 2  # points
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
 _REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
@@ -179,7 +180,7 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
 def _of_log(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
     if lost := total(points)[DROPPED_LINES]:
         yield Symptom("log_lines_dropped", "warning", {"count": lost})
-    if total(minute)[MISDIRECTED]:
+    if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
         yield Symptom("nginx_asks_wrong_port", "bad")
 
 

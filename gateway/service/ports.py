@@ -50,10 +50,10 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the parent of this worker or ``dev`` gave: the sockets of the two ports, and what the admin port says.
+    """What systemd, the parent of this worker or ``dev`` gave: the sockets of both ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
-    whoever reaches the port may use it. ``admin_command`` is what the console shows in place of ``image-gateway-admin``.
+    whoever reaches the port may use it. ``admin_command`` is for ``Console``.
     """
 
     public: Sequence[socket.socket] = ()

@@ -125,6 +125,24 @@ async def test_an_empty_folder_without_signed_links_prints_no_link(
     assert "signed link" not in output
 
 
+async def test_the_console_shows_commands_for_the_files_of_this_run(tmp_path: Path) -> None:
+    """They run as pasted, from any folder."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"no picture")
+    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "the state"))
+    async with _dev(*arguments) as running, aiohttp.ClientSession() as session:
+        answer = await session.get(running.admin + "/api/v1/monitoring/console")
+        command = (await answer.json())["data"]["admin_command"]
+        for given, code, words in (("check", 0, "ok"), ("explain a.png", 0, "200"), ("queue dead", 0, "")):
+            process = await asyncio.create_subprocess_shell(
+                command.replace("{}", given), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+            )
+            output, _ = await asyncio.wait_for(process.communicate(), LIMIT)
+            assert (process.returncode, words in output.decode()) == (code, True), output.decode()
+        running.terminate()
+        assert await running.exit_code() == 0
+
+
 async def test_the_playground_restarts_the_gateway_at_its_address(
     tmp_path: Path, redis_url: str, postgres_dsn: str
 ) -> None:

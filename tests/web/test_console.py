@@ -339,6 +339,94 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await console.look_on_a_phone("replicas")
 
 
+@pytest.mark.parametrize(
+    ("change", "light", "level"),
+    [
+        ({"state": "degraded", "reason": "a reason"}, re.compile("^Not all is well: redis · degraded"), "warning"),
+        ({"state": "down", "reason": None}, re.compile("^Not all is well: redis · down"), "bad"),
+    ],
+)
+async def test_the_banner_is_never_greener_than_a_light(
+    console: ConsolePage, gateway: RunningGateway, change: dict[str, str], light: re.Pattern[str], level: str
+) -> None:
+    def break_light(data: Any) -> None:
+        assert data["symptoms"] == []
+        next(shown for shown in data["dependencies"] if shown["name"] == "redis").update(change)
+
+    await change_answer(console.page, break_light)
+    await console.open(gateway)
+    await expect(console.page.locator("#sentence")).to_have_text(light)
+    await expect(console.page.locator("#headline")).to_have_class(level)
+    await console.page.unroute_all(behavior="wait")
+
+
+async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
+    console: ConsolePage, gateway: RunningGateway, images: Images
+) -> None:
+    page, metrics = console.page, gateway.service.metrics
+    await images.add("a")
+    await gateway.reload()
+    metrics.requests.record("short", "stream", "200", 1.68, None)
+    past = History(metrics, time.time() - 5)
+    metrics.requests.record("short", "stream", "200", 1.68, None)
+    past.record(time.time())
+    drawn = """() => document.querySelector("#charts canvas").toDataURL()"""
+    await change_answer(page, lambda data: data.update(points=points_of(past), events=[]))
+    await console.open(gateway)
+    await expect(page.locator("#charts .legend").nth(1)).to_have_text(re.compile(r"50 %\d\.\d+ s95 %\d\.\d+ s"))
+    await expect(page.locator("#events li")).to_have_count(0)
+    await page.unroute_all(behavior="wait")
+    before = await page.evaluate(drawn)
+    await change_answer(page, lambda data: data.update(points=points_of(past)))
+    lines = page.locator("#events li")
+    await expect(lines.first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the configuration was reloaded: -$"))
+    await expect(lines.last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the gateway started, version "))
+    await page.wait_for_function(f"(before) => ({drawn})() !== before", arg=before)
+    await page.unroute_all(behavior="wait")
+
+
+async def test_on_a_phone_a_row_lists_its_cells_with_the_names_of_the_columns(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    await console.page.set_viewport_size({"width": 360, "height": 740})
+    await console.open(gateway)
+    cell = console.page.locator("#replicas td").nth(4)
+    await expect(cell).to_have_attribute("data-label", "Memory")
+    fits = (
+        """(table) => table.scrollWidth <= table.clientWidth && getComputedStyle(table.rows[1]).display === "block" """
+    )
+    assert await console.page.locator("#replicas table").evaluate(fits)
+    assert await console.page.locator("#replicas thead").is_hidden()
+
+
+async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_server(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    """As that of ``dev``: tests/commands/test_dev.py runs them."""
+    problems = [
+        {"name": name, "level": "warning", "values": values, "since": None, "replicas": ["a"]}
+        for name, values in (
+            ("dependency_down", {"dependency": "cos"}),
+            ("renewals_dead", {"count": 1}),
+            ("answers_mostly", {"status": "404", "percent": 60}),
+            ("objects_missing", {"bucket": "b", "code": "NoSuchKey", "count": 3}),
+        )
+    ]
+    mine = {"admin_command": "/opt/my python -m gateway {} --config '/x/$& y.yaml'", "symptoms": problems}
+    await change_answer(console.page, lambda data: data.update(mine))
+    await console.open(gateway)
+    host = gateway.ports.admin.removeprefix("http://")
+    await expect(console.page.locator("#remedy code, #symptoms code")).to_have_text(
+        [
+            f"curl -s http://{host}/readyz; /opt/my python -m gateway check --config '/x/$& y.yaml'",
+            "/opt/my python -m gateway queue dead --config '/x/$& y.yaml'",
+            "/opt/my python -m gateway check --config '/x/$& y.yaml'",
+        ]
+    )
+    await expect(console.page.locator("#symptoms a")).to_have_count(3)
+    await console.page.unroute_all(behavior="wait")
+
+
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
     gateway.service.diagnostics.health.drain()
     await console.open(gateway)
