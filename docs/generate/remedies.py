@@ -20,6 +20,7 @@ ALERTS: Final[Mapping[str, str]] = {
     "nginx_asks_wrong_port": "ImageGatewayNginxAsksWrongPort",
     "dependency_down": "ImageGatewayDependencyDown",
     "dependency_degraded": "ImageGatewayDependencyDown",
+    "changes_not_heard": "ImageGatewayChangesNotHeard",
     "bucket_paused": "ImageGatewayBucketFailing",
     "clock_differs": "ImageGatewayClockWrong",
     "credentials_end": "ImageGatewayCredentialsEndSoon",

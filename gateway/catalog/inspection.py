@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import parse_dsn, quote_ident
 
 from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.changed_ids import TEST_PREFIX
+from gateway.catalog.notifications import TEST_PREFIX
 from gateway.catalog.pool import open_connection
 from gateway.catalog.query import LINKS_TABLE
 from gateway.catalog.server_addresses import ServerAddresses

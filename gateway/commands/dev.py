@@ -103,7 +103,7 @@ async def _serve(
                 Metrics(),
                 inherited=Inherited(admin_command=stack.command),
                 force_stop=signals.force_stop,
-                extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate),
+                extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here),
             ) as serving:
                 playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)

@@ -74,7 +74,7 @@ async def _serve_as_a_service(
             if place.settings is None:
                 place.send_settings(settings_to_text(settings))
             place.send_version(VERSION)
-            serving.service.changes.heard.add_listener(place.send_heard)
+            serving.service.changes.log.add_observer(place.send_heard)
             place.send_heard()  # from now on
         manager.ready()
         async with background("reload-on-signal", _reload_on_signal(reloader, signals.reload, manager)):

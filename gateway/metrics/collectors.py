@@ -158,6 +158,12 @@ class Metrics:
             "change_feed_connected", "1 if changes of rows are received, 0 if not; NaN if postgres.listen is off."
         )
         self.change_feed_connected.set(float("nan"))
+        self.heartbeat_age = self._gauge(
+            "heartbeat_age_seconds",
+            "Seconds since this gateway sent the newest of its heartbeats that came back, among the notifications of "
+            "changed rows ('rows') and the messages of replicas ('replicas').",
+            ("from",),
+        )
         self.trace_spans = self._counter(
             "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
         )

@@ -26,6 +26,8 @@ _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: t
 }
 _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
+_CHANGES: Final = "changes"  # a check that heartbeats come back
+_OWN_PROBLEMS: Final = frozenset({_CREDENTIALS, _CHANGES})
 _SLOW_SHARE: Final = 0.1  # of a bucket's answers, as in the alert
 _LEAST_SLOW: Final = 3
 # The mix of answers, as in the alert: the statuses, the points of the last five minutes and of the hour before them.
@@ -149,9 +151,11 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
     if seen.is_draining:
         yield Symptom("draining", "bad")
     for name, state in seen.checks.items():
-        if name != _CREDENTIALS and state == "down":
+        if name == _CHANGES and state != "ok":
+            yield Symptom("changes_not_heard", "bad" if state == "down" else "warning")
+        elif name not in _OWN_PROBLEMS and state == "down":
             yield Symptom("dependency_down", "bad", {"dependency": name})
-        elif name != _CREDENTIALS and state == "degraded":
+        elif name not in _OWN_PROBLEMS and state == "degraded":
             yield Symptom("dependency_degraded", "warning", {"dependency": name})
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})

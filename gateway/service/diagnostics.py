@@ -110,7 +110,7 @@ def make_explainer(
             queue,
             urls.resolver,
             trigger_watch.problem if settings.postgres.listen else None,
-            urls.changes.heard if images is not None else None,
+            urls.changes.nginx_list if images is not None else None,
         ),
         OriginStep(
             origin,
@@ -185,6 +185,8 @@ def _health(
         observe=signing.clock.observe,
     )
     probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
+    if urls.changes.log.heartbeats:
+        probes["changes"] = urls.changes.probe
     if stores.redis is not None:
         probes["redis"] = stores.redis.probe.run
     if signing.credentials.can_end:

@@ -208,7 +208,7 @@ def _admin_handlers(service: Service, admin_command: str | None) -> AdminHandler
             else None
         ),
         changes=CacheChanges(urls.invalidation, bodies),
-        nginx_changes=NginxChanges(service.changes.heard, metrics),
+        nginx_changes=NginxChanges(service.changes.nginx_list, metrics),
         images=AdminImageCalls(
             urls.resolver,
             service.images.lookup,

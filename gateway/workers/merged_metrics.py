@@ -39,6 +39,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "image_gateway_config_last_reload_successful": min,
     "image_gateway_config_last_reload_success_timestamp_seconds": min,
     "image_gateway_dependency_up": min,
+    "image_gateway_heartbeat_age_seconds": max,
     "image_gateway_invalidation_receivers": min,
     "image_gateway_nginx_asked_seconds": min,
     "image_gateway_nginx_cache_used_seconds": min,

@@ -8,9 +8,9 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.changed_ids import TEST_PREFIX
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.installation import changes_sql
+from gateway.catalog.notifications import TEST_PREFIX
 from gateway.dev.database import ImagesTable
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings

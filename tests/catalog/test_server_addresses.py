@@ -25,6 +25,7 @@ from gateway.settings import PostgresSettings
 from tests.catalog.conftest import RECORD, ROW
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
+from tests.heard_changes import Recorder
 from tests.waiting import until
 
 NAME = "postgres.invalid"  # no resolver of a system knows it (RFC 6761)
@@ -85,15 +86,10 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 
 
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
-    starts: list[None] = []
-
-    async def changed(_image_ids: Sequence[str]) -> None:
-        pass
-
+    recorder = Recorder()
     feed = ChangeFeed(named_dsn, 5, Metrics(), resolve=resolver)
-    listening = feed.listen(started=lambda: starts.append(None), changed=changed, too_many=lambda _: None)
-    async with background("change-feed", listening):
-        await until(lambda: starts)
+    async with background("change-feed", feed.listen(recorder)):
+        await until(lambda: recorder.starts)
     assert resolver.asked == [NAME]
 
 

@@ -87,6 +87,7 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "build_info": "what runs, after an upgrade",
         "change_trigger_installed": "an alert",
         "change_feed_connected": "an alert",
+        "heartbeat_age_seconds": "an alert",
         "client_attempts": "the mean of few numbers",
         "client_beacons": "about reports, not about images",
         "client_sources": "a detail of pages",

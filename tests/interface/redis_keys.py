@@ -12,13 +12,14 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from gateway.catalog.record import ImageDescription
+from gateway.changes.change_log import Scope
 from gateway.dev.redis_server import RedisServer
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.invalidation_channel import InvalidationChannel, Scope
+from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
@@ -95,7 +96,7 @@ async def _messages(shards: Shards) -> AsyncIterator[str]:
         await channel.publish(["IMAGE", "DROPPED"])
         await channel.publish(["IMAGE"], only_urls=True)
         for scope in Scope:
-            await channel.publish_sweeping(scope)
+            await channel.publish_sweep(scope)
         for _ in range(2 + len(Scope)):
             while (message := await heard.get_message(timeout=30)) is None:
                 pass

@@ -59,6 +59,7 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"is_draining": True}, Symptom("draining", "bad")),
         ({"checks": {"redis": "down"}}, Symptom("dependency_down", "bad", {"dependency": "redis"})),
         ({"checks": {"redis": "degraded"}}, Symptom("dependency_degraded", "warning", {"dependency": "redis"})),
+        ({"checks": {"changes": "degraded"}}, Symptom("changes_not_heard", "warning")),
         ({"paused_buckets": ["b"]}, Symptom("bucket_paused", "bad", {"bucket": "b"})),
         ({"clock_difference": -600.2}, Symptom("clock_differs", "warning", {"seconds": -600})),
         ({"credentials_left": 299.0}, Symptom("credentials_end", "warning", {"seconds": 299})),

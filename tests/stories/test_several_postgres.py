@@ -185,7 +185,7 @@ async def test_a_change_that_the_standby_does_not_have_yet_is_read_from_the_prim
         async with asyncio.timeout(AT_ONCE):
             await until_answered(gateway, "/i/cat", 404)
         for _ in range(5):
-            gateway.service.urls.invalidation.invalidate_here("cat")  # the row is read again
+            gateway.service.urls.invalidation.drop_here("cat")  # the row is read again
             assert (await gateway.get("/i/cat")).status == 404
         assert await asked_last(pair.primary) is not None
 
@@ -201,7 +201,7 @@ async def test_a_standby_that_has_followed_is_asked_again(
     last = await asked_last(pair.primary)
     assert last is not None
     await until(lambda: asyncio.to_thread(pair.has_followed))
-    gateway.service.urls.invalidation.invalidate_here("cat")
+    gateway.service.urls.invalidation.drop_here("cat")
     assert (await gateway.get("/i/cat")).status == 404
     assert await asked_last(pair.primary) == last
 

@@ -52,6 +52,10 @@ export const REMEDIES = {
     "alert": "ImageGatewayDependencyDown",
     "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
   },
+  "changes_not_heard": {
+    "alert": "ImageGatewayChangesNotHeard",
+    "command": "image-gateway-admin check"
+  },
   "bucket_paused": {
     "alert": "ImageGatewayBucketFailing",
     "command": "image-gateway-admin check"
