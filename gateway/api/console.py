@@ -156,7 +156,7 @@ class Console:
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
                 "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
-                "events": events_together(self._metrics.events.all()),
+                "events": events_together((), self._metrics.events.all()),
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,

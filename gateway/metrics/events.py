@@ -51,13 +51,17 @@ def events_in(found: object) -> list[Event]:
         return []
 
 
-def together(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """Return the last 50 events of several processes, the oldest first. A reload of all of them is one event."""
+def together(events: Iterable[Event], own: Iterable[Event] = ()) -> list[dict[str, Any]]:
+    """Return the last 50 events of several processes, the oldest first. A reload of all of them is one event.
+
+    own: events that only one process sees, each of which counts.
+    """
     found: list[Event] = []
     for event in sorted(events, key=lambda event: event.at):
         same = (other for other in reversed(found) if (other.name, other.values) == (event.name, event.values))
         if (before := next(same, None)) is None or event.at - before.at > _SAME:
             found.append(event)
+    found = sorted([*found, *own], key=lambda event: event.at)
     return [event.as_json() for event in found[-_MOST:]]
 
 

@@ -178,7 +178,7 @@ class Admin:
             own = {self._name: self._own_symptoms()}
             data = {**data, **merged_console(list(states.values()), missing, own)}
             events = [event for state in states.values() for event in events_in(state.events)]
-            data |= {"events": together([*events, *self._supervisor.events.all()])}
+            data |= {"events": together(events, self._supervisor.events.all())}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
     async def _first(self, request: web.Request, workers: list[Worker]) -> Answer | None:

@@ -26,6 +26,11 @@ def test_a_reload_of_all_processes_is_one_event_and_a_later_one_another() -> Non
     ]
 
 
+def test_events_that_one_process_sees_each_count() -> None:
+    ends = [Event("worker_ended", at, {"worker": 1, "reason": "SIGKILL"}) for at in (1, 2, 3)]
+    assert [event["at"] for event in together([Event("started", 2.5)], ends)] == [1, 2, 2.5, 3]
+
+
 def test_events_of_another_version_are_left_out() -> None:
     assert events_in([{"name": "started", "at": 5, "values": {"version": "1"}}]) == [
         Event("started", 5, {"version": "1"})

@@ -144,6 +144,7 @@ async def test_a_gateway_that_serves_is_well(
         [
             re.compile("^postgres · ok"),
             re.compile("^cos · ok"),
+            re.compile("^changes · ok"),
             re.compile("^redis · ok"),
             re.compile(r"^credentials \(static\) · ok · do not end"),
             re.compile("^clock · as COS"),
@@ -448,7 +449,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await expect(sentence).to_have_text(
         re.compile(r"^The gateway does not answer\. What is shown is from \d\d:\d\d:\d\d")
     )
-    await expect(console.page.locator("#lights li.old")).to_have_count(5)
+    await expect(console.page.locator("#lights li.old")).to_have_count(6)
     await console.page.click("#configuration summary")
     await expect(console.page.locator("#settings")).to_have_text("The gateway does not answer.")
     await console.press("Debug for ten minutes")
@@ -457,7 +458,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await start_gateway(admin=admin)
     await console.page.clock.run_for(6_000)
     await expect(sentence).to_have_text("All is well.")
-    await expect(console.page.locator("#lights li.good")).to_have_count(5)
+    await expect(console.page.locator("#lights li.good")).to_have_count(6)
 
 
 async def test_an_error_in_place_of_the_state_is_said(console: ConsolePage, gateway: RunningGateway) -> None:
