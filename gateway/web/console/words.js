@@ -168,8 +168,7 @@ export const WORDS = {
     renewals_late: "Renewals are {seconds} s late.",
     renewals_dead: "{count} renewals failed for good.",
     purges_late: "Changes of images reach the CDN {seconds} s late.",
-    purges_dead:
-      "{count} purges were given up, so the CDN may show old images: `queue dead --purges` prints the reasons.",
+    purges_dead: "{count} purges were given up, so the CDN may show old images.",
   },
   zh: {
     title: "图片网关",
@@ -338,6 +337,6 @@ export const WORDS = {
     renewals_late: "续签晚了 {seconds} 秒。",
     renewals_dead: "{count} 个续签彻底失败。",
     purges_late: "图片更改晚 {seconds} 秒到达 CDN。",
-    purges_dead: "放弃了 {count} 个清除请求，CDN 可能仍显示旧图片：`queue dead --purges` 显示原因。",
+    purges_dead: "放弃了 {count} 个清除请求，CDN 可能仍显示旧图片。",
   },
 };
