@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from aiohttp import web
 
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped
@@ -16,7 +19,7 @@ from gateway.concurrency.first_event import first_of
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
-from gateway.service.ports import Inherited
+from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
 
@@ -90,6 +93,13 @@ async def _serve(
     """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []
 
+    def extend(service: Service, app: web.Application) -> None:
+        playground.add_routes(app, service.urls.invalidation.drop_here)
+        service.diagnostics.replica.commands = (
+            f"{shlex.quote(sys.executable)} -m gateway",  # from any folder
+            shlex.quote(str(stack.config.resolve())),
+        )
+
     def tell(ports: Listening) -> None:
         if ports not in told:  # they stay the same, unless the environment sets port 0
             told.append(ports)
@@ -101,9 +111,8 @@ async def _serve(
             async with serve(
                 stack.settings,
                 Metrics(),
-                inherited=Inherited(admin_command=stack.command),
                 force_stop=signals.force_stop,
-                extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here),
+                extend=extend,
             ) as serving:
                 playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)

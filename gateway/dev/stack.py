@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,11 +61,6 @@ class DevStack:
     links: Mapping[str, str]
     left_out: LeftOut
     moved: dict[int, int]
-
-    @property
-    def command(self) -> str:
-        """The command line of the gateway on this configuration from any folder, with ``{}`` for the arguments."""
-        return f"{shlex.quote(sys.executable)} -m gateway {{}} --config {shlex.quote(str(self.config.resolve()))}"
 
 
 @contextmanager

@@ -38,6 +38,7 @@ _EFFECTS: Final = frozenset(
     {
         "answers_changed",
         "answers_mostly",
+        "canary_fails",
         "purges_dead",
         "purges_late",
         "renewals_dead",

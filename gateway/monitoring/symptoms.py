@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import DROPPED_LINES, MISDIRECTED, History, Point, gauge_value, total
 from gateway.metrics.symptom import Level, Symptom
@@ -62,12 +63,14 @@ class Observations:
     purge_lag: float
     purge_dead: float
     of_nginx: Sequence[Symptom]
+    canary: Sequence[CanaryOutcome]
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
     """Return the current problems, the worst first, and causes before effects. Empty without any."""
     minute = seen.points[-_WINDOW:]
     found = [
+        *_of_canary(seen.canary),
         *_of_requests(minute),
         *_of_buckets(minute),
         *_of_mix(seen.points[-_MIX_NOW:], seen.minutes),
@@ -145,6 +148,14 @@ def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
     """Return the number of answers with the status, and of all answers, of images and of questions of access."""
     answers = sum(count for name, count in counts.items() if name.startswith(("status ", "access ")))
     return counts.get(f"status {status}", 0) + counts.get(f"access {status}", 0), answers
+
+
+def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
+    for outcome in outcomes:
+        if outcome.is_up is False:
+            yield Symptom("canary_fails", "bad", {"via": outcome.via, "check": outcome.check})
+    for check in sorted({outcome.check for outcome in outcomes if outcome.is_up is None}):
+        yield Symptom("canary_wrong", "warning", {"check": check})
 
 
 def _of_state(seen: Observations) -> Iterable[Symptom]:
@@ -227,5 +238,6 @@ class CurrentSymptoms:
                 purge_lag=gauge_value(metrics.purge_lag),
                 purge_dead=gauge_value(metrics.purge_dead),
                 of_nginx=metrics.nginx_asked.symptoms(),
+                canary=metrics.canary.latest,
             )
         )

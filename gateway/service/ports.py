@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.access_check import AccessCheck
 from gateway.api.admin import AdminOnly
+from gateway.api.audited import Audited
 from gateway.api.batch import UrlBatches
 from gateway.api.beacons import Beacons
 from gateway.api.config_reload import ConfigReload
@@ -53,13 +54,12 @@ class Inherited:
     """What systemd, the parent of this worker or ``dev`` gave: the sockets of both ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
-    whoever reaches the port may use it. ``admin_command`` is for ``Console``.
+    whoever reaches the port may use it.
     """
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
     guard_admin: Callable[[web.Application], web.Application] | None = None
-    admin_command: str | None = None
 
 
 def public_port(
@@ -85,7 +85,7 @@ def public_port(
 
 def admin_port(service: Service, inherited: Inherited) -> Port:
     """Return the port of operators and Prometheus."""
-    app, admin = admin_app(service, inherited.admin_command), service.settings.admin
+    app, admin = admin_app(service), service.settings.admin
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     if admin.token is None and not inherited.admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
@@ -105,17 +105,21 @@ def admin_port(service: Service, inherited: Inherited) -> Port:
 def public_app(service: Service) -> web.Application:
     """Return the routes of the public port."""
     app = web.Application(client_max_size=_MAX_BODY)
-    add_public_routes(app, _public_handlers(service))
+    add_public_routes(app, _public_handlers(service), _audited(service))
     return app
 
 
-def admin_app(service: Service, admin_command: str | None = None) -> web.Application:
+def admin_app(service: Service) -> web.Application:
     """Return the routes of the admin port."""
     host_guard = HostGuard(service.settings.admin.names)
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
     admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
-    add_admin_routes(app, _admin_handlers(service, admin_command), admin_only)
+    add_admin_routes(app, _admin_handlers(service), admin_only, _audited(service))
     return app
+
+
+def _audited(service: Service) -> Audited:
+    return Audited(service.requests.audit, service.access.client_address)
 
 
 def _dispatch(
@@ -131,6 +135,7 @@ def _dispatch(
         service.access.client_address,
         requests.access_log,
         route_prefix,
+        service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
     if direct is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting)
@@ -175,15 +180,17 @@ def _public_handlers(service: Service) -> PublicHandlers:
     )
 
 
-def _admin_handlers(service: Service, admin_command: str | None) -> AdminHandlers:
+def _admin_handlers(service: Service) -> AdminHandlers:
     settings, metrics, urls, redis = service.settings, service.metrics, service.urls, service.stores.redis
     bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
     diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
     daily = redis.daily if redis is not None else None
     return AdminHandlers(
         exposition=Exposition(metrics.registry),
-        console=_console(service, admin_command),
-        console_tools=ConsoleTools(metrics, lambda: _configuration(reloader), debug_log, bodies, now),
+        console=_console(service),
+        console_tools=ConsoleTools(
+            metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
+        ),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
@@ -221,7 +228,7 @@ def _admin_handlers(service: Service, admin_command: str | None) -> AdminHandler
     )
 
 
-def _console(service: Service, admin_command: str | None) -> Console:
+def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
     shared = SharedState(
         diagnostics.replica,
@@ -236,13 +243,13 @@ def _console(service: Service, admin_command: str | None) -> Console:
             signing.clock,
             signing.credentials,
             diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
+            metrics.canary,
         ),
         shared,
         diagnostics.history,
         metrics,
         service.access.admin_guard,
         service.requests.debug_log,
-        admin_command,
     )
 
 

@@ -32,6 +32,7 @@ WELL = Observations(
     purge_dead=0,
     minutes=[],
     of_nginx=[],
+    canary=[],
 )
 
 

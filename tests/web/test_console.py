@@ -272,6 +272,9 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
     async with page.expect_popup() as opened:
         await page.locator("#remedy a").click()
     await expect((await opened.value).locator("h3:target")).to_have_text("ImageGatewayOriginRefuses")
+    gateway.service.diagnostics.replica.commands = ("python -m gateway", ".dev/gateway.yaml")  # as `dev` has it
+    await page.reload()
+    await expect(page.locator("#remedy code")).to_have_text("python -m gateway check --config .dev/gateway.yaml")
 
 
 async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> None:
@@ -413,14 +416,14 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
             ("objects_missing", {"bucket": "b", "code": "NoSuchKey", "count": 3}),
         )
     ]
-    mine = {"admin_command": "/opt/my python -m gateway {} --config '/x/$& y.yaml'", "symptoms": problems}
+    mine = {"commands": ["/opt/my python -m gateway", "'/x/$& y.yaml'"], "symptoms": problems}
     await change_answer(console.page, lambda data: data.update(mine))
     await console.open(gateway)
     host = gateway.ports.admin.removeprefix("http://")
     await expect(console.page.locator("#remedy code, #symptoms code")).to_have_text(
         [
             f"curl -s http://{host}/readyz; /opt/my python -m gateway check --config '/x/$& y.yaml'",
-            "/opt/my python -m gateway queue dead --config '/x/$& y.yaml'",
+            "/opt/my python -m gateway queue --config '/x/$& y.yaml' dead",
             "/opt/my python -m gateway check --config '/x/$& y.yaml'",
         ]
     )

@@ -1,5 +1,13 @@
 // Written by `make docs`: the alert of each problem, whose section of the runbook helps, and its command.
 export const REMEDIES = {
+  "canary_fails": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway-admin check | grep -A1 'from outside'"
+  },
+  "canary_wrong": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway-admin check | grep -A1 'from outside'"
+  },
   "requests_fail": {
     "alert": "ImageGatewayErrors",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep -oE '\"(code|cos_code)\": \"\\w+\"' | sort | uniq -c"
@@ -74,7 +82,7 @@ export const REMEDIES = {
   },
   "trigger_missing": {
     "alert": "ImageGatewayChangesNotNotified",
-    "command": "image-gateway-admin sql changes"
+    "command": "image-gateway-admin sql changes > changes.sql && psql \"${DSN:?is not set: the DSN of the owner of the table}\" -v ON_ERROR_STOP=1 -f changes.sql"
   },
   "reload_refused": {
     "alert": "ImageGatewayConfigReloadFailed",

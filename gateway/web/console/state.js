@@ -6,6 +6,7 @@ import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+let commands = null; // the program and the configuration of commands, null for image-gateway-admin
 const WITHOUT_CODE = {
   none: "no_code",
   no_answer: "no_answer_line",
@@ -17,7 +18,6 @@ const MOST_NGINX = 20;
 const MOST_EVENTS = 10;
 const SILENT = 30; // seconds, as of the alert
 const LEVELS = ["good", "warning", "bad"];
-let command = null; // the command line of this gateway, null on a server with image-gateway-admin
 
 /** A button that looks the image up; the page shows the beginning of a long id. */
 function idButton(id, style = null) {
@@ -30,8 +30,8 @@ function idButton(id, style = null) {
 /** Show the answer of /console; `requeue` gets the entry of the dead list to try again. */
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
+  commands = shown.commands ?? null;
   const [first, ...others] = symptoms;
-  command = shown.admin_command ?? null;
   const made = lights(shown);
   const worst = worstOf(made);
   // No light is worse than the headline.
@@ -148,16 +148,6 @@ export function showEvents(events) {
   );
 }
 
-/** The command of an alert on this gateway, null if it is about a server's log or services, which this gateway has not. */
-function commandHere(text) {
-  const here = text.replaceAll("{{ $labels.instance }}", location.host);
-  if (command === null) return here;
-  if (!/^(image-gateway-admin|curl) /.test(here)) return null;
-  return here
-    .split(/; journalctl /)[0]
-    .replace(/image-gateway-admin ([^;|>]*[^;|> ])/g, (_, given) => command.replace("{}", () => given));
-}
-
 /** The section of the runbook that helps with a problem, and the command that names more. */
 function remedy(name) {
   const found = REMEDIES[name];
@@ -168,12 +158,26 @@ function remedy(name) {
   link.target = "_blank";
   link.rel = "noopener";
   made.append(link);
-  const here = commandHere(found.command);
+  const here = toPaste(found.command);
   if (here !== null) {
     const code = node("code", here);
     made.append(code, copyButton(code));
   }
   return [made];
+}
+
+/** The command as it runs beside this gateway: in `dev`, with the program and the configuration of `dev`.
+ *
+ * null if it is about a server's log or services, which `dev` has not.
+ */
+function toPaste(command) {
+  const here = command.replaceAll("{{ $labels.instance }}", location.host);
+  if (!commands) return here;
+  if (!/^(image-gateway-admin|curl) /.test(here)) return null;
+  const [program, config] = commands;
+  return here
+    .split(/; journalctl /)[0]
+    .replaceAll(/image-gateway-admin (\w+)/g, (_, name) => `${program} ${name} --config ${config}`);
 }
 
 function copyButton(code) {
@@ -192,7 +196,12 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
-      [name, word(`state_${state}`), seconds === null ? "" : duration(seconds), reason],
+      [
+        name === "outside" ? word("outside") : name,
+        word(`state_${state}`),
+        seconds === null ? "" : duration(seconds),
+        reason,
+      ],
       { ok: "good", degraded: "warning", down: "bad" }[state],
     ),
   );
