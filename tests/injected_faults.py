@@ -171,6 +171,15 @@ async def _make_reader(images: Images) -> None:
     await images.execute(f"GRANT SELECT ON images TO {READER}")
 
 
+async def _delete_rows(scene: Scene) -> None:
+    await scene.images.execute("DELETE FROM images")
+    assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
+
+
+async def _add_rows(scene: Scene) -> None:
+    await scene.images.add("a")
+
+
 async def _hide_rows(scene: Scene) -> None:
     await scene.images.execute("ALTER TABLE images ENABLE ROW LEVEL SECURITY")
     await scene.gateway.request(
@@ -275,15 +284,25 @@ FAULTS: Final = (
     ),
     Injected(
         "rows hidden by row level security",
+        "dependency_degraded",
+        "warning",
+        r"^postgres refuses a part of the requests\. .*row level security.* since ",
+        "ImageGatewayDependencyDown",
+        ("requests_total", {"route": "short", "delivery": "none", "status": "404"}),
+        _hide_rows,
+        _show_rows,
+        reads_as=READER,
+    ),
+    Injected(
+        "rows gone",
         "answers_mostly",
         "warning",
         r"^100 % of the requests for images get 404\. since ",
         "ImageGatewayAnswersChanged",
         ("requests_total", {"route": "short", "delivery": "none", "status": "404"}),
-        _hide_rows,
-        _show_rows,
+        _delete_rows,
+        _add_rows,
         advice="",
-        reads_as=READER,
     ),
     Injected(
         "JWT secret of another environment",
@@ -309,7 +328,7 @@ FAULTS: Final = (
         "column renamed",
         "dependency_down",
         "bad",
-        r"^postgres does not answer\. since ",
+        r"^postgres does not answer\. .*cos_key.* since ",
         "ImageGatewayDependencyDown",
         ("catalog_queries_total", {"result": "error"}),
         _drop_column,

@@ -6,6 +6,7 @@ import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+let reasons = new Map(); // of dependencies that are not ok, by name
 let commands = null; // the program and the configuration of commands, null for image-gateway-admin
 const WITHOUT_CODE = {
   none: "no_code",
@@ -31,6 +32,10 @@ function idButton(id, style = null) {
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   commands = shown.commands ?? null;
+  // Without the request ids of COS, which differ each time: the live region would never be quiet.
+  reasons = new Map(
+    shown.dependencies.map(({ name, reason }) => [name, reason?.replaceAll(/ \(request [^)]*\)/g, "")]),
+  );
   const [first, ...others] = symptoms;
   const made = lights(shown);
   const worst = worstOf(made);
@@ -39,11 +44,11 @@ export function show(shown, requeue) {
   el("headline").className = level;
   el("sentence").className = level;
   const all = replicas.length;
-  replace(el("sentence"), [first ?? worst?.textContent ?? "well", all], () =>
+  replace(el("sentence"), [first ?? worst?.textContent ?? "well", all, reasons.get(first?.values.dependency)], () =>
     first ? sentence(first, all) : worst ? word("not_well", { light: worst.textContent }) : word("well"),
   );
   replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
-  replace(el("symptoms"), [others, all], () =>
+  replace(el("symptoms"), [others, all, others.map(({ values }) => reasons.get(values.dependency))], () =>
     others.map((symptom) => {
       const line = node("li", "", symptom.level);
       line.append(...sentence(symptom, all), ...remedy(symptom.name));
@@ -104,7 +109,7 @@ export function showLost(text, at) {
   for (const light of el("lights").children) light.className = "old";
 }
 
-/** The sentence of a problem, and which of `all` replicas has it since when. */
+/** The sentence of a problem, why a dependency has it, and which of `all` replicas has it since when. */
 function sentence({ name, values, since, replicas }, all) {
   const numbers = Object.entries(values).map(([key, value]) => [key, typeof value === "number" ? count(value) : value]);
   const names = replicas.slice(0, MOST_NAMES);
@@ -114,7 +119,8 @@ function sentence({ name, values, since, replicas }, all) {
   const said = Object.fromEntries(numbers);
   if (Object.hasOwn(WITHOUT_CODE, said.code)) said.code = word(WITHOUT_CODE[said.code]);
   const more = "code" in values ? `${where} · ${word("of_bucket", said)}` : where;
-  return [word(name, said), " ", node("small", more)];
+  const reason = reasons.get(values.dependency);
+  return [word(name, said), " ", node("small", reason ? `${reason} · ${more}` : more)];
 }
 
 /** The worst light that is not good. */
