@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -15,6 +15,7 @@ _CACHE_IN_USE: Final = 60.0  # seconds after the last request through a cache th
 _MOST_NAMED: Final = 3  # problems
 _MOST: Final = 100
 _REMEMBERED: Final = 24 * 3600  # seconds
+_ASKING: Final = 60.0  # seconds after the last question within which no other nginx takes the place
 
 
 class NginxAskers(Collector):
@@ -24,40 +25,44 @@ class NginxAskers(Collector):
         some of them, so the parent of workers judges by what all of them heard.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self.hears_all = True
-        self._started = time.monotonic()
+        self._started = now()
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._cache_used = float("-inf")
 
     def asks(self, name: str) -> None:
-        """Note that the nginx of this name asks."""
-        self._asked[name] = time.monotonic()
-        self._asked.move_to_end(name)
-        if len(self._asked) > _MOST:
+        """Note that the nginx of this name asks. A new name pushes out none that still asks."""
+        now = self._now()
+        if name not in self._asked and len(self._asked) >= _MOST:
+            if now - next(iter(self._asked.values())) < _ASKING:
+                return
             self._asked.popitem(last=False)
+        self._asked[name] = now
+        self._asked.move_to_end(name)
 
     def seconds(self) -> dict[str, float]:
         """Return for each nginx how long ago it last asked, by name."""
-        now = time.monotonic()
+        now = self._now()
         while self._asked and now - next(iter(self._asked.values())) > _REMEMBERED:
             self._asked.popitem(last=False)
         return {name: now - self._asked[name] for name in sorted(self._asked)}
 
     def sends_copies(self) -> None:
         """Note a request through an nginx that sends copies of public images until it hears of their changes."""
-        self._cache_used = time.monotonic()
+        self._cache_used = self._now()
 
     def cache_seconds(self) -> float | None:
         """Return how long ago such a request came, or None without one in the last minute."""
-        seconds = time.monotonic() - self._cache_used
+        seconds = self._now() - self._cache_used
         return seconds if seconds < _CACHE_IN_USE else None
 
     def symptoms(self) -> list[Symptom]:
         """Return the problems with nginx that this process can judge."""
         if not self.hears_all:
             return []
-        return nginx_symptoms(self.seconds(), self.cache_seconds(), time.monotonic() - self._started)
+        return nginx_symptoms(self.seconds(), self.cache_seconds(), self._now() - self._started)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(

@@ -33,3 +33,18 @@ def test_a_worker_hears_only_some_questions_and_names_no_problem() -> None:
     assert askers.symptoms() == []
     samples = {sample.name: sample.value for family in askers.collect() for sample in family.samples}
     assert 0 <= samples["image_gateway_nginx_cache_used_seconds"] < 60
+
+
+def test_no_other_name_pushes_out_an_nginx_that_still_asks() -> None:
+    now = 1000.0
+    askers = NginxAskers(lambda: now)
+    askers.asks("edge")
+    for number in range(1000):
+        askers.asks(f"invented-{number}")
+    assert len(askers.seconds()) == 100
+    assert "edge" in askers.seconds()
+    now += 61
+    askers.asks("edge")
+    askers.asks("late")
+    assert {"edge", "late"} <= set(askers.seconds())
+    assert len(askers.seconds()) == 100
