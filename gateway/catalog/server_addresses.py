@@ -186,7 +186,9 @@ class ServerAddresses:
         try:
             return await self._resolve(host)
         except OSError as error:
-            return OSError(f'could not translate host name "{host}" to address: {error.strerror or error}')
+            # Not its name: after a mistake in the DSN, a password stands where the host belongs.
+            reason = error.strerror or type(error).__name__
+            return OSError(f"a host of the DSN (its name is not shown) has no address: {reason}")
 
 
 def _places(parameters: Mapping[str, object]) -> list[tuple[str, str]]:

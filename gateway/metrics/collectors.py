@@ -11,6 +11,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
@@ -167,6 +168,8 @@ class Metrics:
         )
         self.nginx_asked = NginxAskers()
         self.registry.register(self.nginx_asked)
+        self.canary = CanaryOutcomes()
+        self.registry.register(self.canary)
         self.nginx_epochs = self._counter("nginx_epochs", "Changes that made an nginx forget its copies of an image.")
         self.nginx_floors = self._counter(
             "nginx_floors",
