@@ -55,10 +55,17 @@ def make_images(
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
     decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
+    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
     responder = Responder(objects.source, Relay(metrics), metrics)
     deliveries = Deliveries(
         responder,
-        ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix, kept_for=decisions.on_image),
+        ImageAccel(
+            objects.source,
+            responder,
+            prefix=image_proxy.accel_prefix,
+            require_nginx=nginx_files.require_accel_conf,
+            kept_for=decisions.on_image,
+        ),
         ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
         VariantDelivery(renditions, objects.refused, metrics),
     )
@@ -71,7 +78,7 @@ def make_images(
         decisions,
         handler,
         UrlHandler(lookup, urls.usage, signing.public_urls),
-        NginxFiles(image_proxy.delivery, metrics),
+        nginx_files,
         access,
     )
 

@@ -169,7 +169,9 @@ def _public_handlers(service: Service) -> PublicHandlers:
         access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
-        accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
+        accel_prefix=(
+            AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
+        ),
     )
 
 
