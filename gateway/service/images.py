@@ -85,4 +85,12 @@ def make_images(
 
 def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
     """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
-    return CachePolicy(settings.image_proxy.max_age, authenticator.varies_by, has_tags=settings.purge is not None)
+    image_proxy = settings.image_proxy
+    return CachePolicy(
+        image_proxy.max_age,
+        authenticator.varies_by,
+        has_tags=settings.purge is not None,
+        shared_max_age=image_proxy.shared_max_age,
+        stale_while_revalidate=image_proxy.stale_while_revalidate,
+        stale_if_error=image_proxy.stale_if_error,
+    )
