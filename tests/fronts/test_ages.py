@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from gateway.cos_emulator.faults import Fault, Refuse
+from gateway.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.fronts.conftest import CACHES, Front, running_front
 from tests.waiting import until_answered, until_listening_to_changes
@@ -47,6 +49,22 @@ async def test_nor_while_no_gateway_can_be_reached(front: Front, gateway: Runnin
     assert (await front.get("/i/a")).status == 200
     await gateway.close()
     assert await until_gone(front, end=time.time() + MAX_AGE + max(REVALIDATE, IF_ERROR) + _CLOCK) >= 502
+
+
+@pytest.mark.parametrize("front_name", CACHES)
+async def test_nor_while_cos_fails_and_a_stale_image_is_sent_more_than_once(
+    front_name: str, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    """Varnish would replace it by the error of its background fetch; Apache would send it for any time."""
+    ages = {"max_age": 1, "stale_while_revalidate": 3, "stale_if_error": 3}
+    gateway = await start_gateway(image_proxy={**ages, "memory_cache": {"max_bytes": 0, "ttl": 0}, "retry_count": 0})
+    await images.add("a")
+    async with running_front(front_name, gateway) as front:
+        asked = time.time()
+        assert (await front.get("/i/a")).status == 200
+        cos.faults.add(Fault(action=Refuse(status=500, code="InternalError"), times=None))
+        assert await until_gone(front, end=time.time() + 1 + 3 + _CLOCK) == 502
+        assert front_name != "varnish" or time.time() > asked + 1 + 3 - _CLOCK
 
 
 @pytest.mark.parametrize("front_name", CACHES)
