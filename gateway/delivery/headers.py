@@ -126,6 +126,9 @@ def _cached_headers(
     headers["Content-Type"] = content_type_of(content_type, metadata.content_type)
     if metadata.content_encoding is not None:
         headers["Content-Encoding"] = metadata.content_encoding
+    elif metadata.size is not None:
+        # Firefox displays half an image as if it were whole. Scripts cannot read Content-Length.
+        headers["Server-Timing"] = f"size;desc={metadata.size}"
     if download is not None:
         headers["Content-Disposition"] = content_disposition(download)
     return headers

@@ -124,7 +124,7 @@ class RequestContext:
             if self.content_location is not None:
                 response.headers["Content-Location"] = self.content_location
         if not self.is_denial and response.status not in _DENIALS:
-            response.headers["Server-Timing"] = timing
+            response.headers.add("Server-Timing", timing)
 
 
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)

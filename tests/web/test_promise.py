@@ -1,6 +1,7 @@
 """What the component promises, in Chromium, Firefox and WebKit."""
 
 import io
+import os
 from typing import Any
 
 import pytest
@@ -23,6 +24,13 @@ def photo() -> bytes:
     """An image of 1200 by 900 pixels."""
     out = io.BytesIO()
     Image.new("RGB", (1200, 900), (200, 60, 40)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def noise(format_: str) -> bytes:
+    """An image of 300 by 200 pixels that does not get small."""
+    out = io.BytesIO()
+    Image.frombytes("RGB", (300, 200), os.urandom(300 * 200 * 3)).save(out, format_)
     return out.getvalue()
 
 
@@ -76,6 +84,41 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
     sent = len(tab.front.seen)
     await tab.evaluate("new Promise((done) => setTimeout(done, 1500))")
     assert len(tab.front.seen) == sent, "nothing is probed on a page that is well"
+
+
+@pytest.mark.parametrize(
+    ("format_", "attributes", "is_own_origin"),
+    [("AVIF", "", False), ("JPEG", "", True), ("PNG", 'crossorigin="anonymous"', False), ("JPEG", CARD, True)],
+)
+async def test_an_answer_that_breaks_off_is_no_answer_and_the_image_heals(
+    tab: Tab, images: Images, format_: str, attributes: str, is_own_origin: bool
+) -> None:
+    """Also where the browser displays the half. Firefox cannot tell a JPEG of another origin without CORS."""
+    await images.add("a", noise(format_), content_type=f"image/{format_.lower()}")
+    await tab.open("", before=QUICK_PROBES, is_own_origin=is_own_origin)
+    await tab.until(DEFINED)
+    tab.front.is_cutting = True
+    await add(tab, f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="1" {attributes}></smart-image>')
+    await tab.state("one", "failed")
+    assert await tab.evaluate("one.lastError.kind") == "network"
+    sent = len(tab.front.asked_for("GET /i/a"))
+    await until(lambda: len(tab.front.asked_for("GET /i/a")) > sent)
+    assert await tab.evaluate("one.state") != "loaded", "it stays half an image"
+    tab.front.is_cutting = False
+    await tab.state("one", "loaded")
+    assert await tab.types("one") == ["retry", "error", "load", "recover"]
+    assert await tab.evaluate("one.decode().then(() => one.lastError)") is None
+
+
+async def test_bytes_that_are_no_image_are_tried_a_few_times(tab: Tab, images: Images) -> None:
+    """The whole answer came, so it will not get better."""
+    await images.add("a", b"x" * 9_000)
+    await tab.open(
+        f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="1" retry-delay="1"></smart-image>',
+        is_own_origin=True,
+    )
+    await tab.state("one", "failed")
+    assert await tab.evaluate("one.lastError.kind") == "decode"
 
 
 async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outage(
