@@ -1,1 +1,1 @@
-export * from "./smart-image.D5mtBmZu.js";
+export * from "./smart-image.DFhtXpb0.js";

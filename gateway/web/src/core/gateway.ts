@@ -175,6 +175,22 @@ export function createGateway(base: string): Gateway {
     return keep(id, await call<ImageUrl>(`${id}/url/refresh`, {}));
   }
 
+  /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
+  async function head(address: string, received?: number): Promise<ImageLoadError> {
+    const { credentials = "same-origin" } = secretsFor(base);
+    const signal = AbortSignal.timeout(TIMEOUT);
+    try {
+      const answer = await fetch(address, { method: "HEAD", cache: "no-store", credentials, signal });
+      const failure = failureOf(answer, received);
+      // The `<img>` has sent cookies, with which the answer may be another one.
+      const isAnonymous = received !== undefined && answer.type === "cors" && credentials !== "include";
+      const isRefusal = /unauth|ref|found/.test(failure.kind) && /cookie/i.test(answer.headers.get("Vary") ?? "");
+      return isAnonymous && isRefusal ? asFailure(0) : failure;
+    } catch (error) {
+      return asFailure(error);
+    }
+  }
+
   function report({ kind, retryAfter }: ImageLoadError, id: string | null): void {
     if (isTransient(kind)) gate.failed(id, retryAfter);
     else gate.succeeded();
@@ -231,13 +247,4 @@ function failureOf({ status, headers }: Response, received = Infinity): ImageLoa
   const retryAfter = retryAfterOf(headers.get("Retry-After"), Date.now());
   const isWhole = received >= (Number(headers.get("Content-Length")) || Infinity);
   return new ImageLoadError(kindOf(status, isWhole), status, headers.get("X-Request-Id"), retryAfter);
-}
-
-/** Send a HEAD. `received`: bytes that came of the body before, 0 if unknown; without it nothing is wrong with the body. */
-function head(address: string, received?: number): Promise<ImageLoadError> {
-  const signal = AbortSignal.timeout(TIMEOUT);
-  return fetch(address, { method: "HEAD", cache: "no-store", signal }).then(
-    (answer) => failureOf(answer, received),
-    asFailure,
-  );
 }
