@@ -8,7 +8,7 @@ const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
 export const INTERNAL = `
   succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant candidates isSizeless
-  retryAfter maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
+  maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
   invalidate stats hits misses isRefetched renewal forget settle
   isGiven isDeferred token fallback box fragment
 `

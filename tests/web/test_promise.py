@@ -49,6 +49,31 @@ async def test_an_image_is_displayed(tab: Tab, images: Images, png: bytes) -> No
     assert len(tab.front.asked_for("GET /i/a")) == 1
 
 
+async def test_an_element_whose_id_is_removed_shows_nothing_and_requests_nothing(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await tab.open(f'<smart-image id="one" image-id="a" alt="" {SIZE}></smart-image>')
+    await tab.state("one", "loaded")
+    await tab.evaluate("one.removeAttribute('image-id')")
+    await tab.state("one", "idle")
+    assert await tab.evaluate("one.querySelector('img').hasAttribute('src')") is False
+    await tab.evaluate("one.reload()")
+    assert await tab.evaluate("one.state") == "idle"
+    await tab.evaluate("void (one.imageId = 'a')")
+    await tab.state("one", "loaded")
+    assert len(tab.front.asked_for("GET /i/a")) <= 2
+    assert await tab.types("one") == ["load", "load"]
+
+
+async def test_a_failure_can_be_sent_as_json(tab: Tab) -> None:
+    await tab.open(f'<smart-image id="one" image-id="x" alt="" {SIZE}></smart-image>')
+    await tab.state("one", "failed")
+    assert await tab.evaluate("Object.keys(JSON.parse(JSON.stringify(one.lastError))).sort()") == [
+        "kind", "name", "requestId", "retryAfter", "status",
+    ]  # fmt: skip
+
+
 async def test_each_retry_reaches_the_network_and_the_image_heals(tab: Tab, images: Images, png: bytes) -> None:
     await images.add("a", png)
     await tab.open("")
@@ -278,7 +303,11 @@ async def test_without_a_feature_of_the_browser_the_image_of_the_page_stays(
     tab: Tab, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
-    for remove in ("delete AbortSignal.any", "delete HTMLElement.prototype.attachInternals"):
+    for remove in (
+        "delete AbortSignal.any",
+        "delete HTMLElement.prototype.attachInternals",
+        "delete CSSStyleSheet.prototype.replaceSync",
+    ):
         await tab.open(
             f'<smart-image id="one" image-id="a" {SIZE}><img src="{tab.front.url}/i/a" alt="Its own"></smart-image>',
             script="window.isReady = true",

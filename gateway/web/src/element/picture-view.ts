@@ -139,7 +139,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     },
     changed(from, to) {
       // Remove the image of the previous id.
-      if (to === "failed" && shown !== subject) {
+      if ((to === "failed" || (subject === "" && host.isConnected)) && shown !== subject) {
         clearSource(img());
         shown = "";
       }
