@@ -128,7 +128,7 @@ export class Breaking {
         this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
       } finally {
         for (const button of this.#buttons) button.disabled = false;
-        button.focus();
+        button.focus({ preventScroll: true });
       }
     });
     return button;
