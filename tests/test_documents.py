@@ -69,7 +69,9 @@ def test_the_table_of_pages_in_the_readme_follows_the_benchmarks() -> None:
 def test_the_code_that_is_copied_first_has_the_style_sheet(page: str) -> None:
     """Without the sheet the page shifts when the script runs."""
     blocks = re.findall(r"```\w+\n(.*?)```", read(page), re.DOTALL)
-    first = [block for block in blocks if re.search(r"smart-image\.js|web/define\"|configureSmartImage, |createApp", block)]
+    first = [
+        block for block in blocks if re.search(r"smart-image\.js|web/define\"|configureSmartImage, |createApp", block)
+    ]
     assert first
     assert all("smart-image.css" in block for block in first)
 

@@ -2,7 +2,18 @@ import { readFileSync } from "node:fs";
 import { minify as terser } from "terser";
 import { defineConfig, minify } from "vite";
 
-const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt-plugin", "next-loader", "unpic"];
+const ENTRIES = [
+  "index",
+  "define",
+  "vue",
+  "react",
+  "nuxt",
+  "nuxt-module",
+  "nuxt-plugin",
+  "next-loader",
+  "unpic",
+  "variants",
+];
 
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
@@ -83,7 +94,7 @@ export default defineConfig(({ mode }) =>
             formats: ["es"],
           },
           rolldownOptions: {
-            external: ["vue", "react", "#app", "node:url"],
+            external: ["vue", "react", "react-dom", "#app", "node:url"],
             output: { chunkFileNames: "shared-[name].js" },
             checks: { moduleLevelDirective: false }, // "use client" stays; a test looks
           },

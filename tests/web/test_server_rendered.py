@@ -96,9 +96,9 @@ def documented(base: str) -> list[str]:
     return sorted(HOST.sub(base, element) for element in found)
 
 
-def rendered(package: Path, base: str) -> list[str]:
-    """Return what the components of Vue (Nuxt) and React (Next.js) render on a server."""
-    asked = {"baseUrl": base, "variants": STYLES, "pictures": PICTURES}
+def rendered(package: Path, base: str, variants: object = STYLES) -> list[str]:
+    """Return what the components of Vue (Nuxt) and React (Next.js) render on a server that knows these variants."""
+    asked = {"baseUrl": base, "variants": variants, "pictures": PICTURES}
     made: list[str] = json.loads(node("render.mjs", json.dumps(asked), folder=package))
     assert len(made) == 2 * len(PICTURES)
     return made
@@ -126,3 +126,22 @@ async def test_what_documents_show_and_servers_render_is_seen_without_a_script(
                })()"""
         )
         assert seen == [True] * 4, markup
+
+
+async def test_a_server_that_does_not_know_the_style_renders_no_larger_picture_than_needed(
+    tab: Tab, package: Path
+) -> None:
+    for markup in rendered(package, tab.front.url, {})[4:6]:
+        assert PICTURES[2]["styleName"] == "card"
+        await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{markup}"))
+        await tab.until("document.querySelector('img').naturalWidth")
+        chosen = await tab.evaluate("((img) => [new URL(img.currentSrc).search, img.naturalWidth])(document.images[0])")
+        assert chosen == ["?style=card&w=320", 640]
+
+
+def test_react_preloads_a_picture_with_priority_from_the_head(package: Path) -> None:
+    (priority,) = (markup for markup in rendered(package, "https://gw") if "priority" in markup and "preload" in markup)
+    (link,) = re.findall(r"<link [^>]*>", priority)
+    srcset = 'imageSrcSet="https://gw/i/cat-42?style=card&amp;w=640&amp;format=webp 640w"'
+    for part in ('rel="preload" as="image"', 'type="image/webp"', 'fetchPriority="high"', srcset):
+        assert part in link

@@ -152,7 +152,7 @@ var Breaking = class {
 				this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
 			} finally {
 				for (const button of this.#buttons) button.disabled = false;
-				button.focus();
+				button.focus({ preventScroll: true });
 			}
 		});
 		return button;
@@ -788,6 +788,7 @@ var LANGUAGES = [
 	"Nuxt"
 ];
 var LINE = 84;
+var STYLE_SHEET = "import \"@image-gateway/web/smart-image.css\";";
 function snippet(language, choice, base) {
 	return CODE[language](choice, base);
 }
@@ -800,12 +801,14 @@ var CODE = {
 	].join("\n"),
 	Vue: (choice) => [
 		"<script setup>",
+		STYLE_SHEET,
 		"import { SmartImage } from \"@image-gateway/web/vue\";",
 		"<\/script>",
 		...template(choice)
 	].join("\n"),
 	React: (choice) => {
 		return [
+			STYLE_SHEET,
 			"import { SmartImage } from \"@image-gateway/web/react\";",
 			"",
 			"export const Picture = () => (",
