@@ -16,6 +16,7 @@ import psutil
 
 from gateway.catalog.query import CatalogQuery
 from gateway.catalog.record import ImageRecord
+from gateway.changes.change_log import ChangeLog
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -44,7 +45,9 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     signer = Signer(credentials, Hosts(settings), UrlCacheSettings(), metrics=Metrics())
     query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
     renditions = Renditions({})
-    tier = LocalTier(UrlCacheSettings(max_size=images, local_ttl=60), renditions, unknown_ttl=5)
+    tier = LocalTier(
+        UrlCacheSettings(max_size=images, local_ttl=60), renditions, ChangeLog([], "bench", 0), unknown_ttl=5
+    )
 
     def keep(number: int) -> None:
         image = signer.sign_image(_row(query, number), read_at=int(time.time()))

@@ -19,7 +19,7 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     async with (
         open_signing(settings, metrics) as signing,
         open_stores(settings, metrics, signing) as stores,
-        open_urls(settings, metrics, signing, stores, None, make_changes(settings)) as urls,
+        open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
     ):
         if stores.redis is None or urls.shared is None:
             raise ValueError("url_cache.enabled is off")

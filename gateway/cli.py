@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-_COMMANDS: Final = ("check", "dev", "explain", "link", "queue", "serve", "sql", "url", "warm")
+_COMMANDS: Final = ("check", "dev", "explain", "link", "queue", "serve", "sql", "takedown", "url", "warm")
 
 
 class _Commands(click.Group):

@@ -7,6 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.catalog.record import ImageRecord, Rows
+from gateway.changes.change_log import ChangeLog
+from gateway.changes.entry_trust import EntryTrust
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -26,6 +28,7 @@ from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance
 from tests.cluster import Cluster
+from tests.heard_changes import quiet_log
 from tests.sentinel import Watched
 from tests.url_settings import lifetime_of, url_cache
 
@@ -109,6 +112,8 @@ class Tier:
     maintenance: SharedMaintenance
     table: Table
     renditions: Renditions
+    log: ChangeLog
+    trust: EntryTrust
 
     @property
     def server(self) -> GuardedRedis:
@@ -185,4 +190,19 @@ def make_tier(
     queue = RefreshQueue(shards, QueueLimits(lambda: 60, 3, 10))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)
     maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, settings_of_the_cache)
-    return Tier(clock, metrics, shards, signer, lifetime, cache, usage, queue, maintenance, Table(), renditions)
+    log = quiet_log()
+    return Tier(
+        clock,
+        metrics,
+        shards,
+        signer,
+        lifetime,
+        cache,
+        usage,
+        queue,
+        maintenance,
+        Table(),
+        renditions,
+        log,
+        EntryTrust(log),
+    )

@@ -37,7 +37,7 @@ class LinkKills:
     async def kill_all(self, image_id: str) -> web.Response:
         """Invalidate every link to the image at once, with any key. The caller has checked the id and access."""
         kills = await self._catalog.kill_links(image_id)
-        await self._invalidation.invalidate_everywhere([image_id])
+        await self._invalidation.drop([image_id])
         return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
 
 

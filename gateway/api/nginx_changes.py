@@ -7,9 +7,10 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from gateway.api.json_responses import HEADERS
+from gateway.changes.nginx_list import NginxList
+from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidRequest
 from gateway.metrics.collectors import FloorReason, Metrics
-from gateway.purge.heard_changes import HeardChanges
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -19,13 +20,14 @@ _REASONS: Final = get_args(FloorReason)
 class NginxChanges:
     """Answers nginx, and counts what nginx reports with its question."""
 
-    def __init__(self, heard: HeardChanges, metrics: Metrics) -> None:
-        self._heard = heard
+    def __init__(self, nginx_list: NginxList, metrics: Metrics) -> None:
+        self._list = nginx_list
         self._metrics = metrics
 
     async def changes(self, request: web.Request) -> web.Response:
         """Return the changes since ``since`` (Unix milliseconds).
 
+        now: the time of the asker's clock, by which ``since`` is then meant. Without it, ``since`` is by this clock.
         nginx: the name of the asker.
         epochs: how many epochs the asker has set since its last answered question.
         floor: why the asker has raised its floor since then.
@@ -43,7 +45,8 @@ class NginxChanges:
             metrics.nginx_epochs.inc(epochs)
         if reason is not None:
             metrics.nginx_floors.labels(reason).inc()
-        text = self._heard.since(since).as_json()
+        asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
+        text = self._list.since(since, boot_time(), asked_at).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
 
 

@@ -55,7 +55,7 @@ class Preview:
             try:
                 return await self._send(request, AuthorizedImage(resolved.image))
             except RowChanged:
-                resolver.invalidate(image_id)
+                resolver.drop(image_id)
         raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
 
     async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:

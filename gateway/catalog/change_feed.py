@@ -1,37 +1,47 @@
 """The change feed: listens for the notifications of updated and deleted image rows.
 
-The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the image id.
+The trigger in ``config/sql/changes.sql`` notifies the channel ``image_gateway`` with the image id. Every replica sends
+its heartbeats on the same channel, on the connection that listens: to notify needs no rights on any table, and on a
+standby neither works.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from typing import Final
 
 import aiopg
 import psycopg2
 
-from gateway.catalog.changed_ids import ChangedIds
 from gateway.catalog.changed_positions import ChangedPositions, read_position
+from gateway.catalog.notifications import HEARTBEAT_PREFIX, TEST_PREFIX, Notifications
 from gateway.catalog.pool import open_connection
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
+from gateway.changes.change_log import Source
+from gateway.changes.heartbeat import LEASE
+from gateway.changes.listener import RowListener
+from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
-CHANNEL = "image_gateway"
+CHANNEL: Final = "image_gateway"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
-_PING_INTERVAL = 5.0  # seconds without a notification after which a query tests the connection
-_MOST_IDS = 500  # of one call of ``changed``
+_NEVER: Final = float("-inf")
+_MOST_TAKEN: Final = 500  # notifications handled together
 
-Changed = Callable[[list[str]], Awaitable[None]]
+
+class HeartbeatLost(Exception):
+    """The connection works, but no notification arrives."""
 
 
 class ChangeFeed:
-    """Listens on a separate connection, and reconnects when the connection is lost.
+    """Listens on a separate connection, and reconnects when the connection is lost or heartbeats do not come back.
 
     positions: gets the position of each change before the change is handled. None: rows are read from the server that
     notifies, and are current.
+    steady: the clock of the heartbeats.
     """
 
     def __init__(
@@ -41,101 +51,114 @@ class ChangeFeed:
         metrics: Metrics,
         positions: ChangedPositions | None = None,
         resolve: Resolve = system_addresses,
+        steady: Callable[[], float] = boot_time,
     ) -> None:
         self._dsn = dsn
         self._resolve = resolve
         self._timeout = timeout
         self._metrics = metrics
         self._positions = positions
+        self._steady = steady
+        self._is_lost = False
 
-    async def listen(
-        self,
-        *,
-        started: Callable[[], None],
-        changed: Changed,
-        too_many: Callable[[int], None],
-        tested: Callable[[], None] = lambda: None,
-        lost: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Call ``changed`` with the ids of changed images until cancelled.
+    async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
+        """Tell ``listener`` of changed rows until cancelled.
 
-        started: called whenever listening begins, at first and after each gap. Notifications of earlier changes were
-        missed.
-        too_many: called while so many ids wait that the last id would be handled too late. Its argument is the number
-        of ids that were dropped because there was no room: ``changed`` does not get them.
         tested: called for a notification about the trigger.
-        lost: called when the connection is lost, and after each failed try to connect.
 
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
         """
-        async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
-            await self._listen(addresses, started, changed, too_many, tested, lost)
-
-    async def _listen(
-        self,
-        addresses: ServerAddresses,
-        started: Callable[[], None],
-        changed: Changed,
-        too_many: Callable[[int], None],
-        tested: Callable[[], None],
-        lost: Callable[[], None],
-    ) -> None:
-        connected = self._metrics.change_feed_connected
-        connected.set(0)
+        self._metrics.change_feed_connected.set(0)
         pause = _FIRST_PAUSE
-        is_lost = False
-        while True:
-            try:
-                async with (
-                    open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses) as connection,
-                    connection.cursor() as cursor,
-                ):
-                    ids = connection.raw.notifies = ChangedIds(self._losing(too_many), tested)
-                    await cursor.execute(f"LISTEN {CHANNEL}")
-                    if self._positions is not None:
-                        self._positions.all_changed(await read_position(cursor))
-                    started()
-                    connected.set(1)
-                    if is_lost:
-                        logger.info("listening to changes in postgres again")
-                    is_lost = False
-                    pause = _FIRST_PAUSE
-                    with closing(ids):
-                        await self._receive(connection, cursor, ids, changed)
-            except (psycopg2.Error, OSError, TimeoutError) as error:
-                if not is_lost:
-                    reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
-                    logger.warning("not listening to changes in postgres: reason=%s", reason)
-                is_lost = True
-            except Exception:  # otherwise no change would be noticed until a restart
-                self._metrics.background_errors.labels(task="change-feed").inc()
-                logger.exception("listening to changes in postgres failed")
-                is_lost = True
-            connected.set(0)
-            if self._positions is not None:
-                self._positions.lost()
-            lost()
-            await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 2)
+        async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
+            while True:
+                try:
+                    async with (
+                        open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses) as connection,
+                        connection.cursor() as cursor,
+                    ):
+                        too_many = self._losing_positions(listener)
+                        notifications = connection.raw.notifies = Notifications(too_many)
+                        # A heartbeat need not wait until it is on the disk, or on a standby.
+                        await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
+                        if self._positions is not None:
+                            self._positions.all_changed(await read_position(cursor))
+                        listener.listens(Source.ROWS)
+                        with closing(notifications):
+                            await self._receive(connection, cursor, notifications, listener, tested)
+                except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
+                    if not self._is_lost:
+                        reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
+                        logger.warning("not listening to changes in postgres: reason=%s", reason)
+                    self._is_lost = True
+                except Exception:  # otherwise no change would be noticed until a restart
+                    self._metrics.background_errors.labels(task="change-feed").inc()
+                    logger.exception("listening to changes in postgres failed")
+                    self._is_lost = True
+                self._metrics.change_feed_connected.set(0)
+                if self._positions is not None:
+                    self._positions.lost()
+                was_heard = listener.heartbeat_of(Source.ROWS).proven_at > _NEVER
+                listener.lost(Source.ROWS)
+                pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
+                await asyncio.sleep(pause)
 
     async def _receive(
-        self, connection: aiopg.Connection, cursor: aiopg.Cursor, ids: ChangedIds, changed: Changed
+        self,
+        connection: aiopg.Connection,
+        cursor: aiopg.Cursor,
+        notifications: Notifications,
+        listener: RowListener,
+        tested: Callable[[], None],
     ) -> None:
-        notifications = connection.notifies
-        while True:
-            try:
-                async with asyncio.timeout(_PING_INTERVAL):
-                    await notifications.get()  # a wake-up; it raises when the connection is lost
-            except TimeoutError:
-                await cursor.execute("SELECT 1")
-                continue
-            ids.woken()
-            # One statement may change many rows: pass their ids on together.
-            while image_ids := ids.take(_MOST_IDS):
-                if self._positions is not None:
-                    await self._find(cursor, image_ids, self._positions)
-                await changed(image_ids)
+        """Handle notifications until the connection is lost, which raises."""
+        heartbeat, arrived = listener.heartbeat_of(Source.ROWS), notifications.arrived
+
+        # Nothing is ever put there: it ends when the connection is lost.
+        lost = asyncio.create_task(connection.notifies.get(), name="change-feed-connection")
+        lost.add_done_callback(lambda _: arrived.set())
+        try:
+            while not lost.done():
+                if heartbeat.wait(self._steady()) == 0:
+                    payload = HEARTBEAT_PREFIX + heartbeat.send(self._steady())
+                    await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(heartbeat.wait(self._steady())):
+                        await arrived.wait()
+                arrived.clear()
+                # One statement may change many rows: pass their ids on together.
+                while payloads := notifications.take(_MOST_TAKEN):
+                    await self._handle(cursor, payloads, listener, tested)
+                if heartbeat.proven_at > _NEVER:
+                    self._heard()
+                if heartbeat.is_lost(self._steady()):
+                    raise HeartbeatLost(f"no heartbeat came back within {LEASE:g} s")
+            await lost
+        finally:
+            lost.cancel()
+            await asyncio.gather(lost, return_exceptions=True)
+
+    def _heard(self) -> None:
+        """Note that notifications arrive."""
+        self._metrics.change_feed_connected.set(1)
+        if self._is_lost:
+            logger.info("listening to changes in postgres again")
+            self._is_lost = False
+
+    async def _handle(
+        self, cursor: aiopg.Cursor, payloads: Sequence[str], listener: RowListener, tested: Callable[[], None]
+    ) -> None:
+        image_ids = [payload for payload in payloads if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX))]
+        if image_ids:
+            if self._positions is not None:
+                await self._find(cursor, image_ids, self._positions)
+            await listener.rows_changed(image_ids)
+        for payload in payloads:
+            if payload.startswith(HEARTBEAT_PREFIX):
+                listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
+            elif payload.startswith(TEST_PREFIX):
+                tested()
 
     async def _find(self, cursor: aiopg.Cursor, image_ids: Sequence[str], positions: ChangedPositions) -> None:
         """Find the position of changes, and also the position of dropped changes."""
@@ -145,14 +168,14 @@ class ChangeFeed:
             positions.all_changed(position)
         positions.changed(image_ids, position)
 
-    def _losing(self, too_many: Callable[[int], None]) -> Callable[[int], None]:
+    def _losing_positions(self, listener: RowListener) -> Callable[[int], None]:
         """Return the function with which changes are dropped: their position is unknown."""
         positions = self._positions
         if positions is None:
-            return too_many
+            return listener.too_many_rows
 
         def lose(dropped: int) -> None:
             positions.lost()
-            too_many(dropped)
+            listener.too_many_rows(dropped)
 
         return lose

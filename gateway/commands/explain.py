@@ -71,12 +71,12 @@ def explain(
             open_access(settings, metrics, verifies_tokens=token is not None) as access,
             open_signing(settings, metrics) as signing,
             open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics, signing, stores, None, make_changes(settings)) as urls,
+            open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
             open_cos(settings, metrics, signing) as origin,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
             watch = TriggerWatch(inspect, metrics)
-            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None)
+            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None, metrics)
             explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))

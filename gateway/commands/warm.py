@@ -57,7 +57,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
         async with (
             open_signing(settings, metrics) as signing,
             open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics, signing, stores, None, make_changes(settings)) as urls,
+            open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
         ):
             image_ids = _read(ids, results) if ids is not None else await _hottest(stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
+from gateway.changes.nginx_list import NginxList
+from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.process.log_format import redact
-from gateway.purge.heard_changes import HeardChanges
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalState
@@ -35,7 +36,7 @@ class CacheStep:
 
     why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
     are notified. The function itself is None without ``postgres.listen``.
-    heard: the list of changed images by which nginx drops its copies. None in a process that serves nothing, whose
+    nginx_list: the list of changed images by which nginx drops its copies. None in a process that serves nothing, whose
     memory says nothing about the memory of the gateway.
     """
 
@@ -45,14 +46,14 @@ class CacheStep:
         queue: RefreshQueue | None,
         resolver: UrlResolver,
         why_not_notified: Callable[[], Awaitable[str | None]] | None,
-        heard: HeardChanges | None,
+        nginx_list: NginxList | None,
     ) -> None:
         self._shared = shared
         self._queue = queue
         self._resolver = resolver
         self._urls = resolver.urls
         self._why_not_notified = why_not_notified
-        self._heard = heard
+        self._nginx_list = nginx_list
 
     async def look(self, image_id: str, rendition: str | None = None) -> CachedUrls:
         """Return the cached URL of an image. A Redis that does not answer is a fact, too."""
@@ -83,9 +84,9 @@ class CacheStep:
 
     def forgotten(self, image_id: str) -> str:
         """Return which copies nginx has forgotten, if it asks for changes."""
-        if self._heard is None:
+        if self._nginx_list is None:
             return _NOT_ASKED
-        at, is_change = self._heard.last_change(image_id)
+        at, is_change = self._nginx_list.last_change(image_id, boot_time())
         known = f"the last change was {max(0, round(time.time() - at))} s ago" if is_change else "no change since then"
         return f"no copy from before {_utc(at)}: {known}"
 
@@ -103,12 +104,12 @@ class CacheStep:
         return f"the gateway uses an earlier row, for {seconds} s at most"
 
     def _in_memory(self, state: LocalState | None) -> Facts:
-        if self._heard is None:
+        if self._nginx_list is None:
             return {"state": _NOT_ASKED}
         if state is None:
             return {"state": "nothing"}
         if state.image is None:
-            return {"state": "known as unknown", "seconds_left": round(state.fresh_for, 1)}
+            return {"state": "remembered as missing", "seconds_left": round(state.fresh_for, 1)}
         word = "fresh" if state.fresh_for > 0 else "stale: Redis or the row is read again"
         return {"state": word, "fresh_for_seconds": round(state.fresh_for, 1), **self._life(state.image)}
 

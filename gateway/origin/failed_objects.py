@@ -47,8 +47,8 @@ class FailedObjects:
     first failure is not held. An object that fails again is not requested for 1 s, then 2 s, then 4 s each time.
 
     ``by_object`` is empty while COS works: callers look there first, so that a request that succeeds costs no call.
-    ``changed_at`` returns when an image's row changed last (monotonic seconds): an answer to an earlier request does
-    not count for that image.
+    ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): an answer to an earlier request
+    does not count for that image.
     """
 
     def __init__(self, changed_at: Callable[[str], float], monotonic: Callable[[], float] = time.monotonic) -> None:

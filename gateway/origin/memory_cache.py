@@ -1,18 +1,17 @@
 """Metadata of objects, and the bytes of small hot ones, in memory: bounded in number and in bytes."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.changes.change_log import ChangeLog
+from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
 
 _MOST_ENTRIES = 20_000
-_MOST_CHANGES = 20_000
-_NEVER = float("-inf")
 # For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
 # ``stale-if-error`` (RFC 5861).
 STALE_IF_ERROR = 86_400
@@ -20,7 +19,7 @@ STALE_IF_ERROR = 86_400
 
 @dataclass(slots=True)
 class Entry:
-    """A version of an object, as COS answered a request of ``requested_at`` (monotonic seconds).
+    """A version of an object, as COS answered a request of ``requested_at`` (seconds of ``boot_time``).
 
     ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition. The
     metadata of a rendition has an entity tag of the gateway's own.
@@ -36,22 +35,25 @@ class ObjectCache:
     """Evicts the least recently used entries, bytes apart from metadata.
 
     An answer of COS counts from the time of its request: it replaces no answer to a later request, and an image that
-    has changed since does not use it, even if another image of the same object sent the request.
+    has changed since, by the change log, does not use it, even if another image of the same object sent the request.
 
     The cache checks no access: that is done for every request before it looks here.
     """
 
     def __init__(
-        self, settings: MemoryCacheSettings, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic
+        self,
+        settings: MemoryCacheSettings,
+        metrics: Metrics,
+        log: ChangeLog,
+        steady: Callable[[], float] = boot_time,
     ) -> None:
         self._settings = settings
+        self.changed_at = log.changed_at
         metrics.memory_cache_bytes.set_function(lambda: self._bytes)
-        self.now = monotonic
+        self.now = steady
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
         self._bytes = 0
-        self._changes: OrderedDict[str, float] = OrderedDict()  # when images changed last, newest at the end
-        self._other_change = _NEVER  # any image that is not in ``_changes`` may have changed at that time
 
     def configure(self, settings: MemoryCacheSettings) -> None:
         """Keep within these limits from now on. Bytes beyond them are released at once."""
@@ -74,7 +76,7 @@ class ObjectCache:
         entry = self._entries.get(object_id)
         if entry is None:
             return None
-        if entry.requested_at <= self._changes.get(image.record.image_id, self._other_change):
+        if entry.requested_at <= self.changed_at(image.record.image_id):
             self.discard(object_id)
             return None
         self._entries.move_to_end(object_id)
@@ -124,17 +126,6 @@ class ObjectCache:
         """Remove the entry of an object that was deleted or replaced."""
         if self._entries.pop(object_id, None) is not None:
             self._bytes -= self._with_body.pop(object_id, 0)
-
-    def invalidate(self, image_id: str) -> None:
-        """Use no answer to a request before now for the image, in any style: it has changed."""
-        self._changes[image_id] = self.now()
-        self._changes.move_to_end(image_id)
-        if len(self._changes) > _MOST_CHANGES:
-            _, self._other_change = self._changes.popitem(last=False)
-
-    def changed_at(self, image_id: str) -> float:
-        """Return when the image may have changed last, in monotonic seconds. Answers to later requests are valid."""
-        return self._changes.get(image_id, self._other_change)
 
     def _keep(self, object_id: ObjectId, entry: Entry, body: bytes) -> None:
         entry.body = body

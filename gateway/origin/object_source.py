@@ -164,15 +164,6 @@ class ObjectSource:
         await body.open(headers, method)
         return body
 
-    def invalidate(self, image_id: str | None) -> None:
-        """Note that the image has changed: what COS answered to requests that began before now is not used for it.
-
-        None: every row may have changed. Then nothing is dropped, because a row may have changed without its object,
-        and the bytes of an object expire by their own age.
-        """
-        if image_id is not None:
-            self.memory.invalidate(image_id)
-
     async def close(self) -> None:
         """Stop the work that no request waits for."""
         await self._revalidations.close()

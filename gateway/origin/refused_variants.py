@@ -20,8 +20,8 @@ _UNREADABLE: Final = frozenset({"image/svg+xml"})
 class RefusedVariants:
     """What COS did not make, in memory: of at most 10,000 objects.
 
-    ``changed_at`` returns when an image's row changed last (monotonic seconds): a refusal of an earlier request does
-    not count.
+    ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): a refusal of an earlier request
+    does not count.
     """
 
     def __init__(

@@ -6,12 +6,14 @@ import random
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from redis.asyncio.client import PubSub
 
+from gateway.changes.change_log import Scope, Source
+from gateway.changes.heartbeat import LEASE, Heartbeat
+from gateway.changes.listener import ReplicaListener
+from gateway.concurrency.clocks import boot_time
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.redis_store.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
 from gateway.redis_store.shards import Shards, in_parallel
@@ -24,42 +26,29 @@ _FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to s
 _ONLY_URLS: Final = ":urls"
 
 
-class Scope(Enum):
-    """What caches in front must forget without the name of an image: decisions about access, or every copy."""
-
-    DECISIONS = "decisions"
-    IMAGES = "images"
-
-
+# Before a question of a command, which the replicas answer in Redis. An earlier release takes its words for image ids.
+_QUESTION: Final = ":ask"
 _SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
-
-
-@dataclass(frozen=True, slots=True)
-class _Calls:
-    """What ``listen`` calls, as its arguments."""
-
-    began: Callable[[], None]
-    invalidate: Callable[[str], None]
-    forget_url: Callable[[str], None]
-    sweeping: Callable[[Scope], None]
+# Earlier releases find no image in it.
+_HEARTBEAT: Final = ":heartbeat:"
 
 
 class InvalidationChannel:
     """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
 
-    After ``ping_every`` seconds without a message it pings Redis. Redis has ``ping_every`` seconds to answer.
-
     Every node of a Cluster passes a message on to all others (PUBLISH, Redis), so any node can be used. A node that
     does not answer is left for another.
     """
 
-    def __init__(self, shards: Shards, *, ping_every: float = 5.0) -> None:
+    def __init__(self, shards: Shards, *, steady: Callable[[], float] = boot_time) -> None:
         self._shards = shards
-        self._ping_every = ping_every
+        self._steady = steady
         self._channel = f"{shards.prefix}changes"
         self._name = secrets.token_hex(8)
         self._problem = "there is no subscription yet"
+        self._is_subscribed = False
         self._tried = asyncio.Event()
+        self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
@@ -71,9 +60,13 @@ class InvalidationChannel:
         count = await self._send(" ".join([sender, *image_ids]))
         return count if len(self._shards.servers.all) == 1 else await self._count_receivers()
 
-    async def publish_sweeping(self, scope: Scope) -> None:
+    async def publish_sweep(self, scope: Scope) -> None:
         """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
         await self._send(f"{self._name}:{scope.value}")
+
+    async def ask(self, question: str) -> None:
+        """Send a question to all replicas."""
+        await self._send(f"{self._name}{_QUESTION} {question}")
 
     async def _send(self, message: str) -> int:
         """Publish on a server that answers. Return how many connections of this server receive the message."""
@@ -125,89 +118,82 @@ class InvalidationChannel:
                 await server.client.publish(self._channel, self._name)  # names no image
                 await _received(subscription, "message")
 
-    async def listen(
-        self,
-        invalidate: Callable[[str | None], None],
-        forget_url: Callable[[str], None] | None = None,
-        *,
-        began: Callable[[], None] = lambda: None,
-        lost: Callable[[], None] = lambda: None,
-        sweeping: Callable[[Scope], None] = lambda _: None,
-    ) -> None:
-        """Listen until cancelled.
-
-        invalidate: called with each image id that another replica publishes, and with None whenever a subscription
-        begins, also the first: earlier messages are lost.
-        forget_url: called instead for an image of which only the URL is new. None: ``invalidate`` is called.
-        began, lost: called when a subscription begins and when it is lost.
-        sweeping: called with what caches in front must forget, when another replica has announced it.
-        """
+    async def listen(self, listener: ReplicaListener) -> None:
+        """Tell ``listener`` what other replicas publish, until cancelled."""
         pause = _FIRST_PAUSE
-
-        def subscribed() -> None:
-            nonlocal pause
-            pause = _FIRST_PAUSE
-            self._note("")
-            invalidate(None)
-            began()
-
-        calls = _Calls(subscribed, invalidate, forget_url or invalidate, sweeping)
         while True:
+            self._is_subscribed = False
             try:
                 server = self._servers()[0]
                 await server.ping()
                 async with server.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, server, calls)
+                    await self._receive(subscription, server, listener)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
             except Exception:  # else this replica would miss every purge until a restart
                 self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")
-            lost()
+            listener.lost(Source.REPLICAS)
+            pause = _FIRST_PAUSE if self._is_subscribed else min(_LONGEST_PAUSE, pause * 2)
             await asyncio.sleep(pause)
-            pause = min(_LONGEST_PAUSE, pause * 2)
 
     def _note(self, problem: str) -> None:
         self._problem = problem
         self._tried.set()
 
-    async def _receive(self, subscription: PubSub, server: GuardedRedis, calls: _Calls) -> None:
-        """Handle messages until the connection fails. Raises ``TimeoutError`` when Redis does not answer a ping.
+    async def _receive(self, subscription: PubSub, server: GuardedRedis, listener: ReplicaListener) -> None:
+        """Handle messages until the connection fails. Raises ``TimeoutError`` when no heartbeat comes back.
 
-        Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster answers
-        pings, and receives nothing. The client reconnects automatically; each time Redis confirms the subscription
-        again.
+        Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster works, and
+        receives nothing. The client reconnects automatically; each time Redis confirms the subscription again.
         """
-        is_pinged = False
+        heartbeat = listener.heartbeat_of(Source.REPLICAS)
         while True:
-            message = await subscription.get_message(timeout=self._ping_every)
-            if message is None:  # a dead connection may send no error: only a ping shows it
-                if is_pinged:
-                    raise TimeoutError("Redis does not answer")
+            wait = heartbeat.wait(self._steady()) if self._is_subscribed else LEASE
+            message = await subscription.get_message(timeout=wait)
+            if message is not None and message["type"] == "subscribe":
+                self._is_subscribed = True
+                self._note("")
+                listener.listens(Source.REPLICAS)
+            elif message is not None and message["type"] == "message":
+                await self._dispatch(message["data"], listener)
+            elif not self._is_subscribed:
+                raise TimeoutError("Redis does not answer")
+            if heartbeat.wait(self._steady()) == 0:
                 if server not in self._shards.servers.all:
                     return
-                await subscription.ping()
-            elif message["type"] == "subscribe":
-                calls.began()
-            elif message["type"] == "message":
-                await self._dispatch(message["data"], calls)
-            is_pinged = message is None
+                await self._send_heartbeat(heartbeat)
+            if heartbeat.is_lost(self._steady()):
+                raise TimeoutError(f"no heartbeat came back within {LEASE:g} s")
 
-    async def _dispatch(self, data: bytes, calls: _Calls) -> None:
+    async def _send_heartbeat(self, heartbeat: Heartbeat) -> None:
+        text = heartbeat.send(self._steady())
+        try:
+            await self._send(f"{self._name}{_HEARTBEAT}{text}")
+        except CacheUnavailable as error:
+            heartbeat.withdraw(text)
+            self._note(f"cannot publish: {message_of(error) or 'no answer'}")
+        else:
+            self._note("")
+
+    async def _dispatch(self, data: bytes, listener: ReplicaListener) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         name, colon, kind = sender.partition(":")
         if name == self._name:
-            return
-        if (scope := _SCOPES.get(colon + kind)) is not None:
-            calls.sweeping(scope)
-            return
-        call = calls.forget_url if colon + kind == _ONLY_URLS else calls.invalidate
-        slices = TimeSlices()
-        for image_id in image_ids:
-            call(image_id)
-            await slices.pause()
+            if (colon + kind).startswith(_HEARTBEAT):
+                listener.heard_heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
+        elif (scope := _SCOPES.get(colon + kind)) is not None:
+            listener.heard_sweep(scope)
+        elif colon + kind == _QUESTION:
+            self.on_question(" ".join(image_ids))
+        else:
+            call = listener.use_new_url if colon + kind == _ONLY_URLS else listener.drop_here
+            slices = TimeSlices()
+            for image_id in image_ids:
+                call(image_id)
+                await slices.pause()
 
 
 async def _received(subscription: PubSub, kind: str) -> None:

@@ -13,7 +13,6 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
 from gateway.redis_store.entry_codec import EntryMac, UrlBuilder, decode, encode, encode_variant
 from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
-from gateway.redis_store.entry_trust import EntryTrust
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.shards import Command, Shard, Shards
 from gateway.redis_store.usage_store import INDEX_LIFE
@@ -78,7 +77,6 @@ class UrlEntries:
     """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
 
     mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
-    trust: says which entries are used without reading their rows again.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
@@ -95,7 +93,6 @@ class UrlEntries:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.shards = shards
-        self.trust = EntryTrust(shards, lifetime, now)
         self._lifetime = lifetime
         self._mac = mac
         self._urls = urls
@@ -186,17 +183,14 @@ class UrlEntries:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
         The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
-        removed in the same step. The usage stays: a changed row still names the same image. Of a shard whose server
-        fails, no image is used whose row was read before now: the server may come back with it. Then raises
-        ``CacheUnavailable``.
+        removed in the same step. The usage stays: a changed row still names the same image. Raises
+        ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
         renditions = (None, *self._renditions.names)
         variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
         failed: dict[Shard, CacheUnavailable] = {}
         for some in in_groups(variants, _DROPPED_AT_ONCE):
             failed.update(await self._drop(some))
-        for shard in failed:
-            self.trust.invalidate_shard(shard)
         for error in failed.values():
             raise error
 

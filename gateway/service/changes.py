@@ -1,43 +1,114 @@
-"""The part that keeps the list of changes for nginx."""
+"""The part that knows what has changed: the log, the list for nginx, and the connections that hear of changes."""
 
+import asyncio
 import hashlib
 import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
+from gateway.catalog.change_feed import ChangeFeed
+from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.heartbeat import Heartbeat
+from gateway.changes.nginx_list import NginxList
+from gateway.concurrency.background import background
+from gateway.concurrency.clocks import boot_time
+from gateway.errors import DependencyDegraded
+from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Change
-from gateway.purge.heard_changes import HeardChanges, Source
-from gateway.purge.sweeping_changes import SweepingChanges
-from gateway.redis_store.invalidation_channel import Scope
+from gateway.service.stores import Stores
 from gateway.settings import Settings
+from gateway.urls.invalidation import Invalidation
+
+# Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
+_LISTENING_TIMEOUT: Final = 1.0
+_OVERDUE: Final = 15.0  # seconds without a heartbeat
+_MESSAGES: Final = {
+    Source.ROWS: "the notifications of Postgres",
+    Source.REPLICAS: "the messages of replicas in Redis",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """``heard`` is the list. ``sweeping`` adds changes without an image to it, here and on other replicas."""
+    """``log`` drops changed images from the caches of this process, and ``nginx_list`` lists them for nginx."""
 
-    heard: HeardChanges
-    sweeping: SweepingChanges
+    log: ChangeLog
+    nginx_list: NginxList
+
+    async def probe(self) -> None:
+        """Raise ``DependencyDegraded`` if no heartbeat has come back lately: changes are not heard."""
+        for source, heartbeat in self.log.heartbeats.items():
+            if (age := heartbeat.age(boot_time())) > _OVERDUE:
+                raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
 
     async def prepare(self, old: Settings, new: Settings) -> Change:
         """Return the change, which needs no preparation."""
         if _results(old) != _results(new):
             return Change(lambda: self._have_other_results(new))
         if old.access != new.access:
-            return Change(self.void_decisions)
+            return Change(self.rights_changed)
         return Change(lambda: None)
 
+    def rights_changed(self) -> None:
+        """Make caches in front forget decisions about access: callers have other rights from now on."""
+        self.log.sweep(Scope.DECISIONS, boot_time())
+
     def _have_other_results(self, settings: Settings) -> None:
-        self.heard.settings = _results(settings)
-        self.sweeping.made(Scope.IMAGES)
+        self.nginx_list.settings = _results(settings)
+        self.log.sweep(Scope.IMAGES, boot_time())
 
-    def listens_to(self, source: Source) -> None:
-        """Note that changes of ``source`` are heard from now on."""
-        if self.heard.listens_to(source):
-            self.sweeping.made(Scope.IMAGES)
 
-    def void_decisions(self) -> None:
-        """Note that the callers of this replica have other rights from now on."""
-        self.sweeping.made(Scope.DECISIONS)
+def make_changes(settings: Settings, metrics: Metrics, *, hears: bool = True) -> Changes:
+    """Return the part. It has nothing to open. Without ``hears``, this process serves nothing and hears no changes."""
+    sources = []
+    if hears and settings.postgres.listen:
+        sources.append(Source.ROWS)
+    if hears and settings.url_cache.enabled:
+        sources.append(Source.REPLICAS)
+    name = secrets.token_hex(8)
+    log = ChangeLog(sources, name, boot_time())
+    for source, heartbeat in log.heartbeats.items():
+        metrics.heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
+    return Changes(log, NginxList(log, name, _results(settings), time.time() - boot_time()))
+
+
+@asynccontextmanager
+async def hearing(
+    settings: Settings,
+    metrics: Metrics,
+    stores: Stores,
+    changes: Changes,
+    invalidation: Invalidation,
+    look_at_trigger: Callable[[], None],
+) -> AsyncIterator[None]:
+    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
+    postgres, redis = settings.postgres, stores.redis
+    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions)
+    async with AsyncExitStack() as stack:
+        opened = stack.enter_async_context
+        if postgres.listen:
+            await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
+        if redis is not None:
+            await opened(background("invalidation-channel", redis.channel.listen(invalidation)))
+            await opened(background("publish-changes", invalidation.publish_sweeps(redis.channel)))
+        tried = asyncio.Event()
+        changes.log.add_observer(tried.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LISTENING_TIMEOUT):
+                while not changes.log.has_tried():
+                    tried.clear()
+                    await tried.wait()
+        changes.log.serves = True
+        yield
+
+
+def _age(heartbeat: Heartbeat) -> float:
+    return heartbeat.age(boot_time())
 
 
 def _results(settings: Settings) -> str:
@@ -53,12 +124,3 @@ def _results(settings: Settings) -> str:
         exclude={"image_variants": {"max_new_per_minute"}},
     )
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def make_changes(settings: Settings) -> Changes:
-    """Return the part. It has nothing to open."""
-    sources = [Source.ROWS] if settings.postgres.listen else []
-    if settings.url_cache.enabled:
-        sources.append(Source.REPLICAS)
-    heard = HeardChanges(sources, settings=_results(settings))
-    return Changes(heard, SweepingChanges(heard))

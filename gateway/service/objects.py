@@ -85,7 +85,7 @@ async def open_objects(
         return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
 
     image_proxy = settings.image_proxy
-    memory = ObjectCache(image_proxy.memory_cache, metrics)
+    memory = ObjectCache(image_proxy.memory_cache, metrics, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
@@ -106,9 +106,8 @@ async def open_objects(
         largest=image_proxy.memory_cache.max_object_bytes,
     )
     source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
-    urls.invalidation.add(renewal.invalidate)
-    urls.invalidation.add(source.invalidate)
-    urls.invalidation.add(descriptions.invalidate)
+    urls.changes.log.add_cache(renewal)
+    urls.changes.log.add_cache(descriptions)
     async with AsyncExitStack() as stack:
         for part in (descriptions, renewal, source):
             stack.push_async_callback(part.close)

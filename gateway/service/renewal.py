@@ -79,7 +79,7 @@ def _refresh_worker(
     maintenance = shared.maintenance
 
     async def forget(image_ids: Sequence[str]) -> None:
-        await urls.invalidation.invalidate_everywhere(image_ids)
+        await urls.invalidation.drop(image_ids)
         await maintenance.remove_usage(image_ids)
 
     selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Part, Reloader
 from gateway.service.access import Access, open_access
-from gateway.service.changes import Changes, make_changes
+from gateway.service.answers import Answers, answering
+from gateway.service.canary import CanaryPart, open_canary
+from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
 from gateway.service.objects import Objects, open_cos, open_objects
@@ -17,7 +19,7 @@ from gateway.service.renewal import Renewal, open_renewal, warming_up
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
-from gateway.service.urls import Urls, listening_to_changes, open_urls
+from gateway.service.urls import Urls, open_urls
 from gateway.settings import Settings
 
 
@@ -37,7 +39,9 @@ class Service:
     images: Images
     renewal: Renewal
     purges: PurgeQueueing | None
+    canary: CanaryPart | None
     diagnostics: Diagnostics
+    answers: Answers
     reloader: Reloader[Settings]
 
 
@@ -54,8 +58,8 @@ async def open_service(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         requests = await opened(open_requests(settings, metrics))
-        changes = make_changes(settings)
-        access = await opened(open_access(settings, metrics, changes.void_decisions))
+        changes = make_changes(settings, metrics)
+        access = await opened(open_access(settings, metrics, changes.rights_changed))
         signing = await opened(open_signing(settings, metrics))
         stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
         await stores.try_query()
@@ -71,14 +75,19 @@ async def open_service(
             await opened(purging(purges, target, metrics))
         renewal = await opened(open_renewal(settings, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(listening_to_changes(settings, metrics, signing, stores, urls, purges, look_at_trigger))
+        await opened(hearing(settings, metrics, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
         parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
         if target is not None:
             parts.append(target)
+        canary = await opened(open_canary(settings, metrics, signing, stores, origin))
+        if canary is not None:
+            parts.append(canary)
         parts.append(changes)
         reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
         stack.push_async_callback(reloader.finish)
+        answers = Answers(metrics, signing, urls, changes, diagnostics, reloader)
+        await opened(answering(answers, stores.redis))
         yield Service(
             settings,
             metrics,
@@ -92,6 +101,8 @@ async def open_service(
             images,
             renewal,
             purges,
+            canary,
             diagnostics,
+            answers,
             reloader,
         )

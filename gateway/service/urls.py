@@ -1,15 +1,14 @@
 """The part of presigned URLs: their cache tiers, the resolver, the count of uses, and invalidation."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.catalog.change_feed import ChangeFeed
-from gateway.concurrency.background import background
+from gateway.changes.entry_trust import EntryTrust
+from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
 from gateway.process.reloader import Change
-from gateway.purge.heard_changes import Source
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.service.changes import Changes
@@ -21,12 +20,9 @@ from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.row_changes import RowChanges
 from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.usage_counter import UsageCounter
 
-# Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
-_LISTENING_TIMEOUT = 1.0
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
 
 
@@ -81,23 +77,28 @@ async def open_urls(
     """Find the signed image of an id, count its uses, and invalidate cached entries."""
     redis, now = stores.redis, signing.clock.now
     shared = _shared_urls(settings, signing, redis) if redis is not None else None
-    local = LocalTier(settings.url_cache, signing.renditions, unknown_ttl=UNKNOWN_TTL)
+    local = LocalTier(settings.url_cache, signing.renditions, changes.log, unknown_ttl=UNKNOWN_TTL)
+    trust = EntryTrust(changes.log)
     new_variants = NewVariants(signing.renditions, settings.image_variants.max_new_per_minute)
     resolver = UrlResolver(
         stores.catalog,
         UsableUrls(signing.signer, signing.lifetime, now),
         shared.entries if shared is not None else None,
         local,
+        trust,
         metrics,
         admits_new=new_variants.admit,
     )
     invalidation = Invalidation(
+        changes.log,
+        boot_time,
+        resolver,
+        trust,
         shared.entries if shared is not None else None,
         redis.channel if redis is not None else None,
-        purges.intake.add if purges is not None else None,
-        changes.heard.record,
+        purges.intake if purges is not None else None,
     )
-    invalidation.add(resolver.invalidate, holds_urls=True)
+    changes.log.add_cache(resolver)
     usage = UsageCounter(
         redis.usage if redis is not None else None,
         report_images=redis.daily.add_images if redis is not None and redis.daily is not None else None,
@@ -107,67 +108,6 @@ async def open_urls(
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
         yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes, signing)
-
-
-@asynccontextmanager
-async def listening_to_changes(
-    settings: Settings,
-    metrics: Metrics,
-    signing: Signing,
-    stores: Stores,
-    urls: Urls,
-    purges: PurgeQueueing | None,
-    look_at_trigger: Callable[[], None],
-) -> AsyncIterator[None]:
-    """Listen for changed rows and for tests of the trigger in Postgres, and for the invalidations of other replicas."""
-
-    postgres = settings.postgres
-    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions)
-    count_dropped = purges.intake.count_dropped if purges is not None else None
-    rows = RowChanges(urls.resolver, urls.invalidation, signing.clock.now, count_dropped) if postgres.listen else None
-    changes, heard, redis = urls.changes, urls.changes.heard, stores.redis
-
-    async def listen_to_postgres() -> None:
-        if rows is None:
-            return
-
-        def started() -> None:
-            rows.started()
-            changes.listens_to(Source.ROWS)
-
-        def too_many(dropped: int) -> None:
-            rows.too_many(dropped)
-            heard.record(None)
-
-        await feed.listen(
-            started=started,
-            changed=rows.changed,
-            too_many=too_many,
-            tested=look_at_trigger,
-            lost=lambda: heard.has_lost(Source.ROWS),
-        )
-
-    async def listen_to_replicas() -> None:
-        if redis is not None:
-            await redis.channel.listen(
-                urls.invalidation.invalidate_here,
-                urls.invalidation.forget_url_here,
-                began=lambda: changes.listens_to(Source.REPLICAS),
-                lost=lambda: heard.has_lost(Source.REPLICAS),
-                sweeping=changes.sweeping.heard,
-            )
-
-    async def publish_sweeping() -> None:
-        if redis is not None:
-            await changes.sweeping.publish(redis.channel)
-
-    async with (
-        background("change-feed", listen_to_postgres()),
-        background("invalidation-channel", listen_to_replicas()),
-        background("publish-changes", publish_sweeping()),
-    ):
-        await heard.before_serving(_LISTENING_TIMEOUT)
-        yield
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:

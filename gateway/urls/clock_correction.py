@@ -19,5 +19,5 @@ class ClockCorrection:
         if not self._clock.refused_at(cos_time):
             return False
         # The times of earlier reads and invalidations are those of the old clock.
-        self._resolver.invalidate_before(self._clock.now())
+        self._resolver.distrust()
         return True

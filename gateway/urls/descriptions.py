@@ -82,11 +82,13 @@ class Descriptions:
             found |= {image_id: result for image_id, result in described.items() if result is not None}
         return {record.image_id: _with_row(record, found.get(record.image_id, _NOTHING)) for record in records}
 
-    def invalidate(self, image_id: str | None) -> None:
-        """Forget an image that has changed. None, every row, forgets nothing: objects do not depend on rows."""
-        if image_id is not None:
-            self._kept.pop(image_id, None)
-            self._calls.detach(lambda key: key[0] == image_id)
+    def drop(self, image_id: str) -> None:
+        """Forget an image that has changed."""
+        self._kept.pop(image_id, None)
+        self._calls.detach(lambda key: key[0] == image_id)
+
+    def drop_all(self) -> None:
+        """Forget nothing: descriptions are of objects, which do not depend on rows."""
 
     async def close(self) -> None:
         """Stop running requests."""

@@ -1,88 +1,137 @@
-"""Invalidation of changed images: in this process, in Redis, and on the other replicas."""
+"""Invalidation: a change is noted in the log, dropped from Redis, published to the other replicas, and purged."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.entry_trust import EntryTrust
+from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
+from gateway.purge.intake import PurgeIntake
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.url_entries import UrlEntries
+from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
 
-# Invalidates one image, or with None every image, in one cache of this process; must not block.
-Invalidate = Callable[[str | None], None]
+_PAUSE: Final = 1.0  # seconds between two tries to publish a sweep
 
 
 class Invalidation:
-    """Invalidates the caches of this process (``add``), the tier in Redis, and the other replicas.
+    """Does what a change requires, wherever it is heard. The log has dropped the image here before anything else.
 
-    ``record`` is called with each image when this process drops it, and again when Redis has dropped it, too.
-    ``purge`` is called with the images afterwards, for the caches in front; it does not raise.
+    log: drops images from the caches of this process, and lists changes for nginx.
+    now: the clock of the log.
+    resolver: looks up images again whose URL alone is new.
+    shared: the entries in Redis. None without them.
+    channel: reaches the other replicas. None without Redis.
+    purges: queues purges of caches in front. None without ``purge``.
     """
 
     def __init__(
         self,
+        log: ChangeLog,
+        now: Callable[[], float],
+        resolver: UrlResolver,
+        trust: EntryTrust,
         shared: UrlEntries | None,
         channel: InvalidationChannel | None,
-        purge: Callable[[Sequence[str]], Awaitable[None]] | None = None,
-        record: Callable[[str], None] = lambda _: None,
+        purges: PurgeIntake | None,
     ) -> None:
+        self._log = log
+        self._now = now
+        self._resolver = resolver
+        self._trust = trust
         self._shared = shared
         self._channel = channel
-        self._purge = purge
-        self._record = record
-        self._url_caches: list[Invalidate] = []
-        self._other_caches: list[Invalidate] = []
+        self._purges = purges
 
-    def add(self, invalidate: Invalidate, *, holds_urls: bool = False) -> None:
-        """Add a cache of this process."""
-        (self._url_caches if holds_urls else self._other_caches).append(invalidate)
+    # Changes that this process makes or finds
 
-    def invalidate_here(self, image_id: str | None) -> None:
-        """Invalidate only in this process, when another replica has changed Redis. None is every image."""
-        for invalidate in (*self._url_caches, *self._other_caches):
-            invalidate(image_id)
-        if image_id is not None:  # None: changes were missed, which is no change
-            if self._shared is not None:
-                self._shared.trust.changed(image_id)
-            self._record(image_id)
-
-    def forget_url_here(self, image_id: str) -> None:
-        """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
-        for invalidate in self._url_caches:
-            invalidate(image_id)
-
-    async def invalidate_here_and_in_redis(self, image_ids: Sequence[str]) -> None:
-        """Invalidate without a message to other replicas, which get the change themselves, as from Postgres."""
-        await self._invalidate_in_slices(image_ids)
-        if self._shared is None:
-            return
-        try:
-            await self._shared.drop(image_ids)
-        except DependencyDown as error:
-            logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
-        await self._invalidate_in_slices(image_ids)  # again: a request may have read an entry before the drop
-        if self._purge is not None:
-            await self._purge(image_ids)
-
-    async def _invalidate_in_slices(self, image_ids: Sequence[str]) -> None:
-        slices = TimeSlices()
-        for image_id in image_ids:
-            self.invalidate_here(image_id)
-            await slices.pause()
-
-    async def invalidate_everywhere(self, image_ids: Sequence[str]) -> int | None:
-        """Invalidate a change that only this replica has seen: a purge, killed links, a missing row.
+    async def drop(self, image_ids: Sequence[str]) -> int | None:
+        """Drop images everywhere, of which only this replica knows that they changed: a purge, killed links, no row.
 
         Returns how many replicas receive it, with this one if it listens; None without Redis, or if that is not known.
         """
-        await self.invalidate_here_and_in_redis(image_ids)
+        await self.rows_changed(image_ids)
         return await self._publish(image_ids, only_urls=False)
 
     async def announce_url(self, image_id: str) -> None:
         """Make the other replicas use the new URL of the image that is in Redis."""
         await self._publish([image_id], only_urls=True)
+
+    async def publish_sweeps(self, channel: InvalidationChannel) -> None:
+        """Tell the other replicas what caches in front must forget, until cancelled. A failure is tried again."""
+        unpublished, is_due = self._log.unpublished, asyncio.Event()
+        self._log.add_observer(is_due.set)
+        while True:
+            try:
+                while unpublished:
+                    scope = unpublished.pop()
+                    try:
+                        await channel.publish_sweep(scope)
+                    except BaseException:
+                        unpublished.add(scope)
+                        raise
+                is_due.clear()
+                await is_due.wait()
+            except DependencyDown as error:
+                logger.debug("other replicas are not told yet: %s", error)
+                await asyncio.sleep(_PAUSE)
+
+    # What is heard
+
+    def heartbeat_of(self, source: Source) -> Heartbeat:
+        """Return the heartbeat to be sent on the way of this source's messages."""
+        return self._log.heartbeats[source]
+
+    def listens(self, source: Source) -> None:
+        """Messages of ``source`` arrive from now on."""
+        self._log.listens(source, self._now())
+
+    def lost(self, source: Source) -> None:
+        """No messages of ``source`` arrive from now on."""
+        self._log.lost(source)
+
+    def heard_heartbeat(self, source: Source, text: str) -> None:
+        """A heartbeat has come back."""
+        self._log.heartbeat(source, text)
+
+    async def rows_changed(self, image_ids: Sequence[str]) -> None:
+        """Drop the images here and in Redis, and purge them. The other replicas hear of changed rows themselves."""
+        slices = TimeSlices()
+        for image_id in image_ids:
+            self.drop_here(image_id)
+            await slices.pause()
+        if self._shared is not None:
+            try:
+                await self._shared.drop(image_ids)
+            except DependencyDown as error:
+                self._trust.drop_failed()
+                logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
+        if self._purges is not None:
+            await self._purges.add(image_ids)
+
+    def too_many_rows(self, dropped: int) -> None:
+        """Read every row again, as after a gap: some changes are handled late, and ``dropped`` ones never."""
+        self._log.missed(Source.ROWS, self._now())
+        if self._purges is not None:
+            self._purges.count_dropped(dropped)
+
+    def drop_here(self, image_id: str) -> None:
+        """Drop an image that another replica has dropped from Redis."""
+        self._log.image_changed(image_id, self._now())
+
+    def use_new_url(self, image_id: str) -> None:
+        """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
+        self._resolver.drop(image_id)
+
+    def heard_sweep(self, scope: Scope) -> None:
+        """Make caches in front forget, which ask this replica."""
+        self._log.heard_sweep(scope, self._now())
 
     async def _publish(self, image_ids: Sequence[str], *, only_urls: bool) -> int | None:
         if self._channel is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
@@ -26,9 +27,12 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
+    """``is_excused``: no row could be read, and the entry is used meanwhile, although changes may not be heard."""
+
     image: SignedImage
     fresh_until: float
     generation: int
+    is_excused: bool
 
 
 class _Missing(NamedTuple):
@@ -48,44 +52,42 @@ class LocalState(NamedTuple):
 class LocalTier:
     """Signed images. The least recently used image is evicted first.
 
-    An entry is stale ``local_ttl`` seconds after its ``put``. A stale entry is served only while the stores behind this
-    tier do not answer.
+    An entry is stale ``local_ttl`` seconds after its ``put``, and while the change log trusts no rows, since a change
+    may not be heard. A stale entry is served only while the stores behind this tier do not answer.
 
     That an image does not exist is cached for ``unknown_ttl`` seconds: many requests for the same id cost a single
     query, and a new image is found soon. Anyone can make up ids of images that do not exist. So such ids have places of
     their own, a tenth of ``max_size``.
 
-    A look-up that began before an image was dropped must not restore the image. So the look-up takes a ``mark`` before
-    it reads, and ``put`` does nothing when the image was dropped after the mark.
+    A look-up that began before a change must not restore the image. So the look-up takes a ``mark``, the number of the
+    change log, before it reads, and ``put`` does nothing when the image has changed since the mark.
     """
 
     def __init__(
         self,
         settings: UrlCacheSettings,
         renditions: Renditions,
+        log: ChangeLog,
         *,
         unknown_ttl: float,
-        monotonic: Callable[[], float] = boot_time,
+        steady: Callable[[], float] = boot_time,
     ) -> None:
         self._settings = settings
         self._max_size = settings.max_size if settings.enabled else 0
         self._renditions = renditions
+        self._log = log
         self._unknown_ttl = unknown_ttl
-        self._monotonic = monotonic
+        self.now = steady
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._missing: OrderedDict[_Key, _Missing] = OrderedDict()
-        self._drops = 0
-        self._untracked_drops = 0  # every drop up to this number counts as one of every image
-        self._stale_drops = 0
         self._generation = 0  # entries of an earlier one are stale
-        self._renditions_drops = 0  # look-ups that began before this drop keep nothing
-        self._dropped: OrderedDict[str, int] = OrderedDict()
+        self._renditions_changed = 0  # look-ups that began before this number of the log keep nothing
         self._last_fresh_until = 0.0
 
     def use(self, settings: UrlCacheSettings) -> None:
         """Use these limits from now on. Entries kept longer become stale. ``enabled`` stays as it was at the start."""
         if settings.local_ttl < self._settings.local_ttl:
-            self.mark_all_stale()
+            self.drop_all()
         self._settings = settings
         self._max_size = settings.max_size if settings.enabled else 0
         self._evict()
@@ -102,7 +104,10 @@ class LocalTier:
             if missing is not None and self._fresh_for(missing) > 0:
                 raise ImageMissing
             return None
-        if entry.fresh_until <= self._monotonic() or entry.generation != self._generation:
+        now = self.now()
+        if entry.fresh_until <= now or entry.generation != self._generation:
+            return None
+        if self._log.rows_trusted_until <= now and not entry.is_excused:
             return None
         self._entries.move_to_end(key)
         return entry.image
@@ -126,23 +131,26 @@ class LocalTier:
         return LocalState(None, fresh_for) if fresh_for > 0 else None
 
     def mark(self) -> int:
-        """Return the number of drops so far. Take it before reading what will be put."""
-        return self._drops
+        """Return the number of the last change. Take it before reading what will be put."""
+        return self._log.number
 
-    def put(self, image: SignedImage, mark: int, usable_for: float) -> None:
-        """Cache the image as fresh for up to ``usable_for`` seconds, unless it was dropped since ``mark``."""
+    def put(self, image: SignedImage, mark: int, usable_for: float, *, is_excused: bool = False) -> None:
+        """Cache the image as fresh for up to ``usable_for`` seconds, unless it has changed since ``mark``.
+
+        ``is_excused``: its row could not be read. It is used although changes may not be heard.
+        """
         variant = ImageVariant(image.record.image_id, image.rendition)
-        if self._was_dropped(variant.image_id, mark):
+        if self._has_changed(variant.image_id, mark):
             return
         key, fresh_until = _key(variant), self._fresh_until(min(self._settings.local_ttl, usable_for), mark)
-        self._entries[key] = _Entry(image, fresh_until, self._generation)
+        self._entries[key] = _Entry(image, fresh_until, self._generation, is_excused)
         self._entries.move_to_end(key)
         self._missing.pop(key, None)
         self._evict()
 
     def put_unknown(self, variant: ImageVariant, mark: int) -> None:
-        """Cache that there is no such image, unless it was dropped since ``mark``."""
-        if self._was_dropped(variant.image_id, mark):
+        """Cache that there is no such image, unless it has changed since ``mark``."""
+        if self._has_changed(variant.image_id, mark):
             return
         key, fresh_until = _key(variant), self._fresh_until(self._unknown_ttl, mark)
         self._missing[key] = _Missing(fresh_until, self._generation)
@@ -156,41 +164,33 @@ class LocalTier:
             key = _key(ImageVariant(image_id, rendition))
             self._entries.pop(key, None)
             self._missing.pop(key, None)
-        self._drops += 1
-        self._dropped[image_id] = self._drops
-        self._dropped.move_to_end(image_id)
-        if len(self._dropped) > max(1000, self._max_size):
-            _, self._untracked_drops = self._dropped.popitem(last=False)
 
     def drop_renditions(self, renditions: Container[str | None]) -> None:
         """Remove every image in these renditions (None: the original), and discard the results of running look-ups."""
         for part in (self._entries, self._missing):
             for key in [key for key in part if (None if isinstance(key, str) else key.rendition) in renditions]:
                 del part[key]
-        self._drops += 1
-        self._renditions_drops = self._drops
+        self._renditions_changed = self._log.advance()
 
-    def mark_all_stale(self) -> None:
-        """Mark every entry and every running look-up stale: notifications may have been missed."""
-        if self._dropped:
-            self._untracked_drops = next(reversed(self._dropped.values()))  # the last one
-            self._dropped.clear()
-        self._drops += 1
-        self._stale_drops = self._drops
+    def drop_all(self) -> None:
+        """Make every entry stale."""
         self._generation += 1
 
-    def _was_dropped(self, image_id: str, mark: int) -> bool:
-        return mark < self._renditions_drops or self._dropped.get(image_id, self._untracked_drops) > mark
+    def _has_changed(self, image_id: str, mark: int) -> bool:
+        return mark < self._renditions_changed or self._log.changed_since(image_id, mark)
 
     def _fresh_until(self, ttl: float, mark: int) -> float:
-        fresh_until = self._monotonic() + (ttl if mark >= self._stale_drops else 0)
+        fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
         fresh_until -= fresh_until % _FRESH_STEP
         if fresh_until != self._last_fresh_until:
             self._last_fresh_until = fresh_until
         return self._last_fresh_until
 
     def _fresh_for(self, entry: _Entry | _Missing) -> float:
-        return max(0.0, entry.fresh_until - self._monotonic()) if entry.generation == self._generation else 0.0
+        """Return for how many seconds the entry is fresh. A missing image is remembered too shortly to need trust."""
+        now = self.now()
+        is_trusted = isinstance(entry, _Missing) or entry.is_excused or now < self._log.rows_trusted_until
+        return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0
 
     def _evict(self) -> None:
         while len(self._entries) > self._max_size:

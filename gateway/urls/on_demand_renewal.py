@@ -41,15 +41,19 @@ class OnDemandRenewal:
     ) -> SignedImage:
         """Return a URL signed now for the current row.
 
-        ``refused`` is the image whose URL COS refused. Its record is used when Postgres does not answer. Raises
-        ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        ``refused`` is the image whose URL COS refused. Its record is used when Postgres does not answer, unless the
+        image has changed since. Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
         variant = ImageVariant(image_id, rendition)
         return await self._renewals.run(variant, lambda: self._renew(variant, refused))
 
-    def invalidate(self, image_id: str | None) -> None:
-        """Let no later call share a renewal that may have read the row before the image changed. None: every image."""
-        self._renewals.detach(lambda variant: image_id is None or variant.image_id == image_id)
+    def drop(self, image_id: str) -> None:
+        """Let no later call share a renewal that may have read the row before the image changed."""
+        self._renewals.detach(lambda variant: variant.image_id == image_id)
+
+    def drop_all(self) -> None:
+        """Let no later call share a running renewal."""
+        self._renewals.detach(lambda _: True)
 
     async def close(self) -> None:
         """Cancel running renewals."""
@@ -66,7 +70,7 @@ class OnDemandRenewal:
         try:
             record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
         except CatalogUnavailable:
-            if refused is None:
+            if refused is None or resolver.has_changed(refused):
                 raise
             record, read_at = refused.record, refused.read_at
         if record is None:

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
+from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
+_ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
+_ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
 _Found = Mapping[ImageVariant, Found]
 _Usable = Mapping[ImageVariant, SignedImage]
@@ -100,14 +103,43 @@ class Entries(NamedTuple):
     without_row: SignedImage | None
 
 
+class RowOutage:
+    """Lets one look-up at a time ask for rows while Postgres does not answer; others serve what is cached, unwaiting.
+
+    Times are seconds of a clock that never goes back.
+    """
+
+    def __init__(self) -> None:
+        self._asks_again_at: float | None = None
+
+    def may_ask(self, now: float) -> bool:
+        """Return whether a look-up that has something stale to serve should ask Postgres nevertheless."""
+        if self._asks_again_at is None:
+            return True
+        if now < self._asks_again_at:
+            return False
+        self._asks_again_at = now + _ROW_ASKS_FOR
+        return True
+
+    def failed(self, now: float) -> None:
+        """Note that Postgres did not answer."""
+        self._asks_again_at = now + _ROW_PAUSE
+
+    def succeeded(self) -> None:
+        """Note that Postgres has answered."""
+        self._asks_again_at = None
+
+
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
     A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write; in a
     Cluster, misses of images on the same node do.
     Misses of the same image share a look-up. Without Redis, the resolver signs URLs itself. Without Postgres, it serves
-    cached URLs until they end. ``admits_new`` is called with the variant and the client before a URL is signed for a
-    rendition that is not cached.
+    cached URLs until they end, unless their images are known to have changed.
+
+    trust: says which entries of Redis are used without reading their rows again.
+    admits_new: called with the variant and the client before a URL is signed for a rendition that is not cached.
     """
 
     def __init__(
@@ -116,6 +148,7 @@ class UrlResolver:
         urls: UsableUrls,
         shared: UrlEntries | None,
         local: LocalTier,
+        trust: EntryTrust,
         metrics: Metrics,
         *,
         admits_new: Callable[[ImageVariant, str], bool] = lambda _variant, _client: True,
@@ -124,6 +157,8 @@ class UrlResolver:
         self.urls = urls
         self._shared = shared
         self._local = local
+        self._trust = trust
+        self._row_outage = RowOutage()
         self.lookup_counts = LookupCounts(metrics)
         self._lookups_by_result = metrics.url_cache_lookups
         self._admits_new = admits_new
@@ -197,41 +232,22 @@ class UrlResolver:
             raise ImageNotFound(image_id)
         return Known(record, None)
 
-    def invalidate(self, image_id: str | None) -> None:
-        """Look the image up again at its next request. None: every image, and serve it stale if no store answers."""
-        if image_id is None:
-            self._local.mark_all_stale()
-            self._lookups.detach()
-        else:
-            self._local.drop(image_id)
-            self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)
+    def drop(self, image_id: str) -> None:
+        """Look the image up again at its next request."""
+        self._local.drop(image_id)
+        self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)
 
-    def invalidate_before(self, at: float) -> None:
-        """Read rows again that were read before ``at`` (Unix seconds): notifications may have been missed."""
-        if self._shared is not None:
-            self._shared.trust.invalidate_before(at)
-        self.invalidate(None)
+    def drop_all(self) -> None:
+        """Look every image up again at its next request, and serve it stale if no store answers."""
+        self._local.drop_all()
+        self._lookups.detach()
+        self._row_outage.succeeded()  # what failed before says nothing about rows from now on
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
         self._local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
-        if self._shared is not None:
-            self._shared.trust.invalidate_renditions(renditions)
-
-    def stop_trusting_redis(self) -> None:
-        """Use entries of Redis only after reading their rows: no notifications arrive until ``trust_redis_from``.
-
-        While Postgres does not answer, entries are served as they are.
-        """
-        if self._shared is not None:
-            self._shared.trust.stop_trusting()
-
-    def trust_redis_from(self, at: float) -> None:
-        """Use entries of Redis whose rows were read after ``at`` (Unix seconds): notifications arrive from then on."""
-        if self._shared is not None:
-            self._shared.trust.trust_from(at)
-        self.invalidate(None)
+        self._trust.distrust_renditions(renditions, self._local.now())
 
     def inspect(self, variant: ImageVariant, there: Found) -> Entries:
         """Return the entries of a variant, of which Redis has ``there``. This does not count as a use of them."""
@@ -239,8 +255,7 @@ class UrlResolver:
         used = local if local is not None and local.fresh_for > 0 else None
         if used is not None and used.image is not None and used.image.presigned.signed_at - BACKDATE > self.urls.now():
             used = None
-        trust = self._shared.trust if self._shared is not None else None
-        if used is None and image is not None and trust is not None and trust.may_be_used(image, there.tombstone):
+        if used is None and image is not None and self._is_trusted(image):
             used = LocalState(image, self.urls.usable_for(image))
         return Entries(local, used, self._without_row(variant, there))
 
@@ -291,6 +306,10 @@ class UrlResolver:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
                 results[look_up] = Resolved(image, from_cache=True)
+        if len(results) < len(look_ups) and not self._row_outage.may_ask(self._local.now()):
+            for look_up in look_ups:
+                if look_up not in results and (stale := self._stale_entry(look_up.variant, found, mark)) is not None:
+                    results[look_up] = stale
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
@@ -300,7 +319,9 @@ class UrlResolver:
                 list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
             )
         except CatalogUnavailable as error:
+            self._row_outage.failed(self._local.now())
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
+        self._row_outage.succeeded()
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
         slices = TimeSlices() if len(missed) > 1 else None
         for look_up in missed:
@@ -352,7 +373,7 @@ class UrlResolver:
         usable = {
             variant: there.image
             for variant, there in found.items()
-            if there.image is not None and self._shared.trust.may_be_used(there.image, there.tombstone)
+            if there.image is not None and self._is_trusted(there.image)
         }
         if usable:
             self._lookups_by_result.add(_REDIS_HIT, len(usable))
@@ -370,12 +391,32 @@ class UrlResolver:
         image = self._without_row(variant, found.get(variant, _NOT_FOUND))
         if image is None:
             return None
-        self.keep_local(image, mark)  # ask the stores again after local_ttl, not on every request
+        # Not on every request: ask the stores again when the next look-up may ask for the row.
+        self._local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
         return Resolved(image, from_cache=True)
 
     def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
-        image = self._local.get_stale(variant) or there.image
+        """Return the image to serve while its row cannot be read. None if it has changed since its row was read."""
+        image = self._local.get_stale(variant)
+        if image is None and there.image is not None and not self.has_changed(there.image):
+            image = there.image
         return image if image is not None and self.urls.may_be_used(image) else None
+
+    def has_changed(self, image: SignedImage) -> bool:
+        """Return whether the image, which may have come from Redis, is known to have changed since its row was read."""
+        return self._trust.has_changed(_read_row(image), self._now())
+
+    def distrust(self) -> None:
+        """Read every row again that was read before now."""
+        self._trust.distrust(self._local.now())
+        self.drop_all()
+
+    def _is_trusted(self, image: SignedImage) -> bool:
+        """Return whether an entry of Redis may be used without reading its row again."""
+        return self._trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
+
+    def _now(self) -> Now:
+        return Now(self._local.now(), self.urls.now())
 
     async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""
@@ -387,3 +428,7 @@ class UrlResolver:
             await self._shared.keep(made)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
+
+
+def _read_row(image: SignedImage) -> ReadRow:
+    return ReadRow(image.record.image_id, image.rendition, image.read_at)

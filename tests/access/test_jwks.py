@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, g
 from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
 from gateway.access.token_keys import BadToken
 from gateway.access.tokens import Tokens
+from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
 from gateway.settings import JwtSettings
 from tests.access.credentials import (
@@ -320,16 +321,18 @@ async def test_a_key_that_the_provider_withdraws_makes_kept_decisions_void(
 ) -> None:
     """nginx is told by this gateway and by every other one, whose next fetch may come minutes later."""
     replicas = [await start_gateway(access={"jwt": {"jwks_url": provider.url}}) for _ in range(2)]
-    lists = [gateway.service.changes.heard for gateway in replicas]
-    await until(lambda: all(heard.since(0).complete_since < heard.since(0).now for heard in lists))
+    lists = [gateway.service.changes.nginx_list for gateway in replicas]
+    await until(
+        lambda: all(heard.since(0, boot_time()).complete_since < heard.since(0, boot_time()).now for heard in lists)
+    )
     keys = replicas[0].service.access.key_set.value
     assert keys is not None
-    before = [heard.since(0) for heard in lists]
+    before = [heard.since(0, boot_time()) for heard in lists]
     keys.replace(ALL)
-    assert lists[0].since(0).decisions_void_at == before[0].decisions_void_at, "these are the same keys"
+    assert lists[0].since(0, boot_time()).decisions_void_at == before[0].decisions_void_at, "these are the same keys"
     keys.replace(document(published(ED_KEY, "EdDSA", "ed")))
     for heard, earlier in zip(lists, before, strict=True):
-        await until(lambda heard=heard, earlier=earlier: heard.since(0).decisions_void_at > earlier.now)  # type: ignore[misc]
+        await until(lambda heard=heard, earlier=earlier: heard.since(0, boot_time()).decisions_void_at > earlier.now)  # type: ignore[misc]
 
 
 def _is_good(keys: Jwks, encoded: str) -> bool:

@@ -45,7 +45,7 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     assert (counts["status 200"], counts["status 404"]) == (1, 1)
     assert {error["code"]: error["image_id"] for error in shown["errors"]} == {"image_not_found": "never-there"}
     assert {light["name"]: light["state"] for light in shown["dependencies"]} == dict.fromkeys(
-        ("redis", "postgres", "cos"), "ok"
+        ("redis", "postgres", "cos", "changes"), "ok"
     )
     assert all(light["seconds"] >= 0 for light in shown["dependencies"])
     later = await data(gateway, f"{CONSOLE}?since={int(time.time()) + 1}")

@@ -22,7 +22,7 @@ async def ready(gateway: RunningGateway, *, admin: bool = False) -> tuple[int, o
 
 @pytest.mark.parametrize("admin", [False, True])
 async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports(gateway: RunningGateway, admin: bool) -> None:
-    expected = {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}
+    expected = {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}}
     assert await ready(gateway, admin=admin) == (200, expected | {"reasons": {}} if admin else expected)
     alive = await gateway.get("/healthz", admin=admin)
     assert (alive.status, alive.json()) == (200, {"status": "alive"})
@@ -46,7 +46,7 @@ async def test_readyz_names_what_is_down_and_is_503_only_without_both_stores(
     start_gateway: StartGateway, changes: dict[str, dict[str, str]], status: int, said: str, down: set[str]
 ) -> None:
     gateway = await start_gateway(**changes)
-    checks = {name: "down" if name in down else "ok" for name in ("redis", "postgres", "cos")}
+    checks = {name: "down" if name in down else "ok" for name in ("redis", "postgres", "cos", "changes")}
     assert await ready(gateway) == (status, {"status": said, "checks": checks})
     assert (await gateway.get("/healthz")).status == 200
     told: Any = (await ready(gateway, admin=True))[1]
@@ -61,7 +61,7 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
 ) -> None:
     """An object of no row is asked for: the table and the bucket are empty."""
     gateway = await start_gateway(cos={"secret_key": "another"})
-    checks = {"redis": "ok", "postgres": "ok", "cos": "degraded"}
+    checks = {"redis": "ok", "postgres": "ok", "cos": "degraded", "changes": "ok"}
     assert await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
     status, body = await ready(gateway, admin=True)
     assert isinstance(body, dict)
@@ -78,7 +78,7 @@ async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway
     gateway.service.diagnostics.health.drain()
     status, body = await ready(gateway)
     assert status == 503
-    assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"}}
+    assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}}
     assert (await gateway.get("/healthz")).status == 200
 
 
@@ -89,7 +89,7 @@ async def test_a_dependency_that_recovers_is_reported(start_gateway: StartGatewa
         gateway = await start_gateway(redis={"url": server.url})
         assert (await ready(gateway))[1] == {
             "status": "ready",
-            "checks": {"redis": "ok", "postgres": "ok", "cos": "ok"},
+            "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"},
         }
         for change, said in ((server.kill, "degraded"), (server.start, "ready")):
             await asyncio.to_thread(change)

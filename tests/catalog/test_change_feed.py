@@ -2,56 +2,48 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from gateway.catalog.change_feed import CHANNEL, ChangeFeed
+from gateway.catalog.notifications import TEST_PREFIX
+from gateway.changes.change_log import Source
 from gateway.concurrency.background import background
 from gateway.dev.database import ImagesTable
 from gateway.dev.postgres_server import PostgresServer
 from gateway.metrics.collectors import Metrics
+from tests.heard_changes import Recorder
+from tests.limits import LIMIT
 from tests.waiting import until
 
 
-@dataclass
-class Changes:
-    """Records the calls of a feed; the first change raises an error if ``fails``."""
+class Changes(Recorder):
+    """Records what a feed tells. The first change raises an error if ``fails``. Each waits until ``is_free``."""
 
-    fails: bool = False
-    starts: int = 0
-    image_ids: list[str] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)
-    is_free: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
+    def __init__(self, *, fails: bool = False, every: float = 2.0, lease: float = 6.0) -> None:
+        super().__init__(every=every, lease=lease)
+        self.fails = fails
+        self.image_ids: list[str] = []
+        self.is_free = asyncio.Event()
         self.is_free.set()
 
-    def started(self) -> None:
-        """Count a start."""
-        self.starts += 1
-
-    async def changed(self, image_ids: Sequence[str]) -> None:
-        """Record the ids, or raise; but wait while it is not free."""
+    async def rows_changed(self, image_ids: Sequence[str]) -> None:
+        """Record the ids, or raise."""
         await self.is_free.wait()
         if self.fails:
             self.fails = False
             raise LookupError("an unexpected error")
         self.image_ids += image_ids
 
-    def too_many(self, dropped: int) -> None:
-        """Record that many ids wait."""
-        self.dropped.append(dropped)
-
 
 @asynccontextmanager
 async def listening(dsn: str, changes: Changes, metrics: Metrics | None = None) -> AsyncIterator[None]:
     """Start a feed and wait until it listens."""
     feed = ChangeFeed(dsn, 1, metrics or Metrics())
-    listening = feed.listen(started=changes.started, changed=changes.changed, too_many=changes.too_many)
-    async with background("change-feed", listening):
+    async with background("change-feed", feed.listen(changes)):
         await until(lambda: changes.starts == 1)
         yield
 
@@ -127,3 +119,53 @@ async def test_a_burst_of_changes_is_bounded_and_reported_while_the_caller_is_sl
         await until(lambda: changes.image_ids[-1] == "last")
     assert len(changes.image_ids) < 102_000
     assert changes.starts == 1
+
+
+async def test_changes_that_come_in_the_rhythm_of_the_heartbeats_are_heard(
+    postgres_dsn: str, made_table: ImagesTable
+) -> None:
+    """A notification that arrives in the very pass of the event loop in which a wait ends is not lost."""
+    changes = Changes(every=0.01, lease=60)
+    del made_table
+
+    def write() -> None:
+        with closing(psycopg2.connect(postgres_dsn)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            for number in range(150):
+                cursor.execute(f"NOTIFY {CHANNEL}, 'id-{number}'")
+                cursor.execute("SELECT pg_sleep(0.01)")
+
+    async with listening(postgres_dsn, changes):
+        await asyncio.to_thread(write)
+        await until(lambda: len(changes.image_ids) == 150)
+    assert changes.starts == 1
+    assert changes.heartbeats > 10
+
+
+async def test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew(
+    postgres_dsn: str, made_table: ImagesTable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As behind a pooler in transaction mode, which forgets LISTEN."""
+    del made_table
+
+    class Deaf(Changes):
+        """Hears none of its heartbeats."""
+
+        def heard_heartbeat(self, source: Source, text: str) -> None:
+            """Lose it."""
+
+    changes = Deaf(every=0.05, lease=0.3)
+    async with listening(postgres_dsn, changes):
+        await until(lambda: changes.starts == 2)
+    assert changes.lost_count == 1
+    assert "reason=no heartbeat came back" in caplog.text
+
+
+async def test_a_test_of_the_trigger_comes_the_way_of_changes(postgres_dsn: str, made_table: ImagesTable) -> None:
+    changes, tests = Changes(), asyncio.Event()
+    feed = ChangeFeed(postgres_dsn, 1, Metrics())
+    async with background("change-feed", feed.listen(changes, tests.set)):
+        await until(lambda: changes.starts == 1)
+        await asyncio.to_thread(made_table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")
+        await asyncio.wait_for(tests.wait(), LIMIT)
+    assert changes.image_ids == []

@@ -10,8 +10,8 @@ from psycopg2.extensions import connection
 from pydantic import SecretStr
 
 from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.changed_ids import TEST_PREFIX
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
+from gateway.catalog.notifications import TEST_PREFIX
 from gateway.settings import ColumnSettings, PostgresSettings
 
 OLD_TRIGGERS = """

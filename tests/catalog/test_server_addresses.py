@@ -25,6 +25,7 @@ from gateway.settings import PostgresSettings
 from tests.catalog.conftest import RECORD, ROW
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
+from tests.heard_changes import Recorder
 from tests.waiting import until
 
 NAME = "postgres.invalid"  # no resolver of a system knows it (RFC 6761)
@@ -85,15 +86,10 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 
 
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
-    starts: list[None] = []
-
-    async def changed(_image_ids: Sequence[str]) -> None:
-        pass
-
+    recorder = Recorder()
     feed = ChangeFeed(named_dsn, 5, Metrics(), resolve=resolver)
-    listening = feed.listen(started=lambda: starts.append(None), changed=changed, too_many=lambda _: None)
-    async with background("change-feed", listening):
-        await until(lambda: starts)
+    async with background("change-feed", feed.listen(recorder)):
+        await until(lambda: recorder.starts)
     assert resolver.asked == [NAME]
 
 
@@ -125,8 +121,9 @@ async def test_a_resolver_that_hangs_is_asked_once_and_delays_a_caller_for_the_t
 async def test_a_name_that_is_unknown_makes_the_catalog_unavailable(postgres_dsn: str, resolver: Resolver) -> None:
     dsn = make_dsn(postgres_dsn, host="unknown.invalid")
     async with opening(dsn, resolver) as catalog:
-        with pytest.raises(CatalogUnavailable, match=r"unknown\.invalid.* to address: Name or service"):
+        with pytest.raises(CatalogUnavailable, match="has no address: Name or service") as failed:
             await catalog.fetch("cat")
+        assert "unknown.invalid" not in str(failed.value)
         with pytest.raises(CatalogUnavailable, match="Name or service"):
             await catalog.fetch("cat")
     assert len(resolver.asked) == 2

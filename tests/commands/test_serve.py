@@ -139,7 +139,7 @@ async def test_it_starts_without_redis_and_postgres_and_one_worker_is_the_proces
     async with gateway_process(*arguments, environment=environment) as running:
         assert await ready(running.public) == {
             "status": "not_ready",
-            "checks": {"redis": "down", "postgres": "down", "cos": "ok"},
+            "checks": {"redis": "down", "postgres": "down", "cos": "ok", "changes": "ok"},
         }
         assert "workers" not in await ready(running.admin)
         assert psutil.Process(running.process.pid).children() == []

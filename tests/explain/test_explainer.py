@@ -238,7 +238,7 @@ async def test_an_image_that_memory_knows_as_missing_is_explained_as_not_yet_fou
         data = await explained(gateway, name)
         if data["cached_url"]["memory"]["state"] == "nothing" or "in_use" not in data["row"]:
             return False
-        assert data["cached_url"]["memory"]["state"] == "known as unknown"
+        assert data["cached_url"]["memory"]["state"] == "remembered as missing"
         assert re.fullmatch(
             r"the gateway remembers that there is no such image, for [1-3] s at most", data["row"]["in_use"]
         )

@@ -200,12 +200,7 @@ def site(file: str, public: list[str], admin: list[str]) -> str:
         f"upstream {name} {{ {''.join(f'server {address} max_fails=0; ' for address in addresses)} }}\n"
         for name, addresses in (("image_gateway", public), ("image_gateway_admin", admin))
     )
-    text = (
-        (CONFIG / file)
-        .read_text()
-        .replace("include image-gateway/no-decisions.conf;", "include image-gateway/decisions.conf;")
-    )
-    return upstreams + text
+    return upstreams + (CONFIG / file).read_text().replace("include image-gateway/no-", "include image-gateway/")
 
 
 @pytest.fixture

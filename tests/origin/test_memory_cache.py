@@ -1,11 +1,13 @@
 """The memory cache of objects is bounded, and drops the entry of an image that changes."""
 
 from gateway.catalog.record import ImageRecord
+from gateway.changes.change_log import ChangeLog
 from gateway.metrics.collectors import Metrics
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
+from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
 from tests.tier import Clock
 
@@ -24,9 +26,11 @@ def metadata(size: int, etag: str | None = '"1"', content_type: str = "image/png
     return ObjectMetadata(size, etag, None, content_type, None)
 
 
-def cache(clock: Clock | None = None, **settings: int) -> ObjectCache:
+def cache(clock: Clock | None = None, log: ChangeLog | None = None, **settings: int) -> ObjectCache:
     """Return an empty cache."""
-    return ObjectCache(MemoryCacheSettings.model_validate(settings), Metrics(), monotonic=clock or Clock())
+    return ObjectCache(
+        MemoryCacheSettings.model_validate(settings), Metrics(), log or quiet_log(), steady=clock or Clock()
+    )
 
 
 def body_of(kept: ObjectCache, signed: SignedImage) -> bytes | None:
@@ -125,15 +129,15 @@ def test_late_bytes_are_kept_if_they_are_of_the_current_version() -> None:
 
 
 def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
-    clock = Clock()
-    kept = cache(clock)
+    clock, log = Clock(), quiet_log()
+    kept = cache(clock, log)
     thumb = image("a", style="thumb")
     update(kept, A, metadata(1), b"x")
     update(kept, thumb, metadata(1), b"y")
     update(kept, image("b", "another"), metadata(1), b"z")
     requested_before = clock.now
     clock.now += 1
-    kept.invalidate("id")
+    log.image_changed("id", clock())
     assert [kept.get(signed) is not None for signed in (A, thumb, image("b", "another"))] == [False, False, True]
     kept.update(A.object_id, metadata(1), requested_before, b"x")  # an answer to a request from before the change
     assert kept.get(A) is None
@@ -143,11 +147,11 @@ def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
 
 
 def test_every_image_of_an_object_can_invalidate_it() -> None:
-    clock = Clock()
-    kept = cache(clock)
+    clock, log = Clock(), quiet_log()
+    kept = cache(clock, log)
     update(kept, image("a", "one"), metadata(1), b"x")
     assert body_of(kept, image("a", "two")) == b"x"
-    kept.invalidate("two")
+    log.image_changed("two", clock())
     assert kept.get(image("a", "two")) is None
 
 
@@ -161,13 +165,12 @@ def test_the_number_of_objects_is_bounded() -> None:
 
 def test_the_oldest_change_applies_to_every_image_that_is_not_remembered() -> None:
     clock = Clock()
-    kept = cache(clock)
+    log = ChangeLog([], "test", clock(), most_kept=2)
+    kept = cache(clock, log)
     update(kept, A, metadata(1), b"x")
-    clock.now += 1
-    kept.invalidate("id")
-    for number in range(20_000):
+    for image_id in ("id", "other", "another"):
         clock.now += 1
-        kept.invalidate(f"other-{number}")
+        log.image_changed(image_id, clock())
     assert kept.get(A) is None
     update(kept, A, metadata(1), b"x")
     assert kept.get(A) is not None

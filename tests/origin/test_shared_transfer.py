@@ -59,7 +59,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
             while await reader.read() and read_all:
                 pass
             reader.close()
-            source.invalidate("cat")
+            gateway.service.urls.invalidation.drop_here("cat")
             del reader
         assert transfers_left() == 0
 
@@ -75,7 +75,7 @@ async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
             pass
         assert reader.transfer.keeps_all
         reader.close()
-        source.invalidate("cat")
+        gateway.service.urls.invalidation.drop_here("cat")
     assert source.transfers.reserved_bytes == 0
 
 

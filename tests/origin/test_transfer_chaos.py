@@ -31,6 +31,7 @@ from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.settings import MemoryCacheSettings
+from tests.heard_changes import quiet_log
 from tests.limits import LIMIT
 from tests.signed_images import signed_image
 
@@ -169,7 +170,8 @@ class Gateway:
     def __init__(self, chaos: Chaos, resumes: int = 3) -> None:
         self.chaos = chaos
         metrics = Metrics()
-        self.cache = ObjectCache(KEPT, metrics)
+        self.log = quiet_log()
+        self.cache = ObjectCache(KEPT, metrics, self.log)
         self.readers: list[Reader] = []
 
         async def renew(refused: SignedImage, _cos_time: float | None) -> SignedImage:
@@ -261,7 +263,7 @@ async def run(gateway: Gateway, readers: int, *, cancelled: float, leave: float)
             if chaos.changes and chaos.random.random() < 0.5:
                 chaos.changes -= 1
                 chaos.change(key := chaos.random.choice("ab"))
-                gateway.cache.invalidate(key)
+                gateway.log.image_changed(key, gateway.cache.now())
             yield
 
     async for _ in interfere():

@@ -20,6 +20,7 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.probe import RedisProbe
 from gateway.settings import RedisSettings
+from tests.heard_changes import Recorder
 from tests.limits import LIMIT
 from tests.waiting import until
 
@@ -56,7 +57,7 @@ async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, Metrics]]:
     settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
-        async with background("invalidation-channel", channel.listen(lambda _: None)):
+        async with background("invalidation-channel", channel.listen(Recorder())):
             yield RedisProbe(shards, channel, Layout(shards, settings), metrics), metrics
 
 

@@ -262,25 +262,6 @@ async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: T
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") is None
 
 
-async def test_an_image_that_cannot_be_dropped_makes_the_entries_of_its_shard_untrusted_alone(half_away: Tier) -> None:
-    tier = half_away
-    images = {number: ids_of(tier, number)[0] for number in range(4)}
-    tier.table.add(*images.values())
-    now = int(tier.clock())
-    signed = {
-        number: tier.signer.sign_image(tier.table.records[image_id], None, read_at=now)
-        for number, image_id in images.items()
-    }
-    with pytest.raises(CacheUnavailable):
-        await tier.cache.drop([images[0], images[2]])
-    assert {number: tier.cache.trust.may_be_used(image) for number, image in signed.items()} == {
-        0: True,
-        1: True,
-        2: False,
-        3: True,
-    }
-
-
 async def test_uses_of_images_whose_server_is_away_wait_and_hold_up_no_others(half_away: Tier) -> None:
     tier, here, gone = half_away, ids_of(half_away, 0, 1), ids_of(half_away, 2, 3)
     counter = UsageCounter(tier.usage, now=tier.clock)

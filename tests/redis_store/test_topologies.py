@@ -34,6 +34,7 @@ from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
 from tests.certificates import server_context, write_certificate
 from tests.cluster import OPTIONS, PASSWORD, Cluster
+from tests.heard_changes import Recorder
 from tests.limits import LIMIT
 from tests.sentinel import Watched
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
@@ -113,17 +114,16 @@ async def purge_round(tier: Tier, image_ids: list[str]) -> None:
 
 async def check_invalidation(guard: Shards) -> None:
     """Check that one replica receives the invalidations of another."""
-    received: asyncio.Queue[str | None] = asyncio.Queue()
-    listening = asyncio.create_task(InvalidationChannel(guard).listen(received.put_nowait))
-    try:
-        async with asyncio.timeout(LIMIT):
-            assert await received.get() is None
-            assert await InvalidationChannel(guard).publish(["a", "b"]) == 1
-            await InvalidationChannel(guard).try_out()
-            assert [await received.get(), await received.get()] == ["a", "b"]
-    finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+    recorder = Recorder()
+    async with (
+        background("invalidation-channel", InvalidationChannel(guard).listen(recorder)),
+        asyncio.timeout(LIMIT),
+    ):
+        assert await recorder.told.get() is None
+        assert await InvalidationChannel(guard).publish(["a", "b"]) == 1
+        await InvalidationChannel(guard).try_out()
+        assert [await recorder.told.get(), await recorder.told.get()] == ["a", "b"]
+        await until(lambda: recorder.heartbeats > 0)
 
 
 def client_of(server: RedisServer) -> "redis.Redis":
@@ -397,12 +397,12 @@ async def test_a_replica_that_listens_at_a_node_listens_elsewhere_when_the_node_
             await asyncio.to_thread(six_nodes.move_slot, shard.slot, added, lambda: None)
             await shards.run_on(shard, ("GET", shard.key("x")))
             await until(lambda: len(shards.servers.all) == 4, what="the added node")
-            listeners, began = 0, asyncio.Event()
+            listeners = 0
             while six_nodes.clients[added].pubsub_numsub("image:changes")[0][1] == 0:
-                began.clear()
-                listening = InvalidationChannel(shards, ping_every=0.2).listen(lambda _: None, began=began.set)
+                recorder = Recorder(every=0.2)
+                listening = InvalidationChannel(shards).listen(recorder)
                 await stack.enter_async_context(background("listener", listening))
-                await began.wait()
+                await recorder.told.get()
                 listeners += 1
             await asyncio.to_thread(six_nodes.move_slot, shard.slot, home, lambda: None)
             await shards.run_on(shard, ("GET", shard.key("x")))
@@ -497,14 +497,10 @@ async def test_listening_starts_once_the_cluster_is_ready(
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=2)) as shards:
         with pytest.raises(CacheUnavailable):
             await InvalidationChannel(shards).publish([])
-        received: asyncio.Queue[str | None] = asyncio.Queue()
-        listening = asyncio.create_task(InvalidationChannel(shards).listen(received.put_nowait))
-        try:
+        recorder = Recorder()
+        async with background("invalidation-channel", InvalidationChannel(shards).listen(recorder)):
             with client_of(own_node) as node:
                 await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
             async with asyncio.timeout(LIMIT):
-                assert await received.get() is None
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
+                assert await recorder.told.get() is None
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -108,10 +108,10 @@ async def test_nginx_keeps_decisions_for_another_time_and_drops_those_that_it_ha
         return (await gateway.get("/api/v1/images/mine/access", user=user)).headers.get("X-Decision-For")
 
     assert [await kept_for(user) for user in ("alice", None)] == ["10", "1"]
-    before = gateway.service.changes.heard.since(0).decisions_void_at
+    before = gateway.service.changes.log.rights_changed_at
     await gateway.reload(access={"decision_ttl": 20})
     assert [await kept_for(user) for user in ("alice", None)] == ["20", "1"]
-    assert gateway.service.changes.heard.since(0).decisions_void_at > before
+    assert gateway.service.changes.log.rights_changed_at > before
     await gateway.reload(access={"decision_ttl": 0})
     assert [await kept_for(user) for user in ("alice", None)] == [None, None]
 

@@ -55,7 +55,7 @@ async def test_a_new_token_is_in_new_urls_and_its_end_is_shown(
     end = int(time.time()) + 3000
     cos.credentials[OTHER_ID] = Credential(OTHER_KEY, "the-token")  # type: ignore[index]
     new = {"secret_id": OTHER_ID, "secret_key": OTHER_KEY, "token": "the-token", "token_expires_at": end}
-    assert (await gateway.request("GET", "/readyz")).json()["checks"].keys() == {"redis", "postgres", "cos"}
+    assert (await gateway.request("GET", "/readyz")).json()["checks"].keys() == {"redis", "postgres", "cos", "changes"}
     await gateway.reload(cos=new)
     await images.add("a")
     data = (await gateway.get("/api/v1/images/a/url")).json()["data"]

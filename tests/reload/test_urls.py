@@ -29,7 +29,7 @@ async def test_new_urls_live_as_long_as_it_says_now(
     await gateway.reload(url_cache={"default_ttl": 1000, "sign_window": 0})
     assert 995 < await life(gateway, "b") < 1001
     assert await life(gateway, "a") > 1001, "the local tier keeps a good URL for local_ttl"
-    gateway.service.urls.local.mark_all_stale()
+    gateway.service.urls.local.drop_all()
     assert await life(gateway, "a") < 1001
 
 

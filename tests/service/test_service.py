@@ -35,7 +35,7 @@ async def test_a_service_that_fails_after_its_start_gives_its_purges_back_and_en
         async def fail_at_work() -> None:
             async with open_service(Settings.model_validate({**raw_settings, "purge": purge}), Metrics()) as service:
                 service.requests.debug_log.start()
-                await service.urls.invalidation.invalidate_everywhere(["a"])
+                await service.urls.invalidation.drop(["a"])
                 await until(lambda: edge.seen, what="the purge")
                 record = (await service.urls.resolver.look_up("a")).image.record
                 images.cos.faults.add(Fault(action=Hang(), times=None))

@@ -361,3 +361,37 @@ def _scalar(dsn: str, sql: str) -> Any:
             return row[0] if row is not None else None
     finally:
         connection.close()
+
+
+class TestBothRefuse:
+    """Redis takes no writes, and no row can be read."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE images SET is_public = false WHERE id = 'a'",
+            "UPDATE images SET storage_status = 'blocked' WHERE id = 'a'",
+            "UPDATE images SET cos_key = 'other.png' WHERE id = 'a'",
+            "DELETE FROM images WHERE id = 'a'",
+        ],
+    )
+    async def test_an_image_that_has_changed_is_served_only_by_its_new_row(
+        self, start_gateway: StartGateway, images: Images, postgres_dsn: str, own_redis: RedisServer, change: str
+    ) -> None:
+        gateway = await start_gateway(redis={"url": own_redis.url}, postgres={"timeout": 0.5})
+        for image_id in ("a", "b"):
+            await images.add(image_id)
+        await timed(gateway, "/i/a", "/i/b")
+        log = gateway.service.changes.log
+        before = log.number
+        with redis.Redis.from_url(own_redis.url) as client, psycopg2.connect(postgres_dsn) as lock:
+            await asyncio.to_thread(client.config_set, "min-replicas-to-write", "1")
+            await images.execute(change)
+            await until(lambda: log.changed_since("a", before))
+            lock.cursor().execute("LOCK TABLE images IN ACCESS EXCLUSIVE MODE")
+            for _ in range(2):
+                await timed(gateway, "/i/a", status=503)
+                await timed(gateway, "/i/b")
+            lock.rollback()
+            await asyncio.to_thread(client.config_set, "min-replicas-to-write", "0")
+        assert (await gateway.get("/i/a")).status == 404  # also the new key: COS has no such object

@@ -26,7 +26,7 @@ async def test_a_gateway_without_url_cache_signs_every_time(start_gateway: Start
     await images.add("a")
     for _ in range(2):
         assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"] is False
-    assert (await gateway.get("/readyz")).json()["checks"] == {"postgres": "ok", "cos": "ok"}
+    assert (await gateway.get("/readyz")).json()["checks"] == {"postgres": "ok", "cos": "ok", "changes": "ok"}
 
 
 async def test_a_hundred_cold_images_at_once_are_one_query_and_one_read_of_redis(

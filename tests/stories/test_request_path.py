@@ -1,8 +1,9 @@
 """The files that one request runs through, held against the lists in docs/architecture.md."""
 
+import asyncio
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -11,23 +12,27 @@ from typing import Any
 import pytest
 
 from gateway.delivery.request_context import current_request_id
+from gateway.dev.database import ImageRow
 from tests.conftest import Images, RunningGateway
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MOST_FILES = {"A warm GET": 15, "A cold GET": 32}
+MOST_FILES = {"A warm GET": 15, "A cold GET": 33}
 
 
 @contextmanager
-def traced(request_id: str) -> Iterator[list[str]]:
-    """The files of the package whose functions run for that request, in the order in which they are entered."""
+def traced(is_traced: Callable[[str], bool]) -> Iterator[list[str]]:
+    """The files of the package whose functions run, in the order in which they are entered.
+
+    ``is_traced`` gets the name of the file, and says whether the running function counts.
+    """
     files: list[str] = []
     prefix = f"{ROOT / 'gateway'}/"
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         path = frame.f_code.co_filename
-        # Tasks that a request starts inherit its context; background tasks have another one.
-        if event == "call" and path.startswith(prefix) and current_request_id.get() == request_id:
+        if event == "call" and path.startswith(prefix) and is_traced(path.removeprefix(prefix)):
             name = path.removeprefix(prefix)
             if name not in files and not name.startswith(("cos_emulator/", "dev/")):
                 files.append(name)
@@ -41,12 +46,13 @@ def traced(request_id: str) -> Iterator[list[str]]:
 
 def documented(heading: str) -> list[str]:
     """The files of the list under a heading, in order."""
-    section = ARCHITECTURE.read_text(encoding="utf-8").partition(f"\n### {heading}\n")[2].partition("\n#")[0]
+    section = ARCHITECTURE.read_text(encoding="utf-8").partition(f"# {heading}\n")[2].partition("\n#")[0]
     return re.findall(r"^\d+\. `([a-z_/]+\.py)`", section, re.MULTILINE)
 
 
 async def trace(gateway: RunningGateway, path: str, request_id: str) -> list[str]:
-    with traced(request_id) as files:
+    # Tasks that a request starts inherit its context; background tasks have another one.
+    with traced(lambda _: current_request_id.get() == request_id) as files:
         answer = await gateway.get(path, headers={"X-Request-Id": request_id})
     assert answer.status == 200
     return files
@@ -62,3 +68,23 @@ async def test_a_get_runs_through_the_documented_files(gateway: RunningGateway, 
     files = await trace(gateway, "/i/cat", "request-path")
     assert files == documented(heading), f"docs/architecture.md, {heading}: {files}"
     assert len(files) <= MOST_FILES[heading]
+
+
+async def test_a_changed_row_runs_through_the_documented_files(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    await gateway.get("/i/cat")
+    rooms = ("catalog/", "changes/", "urls/", "purge/", "redis_store/url_entries.py")
+
+    def is_traced(name: str) -> bool:
+        task = asyncio.current_task()
+        is_feed = task is not None and task.get_name() == "change-feed"
+        return name == "catalog/notifications.py" or (is_feed and name.startswith(rooms))
+
+    log = gateway.service.changes.log
+    with traced(is_traced) as files:
+        before = log.number
+        await images.add_row(ImageRow("cat", None, "cat.png", public=False))
+        await until(lambda: log.changed_since("cat", before))
+        await until(lambda: "redis_store/url_entries.py" in files)
+    ours = [name for name in documented("The way of a change") if name != "purge/intake.py"]
+    assert [name for name in files if name != "changes/heartbeat.py"] == ours, files

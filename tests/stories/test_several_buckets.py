@@ -65,7 +65,10 @@ async def test_each_bucket_has_its_own_address_and_credentials(
         is None
     )
     report = (await gateway.get("/readyz")).json()
-    assert report == {"status": "ready", "checks": dict.fromkeys(("postgres", "cos", "redis", "credentials"), "ok")}
+    assert report == {
+        "status": "ready",
+        "checks": dict.fromkeys(("postgres", "cos", "redis", "credentials", "changes"), "ok"),
+    }
     assert [gateway.sample("dependency_up", dependency=f"cos:{bucket}") for bucket in (BUCKET, OTHER)] == [1, 1]
 
 

@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.changes.change_log import ChangeLog, Source
+from gateway.changes.heartbeat import LEASE
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.settings import UrlCacheSettings
 from gateway.urls.local_tier import ImageMissing, LocalTier
+from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 
@@ -19,13 +22,21 @@ def image(image_id: str, style: str | None = None) -> SignedImage:
 
 
 @pytest.fixture
-def tier(clock: Clock) -> LocalTier:
-    return LocalTier(
+def log() -> ChangeLog:
+    return quiet_log()
+
+
+@pytest.fixture
+def tier(log: ChangeLog, clock: Clock) -> LocalTier:
+    tier = LocalTier(
         UrlCacheSettings(max_size=3, local_ttl=30),
         Renditions({"thumb": "imageMogr2/thumbnail/10x"}),
+        log,
         unknown_ttl=3,
-        monotonic=clock,
+        steady=clock,
     )
+    log.add_cache(tier)
+    return tier
 
 
 def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: Clock) -> None:
@@ -39,7 +50,9 @@ def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: 
 
 def test_a_life_ends_within_a_sixteenth_of_a_second(clock: Clock) -> None:
     """Entries kept together share the time at which they become stale."""
-    tier = LocalTier(UrlCacheSettings(max_size=3, local_ttl=2), Renditions({}), unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(
+        UrlCacheSettings(max_size=3, local_ttl=2), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+    )
     clock.now += 0.05
     tier.put(image("a"), tier.mark(), LONG)
     clock.now += 2 - 1 / 16
@@ -77,7 +90,9 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
 
 
 def test_unknown_ids_push_no_image_out_and_are_bounded(clock: Clock) -> None:
-    tier = LocalTier(UrlCacheSettings(max_size=30, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(
+        UrlCacheSettings(max_size=30, local_ttl=30), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+    )
     for number in range(30):
         tier.put(image(f"known-{number}"), tier.mark(), LONG)
     for number in range(12_000):
@@ -102,7 +117,7 @@ def test_an_image_that_comes_or_goes_is_remembered_as_it_was_last(tier: LocalTie
     "forget",
     [
         lambda tier, _: tier.drop("a"),
-        lambda tier, _: tier.mark_all_stale(),
+        lambda tier, _: tier.drop_all(),
         lambda tier, rendition: tier.drop_renditions({rendition}),
     ],
     ids=["drop", "stale", "renditions"],
@@ -124,14 +139,18 @@ def test_styles_are_stored_apart_and_dropped_together(tier: LocalTier) -> None:
 
 
 def test_a_tier_of_size_zero_stores_nothing(clock: Clock) -> None:
-    tier = LocalTier(UrlCacheSettings(enabled=False, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
+    tier = LocalTier(
+        UrlCacheSettings(enabled=False, local_ttl=30), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+    )
     tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is None
 
 
-def test_a_look_up_that_began_before_a_drop_does_not_bring_the_image_back(tier: LocalTier) -> None:
+def test_a_look_up_that_began_before_a_change_does_not_bring_the_image_back(
+    tier: LocalTier, log: ChangeLog, clock: Clock
+) -> None:
     mark = tier.mark()
-    tier.drop("a")
+    log.image_changed("a", clock())
     tier.put(image("a"), mark, LONG)
     tier.put_unknown(ImageVariant("a"), mark)
     assert tier.get(ImageVariant("a")) is None
@@ -141,20 +160,11 @@ def test_a_look_up_that_began_before_a_drop_does_not_bring_the_image_back(tier: 
     assert tier.get(ImageVariant("a")) == image("a")
 
 
-def test_a_drop_is_remembered_however_many_follow(tier: LocalTier) -> None:
-    mark = tier.mark()
-    tier.drop("a")
-    for number in range(2000):
-        tier.drop(f"other-{number}")
-    tier.put(image("a"), mark, LONG)
-    assert tier.get(ImageVariant("a")) is None
-
-
-def test_mark_all_stale_keeps_entries_for_stale_reads(tier: LocalTier, clock: Clock) -> None:
+def test_after_missed_changes_entries_are_kept_for_stale_reads(tier: LocalTier, log: ChangeLog, clock: Clock) -> None:
     mark = tier.mark()
     tier.put(image("a"), mark, LONG)
     clock.now += 1
-    tier.mark_all_stale()
+    log.missed(Source.ROWS, clock())
     assert tier.get(ImageVariant("a")) is None
     assert tier.get_stale(ImageVariant("a")) == image("a")
     tier.put(image("b"), mark, LONG)  # looked up before: as stale as the rest
@@ -164,20 +174,22 @@ def test_mark_all_stale_keeps_entries_for_stale_reads(tier: LocalTier, clock: Cl
     assert tier.get(ImageVariant("c")) == image("c")
 
 
-def test_a_look_up_during_which_all_became_stale_twice_is_kept_for_stale_reads(tier: LocalTier) -> None:
+def test_a_look_up_during_which_changes_were_missed_twice_is_kept_for_stale_reads(
+    tier: LocalTier, log: ChangeLog, clock: Clock
+) -> None:
     """As at a start: the feeds of Postgres and of the replicas both begin."""
     mark = tier.mark()
-    tier.mark_all_stale()
-    tier.mark_all_stale()
+    log.missed(Source.ROWS, clock())
+    log.missed(Source.REPLICAS, clock())
     tier.put(image("a"), mark, LONG)
     assert tier.get(ImageVariant("a")) is None
     assert tier.get_stale(ImageVariant("a")) == image("a")
 
 
-def test_mark_all_stale_does_not_undo_an_earlier_drop(tier: LocalTier) -> None:
+def test_missed_changes_do_not_undo_an_earlier_change(tier: LocalTier, log: ChangeLog, clock: Clock) -> None:
     mark = tier.mark()
-    tier.drop("a")
-    tier.mark_all_stale()
+    log.image_changed("a", clock())
+    log.missed(Source.ROWS, clock())
     tier.put(image("a"), mark, LONG)
     assert tier.get_stale(ImageVariant("a")) is None
 
@@ -189,45 +201,19 @@ def test_a_url_is_not_served_beyond_its_life(tier: LocalTier, clock: Clock) -> N
     assert tier.get(ImageVariant("a")) is None
 
 
-def drop_others(tier: LocalTier, number: int) -> None:
-    for index in range(number):
-        tier.drop(f"other-{index}")
-
-
-@pytest.mark.parametrize(("max_size", "tracked"), [(3, 1000), (1500, 1500)])
-def test_a_look_up_is_kept_while_every_drop_since_its_mark_is_tracked(
-    clock: Clock, max_size: int, tracked: int
-) -> None:
-    tier = LocalTier(UrlCacheSettings(max_size=max_size, local_ttl=30), Renditions({}), unknown_ttl=3, monotonic=clock)
-    mark = tier.mark()
-    drop_others(tier, tracked)
-    tier.put(image("a"), mark, LONG)
-    assert tier.get(ImageVariant("a")) == image("a")
-    tier.drop("one-more")
-    tier.put(image("b"), mark, LONG)
-    assert tier.get(ImageVariant("b")) is None, "the first drop is untracked: it may have been of this image"
-
-
-def test_the_oldest_drop_becomes_untracked_first(tier: LocalTier) -> None:
-    drop_others(tier, 1)
-    mark = tier.mark()
-    drop_others(tier, 1001)  # the first of them drops the same image again
-    tier.put(image("a"), mark, LONG)
+def test_without_heartbeats_only_an_entry_whose_row_could_not_be_read_is_fresh(clock: Clock) -> None:
+    log = ChangeLog([Source.ROWS], "test", clock())
+    tier = LocalTier(UrlCacheSettings(max_size=3, local_ttl=30), Renditions({}), log, unknown_ttl=3, steady=clock)
+    log.listens(Source.ROWS, clock())
+    heartbeat = log.heartbeats[Source.ROWS].send(clock())
+    tier.put(image("a"), tier.mark(), LONG)
+    assert tier.get(ImageVariant("a")) is None, "no heartbeat has come back yet"
+    log.heartbeat(Source.ROWS, heartbeat)
+    assert tier.get(ImageVariant("a")) is not None
+    clock.now += LEASE
     assert tier.get(ImageVariant("a")) is None
-    tier.put(image("a"), mark + 1, LONG)
-    assert tier.get(ImageVariant("a")) == image("a")
-
-
-def test_an_image_that_is_dropped_again_is_tracked_by_its_last_drop(tier: LocalTier) -> None:
-    tier.drop("a")
-    drop_others(tier, 999)
-    mark = tier.mark()
-    tier.drop("a")
-    tier.drop("one-more")  # "other-0", dropped second, becomes untracked
-    tier.put(image("a"), mark, LONG)
-    assert tier.get(ImageVariant("a")) is None
-    tier.put(image("b"), 2, LONG)
-    assert tier.get(ImageVariant("b")) == image("b")
+    tier.put(image("a"), tier.mark(), LONG, is_excused=True)
+    assert tier.get(ImageVariant("a")) is not None
 
 
 def test_originals_and_renditions_of_one_id_are_apart(tier: LocalTier) -> None:

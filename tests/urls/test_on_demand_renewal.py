@@ -19,9 +19,9 @@ class Replica:
     """A gateway's memory, and renewal on demand, over the tier in Redis that all replicas share."""
 
     def __init__(self, tier: Tier) -> None:
-        local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, unknown_ttl=3)
+        local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
         self.resolver = UrlResolver(
-            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.metrics
+            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics
         )
         self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics, tier.clock)
 
@@ -83,7 +83,7 @@ async def test_a_renewal_that_read_the_row_before_a_change_is_not_shared_after_i
     while not tier.table.queries:
         await asyncio.sleep(0)
     tier.table.records["a"] = record("a", "new.png")
-    replica.renewal.invalidate("a")
+    replica.renewal.drop("a")
     assert (await replica.renewal.renew("a")).record.key == "new.png"
     assert (await before).record.key == "a.png"
 

@@ -7,6 +7,8 @@ import pytest
 import redis
 
 from gateway.catalog.record import ImageRecord, Rows
+from gateway.changes.change_log import Source
+from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -54,8 +56,11 @@ def table(tier: Tier) -> SlowTable:
 
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, unknown_ttl=3)
-    made = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.metrics)
+    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
+    made = UrlResolver(
+        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics
+    )
+    tier.log.add_cache(made)
     yield made
     await made.close()
 
@@ -157,8 +162,8 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
     signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics, now=tier.clock)
-    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), unknown_ttl=3)
-    resolver = UrlResolver(table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.metrics)
+    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
+    resolver = UrlResolver(table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.trust, tier.metrics)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = ImageRecord(
             image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
@@ -191,8 +196,7 @@ async def test_a_new_variant_that_must_be_admitted_leaves_the_others_alone(tier:
 async def test_postgres_away_is_each_ones_error_and_serves_what_is_stale(tier: Tier, resolver: UrlResolver) -> None:
     tier.table.add("a", "b")
     await resolver.look_up("a")
-    resolver.invalidate(None)
-    resolver.stop_trusting_redis()
+    tier.log.missed(Source.ROWS, boot_time())
     tier.table.is_away = True
     stale, failed = await asyncio.gather(resolver.look_up("a"), resolver.look_up("b"), return_exceptions=True)
     assert isinstance(stale, Resolved)
@@ -220,7 +224,7 @@ async def test_a_change_in_the_middle_of_a_group_drops_its_image_alone(
     group = asyncio.gather(*map(resolver.look_up, "ab"))
     await table.asked.wait()
     tier.table.records["a"] = ImageRecord("a", "eve", False, "b-1250000000", "ap-guangzhou", "moved", None)
-    resolver.invalidate("a")
+    tier.log.image_changed("a", boot_time())
     await tier.cache.drop(["a"])
     later = asyncio.create_task(resolver.look_up("a"))
     table.asked.clear()
@@ -243,7 +247,7 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
     table.released.clear()
     group = asyncio.gather(*map(resolver.look_up, "ab"))
     await table.asked.wait()
-    resolver.invalidate(None)
+    tier.log.missed(Source.REPLICAS, boot_time())
     table.released.set()
     await group
     assert resolver.get_cached("a") is None
@@ -252,8 +256,10 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
 
 async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
     tier.table.add(*IDS)
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), unknown_ttl=3)
-    resolver = UrlResolver(table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, Metrics())
+    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
+    resolver = UrlResolver(
+        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, tier.trust, Metrics()
+    )
     await asyncio.gather(*map(resolver.look_up, IDS))
     assert len(tier.table.queries) == 1
 

@@ -69,7 +69,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     running = await start_workers(2)
     body = await get_json(running.admin + "/readyz")
     assert (body["status"], body["workers"]) == ("ready", {"1": "ready", "2": "ready"})
-    assert (body["checks"], body["reasons"]) == ({"postgres": "ok", "redis": "ok", "cos": "ok"}, {})
+    assert (body["checks"], body["reasons"]) == (dict.fromkeys(("postgres", "redis", "cos", "changes"), "ok"), {})
     await bodies_of(running.public + "/i/cat", 60)
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", route="short", delivery="stream", status="200") == 60

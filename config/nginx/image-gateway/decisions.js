@@ -79,6 +79,13 @@ function drop_answer(r) {
     return '';
 }
 
+// accel.conf: COS sent something else than the gateway named. An error here ends the request without a response.
+function refuse(r) {
+    if (r.variables.image_is_refused !== '0') {
+        throw new Error('COS did not send the object');
+    }
+}
+
 export default {
-    private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
+    private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer, refuse,
 };

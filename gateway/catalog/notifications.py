@@ -1,4 +1,4 @@
-"""The ids of changed images that wait to be handled: each once, and at most 100,000."""
+"""The notifications of a connection that wait to be handled: each once, in their order, and at most 100,000."""
 
 import asyncio
 import logging
@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 # The first letter of payloads that are about the trigger: no id of an image starts with it. The SQL that installs the
 # trigger sends one, and so do `check` and `explain`.
 TEST_PREFIX: Final = "-"
+# Of the heartbeats of all replicas. Earlier releases ignore payloads that begin so.
+HEARTBEAT_PREFIX: Final = "!heartbeat "
 _WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``too_many``
 
 
@@ -23,75 +25,63 @@ class Notification(Protocol):
     payload: str
 
 
-class ChangedIds:
+class Notifications:
     """Receives the notifications of a connection, in the place of psycopg2's list ``connection.notifies``.
 
-    psycopg2 accepts any object with ``append`` in place of the list. aiopg moves the items of the list into a queue
-    without a bound: it tests the object, then calls ``pop(0)``. Here aiopg finds at most one wake-up, so its queue
-    holds at most one item.
+    psycopg2 accepts any object with ``append`` in place of the list. aiopg moves the items of the list into its own
+    queue, whose getter loses an item if it is cancelled in the pass of the event loop in which the item arrives. So
+    aiopg finds nothing here (``__len__``), and its queue stays empty.
 
-    While ``many`` ids wait, the last id would be handled too late. Then ``too_many`` is called, at most 0.2 seconds
-    after each id, with the number of ids that were dropped since its last call. At most ``most`` ids are kept.
+    ``arrived`` is set by each notification. Whoever waits for it clears it before ``take``.
+
+    While ``many`` payloads wait, the last of them would be handled too late. Then ``too_many`` is called, at most 0.2
+    seconds after each payload, with the number of payloads that were dropped since its last call. At most ``most``
+    payloads are kept.
     """
 
-    def __init__(
-        self,
-        too_many: Callable[[int], None],
-        tested: Callable[[], None] = lambda: None,
-        *,
-        many: int = 5_000,
-        most: int = 100_000,
-    ) -> None:
+    def __init__(self, too_many: Callable[[int], None], *, many: int = 5_000, most: int = 100_000) -> None:
+        self.arrived = asyncio.Event()
         self._too_many = too_many
-        self._tested = tested
         self._many = many
         self._most = most
         self._waiting: dict[str, None] = {}
         self._dropped = 0
-        self._is_waking = False  # there is a wake-up here, or aiopg has it
-        self._wake_ups: list[None] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_logged = False
 
     def append(self, notification: Notification) -> None:
-        """Keep the id of a notification. A payload about the trigger calls ``tested``. Any other payload is ignored.
+        """Keep the payload of a notification if it is the id of an image, about the trigger, or a heartbeat.
 
         psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
         """
-        try:
-            image_id = parse_image_id(notification.payload)
-        except InvalidImageId:
-            if notification.payload.startswith(TEST_PREFIX):
-                self._tested()
-            return
-        if not self._is_waking:
-            self._is_waking = True
-            self._wake_ups.append(None)
-        if image_id not in self._waiting:
+        payload = notification.payload
+        if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX)):
+            try:
+                payload = parse_image_id(payload)
+            except InvalidImageId:
+                return
+        if payload not in self._waiting:
             if len(self._waiting) < self._most:
-                self._waiting[image_id] = None
+                self._waiting[payload] = None
             else:
                 self._dropped += 1
         if len(self._waiting) >= self._many and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WITHIN, self._report)
+        self.arrived.set()
 
     def __len__(self) -> int:
-        """Return the number of wake-ups, 0 or 1."""
-        return len(self._wake_ups)
+        """Return 0: aiopg has nothing to move."""
+        return 0
 
-    def pop(self, index: int) -> None:
-        """Remove the wake-up, which aiopg puts into its queue."""
-        return self._wake_ups.pop(index)
-
-    def woken(self) -> None:
-        """Send the next wake-up for the next id. To be called after a wake-up came out of aiopg's queue."""
-        self._is_waking = False
+    def __contains__(self, payload: str) -> bool:
+        """Return whether the payload waits."""
+        return payload in self._waiting
 
     def take(self, most: int) -> list[str]:
-        """Remove and return up to ``most`` ids, those that waited longest. Return an empty list when no id waits."""
+        """Remove and return up to ``most`` payloads, those that waited longest. Empty when none waits."""
         taken = list(islice(self._waiting, most))
-        for image_id in taken:
-            del self._waiting[image_id]
+        for payload in taken:
+            del self._waiting[payload]
         if not taken:
             self._is_logged = False
         return taken

@@ -1,0 +1,231 @@
+"""The change log: which images have changed, since when changes are heard, and whether they are heard now."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+from gateway.changes.heartbeat import Heartbeat
+
+_MOST_KEPT: Final = 20_000  # images, about 5 MB
+# Seconds for which nginx may ask for a change. If a younger one must be forgotten, every image counts as changed.
+_LISTED_FOR: Final = 30.0
+_NEVER: Final = float("-inf")
+_ALWAYS: Final = float("inf")
+
+
+class Source(Enum):
+    """Where changes are heard: notifications of Postgres, and the messages of other replicas."""
+
+    ROWS = "rows"
+    REPLICAS = "replicas"
+
+
+class Scope(Enum):
+    """What caches in front must forget without the name of an image: decisions about access, or every copy."""
+
+    DECISIONS = "decisions"
+    IMAGES = "images"
+
+
+class Change(NamedTuple):
+    """A change: its number among all changes of the log, and when it was heard, in seconds of the log's clock."""
+
+    number: int
+    at: float
+
+
+class Cache(Protocol):
+    """A cache of this process."""
+
+    def drop(self, image_id: str) -> None:
+        """Use nothing that was known about the image before: it has changed."""
+
+    def drop_all(self) -> None:
+        """Read every row again before it is used: changes may have been missed. Nothing need be removed."""
+
+
+_NO_CHANGE: Final = Change(0, _NEVER)
+
+
+class ChangeLog:
+    """Keeps the latest change of each image, and drops changed images from the caches of this process.
+
+    It does no I/O and has no clock: its methods get the time in seconds of ``boot_time``, which never goes back,
+    ignores corrections, and also runs while the machine is suspended. Of more than ``most_kept`` images the oldest
+    changes are forgotten.
+
+    Whoever reads a row to keep it takes the ``number`` of the log first. The row may be kept only if the image has not
+    ``changed_since`` that number.
+
+    sources: where this process listens.
+    name: names this process in heartbeats, unlike any other.
+
+    number: of the newest change.
+    rows_trusted_until: until when a cached row may be used without reading it again. It is the end
+    of the lease of the heartbeats among notifications; without ``Source.ROWS`` rows in caches live for their own time.
+    rows_missed: the last time when changes of rows may have been missed. Rows read before are not trusted.
+    forgotten: the newest change that is not kept any more.
+    all_changed_at, rights_changed_at: when every image was another one for caches in front, and when every decision
+    about access became void.
+    unpublished: what other replicas are still to be told, since nginx asks any of them.
+    serves: whether this process serves, so that caches in front may have old images of it after a gap.
+    """
+
+    def __init__(self, sources: Iterable[Source], name: str, now: float, *, most_kept: int = _MOST_KEPT) -> None:
+        self.heartbeats = {source: Heartbeat(name, now) for source in sources}
+        self.number = 0
+        self.rows_trusted_until = _NEVER if Source.ROWS in self.heartbeats else _ALWAYS
+        self.forgotten = _NO_CHANGE
+        self.rows_missed = _NO_CHANGE
+        self._all_dropped = 0
+        self._most_kept = most_kept
+        self._latest: OrderedDict[str, Change] = OrderedDict()
+        self._caches: list[Cache] = []
+        self._observers: list[Callable[[], None]] = []
+        self._listening_since: dict[Source, float] = {}
+        self._untried = set(self.heartbeats)
+        self._unproven: set[Source] = set()  # subscribed to, and no heartbeat has come back since
+        self._known_since = self.rights_changed_at = now
+        self.all_changed_at = _NEVER
+        self.unpublished = {Scope.DECISIONS}  # the process before may have had other settings
+        self.serves = False
+
+    def add_cache(self, cache: Cache) -> None:
+        """Drop changed images from this cache, too."""
+        self._caches.append(cache)
+
+    def add_observer(self, observer: Callable[[], None]) -> None:
+        """Call ``observer`` after each input by which the list for nginx becomes another one."""
+        self._observers.append(observer)
+
+    # Inputs
+
+    def image_changed(self, image_id: str, now: float) -> None:
+        """Note that the row of the image, or the rights to it, have changed."""
+        self.number += 1
+        self._latest[image_id] = Change(self.number, now)
+        self._latest.move_to_end(image_id)
+        if len(self._latest) > self._most_kept:
+            _, self.forgotten = self._latest.popitem(last=False)
+            if now - self.forgotten.at < _LISTED_FOR:
+                self.all_changed_at = now
+            else:
+                self._known_since = max(self._known_since, self.forgotten.at + _LISTED_FOR)
+        for cache in self._caches:
+            cache.drop(image_id)
+        self._tell()
+
+    def sweep(self, scope: Scope, now: float) -> None:
+        """Make caches in front forget, and leave it in ``unpublished``: nginx may ask any replica."""
+        self.unpublished.add(scope)
+        self.heard_sweep(scope, now)
+
+    def heard_sweep(self, scope: Scope, now: float) -> None:
+        """Make caches in front forget that ask this process."""
+        if scope is Scope.IMAGES:
+            self.all_changed_at = now
+        # A thousandth later than the time before: nginx compares milliseconds.
+        self.rights_changed_at = max(now, self.rights_changed_at + 0.001)
+        self._tell()
+
+    def missed(self, source: Source, now: float) -> None:
+        """Note that changes of ``source`` may have been missed until now.
+
+        What replicas say is also in Redis, so that a missed message makes only the memory of this process old.
+        """
+        self._drop_all(source, now)
+        if self.serves:  # caches in front may have got old images from this process
+            self.all_changed_at = now
+        self._tell()
+
+    def listens(self, source: Source, now: float) -> None:
+        """Note that messages of ``source`` arrive from now on. They are relied on when a heartbeat has come back.
+
+        Caches in front may have got old images since the last subscription that worked. After one on which no heartbeat
+        came back there are none, because nothing was trusted: a pooler that forgets the subscription each time does not
+        make them forget each time.
+        """
+        self.heartbeats[source].begin(now)
+        self._listening_since[source] = now
+        self._trust_rows()
+        self._drop_all(source, now)
+        is_swept = source in self._unproven
+        self._unproven.add(source)
+        if self.serves and not is_swept:
+            self.sweep(Scope.IMAGES, now)
+        else:
+            self.heard_sweep(Scope.DECISIONS, now)
+
+    def lost(self, source: Source) -> None:
+        """Note that messages of ``source`` do not arrive from now on."""
+        self.heartbeats[source].stop()
+        self._untried.discard(source)
+        self._trust_rows()
+        self._tell()
+
+    def heartbeat(self, source: Source, text: str) -> None:
+        """Note a heartbeat that came back. Heartbeats of other processes are ignored."""
+        if self.heartbeats[source].receive(text):
+            self._untried.discard(source)
+            self._trust_rows()
+            if source in self._unproven:
+                self._unproven.discard(source)
+                self._tell()
+
+    def advance(self) -> int:
+        """Return a number between those of the changes before and after now."""
+        self.number += 1
+        return self.number
+
+    # Questions
+
+    def changed_since(self, image_id: str, number: int) -> bool:
+        """Return whether the image has changed, or may have, since the log had this number."""
+        return self._latest.get(image_id, self.forgotten).number > number
+
+    def missed_since(self, number: int) -> bool:
+        """Return whether changes may have been missed since the log had this number."""
+        return self._all_dropped > number
+
+    def change_of(self, image_id: str) -> Change | None:
+        """Return the latest change of the image. None: none is known."""
+        return self._latest.get(image_id)
+
+    def changed_at(self, image_id: str) -> float:
+        """Return when the image may have changed last."""
+        return self._latest.get(image_id, self.forgotten).at
+
+    def newest_first(self) -> Iterator[tuple[str, Change]]:
+        """Iterate over the images and their latest changes."""
+        return reversed(self._latest.items())
+
+    def has_tried(self) -> bool:
+        """Return whether each source has been heard once, or could not be heard."""
+        return not self._untried
+
+    def hears(self, now: float) -> bool:
+        """Return whether the heartbeats of every source come back."""
+        return all(now < heartbeat.lease_until for heartbeat in self.heartbeats.values())
+
+    def complete_since(self, now: float) -> float:
+        """Return from when on no change was missed: ``now`` while a source is not heard."""
+        if not self.hears(now):
+            return now
+        return max(self._known_since, *self._listening_since.values(), _NEVER)
+
+    def _drop_all(self, source: Source, now: float) -> None:
+        self.number += 1
+        self._all_dropped = self.number
+        if source is Source.ROWS:
+            self.rows_missed = Change(self.number, now)
+        for cache in self._caches:
+            cache.drop_all()
+
+    def _trust_rows(self) -> None:
+        if (heartbeat := self.heartbeats.get(Source.ROWS)) is not None:
+            self.rows_trusted_until = heartbeat.lease_until
+
+    def _tell(self) -> None:
+        for observer in self._observers:
+            observer()

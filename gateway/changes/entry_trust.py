@@ -1,0 +1,89 @@
+"""Which entries of Redis may be used without reading their rows again, and which while no row can be read."""
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+from gateway.changes.change_log import ChangeLog
+
+# How far the clocks of two replicas may be apart, in seconds. Entries of one are dated by its clock.
+_CLOCK_SKEW: Final = 5
+_NEVER: Final = float("-inf")
+
+
+class Now(NamedTuple):
+    """The present time by two clocks, in seconds.
+
+    log: the clock of the change log.
+    cos: COS's clock, in Unix seconds, by which all replicas date the rows that they have read.
+    """
+
+    log: float
+    cos: float
+
+
+class ReadRow(NamedTuple):
+    """When and for what the row of an entry was read.
+
+    read_at: whole seconds of COS's clock.
+    """
+
+    image_id: str
+    rendition: str | None
+    read_at: int
+
+
+class EntryTrust:
+    """Rejects entries whose rows have changed since they were read, or may have.
+
+    Redis refuses writes, or loses its last ones: a replica that was behind takes over, or a server loads a snapshot.
+    Then it has the entry of a changed image again. So the log's latest changes count, whatever Redis has. Changes that
+    the log has forgotten do not: a statement that changes a million rows must not send every other image to Postgres.
+    They count once an image could not be dropped from Redis.
+    """
+
+    def __init__(self, log: ChangeLog) -> None:
+        self._log = log
+        self._after = _NEVER
+        self._renditions_after: dict[str | None, float] = {}  # only those that a reload has changed
+        self._drops_failed = False
+
+    def may_be_used(self, row: ReadRow, now: Now) -> bool:
+        """Return whether an entry may be used without reading its row again."""
+        log = self._log
+        if now.log >= log.rows_trusted_until or row.read_at > now.cos + _CLOCK_SKEW:
+            return False
+        after = max(log.rows_missed.at, self._after)
+        if self._renditions_after:
+            after = max(after, self._renditions_after.get(row.rendition, _NEVER))
+        return not _is_read_before(row, after, now) and not self.has_changed(row, now)
+
+    def has_changed(self, row: ReadRow, now: Now) -> bool:
+        """Return whether the image is known to have changed since its row was read.
+
+        Then the row is not used even while no other can be read.
+        """
+        change = self._log.change_of(row.image_id)
+        if change is None:
+            return self._drops_failed and _is_read_before(row, self._log.forgotten.at, now)
+        return _is_read_before(row, change.at, now)
+
+    def drop_failed(self) -> None:
+        """Note that Redis did not drop a changed image: it may come back with it long after the change."""
+        self._drops_failed = True
+
+    def distrust(self, now: float) -> None:
+        """Trust no entry whose row was read before ``now``, a time of the log."""
+        self._after = now
+
+    def distrust_renditions(self, renditions: Collection[str | None], now: float) -> None:
+        """Trust no entry of these renditions whose row was read before ``now``. None: of the original.
+
+        A reload added or changed the renditions. While a rendition is not configured, a change of a row does not drop
+        its entries, so entries from an earlier time may be old.
+        """
+        self._renditions_after.update(dict.fromkeys(renditions, now))
+
+
+def _is_read_before(row: ReadRow, at: float, now: Now) -> bool:
+    """Return whether the row may have been read before ``at``, a time of the log."""
+    return row.read_at < at - now.log + now.cos + _CLOCK_SKEW

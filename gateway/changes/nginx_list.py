@@ -1,0 +1,134 @@
+"""The list of changes that nginx asks for: what the change log knows, with the times in milliseconds."""
+
+from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as _quote
+from operator import itemgetter
+from typing import Final
+
+from gateway.changes.change_log import ChangeLog
+
+# A change is in the list again these milliseconds after it was heard. A cache may have fetched the old image meanwhile
+# from a replica that had not heard of the change: by the last time every replica has dropped the image.
+_AGAIN: Final = 250
+_LAST: Final = 1000
+_MOST_LISTED: Final = 10_000
+_NEVER: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeList:
+    """The changes since a time, oldest first, each with its time. ``has_more``: later changes are left out.
+
+    gateway: the name of the process.
+    now: the last whole millisecond before the list was made. What happens after it comes with the next list.
+    complete_since: from when on no change was missed. Equal to ``now`` while changes are not heard.
+    heartbeat: when the heartbeat was sent that came back last, of the source whose last one is the oldest. None without
+    a source.
+    decisions_void_at: when every decision about access became void.
+    settings: a name of the settings on which the answers of this process depend.
+    An image id of None is every image. Times are Unix milliseconds of the steady clock of this process.
+    """
+
+    gateway: str
+    now: int
+    complete_since: int
+    heartbeat: int | None
+    changes: tuple[tuple[str | None, int], ...]
+    has_more: bool
+    decisions_void_at: int
+    settings: str
+
+    def as_json(self) -> str:
+        """Return the list as nginx reads it. ``json.dumps`` would block the event loop three times as long."""
+        changes = ", ".join(
+            [
+                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
+                for image_id, at in self.changes
+            ]
+        )
+        heartbeat = f'"heartbeat": {self.heartbeat}, ' if self.heartbeat is not None else ""
+        more = ', "more": true' if self.has_more else ""
+        return (
+            f'{{"gateway": "{self.gateway}", "now": {self.now}, "complete_since": {self.complete_since}, {heartbeat}'
+            f'"changes": [{changes}], "access": {self.decisions_void_at}, "settings": "{self.settings}"{more}}}\n'
+        )
+
+
+class NginxList:
+    """Makes lists of the changes in the log.
+
+    name: the name of this process.
+    settings: a name of the settings on which the answers of this process depend. A reload replaces it.
+    epoch: Unix seconds at the zero of the steady clock. It stays as it was at the start of the process, so that the
+    times of the list never jump.
+    """
+
+    def __init__(
+        self, log: ChangeLog, name: str, settings: str, epoch: float, *, most_listed: int = _MOST_LISTED
+    ) -> None:
+        self.settings = settings
+        self._log = log
+        self._name = name
+        self._epoch = epoch
+        self._most_listed = most_listed
+
+    def since(self, since: int, now: float, asked_at: int | None = None) -> ChangeList:
+        """Return the changes from ``since`` (Unix milliseconds) on.
+
+        now: the time of the log.
+        asked_at: the time of the asker's clock. ``since`` is by that clock, too, so that nobody compares two clocks.
+        None: ``since`` is by the clock of this process. If that is later than now, the clocks differ by more than the
+        asker allows for, and the list is not complete.
+        """
+        log, current = self._log, self._milliseconds(now)
+        if asked_at is not None:
+            since = current - (asked_at - since)
+        found = self._changes(since, current)
+        last = current - 1
+        is_ahead = asked_at is None and since > current
+        heartbeats = [heartbeat.proven_at for heartbeat in log.heartbeats.values()]
+        return ChangeList(
+            self._name,
+            last,
+            last if is_ahead else min(last, self._milliseconds(log.complete_since(now))),
+            max(0, self._milliseconds(min(heartbeats))) if heartbeats else None,
+            tuple((image_id, at) for at, image_id in found[: self._most_listed]),
+            len(found) > self._most_listed,
+            self._milliseconds(log.rights_changed_at),
+            self.settings,
+        )
+
+    def last_change(self, image_id: str, now: float) -> tuple[float, bool]:
+        """Return since when the image has not changed, in Unix seconds, and whether that is the time of a change.
+
+        Otherwise it is the time since which changes are known.
+        """
+        log = self._log
+        change = log.change_of(image_id)
+        changed_at = max(change.at if change is not None else log.all_changed_at, log.all_changed_at)
+        is_known = changed_at > _NEVER
+        return self._epoch + (changed_at if is_known else log.complete_since(now)), is_known
+
+    def _changes(self, since: int, current: int) -> list[tuple[int, str | None]]:
+        """Return the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
+        log = self._log
+        everything = self._milliseconds(log.all_changed_at)
+        found: list[tuple[int, str | None]] = []
+
+        def name(image_id: str | None, at: int) -> None:
+            named_at = max(time for time in (at, at + _AGAIN, at + _LAST) if time < current or time == at)
+            if since <= named_at < current:
+                found.append((named_at, image_id))
+
+        for image_id, change in log.newest_first():
+            at = self._milliseconds(change.at)
+            if at + _LAST < since or at < everything:  # the change of every image includes earlier ones
+                break
+            name(image_id, at)
+        if everything >= 0:
+            name(None, everything)
+        found.sort(key=itemgetter(0))
+        return found
+
+    def _milliseconds(self, steady: float) -> int:
+        return round((self._epoch + steady) * 1000) if steady > _NEVER else -1

@@ -1,0 +1,169 @@
+"""The list of changes for nginx: its order, its bounds, and from when on it is complete."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.heartbeat import LEASE
+from gateway.changes.nginx_list import ChangeList, NginxList
+
+EPOCH = 1_000  # Unix seconds at the zero of the log's clock
+START = (EPOCH + 100) * 1000
+
+
+@dataclass
+class Listed:
+    """A list and its log, which hears rows. ``at`` is the time in milliseconds since the process started."""
+
+    most_kept: int = 100
+    most_listed: int = 100
+    at: int = 0
+    log: ChangeLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = ChangeLog([Source.ROWS], "me", 100, most_kept=self.most_kept)
+        self.list = NginxList(self.log, "me", "0f", EPOCH, most_listed=self.most_listed)
+        self.log.listens(Source.ROWS, 100)
+        self.beat()
+
+    @property
+    def now(self) -> float:
+        """The time of the log's clock."""
+        return 100 + self.at / 1000
+
+    def beat(self) -> None:
+        """Send a heartbeat that comes back at once."""
+        self.log.heartbeat(Source.ROWS, self.log.heartbeats[Source.ROWS].send(self.now))
+
+    def change(self, image_id: str) -> None:
+        self.log.image_changed(image_id, self.now)
+
+    def since(self, since: int, asked_at: int | None = None) -> ChangeList:
+        """Return the list, while heartbeats come back."""
+        self.beat()
+        return self.list.since(since, self.now, asked_at)
+
+
+def test_the_last_change_of_each_image_is_listed_oldest_first() -> None:
+    listed = Listed()
+    for image_id in ("a", "b", "a"):
+        listed.at += 5_000
+        listed.change(image_id)
+    listed.at += 5_000
+    assert listed.since(0).changes == (("b", START + 11_000), ("a", START + 16_000))
+    assert listed.since(START + 16_000).changes == (("a", START + 16_000),)
+    assert listed.since(START + 16_001).changes == ()
+    assert json.loads(listed.since(0).as_json()) == {
+        "gateway": "me",
+        "now": START + 19_999,
+        "complete_since": START,
+        "heartbeat": START + 20_000,
+        "changes": [{"image_id": "b", "at": START + 11_000}, {"image_id": "a", "at": START + 16_000}],
+        "access": START + 1,
+        "settings": "0f",
+    }
+
+
+def test_a_change_is_listed_again_after_every_replica_has_dropped_the_image() -> None:
+    """A cache may have fetched the old image from a replica that had not heard of the change yet."""
+    listed = Listed()
+    listed.change("a")
+    for passed, time in ((1, 0), (250, 0), (251, 250), (1000, 250), (1001, 1000), (60_000, 1000)):
+        listed.at = passed
+        assert listed.since(START).changes == (("a", START + time),)
+    listed.at += 1
+    listed.change("b")
+    listed.at += 600
+    listed.change("c")
+    listed.at += 1
+    assert listed.since(START + 60_000).changes == (("b", START + 60_251), ("c", START + 60_601))
+
+
+def test_what_comes_in_the_millisecond_of_a_list_is_in_the_next_one_however_often_is_asked() -> None:
+    listed = Listed()
+    listed.at = 5
+    before = [listed.since(0) for _ in range(10_000)][-1]
+    listed.change("a")
+    listed.log.heard_sweep(Scope.DECISIONS, listed.now)
+    assert (before.now, before.changes) == (START + 4, ())
+    assert listed.since(before.now + 1).changes == ()
+    listed.at += 1
+    after = listed.since(before.now + 1)
+    assert (after.changes, after.now) == ((("a", START + 5),), START + 5)
+    assert after.decisions_void_at > before.decisions_void_at
+
+
+@pytest.mark.parametrize("difference", [-3_600_000, -10_000, 0, 10_000, 3_600_000])
+def test_the_asker_asks_by_its_own_clock(difference: int) -> None:
+    """The clock of either machine may be wrong by any time, or have been wrong at the start."""
+    listed = Listed()
+    listed.at = 5_000
+    listed.change("a")
+    listed.at = 6_500
+    asked_at = START + listed.at + difference
+    assert listed.since(asked_at - 500, asked_at).changes == (("a", START + 6_000),)
+    assert listed.since(asked_at - 499, asked_at).changes == ()
+
+
+def test_a_question_by_another_clock_from_the_future_has_no_complete_answer() -> None:
+    """Files of version 3 ask by nginx's clock without naming its time."""
+    listed = Listed()
+    listed.at = 5_000
+    found = listed.since(START + 5_000)
+    assert found.complete_since == START
+    found = listed.since(START + 5_001)
+    assert found.complete_since == found.now
+
+
+def test_without_heartbeats_the_list_is_not_complete() -> None:
+    listed = Listed()
+    listed.at = int(LEASE * 1000) - 1
+    assert listed.list.since(0, listed.now).complete_since == START
+    listed.at += 1
+    found = listed.list.since(0, listed.now)
+    assert found.complete_since == found.now
+    listed.log.lost(Source.ROWS)
+    assert json.loads(listed.list.since(0, listed.now).as_json())["heartbeat"] == 0
+    assert "heartbeat" not in json.loads(NginxList(ChangeLog([], "me", 0), "me", "0f", EPOCH).since(0, 1).as_json())
+
+
+def test_a_long_list_comes_in_parts() -> None:
+    listed = Listed(most_listed=3)
+    for number in range(5):
+        listed.change(f"image-{number}")
+        listed.at += 2_000
+    first = listed.since(0)
+    assert ([image_id for image_id, _ in first.changes], first.has_more) == (["image-0", "image-1", "image-2"], True)
+    assert json.loads(first.as_json())["more"] is True
+    rest = listed.since(first.changes[-1][1])
+    assert ([image_id for image_id, _ in rest.changes], rest.has_more) == (["image-2", "image-3", "image-4"], False)
+
+
+def test_a_change_of_every_image_takes_the_place_of_earlier_changes() -> None:
+    listed = Listed()
+    listed.change("a")
+    listed.at += 10
+    listed.log.heard_sweep(Scope.IMAGES, listed.now)
+    listed.at += 10
+    listed.change('b"')
+    listed.at += 1
+    found = listed.since(0)
+    assert found.changes == ((None, START + 10), ('b"', START + 20))
+    changes = json.loads(found.as_json())["changes"]
+    assert changes == [{"image_id": None, "at": START + 10}, {"image_id": 'b"', "at": START + 20}]
+
+
+def test_an_image_has_not_changed_since_its_change_or_since_changes_are_known() -> None:
+    listed = Listed()
+    listed.beat()
+    assert listed.list.last_change("a", listed.now) == (START / 1000, False)
+    listed.at += 1_000
+    listed.change("a")
+    assert listed.list.last_change("a", listed.now) == (START / 1000 + 1, True)
+    listed.at += 1_000
+    listed.log.heard_sweep(Scope.IMAGES, listed.now)
+    assert (
+        listed.list.last_change("a", listed.now) == listed.list.last_change("b", listed.now) == (START / 1000 + 2, True)
+    )
