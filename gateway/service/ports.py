@@ -70,7 +70,14 @@ def public_port(
     if extend is not None:
         extend(app)
     images = service.images
-    direct = DirectHandlers(images.handler, images.url_handler, images.nginx_files)
+    access = service.access
+    direct = DirectHandlers(
+        images.handler,
+        images.url_handler,
+        images.nginx_files,
+        access.cors_origins,
+        lambda: access.authenticator.denials_vary,
+    )
     endpoint = Endpoint(
         server.host,
         server.port,
