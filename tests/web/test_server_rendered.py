@@ -41,7 +41,7 @@ for (const props of pictures) {
 }
 console.log(JSON.stringify(made));
 """
-CAT = {"imageId": "cat-42", "alt": "A cat on a sofa"}
+CAT: dict[str, object] = {"imageId": "cat-42", "alt": "A cat on a sofa"}
 PICTURES = [
     CAT,
     {**CAT, "width": 320, "height": 240},
