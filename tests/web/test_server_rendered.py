@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -42,7 +43,7 @@ for (const props of pictures) {
 console.log(JSON.stringify(made));
 """
 CAT = {"imageId": "cat-42", "alt": "A cat on a sofa"}
-PICTURES = [
+PICTURES: list[dict[str, Any]] = [
     CAT,
     {**CAT, "width": 320, "height": 240},
     {**CAT, "width": 320, "height": 240, "styleName": "card"},
