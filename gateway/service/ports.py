@@ -183,7 +183,9 @@ def _public_handlers(service: Service) -> PublicHandlers:
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
         misdirected_changes=MisdirectedChanges(metrics),
-        accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
+        accel_prefix=(
+            AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
+        ),
     )
 
 
