@@ -1,5 +1,6 @@
 """The version of the nginx files in front: each file sends its version, and a wrong version is reported."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -13,25 +14,29 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 # Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
-VERSION: Final = 3
+VERSION: Final = 4
 FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
 PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VERSION}"
+_LOOK_AGAIN: Final = 5.0  # seconds
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
 
 
 class NginxFiles:
     """Reports what is wrong with the proxy in front: each request in a metric, and the first one in the log.
 
-    ``accepted`` are the values of ``FIELD`` to be silent about. The field may be missing: any proxy, or none, may be
-    in front. With accel it must be ``accel.conf``: ``require_accel_conf``.
+    It also notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
+
+    ``accepted`` are the values of ``FIELD`` for which ``report`` need not be called. The field may be missing: any
+    proxy, or none, may be in front. With accel it must be ``accel.conf``: ``require_accel_conf``.
     """
 
-    accepted: Final = frozenset({None, GATEWAY_CONF, GATEWAY_CACHE_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF})
+    _SILENT_ABOUT: Final = frozenset({None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF})
 
     def __init__(self, delivery: str, accel_prefix: str, metrics: Metrics) -> None:
+        self.accepted = self._SILENT_ABOUT
         self._delivery = delivery
         self._accel_prefix = accel_prefix
         self._metrics = metrics
@@ -40,6 +45,11 @@ class NginxFiles:
 
     def report(self, version: str | None) -> None:
         """Count a request whose ``FIELD`` has a value that is not accepted. Log such a request once per process."""
+        if version == GATEWAY_CACHE_CONF:
+            self._metrics.nginx_asked.sends_copies()
+            self.accepted = self._SILENT_ABOUT | {GATEWAY_CACHE_CONF}
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._look_again)
+            return
         self._metrics.nginx_config_mismatches.inc()
         if self._is_logged:
             return
@@ -54,6 +64,9 @@ class NginxFiles:
             needed,
             self._delivery,
         )
+
+    def _look_again(self) -> None:
+        self.accepted = self._SILENT_ABOUT
 
     def require_accel_conf(self, headers: Mapping[str, str]) -> None:
         """Raise ``AccelNotConfigured`` unless ``accel.conf``, of any release, has passed the request on.

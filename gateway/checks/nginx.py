@@ -16,6 +16,7 @@ _OWN = frozenset(
         "every-error.conf",
         "changes.conf",
         "changes.js",
+        "hearing.js",
         "epoch.js",
         "decisions.conf",
         "decisions.js",
@@ -34,7 +35,7 @@ _ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
 _UPSTREAM = re.compile(r"^\s*upstream\s+(\w+)\s*\{([^}]*)\}", re.MULTILINE)
 _SERVER = re.compile(r"^\s*server\s+([^\s;]+)", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
-_ZONES = {"image_changes", "image_epochs", "image_decisions"}
+_ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "image_decisions"}
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
@@ -74,7 +75,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
         "module ngx_http_js_module, in nginx.conf or modules-enabled": not any(
             _MODULE.search(text) for text in (dict(_texts(folder)).get("nginx.conf", ""), *modules)
         ),
-        "image-gateway/changes.js": "changes.js" not in own,
+        **{f"image-gateway/{file}": file not in own for file in ("changes.js", "hearing.js")},
         f"js_shared_dict_zone of {', '.join(sorted(zones))}, in image-gateway/changes.conf": bool(zones),
         "upstream image_gateway_admin, in upstream.conf": not any(_ADMIN.search(text) for text in files.values()),
     }

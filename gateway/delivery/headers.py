@@ -21,12 +21,12 @@ _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
-# Any page may show an image, because access was checked before. The fields do not vary by origin.
+# Any page may show an image, because access was checked before. ``server.cors_origins`` replaces the first field.
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
         "Accept-Ranges, Age, Cache-Status, Content-Disposition, Content-Length, Content-Range, ETag, Retry-After, "
-        "Server-Timing, X-Error-Code, X-Request-Id"
+        "Server-Timing, Vary, X-Error-Code, X-Request-Id"
     ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
@@ -112,6 +112,9 @@ def _cached_headers(
     headers["Content-Type"] = content_type_of(content_type, metadata.content_type)
     if metadata.content_encoding is not None:
         headers["Content-Encoding"] = metadata.content_encoding
+    elif metadata.size is not None:
+        # Firefox displays half an image as if it were whole. Scripts cannot read Content-Length.
+        headers["Server-Timing"] = f"size;desc={metadata.size}"
     if download is not None:
         headers["Content-Disposition"] = content_disposition(download)
     return headers
