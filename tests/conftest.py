@@ -30,6 +30,7 @@ from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
 from gateway.api.access_log import LOGGER
+from gateway.api.nginx_files import ACCEL_CONF, FIELD
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Hang
 from gateway.cos_emulator.server import CosEmulator
@@ -331,7 +332,10 @@ class Answer:
 
 @dataclass
 class RunningGateway:
-    """A gateway on two free ports, and a client that neither follows nor decodes anything."""
+    """A gateway on two free ports, and a client that neither follows nor decodes anything.
+
+    With ``accel`` the client names the nginx files of the release, as ``accel.conf`` does.
+    """
 
     service: Service
     registry: CollectorRegistry
@@ -400,7 +404,8 @@ async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIte
             )
             stack = await all_of_them.enter_async_context(AsyncExitStack())
             serving = await stack.enter_async_context(opening)
-            session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            through = {FIELD: ACCEL_CONF} if sections["image_proxy"].get("delivery") == "accel" else {}
+            session = await stack.enter_async_context(aiohttp.ClientSession(headers=through, auto_decompress=False))
             return RunningGateway(serving.service, metrics.registry, serving.ports, session, stack.aclose, sections)
 
         yield start

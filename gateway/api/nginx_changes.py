@@ -1,16 +1,18 @@
 """``GET /api/v1/changes``: the list of changed images, which nginx asks for to forget its copies."""
 
 import re
-from typing import Final, get_args
+from typing import Final, NoReturn, get_args
 
 from aiohttp import web
 
 from gateway.api.json_responses import HEADERS
+from gateway.api.nginx_files import FIELD
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.metrics.collectors import FloorReason, Metrics
 
+_OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASONS: Final = get_args(FloorReason)
@@ -44,3 +46,21 @@ class NginxChanges:
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
         text = self._list.since(int(query["since"]), boot_time(), asked_at).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
+
+
+class MisdirectedChanges:
+    """Answers the question for changes on the public port, where only an nginx with a wrong address asks it.
+
+    nginx asks as ``localhost``. Clients that ask through nginx or another proxy name the host of the images, and raise
+    no alarm.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._misdirected = metrics.nginx_misdirected
+
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Count the question of an nginx, and answer as if the address did not exist."""
+        is_nginx = request.host == _OWN_HOST and FIELD not in request.headers
+        if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
+            self._misdirected.add()
+        raise RouteNotFound

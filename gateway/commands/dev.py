@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -90,13 +91,14 @@ async def _serve(
     stack: "DevStack", playground: "Playground", signals: StopSignals, *, on_listening: Callable[[Listening], None]
 ) -> None:
     """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
-    from gateway.dev.welcome import this_program
-
     told: list[Listening] = []
 
     def extend(service: Service, app: web.Application) -> None:
         playground.add_routes(app, service.urls.invalidation.drop_here)
-        service.diagnostics.replica.commands = (this_program(), shlex.quote(str(stack.config)))
+        service.diagnostics.replica.commands = (
+            f"{shlex.quote(sys.executable)} -m gateway",  # from any folder
+            shlex.quote(str(stack.config.resolve())),
+        )
 
     def tell(ports: Listening) -> None:
         if ports not in told:  # they stay the same, unless the environment sets port 0

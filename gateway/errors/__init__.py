@@ -271,7 +271,7 @@ class PreconditionFailed(GatewayError):
 
 
 class AccelNotConfigured(GatewayError):
-    """nginx passed on a request for ``image_proxy.accel_prefix`` instead of serving it."""
+    """Delivery is accel, and the request came without ``accel.conf``, or nginx does not serve the prefix."""
 
     status = 500
     code = "accel_not_configured"
@@ -360,7 +360,7 @@ class Overloaded(Unavailable):
 
 
 class OriginThrottled(Unavailable):
-    """COS responded 503 SlowDown, even after the retries.
+    """COS responded 503 SlowDown or 429, even after the retries.
 
     ``wait``: COS's Retry-After in seconds, None if COS sent none.
     """

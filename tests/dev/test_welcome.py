@@ -235,3 +235,19 @@ async def test_the_error_for_a_missing_package_says_how_to_install_it(tmp_path: 
     assert code == 1
     assert output.startswith("Error: PIL is missing: run `make install` in a clone of image-gateway")
     assert "'image-gateway[" not in output
+
+
+async def test_a_long_name_does_not_widen_the_list_and_styles_are_shown_of_pictures(
+    tmp_path: Path, servers: dict[str, str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.svg", "b.gif", f"{'c' * 120}.gif"):
+        (folder / name).write_bytes(b"GIF89a")
+    arguments = ("dev", "--images", str(folder), "--state", str(tmp_path / "state"))
+    async with gateway_process(*arguments, environment=servers) as running:
+        output = await output_of(running)
+    (short,) = re.findall(r"^  http://\S+/i/\S+ +b\.gif$", output, flags=re.MULTILINE)
+    assert len(short) < 80
+    (styled, *_) = re.findall(r"^  (\S+)\?style=\S+$", output, flags=re.MULTILINE)
+    assert styled in short

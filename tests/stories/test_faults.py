@@ -19,6 +19,8 @@ import redis
 import yaml
 from psycopg2.extensions import make_dsn
 
+from docs.generate.remedies import ALERTS
+from gateway.api.nginx_files import GATEWAY_CONF
 from gateway.cos_emulator.access import Credential
 from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.cos_emulator.server import CosEmulator
@@ -27,6 +29,7 @@ from gateway.dev.database import ImageRow, ImagesTable
 from gateway.dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+from tests.injected_faults import FAULTS, Injected, Scene, scene_of
 from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.waiting import until
@@ -371,9 +374,10 @@ async def test_10_an_older_file_of_nginx(
     assert "conf.d/accel.conf has none" in found
 
 
-async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway) -> None:
+async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"delivery": "accel"})
-    answer = await gateway.get("/_cos/version")
+    await images.add("cat")
+    answer = await gateway.get("/i/cat", headers={"X-Gateway-Config-Version": GATEWAY_CONF})
     assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
     assert gateway.sample("accel_not_configured_total") == 1
 
@@ -396,7 +400,7 @@ async def test_11_an_owner_who_cannot_see_an_image(gateway: RunningGateway, imag
 
 
 async def test_12_renewals_that_were_given_up(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+    start_gateway: StartGateway, images: Images, operator: Operator, redis_client: "redis.Redis"
 ) -> None:
     gateway = await start_gateway(url_prerefresh={"interval": 1})
     await images.add("cat")
@@ -405,6 +409,61 @@ async def test_12_renewals_that_were_given_up(
     renewal = (await explained(gateway))["cached_url"]["renewal"]
     assert (renewal["state"], renewal["reason"]) == ("given up", "the security token ends")
     await until(lambda: gateway.sample("refresh_dead") == 1, what="the metric of the alert")
+    recorder = gateway.service.diagnostics.recorder
+    await recorder.once()
+    code, output = await run_gateway("queue", "requeue", "--config", await asyncio.to_thread(operator.config))
+    assert code == 0, output
+    await until(lambda: gateway.sample("refresh_dead") == 0, what="the release")
+    await recorder.once()
+    shown = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
+    assert ("renewals_left", {"count": 1}) in [(event["name"], event["values"]) for event in shown["events"]]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_an_injected_fault_is_named_by_the_console_with_its_alert_and_advice_and_ends(
+    fault: Injected,
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    postgres_dsn: str,
+) -> None:
+    async with scene_of(fault, start_gateway, images, cos, postgres_dsn) as scene:
+        await until(lambda: has_problems(scene, []), what="no problem")
+        before = scene.gateway.sample(fault.metric[0], **fault.metric[1])
+        await fault.inject(scene)
+        scene.five_seconds_pass()
+        await until(lambda: is_first(scene, fault), what=f"{fault.problem} as the first problem")
+        assert ALERTS[fault.problem] == fault.alert
+        assert scene.gateway.sample(fault.metric[0], **fault.metric[1]) > before or fault.problem == "reload_refused"
+        if fault.advice is not None:
+            verdict = (await explained(scene.gateway, image_id="b" if fault.works == "/i/b" else "a"))["verdict"]
+            assert not verdict["served"]
+            assert fault.advice in verdict["advice"]
+        await scene.heal()
+        await until(lambda: is_answered(scene, fault.works), what="a request that works")
+        scene.five_seconds_pass()
+        assert await scene.ask(fault.works, user="alice") == [200]
+        scene.five_seconds_pass()
+        await until(lambda: has_problems(scene, ["warning"]), what="the end of red")
+        for _ in range(60):
+            scene.five_seconds_pass()
+        assert await scene.problems() == []
+
+
+async def has_problems(scene: Scene, levels: list[str]) -> bool:
+    """Return whether every problem in the console has one of these levels."""
+    return {problem["level"] for problem in await scene.problems()} <= set(levels)
+
+
+async def is_first(scene: Scene, fault: Injected) -> bool:
+    """Return whether the fault is the first problem in the console."""
+    found = [(problem["name"], problem["level"]) for problem in await scene.problems()]
+    return found[:1] == [(fault.problem, fault.level)]
+
+
+async def is_answered(scene: Scene, path: str) -> bool:
+    """Return whether a request for the image works."""
+    return await scene.ask(path) == [200]
 
 
 def test_the_table_of_the_runbook_names_tools_and_alerts_that_exist() -> None:
