@@ -125,7 +125,7 @@ MUTANTS: Final = {
     "gap_trusted": _mutant(
         "an entry of Redis is used whose row was read before a gap",
         (_TRUST, "after = max(log.rows_missed.at, self._after)", "after = self._after"),
-        faults="end_feed",
+        faults="stop_postgres",
     ),
     "gap_kept": _mutant(
         "memory is used from before a gap",
@@ -202,7 +202,7 @@ MUTANTS: Final = {
     "doubt_for_ever": _mutant(
         "nginx uses copies while no gateway has heard all changes",
         (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
-        faults="deafen_feed cut_feed",
+        faults="deafen_feed",
     ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
