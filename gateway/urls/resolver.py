@@ -314,8 +314,9 @@ class UrlResolver:
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
+        began, read_at = self._local.now(), int(self.urls.now())
         try:
-            read_at, records = await self._read_rows(
+            records = await self._catalog.fetch_many(
                 list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
             )
         except CatalogUnavailable as error:
@@ -337,18 +338,10 @@ class UrlResolver:
             elif isinstance(result, ImageNotFound):
                 self._local.put_unknown(look_up.variant, mark)
         await self.keep(list(made.values()), mark)
+        if self._local.now() - began >= LEASE:
+            # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
+            return await self._look_up_many(look_ups)
         return results
-
-    async def _read_rows(self, image_ids: Sequence[str]) -> tuple[int, Mapping[str, ImageRecord]]:
-        """Return rows, and when they were read, by COS's clock. After a pause of this process they are read again.
-
-        Requests that came meanwhile share this look-up. They must not get rows from before the pause.
-        """
-        while True:
-            began, read_at = self._local.now(), int(self.urls.now())
-            records = await self._catalog.fetch_many(image_ids)
-            if self._local.now() - began < LEASE:
-                return read_at, records
 
     def _result_for(
         self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int

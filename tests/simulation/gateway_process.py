@@ -186,7 +186,7 @@ CURRENT: dict[Process | None, Gateway] = {}
 async def _open_connection(_dsn: str, timeout: float, _name: str, _addresses: Any) -> AsyncIterator[Connection]:
     """Connect as ``gateway.catalog.pool.open_connection`` does, for the gateway of the running task."""
     gateway = CURRENT[current_process()]
-    async with connected(Connection(gateway.postgres, gateway.process, timeout)) as connection:
+    async with connected(Connection(gateway.postgres, gateway.process, timeout, timeout)) as connection:
         gateway.connected(connection)
         yield connection
 

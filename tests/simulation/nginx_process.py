@@ -145,6 +145,11 @@ class Nginx:
         return orders.question
 
     @property
+    def in_doubt_for(self) -> float:
+        """The seconds since the last complete answer."""
+        return (self._milliseconds() - self._state.heard) / 1000
+
+    @property
     def hears_nobody(self) -> bool:
         """Whether nginx says that no gateway answers."""
         return self._state.trouble == "no gateway answers"

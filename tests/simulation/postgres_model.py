@@ -151,9 +151,18 @@ class Connection:
     """A connection as aiopg has it: what the gateway does with it, and no more.
 
     is_deaf: this session gets no notifications, and is answered.
+    statement_timeout: seconds, as aiopg counts them. None: the catalog limits the time by itself.
     """
 
-    def __init__(self, postgres: Postgres, client: Process, timeout: float, *, is_standby: bool = False) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        client: Process,
+        timeout: float,
+        statement_timeout: float | None,
+        *,
+        is_standby: bool = False,
+    ) -> None:
         network, loop = postgres.network, postgres.network.loop
         self.is_standby = is_standby
         self.listens = False
@@ -167,6 +176,7 @@ class Connection:
         self._to_server = Link(network, postgres.process)
         self._postgres = postgres
         self._timeout = timeout
+        self._statement_timeout = statement_timeout
         self._running: asyncio.Future[Any] | None = None
 
     @property
@@ -206,7 +216,7 @@ class Connection:
         running.add_done_callback(_retrieve)
         self._to_server.send(self._postgres.handle, self, sql, parameters, lambda result: _answer(running, result))
         try:
-            return await asyncio.wait_for(running, self._timeout)
+            return await asyncio.wait_for(running, self._statement_timeout)
         except (asyncio.CancelledError, TimeoutError):
             self.close()
             raise
@@ -276,7 +286,7 @@ class ModelPool:
     size = 10
 
     def __init__(self, postgres: Postgres, client: Process, timeout: float, *, is_standby: bool) -> None:
-        self._make = lambda: Connection(postgres, client, timeout, is_standby=is_standby)
+        self._make = lambda: Connection(postgres, client, timeout, None, is_standby=is_standby)
         self._free: list[Connection] = []
 
     @asynccontextmanager

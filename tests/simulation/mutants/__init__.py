@@ -178,7 +178,7 @@ MUTANTS: Final = {
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
-        (_RESOLVER, "if self._local.now() - began < LEASE:", "if True:"),
+        (_RESOLVER, "if self._local.now() - began >= LEASE:", "if False:"),
         faults="pause_gateway",
     ),
     "standby_believed": _mutant(
@@ -202,7 +202,7 @@ MUTANTS: Final = {
     "doubt_for_ever": _mutant(
         "nginx uses copies while no gateway has heard all changes",
         (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
-        faults="deafen_feed",
+        faults="stop_postgres",
     ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
