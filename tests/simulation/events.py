@@ -228,6 +228,4 @@ class Events:
         )
 
     def slow_network(self, _target: int, value: float) -> None:
-        slowness = self._world.random.choice((0.05, 0.3, 1.0))
-        begin = self._set if slowness < 0.3 else self._unreadable_for
-        begin(value, self._world.network, "slowness", slowness)
+        self._set(value, self._world.network, "slowness", self._world.random.choice((0.05, 0.2)))

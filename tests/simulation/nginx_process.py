@@ -64,6 +64,7 @@ class Nginx:
     def _forget_all(self) -> None:
         self._state = State()
         self._last = 0
+        self._doubt_since: float | None = None
         self._epochs: dict[str, int] = {}
         self._floors: dict[str, tuple[int, int]] = {}  # each with its end, as in a shared dictionary
 
@@ -132,7 +133,12 @@ class Nginx:
         return self._last
 
     def _hear(self, event: Event) -> Question | None:
+        heard = self._state.heard
         self._state, orders = hear(self._state, event)
+        if event.kind == "silent" or self._state.heard > heard:
+            self._doubt_since = None
+        elif event.kind != "ask" and self._doubt_since is None:
+            self._doubt_since = self._loop.time()
         if orders.clear:
             self._epochs.clear()
         self._epochs.update(dict.fromkeys(orders.forget, event.number))
@@ -146,8 +152,8 @@ class Nginx:
 
     @property
     def in_doubt_for(self) -> float:
-        """The seconds since the last complete answer."""
-        return (self._milliseconds() - self._state.heard) / 1000
+        """The seconds since gateways answer, but not completely."""
+        return self._loop.time() - self._doubt_since if self._doubt_since is not None else 0.0
 
     @property
     def hears_nobody(self) -> bool:

@@ -21,7 +21,7 @@ NGINX_AMID_FAULTS: Final = 9.5
 # While no row can be read, a gateway sends what it has, unless it knows that the row has changed. It may do so for some
 # time after rows can be read again, until it listens again.
 UNREADABLE: Final = 12.0
-# nginx uses no copy so long after the last complete answer, as long as a gateway answers.
+# nginx uses no copy when gateways have answered for so long, and none completely.
 NGINX_IN_DOUBT: Final = 4.5
 # nginx says that no gateway tells it all changes.
 NGINX_WITHOUT_ANSWER: Final = 3600.0

@@ -311,8 +311,8 @@ class World:
     def check_nginx(self, image_id: str, began: float, answer: Answer) -> None:
         """Check a copy that nginx sends now, to a request that it got when it ``began``."""
         self.answers += 1
-        if self.nginx.in_doubt_for > promise.NGINX_IN_DOUBT and not self.nginx.hears_nobody:
-            self._fail(f"nginx sends {answer} {self.nginx.in_doubt_for:.3f} s after the last complete answer")
+        if self.nginx.in_doubt_for > promise.NGINX_IN_DOUBT:
+            self._fail(f"nginx sends {answer} after {self.nginx.in_doubt_for:.3f} s without a complete answer")
         replaced, _ = self._replaced(image_id, answer)
         replaced = min(replaced, self._in_use_until[answer.settings])
         if self.nginx.keeps_decisions:

@@ -99,15 +99,6 @@ MUTANTS: Final = {
         "a row that was read before a change is kept after it",
         (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
     ),
-    "joined_after_a_change": _mutant(
-        "a request after a change shares the look-up from before it",
-        (_RESOLVER, "self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)", "pass"),
-    ),
-    "no_tombstones": _mutant(
-        "a dropped entry leaves no tombstone",
-        ("gateway.redis_store.url_entries", "int(self._rules.tombstone_ttl * 1000)", "0"),
-        faults="slow_network",
-    ),
     "not_dropped_from_redis": _mutant(
         "a changed image stays in Redis",
         ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
@@ -188,17 +179,6 @@ MUTANTS: Final = {
     "no_sweep_after_a_gap": _mutant(
         "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
     ),
-    "listed_once": _mutant(
-        "a change is listed once, so nginx may keep the answer of a replica that heard of it later",
-        (_LIST, "_AGAIN: Final = 250", "_AGAIN: Final = 0"),
-        (_LIST, "_LAST: Final = 1000", "_LAST: Final = 0"),
-        faults="refuse_lists pause_gateway",
-    ),
-    "listed_twice": _mutant(
-        "a change is listed twice",
-        (_LIST, "_LAST: Final = 1000", "_LAST: Final = 250"),
-        faults="refuse_lists pause_gateway",
-    ),
     "doubt_for_ever": _mutant(
         "nginx uses copies while no gateway has heard all changes",
         (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
@@ -218,18 +198,8 @@ MUTANTS: Final = {
         "nginx keeps decisions by other rights",
         (_NGINX, 'if known is None or known[2] != answer["access"]:', "if False:"),
     ),
-    "one_gateway_heard": _mutant(
-        "what a second gateway lists counts only if it is new",
-        (_NGINX, "state.heard - LATER, state.begun", "state.heard, state.begun"),
-        faults="refuse_lists pause_gateway",
-    ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
-    ),
-    "kept_at_once": _mutant(
-        "what was fetched just after a change is kept",
-        (_NGINX, "abs(now - changed) < 300", "abs(now - changed) < 0"),
-        faults="refuse_lists pause_gateway",
     ),
 }
 
