@@ -100,10 +100,10 @@ AUTHORIZING = {
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands and the development stack are known to the commands alone.
-COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
+COMMANDS = {"gateway.cli", "gateway.commands", "gateway_dev", "gateway_dev.cos_emulator"}
 FORBIDDEN: dict[str, set[str]] = {"service": COMMANDS}
 # Outside the path of a request; the emulator has a separate rule.
-EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
+EXEMPT_ROOMS = ("gateway_dev", "gateway_dev.cos_emulator", "gateway.web")
 
 # Which modules may know a library, as prefixes.
 COMPOSITION = ("gateway.service.", "gateway.commands.")

@@ -11,10 +11,10 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 from gateway.catalog.postgres import PostgresCatalog
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.postgres_server import PostgresServer
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
-from gateway.dev.processes import free_port
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
+from gateway_dev.processes import free_port
 from release import Build, differences, last_commit
 from tests.conftest import BUCKET, Images
 from tests.container.image import Store, build_base, build_gateway

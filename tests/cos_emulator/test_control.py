@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-import gateway.cos_emulator
+import gateway_dev.cos_emulator
 
-PACKAGE = "gateway.cos_emulator"
-FILES = sorted(Path(gateway.cos_emulator.__path__[0]).glob("**/*.py"))
+PACKAGE = "gateway_dev.cos_emulator"
+FILES = sorted(Path(gateway_dev.cos_emulator.__path__[0]).glob("**/*.py"))
 
 
 def foreign_imports(source: str) -> list[str]:

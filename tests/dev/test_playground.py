@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
-from gateway.dev.playground import MAX_PAUSE, Playground
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
+from gateway_dev.playground import MAX_PAUSE, Playground
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 

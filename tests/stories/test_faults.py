@@ -19,12 +19,12 @@ import redis
 import yaml
 from psycopg2.extensions import make_dsn
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT

@@ -11,8 +11,8 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from docs.generate.remedies import ALERTS
-from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.metrics.history import History
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
