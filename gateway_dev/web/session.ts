@@ -1,4 +1,4 @@
-import { configureSmartImage } from "../src/static.js";
+import { configureSmartImage } from "../../gateway/web/src/static.js";
 import { ApiError, type Listed } from "./api.js";
 import { make } from "./elements.js";
 import { LinkMaker } from "./links.js";

@@ -1,5 +1,5 @@
-import { isTransient } from "../src/core/failure.js";
-import type { SmartImageElement } from "../src/static.js";
+import { isTransient } from "../../gateway/web/src/core/failure.js";
+import type { SmartImageElement } from "../../gateway/web/src/static.js";
 import type { Listed } from "./api.js";
 import { make } from "./elements.js";
 import type { Session } from "./session.js";

@@ -1,4 +1,4 @@
-import type { SmartImageElement } from "../src/static.js";
+import type { SmartImageElement } from "../../gateway/web/src/static.js";
 import { call, type Listed } from "./api.js";
 import { byId, make } from "./elements.js";
 import { bytesText, type Measured, measure } from "./measuring.js";

@@ -1,4 +1,4 @@
-"""``setup.cfg``, and ``constraints.txt`` and ``requirements.txt``, which `make constraints` makes of it."""
+"""Both ``setup.cfg``, and ``constraints.txt`` and ``requirements.txt``, which `make constraints` makes of them."""
 
 import re
 from configparser import ConfigParser
@@ -40,8 +40,14 @@ def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_ve
     setup.read(ROOT / "setup.cfg")
     extras = {name: f"\n{lines}" for name, lines in setup["options.extras_require"].items() if name != "fuzz"}
     runtime = setup["options"]["install_requires"]
+    development = ConfigParser()
+    development.read(ROOT / "gateway_dev" / "setup.cfg")
+    version = setup["metadata"]["version"]
+    assert development["metadata"]["version"] == version
+    gateway, *servers = re.findall(r"^[A-Za-z].*$", development["options"]["install_requires"], flags=re.MULTILINE)
+    assert gateway == f"image-gateway == {version}"
     for file, lines in (
-        ("constraints.txt", runtime + "".join(extras.values())),
+        ("constraints.txt", "\n".join((runtime, *servers, *extras.values()))),
         ("requirements.txt", runtime + extras["otel"]),
     ):
         versions = pinned(file)

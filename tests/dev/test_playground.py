@@ -17,7 +17,7 @@ ROWS = [
 ]
 READS = ["/", "/dev/images", "/dev/files/playground.js", "/dev/files/playground.css"]
 CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
-FILES = Path(__file__).parents[2] / "gateway" / "web" / "static" / "playground"
+FILES = Path(__file__).parents[2] / "gateway_dev" / "static"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def playground(cos: CosEmulator) -> Playground:
 async def gateway(start_gateway: StartGateway, playground: Playground) -> RunningGateway:
     """A gateway with the playground."""
     return await start_gateway(
-        extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate)
+        extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here)
     )
 
 
