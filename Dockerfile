@@ -29,6 +29,7 @@ RUN groupadd --gid 10001 gateway \
     && python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=builder /opt/image-gateway /opt/image-gateway
 COPY config/container/image-gateway-healthy /opt/image-gateway/bin/
+COPY config/systemd/image-gateway-admin /opt/image-gateway/bin/
 ENV PATH="/opt/image-gateway/bin:$PATH" \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -63,7 +63,7 @@ NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_axe_
 	web/test_playground.py::test_axe_finds_nothing
 LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) $(if $(NJS),,--ignore=tests/njs) \
 	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \
-	$(if $(PGBOUNCER),,--deselect=tests/stories/test_several_postgres.py::test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening) \
+	$(if $(PGBOUNCER),,--ignore=tests/catalog/test_pooler.py --deselect=tests/stories/test_several_postgres.py::test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening) \
 	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
 test: install webtest  ## run the whole suite on real servers
@@ -133,7 +133,7 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(CHROMIUM),,@echo "Chromium was not found: tests/web does not run (Debian: apt-get install chromium)")
 	$(if $(FIREFOX),,@echo "Firefox was not found: the tests of the web component in it do not run (Debian: firefox-esr)")
 	$(if $(WEBKIT),,@echo "WebKit was not found: the tests of the web component in it do not run (Debian: webkit2gtk-driver xvfb)")
-	$(if $(PGBOUNCER),,@echo "PgBouncer was not found: its test does not run (Debian: pgbouncer)")
+	$(if $(PGBOUNCER),,@echo "PgBouncer was not found: its tests do not run (Debian: pgbouncer)")
 
 # They use the gateway of `make run`. The package is installed as an application installs it.
 examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, and `make run` beside it

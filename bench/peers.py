@@ -81,7 +81,7 @@ def with_njs(file: str, *behind: Gateway) -> str:
     ):
         servers = "\n".join(f"server {address} max_fails=0;" for address in addresses)
         text = re.sub(rf"^ *server 127\.0\.0\.1:{port} .*$", servers, text, flags=re.MULTILINE)
-    return text + _read(file).replace("/no-decisions.conf;", "/decisions.conf;")
+    return text + _read(file).replace("/no-", "/")
 
 
 def forgetting_nginx(

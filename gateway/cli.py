@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-_COMMANDS: Final = ("check", "explain", "link", "queue", "serve", "sql", "url", "warm")
+_COMMANDS: Final = ("check", "explain", "link", "queue", "serve", "sql", "takedown", "url", "warm")
 # The entry points by which another distribution adds commands
 _ADDED: Final = "image_gateway.commands"
 

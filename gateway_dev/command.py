@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+from aiohttp import web
 
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped
@@ -16,12 +18,13 @@ from gateway.concurrency.first_event import first_of
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
+from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
 from gateway_dev.playground import Playground
 from gateway_dev.processes import ServerError
 from gateway_dev.stack import DevStack, dev_stack
-from gateway_dev.welcome import welcome
+from gateway_dev.welcome import this_program, welcome
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +81,10 @@ async def _serve(
     """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []
 
+    def extend(service: Service, app: web.Application) -> None:
+        playground.add_routes(app, service.urls.invalidation.drop_here)
+        service.diagnostics.replica.commands = (this_program(), shlex.quote(str(stack.config)))
+
     def tell(ports: Listening) -> None:
         if ports not in told:  # they stay the same, unless the environment sets port 0
             told.append(ports)
@@ -90,7 +97,7 @@ async def _serve(
                 stack.settings,
                 Metrics(),
                 force_stop=signals.force_stop,
-                extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here),
+                extend=extend,
             ) as serving:
                 playground.console = serving.ports.admin
                 logger.info("listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)

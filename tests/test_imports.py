@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_store": BASE | RECORD | SIGNED | {"gateway.changes"},
+    "canary": BASE | {"gateway.redis_store.guarded_client"},
     "purge": BASE | RECORD | SIGNED | {"gateway.redis_store", "gateway.tencent_api"},
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
@@ -62,7 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     "api": BASE
     | DOMAIN
     | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
-    "server": BASE | {"gateway.api", "gateway.delivery", "gateway.catalog.image_id", "gateway.tracing.hooks"},
+    "server": BASE
+    | {"gateway.api", "gateway.delivery", "gateway.canary.mark", "gateway.catalog.image_id", "gateway.tracing.hooks"},
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
@@ -112,7 +114,14 @@ SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": (*SERVER, "gateway.workers."),
     # Key sets, Tencent's services and workers have their own HTTP clients, separate from that of the origin.
-    "aiohttp": (*SERVER, "gateway.origin.", "gateway.access.jwks.", "gateway.tencent_api.", "gateway.workers."),
+    "aiohttp": (
+        *SERVER,
+        "gateway.canary.",
+        "gateway.origin.",
+        "gateway.access.jwks.",
+        "gateway.tencent_api.",
+        "gateway.workers.",
+    ),
     # Only `check` and tests compare with it (10 MiB of imports).
     "qcloud_cos": ("gateway.presign.sdk_signature.",),
     "redis": ("gateway.redis_store.",),
@@ -217,13 +226,13 @@ def test_a_library_is_known_to_its_adapter_alone() -> None:
     assert wrong == []
 
 
-def test_the_http_client_is_used_by_the_origin_for_token_keys_services_and_workers_alone() -> None:
+def test_the_http_client_is_used_by_the_origin_the_canary_token_keys_services_and_workers_alone() -> None:
     owners = {"gateway.access.jwks", "gateway.workers.worker_calls"}
     wrong = []
     for module in MODULES:
         names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
         names |= {imported.rpartition(".")[2] for imported in module.imports()}
-        is_owner = module.room in {"origin", "tencent_api"} or module.name in owners
+        is_owner = module.room in {"canary", "origin", "tencent_api"} or module.name in owners
         if not is_owner and names & {"ClientSession", "TCPConnector", "ClientResponse"}:
             wrong.append(module.name)
     assert wrong == []

@@ -63,6 +63,7 @@ def on_server(
     for documented, replaced in (
         ("version=0.2.0 release=/opt/image-gateway-0.2.0", f"version={version} release=/opt/image-gateway-{version}"),
         ("/opt/", f"{server}/opt/"),
+        ("/usr/local/sbin/", f"{server}/"),
         ("/etc/", f"{server}/etc/"),
         ("/usr/bin/python3", f"{server}/python3"),
         (" -g image-gateway ", " "),  # which needs root
@@ -72,7 +73,12 @@ def on_server(
     done = subprocess.run(
         ("sh", "-e", "-c", commands),
         cwd=server,
-        env={**environment, "PATH": f"{server}:{environment['PATH']}"},
+        env={
+            **environment,
+            "PATH": f"{server}:{environment['PATH']}",
+            "IMAGE_GATEWAY_CONFIG": f"{server}/etc/image-gateway/gateway.yaml",
+            "GATEWAY_SECRETS_DIR": f"{server}/etc/image-gateway/secrets",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -7,6 +7,8 @@ from typing import Final
 import yaml
 
 ALERTS: Final[Mapping[str, str]] = {
+    "canary_fails": "ImageGatewayCanaryFails",
+    "canary_wrong": "ImageGatewayCanaryFails",
     "requests_fail": "ImageGatewayErrors",
     "cos_refuses": "ImageGatewayOriginRefuses",
     "cos_errors": "ImageGatewayOriginFailing",

@@ -1,7 +1,7 @@
 """``GET /api/v1/monitoring/console``, which the console polls, and the switch of the debug log."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
+from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, gauge_value, read
 from gateway.metrics.symptom import together
@@ -30,7 +31,7 @@ _MOST_DIGITS = 10  # of a time in Unix seconds
 
 
 class Dependencies:
-    """The state of what the gateway depends on: Redis, Postgres, COS, credentials, COS's clock."""
+    """The state of what the gateway depends on, and of what the canary sees from outside."""
 
     def __init__(
         self,
@@ -38,8 +39,10 @@ class Dependencies:
         clock: CosClock,
         credentials: BucketCredentials,
         look_at_trigger: Callable[[], None] | None,
+        canary: CanaryOutcomes,
     ) -> None:
         self._look_at_trigger = look_at_trigger
+        self._canary = canary
         self._health = health
         self._clock = clock
         self._credentials = credentials
@@ -52,7 +55,10 @@ class Dependencies:
         return {
             "now": self._clock.now(),
             "status": report.status.value,
-            "dependencies": [_dependency(report, name, seconds.get(name)) for name in report.checks],
+            "dependencies": [
+                *_outside(self._canary.latest),
+                *(_dependency(report, name, seconds.get(name)) for name in report.checks),
+            ],
             "clock_difference": self._clock.observed_offset,
             "credentials": [_credentials(source) for source in self._credentials.all],
         }
@@ -78,12 +84,13 @@ class SharedState:
     async def replicas(self) -> Mapping[str, Any]:
         """Return all replicas with their problems, the worst first. While Redis is down, return only this replica.
 
-        ``replica`` is the name of this replica.
+        ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
         """
         this = await self._this_replica.look()
         points = {point.name: point for point in await self._others()} | {this.name: this}
         return {
             "replica": this.name,
+            "commands": self._this_replica.commands,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
         }
@@ -163,7 +170,8 @@ class Console:
 class ConsoleTools:
     """The totals that the parent of workers adds up, the configuration in use, the switch of the debug log.
 
-    ``configuration`` returns the configuration in use as JSON, with ``**********`` for each secret.
+    configuration: returns the configuration in use as JSON, with ``**********`` for each secret.
+    running: returns what this process says of itself to ``check --running``.
     """
 
     def __init__(
@@ -173,7 +181,9 @@ class ConsoleTools:
         debug_log: DebugLog,
         bodies: Bodies,
         now: Callable[[], float],
+        running: Callable[[], Awaitable[Mapping[str, Any]]],
     ) -> None:
+        self._running = running
         self._metrics = metrics
         self._configuration = configuration
         self._debug_log = debug_log
@@ -196,6 +206,10 @@ class ConsoleTools:
     async def configuration(self, _: web.Request) -> web.Response:
         """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
         return success(dict(self._configuration()))
+
+    async def running(self, _: web.Request) -> web.Response:
+        """Return what this process is: its version, program, settings, and state of changes."""
+        return success({"replicas": [dict(await self._running())]})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
@@ -223,6 +237,18 @@ def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str
         "seconds": seconds,
         "reason": redact(reason) if reason is not None else None,
     }
+
+
+def _outside(outcomes: Sequence[CanaryOutcome]) -> list[Mapping[str, Any]]:
+    """Return the one light of what the canary sees from outside. Empty without a canary, and before its first round."""
+    if not outcomes:
+        return []
+    failing = [outcome for outcome in outcomes if outcome.is_up is False]
+    wrong = [outcome for outcome in outcomes if outcome.is_up is None]
+    slowest = max((outcome.seconds for outcome in outcomes if outcome.seconds is not None), default=None)
+    told = "; ".join(f"{outcome.via} {outcome.check}: {outcome.what}" for outcome in failing or wrong)
+    state = "down" if failing else "degraded" if wrong else "ok"
+    return [{"name": "outside", "state": state, "seconds": slowest, "reason": told or None}]
 
 
 def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:

@@ -100,7 +100,8 @@ class ImageHandler:
                 request, image_id, rendition
             )
             image = resolved.image
-            self._usage.accessed(image_id, image.rendition)
+            if not context.is_canary:
+                self._usage.accessed(image_id, image.rendition)
             context.delivery = delivery = "redirect" if wanted.redirect else self._settings.delivery
             if chosen is ORIGINAL and delivery == "redirect":
                 return self._redirect.answer(request.method, image, self._policy, download=wanted.download)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from gateway.api.audited import FACTS
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.batch import image_ids_in
 from gateway.api.image_state import ImageState
@@ -146,6 +147,7 @@ class CacheChanges:
     async def purge(self, request: web.Request) -> web.Response:
         """Invalidate images on every replica. The next request looks them up again."""
         image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        request[FACTS] = {"image_ids": image_ids}
         heard_by = await self._invalidation.drop(image_ids)
         return success({"purged": len(image_ids), "heard_by": heard_by})
 

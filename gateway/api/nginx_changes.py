@@ -4,7 +4,6 @@ import re
 from typing import Final, get_args
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from gateway.api.json_responses import HEADERS
 from gateway.changes.nginx_list import NginxList
@@ -15,6 +14,7 @@ from gateway.metrics.collectors import FloorReason, Metrics
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASONS: Final = get_args(FloorReason)
+_MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 
 
 class NginxChanges:
@@ -25,7 +25,7 @@ class NginxChanges:
         self._metrics = metrics
 
     async def changes(self, request: web.Request) -> web.Response:
-        """Return the changes since ``since`` (Unix milliseconds).
+        """Return the changes since ``since`` (Unix milliseconds), the only parameter that must be right.
 
         now: the time of the asker's clock, by which ``since`` is then meant. Without it, ``since`` is by this clock.
         nginx: the name of the asker.
@@ -33,25 +33,14 @@ class NginxChanges:
         floor: why the asker has raised its floor since then.
         """
         query, metrics = request.query, self._metrics
-        since, epochs = _number(query, "since"), _number(query, "epochs", "0")
-        name, reason = query.get("nginx"), query.get("floor")
-        if name is not None and not _NAME.fullmatch(name):
-            raise InvalidRequest("nginx must be 1 to 64 of A-Z a-z 0-9 . _ -")
-        if reason is not None and reason not in _REASONS:
-            raise InvalidRequest(f"floor must be one of {', '.join(_REASONS)}")
-        if name is not None:
+        if not _NUMBER.fullmatch(query.get("since", "")):
+            raise InvalidRequest("since must be a number of at most 15 digits")
+        if _NAME.fullmatch(name := query.get("nginx", "")):
             metrics.nginx_asked.asks(name)
-        if epochs:
-            metrics.nginx_epochs.inc(epochs)
-        if reason is not None:
+        if _NUMBER.fullmatch(epochs := query.get("epochs", "")):
+            metrics.nginx_epochs.inc(min(int(epochs), _MOST_EPOCHS))
+        if (reason := query.get("floor")) in _REASONS:
             metrics.nginx_floors.labels(reason).inc()
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
-        text = self._list.since(since, boot_time(), asked_at).as_json()
+        text = self._list.since(int(query["since"]), boot_time(), asked_at).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
-
-
-def _number(query: MultiMapping[str], name: str, default: str = "") -> int:
-    text = query.get(name, default)
-    if not _NUMBER.fullmatch(text):
-        raise InvalidRequest(f"{name} must be a number of at most 15 digits")
-    return int(text)

@@ -11,7 +11,7 @@ from gateway.metrics.collectors import Metrics
 logger = logging.getLogger(__name__)
 
 # Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
-VERSION: Final = 3
+VERSION: Final = 4
 FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"

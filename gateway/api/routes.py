@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.access_check import AccessCheck, ignore_expectation
 from gateway.api.admin import AdminOnly
+from gateway.api.audited import Audited
 from gateway.api.batch import UrlBatches
 from gateway.api.beacons import Beacons
 from gateway.api.config_reload import ConfigReload
@@ -82,7 +83,7 @@ class AdminHandlers:
     health: HealthCalls
 
 
-def add_public_routes(app: web.Application, handlers: PublicHandlers) -> None:
+def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: Audited) -> None:
     """Add the routes for clients, proxies and CDNs."""
     add, images = app.router, handlers.images
     for name, path in (("proxy", f"/api/v1/images/{_ID}/proxy"), ("short", f"/i/{_ID}")):
@@ -93,7 +94,8 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers) -> None:
     add.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
     add.add_post(f"/api/v1/images/{_ID}/link", handlers.links.make, name="link")
-    add.add_delete(f"/api/v1/images/{_ID}/links", handlers.links.kill, name="links")
+    kill = audited(handlers.links.kill, "kill_links", by_admin=False)
+    add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
     add.add_get(f"/api/v1/images/{_ID}/meta", handlers.metadata.meta, name="meta", allow_head=False)
     add.add_post("/api/v1/images/urls", handlers.batches.urls, name="urls")
     add.add_post("/api/v1/monitoring/beacons", handlers.beacons.receive, name="beacons")
@@ -115,7 +117,7 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers) -> None:
     add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
-def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly) -> None:
+def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, audited: Audited) -> None:
     """Add the routes for operators and Prometheus."""
     add, statistics, daily, queues = app.router, handlers.statistics, handlers.daily, handlers.queues
     tools = handlers.console_tools
@@ -128,26 +130,28 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
 
     def add_guarded(path: str, handler: Handler, name: str) -> None:
         """Add an address that changes something."""
-        add.add_post(path, admin_only(handler), name=name)
+        add.add_post(path, admin_only(audited(handler, name)), name=name)
+
+    def viewed(handler: Handler) -> Handler:
+        return admin_only(audited(handler, "view"))
 
     add.add_get("/api/v1/monitoring/console", handlers.console.console, name="console", allow_head=False)
     add.add_get("/api/v1/monitoring/totals", tools.totals, name="totals", allow_head=False)
     add.add_get("/api/v1/monitoring/settings", tools.configuration, name="settings", allow_head=False)
+    add.add_get("/api/v1/monitoring/running", tools.running, name="running", allow_head=False)
     add_guarded("/api/v1/monitoring/debug", tools.debug, "debug")
-    add.add_get(
-        f"/api/v1/monitoring/explain/{_ID}", admin_only(handlers.explain.explain), name="explain", allow_head=False
-    )
-    add.add_get(
-        f"/api/v1/monitoring/preview/{_ID}", admin_only(handlers.preview.preview), name="preview", allow_head=False
-    )
+    add.add_get(f"/api/v1/monitoring/explain/{_ID}", viewed(handlers.explain.explain), name="explain", allow_head=False)
+    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(handlers.preview.preview), name="preview", allow_head=False)
     images = handlers.images
     add_guarded(f"/api/v1/images/{_ID}/url/refresh", images.refresh, "refresh")
-    add.add_get(f"/api/v1/images/{_ID}/status", admin_only(images.status), name="status", allow_head=False)
-    add.add_delete(f"/api/v1/images/{_ID}/links", admin_only(images.kill_links), name="links")
+    add.add_get(f"/api/v1/images/{_ID}/status", viewed(images.status), name="status", allow_head=False)
+    kill = admin_only(audited(images.kill_links, "kill_links"))
+    add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
     add_guarded("/api/v1/monitoring/queue/requeue", queues.requeue if queues else _absent, "requeue")
     add_guarded("/api/v1/config/reload", handlers.reload.reload, "reload")
     add_guarded("/api/v1/cache/purge", handlers.changes.purge, "purge")
-    add_guarded("/api/v1/cache/drop", handlers.changes.drop, "drop")
+    # A part of a purge, which the parent of workers asks for.
+    add.add_post("/api/v1/cache/drop", admin_only(handlers.changes.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
     add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
 

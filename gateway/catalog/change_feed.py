@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "image_gateway"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
+_NEVER: Final = float("-inf")
 _MOST_TAKEN: Final = 500  # notifications handled together
 
 
@@ -58,6 +59,7 @@ class ChangeFeed:
         self._metrics = metrics
         self._positions = positions
         self._steady = steady
+        self._is_lost = False
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
         """Tell ``listener`` of changed rows until cancelled.
@@ -67,9 +69,8 @@ class ChangeFeed:
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
         """
-        connected = self._metrics.change_feed_connected
-        connected.set(0)
-        pause, is_lost = _FIRST_PAUSE, False
+        self._metrics.change_feed_connected.set(0)
+        pause = _FIRST_PAUSE
         async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
             while True:
                 try:
@@ -84,28 +85,24 @@ class ChangeFeed:
                         if self._positions is not None:
                             self._positions.all_changed(await read_position(cursor))
                         listener.listens(Source.ROWS)
-                        connected.set(1)
-                        if is_lost:
-                            logger.info("listening to changes in postgres again")
-                        is_lost = False
-                        pause = _FIRST_PAUSE
                         with closing(notifications):
                             await self._receive(connection, cursor, notifications, listener, tested)
                 except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
-                    if not is_lost:
+                    if not self._is_lost:
                         reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
                         logger.warning("not listening to changes in postgres: reason=%s", reason)
-                    is_lost = True
+                    self._is_lost = True
                 except Exception:  # otherwise no change would be noticed until a restart
                     self._metrics.background_errors.labels(task="change-feed").inc()
                     logger.exception("listening to changes in postgres failed")
-                    is_lost = True
-                connected.set(0)
+                    self._is_lost = True
+                self._metrics.change_feed_connected.set(0)
                 if self._positions is not None:
                     self._positions.lost()
+                was_heard = listener.heartbeat_of(Source.ROWS).proven_at > _NEVER
                 listener.lost(Source.ROWS)
+                pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
                 await asyncio.sleep(pause)
-                pause = min(_LONGEST_PAUSE, pause * 2)
 
     async def _receive(
         self,
@@ -133,12 +130,21 @@ class ChangeFeed:
                 # One statement may change many rows: pass their ids on together.
                 while payloads := notifications.take(_MOST_TAKEN):
                     await self._handle(cursor, payloads, listener, tested)
+                if heartbeat.proven_at > _NEVER:
+                    self._heard()
                 if heartbeat.is_lost(self._steady()):
                     raise HeartbeatLost(f"no heartbeat came back within {LEASE:g} s")
             await lost
         finally:
             lost.cancel()
             await asyncio.gather(lost, return_exceptions=True)
+
+    def _heard(self) -> None:
+        """Note that notifications arrive."""
+        self._metrics.change_feed_connected.set(1)
+        if self._is_lost:
+            logger.info("listening to changes in postgres again")
+            self._is_lost = False
 
     async def _handle(
         self, cursor: aiopg.Cursor, payloads: Sequence[str], listener: RowListener, tested: Callable[[], None]

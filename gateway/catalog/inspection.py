@@ -14,9 +14,10 @@ import psycopg2
 from psycopg2.extensions import parse_dsn, quote_ident
 
 from gateway.catalog.change_feed import CHANNEL
+from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
 from gateway.catalog.notifications import TEST_PREFIX
 from gateway.catalog.pool import open_connection
-from gateway.catalog.query import LINKS_TABLE
+from gateway.catalog.query import LINKS_TABLE, quoted_table
 from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
@@ -49,6 +50,7 @@ class DatabaseReport:
 
     address: user, host and database, without the password.
     repairs: SQL statements to run.
+    tables: the tables that the gateway's queries find.
     """
 
     address: str
@@ -56,6 +58,8 @@ class DatabaseReport:
     repairs: Sequence[str]
     changes_problem: str | None
     links_problem: str | None
+    tables: Sequence[FoundTable] = ()
+    path_problem: str | None = None
 
 
 async def inspect_database(
@@ -71,7 +75,7 @@ async def inspect_database(
         async with asyncio.timeout(seconds):
             dsn = settings.dsn.get_secret_value()
             async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
-                report = await _Inspection(settings, connection, cursor).report(with_links=with_links)
+                report = await Inspection(settings, cursor).report(with_links=with_links)
             if tells_gateways and settings.listen:
                 with suppress(psycopg2.Error, OSError):  # a standby refuses it
                     await _tell_gateways(settings)
@@ -125,24 +129,40 @@ async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aio
         yield connection
 
 
-class _Inspection:
-    def __init__(self, settings: PostgresSettings, connection: aiopg.Connection, cursor: aiopg.Cursor) -> None:
+class Inspection:
+    """Makes a report on one connection. Queries raise the errors of psycopg2."""
+
+    def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings
-        self._connection = connection
         self._cursor = cursor
         self._repairs: list[str] = []
-        connected = connection.raw.info
+        connected = cursor.connection.raw.info
         self._user = connected.user
         self._address = f"{self._user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
 
     async def report(self, *, with_links: bool) -> DatabaseReport:
+        """Return the report."""
         oid, problem = await self._table()
         changes = links = None
         if oid is not None and self._settings.listen:
             changes = await self._changes(oid)
         if with_links:
             links = await self._links()
-        return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links)
+        tables = await self._tables(with_links=with_links) if problem is None else []
+        return DatabaseReport(
+            self._address, problem, tuple(self._repairs), changes, links, tables, self._other_tables(tables)
+        )
+
+    async def _tables(self, *, with_links: bool) -> list[FoundTable]:
+        names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
+        await self._cursor.execute(FOUND_TABLES_SQL, names)
+        return [FoundTable.of(row) for row in await self._cursor.fetchall()]
+
+    def _other_tables(self, tables: Sequence[FoundTable]) -> str | None:
+        """Return that another search path would lead to another table."""
+        if "." in self._settings.table or not tables or not tables[0].others:
+            return None
+        return f"the search path leads to {tables[0].name}; there is also {', '.join(tables[0].others)}"
 
     async def _table(self) -> tuple[int | None, str | None]:
         """Return the table's oid (None if the table does not exist) and its problem (None without a problem)."""
@@ -203,7 +223,7 @@ class _Inspection:
         return [tuple(row) for row in await self._cursor.fetchall()]
 
     def _quoted(self, name: str) -> str:
-        return quote_ident(name, self._connection.raw)
+        return quote_ident(name, self._cursor.connection.raw)
 
 
 def _mentions(source: str, column: str) -> bool:

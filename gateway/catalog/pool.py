@@ -1,16 +1,19 @@
 """Connections to the application's Postgres."""
 
 import asyncio
+import time
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import aiopg
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
-from gateway.settings import PostgresSettings
+from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
+from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.metrics.postgres_connections import ConnectionState, PostgresConnections
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.
@@ -20,45 +23,223 @@ _OPTIONS: Final[Mapping[str, Any]] = {
     "enable_uuid": False,
     "client_encoding": "UTF8",
 }
-# aiopg's own limit also counts the delay of a busy event loop; the limit of the catalog ends earlier.
-_LATE: Final = 20
+# A connection is abandoned without a time limit: only the kernel can tell that the server's machine has gone. Seconds,
+# and of the last one milliseconds; a DSN may say otherwise.
+_KEEPALIVES: Final = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+_NEVER: Final = 1e8  # seconds; aiopg's own limit must not close a connection whose query the server may still execute
+_CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancellation, as ``background`` says
+_UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
+
+
+class Cursor(aiopg.Cursor):
+    """A cursor whose statement goes on when the caller stops waiting for it.
+
+    Neither Postgres nor PgBouncer notices that a client left while its query waits, so closing the connection would
+    free nothing: a new connection for the next query would be one more at the server.
+    """
+
+    statement: "asyncio.Task[None] | None" = None
+
+    async def execute(self, operation: str, parameters: Any = None, *, timeout: float | None = None) -> None:
+        """Execute a statement. If the caller is cancelled, ``statement`` is not done."""
+        self.statement = asyncio.create_task(super().execute(operation, parameters, timeout=timeout), name="postgres")
+        await asyncio.shield(self.statement)
 
 
 class Pool:
-    """Connections to a server of the DSN that accepts them."""
+    """At most ``size`` connections to a server of the DSN that accepts them.
 
-    def __init__(self, pool: aiopg.Pool, addresses: ServerAddresses) -> None:
-        self._pool = pool
+    A connection counts until its end is known. If no caller waits for it any more (it is *abandoned*), it still counts
+    until the server has answered; then it is used again.
+
+    Connections to each address are counted separately: while one server hangs, another one can take its place.
+    """
+
+    def __init__(self, dsn: str, size: int, timeout: float, addresses: ServerAddresses) -> None:
+        self._dsn = dsn
+        self.size = size
+        self._timeout = timeout
         self._addresses = addresses
+        given = parse_dsn(dsn)
+        self._parameters = {name: value for name, value in _KEEPALIVES.items() if name not in given}
+        self._servers: dict[aiopg.Connection, Server] = {}  # of each open connection
+        self._counts: Counter[Server] = Counter()  # connections to each server, also those that are being opened
+        self._idle: deque[aiopg.Connection] = deque()
+        self._waiters: dict[asyncio.Future[aiopg.Connection], float] = {}  # since when, the first is the oldest
+        self._abandoned: dict[asyncio.Task[Any], tuple[Server, float]] = {}  # since when, the first is the oldest
+        self._opening: asyncio.Task[None] | None = None
 
-    async def acquire(self) -> aiopg.Connection:
-        """Return a connection, to be given to ``release``. Waits without a limit while all are in use.
+    def connections(self) -> Mapping[ConnectionState, int]:
+        """Return the number of connections in each state."""
+        idle, abandoned = len(self._idle), len(self._abandoned)
+        return {"in_use": self._counts.total() - idle - abandoned, "idle": idle, "abandoned": abandoned}
+
+    def waits(self) -> list[float]:
+        """Return the seconds for which callers have been waiting for a connection, the longest first."""
+        now = time.monotonic()
+        return [now - since for since in self._waiters.values()]
+
+    @asynccontextmanager
+    async def cursor(self) -> AsyncIterator[Cursor]:
+        """Yield a cursor of a connection. Waits without a limit while all are in use.
 
         Raises ``psycopg2.Error`` or ``OSError`` if no server accepts a connection.
         """
-        return await _connected(self._addresses, self._pool.acquire)
+        connection = await self._acquire()
+        try:
+            cursor = Cursor(connection, connection.raw.cursor(), _NEVER, echo=False)
+        except BaseException:
+            self._release(connection)
+            raise
+        try:
+            yield cursor
+        finally:
+            statement = cursor.statement
+            if statement is None or statement.done():
+                cursor.close()
+                self._release(connection)
+            else:
+                self._abandon(statement, connection)
 
-    def release(self, connection: aiopg.Connection) -> None:
-        """Take a connection back."""
-        self._pool.release(connection)
+    async def close(self) -> None:
+        """Close every connection. A server may still execute what was abandoned."""
+        while tasks := [*self._abandoned, *([self._opening] if self._opening is not None else [])]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
+        for connection in self._servers:
+            connection.close()
+
+    async def _acquire(self) -> aiopg.Connection:
+        while self._idle:
+            connection = self._idle.popleft()
+            if not connection.closed:
+                return connection
+            self._forget(connection)
+        waiter: asyncio.Future[aiopg.Connection] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = time.monotonic()
+        self._open_more()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release(waiter.result())
+            raise
+        finally:
+            self._waiters.pop(waiter, None)
+
+    def _release(self, connection: aiopg.Connection) -> None:
+        """Give the connection to the oldest waiter, or keep it."""
+        if not connection.closed and connection.raw.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            connection.close()
+        if connection.closed:
+            self._forget(connection)
+            self._open_more()
+        elif (waiter := self._oldest_waiter()) is not None:
+            waiter.set_result(connection)
+        else:
+            self._idle.append(connection)
+
+    def _oldest_waiter(self) -> "asyncio.Future[aiopg.Connection] | None":
+        """Remove and return the oldest caller that waits."""
+        while self._waiters:
+            waiter = next(iter(self._waiters))
+            del self._waiters[waiter]
+            if not waiter.done():
+                return waiter
+        return None
+
+    def _forget(self, connection: aiopg.Connection) -> None:
+        self._counts[self._servers.pop(connection)] -= 1
+
+    def _abandon(self, work: "asyncio.Task[Any]", connection: aiopg.Connection) -> None:
+        """Keep the connection until ``work`` on it is done: until then the server may work for it, too."""
+
+        def ended(_: "asyncio.Task[Any]") -> None:
+            del self._abandoned[work]
+            if not work.cancelled():
+                work.exception()  # otherwise asyncio warns that it was never retrieved
+            self._release(connection)
+
+        self._abandoned[work] = self._servers[connection], time.monotonic()
+        work.add_done_callback(ended)
+
+    def _open_more(self) -> None:
+        """Open a connection, if a caller waits for it and there may be another one. One is opened after the other."""
+        if self._opening is not None or not self._waiters:
+            return
+        if self._hangs(self._addresses.next):
+            self._addresses.skip()
+        if self._counts[self._addresses.next] < self.size:
+            self._opening = asyncio.create_task(self._open(), name="postgres-connection")
+            self._opening.add_done_callback(self._opened)
+
+    def _hangs(self, server: Server) -> bool:
+        """Return whether every connection has been abandoned for so long that the server should have answered."""
+        latest = time.monotonic() - self._timeout
+        hanging = sum(since < latest for its_server, since in self._abandoned.values() if its_server == server)
+        return hanging >= self.size
+
+    def _opened(self, opening: "asyncio.Task[None]") -> None:
+        self._opening = None
+        if opening.cancelled():
+            return
+        error = opening.exception()
+        if error is not None and (waiter := self._oldest_waiter()) is not None:
+            waiter.set_exception(error)
+        self._open_more()
+
+    async def _open(self) -> None:
+        """Open a connection to one of the servers, and give it to a waiter. Raises the error of the last server."""
+        self._release(await _connected(self._addresses, self._connect))
+
+    async def _connect(self) -> aiopg.Connection:
+        server = self._addresses.next
+        if self._counts[server] >= self.size:
+            raise TimeoutError(f"no answer from {server}")
+        with self._addresses.named_errors():
+            connection = _begin_to_connect(self._dsn, _NEVER, "image-gateway", self._addresses, self._parameters)
+            self._servers[connection] = server
+            self._counts[server] += 1
+            login = asyncio.create_task(_finished(connection), name="postgres-login")
+            try:
+                async with loop_timeout(self._timeout):
+                    await asyncio.shield(login)
+            except BaseException:
+                # The queue of PgBouncer keeps the login of a client that left, too.
+                if connection.raw.info.status in _UNCONNECTED:
+                    login.cancel()
+                self._abandon(login, connection)
+                raise
+        return connection
 
 
 @asynccontextmanager
-async def open_pool(dsn: str, settings: PostgresSettings, resolve: Resolve = system_addresses) -> AsyncIterator[Pool]:
-    """Open a pool that connects when a connection is first needed."""
-    async with (
-        ServerAddresses(dsn, settings.timeout, resolve) as addresses,
-        aiopg.create_pool(
-            dsn,
-            minsize=0,
-            maxsize=settings.pool_size,
-            timeout=settings.timeout * _LATE,
-            application_name="image-gateway",
-            connection_factory=addresses.connect,
-            **_OPTIONS,
-        ) as pool,
-    ):
-        yield Pool(pool, addresses)
+async def open_pool(
+    dsn: str,
+    size: int,
+    timeout: float,
+    connections: PostgresConnections,
+    resolve: Resolve = system_addresses,
+    name: str = "postgres.dsn",
+) -> AsyncIterator[Pool]:
+    """Open a pool that connects when a connection is first needed. ``connections`` observe it.
+
+    name: the setting that has the DSN, for errors.
+    """
+    async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
+        pool = Pool(dsn, size, timeout, addresses)
+        connections.pools.append(pool)
+        try:
+            yield pool
+        finally:
+            connections.pools.remove(pool)
+            await pool.close()
 
 
 @asynccontextmanager
@@ -69,16 +250,31 @@ async def open_connection(
 
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
-    connect = partial(
-        aiopg.connect,
+
+    async def connect() -> aiopg.Connection:
+        with addresses.named_errors():
+            return await _begin_to_connect(dsn, timeout, application_name, addresses, {})
+
+    async with await _connected(addresses, connect) as connection:
+        yield connection
+
+
+def _begin_to_connect(
+    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses, parameters: Mapping[str, Any]
+) -> aiopg.Connection:
+    """Return a connection that is not connected yet. ``timeout`` is of the login and of each statement, in seconds."""
+    return aiopg.Connection(
         dsn,
-        timeout=timeout,
+        timeout,
         application_name=application_name,
         connection_factory=addresses.connect,
         **_OPTIONS,
+        **parameters,
     )
-    async with await _connected(addresses, connect) as connection:
-        yield connection
+
+
+async def _finished(connection: aiopg.Connection) -> aiopg.Connection:
+    return await connection
 
 
 async def _connected(

@@ -1,10 +1,10 @@
 """The application's table in Postgres: image ids -> ``ImageRecord``."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,12 +12,15 @@ import aiopg
 import psycopg2
 
 from gateway.catalog.changed_positions import ChangedPositions, read_position, read_replayed
+from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
+from gateway.catalog.inspection import DatabaseReport, Inspection
+from gateway.catalog.locks import HELD_LOCK_SQL, HeldLock
 from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
 from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
-from gateway.errors import CatalogUnavailable
+from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 Row = Sequence[Any]
 
 _NONE: Mapping[str, str] = {}
+_PROBE_TIMEOUT = 1.5  # seconds
+_LOCK_SHARE = 0.8  # of the time of a query; the rest is for the question who holds the lock
 _MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
 _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
@@ -52,10 +57,19 @@ class CatalogQueryRefused(CatalogUnavailable):
     """Postgres answers that the query cannot work: a table, a column or a grant is missing."""
 
 
+class CatalogLocked(CatalogUnavailable):
+    """A query has waited too long for a lock."""
+
+    def __init__(self, lock: HeldLock) -> None:
+        super().__init__(f"a query waited for a lock: {lock.text}")
+        self.lock = lock
+
+
 class PostgresCatalog:
     """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
 
-    It takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``).
+    It takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``). An error names the lock
+    that the query waited for.
 
     primary: reads the rows that the server of ``pool`` may not have yet. None: ``pool`` leads to the primary.
     """
@@ -75,12 +89,12 @@ class PostgresCatalog:
         self._metrics = metrics
         self._observe = observe or _unobserved
         self._primary = primary
-        # The server would continue a query that the gateway abandoned: with this it stops the query one second later.
-        # With each statement, because a pooler in transaction mode gives settings of a session to other clients.
-        self._limit = f"SET LOCAL statement_timeout = {int((timeout + 1) * 1000)}; "
+        self._limit = _limit(timeout)
+        self._lock: HeldLock | None = None  # what held up the last query, and no query has been answered since
         # A connection leads to one server, and a server's position never goes back.
         self._replayed: WeakKeyDictionary[aiopg.Connection, int] = WeakKeyDictionary()
         self._id_type: str | None = None
+        self._tables: str | None = None  # the tables that the first probe found
 
     @property
     def positions(self) -> ChangedPositions | None:
@@ -107,6 +121,7 @@ class PostgresCatalog:
                     valid = self._query.valid_ids(image_ids, id_type)
                 self._id_type = id_type
                 selected, unreadable = await self._select(cursor, valid, id_type)
+                self._lock = None
         except CatalogUnavailable:
             self._metrics.catalog_queries.labels(result="error").inc()
             raise
@@ -126,12 +141,39 @@ class PostgresCatalog:
         """Run the query that requests use, for no id.
 
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
-        in time.
+        within a second and a half: who asks for readiness does not wait longer.
         """
+        seconds = min(self._timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            await self._try_query(cursor, seconds)
+
+    async def probe(self) -> None:
+        """Run ``try_query``, and look whether it finds the same tables as before, with all their rows.
+
+        Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
+        """
+        seconds = min(self._timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            await self._try_query(cursor, seconds)
+            await self._execute(cursor, FOUND_TABLES_SQL, self._query.tables)
+            found = [FoundTable.of(row) for row in await cursor.fetchall()]
+        for table in found:
+            if table.problem is not None:
+                raise DependencyDegraded(table.problem)
+        names = ", ".join(table.name for table in found)
+        self._tables = self._tables or names
+        if names != self._tables:
+            raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
+
+    async def _try_query(self, cursor: aiopg.Cursor, seconds: float) -> None:
+        id_type = await self._fetch_id_type(cursor)
+        await self._execute(cursor, self._query.select_sql(id_type), ([],), _limit(seconds))
+        self._id_type, self._lock = id_type, None
+
+    async def report(self) -> DatabaseReport:
+        """Return the report for operators, on a connection of the pool."""
         async with self._translated_errors(), self._cursor() as cursor:
-            id_type = await self._fetch_id_type(cursor)
-            await self._execute(cursor, self._query.select_sql(id_type), ([],))
-            self._id_type = id_type
+            return await Inspection(self._query.settings, cursor).report(with_links=self._query.with_links)
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.
@@ -268,8 +310,16 @@ class PostgresCatalog:
             self._replayed[connection] = await read_replayed(cursor)
         return self._replayed[connection] >= needed
 
-    async def _execute(self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None) -> None:
-        await cursor.execute(self._limit + sql, parameters)
+    async def _execute(
+        self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None, limit: str | None = None
+    ) -> None:
+        limit = limit or self._limit
+        try:
+            await cursor.execute(limit + sql, parameters)
+        except psycopg2.errors.LockNotAvailable:
+            await cursor.execute(limit + HELD_LOCK_SQL, self._query.size_parameters)
+            self._lock = HeldLock.of(await cursor.fetchone())
+            raise CatalogLocked(self._lock) from None
 
     @property
     def _writable(self) -> Pool:
@@ -282,32 +332,41 @@ class PostgresCatalog:
         """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images)."""
         pool = pool or self._pool
         with self._observe(operation, table or self._query.settings.table):
-            async with loop_timeout(self._timeout):
-                connection = await pool.acquire()
-                try:
-                    async with connection.cursor() as cursor:
-                        yield cursor
-                finally:
-                    pool.release(connection)
+            async with loop_timeout(self._timeout), pool.cursor() as cursor:
+                yield cursor
 
     @asynccontextmanager
-    async def _translated_errors(self) -> AsyncIterator[None]:
+    async def _translated_errors(self, seconds: float | None = None) -> AsyncIterator[None]:
         try:
             yield
         except TimeoutError as error:
-            raise CatalogUnavailable(f"no answer within {self._timeout:g} s") from error
+            raise CatalogUnavailable(f"no answer within {seconds or self._timeout:g} s{self._why_slow()}") from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
             raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error
         except (psycopg2.Error, OSError) as error:
             self._id_type = None  # the table may have been altered
             raise CatalogUnavailable(" ".join(str(error).split())) from error
-        except asyncio.CancelledError:
-            # aiopg raises CancelledError when the server's statement_timeout ends a query.
-            task = asyncio.current_task()
-            if task is not None and task.cancelling() == 0:
-                raise CatalogUnavailable("the server cancelled the query") from None
-            raise
+
+    def _why_slow(self) -> str:
+        """Return what is known about a server that does not answer."""
+        if self._lock is not None:
+            return f"; {CatalogLocked(self._lock)}"
+        pool = self._pool
+        if abandoned := pool.connections()["abandoned"]:
+            return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"
+        return ""
+
+
+def _limit(seconds: float) -> str:
+    """Return SQL that limits a statement of which the gateway waits at most ``seconds`` for the answer.
+
+    A wait for a lock ends before the gateway gives up, so that Postgres can then be asked who holds the lock. Anything
+    else ends a second after the gateway has given up. It goes with each statement, because a pooler in transaction mode
+    gives settings of a session to other clients.
+    """
+    lock, statement = int(seconds * _LOCK_SHARE * 1000), int((seconds + 1) * 1000)
+    return f"SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; "
 
 
 def _raise_beyond(errors: Mapping[str, psycopg2.Error], most: int) -> None:
@@ -341,10 +400,17 @@ async def open_catalog(
     resolve: returns the addresses of a host.
     """
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(open_pool(settings.dsn.get_secret_value(), settings, resolve))
+        opening = partial(
+            open_pool,
+            size=settings.pool_size,
+            timeout=settings.timeout,
+            connections=metrics.postgres_connections,
+            resolve=resolve,
+        )
+        pool = await stack.enter_async_context(opening(settings.dsn.get_secret_value(), name="postgres.dsn"))
         primary = None
         if settings.listen_dsn is not None:
-            writable = await stack.enter_async_context(open_pool(settings.primary_dsn(), settings, resolve))
+            writable = await stack.enter_async_context(opening(settings.primary_dsn(), name="postgres.listen_dsn"))
             primary = Primary(writable, ChangedPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

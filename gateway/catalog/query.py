@@ -101,6 +101,11 @@ class CatalogQuery:
         """Parameters of ``size_sql``: the table."""
         return (self._table,)
 
+    @property
+    def tables(self) -> tuple[str, str | None]:
+        """The names of the tables that the query reads."""
+        return self._table, LINKS_TABLE if self.with_links else None
+
     def random_sql(self, size: float | None) -> str:
         """Return the query of random rows of a table with ``size`` rows. None: the query reads its first rows.
 

@@ -5,20 +5,23 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self
 
 import psycopg2
-from psycopg2.extensions import STATUS_SETUP, make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.concurrency.shared_timeout import loop_timeout
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
+_CONNECTED: Final = 0  # libpq's CONNECTION_OK
+_DEFAULT_PORT: Final = "5432"
 _FRESH_FOR: Final = 5.0  # seconds; managed databases that change their address have names that live as long
 
 
@@ -43,6 +46,10 @@ class Server:
     def parameters(self) -> dict[str, str]:
         return {"host": self.host, "hostaddr": self.address, "port": self.port}
 
+    def __str__(self) -> str:
+        where = f"{self.host or 'the default socket'}:{self.port or _DEFAULT_PORT}"
+        return where if self.address in ("", self.host) else f"{where} ({self.address})"
+
 
 class ServerAddresses:
     """Chooses the server of each connection: libpq looks up no name, and tries no second server.
@@ -57,14 +64,22 @@ class ServerAddresses:
     ``service``, whose file only libpq reads.
 
     All callers share a look-up, even when they give up waiting: a resolver that hangs occupies a single thread.
+
+    name: the setting that has the DSN, for errors.
     """
 
-    def __init__(self, dsn: str, timeout: float, resolve: Resolve = system_addresses) -> None:
+    def __init__(
+        self, dsn: str, timeout: float, resolve: Resolve = system_addresses, name: str = "the DSN of Postgres"
+    ) -> None:
         parameters = parse_dsn(dsn)
+        self._name = name
         self._timeout = timeout
         self._resolve = resolve
         self._prefers_standby = _setting(parameters, "target_session_attrs") == "prefer-standby"
         self._places = _places(parameters)
+        self._given = Server(
+            _setting(parameters, "host"), _setting(parameters, "hostaddr"), _setting(parameters, "port")
+        )
         self._has_names = any(_is_name(host) for host, _ in self._places)
         self.servers: Sequence[Server] = (
             () if self._has_names else [Server(host, "", port) for host, port in self._places]
@@ -100,32 +115,51 @@ class ServerAddresses:
             async with loop_timeout(self._timeout):
                 await asyncio.shield(task)
         except TimeoutError:
-            raise TimeoutError(f"the hosts of postgres.dsn were not looked up within {self._timeout:g} s") from None
+            raise TimeoutError(f"the hosts of {self._name} were not looked up within {self._timeout:g} s") from None
 
     def connect(self, dsn: str, async_: int = 0) -> "psycopg2.extensions.connection":
         """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``."""
         if self._has_names and time.monotonic() >= self._fresh_until:
-            raise AddressesNeeded("the hosts of postgres.dsn have not been looked up lately")
+            raise AddressesNeeded(f"the hosts of {self._name} have not been looked up lately")
         self._last = None
         if not self.servers:
             return _open(dsn, async_)
-        round_, index = divmod(self._turn, len(self.servers))
-        parameters = self.servers[index].parameters()
+        parameters = self.next.parameters()
         if self._prefers_standby:
-            parameters["target_session_attrs"] = "any" if round_ % 2 else "standby"
+            parameters["target_session_attrs"] = "any" if self._turn // len(self.servers) % 2 else "standby"
         connection = _open(make_dsn(dsn, **parameters), async_)
         self._last = self._turn, weakref.ref(connection)
         return connection
+
+    @property
+    def next(self) -> Server:
+        """The server of the next connection; of a DSN that is not changed, what it says."""
+        return self.servers[self._turn % len(self.servers)] if self.servers else self._given
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Add the setting and the server to an error of connecting to ``next``: libpq does not always name it."""
+        server = self.next
+        try:
+            yield
+        except AddressesNeeded:
+            raise
+        except psycopg2.OperationalError as error:
+            raise psycopg2.OperationalError(f"{self._name}, {server}: {' '.join(str(error).split())}") from error
+
+    def skip(self) -> None:
+        """Connect to the next server from now on."""
+        self._turn += 1
 
     def failed(self) -> None:
         """Connect to the next server from now on, unless the last connection was made."""
         if self._last is not None:
             turn, reference = self._last
             connection = reference()
-            is_made = connection is not None and connection.status != STATUS_SETUP and not connection.closed
+            is_made = connection is not None and connection.info.status == _CONNECTED
             if is_made or turn != self._turn:
                 return
-        self._turn += 1
+        self.skip()
 
     async def _look_up(self) -> None:
         answers = await asyncio.gather(*(self._addresses_of(host) for host, _ in self._places))
@@ -149,7 +183,9 @@ class ServerAddresses:
         try:
             return await self._resolve(host)
         except OSError as error:
-            return OSError(f'could not translate host name "{host}" to address: {error.strerror or error}')
+            # Not its name: after a mistake in the DSN, a password stands where the host belongs.
+            reason = error.strerror or type(error).__name__
+            return OSError(f"a host of the DSN (its name is not shown) has no address: {reason}")
 
 
 def _places(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -171,9 +207,22 @@ def _setting(parameters: Mapping[str, object], name: str) -> str:
 
 
 def _open(dsn: str, async_: int) -> "psycopg2.extensions.connection":
-    connect: Any = psycopg2.extensions.connection  # typeshed does not know its second argument
+    connect: Any = _Connection  # typeshed does not know its second argument
     opened: psycopg2.extensions.connection = connect(dsn, async_)
     return opened
+
+
+class _Connection(psycopg2.extensions.connection):
+    """A connection on which a query that the server cancels fails like any other.
+
+    aiopg logs a ``QueryCanceledError``, and raises ``CancelledError`` in its place.
+    """
+
+    def poll(self) -> int:
+        try:
+            return super().poll()
+        except psycopg2.extensions.QueryCanceledError:
+            raise psycopg2.OperationalError("the server cancelled the query") from None
 
 
 def _is_name(host: str) -> bool:

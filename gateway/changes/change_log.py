@@ -85,6 +85,7 @@ class ChangeLog:
         self._observers: list[Callable[[], None]] = []
         self._listening_since: dict[Source, float] = {}
         self._untried = set(self.heartbeats)
+        self._unproven: set[Source] = set()  # subscribed to, and no heartbeat has come back since
         self._known_since = self.rights_changed_at = now
         self.all_changed_at = _NEVER
         self.unpublished = {Scope.DECISIONS}  # the process before may have had other settings
@@ -133,23 +134,25 @@ class ChangeLog:
 
         What replicas say is also in Redis, so that a missed message makes only the memory of this process old.
         """
-        self.number += 1
-        self._all_dropped = self.number
-        if source is Source.ROWS:
-            self.rows_missed = Change(self.number, now)
-        for cache in self._caches:
-            cache.drop_all()
+        self._drop_all(source, now)
         if self.serves:  # caches in front may have got old images from this process
             self.all_changed_at = now
         self._tell()
 
     def listens(self, source: Source, now: float) -> None:
-        """Note that messages of ``source`` arrive from now on. They are relied on when a heartbeat has come back."""
+        """Note that messages of ``source`` arrive from now on. They are relied on when a heartbeat has come back.
+
+        Caches in front may have got old images since the last subscription that worked. After one on which no heartbeat
+        came back there are none, because nothing was trusted: a pooler that forgets the subscription each time does not
+        make them forget each time.
+        """
         self.heartbeats[source].begin(now)
         self._listening_since[source] = now
         self._trust_rows()
-        self.missed(source, now)
-        if self.serves:
+        self._drop_all(source, now)
+        is_swept = source in self._unproven
+        self._unproven.add(source)
+        if self.serves and not is_swept:
             self.sweep(Scope.IMAGES, now)
         else:
             self.heard_sweep(Scope.DECISIONS, now)
@@ -163,11 +166,11 @@ class ChangeLog:
 
     def heartbeat(self, source: Source, text: str) -> None:
         """Note a heartbeat that came back. Heartbeats of other processes are ignored."""
-        was_heard = self.heartbeats[source].proven_at > _NEVER
         if self.heartbeats[source].receive(text):
             self._untried.discard(source)
             self._trust_rows()
-            if not was_heard:
+            if source in self._unproven:
+                self._unproven.discard(source)
                 self._tell()
 
     def advance(self) -> int:
@@ -210,6 +213,14 @@ class ChangeLog:
         if not self.hears(now):
             return now
         return max(self._known_since, *self._listening_since.values(), _NEVER)
+
+    def _drop_all(self, source: Source, now: float) -> None:
+        self.number += 1
+        self._all_dropped = self.number
+        if source is Source.ROWS:
+            self.rows_missed = Change(self.number, now)
+        for cache in self._caches:
+            cache.drop_all()
 
     def _trust_rows(self) -> None:
         if (heartbeat := self.heartbeats.get(Source.ROWS)) is not None:

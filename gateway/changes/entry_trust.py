@@ -25,13 +25,11 @@ class ReadRow(NamedTuple):
     """When and for what the row of an entry was read.
 
     read_at: whole seconds of COS's clock.
-    after_drop: whether the entry replaced the tombstone of a dropped one, so that the row was read after that drop.
     """
 
     image_id: str
     rendition: str | None
     read_at: int
-    after_drop: bool = False
 
 
 class EntryTrust:
@@ -67,8 +65,6 @@ class EntryTrust:
         change = self._log.change_of(row.image_id)
         if change is None:
             return self._drops_failed and _is_read_before(row, self._log.forgotten.at, now)
-        if row.after_drop:  # in the order of Redis, whatever the clocks of replicas
-            return row.read_at <= int(change.at - now.log + now.cos)
         return _is_read_before(row, change.at, now)
 
     def drop_failed(self) -> None:

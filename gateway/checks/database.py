@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.catalog.inspection import DatabaseReport
-from gateway.catalog.postgres import CatalogQueryRefused
+from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
@@ -17,6 +17,14 @@ _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
     "set postgres.listen_dsn to the DSN of the primary itself"
 )
+
+_EMPTY = (
+    "if the application has images, this is another database or table, row level security hides the rows, or "
+    "postgres.columns.status is another column"
+)
+_SCHEMA = "name the schema in postgres.table, so that no other search path changes which table is read"
+
+_LOCK = "wait until that session ends, or end it"
 
 _RANDOM_ROWS = 20
 
@@ -68,16 +76,24 @@ class DatabaseCheck:
         except GatewayError as error:
             problem = f": {report.table_problem}" if report.table_problem is not None else ""
             advice = f"run: {'; '.join(report.repairs)}" if report.repairs else _CONFIGURATION
+            if isinstance(error, CatalogLocked):
+                advice = f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
             is_refused = isinstance(error, CatalogQueryRefused)
             yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
             return
         self.images = list({image.image_id: image for image in images}.values())
         self.no_image_reason = "there is no image to read yet"
         if self.images:
-            what = f"the row {self.images[0].image_id} was read"
+            yield Finding("postgres", True, f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
-            what = "the table holds no active image that can be served"
-        yield Finding("postgres", True, f"{what}, as {report.address}")
+            yield warning(
+                "postgres", f"the query finds no active image that can be served, as {report.address}", _EMPTY
+            )
+        for table in report.tables:
+            if table.problem is not None:
+                yield warning("rows", table.problem, f"run: {table.repair}")
+        if report.path_problem is not None:
+            yield warning("table", report.path_problem, _SCHEMA)
         yield await self._changes(report)
         if self._signs_links:
             yield await self._links(report)

@@ -16,6 +16,7 @@ _OWN = frozenset(
         "every-error.conf",
         "changes.conf",
         "changes.js",
+        "hearing.js",
         "epoch.js",
         "decisions.conf",
         "decisions.js",
@@ -31,8 +32,10 @@ _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 _INCLUDED = re.compile(r"^\s*include\s+\S*image-gateway/(?:changes|decisions)\.conf\s*;", re.MULTILINE)
 _MODULE = re.compile(r"^\s*load_module\s+\S*ngx_http_js_module\.so\"?\s*;", re.MULTILINE)
 _ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
+_UPSTREAM = re.compile(r"^\s*upstream\s+(\w+)\s*\{([^}]*)\}", re.MULTILINE)
+_SERVER = re.compile(r"^\s*server\s+([^\s;]+)", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
-_ZONES = {"image_changes", "image_epochs", "image_decisions"}
+_ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "image_decisions"}
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
@@ -72,7 +75,7 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
         "module ngx_http_js_module, in nginx.conf or modules-enabled": not any(
             _MODULE.search(text) for text in (dict(_texts(folder)).get("nginx.conf", ""), *modules)
         ),
-        "image-gateway/changes.js": "changes.js" not in own,
+        **{f"image-gateway/{file}": file not in own for file in ("changes.js", "hearing.js")},
         f"js_shared_dict_zone of {', '.join(sorted(zones))}, in image-gateway/changes.conf": bool(zones),
         "upstream image_gateway_admin, in upstream.conf": not any(_ADMIN.search(text) for text in files.values()),
     }
@@ -81,7 +84,19 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
             f"nginx asks for changes, but there is no {'; no '.join(name for name, is_it in missing.items() if is_it)}"
         )
         return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
-    return Finding(_CHANGES, True, f"nginx asks for changes: njs and the zones {', '.join(sorted(_ZONES))} are there")
+    names = ", ".join(sorted(_ZONES))
+    what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
+    return Finding(_CHANGES, True, what)
+
+
+def upstreams(folder: Path) -> dict[str, list[str]]:
+    """Return the addresses of each upstream in the files below nginx's configuration folder. It blocks."""
+    found: dict[str, list[str]] = {}
+    for name in _HTTP:
+        for _, text in _texts(folder / name):
+            for upstream, block in _UPSTREAM.findall(text):
+                found.setdefault(upstream, []).extend(_SERVER.findall(block))
+    return found
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:

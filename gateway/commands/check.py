@@ -15,8 +15,10 @@ import click
 from rich.text import Text
 
 from gateway.api.nginx_files import VERSION
+from gateway.canary.client import FrontClient
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
+from gateway.checks.canary import diagnose_canary
 from gateway.checks.cos import CosCheck
 from gateway.checks.credentials import diagnose_credentials
 from gateway.checks.database import Database, DatabaseCheck
@@ -29,6 +31,7 @@ from gateway.checks.purge import diagnose_purge
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.checks.signature import diagnose_signature
 from gateway.checks.variants import check_variants
+from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_running
 from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
@@ -38,6 +41,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
+from gateway.service.canary import make_canary
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
@@ -65,15 +69,36 @@ _NGINX: Final = Path("/etc/nginx")
 @click.option("--not-image", metavar="KEY", help="With --deep: an object that is not an image.")
 @click.option("--keys", multiple=True, metavar="KEY", help="With --deep: an object with an awkward key; repeatable.")
 @click.option("--probe", "numbers", multiple=True, type=click.IntRange(1, 19), help="With --deep: only this probe.")
-def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: bool, **options: Any) -> None:
+@click.option("--running", is_flag=True, help="Ask the running gateways and nginx instead, and print a table.")
+@click.option("--admin", multiple=True, metavar="URL", help="With --running: an admin port to ask, too; repeatable.")
+@click.option("--nginx-status", metavar="URL", help=f"With --running: nginx's own list; default: {NGINX_STATUS}.")
+def check(
+    config: Path | None,
+    nginx: Path | None,
+    *,
+    before_start: bool,
+    deep: bool,
+    running: bool,
+    admin: tuple[str, ...],
+    nginx_status: str | None,
+    **options: Any,
+) -> None:
     """Validate the configuration, then try the credentials, Redis, Postgres and COS one by one."""
     if not deep and any(options.values()):
         raise click.UsageError("--style, --oversized, --not-image, --keys and --probe need --deep")
+    if not running and (admin or nginx_status):
+        raise click.UsageError("--admin and --nginx-status need --running")
+    if running and (deep or before_start):
+        raise click.UsageError("--running asks the gateways alone: leave out --deep and --before-start")
     settings = settings_from(config)
     for package in ("gateway.redis_store", "gateway.presign"):
         logging.getLogger(package).addHandler(logging.NullHandler())  # the finding says it
 
     async def run() -> bool:
+        if running:
+            asked = RunningOptions(admin, nginx or _NGINX, nginx_status or NGINX_STATUS)
+            are_well = [_print_finding(finding) for finding in await find_running(settings, asked)]
+            return all(are_well)
         all_well = await _print_findings(settings, nginx, before_start=before_start)
         return (await print_probes(settings, DeepOptions(**options)) and all_well) if deep else all_well
 
@@ -84,17 +109,23 @@ def check(config: Path | None, nginx: Path | None, *, before_start: bool, deep: 
 async def _print_findings(settings: Settings, nginx: Path | None, *, before_start: bool) -> bool:
     """Whether every dependency works, or with ``before_start`` whether nothing stops a start."""
     all_well = True
-    console = OutputConsole(highlight=False, soft_wrap=True)
     async for finding in _findings(settings, nginx):
-        all_well &= not finding.stops_start if before_start else finding.is_well
-        verdict = "[red]fail[/] "
-        if finding.is_well:
-            verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
-        # As Text: rich would read brackets in a reason as markup.
-        console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
-        if finding.advice:
-            console.print("      ", Text(printable(finding.advice)), style="yellow")
+        is_well = _print_finding(finding)
+        all_well &= not finding.stops_start if before_start else is_well
     return all_well
+
+
+def _print_finding(finding: Finding) -> bool:
+    """Return whether it is no failure."""
+    console = OutputConsole(highlight=False, soft_wrap=True)
+    verdict = "[red]fail[/] "
+    if finding.is_well:
+        verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
+    # As Text: rich would read brackets in a reason as markup.
+    console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
+    if finding.advice:
+        console.print("      ", Text(printable(finding.advice)), style="yellow")
+    return finding.is_well
 
 
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
@@ -155,6 +186,10 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
 
             async for finding in check_variants(make, image, signing.renditions):
                 yield finding
+        async with FrontClient() as client:
+            if (canary := make_canary(settings, signing, stores, origin, client)) is not None:
+                for finding in diagnose_canary(await canary.asker.ask(frozenset())):
+                    yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
     for of_nginx in (
         await asyncio.to_thread(diagnose_nginx, nginx or _NGINX, VERSION, is_required=nginx is not None),

@@ -76,7 +76,7 @@ def explain(
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
             watch = TriggerWatch(inspect, metrics)
-            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None)
+            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None, metrics)
             explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))

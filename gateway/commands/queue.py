@@ -15,12 +15,14 @@ from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
+from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.service.purges import purge_queueing
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
+from gateway.settings import Settings
 
 _MOST_LISTED = 50
 
@@ -39,15 +41,21 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
     requeue  make all dead entries due now
     """
 
+    settings = settings_from(config)
+
     async def run() -> None:
-        async with _opened_queue(config, purges=purges) as opened:
+        async with _opened_queue(settings, purges=purges) as opened:
             match action:
                 case "list":
                     await _print_next(opened, most)
                 case "dead":
                     await _print_dead(opened, most)
                 case _:
-                    click.echo(f"{await opened.requeue(time.time())} requeued")
+                    requeued = await opened.requeue(time.time())
+                    click.echo(f"{requeued} requeued")
+                    name = "purges" if purges else "renewals"
+                    audit = AuditLog(settings.logging.audit)
+                    await audit.note("requeue", operating_user(), queue=name, requeued=requeued)
 
     run_or_explain(run())
 
@@ -81,10 +89,10 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def _opened_queue(config: Path | None, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
+async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
-    settings, metrics = settings_from(config), Metrics()
+    metrics = Metrics()
     async with (
         open_signing(settings, metrics) as signing,
         open_stores(settings, metrics, signing) as stores,

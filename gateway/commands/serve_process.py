@@ -17,19 +17,19 @@ from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.collectors import VERSION, Metrics
 from gateway.process.memory_tuning import release_free_memory, tune_memory
-from gateway.process.reloader import Reloader
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
 from gateway.redis_store.layout import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.ports import Inherited
+from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.handover import settings_to_text
 from gateway.settings.sources import SettingsError, load_settings
 from gateway.tracing.hooks import UnusableTracing
-from gateway.workers.place import FORCE, RELOAD, STOP, Place
+from gateway.workers.place import FORCE, RELOAD, ROLL, STOP, Place
 
 logger = logging.getLogger(__name__)
 
@@ -77,21 +77,24 @@ async def _serve_as_a_service(
             serving.service.changes.log.add_observer(place.send_heard)
             place.send_heard()  # from now on
         manager.ready()
-        async with background("reload-on-signal", _reload_on_signal(reloader, signals.reload, manager)):
+        async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
             place.send_grace(reloader.settings.server.shutdown_grace)
         manager.stopping()
 
 
-async def _reload_on_signal(reloader: Reloader[Settings], wanted: asyncio.Event, manager: ServiceManager) -> None:
+async def _reload_on_signal(service: Service, wanted: asyncio.Event, manager: ServiceManager) -> None:
     """Reload once for all signals since the last reload began."""
     while True:
         await wanted.wait()
         wanted.clear()
         manager.reloading()
+        outcome = "refused"
         with suppress(Exception):  # it is logged, and the old configuration stays
-            await reloader.reload()
+            await service.reloader.reload()
+            outcome = "reloaded"
+        await service.requests.audit.note("reload", "signal", outcome=outcome)
         manager.ready()
 
 
@@ -151,6 +154,6 @@ def _obeying(signals: StopSignals, place: Place) -> AbstractAsyncContextManager[
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
-    for signum in (signal.SIGHUP, signal.SIGUSR2):  # the parent reloads or replaces workers
-        loop.add_signal_handler(signum, lambda: None)
+    for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # the parent reloads or replaces workers
+        loop.add_signal_handler(signum, place.send_signal, order)
     return place.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

@@ -43,7 +43,8 @@ class RequestContext:
     where no status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as
     ``started``) when COS is asked; ``trace_id`` if requests are traced. ``is_denial``: the response must not reveal
     whether the image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``;
-    ``content_location`` is then the address of the chosen format, once it is known.
+    ``content_location`` is then the address of the chosen format, once it is known. ``is_canary``: the request is that
+    of the canary, which is not counted among users.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class RequestContext:
         "failure",
         "first_byte",
         "image_id",
+        "is_canary",
         "is_denial",
         "is_negotiated",
         "origin_started",
@@ -74,6 +76,7 @@ class RequestContext:
         self.origin_started: float | None = None
         self.delivery = "none"
         self.outcome: str | None = None
+        self.is_canary = False
         self.is_denial = False
         self.is_negotiated = False
         self.content_location: str | None = None

@@ -3,7 +3,8 @@
 The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.access.identity import Caller
@@ -20,6 +21,7 @@ from gateway.explain.delivery import DeliveryStep, nothing_kept
 from gateway.explain.explanation import Explanation, Facts, Problem, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
+from gateway.metrics.canary import CanaryOutcome
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
@@ -52,7 +54,9 @@ class Explainer:
         signer: Signer,
         refused: RefusedVariants,
         policy: CachePolicy,
+        outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
     ) -> None:
+        self._outside = outside
         self._catalog = catalog
         self.steps = steps
         self._signer = signer
@@ -72,6 +76,12 @@ class Explainer:
         ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
         address choose it. Raises the errors of ``VariantRequests.parse``.
         """
+        explanation = await self._explain(image_id, credentials, parameters)
+        if outcomes := await self._outside():
+            explanation.sections["from_outside"] = _seen(outcomes, time.time())
+        return explanation
+
+    async def _explain(self, image_id: str, credentials: Credentials, parameters: Mapping[str, str]) -> Explanation:
         chosen = self.steps.variants.chosen(parameters, credentials.link)
         explanation = Explanation(image_id, Verdict(500, None, ""))
         sections = explanation.sections
@@ -190,6 +200,16 @@ class Explainer:
             f"the client gets the image, {size}, {way}{note}",
             CLOCK if "clock" in asked.facts else "",
         )
+
+
+def _seen(outcomes: Sequence[CanaryOutcome], now: float) -> Facts:
+    """Return what the canary saw last, by front and check. It asks for its own images."""
+    facts: dict[str, dict[str, str]] = {}
+    for outcome in outcomes:
+        verdict = {True: "ok", False: "fails", None: "not known"}[outcome.is_up]
+        said = f"{verdict}: {outcome.what} ({max(0.0, now - outcome.at):.0f} s ago)"
+        facts.setdefault(outcome.via, {})[outcome.check] = said
+    return dict(facts)
 
 
 def _not_found(caller: Caller, reason: str, advice: str) -> Problem:

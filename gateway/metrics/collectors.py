@@ -11,12 +11,14 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
 from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.port_metrics import PortMetrics
+from gateway.metrics.postgres_connections import PostgresConnections
 from gateway.metrics.recent_errors import RecentErrors
 
 # Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
@@ -78,6 +80,8 @@ class Metrics:
             ("result",),
             ("found", "missing", "error", "unusable"),
         )
+        self.postgres_connections = PostgresConnections()
+        self.registry.register(self.postgres_connections)
         self.access_checks = self._loop_counter(
             "access_checks",
             "Access checks of proxies and CDNs by result; 'unavailable': denied because a store did not respond.",
@@ -164,6 +168,8 @@ class Metrics:
         )
         self.nginx_asked = NginxAskers()
         self.registry.register(self.nginx_asked)
+        self.canary = CanaryOutcomes()
+        self.registry.register(self.canary)
         self.nginx_epochs = self._counter("nginx_epochs", "Changes that made an nginx forget its copies of an image.")
         self.nginx_floors = self._counter(
             "nginx_floors",

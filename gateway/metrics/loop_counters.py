@@ -176,7 +176,7 @@ class RequestMetrics(Collector):
         """Yield the current counts, from copies: a scrape runs in another thread."""
         requests = CounterMetricFamily(
             "image_gateway_requests",
-            "Requests by route ('admin:…' on the admin port), by delivery of the image, and by status.",
+            "Requests by route ('admin:…' on the admin port, 'canary:…' of the canary), by delivery, and by status.",
             labels=("route", "delivery", "status"),
         )
         routes = list(self._routes.items())

@@ -30,7 +30,9 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
 }
 
 # What another fault causes: it comes after the faults of its level, since the headline names the cause.
-_EFFECTS: Final = frozenset({"requests_fail", "renewals_late", "renewals_dead", "purges_late", "purges_dead"})
+_EFFECTS: Final = frozenset(
+    {"canary_fails", "requests_fail", "renewals_late", "renewals_dead", "purges_late", "purges_dead"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import DROPPED_LINES, History, Point, gauge_value, total
 from gateway.metrics.symptom import Level, Symptom
@@ -39,11 +40,17 @@ class Observations:
     dead: float
     purge_lag: float
     purge_dead: float
+    canary: Sequence[CanaryOutcome] = ()
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
     """Return the current problems, the worst first, and causes before effects. Empty without any."""
-    found = [*_of_requests(seen.points[-_WINDOW:]), *_of_state(seen), *_of_log(seen.points)]
+    found = [
+        *_of_canary(seen.canary),
+        *_of_requests(seen.points[-_WINDOW:]),
+        *_of_state(seen),
+        *_of_log(seen.points),
+    ]
     return sorted(found, key=lambda symptom: symptom.order)
 
 
@@ -61,6 +68,14 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
         # An object that is missing is a 404, which is no failure of the gateway.
         is_cause = name != "objects_missing" and count >= many
         yield Symptom(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
+
+
+def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
+    for outcome in outcomes:
+        if outcome.is_up is False:
+            yield Symptom("canary_fails", "bad", {"via": outcome.via, "check": outcome.check})
+    for check in sorted({outcome.check for outcome in outcomes if outcome.is_up is None}):
+        yield Symptom("canary_wrong", "warning", {"check": check})
 
 
 def _of_state(seen: Observations) -> Iterable[Symptom]:
@@ -137,5 +152,6 @@ class CurrentSymptoms:
                 dead=gauge_value(metrics.refresh_dead),
                 purge_lag=gauge_value(metrics.purge_lag),
                 purge_dead=gauge_value(metrics.purge_dead),
+                canary=metrics.canary.latest,
             )
         )

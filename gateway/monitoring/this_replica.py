@@ -39,6 +39,8 @@ class ThisReplica:
         self._now = now
         self._started = now()
         self._log = SymptomLog()
+        # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
+        self.commands: tuple[str, str] | None = None
         self._process = ProcessCollector(registry=None)
         # Two processes on one host, or containers that all call their process 1, are different replicas.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"

@@ -4,12 +4,14 @@ import asyncio
 import select
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import ClassVar, Final
+from weakref import WeakSet
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
 from aiohttp.client_middlewares import ClientHandlerType
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
@@ -42,6 +44,8 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 # What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_PEER_CLOSED: Final = "a kept-alive connection was closed"
+_UNASKED: Final = "a kept-alive connection had bytes that were not asked for"
 
 
 class ObservedAnswers:
@@ -274,18 +278,29 @@ class OriginClient:
 
 
 class OriginRequest(aiohttp.ClientRequest):
-    """A request that is not written to a kept-alive connection which COS has closed."""
+    """A request that is not written to a kept-alive connection which COS has closed, or on which it sent more.
+
+    On a connection with an answer that nobody asked for, each later answer would be that of the request before it.
+
+    used: the connections that had a request. A new one over TLS may hold bytes: the server's session tickets.
+    """
+
+    used: ClassVar["WeakSet[ResponseHandler]"] = WeakSet()
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         """Write the request. Raises ``NothingSent``."""
-        if _is_closed_by_peer(conn):
-            raise NothingSent("a kept-alive connection was closed")
-        assert conn.transport is not None, "else it is closed"  # noqa: S101
-        set_receive(conn.transport, FAST_RECEIVE)
+        transport, protocol = conn.transport, conn.protocol
+        if transport is None or protocol is None:
+            raise NothingSent(_PEER_CLOSED)
+        _require_quiet(transport, is_used=protocol in self.used)
+        if protocol.should_close:
+            raise NothingSent(_UNASKED)
+        self.used.add(protocol)
+        set_receive(transport, FAST_RECEIVE)
         try:
             return await super().send(conn)
         except aiohttp.ClientConnectionResetError as error:
-            raise NothingSent("a kept-alive connection was closed") from error.with_traceback(None)
+            raise NothingSent(_PEER_CLOSED) from error.with_traceback(None)
 
 
 async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
@@ -302,12 +317,12 @@ async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) 
         raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
 
 
-def _is_closed_by_peer(conn: Connection) -> bool:
-    """Return whether the peer has closed the connection, even if the event loop has not noticed yet."""
-    transport = conn.transport
-    connection = transport.get_extra_info("socket") if transport is not None else None
+def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
+    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
+    connection = transport.get_extra_info("socket")
     if connection is None:
-        return True
+        raise NothingSent(_PEER_CLOSED)
     poll = select.poll()
-    poll.register(connection, _CLOSED)
-    return bool(poll.poll(0))
+    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
+    for _, found in poll.poll(0):
+        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)

@@ -26,6 +26,8 @@ _FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to s
 _ONLY_URLS: Final = ":urls"
 
 
+# Before a question of a command, which the replicas answer in Redis. An earlier release takes its words for image ids.
+_QUESTION: Final = ":ask"
 _SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
 # Earlier releases find no image in it.
 _HEARTBEAT: Final = ":heartbeat:"
@@ -46,6 +48,7 @@ class InvalidationChannel:
         self._problem = "there is no subscription yet"
         self._is_subscribed = False
         self._tried = asyncio.Event()
+        self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
 
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
@@ -60,6 +63,10 @@ class InvalidationChannel:
     async def publish_sweep(self, scope: Scope) -> None:
         """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
         await self._send(f"{self._name}:{scope.value}")
+
+    async def ask(self, question: str) -> None:
+        """Send a question to all replicas."""
+        await self._send(f"{self._name}{_QUESTION} {question}")
 
     async def _send(self, message: str) -> int:
         """Publish on a server that answers. Return how many connections of this server receive the message."""
@@ -179,6 +186,8 @@ class InvalidationChannel:
                 listener.heard_heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
         elif (scope := _SCOPES.get(colon + kind)) is not None:
             listener.heard_sweep(scope)
+        elif colon + kind == _QUESTION:
+            self.on_question(" ".join(image_ids))
         else:
             call = listener.use_new_url if colon + kind == _ONLY_URLS else listener.drop_here
             slices = TimeSlices()

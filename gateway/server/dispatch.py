@@ -19,6 +19,7 @@ from gateway.api.denial_delay import DenialDelay
 from gateway.api.image_handler import ImageHandler
 from gateway.api.nginx_files import FIELD, NginxFiles
 from gateway.api.url_handler import UrlHandler
+from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -41,6 +42,9 @@ _ADDRESS = re.compile(
     rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
 )
 
+# No request for a decision is a 400. Its handler ignores every expectation.
+_ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
+
 # The fields by which a GET asks for anything but the whole image.
 _SELECTING = (
     hdrs.RANGE,
@@ -50,6 +54,8 @@ _SELECTING = (
     hdrs.IF_UNMODIFIED_SINCE,
     hdrs.EXPECT,
 )
+
+CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -68,12 +74,14 @@ class Accounting:
     """Where requests are counted and logged.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
+    ``is_canary`` returns whether a request id marks a request of the canary. None without a canary.
     """
 
     metrics: Metrics
     client_address: ClientAddress
     access_log: AccessLog
     route_prefix: str = ""
+    is_canary: Callable[[str], bool] | None = None
 
 
 class Dispatch:
@@ -104,11 +112,14 @@ class Dispatch:
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if direct is not None else {}
         self._route_prefix = accounting.route_prefix
+        self._is_canary = accounting.is_canary
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
         context = RequestContext(request.headers.get(_REQUEST_ID))
         current_request_id.set(context.request_id)  # aiohttp runs each request in its own task
+        if self._is_canary is not None and context.request_id.startswith(PREFIX):
+            context.is_canary = self._is_canary(context.request_id)
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
         in_flight.transports[number] = request.transport
@@ -163,6 +174,8 @@ class Dispatch:
         ):
             return None
         context = RequestContext(headers.get(_REQUEST_ID))
+        if self._is_canary is not None and context.request_id.startswith(PREFIX):
+            return None  # a call counts it apart
         context.route, context.image_id = route, address[address.lastindex or 0]
         token = current_request_id.set(context.request_id)
         try:
@@ -195,12 +208,15 @@ class Dispatch:
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
         error = _error_of(request)
+        direct = self._direct
+        expects = hdrs.EXPECT in request.headers
+        if expects and not (direct and request.method in _READ_METHODS and _ACCESS.fullmatch(request.path)):
+            error = error or _error_of_expectation(request)
         if error is not None:
             context.route = UNMATCHED  # the router has not seen the request
             _close_after_response(request)
             raise error
-        direct = self._direct
-        if direct is not None and request.method in _READ_METHODS and hdrs.EXPECT not in request.headers:
+        if direct is not None and request.method in _READ_METHODS and not expects:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
@@ -216,19 +232,25 @@ class Dispatch:
     def _note(self, context: RequestContext) -> None:
         """Remember the error for the console. Errors of the admin port are not of images."""
         failure = context.failure
-        if failure is not None and failure.code is not None and not self._route_prefix:
+        if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
             self._recent_errors.record(failure.code, context.image_id)
 
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
     ) -> None:
-        """Count and time the request, and log it in the access log. On the admin port only faults are logged."""
+        """Count and time the request, and log it in the access log.
+
+        On the admin port, and of the canary, only faults are logged.
+        """
         elapsed = context.elapsed()
         route = context.route or self._route_prefix + route_name(request)
+        if context.is_canary:
+            route = f"{CANARY}{route}"
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
         access_log, failure = self._access_log, context.failure
         is_fault = failure is not None and failure.is_fault
-        if is_fault or (access_log.is_on and not self._route_prefix and access_log.wants(route, outcome)):
+        is_of_a_user = not self._route_prefix and not context.is_canary
+        if is_fault or (access_log.is_on and is_of_a_user and access_log.wants(route, outcome)):
             client = self._client_address.of(request.headers, request.remote)
             access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
 
@@ -249,4 +271,11 @@ def _error_of(request: web.BaseRequest) -> GatewayError | None:
     # The parser accepts each list that ends with chunked. A list that it refuses is a 400.
     if message.chunked and message.headers[hdrs.TRANSFER_ENCODING].strip().lower() != "chunked":
         return UnknownTransferCoding()
+    return None
+
+
+def _error_of_expectation(request: web.BaseRequest) -> GatewayError | None:
+    """Return the error of an unknown ``Expect``. Its text is constant: that of aiohttp has the bytes of the field."""
+    if request.version == HttpVersion11 and request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return InvalidRequest("the only expectation is 100-continue")
     return None

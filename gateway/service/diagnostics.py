@@ -1,12 +1,11 @@
 """The part that shows operators how the gateway does: readiness, explanations, the history of the console."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.catalog.inspection import inspect_database
 from gateway.concurrency.background import background
 from gateway.delivery.variant_request import VariantRequests
 from gateway.explain.access import AccessStep
@@ -15,6 +14,7 @@ from gateway.explain.delivery import DeliveryStep
 from gateway.explain.explainer import Explainer, Steps
 from gateway.explain.origin import OriginStep
 from gateway.explain.variants import VariantStep
+from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
@@ -28,6 +28,8 @@ from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.process.reloader import Change
+from gateway.redis_store.canary_rounds import CanaryRounds
+from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.service.access import Access
 from gateway.service.images import Images, cache_policy
 from gateway.service.signing import Signing
@@ -67,9 +69,8 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     origin = images.objects.origin
-    inspect = partial(inspect_database, settings.postgres, with_links=False)
-    trigger_watch = TriggerWatch(inspect, metrics)
-    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images)
+    trigger_watch = TriggerWatch(stores.catalog.report, metrics)
+    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics)
     health = _health(settings, metrics, signing, stores, urls, origin)
     history = History(metrics, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
@@ -94,8 +95,21 @@ def make_explainer(
     origin: OriginClient,
     trigger_watch: TriggerWatch,
     images: Images | None,
+    metrics: Metrics,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
+    canary, redis = settings.canary, stores.redis
+    rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
+
+    async def outside() -> Sequence[CanaryOutcome]:
+        """Return what the canary of any gateway saw last."""
+        if metrics.canary.latest or rounds is None:
+            return metrics.canary.latest
+        try:
+            return (await rounds.read())[0]
+        except CacheUnavailable:
+            return ()
+
     if images is not None:
         variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
     else:
@@ -134,6 +148,7 @@ def make_explainer(
         signing.signer,
         refused,
         cache_policy(settings, access.authenticator),
+        outside,
     )
 
 
@@ -183,7 +198,7 @@ def _health(
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
-    probes = {"postgres": stores.catalog.try_query, "cos": buckets.probe}
+    probes = {"postgres": stores.catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
         probes["changes"] = urls.changes.probe
     if stores.redis is not None:

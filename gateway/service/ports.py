@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.access_check import AccessCheck
 from gateway.api.admin import AdminOnly
+from gateway.api.audited import Audited
 from gateway.api.batch import UrlBatches
 from gateway.api.beacons import Beacons
 from gateway.api.config_reload import ConfigReload
@@ -104,7 +105,7 @@ def admin_port(service: Service, inherited: Inherited) -> Port:
 def public_app(service: Service) -> web.Application:
     """Return the routes of the public port."""
     app = web.Application(client_max_size=_MAX_BODY)
-    add_public_routes(app, _public_handlers(service))
+    add_public_routes(app, _public_handlers(service), _audited(service))
     return app
 
 
@@ -113,8 +114,12 @@ def admin_app(service: Service) -> web.Application:
     host_guard = HostGuard(service.settings.admin.names)
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
     admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
-    add_admin_routes(app, _admin_handlers(service), admin_only)
+    add_admin_routes(app, _admin_handlers(service), admin_only, _audited(service))
     return app
+
+
+def _audited(service: Service) -> Audited:
+    return Audited(service.requests.audit, service.access.client_address)
 
 
 def _dispatch(
@@ -130,6 +135,7 @@ def _dispatch(
         service.access.client_address,
         requests.access_log,
         route_prefix,
+        service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
     if direct is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting)
@@ -181,7 +187,9 @@ def _admin_handlers(service: Service) -> AdminHandlers:
     return AdminHandlers(
         exposition=Exposition(metrics.registry),
         console=_console(service),
-        console_tools=ConsoleTools(metrics, lambda: _configuration(reloader), debug_log, bodies, now),
+        console_tools=ConsoleTools(
+            metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
+        ),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
@@ -232,6 +240,7 @@ def _console(service: Service) -> Console:
             signing.clock,
             signing.credentials,
             diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
+            metrics.canary,
         ),
         shared,
         diagnostics.history,

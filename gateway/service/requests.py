@@ -12,6 +12,7 @@ from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ABORTED
+from gateway.process.audit import AuditLog
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
 from gateway.process.reloader import Change
@@ -28,6 +29,7 @@ class Requests:
 
     in_flight: InFlight
     access_log: AccessLog
+    audit: AuditLog
     debug_log: DebugLog
     tracing: Tracing | None
     fallback: FallbackPicture | None
@@ -39,6 +41,7 @@ class Requests:
     def _use(self, before: LoggingSettings, now: LoggingSettings) -> None:
         if before == now:
             return
+        self.audit.use(now.audit)
         level = logging.getLevelNamesMapping()[now.level.upper()]
         if now.format != before.format and (handler := log_handler()) is not None:
             handler.set_format(now.format)
@@ -59,7 +62,7 @@ async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[R
         metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         access_log, debug_log = _access_log(settings), DebugLog()
         try:
-            yield Requests(InFlight(metrics), access_log, debug_log, tracing, fallback)
+            yield Requests(InFlight(metrics), access_log, _audit(settings), debug_log, tracing, fallback)
         finally:
             debug_log.stop()
             access_log.flush()
@@ -74,6 +77,11 @@ def _access_log(settings: Settings) -> AccessLog:
         is_on=settings.logging.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
         worker=handler.worker if handler is not None else None,
     )
+
+
+def _audit(settings: Settings) -> AuditLog:
+    handler = log_handler()
+    return AuditLog(settings.logging.audit, worker=handler.worker if handler is not None else None)
 
 
 @asynccontextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Part, Reloader
 from gateway.service.access import Access, open_access
+from gateway.service.answers import Answers, answering
+from gateway.service.canary import CanaryPart, open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
@@ -37,7 +39,9 @@ class Service:
     images: Images
     renewal: Renewal
     purges: PurgeQueueing | None
+    canary: CanaryPart | None
     diagnostics: Diagnostics
+    answers: Answers
     reloader: Reloader[Settings]
 
 
@@ -76,9 +80,14 @@ async def open_service(
         parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
         if target is not None:
             parts.append(target)
+        canary = await opened(open_canary(settings, metrics, signing, stores, origin))
+        if canary is not None:
+            parts.append(canary)
         parts.append(changes)
         reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
         stack.push_async_callback(reloader.finish)
+        answers = Answers(metrics, signing, urls, changes, diagnostics, reloader)
+        await opened(answering(answers, stores.redis))
         yield Service(
             settings,
             metrics,
@@ -92,6 +101,8 @@ async def open_service(
             images,
             renewal,
             purges,
+            canary,
             diagnostics,
+            answers,
             reloader,
         )

@@ -19,6 +19,7 @@ from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_store.replica_questions import ReplicaQuestions
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import UsageStore
@@ -42,6 +43,7 @@ class RedisStores:
     daily: DailyStatistics | None
     queue: RefreshQueue
     channel: InvalidationChannel
+    questions: ReplicaQuestions
     layout: Layout
     probe: RedisProbe
 
@@ -124,6 +126,7 @@ def _redis_stores(settings: Settings, metrics: Metrics, shards: Shards, signing:
         DailyStatistics(shards, settings.url_stats) if settings.url_stats.enabled else None,
         RefreshQueue(shards, _queue_limits(settings, signing)),
         channel,
+        ReplicaQuestions(shards, channel),
         layout,
         RedisProbe(shards, channel, layout, metrics),
     )

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
+from gateway.settings.canary import CanarySettings
 from gateway.settings.cos import CosSettings
 from gateway.settings.credentials import (
     ROLE_NAME,
@@ -43,6 +44,7 @@ class Settings(Section):
     postgres: PostgresSettings
     cos: CosSettings
     purge: Restarted[PurgeSettings | None] = None
+    canary: Restarted[CanarySettings | None] = None
     url_cache: UrlCacheSettings = UrlCacheSettings()
     url_prerefresh: UrlPrerefreshSettings = UrlPrerefreshSettings()
     image_proxy: ImageProxySettings = ImageProxySettings()
@@ -87,6 +89,12 @@ class Settings(Section):
                     f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
                     "image_variants.originals is owner"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _require_images_for_the_canary(self) -> Self:
+        if self.canary is not None and not self.image_proxy.enabled:
+            raise ValueError("canary: needs image_proxy.enabled, since it asks for images")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,8 @@ from psycopg2.extensions import parse_dsn
 
 _SCHEMES = ("postgresql://", "postgres://")
 _MAX_PORT = 65535
+# The resolver takes a number for an address (inet_aton), and libpq's error would quote it.
+_BARE_NUMBER = re.compile(r"(?i)[0-9]+|0x[0-9a-f]+")
 
 # libpq ends the password at the first of / and @, and reads the rest as a host name, a port or a database.
 _ENCODE = "; within a password or a name write / @ % as %2F %40 %25"
@@ -33,6 +35,10 @@ def check_postgres_dsn(dsn: str) -> str:
     except (psycopg2.Error, ValueError):
         # The parser's message quotes the value, which holds a password.
         raise ValueError(f"cannot be parsed as a PostgreSQL connection string{encode}") from None
+    if is_url and _is_bare_word(dsn):
+        raise ValueError("names a host alone: must be postgresql://user:password@host:5432/database")
+    if any(_BARE_NUMBER.fullmatch(host) for host in str(parameters.get("host", "")).split(",")):
+        raise ValueError(f"has a number in place of a host{encode}")
     if not all(_is_port(port) for port in str(parameters.get("port", "")).split(",")):
         raise ValueError(f"has a port that is not a number from 1 to {_MAX_PORT}{encode}")
     return dsn
@@ -52,6 +58,12 @@ def _has_unencoded_separator(url: str) -> bool:
     location = url.partition("://")[2].partition("?")[0]
     authority, _, path = location.partition("/")
     return "@" in path or authority.count("@") > 1
+
+
+def _is_bare_word(url: str) -> bool:
+    """Whether nothing but a word follows the scheme: rather a password than a host without a user and a database."""
+    word = url.partition("://")[2]
+    return word not in ("", "localhost") and re.search(r"[/?@:,.\[%]", word) is None
 
 
 def _is_port(text: str) -> bool:

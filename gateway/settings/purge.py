@@ -48,6 +48,7 @@ def _check_repetition(urls: tuple[str, ...]) -> tuple[str, ...]:
     return urls
 
 
+BaseUrls = Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)]
 ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
 
 
@@ -65,7 +66,7 @@ class PurgeSettings(Section):
     """
 
     target: PurgeTarget
-    base_urls: Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)] = ()
+    base_urls: BaseUrls = ()
     url: Annotated[str, AfterValidator(_check_url)] | None = None
     token: Token | None = Field(None, min_length=1)
     zone_id: ZoneId | None = None

@@ -75,13 +75,20 @@ class AdminSettings(Section):
         return (self.host, *self.allowed_hosts)
 
 
+AuditTarget = Annotated[str, matches(r"-|/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]", "- or the whole path of a file")]
+
+
 class LoggingSettings(Section):
-    """The log on standard error. ``access_sample``: the share of requests that get a line of ``access``."""
+    """The log on standard error. ``access_sample``: the share of requests that get a line of ``access``.
+
+    audit: the file of the audit log, ``-`` for standard error. None: there is none.
+    """
 
     level: Reloaded[Literal["debug", "info", "warning", "error"]] = "info"
     format: Reloaded[Literal["json", "console"]] = "json"
     access: Reloaded[bool] = True
     access_sample: Reloaded[float] = Field(1.0, ge=0, le=1)
+    audit: Reloaded[AuditTarget | None] = None
 
 
 class TracingSettings(Section):

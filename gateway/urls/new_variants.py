@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 _SHARES: Final = 4  # clients that together use up the whole
 _LEAST_SHARE: Final = 2
+_KEPT: Final = 4  # a quarter of the whole is kept for clients that ask for little: an eighth of their share
+_LITTLE: Final = 8
 _LOG_INTERVAL: Final = 60.0  # seconds; clients decide how often the bound is reached
 
 
@@ -28,7 +30,8 @@ class NewVariant(Exception):
 class NewVariants:
     """Admits ``per_minute`` variants a minute of which no URL is cached, and a quarter of them for a single client.
 
-    When the bound is small, a client gets two. Fixed styles and originals are not bounded. ``now`` is in seconds.
+    When the bound is small, a client gets two. Another quarter is kept for the first few of each client, so that four
+    clients cannot use up everyone's. Fixed styles and originals are not bounded. ``now`` is in seconds.
     """
 
     def __init__(self, renditions: Renditions, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -41,7 +44,10 @@ class NewVariants:
         """Admit ``per_minute`` variants a minute from now on. Earlier admissions do not count."""
         share = max(_LEAST_SHARE, per_minute // _SHARES)
         self._by_client = RateLimit(share / 60, share, now=self._now)
-        self._by_all = RateLimit(per_minute / 60, per_minute, now=self._now)
+        kept, little = per_minute // _KEPT, max(1, share // _LITTLE)
+        self._little = RateLimit(little / 60, little, now=self._now)
+        self._by_all = RateLimit((per_minute - kept) / 60, per_minute - kept, now=self._now)
+        self._kept = RateLimit(kept / 60, kept, now=self._now) if kept else None
 
     def admit(self, variant: ImageVariant, client: str) -> bool:
         """Return whether the variant may be made for ``client``. Log a refusal at most once a minute."""
@@ -51,10 +57,11 @@ class NewVariants:
         if self._by_client.wait(client) > 0:
             self._log(client or "without an address")
             return False
-        if self._by_all.wait("") > 0:
-            self._log("every")
-            return False
-        return True
+        asks_for_little = self._little.wait(client) == 0
+        if self._by_all.wait("") == 0 or (asks_for_little and self._kept is not None and self._kept.wait("") == 0):
+            return True
+        self._log("every")
+        return False
 
     def _log(self, client: str) -> None:
         now = self._now()

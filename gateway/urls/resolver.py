@@ -241,6 +241,7 @@ class UrlResolver:
         """Look every image up again at its next request, and serve it stale if no store answers."""
         self._local.drop_all()
         self._lookups.detach()
+        self._row_outage.succeeded()  # what failed before says nothing about rows from now on
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
@@ -254,7 +255,7 @@ class UrlResolver:
         used = local if local is not None and local.fresh_for > 0 else None
         if used is not None and used.image is not None and used.image.presigned.signed_at - BACKDATE > self.urls.now():
             used = None
-        if used is None and image is not None and self._is_trusted(image, there):
+        if used is None and image is not None and self._is_trusted(image):
             used = LocalState(image, self.urls.usable_for(image))
         return Entries(local, used, self._without_row(variant, there))
 
@@ -305,7 +306,7 @@ class UrlResolver:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
                 results[look_up] = Resolved(image, from_cache=True)
-        if not self._row_outage.may_ask(self._local.now()):
+        if len(results) < len(look_ups) and not self._row_outage.may_ask(self._local.now()):
             for look_up in look_ups:
                 if look_up not in results and (stale := self._stale_entry(look_up.variant, found, mark)) is not None:
                     results[look_up] = stale
@@ -372,7 +373,7 @@ class UrlResolver:
         usable = {
             variant: there.image
             for variant, there in found.items()
-            if there.image is not None and self._is_trusted(there.image, there)
+            if there.image is not None and self._is_trusted(there.image)
         }
         if usable:
             self._lookups_by_result.add(_REDIS_HIT, len(usable))
@@ -390,29 +391,29 @@ class UrlResolver:
         image = self._without_row(variant, found.get(variant, _NOT_FOUND))
         if image is None:
             return None
-        # Ask the stores again after local_ttl, not on every request.
-        self._local.put(image, mark, self.urls.usable_for(image), is_excused=True)
+        # Not on every request: ask the stores again when the next look-up may ask for the row.
+        self._local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
         return Resolved(image, from_cache=True)
 
     def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
         """Return the image to serve while its row cannot be read. None if it has changed since its row was read."""
         image = self._local.get_stale(variant)
-        if image is None and there.image is not None and not self.has_changed(there.image, there):
+        if image is None and there.image is not None and not self.has_changed(there.image):
             image = there.image
         return image if image is not None and self.urls.may_be_used(image) else None
 
-    def has_changed(self, image: SignedImage, there: Found = _NOT_FOUND) -> bool:
+    def has_changed(self, image: SignedImage) -> bool:
         """Return whether the image, which may have come from Redis, is known to have changed since its row was read."""
-        return self._trust.has_changed(_read_row(image, there), self._now())
+        return self._trust.has_changed(_read_row(image), self._now())
 
     def distrust(self) -> None:
         """Read every row again that was read before now."""
         self._trust.distrust(self._local.now())
         self.drop_all()
 
-    def _is_trusted(self, image: SignedImage, there: Found) -> bool:
+    def _is_trusted(self, image: SignedImage) -> bool:
         """Return whether an entry of Redis may be used without reading its row again."""
-        return self._trust.may_be_used(_read_row(image, there), self._now()) and self.urls.may_be_used(image)
+        return self._trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
 
     def _now(self) -> Now:
         return Now(self._local.now(), self.urls.now())
@@ -429,5 +430,5 @@ class UrlResolver:
             logger.debug("redis unavailable: %s", error)
 
 
-def _read_row(image: SignedImage, there: Found) -> ReadRow:
-    return ReadRow(image.record.image_id, image.rendition, image.read_at, bool(there.tombstone))
+def _read_row(image: SignedImage) -> ReadRow:
+    return ReadRow(image.record.image_id, image.rendition, image.read_at)

@@ -44,6 +44,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
+_RUNNING: Final = "/api/v1/monitoring/running"
 _DROP: Final = "/api/v1/cache/drop"
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
@@ -87,6 +88,7 @@ class Admin:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get(_CONSOLE, self._console, allow_head=False)
+        app.router.add_get(_RUNNING, self._running, allow_head=False)
         app.router.add_get(CHANGES, self.changes.answer, allow_head=False)
         for path in _FOR_ALL:
             app.router.add_post(path, self._by_all)
@@ -172,6 +174,19 @@ class Admin:
             own = {self._name: self._own_symptoms()}
             data = {**data, **merged_console(list(states.values()), missing, own)}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
+
+    async def _running(self, request: web.Request) -> web.Response:
+        """Return what each worker says of itself."""
+        answers = await self._calls.get(self._supervisor.answering(), _RUNNING)
+        found: list[Any] = []
+        for answer in answers.values():
+            try:
+                found += json.loads(answer.body)["data"]["replicas"] if answer is not None else []
+            except (ValueError, KeyError, TypeError):  # that of another version
+                continue
+        if not found:
+            return _no_worker(request)
+        return _json(200, {"status": "success", "message": "ok", "data": {"replicas": found}})
 
     async def _first(self, request: web.Request, workers: list[Worker]) -> Answer | None:
         """Return the answer of the first worker that answers."""

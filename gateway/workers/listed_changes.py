@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
+from yarl import URL
 
 from gateway.api.json_responses import HEADERS
 from gateway.delivery.prepared_response import PreparedResponse, fields
@@ -25,8 +26,10 @@ HURRY: Final = 0.2  # seconds; without a list of changes within half a second ng
 
 # The question of changes.js when nginx has nothing to report.
 _QUESTION: Final = re.compile(
-    rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{{1,64}})"
+    rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&now=(?P<now>[0-9]{{1,15}})"
+    r"&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{1,64})"
 )
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
 # Milliseconds in which a worker lists each change again. It tells the parent of a change only once.
 _LISTED_AGAIN_FOR: Final = 1000
 _KEPT_FOR: Final = 1.0  # seconds
@@ -38,10 +41,14 @@ Heard = list[tuple[Worker, int]]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A list without a change since ``since``. ``heard`` is what the workers had sent before they were asked."""
+    """A list without a change. ``heard`` is what the workers had sent before they were asked.
 
-    since: int
-    until: float
+    reach: how many milliseconds before it was made the list begins.
+    made_at: seconds of the monotonic clock, not before it was made.
+    """
+
+    reach: int
+    made_at: float
     heard: Heard
     body: bytes
 
@@ -67,12 +74,10 @@ class ListedChanges:
         if question is None or message.method != hdrs.METH_GET or message.version != HttpVersion11:
             return None
         kept = self._kept.get((message.headers.get(hdrs.HOST), question["nginx"]))
-        if (
-            kept is None
-            or int(question["since"]) < kept.since
-            or time.monotonic() >= kept.until
-            or self._heard() != kept.heard
-        ):
+        if kept is None or self._heard() != kept.heard:
+            return None
+        age = time.monotonic() - kept.made_at
+        if age >= _KEPT_FOR or int(question["now"]) - int(question["since"]) > kept.reach + age * 1000:
             return None
         response = PreparedResponse(_HEAD, "", kept.body)
         RequestContext(message.headers.get("X-Request-Id")).stamp(response)
@@ -91,16 +96,18 @@ class ListedChanges:
             raise NoWorker
         if answer.status != 200:
             return answer.response()
-        since, listed = int(request.query["since"]), json.loads(answer.body)
-        if listed["complete_since"] > since:
-            return (await self._most_complete(workers, since, answer)).response()
+        listed = json.loads(answer.body)
         question = _QUESTION.fullmatch(request.rel_url.raw_path_qs)
-        is_repeatable = not listed["changes"] and since <= listed["now"] - _LISTED_AGAIN_FOR
+        asked_at = request.query.get("now", "")
+        reach = (int(asked_at) if _NUMBER.fullmatch(asked_at) else listed["now"]) - int(request.query["since"])
+        if _known_for(answer) < reach:
+            return (await self._most_complete(request, workers, answer)).response()
+        is_repeatable = not listed["changes"] and reach >= _LISTED_AGAIN_FOR
         if question is not None and is_repeatable and all(count for _, count in heard):
             if len(self._kept) >= _MOST_ASKERS:
                 self._kept.clear()
             asker = request.headers.get(hdrs.HOST), question["nginx"]
-            self._kept[asker] = _Kept(since, time.monotonic() + _KEPT_FOR, heard, answer.body)
+            self._kept[asker] = _Kept(reach, time.monotonic(), heard, answer.body)
         return answer.response()
 
     async def _list_of(self, request: web.Request, worker: Worker) -> Answer:
@@ -108,10 +115,17 @@ class ListedChanges:
             raise NoWorker
         return answer
 
-    async def _most_complete(self, workers: Sequence[Worker], since: int, answer: Answer) -> Answer:
-        answers = (await self._calls.get(workers, f"{CHANGES}?since={since}", self._hurry)).values()
+    async def _most_complete(self, request: web.Request, workers: Sequence[Worker], answer: Answer) -> Answer:
+        path = str(URL(CHANGES).with_query({name: request.query.get(name, "") for name in ("since", "now")}))
+        answers = (await self._calls.get(workers, path, self._hurry)).values()
         lists = [found for found in answers if found is not None and found.status == 200]
-        return min(lists, key=lambda found: int(json.loads(found.body)["complete_since"]), default=answer)
+        return max(lists, key=_known_for, default=answer)
 
     def _heard(self) -> Heard:
         return [(worker, worker.heard) for worker in self._supervisor.by_changes()]
+
+
+def _known_for(answer: Answer) -> int:
+    """Return for how many milliseconds before its list was made a worker has missed no change."""
+    listed = json.loads(answer.body)
+    return int(listed["now"] - listed["complete_since"])

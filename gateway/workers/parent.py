@@ -19,6 +19,7 @@ from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
+from gateway.workers.place import RELOAD, ROLL
 from gateway.workers.program import kept, resolved
 from gateway.workers.public_port import PublicPort
 from gateway.workers.supervisor import Supervisor
@@ -40,6 +41,12 @@ class Signals:
     force_stop: asyncio.Event = field(default_factory=asyncio.Event)
     reload: asyncio.Event = field(default_factory=asyncio.Event)
     roll: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def obey(self, order: str) -> None:
+        """Do what a signal says that a worker got in place of the parent."""
+        wanted = {RELOAD: self.reload, ROLL: self.roll}.get(order)
+        if wanted is not None:
+            wanted.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,9 @@ async def run_workers(
 
         async def start(number: int, accepted: Accepted | None) -> Worker:
             with port.for_a_worker() as public:
-                return await command.start(number, accepted, public)
+                worker = await command.start(number, accepted, public)
+            worker.passes_on = signals.obey
+            return worker
 
         async def before_end(worker: Worker) -> None:
             await front.remember(worker)

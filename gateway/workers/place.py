@@ -32,10 +32,12 @@ logger = logging.getLogger(__name__)
 STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
+ROLL: Final = "roll"  # replace workers; only a worker passes it on
 GRACE: Final = b"GRACE"
 VERSION: Final = b"VERSION"
 SETTINGS: Final = b"SETTINGS"
 HEARD: Final = b"HEARD"
+SIGNAL: Final = b"SIGNAL"
 # Headers of requests to the admin port: the secret of the parent, and the address of its client.
 FROM_PARENT: Final = "X-From-Parent"
 PARENT_PEER: Final = "X-Parent-Peer"
@@ -129,6 +131,11 @@ class Place:
     def send_version(self, version: str) -> None:
         """Send the parent the version of this worker."""
         self._send_value(VERSION, version.encode())
+
+    def send_signal(self, order: str) -> None:
+        """Pass a signal on to the parent, which reloads or replaces workers: ``pidof`` also names workers."""
+        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.number)
+        self._send_value(SIGNAL, order.encode())
 
     def send_settings(self, text: str) -> None:
         """Send the parent the settings that this worker uses, for the worker that replaces it if it dies."""

@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -20,6 +20,7 @@ from gateway.workers.place import (
     LONGEST_LINE,
     RELOAD,
     SETTINGS,
+    SIGNAL,
     STOP,
     VERSION,
     Assignment,
@@ -60,6 +61,7 @@ class Worker:
     grace: the seconds that its drain may take, 0 before it drains.
     heard: how often it has sent that its list of changes is another. 0: it does not send it.
     heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
+    passes_on: called with ``RELOAD`` or ``ROLL`` when the worker got the signal that is for the parent.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Worker:
         self.grace = 0.0
         self.heard = 0
         self.heard_at = 0.0
+        self.passes_on: Callable[[str], None] = lambda _: None
         self.ended = asyncio.Event()
         self.is_stopping = False
         self._ready = asyncio.Event()
@@ -212,6 +215,8 @@ class Worker:
                     case name, _, _ if name == HEARD:
                         self.heard += 1
                         self.heard_at = self.last_sign
+                    case name, _, order if name == SIGNAL:
+                        self.passes_on(order.decode())
                     case name, _, version if name == VERSION:
                         self.version = version.decode()
                     case name, _, settings if name == SETTINGS:

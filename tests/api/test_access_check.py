@@ -286,6 +286,7 @@ async def test_a_malformed_id_is_a_403(gateway: RunningGateway, image_id: str, m
     [
         "Expect: 100-continue",
         "Expect: something-else",
+        "Expect: \xff",
         "Range: bytes=0-0",
         "If-Match: *",
         "If-None-Match: *",

@@ -76,6 +76,55 @@ async def test_a_table_outside_of_the_search_path_is_named(app_schema: str, post
     assert report.table_problem == "the table is in the schema app: set postgres.table to app.pictures"
 
 
+async def test_another_table_of_the_same_name_is_named_unless_the_schema_is_configured(
+    app_schema: str, made_table: ImagesTable, postgres_dsn: str
+) -> None:
+    del app_schema
+    await asyncio.to_thread(made_table.execute, "CREATE TABLE app.images (LIKE images)")
+    report = await inspect_database(settings_for(postgres_dsn), with_links=False)
+    assert report.path_problem == "the search path leads to public.images; there is also app.images"
+    report = await inspect_database(settings_for(postgres_dsn, table="public.images"), with_links=False)
+    assert report.path_problem is None
+
+
+@pytest.mark.parametrize(
+    ("policies", "hides_rows"),
+    [
+        ([], True),
+        (["FOR SELECT USING (is_public)"], True),
+        (["FOR SELECT USING (is_public)", "USING (true)"], False),
+        (["FOR UPDATE USING (true)"], True),
+        (["FOR SELECT TO other USING (true)"], True),
+        (["USING (true)", "AS RESTRICTIVE FOR SELECT TO reader USING (is_public)"], True),
+        (["USING (true)", "AS RESTRICTIVE TO other USING (is_public)"], False),
+    ],
+)
+async def test_row_level_security_is_a_problem_unless_a_policy_shows_every_row(
+    app_schema: str, made_table: ImagesTable, policies: list[str], hides_rows: bool
+) -> None:
+    statements = ["CREATE ROLE other", "GRANT USAGE ON SCHEMA app TO reader", "GRANT SELECT ON app.pictures TO reader"]
+    statements += ["ALTER TABLE app.pictures ENABLE ROW LEVEL SECURITY"]
+    statements += [f"CREATE POLICY p{number} ON app.pictures {policy}" for number, policy in enumerate(policies)]
+    await asyncio.to_thread(made_table.execute, "; ".join(statements))
+    try:
+        settings = settings_for(app_schema, table="app.pictures", listen=False)
+        (table,) = (await inspect_database(settings, with_links=False)).tables
+        assert table.hides_rows == hides_rows
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP OWNED BY other; DROP ROLE other")
+
+
+async def test_the_repair_makes_every_row_visible(app_schema: str, made_table: ImagesTable) -> None:
+    statements = "GRANT USAGE ON SCHEMA app TO reader; GRANT SELECT ON app.pictures TO reader"
+    await asyncio.to_thread(made_table.execute, f"{statements}; ALTER TABLE app.pictures ENABLE ROW LEVEL SECURITY")
+    settings = settings_for(app_schema, table="app.pictures", listen=False)
+    (table,) = (await inspect_database(settings, with_links=False)).tables
+    assert table.problem == "row level security may hide rows of app.pictures from reader, as if they did not exist"
+    await asyncio.to_thread(made_table.execute, table.repair)
+    (table,) = (await inspect_database(settings, with_links=False)).tables
+    assert table.problem is None
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

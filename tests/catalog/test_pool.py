@@ -1,6 +1,9 @@
 """The connection pool on a Postgres that is slow, stopped, restarted, or of another encoding."""
 
 import asyncio
+import os
+import re
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -8,16 +11,22 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
+from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.postgres_connections import PostgresConnections
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
 from tests.limits import LIMIT
 from tests.waiting import until
+
+LOCK = "LOCK TABLE images IN ACCESS EXCLUSIVE MODE"
+LOCK_WAITERS = "SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'image-gateway'"
 
 
 def ask(dsn: str, sql: str) -> list[tuple[object, ...]]:
@@ -25,6 +34,11 @@ def ask(dsn: str, sql: str) -> list[tuple[object, ...]]:
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return list(cursor.fetchall())
+
+
+def connections(metrics: Metrics, state: str) -> float | None:
+    """Return the number of connections in this state."""
+    return metrics.registry.get_sample_value("image_gateway_postgres_connections", {"state": state})
 
 
 def waiting(dsn: str) -> list[tuple[object, ...]]:
@@ -37,19 +51,36 @@ def waiting(dsn: str) -> list[tuple[object, ...]]:
 
 
 @asynccontextmanager
-async def locked(dsn: str) -> AsyncIterator[None]:
-    """Lock the table: every query of it hangs meanwhile."""
+async def locked(dsn: str) -> AsyncIterator[int]:
+    """Lock the table: every query of it hangs meanwhile. Yields the pid of the session that holds the lock."""
 
     def lock() -> "psycopg2.extensions.connection":
-        connection = psycopg2.connect(dsn)
-        connection.cursor().execute("LOCK TABLE images IN ACCESS EXCLUSIVE MODE")
+        connection: psycopg2.extensions.connection = psycopg2.connect(dsn, application_name="migration")
+        connection.cursor().execute(LOCK)
         return connection
 
     connection = await asyncio.to_thread(lock)
     try:
-        yield
+        yield connection.info.backend_pid
     finally:
         await asyncio.to_thread(connection.close)
+
+
+@asynccontextmanager
+async def locking(dsn: str) -> AsyncIterator[None]:
+    """Another session waits for the lock meanwhile."""
+    connection: psycopg2.extensions.connection = await asyncio.to_thread(
+        psycopg2.connect, dsn, application_name="migration"
+    )
+    waiting = asyncio.create_task(asyncio.to_thread(connection.cursor().execute, LOCK))
+    try:
+        await until(lambda: asyncio.to_thread(ask, dsn, LOCK_WAITERS))
+        yield
+    finally:
+        connection.cancel()
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            await waiting
+        connection.close()
 
 
 @pytest.fixture
@@ -124,30 +155,40 @@ async def test_a_table_that_postgres_cannot_read_is_unavailable_and_no_image_unk
         await (await open_one(table=computed)).fetch_rows(ids)
 
 
-@pytest.mark.parametrize("dsn", ["host=127.0.0.1 port=1 user=gateway", "host=/nonexistent user=gateway"])
-async def test_an_unreachable_postgres_makes_the_catalog_unavailable(
-    open_one: OpenCatalog, metrics: Metrics, dsn: str
+@pytest.mark.parametrize(
+    ("dsn", "where"),
+    [
+        ("host=127.0.0.1 port=1 user=gateway", "127.0.0.1:1: Connection refused"),
+        ("host=127.0.0.1,127.0.0.2 port=1 user=gateway", "127.0.0.2:1: .*refused"),
+        ("host=localhost port=1 user=gateway", r"localhost:1 \(.*1\): Connection refused"),
+        ("host=/nonexistent user=gateway", "/nonexistent:5432: .* No such file"),
+    ],
+)
+async def test_an_unreachable_postgres_makes_the_catalog_unavailable_and_is_named(
+    open_one: OpenCatalog, metrics: Metrics, dsn: str, where: str
 ) -> None:
     catalog = await open_one(dsn=dsn)
-    with pytest.raises(CatalogUnavailable):
+    with pytest.raises(CatalogUnavailable, match=f"^postgres.dsn, {where}"):
         await catalog.fetch("cat")
     with pytest.raises(CatalogUnavailable):
         await catalog.try_query()
     assert queries(metrics, "error") == 1
 
 
-async def test_a_hanging_query_is_abandoned_and_then_stopped_by_the_server(
-    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+async def test_a_slow_query_is_abandoned_then_stopped_by_the_server_and_its_connection_used_again(
+    open_one: OpenCatalog, table: ImagesTable, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    catalog = await open_one(timeout=2)
-    await catalog.fetch("cat")
-    async with locked(postgres_dsn):
-        began = time.monotonic()
-        with pytest.raises(CatalogUnavailable, match="no answer within"):
+    table.execute("CREATE VIEW slow AS SELECT * FROM images WHERE (SELECT pg_sleep(60)) IS NOT NULL")
+    try:
+        catalog = await open_one(timeout=1, table="slow")
+        with pytest.raises(CatalogUnavailable, match="no answer within 1 s"):
             await catalog.fetch("cat")
-        assert time.monotonic() - began < 20
-        await until(lambda: asyncio.to_thread(lambda: not waiting(postgres_dsn)))
-    assert await catalog.fetch("cat") == RECORD
+        assert connections(metrics, "abandoned") == 1
+        await until(lambda: connections(metrics, "abandoned") == 0)
+        assert connections(metrics, "idle") == 1
+        assert not caplog.records
+    finally:
+        table.execute("DROP VIEW slow")
 
 
 async def test_a_query_that_the_server_cancels_does_not_cancel_the_request(
@@ -175,6 +216,58 @@ async def test_a_cancelled_request_stays_cancelled(
             await fetching
         assert fetching.cancelled()
     assert await catalog.fetch("cat") == RECORD
+
+
+async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    catalog = await open_one(pool_size=3, timeout=1)
+    await catalog.fetch("cat")
+    reasons, backends = set(), []
+    async with locked(postgres_dsn) as pid:
+        for _ in range(4):
+            failed = await asyncio.gather(*(catalog.fetch("cat") for _ in range(8)), return_exceptions=True)
+            assert all(isinstance(error, CatalogUnavailable) for error in failed)
+            reasons |= {str(error) for error in failed}
+            backends.append(await asyncio.to_thread(ask, postgres_dsn, CONNECTED))
+        with pytest.raises(CatalogUnavailable, match=f"pid {pid} .*idle in transaction for . s.* of public.images"):
+            await catalog.try_query()
+    assert backends == [[(3,)]] * 4
+    holder = rf"pid {pid} \(\w+, migration, idle in transaction for \d s\) holds AccessExclusiveLock of public.images"
+    assert all(re.search(holder, reason) for reason in reasons), reasons
+    assert await catalog.fetch("cat") == RECORD
+
+
+async def test_a_lock_that_is_waited_for_is_named_with_the_session_that_holds_it_up(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    """A migration waits behind a reader that forgot to end its transaction, and every other reader behind both."""
+    catalog = await open_one(timeout=1)
+    reader = await asyncio.to_thread(psycopg2.connect, make_dsn(postgres_dsn, application_name="report"))
+    with closing(reader), reader.cursor() as cursor:
+        await asyncio.to_thread(cursor.execute, "SELECT 1 FROM images")
+        async with locking(postgres_dsn):
+            with pytest.raises(CatalogUnavailable) as error:
+                await catalog.fetch("cat")
+        assert re.search(
+            r"pid \d+ \(\w+, migration, active for \d s\) waits for AccessExclusiveLock of public.images, "
+            rf"for which pid {reader.info.backend_pid} \(\w+, report, idle in transaction for \d s\) does not end",
+            str(error.value),
+        )
+
+
+async def test_a_user_without_rights_gets_at_least_the_pid_behind_a_lock(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    table.execute("CREATE ROLE plain_reader LOGIN PASSWORD 'reader'")
+    try:
+        table.execute("GRANT SELECT ON images TO plain_reader")
+        catalog = await open_one(dsn=make_dsn(postgres_dsn, user="plain_reader", password="reader"), timeout=1)
+        async with locked(postgres_dsn) as pid:
+            with pytest.raises(CatalogUnavailable, match=rf"pid {pid} \(.*its state is hidden\) holds"):
+                await catalog.fetch("cat")
+    finally:
+        table.execute("DROP OWNED BY plain_reader; DROP ROLE plain_reader")
 
 
 async def test_waiting_for_a_connection_is_bounded(
@@ -227,6 +320,72 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
 
     await asyncio.wait_for(recovers(), LIMIT)
     assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
+
+
+async def test_another_server_takes_the_place_of_one_that_hangs(
+    open_one: OpenCatalog, table: ImagesTable, own_server: PostgresServer, postgres_dsn: str
+) -> None:
+    own = ImagesTable(own_server.dsn)
+    await asyncio.to_thread(own.create)
+    await asyncio.to_thread(own.put, [ROW])
+    ports = f"{own_server.port},{parse_dsn(postgres_dsn)['port']}"
+    to = parse_dsn(postgres_dsn)
+    await asyncio.to_thread(own.execute, f"ALTER ROLE CURRENT_USER PASSWORD '{to['password']}'")
+    catalog = await open_one(
+        dsn=make_dsn(postgres_dsn, host="127.0.0.1,127.0.0.1", port=ports), pool_size=2, timeout=0.5
+    )
+    await catalog.fetch("cat")
+    own_server.pause()
+    try:
+
+        async def is_served() -> bool:
+            try:
+                return await catalog.fetch("cat") == RECORD
+            except CatalogUnavailable:
+                return False
+
+        await until(is_served)
+        assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
+    finally:
+        own_server.resume()
+
+
+async def test_a_server_that_does_not_answer_a_login_gets_no_more_connections_than_the_pool_has(
+    open_one: OpenCatalog, metrics: Metrics
+) -> None:
+    accepted = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(accept, "127.0.0.1") as server:
+        dsn = f"host=127.0.0.1 port={server.sockets[0].getsockname()[1]} user=gateway"
+        catalog = await open_one(dsn=dsn, pool_size=2, timeout=0.2)
+        for _ in range(8):
+            with pytest.raises(CatalogUnavailable, match="no answer within"):
+                await catalog.fetch("cat")
+        assert len(accepted) == 2
+        assert connections(metrics, "abandoned") == 2
+        for writer in accepted:
+            writer.close()
+        await until(lambda: connections(metrics, "abandoned") == 0)
+        with pytest.raises(CatalogUnavailable):
+            await catalog.fetch("cat")
+        assert len(accepted) > 2
+
+
+async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_server_has_gone(postgres_dsn: str) -> None:
+    """Else a connection whose query was abandoned would count for hours."""
+    for more, expected in ({}, 15_000), ({"tcp_user_timeout": 40_000}, 40_000):
+        async with (
+            open_pool(make_dsn(postgres_dsn, **more), 1, 3, PostgresConnections()) as pool,
+            pool.cursor() as used,
+        ):
+            with socket.socket(fileno=os.dup(used.connection.raw.fileno())) as connected:
+                assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == expected
+                assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 5
 
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:

@@ -121,8 +121,9 @@ async def test_a_resolver_that_hangs_is_asked_once_and_delays_a_caller_for_the_t
 async def test_a_name_that_is_unknown_makes_the_catalog_unavailable(postgres_dsn: str, resolver: Resolver) -> None:
     dsn = make_dsn(postgres_dsn, host="unknown.invalid")
     async with opening(dsn, resolver) as catalog:
-        with pytest.raises(CatalogUnavailable, match=r"unknown\.invalid.* to address: Name or service"):
+        with pytest.raises(CatalogUnavailable, match="has no address: Name or service") as failed:
             await catalog.fetch("cat")
+        assert "unknown.invalid" not in str(failed.value)
         with pytest.raises(CatalogUnavailable, match="Name or service"):
             await catalog.fetch("cat")
     assert len(resolver.asked) == 2

@@ -117,11 +117,26 @@ def test_a_gap_of_a_process_that_serves_sweeps_caches_in_front_of_every_replica(
     log.listens(Source.ROWS, START)
     assert (log.all_changed_at, log.unpublished) == (NEVER, {Scope.DECISIONS})
     log.serves = True
+    beat(log, Source.ROWS, START)
     log.lost(Source.ROWS)
     log.listens(Source.ROWS, START + 7)
     assert (log.all_changed_at, log.unpublished) == (START + 7, {Scope.DECISIONS, Scope.IMAGES})
     log.missed(Source.ROWS, START + 9)
     assert log.all_changed_at == START + 9
+
+
+def test_a_subscription_that_is_forgotten_each_time_sweeps_once() -> None:
+    """As behind a pooler in transaction mode: nothing was trusted meanwhile, so no old image was given to nginx."""
+    log = listening()
+    log.serves = True
+    for number in range(1, 4):
+        log.lost(Source.ROWS)
+        log.listens(Source.ROWS, START + number)
+        assert log.all_changed_at == START + 1
+    beat(log, Source.ROWS, START + 4)
+    log.lost(Source.ROWS)
+    log.listens(Source.ROWS, START + 5)
+    assert log.all_changed_at == START + 5
 
 
 def test_rights_that_change_twice_in_a_millisecond_have_two_times() -> None:

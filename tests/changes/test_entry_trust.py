@@ -15,9 +15,9 @@ def now(at: float) -> Now:
     return Now(at, COS + at)
 
 
-def row(read_at: float, image_id: str = "a", *, after_drop: bool = False) -> ReadRow:
+def row(read_at: float, image_id: str = "a") -> ReadRow:
     """A row that was read at a time of the log's clock."""
-    return ReadRow(image_id, None, int(COS + read_at), after_drop)
+    return ReadRow(image_id, None, int(COS + read_at))
 
 
 def beat(log: ChangeLog, at: float) -> None:
@@ -42,7 +42,6 @@ def test_a_row_from_before_a_change_is_used_in_no_case() -> None:
     for read_at, is_old in ((99, True), (100 + SKEW - 1, True), (100 + SKEW, False)):
         assert trust.has_changed(row(read_at), now(200)) is is_old
         assert trust.may_be_used(row(read_at), now(200)) is not is_old
-    assert [trust.has_changed(row(at, after_drop=True), now(200)) for at in (100, 101)] == [True, False]
     assert not trust.has_changed(row(0, "b"), now(200))
 
 

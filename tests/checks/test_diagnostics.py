@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
+from gateway.catalog.found_tables import FoundTable
 from gateway.catalog.inspection import DatabaseReport
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
@@ -196,10 +197,20 @@ async def test_expired_credentials_are_not_sent_to_cos() -> None:
     assert "renew cos.token" in found.advice
 
 
-async def test_an_empty_table_is_not_a_failure() -> None:
+async def test_an_empty_table_is_a_warning() -> None:
     found = await findings(postgres=Postgres([]), cos=Cos("check", (404, "NoSuchKey")))
     assert all(finding.is_well for finding in found.values())
+    assert [name for name, finding in found.items() if finding.is_warning] == ["postgres"]
     assert "no active image" in found["postgres"].what
+
+
+async def test_a_table_whose_rows_are_hidden_or_of_an_ambiguous_name_is_a_warning_with_a_repair() -> None:
+    table = FoundTable("public.images", "reader", hides_rows=True, others=("app.images",))
+    report = replace(REPORT, tables=[table], path_problem="the search path leads to public.images")
+    found = await findings(postgres=Postgres(report=report))
+    assert [name for name, finding in found.items() if finding.is_warning] == ["rows", "table"]
+    assert found["rows"].advice == f"run: {table.repair}"
+    assert "postgres.table" in found["table"].advice
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def installed(tmp_path: Path) -> Path:
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
     found = diagnose_nginx(installed, VERSION)
     assert found is not None
-    assert (found.is_warning, found.what) == (False, f"17 files of version {VERSION} in {installed}")
+    assert (found.is_warning, found.what) == (False, f"20 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,8 @@ def test_an_nginx_that_asks_for_changes_has_the_module_and_the_zones(asking: Pat
     assert found is not None
     assert (found.is_well, found.is_warning) == (True, False)
     assert found.what == (
-        "nginx asks for changes: njs and the zones image_changes, image_decisions, image_epochs are there"
+        "by its files, nginx asks for changes: njs and zones image_changes, image_counts, image_decisions, "
+        "image_epochs, image_floors are there; check --running asks nginx itself"
     )
 
 

@@ -15,9 +15,9 @@ from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
-from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images
+from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
-from tests.processes import run_gateway
+from tests.processes import gateway_process, run_gateway
 from tests.stories.test_variants import photo
 
 
@@ -58,9 +58,10 @@ async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path)
 
 
 @pytest.mark.usefixtures("images_table")
-async def test_an_empty_table_is_not_a_failure(config_file: Path) -> None:
+async def test_an_empty_table_is_a_warning(config_file: Path) -> None:
     code, output = await run_gateway("check", "--config", str(config_file))
     assert code == 0
+    assert "warn  postgres: the query finds no active image" in output
     assert "no image to read yet" in output
 
 
@@ -298,3 +299,35 @@ async def test_deep_needs_an_image(config_file: Path) -> None:
     code, output = await run_gateway("check", "--config", str(config_file), "--deep")
     assert code == 1
     assert "no image to probe" in output
+
+
+async def test_what_the_canary_sees_is_a_finding(
+    write_config: WriteConfig, start_gateway: StartGateway, images: Images
+) -> None:
+    await images.add("a")
+    front = (await start_gateway()).ports.public
+    config = write_config(canary={"via": [front, "http://127.0.0.1:1"], "public": "a", "private": "b"})
+    code, output = await run_gateway("check", "--config", str(config))
+    assert code == 1
+    assert f"ok    from outside: {front} public: 200 with the image" in output
+    assert f"warn  from outside: {front} private_anonymous: the canary is wrong: the table has no row" in output
+    assert "fail  from outside: http://127.0.0.1:1 public: no connection to 127.0.0.1:1: " in output
+
+
+@pytest.mark.parametrize("key", ["dsn", "listen_dsn"])
+async def test_a_password_where_the_host_belongs_is_never_printed(
+    key: str, write_config: WriteConfig, images: Images
+) -> None:
+    """Neither by a check, nor by a start that goes on without Postgres."""
+    await images.add("a")
+    config = write_config(postgres={key: "postgresql://app@s3cretPassword/app", "timeout": 2})
+    _, output = await run_gateway("check", "--config", str(config))
+    assert "has no address" in output
+    assert "s3cret" not in output
+    _, output = await run_gateway("explain", "a", "--config", str(config))
+    assert "s3cret" not in output
+    async with gateway_process("serve", "--config", str(config)) as running:
+        await running.line_with("its name is not shown")
+        running.terminate()
+        await running.exit_code()
+    assert not [line for line in running.lines if "s3cret" in line]

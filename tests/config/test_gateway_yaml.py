@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.checks.placeholders import PLACEHOLDERS
-from gateway.settings import FallbackSettings, JwtSettings, PurgeSettings, Settings
+from gateway.settings import CanarySettings, FallbackSettings, JwtSettings, PurgeSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.config.files import GATEWAY_YAML, ROOT, read, read_yaml
 from tests.settings_keys import section_in
@@ -95,7 +95,7 @@ def examples(file: Path = GATEWAY_YAML) -> dict[str, Any]:
 
 
 def test_the_examples_in_the_configuration_file_load() -> None:
-    assert examples().keys() == {"image_styles", "image_proxy", "access", "purge"}
+    assert examples().keys() == {"image_styles", "image_proxy", "access", "purge", "canary"}
     assert len(Settings(**uncommented() | examples()).image_styles) == 3
 
 
@@ -110,6 +110,12 @@ def test_the_example_of_purges_shows_every_key_with_its_default() -> None:
     assert example.keys() == PurgeSettings.model_fields.keys()
     required = ("target", "base_urls", "zone_id")
     assert PurgeSettings(**example) == PurgeSettings(**{name: example[name] for name in required})
+
+
+def test_the_example_of_the_canary_shows_every_key_with_its_default() -> None:
+    example = examples()["canary"]
+    assert example.keys() == CanarySettings.model_fields.keys()
+    assert CanarySettings(**example) == CanarySettings(**{name: example[name] for name in example if name != "every"})
 
 
 def test_the_example_of_the_fallback_picture_shows_every_key_with_its_default() -> None:

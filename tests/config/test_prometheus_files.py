@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.metrics.collectors import Metrics
+from gateway.server.dispatch import CANARY
 from gateway.server.route_match import UNMATCHED
 from gateway.service.ports import admin_app, public_app
 from gateway.service.service import Service
@@ -124,16 +125,16 @@ def test_every_alert_fires_in_a_test() -> None:
 
 
 def test_every_alert_has_a_command_to_paste() -> None:
-    programs = {"curl", "image-gateway", "journalctl", "systemctl", "timedatectl", "top"}
+    programs = {"curl", "image-gateway-admin", "journalctl", "systemctl", "timedatectl", "top"}
     group = click.Context(cli.main, **cli.main.context_settings)
     for rule in alerts():
         command = rule["annotations"]["command"]
         assert command.split()[0] in programs, rule["alert"]
         assert subprocess.run(["sh", "-n", "-c", command], check=False).returncode == 0, rule["alert"]
-        for name, arguments in re.findall(r"image-gateway (\w+) ([^;|>]*)", command):
+        assert "image-gateway " not in command, "root's shell has only image-gateway-admin"
+        for name, arguments in re.findall(r"image-gateway-admin (\w+)([^;|>&]*)", command):
             known = cli.main.get_command(group, name)
             assert known is not None
-            assert "--config /etc/image-gateway/gateway.yaml" in arguments
             known.make_context(name, shlex.split(arguments), parent=group)
 
 
@@ -222,7 +223,7 @@ def route_names(service: Service) -> set[str]:
         {resource.name for resource in app.router.resources() if resource.name is not None}
         for app in (public_app(service), admin_app(service))
     )
-    return public | {UNMATCHED} | {ADMIN + name for name in admin}
+    return public | {UNMATCHED} | {ADMIN + name for name in admin} | {CANARY + name for name in public}
 
 
 async def test_every_route_that_an_alert_names_exists(gateway: RunningGateway) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gateway_dev.database import ImagesTable
 from gateway_dev.tokens import token_for
 from tests.limits import LIMIT
-from tests.processes import gateway_process, ready, run_gateway
+from tests.processes import gateway_process, ready, run_gateway, run_program
 from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("dev")  # they try the same ports first
@@ -38,6 +38,11 @@ async def test_every_image_of_a_folder_is_served_and_no_process_remains(tmp_path
                 assert (await ready(running.admin))["checks"] == dict.fromkeys(
                     ("redis", "postgres", "cos", "changes"), "ok"
                 )
+                answer = await session.get(running.admin + "/api/v1/monitoring/console")
+                program, config = (await answer.json())["data"]["commands"]
+                # The commands of the console are to be pasted.
+                explained = await run_program("sh", "-c", f"{program} explain plain.jpg --config {config}")
+                assert explained.startswith("ok    plain.jpg: 200")
             running.process.send_signal(signal.SIGINT)
             assert await running.exit_code() == 0
     assert "everything is stopped" in running.lines[-1]

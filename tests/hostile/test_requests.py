@@ -181,6 +181,7 @@ ODD: dict[str, bytes] = {
     "upgrade-h2c": b"GET /i/- HTTP/1.1\r\n" + HOST
     + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
     "expect-nonsense": POST + b"Expect: wonders\r\nContent-Length: 2\r\n\r\n{}",
+    "expect-no-utf8": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Expect: \xff\r\n\r\n",
     "expect-and-nothing": POST
     + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     "body-of-a-get": b"GET /i/- HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
@@ -206,6 +207,23 @@ async def test_an_odd_request_is_a_4xx(
     assert len(answered) <= 1
     assert all(400 <= status < 500 for status in answered), answered
     assert not [record for record in caplog.records if record.exc_info and record.name != "aiohttp.server"]
+
+
+@pytest.mark.parametrize("expectation", [b"\xff", b"wonders", b"100-continue, wonders"])
+@pytest.mark.parametrize("is_admin", [False, True])
+async def test_an_unknown_expectation_is_the_same_400_at_each_address(
+    impatient: RunningGateway, caplog: pytest.LogCaptureFixture, expectation: bytes, is_admin: bool
+) -> None:
+    port = impatient.ports.admin if is_admin else impatient.ports.public
+    for line in (
+        *(b"GET /i/a", b"HEAD /i/a", b"GET /i/%61", b"GET /healthz", b"GET /nowhere", b"POST /api/v1/cache/purge"),
+        *(b"GET /api/v1/images/access", b"POST /api/v1/images/a/access", b"POST /api/v1/images/urls", b"OPTIONS /i/a"),
+    ):
+        head = line + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\nExpect: " + expectation + b"\r\n\r\n"
+        received = await exchange(port, head)
+        assert statuses(received) == [400], line
+        assert b"the only expectation is 100-continue" in received or line.startswith(b"HEAD")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,21 @@ from pydantic import SecretStr
 
 from gateway.catalog.record import ImageDescription
 from gateway.changes.change_log import Scope
+from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
+from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_store.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import RedisSettings, UrlStatsSettings
+from gateway.settings import CanarySettings, RedisSettings, UrlStatsSettings
 from gateway_dev.redis_server import RedisServer
 from tests.tier import Clock, Tier, make_tier, record
 
@@ -38,7 +41,7 @@ _NAMES: Final = (
     (r"IMAGE|GIVEN_UP|DROPPED", "ID"),
     (r"\{s0[1-3]\}", "{sNN}"),
     (r"\d{4}-\d\d-\d\d", "DAY"),
-    (r"\b[0-9a-f]{16}\b", "RANDOM"),
+    (r"\b([0-9a-f]{16}|0{32})\b", "RANDOM"),
 )
 
 
@@ -83,6 +86,8 @@ async def _values(redis: Any, key: bytes) -> list[str]:
             values = [_shape(await redis.get(key) or b"")]
         case "hash":
             values = [f"{_shape(field)} -> {_shape(value)}" for field, value in (await redis.hgetall(key)).items()]
+        case "list":
+            values = [_shape(member) for member in await redis.lrange(key, 0, -1)]
         case _:
             values = [f"{_shape(member)} by number" for member in await redis.zrange(key, 0, -1)]
     return [f"{kind}, {end}, {value}" for value in values]
@@ -95,9 +100,10 @@ async def _messages(shards: Shards) -> AsyncIterator[str]:
         await heard.subscribe(f"{shards.prefix}changes")
         await channel.publish(["IMAGE", "DROPPED"])
         await channel.publish(["IMAGE"], only_urls=True)
+        await channel.ask(Question("0" * 32, "IMAGE").encode())
         for scope in Scope:
             await channel.publish_sweep(scope)
-        for _ in range(2 + len(Scope)):
+        for _ in range(3 + len(Scope)):
             while (message := await heard.get_message(timeout=30)) is None:
                 pass
             yield _named(message["data"].decode())
@@ -129,7 +135,7 @@ def _shape(value: bytes) -> str:
 
 
 def _type(value: Any) -> str:
-    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list"}[type(value)]
+    return {bool: "boolean", int: "number", float: "number", str: "text", list: "list", dict: "object"}[type(value)]
 
 
 async def _write(tier: Tier, settings: RedisSettings) -> None:
@@ -163,3 +169,8 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await ReplicaStore(shards).publish(point)
     await DescriptionStore(shards).put_many({"IMAGE": (image, ImageDescription(1, 1, "#000000"))})
     await Layout(shards, settings).check()
+    rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
+    await rounds.claim(3600)
+    answer = ReplicaAnswer("name", "version", "program", "settings", "entry key", "ok", {"nginx": 1.0}, "error")
+    await ReplicaQuestions(shards, InvalidationChannel(shards)).answer(Question("0" * 32, None), answer)
+    await rounds.publish([CanaryOutcome("https://img.example.com", "public", True, "200", 0.1, now)], frozenset())

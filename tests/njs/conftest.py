@@ -26,15 +26,15 @@ _STEP = 0.05
 StartNjs = Callable[..., Awaitable[Nginx]]
 
 
-async def until_soon(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
-    """Return when the condition holds, which must be after at most half a second.
+async def until_soon(condition: Callable[[], Awaitable[bool]], *, what: str, seconds: float = SOON) -> None:
+    """Return when the condition holds, which must be after at most half a second, or ``seconds``.
 
     A question that takes longer than a twentieth of a second counts as so much: the machine is busy.
     """
     passed = 0.0
     begun = time.monotonic()
     while not await condition():
-        assert passed < SOON, f"{what} did not come within {SOON} s, of {time.monotonic() - begun:.2f} s"
+        assert passed < seconds, f"{what} did not come within {seconds:g} s, of {time.monotonic() - begun:.2f} s"
         before = time.monotonic()
         await asyncio.sleep(0.01)
         passed += min(time.monotonic() - before, _STEP)
@@ -47,7 +47,10 @@ class Scripted:
     skew: how far its clock is ahead, in milliseconds.
     complete_since: None means always.
     process, settings: its name, and the settings that its answers depend on.
-    body: what it answers instead of the list of changes.
+    heartbeat_age: milliseconds since the heartbeat that came back last. None: a gateway without heartbeats, which reads
+        ``since`` as a time of its own clock.
+    status, body: what it answers instead of the list of changes.
+    is_hanging: whether it answers nothing.
     decision_for: seconds for which nginx may keep a decision.
     allowed: the values of ``Authorization`` or the user that may view images; empty: everybody may.
     is_accel: whether it answers for an image with an ``X-Accel-Redirect``. It is COS, too.
@@ -62,7 +65,10 @@ class Scripted:
     process: str = field(default_factory=lambda: secrets.token_hex(8))
     settings: str = "before"
     page: int = 10_000
+    heartbeat_age: int | None = 1000
+    status: int = 200
     body: str | None = None
+    is_hanging: bool = False
     is_silent: bool = False
     decision_for: int = 0
     allowed: set[str] = field(default_factory=set)
@@ -96,19 +102,29 @@ class Scripted:
         if self.is_silent:
             assert request.transport is not None
             request.transport.abort()
+        if self.is_hanging:
+            await asyncio.Event().wait()
         assert request.host == "localhost"
+        assert "X-Image-Key" not in request.headers
         self.asked.append(dict(request.query))
-        found = [{"image_id": name, "at": at} for at, name in self.changes if at >= int(request.query["since"])]
+        if not request.query["epochs"].isdigit():
+            return web.Response(status=400)  # as a gateway of before
+        # The changes of the running millisecond come with the next list.
+        now, since = self.now() - 1, int(request.query["since"])
+        if self.heartbeat_age is not None and "now" in request.query:
+            since = now - (int(request.query["now"]) - since)
+        found = [{"image_id": name, "at": at} for at, name in self.changes if since <= at <= now]
         answer = {
             "gateway": self.process,
-            "now": self.now(),
+            "now": now,
             "complete_since": self.complete_since if self.complete_since is not None else 0,
             "changes": found[: self.page],
             "access": self.access,
             "settings": self.settings,
             **({"more": True} if len(found) > self.page else {}),
+            **({"heartbeat": now - self.heartbeat_age} if self.heartbeat_age is not None else {}),
         }
-        return web.Response(text=self.body if self.body is not None else json.dumps(answer))
+        return web.Response(status=self.status, text=self.body if self.body is not None else json.dumps(answer))
 
     def allows(self, request: web.Request) -> bool:
         """Return whether the caller may view images."""
@@ -172,7 +188,7 @@ async def scripted_gateways(number: int) -> AsyncIterator[list[Scripted]]:
             app.router.add_get("/api/v1/images/{image_id}/access", gateway.answer_access)
             app.router.add_get("/i/{image_id}", gateway.answer_image)
             app.router.add_get("/cos/{image_id}", gateway.answer_cos)
-            runner = web.AppRunner(app)
+            runner = web.AppRunner(app, shutdown_timeout=0.1)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -200,12 +216,7 @@ def site(file: str, public: list[str], admin: list[str]) -> str:
         f"upstream {name} {{ {''.join(f'server {address} max_fails=0; ' for address in addresses)} }}\n"
         for name, addresses in (("image_gateway", public), ("image_gateway_admin", admin))
     )
-    text = (
-        (CONFIG / file)
-        .read_text()
-        .replace("include image-gateway/no-decisions.conf;", "include image-gateway/decisions.conf;")
-    )
-    return upstreams + text
+    return upstreams + (CONFIG / file).read_text().replace("include image-gateway/no-", "include image-gateway/")
 
 
 @pytest.fixture

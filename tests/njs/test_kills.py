@@ -1,13 +1,16 @@
-"""Kills of gateways and of nginx, and a cut between them, under load: no old answer while they see each other."""
+"""Kills, pauses, cuts and reloads of gateways and nginx under load: no old answer while they see each other."""
 
 import asyncio
+import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -24,6 +27,9 @@ from tests.waiting import until, until_listening_to_changes
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
 IDS = [f"image-{number}" for number in range(20)]
+# GATEWAY_TEST_WITHDRAWALS=120 takes ten minutes, and needs --timeout 0.
+WITHDRAWALS = int(os.environ.get("GATEWAY_TEST_WITHDRAWALS", "0"))
+EVERY, PAUSE, PAUSES = (5.0, 4.0, 12) if WITHDRAWALS else (0.8, 1.5, 5)  # seconds
 
 
 @pytest.fixture
@@ -135,3 +141,71 @@ async def test_no_old_answer_passes_kills_and_cuts(
         await until_soon(is_new, what="the changes during a cut")
         is_over.set()
     assert versions.worst < SOON + 2 * delays[0]
+
+
+async def test_no_withdrawn_image_stays_in_nginx_beside_pauses_reloads_and_wrong_clocks(
+    start_njs: StartNjs, replicas: list[Replica], images: Images, delays: list[float]
+) -> None:
+    """The clock of one nginx is ten seconds behind, and that of the other one ten seconds ahead."""
+    public, admin = ([getattr(replica, name) for replica in replicas] for name in ("address", "admin"))
+    nginxes = [
+        await start_njs(
+            site("gateway-cache.conf", public, admin), {"Date.now()": f"(Date.now() + {offset})"}, workers=2
+        )
+        for offset in (-10_000, 10_000)
+    ]
+    ids = [f"image-{number}" for number in range(WITHDRAWALS or 20)]
+    for image_id in ids:
+        await images.add(image_id, image_id.encode())
+    withdrawn: dict[str, float] = {}
+    copies: set[tuple[str, str]] = set()
+    ages = [0.0]
+    is_over = asyncio.Event()
+
+    async def read(nginx: Nginx, image_id: str) -> None:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(0.5):
+                answer = await nginx.get(f"/i/{image_id}")
+        except (TimeoutError, aiohttp.ClientError):
+            return  # it was for the gateway that is paused
+        if answer.status == 200 and image_id in withdrawn:
+            ages.append(begun - withdrawn[image_id])
+        elif is_hit(answer):
+            copies.add((nginx.url, image_id))
+
+    async def reads(nginx: Nginx) -> None:
+        choose = random.Random(nginx.url)  # noqa: S311 - no secret
+        while not is_over.is_set():
+            next_one = len(withdrawn)
+            await read(nginx, choose.choice(ids[max(next_one - 4, 0) : next_one + 4]))
+            await asyncio.sleep(0.005)
+
+    async def interrupts() -> None:
+        for number in range(PAUSES):
+            await asyncio.sleep(len(ids) * EVERY / PAUSES - PAUSE)
+            replica = replicas[number % 2]
+            replica.send_signal(signal.SIGSTOP)
+            for nginx in nginxes:
+                nginx.process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(PAUSE)
+            replica.send_signal(signal.SIGCONT)
+
+    async with asyncio.TaskGroup() as group:
+        for nginx in nginxes * 2:
+            group.create_task(reads(nginx))
+        interruptions = group.create_task(interrupts())
+        for image_id in ids:
+            await asyncio.sleep(EVERY)
+            await images.execute("UPDATE images SET is_public = false WHERE id = %s", image_id)
+            withdrawn[image_id] = time.monotonic()
+        await interruptions
+        is_over.set()
+
+    async def are_gone() -> bool:
+        statuses = [(await nginx.get(f"/i/{image_id}")).status for nginx in nginxes for image_id in ids]
+        return set(statuses) == {404}
+
+    await until_soon(are_gone, what="the withdrawals", seconds=2)
+    assert max(ages) < 2 + 2 * delays[0]
+    assert len(copies) > len(ids), "most images were in the cache of each nginx"

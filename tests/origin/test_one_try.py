@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import aiohttp
@@ -21,6 +21,8 @@ from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
+
+STRAY = ANSWER.replace(b"ab", b"xy")
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
@@ -67,10 +69,13 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 
 
 @contextmanager
-def closing_while_idle(idle: int = 1) -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
+def closing_while_idle(
+    idle: int = 1, act: Callable[[socket.socket], None] = socket.socket.close
+) -> Iterator[tuple[int, threading.Event, threading.Event, list[bytes]]]:
     """An origin in a thread: its port, an event to close idle connections, one set afterwards; the heads.
 
     It answers one request on each connection. Only a thread closes while the loop is busy, as another machine would.
+    act: what it does with an idle connection instead.
     """
     shall_close, is_closed, heads = threading.Event(), threading.Event(), list[bytes]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -85,9 +90,11 @@ def closing_while_idle(idle: int = 1) -> Iterator[tuple[int, threading.Event, th
             kept = [answer_one() for _ in range(idle)]
             shall_close.wait(10)
             for connection in kept:
-                connection.close()
+                act(connection)
             is_closed.set()
             answer_one().close()
+            for connection in kept:
+                connection.close()
 
         thread = threading.Thread(target=serve, name="closing-while-idle")
         thread.start()
@@ -117,6 +124,28 @@ async def test_lesson_3_a_request_is_not_sent_into_a_connection_that_cos_has_clo
     assert counted(metrics, "origin_requests_total", status="200") == 2
     assert counted(metrics, "origin_requests_total", status="error") == 0
     assert counted(metrics, "origin_retries_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("stray", "sees_the_bytes"),
+    [(STRAY, False), (STRAY, True), (STRAY[:30], False), (b"\0", True)],
+)
+async def test_a_connection_with_bytes_that_nobody_asked_for_is_not_used_again(
+    open_one: OpenOrigin, metrics: Metrics, stray: bytes, sees_the_bytes: bool
+) -> None:
+    """Else each later answer on the connection would be that of the request before it."""
+    origin = await open_one(retry_count=0)
+    with closing_while_idle(act=lambda idle: idle.sendall(stray)) as (port, shall_send, is_sent, heads):
+        url = f"http://127.0.0.1:{port}/cat.png"
+        assert await fetch(origin, url) == b"ab"
+        shall_send.set()
+        assert is_sent.wait(5), "without giving the loop a chance to see the bytes"
+        if sees_the_bytes:
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert await fetch(origin, url) == b"ab"
+        assert len(heads) == 2
+    assert counted(metrics, "origin_requests_total", status="error") == 0
 
 
 async def test_several_idle_connections_closed_at_once_cost_no_answer(open_one: OpenOrigin, metrics: Metrics) -> None:

@@ -87,6 +87,21 @@ async def test_an_image_with_a_new_url_is_told_apart_from_one_that_changed(
             assert [await recorder.told.get(), await recorder.told.get()] == ["url a", "a"]
 
 
+async def test_heartbeats_of_other_replicas_and_of_no_replica_are_no_changes(
+    redis_url: str, redis_client: "redis.Redis"
+) -> None:
+    """An earlier release takes the same message for one that names no image."""
+    recorder = Recorder(every=60)
+    async with connected(redis_url) as shards, listening(shards, recorder) as received:
+        assert await next_of(received) is None
+        await until(lambda: recorder.heartbeats == 1)
+        for message in ("other:heartbeat:recorder-1", "other:heartbeat:", ":heartbeat:x", "other:later:kind"):
+            redis_client.publish("image:changes", message)
+        await publish(redis_url, "a")
+        assert await next_of(received) == "a"
+        assert (recorder.heartbeats, recorder.starts) == (1, 1)
+
+
 @dataclass
 class Line:
     """A relay to Redis that can drop all bytes without closing the connection."""

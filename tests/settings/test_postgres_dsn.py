@@ -43,6 +43,11 @@ ENCODE = "write / @ % as %2F %40 %25"
         ("host=db.internal s3cr=1", "cannot be parsed"),
         ("host=db.internal port=s3cr", "a port"),
         ("host=db.internal password=s3cr\0et", "a NUL character"),
+        ("postgresql://s3cret", "names a host alone"),
+        ("postgres://s3cr#et!", "names a host alone"),
+        ("postgresql://12345678", "names a host alone"),
+        ("postgresql://app@12345678/app", "a number in place of a host"),
+        ("host=0x12345678 dbname=app", "a number in place of a host"),
         ("", "must not be empty"),
         (" \n", "must not be empty"),
     ],
@@ -51,7 +56,7 @@ def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str,
     message = refusal(dsn)
     assert expected in message
     assert "\n" not in message
-    for part in ("s3cr", "et@", "db.internal", "app:"):
+    for part in ("s3cr", "et@", "db.internal", "app:", "12345678"):
         assert part not in message
 
 
@@ -61,6 +66,11 @@ def test_an_unusable_dsn_is_refused_in_one_line_that_does_not_quote_it(dsn: str,
         "postgresql://app:s3cr%2Fet%40%25@db.internal:5432/app",
         "postgresql://app:s3cr?e#t@db.internal/app?sslmode=require&application_name=image-gateway",
         "postgresql:///app",
+        "postgresql://localhost",
+        "postgresql://db.internal",
+        "postgresql://[::1]",
+        "postgresql://127.0.0.1",
+        "postgresql://db/app",
         "postgresql://",
         "postgresql://%2Frun%2Fpostgresql/app",
         "postgresql://one:5432,two,[::1]:5433/app",

@@ -45,8 +45,9 @@ async def test_one_client_leaves_new_variants_for_the_others(start_gateway: Star
     assert await new_variants_of("192.0.2.2", 3) == 2
     assert await new_variants_of("2001:db8::1", 1) == 1
     assert await new_variants_of("2001:db8::2", 2) == 1, "a /64 has one share"
-    assert await new_variants_of("2001:db8:0:1::1", 3) == 2
-    assert await new_variants_of("192.0.2.3", 3) == 0, "all shares together are the whole"
+    assert await new_variants_of("2001:db8:0:1::1", 3) == 1, "the last quarter is kept for the first of each"
+    assert await new_variants_of("192.0.2.3", 3) == 1
+    assert await new_variants_of("192.0.2.4", 3) == 0, "all together are the whole"
 
 
 async def test_clients_that_ask_for_one_variant_at_once_use_up_one(

@@ -5,25 +5,25 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn
 
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
-from gateway_dev.processes import HOST, Child, free_port, wait_until
+from gateway_dev.processes import HOST, Child, wait_until
 from tests.access.credentials import ACCESS, bearer, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
+from tests.pgbouncer import running_pgbouncer
 from tests.waiting import until, until_answered
 
-PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") or "pgbouncer"
 AT_ONCE = 0.5  # seconds from a change to the last old response
 StartListening = Callable[..., Awaitable[RunningGateway]]
 
@@ -37,14 +37,6 @@ def ask(dsn: str, sql: str) -> Any:
             row = cursor.fetchone()
     assert row is not None
     return row[0]
-
-
-def answers(dsn: str) -> bool:
-    """Return whether Postgres answers."""
-    with suppress(psycopg2.OperationalError):
-        ask(dsn, "SELECT 1")
-        return True
-    return False
 
 
 async def asked_last(server: PostgresServer) -> str | None:
@@ -129,26 +121,9 @@ def mortal_pair(server_folder: Path) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")
 def pgbouncer(pair: Pair, server_folder: Path) -> Iterator[str]:
-    """A DSN of the primary through a pooler that gives its one connection to each transaction in turn."""
-    to = parse_dsn(pair.primary.dsn)
-    folder, port = server_folder / "pgbouncer", free_port()
-    folder.mkdir()
-    users, config = folder / "users.txt", folder / "pgbouncer.ini"
-    users.write_text(f'"{to["user"]}" "{to["password"]}"\n')
-    config.write_text(
-        f"[databases]\n* = host={HOST} port={to['port']}\n"
-        f"[pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = plain\nauth_file = {users}\npool_mode = transaction\ndefault_pool_size = 1\n"
-        + "user = nobody\n"
-        * (os.geteuid() == 0)
-    )
-    pooler = Child([PGBOUNCER, str(config)], log=folder / "pgbouncer.log")
-    dsn = make_dsn(pair.primary.dsn, port=port)
-    try:
-        assert wait_until(lambda: answers(dsn), LIMIT), (folder / "pgbouncer.log").read_text()
-        yield dsn
-    finally:
-        pooler.kill()
+    """A DSN of the primary through a pooler."""
+    with running_pgbouncer(pair.primary.dsn, server_folder / "pgbouncer") as pooler:
+        yield pooler.dsn
 
 
 @pytest.fixture

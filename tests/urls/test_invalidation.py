@@ -80,7 +80,7 @@ async def test_changed_images_are_invalidated_here_and_in_redis(
     before = log.number
     await invalidation.rows_changed(["a"])
     assert log.changed_since("a", before)
-    pass_time(tier, invalidation, 1)
+    pass_time(tier, invalidation, CLOCK_SKEW)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
 
 
@@ -98,7 +98,7 @@ async def test_an_entry_from_before_a_change_that_redis_has_again_is_not_used(
         redis_client.set(KEY, earlier, ex=60)
         assert await reads_the_row(tier, resolver)
         await invalidation.rows_changed(["a"])
-        pass_time(tier, invalidation, 1)
+        pass_time(tier, invalidation, CLOCK_SKEW)
 
 
 async def test_a_changed_image_is_not_served_by_its_earlier_row_while_no_row_can_be_read(
@@ -132,6 +132,45 @@ async def test_during_an_outage_of_postgres_one_look_up_asks_and_others_get_what
     with pytest.raises(CatalogUnavailable):
         await resolver.look_up("b")
     assert len(tier.table.queries) == asked + 1, "there is nothing else to answer with"
+
+
+async def test_after_an_outage_the_first_look_up_that_needs_a_row_reads_it(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation
+) -> None:
+    """A look-up that finds all in Redis asks for nothing, so others must not wait for its answer."""
+    hear(tier, invalidation)
+    tier.table.add("b")
+    await resolver.look_up("b")
+    tier.table.is_away = True
+    assert (await resolver.look_up("a")).from_cache
+    tier.table.is_away = False
+    pass_time(tier, invalidation, 1)
+    await resolver.look_up("b")
+    assert await reads_the_row(tier, resolver)
+
+
+async def test_when_listening_begins_rows_are_read_again_whatever_failed_before(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation
+) -> None:
+    tier.table.is_away = True
+    assert (await resolver.look_up("a")).from_cache
+    tier.table.is_away = False
+    invalidation.listens(Source.ROWS)
+    assert await reads_the_row(tier, resolver)
+
+
+async def test_a_row_that_could_not_be_read_is_asked_for_again_after_a_second(tier: Tier, log: ChangeLog) -> None:
+    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
+    local = LocalTier(UrlCacheSettings(), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    tier.table.add("a")
+    await resolver.look_up("a")
+    tier.table.is_away = True
+    await resolver.look_up("a")
+    assert resolver.get_cached("a") is not None
+    tier.clock.now += 1
+    assert resolver.get_cached("a") is None
+    await resolver.close()
 
 
 async def test_after_too_many_changes_every_row_is_read_again(

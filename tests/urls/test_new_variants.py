@@ -33,7 +33,21 @@ def test_a_client_has_a_quarter_and_two_at_least(
 def test_what_a_client_is_refused_is_left_to_others(renditions: Renditions, clock: Clock) -> None:
     new = NewVariants(renditions, 8, now=clock)
     admitted = {client: [new.admit(variant, client) for variant in variants(10)].count(True) for client in "abcdef"}
-    assert admitted == {"a": 2, "b": 2, "c": 2, "d": 2, "e": 0, "f": 0}
+    assert admitted == {"a": 2, "b": 2, "c": 2, "d": 1, "e": 1, "f": 0}
+
+
+def test_four_clients_do_not_use_up_what_is_kept_for_those_that_ask_for_little(
+    renditions: Renditions, clock: Clock
+) -> None:
+    new = NewVariants(renditions, 600, now=clock)
+    for _ in range(10):
+        for client in "abcd":
+            for variant in variants(200):
+                new.admit(variant, client)
+        clock.now += 6
+        assert all(new.admit(variant, "reader") for variant in variants(2)), "while the four ask on"
+    admitted = sum(new.admit(variant, f"client-{index}") for index, variant in enumerate(variants(600)))
+    assert admitted <= 150 + 45, "also what is kept is bounded: it, and the whole's of six seconds"
 
 
 @pytest.mark.parametrize("rendition", [None, "fixed"])

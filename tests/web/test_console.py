@@ -263,9 +263,7 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
     await page.select_option("#language", "zh")
     await expect(page.locator("#sentence")).to_contain_text("COS 拒绝请求：SignatureDoesNotMatch 自 ")
     await page.select_option("#language", "en")
-    await expect(page.locator("#remedy code")).to_have_text(
-        "image-gateway check --config /etc/image-gateway/gateway.yaml"
-    )
+    await expect(page.locator("#remedy code")).to_have_text("image-gateway-admin check")
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=gateway.ports.admin)
     await page.locator("#remedy button").click()
     await console.says("The command was copied.")
@@ -273,6 +271,9 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
     async with page.expect_popup() as opened:
         await page.locator("#remedy a").click()
     await expect((await opened.value).locator("h3:target")).to_have_text("ImageGatewayOriginRefuses")
+    gateway.service.diagnostics.replica.commands = ("python -m gateway", ".dev/gateway.yaml")  # as `dev` has it
+    await page.reload()
+    await expect(page.locator("#remedy code")).to_have_text("python -m gateway check --config .dev/gateway.yaml")
 
 
 async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> None:

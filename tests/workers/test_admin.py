@@ -84,7 +84,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     assert Counter(names).most_common(1)[0][1] == 1
 
     # What a worker hears is in the next list, although nginx gets the same list again while nothing changes.
-    changes = f"{running.admin}/api/v1/changes?since={int(time.time() * 1000)}&epochs=0&nginx=edge"
+    changes = f"{running.admin}/api/v1/changes?since=0&now=2000&epochs=0&nginx=edge"
 
     async def is_repeated() -> bool:
         return bool((await get_json(changes))["now"] == (await get_json(changes))["now"])
@@ -290,8 +290,8 @@ async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker
         admin_port(admin, AdminSettings(port=0)) as address,
     ):
 
-        async def ask(since: int = 50, rest: str = "&epochs=0&nginx=edge") -> int:
-            return int((await get_json(f"{address}/api/v1/changes?since={since}{rest}"))["now"])
+        async def ask(reach: int = 4950, rest: str = "&epochs=0&nginx=edge") -> int:
+            return int((await get_json(f"{address}/api/v1/changes?since=50&now={reach + 50}{rest}"))["now"])
 
         async def is_repeated() -> bool:
             return await ask() == await ask()
@@ -309,7 +309,8 @@ async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker
             assert await ask() > before
         for rest in ("&epochs=1&nginx=edge", "&epochs=0&nginx=edge&floor=gap", "&epochs=0", ""):
             assert await ask(rest=rest) < await ask(rest=rest), rest
-        late = 4_500, "&epochs=0&nginx=late"
+        assert await ask() < await ask(reach=6_000), "the list that is repeated begins later"
+        late = 500, "&epochs=0&nginx=late"
         assert await ask(*late) < await ask(*late), "a worker may list a change of the last second again"
 
 

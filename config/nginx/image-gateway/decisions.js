@@ -1,4 +1,4 @@
-// image-gateway nginx files, version 3
+// image-gateway nginx files, version 4
 // Decisions of the gateway, for each request: nginx keeps them until changes.js hears of a change. nginx starts this file anew
 // for each request, which takes some microseconds, so it is short.
 
@@ -6,12 +6,13 @@ import crypto from 'crypto';
 
 // As in epoch.js.
 function private_epoch(r) {
+    const id = r.variables.image_id;
+    const changed = id && ngx.shared.image_epochs.get(id);
     const floor = ngx.shared.image_floors.get('private');
-    if (!floor || !r.variables.image_id) {
+    if (!id || !floor || (changed && Math.abs(Date.now() - changed) < 300)) {
         return 'off';
     }
-    const changed = ngx.shared.image_epochs.get(r.variables.image_id);
-    return changed && Math.abs(Date.now() - changed) < 300 ? 'off' : changed || floor;
+    return changed >= floor ? changed : floor;
 }
 
 function hash(parts) {
@@ -79,6 +80,13 @@ function drop_answer(r) {
     return '';
 }
 
+// accel.conf: COS sent something else than the gateway named. An error here ends the request without a response.
+function refuse(r) {
+    if (r.variables.image_is_refused !== '0') {
+        throw new Error('COS did not send the object');
+    }
+}
+
 export default {
-    private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer,
+    private_epoch, decision_keys, kept_access, keep_access, kept_answer, keep_answer, drop_answer, refuse,
 };

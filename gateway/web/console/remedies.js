@@ -1,16 +1,24 @@
 // Written by `make docs`: the alert of each problem, whose section of the runbook helps, and its command.
 export const REMEDIES = {
+  "canary_fails": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway-admin check | grep -A1 'from outside'"
+  },
+  "canary_wrong": {
+    "alert": "ImageGatewayCanaryFails",
+    "command": "image-gateway-admin check | grep -A1 'from outside'"
+  },
   "requests_fail": {
     "alert": "ImageGatewayErrors",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep -oE '\"(code|cos_code)\": \"\\w+\"' | sort | uniq -c"
   },
   "cos_refuses": {
     "alert": "ImageGatewayOriginRefuses",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "cos_errors": {
     "alert": "ImageGatewayOriginFailing",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "objects_missing": {
     "alert": "ImageGatewayObjectsMissing",
@@ -18,15 +26,15 @@ export const REMEDIES = {
   },
   "dependency_down": {
     "alert": "ImageGatewayDependencyDown",
-    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
   },
   "dependency_degraded": {
     "alert": "ImageGatewayDependencyDown",
-    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
   },
   "bucket_paused": {
     "alert": "ImageGatewayBucketFailing",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "clock_differs": {
     "alert": "ImageGatewayClockWrong",
@@ -34,19 +42,19 @@ export const REMEDIES = {
   },
   "credentials_end": {
     "alert": "ImageGatewayCredentialsEndSoon",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "credentials_ended": {
     "alert": "ImageGatewayCredentialsEndSoon",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "trigger_missing": {
     "alert": "ImageGatewayChangesNotNotified",
-    "command": "image-gateway sql changes --config /etc/image-gateway/gateway.yaml > changes.sql && psql \"$DSN\" -v ON_ERROR_STOP=1 -f changes.sql"
+    "command": "image-gateway-admin sql changes > changes.sql && psql \"${DSN:?is not set: the DSN of the owner of the table}\" -v ON_ERROR_STOP=1 -f changes.sql"
   },
   "reload_refused": {
     "alert": "ImageGatewayConfigReloadFailed",
-    "command": "image-gateway check --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin check"
   },
   "log_lines_dropped": {
     "alert": "ImageGatewayLogLinesDropped",
@@ -58,18 +66,18 @@ export const REMEDIES = {
   },
   "renewals_late": {
     "alert": "ImageGatewayRenewalsLate",
-    "command": "image-gateway queue list --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue list"
   },
   "renewals_dead": {
     "alert": "ImageGatewayRenewalsGivenUp",
-    "command": "image-gateway queue dead --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue dead"
   },
   "purges_late": {
     "alert": "ImageGatewayPurgesLate",
-    "command": "image-gateway queue list --purges --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue list --purges"
   },
   "purges_dead": {
     "alert": "ImageGatewayPurgesGivenUp",
-    "command": "image-gateway queue dead --purges --config /etc/image-gateway/gateway.yaml"
+    "command": "image-gateway-admin queue dead --purges"
   }
 };

@@ -6,6 +6,7 @@ import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+let commands = null; // the program and the configuration of commands, null for image-gateway-admin
 const WITHOUT_CODE = { none: "no_code", no_answer: "no_answer_line", timeout: "timeout", other: "other_code" };
 const MOST_NGINX = 20;
 const SILENT = 30; // seconds, as of the alert
@@ -21,6 +22,7 @@ function idButton(id, style = null) {
 /** Show the answer of /console; `requeue` gets the entry of the dead list to try again. */
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
+  commands = shown.commands ?? null;
   const [first, ...others] = symptoms;
   el("headline").className = first?.level ?? "good";
   el("sentence").className = first?.level ?? "good";
@@ -110,9 +112,17 @@ function remedy(name) {
   link.href = `docs/runbook#${found.alert.toLowerCase()}`;
   link.target = "_blank";
   link.rel = "noopener";
-  const command = node("code", found.command.replaceAll("{{ $labels.instance }}", location.host));
+  const command = node("code", toPaste(found.command));
   made.append(link, command, copyButton(command));
   return [made];
+}
+
+/** The command as it runs beside this gateway: in `dev`, with the program and the configuration of `dev`. */
+function toPaste(command) {
+  const here = command.replaceAll("{{ $labels.instance }}", location.host);
+  if (!commands) return here;
+  const [program, config] = commands;
+  return here.replaceAll(/image-gateway-admin (\w+)/g, (_, name) => `${program} ${name} --config ${config}`);
 }
 
 function copyButton(command) {
@@ -131,7 +141,12 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
   const others = dependencies.filter(({ name }) => name !== "credentials"); // each source has a light of its own
   const made = others.map(({ name, state, seconds, reason }) =>
     light(
-      [name, word(`state_${state}`), seconds === null ? "" : `${Math.round(seconds * 1000)} ms`, reason],
+      [
+        name === "outside" ? word("outside") : name,
+        word(`state_${state}`),
+        seconds === null ? "" : `${Math.round(seconds * 1000)} ms`,
+        reason,
+      ],
       { ok: "good", degraded: "warning", down: "bad" }[state],
     ),
   );

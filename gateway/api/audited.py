@@ -1,0 +1,68 @@
+"""The audit of what operators and owners do by requests."""
+
+import asyncio
+from functools import wraps
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.api.caller import CALLER
+from gateway.api.client_address import ClientAddress
+from gateway.delivery.request_context import PEER, REQUEST_CONTEXT
+from gateway.errors import GatewayError
+from gateway.process.audit import AuditLog
+
+# What a handler adds to the line of its request.
+FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
+ADMIN: Final = "admin"
+
+
+class Audited:
+    """Makes handlers write a line of the audit log, also for a request that fails."""
+
+    def __init__(self, audit: AuditLog, client_address: ClientAddress) -> None:
+        self._audit = audit
+        self._client_address = client_address
+
+    def __call__(self, handler: Handler, action: str, *, by_admin: bool = True) -> Handler:
+        """Return a handler that notes ``action``: of the admin, or of the user whose credentials the request has."""
+
+        @wraps(handler)
+        async def audited(request: web.Request) -> web.StreamResponse:
+            outcome: int | str = "cancelled"
+            try:
+                response = await handler(request)
+            except GatewayError as error:
+                outcome = error.status
+                raise
+            except Exception:
+                outcome = 500
+                raise
+            else:
+                outcome = response.status
+                return response
+            finally:
+                if self._audit.is_on:
+                    caller = ADMIN if by_admin else _user_of(request)
+                    # Not ended with a request whose client has left.
+                    await asyncio.shield(
+                        asyncio.create_task(self._note(request, action, caller, outcome), name="audit")
+                    )
+
+        return audited
+
+    async def _note(self, request: web.Request, action: str, caller: str, outcome: int | str) -> None:
+        await self._audit.note(
+            action,
+            caller,
+            client=self._client_address.of(request.headers, request.get(PEER, request.remote)),
+            request_id=request[REQUEST_CONTEXT].request_id,
+            outcome=outcome,
+            **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
+        )
+
+
+def _user_of(request: web.Request) -> str:
+    caller = request.get(CALLER)
+    return f"user:{caller.user}" if caller is not None and caller.user is not None else "anonymous"

@@ -1,0 +1,43 @@
+"""The mark of the canary's requests, by which a gateway counts them apart from those of users."""
+
+import hmac
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+PREFIX: Final = "canary-"
+_MARK: Final = re.compile(rf"{PREFIX}([0-9a-f]{{8}})-([0-9a-f]{{32}})")
+_LIFE: Final = 120  # seconds; a mark is also in logs
+
+
+class CanaryMark:
+    """Makes and verifies marks, which are request ids: fronts pass these on, and a log then shows the canary.
+
+    secret: the same for all gateways. Users cannot make a mark without it.
+    """
+
+    def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self.use(secret)
+
+    def use(self, secret: str) -> None:
+        """Use this secret from now on."""
+        self._key = hmac.digest(secret.encode(), b"image-gateway canary", "sha256")
+
+    def make(self) -> str:
+        """Return a mark that is valid for two minutes."""
+        time_of_it = f"{int(self._now()):08x}"
+        return f"{PREFIX}{time_of_it}-{self._mac(time_of_it)}"
+
+    def is_on(self, request_id: str) -> bool:
+        """Return whether the request is of a canary of these gateways."""
+        found = _MARK.fullmatch(request_id)
+        return (
+            found is not None
+            and abs(self._now() - int(found[1], 16)) < _LIFE
+            and hmac.compare_digest(self._mac(found[1]), found[2])
+        )
+
+    def _mac(self, time_of_it: str) -> str:
+        return hmac.digest(self._key, time_of_it.encode(), "sha256").hex()[:32]

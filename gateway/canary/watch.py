@@ -1,0 +1,142 @@
+"""The canary: asks for its images through each front, shares the rounds with other gateways, and keeps the outcomes."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from gateway.canary.client import FrontClient
+from gateway.canary.mark import CanaryMark
+from gateway.canary.rules import Known, judge
+from gateway.metrics.canary import CanaryOutcome, Check
+from gateway.metrics.collectors import Metrics
+from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.settings import CanarySettings
+
+logger = logging.getLogger(__name__)
+
+_JITTER: Final = 0.1  # of the interval
+
+
+class Question(NamedTuple):
+    """What the canary asks each front.
+
+    address: the path and the query. It may contain the signature of a link.
+    origin: where a redirect may lead. None: nowhere.
+    """
+
+    check: Check
+    address: str
+    known: Known
+    origin: str | None = None
+
+
+Questions = Callable[[], Awaitable[Sequence[Question]]]
+
+
+class Rounds(Protocol):
+    """Where gateways share their rounds. The methods raise ``CacheUnavailable``."""
+
+    async def claim(self, seconds: float) -> bool:
+        """Return whether this gateway asks in this round."""
+
+    async def publish(self, outcomes: Sequence[CanaryOutcome], proven: frozenset[Check]) -> None:
+        """Replace the outcomes that other gateways read."""
+
+    async def read(self) -> tuple[Sequence[CanaryOutcome], frozenset[Check]]:
+        """Return the latest outcomes of any gateway, and the checks that have ever succeeded. Empty without any."""
+
+
+class Asker:
+    """Asks every front every question once."""
+
+    def __init__(self, via: Sequence[str], questions: Questions, client: FrontClient, mark: CanaryMark) -> None:
+        self._via = via
+        self._questions = questions
+        self._client = client
+        self._mark = mark
+
+    async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
+        """Return the outcomes. ``proven``: the checks that have succeeded before."""
+        questions = await self._questions()
+        return list(
+            await asyncio.gather(*(self._try(via, question, proven) for via in self._via for question in questions))
+        )
+
+    async def _try(self, via: str, question: Question, proven: frozenset[Check]) -> CanaryOutcome:
+        check, known = question.check, question.known
+        seen = await self._client.ask(via + question.address, self._mark.make(), origin=question.origin)
+        verdict = judge(check, known, seen, was_up=check in proven)
+        return CanaryOutcome(via, check, verdict.is_up, verdict.what, seen.seconds, time.time())
+
+
+class Canary:
+    """Asks in turn with other gateways, and keeps the latest outcomes in ``metrics.canary``.
+
+    rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
+    asks_alone: whether this process is the one of its gateway that does so.
+    """
+
+    def __init__(
+        self,
+        settings: CanarySettings,
+        asker: Asker,
+        rounds: Rounds | None,
+        metrics: Metrics,
+        *,
+        asks_alone: bool = True,
+    ) -> None:
+        self._asks_alone = asks_alone
+        self._every = settings.every
+        self._asker = asker
+        self._rounds = rounds
+        self._outcomes = metrics.canary
+        self._background_errors = metrics.background_errors.labels(task="canary")
+        self._proven: frozenset[Check] = frozenset()
+
+    async def run(self) -> None:
+        """Ask until cancelled. The first round comes after an interval: the gateway serves by then."""
+        while True:
+            await asyncio.sleep(self._every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            try:
+                await self.once()
+            except Exception:  # otherwise the light would stay as it is
+                self._background_errors.inc()
+                logger.exception("the canary failed")
+
+    async def once(self) -> None:
+        """Ask if it is this gateway's turn, else read what another gateway has seen."""
+        is_own_turn = self._asks_alone
+        if self._rounds is not None:
+            try:
+                is_own_turn = await self._rounds.claim(self._every * (1 - 2 * _JITTER))
+                outcomes, proven = await self._rounds.read()
+                self._proven |= proven
+                if not is_own_turn and outcomes:
+                    self._note(outcomes)
+            except CacheUnavailable as error:
+                logger.debug("the rounds of the canary are not shared: %s", error)
+                is_own_turn = self._asks_alone
+                if not is_own_turn:
+                    self._outcomes.latest = ()  # another worker knows
+        if not is_own_turn:
+            return
+        outcomes = await self._asker.ask(self._proven)
+        self._proven |= {outcome.check for outcome in outcomes if outcome.is_up}
+        self._note(outcomes)
+        if self._rounds is not None:
+            try:
+                await self._rounds.publish(outcomes, self._proven)
+            except CacheUnavailable as error:
+                logger.debug("what the canary saw is not shared: %s", error)
+
+    def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
+        """Keep the outcomes, and log each change."""
+        before = {(outcome.via, outcome.check): outcome.is_up for outcome in self._outcomes.latest}
+        self._outcomes.latest = tuple(outcomes)
+        for outcome in outcomes:
+            if before.get((outcome.via, outcome.check), True) is not outcome.is_up:
+                level = logging.INFO if outcome.is_up else logging.WARNING
+                logger.log(level, "canary: via=%s check=%s: %s", outcome.via, outcome.check, outcome.what)

@@ -1,0 +1,123 @@
+"""How running gateways differ, and what is wrong with them. There is no I/O here."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.checks.finding import Finding, warning
+from gateway.redis_store.replica_questions import ReplicaAnswer
+
+SILENT: Final = 30.0  # seconds, as of the alert
+# What has to be the same everywhere, by the name of its column.
+_SAME: Final = ("version", "program", "settings", "entry_key")
+COLUMNS: Final = ("replica", "version", "program", "settings", "entry key", "changes", "nginx asked", "last error")
+DIFFERS: Final = "≠ "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: a cell for each column. ``is_marked`` says for each whether it differs or is wrong."""
+
+    cells: Sequence[str]
+    is_marked: Sequence[bool]
+
+
+def rows_of(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> list[Row]:
+    """Return a line for each answer, and for the name of each replica that did not answer."""
+    usual = _usual(answers)
+    rows = []
+    for answer in answers:
+        values = [str(getattr(answer, name)) for name in _SAME]
+        asked = ", ".join(f"{name} {seconds:.0f} s ago" for name, seconds in answer.nginx.items())
+        rows.append(
+            Row(
+                (answer.name, *values, answer.changes, asked or "by none", answer.last_error or "none"),
+                (
+                    False,
+                    *(value != usual[name] for name, value in zip(_SAME, values, strict=True)),
+                    answer.changes != "ok",
+                    any(seconds > SILENT for seconds in answer.nginx.values()),
+                    False,
+                ),
+            )
+        )
+    blank = [""] * (len(COLUMNS) - 2)
+    return rows + [Row((name, "does not answer", *blank), (True, True, *map(bool, blank))) for name in silent]
+
+
+def diagnose_running(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Iterator[Finding]:
+    """Yield what is wrong, or that nothing is. ``silent``: the names of replicas that did not answer."""
+    if not answers and not silent:
+        yield Finding(
+            "gateways", False, "none is listed in Redis", "start one; or it uses another redis.url or redis.prefix"
+        )
+        return
+    if silent:
+        advice = "an earlier release answers no questions, so name its port: --admin URL; else look at its log"
+        yield Finding("gateways", False, f"{len(silent)} of {len(answers) + len(silent)} do not answer", advice)
+    usual = _usual(answers)
+    different = [
+        name.replace("_", " ") for name in _SAME if any(str(getattr(answer, name)) != usual[name] for answer in answers)
+    ]
+    if different:
+        advice = "restart or reload those that are marked; need a restart: keys that a reload does not apply"
+        yield Finding("differences", False, f"the gateways differ in: {', '.join(different)}", advice)
+    elif answers:
+        yield Finding("differences", True, f"{len(answers)} processes have the same version, program, settings and key")
+    deaf = [answer for answer in answers if answer.changes != "ok"]
+    for answer in deaf:
+        yield Finding("changes", False, f"{answer.name}: {answer.changes}", "see the log of that gateway")
+    if answers and not deaf:
+        yield Finding("changes", True, "every gateway hears of changes")
+
+
+def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Finding:
+    """Return what nginx's own list says. ``status`` is its answer, or why there is none."""
+    name = "nginx list"
+    if isinstance(status, str):
+        advice = "run this on the machine of nginx, or pass --nginx-status URL; nginx without changes.conf has no list"
+        return warning(name, f"{address} was not asked: {status}", advice)
+    heard, trouble = status.get("heard_ms_ago"), status.get("trouble")
+    if trouble:
+        return Finding(name, False, f"nginx says: {trouble}", "see nginx's error log, and upstream.conf")
+    if not isinstance(heard, int | float):
+        return Finding(name, False, "nginx has not heard of changes since its start", "see nginx's error log")
+    what = f"nginx heard of changes {heard / 1000:.1f} s ago"
+    if heard > SILENT * 1000:
+        return Finding(name, False, what, "see nginx's error log, and upstream.conf")
+    return Finding(name, True, what)
+
+
+def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
+    """Return whether nginx's upstreams on this machine lead to the configured ports. None without such an upstream.
+
+    found: the addresses of each upstream.
+    expected: the port of each upstream.
+    """
+    named = [
+        (upstream, address, expected[upstream])
+        for upstream, addresses in found.items()
+        if upstream in expected
+        for address in addresses
+        if address.rpartition(":")[0] in {"127.0.0.1", "localhost", "[::1]"}
+    ]
+    if not named:
+        return None
+    others = [
+        f"{upstream} leads to {address}, and the configuration says {port}"
+        for upstream, address, port in named
+        if address.rpartition(":")[2] != str(port)
+    ]
+    if others:
+        advice = "correct upstream.conf or the port; units with an instance have the ports 9091 to 9099"
+        return warning("nginx ports", "; ".join(others), advice)
+    return Finding("nginx ports", True, "upstream.conf and the configuration name the same ports")
+
+
+def _usual(answers: Sequence[ReplicaAnswer]) -> dict[str, str]:
+    """Return the most frequent value of each column."""
+    return {
+        name: Counter(str(getattr(answer, name)) for answer in answers).most_common(1)[0][0] if answers else ""
+        for name in _SAME
+    }

@@ -1,0 +1,141 @@
+"""``gateway check --running``: a table of the gateways that run, and how they differ."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from gateway.checks.finding import Finding
+from gateway.checks.nginx import upstreams
+from gateway.checks.running import (
+    COLUMNS,
+    DIFFERS,
+    SILENT,
+    diagnose_nginx_list,
+    diagnose_ports,
+    diagnose_running,
+    rows_of,
+)
+from gateway.commands.output_console import OutputConsole
+from gateway.errors import DependencyDown
+from gateway.metrics.collectors import Metrics
+from gateway.net.printable import printable
+from gateway.redis_store.replica_questions import ANSWER, ReplicaAnswer
+from gateway.service.signing import open_signing
+from gateway.service.stores import RedisStores, open_stores
+from gateway.settings import Settings
+from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+
+NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
+_RUNNING: Final = "/api/v1/monitoring/running"
+_WAIT: Final = 3.0  # seconds for the answers of replicas
+
+
+@dataclass(frozen=True, slots=True)
+class RunningOptions:
+    """Whom to ask besides the replicas that Redis lists: admin ports, and nginx's own list. ``nginx``: its folder."""
+
+    admin: Sequence[str]
+    nginx: Path
+    nginx_status: str
+
+
+async def find_running(settings: Settings, options: RunningOptions) -> list[Finding]:
+    """Print the table, and return the findings."""
+    answers: dict[str, ReplicaAnswer] = {}
+    silent: list[str] = []
+    findings: list[Finding] = []
+    metrics = Metrics()
+    async with (
+        open_signing(settings, metrics) as signing,
+        open_stores(settings, metrics, signing) as stores,
+        BoundedHttp(_WAIT) as http,
+    ):
+        if stores.redis is None:
+            findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
+        else:
+            try:
+                answers, silent = await _through_redis(stores.redis, signing.clock.now())
+            except DependencyDown as error:
+                findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
+        for url in options.admin:
+            try:
+                found = _answers_in(await http.get(url.rstrip("/") + _RUNNING))
+            except ServiceUnavailable as error:
+                findings.append(Finding(f"admin {url}", False, f"no answer: {error}", "is this its admin port?"))
+            else:
+                answers |= {answer.name: answer for answer in found}
+        status = await _nginx_status(http, options.nginx_status)
+    sorted_answers = [answers[name] for name in sorted(answers)]
+    silent = [name for name in silent if name not in answers]
+    _print_table(sorted_answers, silent)
+    if stores.redis is not None or options.admin:
+        findings += diagnose_running(sorted_answers, silent)
+    findings.append(diagnose_nginx_list(status, options.nginx_status))
+    ports = {"image_gateway": settings.server.port, "image_gateway_admin": settings.admin.port}
+    is_asked = sorted_answers and all(_is_asked(answer) for answer in sorted_answers)
+    compared = diagnose_ports(await asyncio.to_thread(upstreams, options.nginx), ports)
+    # Units with an instance have ports of their own: nginx that asks every gateway has the right ports.
+    if compared is not None and not (compared.is_warning and is_asked):
+        findings.append(compared)
+    return findings
+
+
+async def _through_redis(redis: RedisStores, now: float) -> tuple[dict[str, ReplicaAnswer], list[str]]:
+    """Return the answers by name, and the names of the replicas that Redis lists and that do not answer."""
+    listed = {point.name for point in await redis.replicas.read(now)}
+    question = await redis.questions.ask()
+    deadline = time.monotonic() + _WAIT
+    while True:
+        answers = {answer.name: answer for answer in await redis.questions.answers(question)}
+        if (listed and listed <= answers.keys()) or time.monotonic() > deadline:
+            return answers, sorted(listed - answers.keys())
+        await asyncio.sleep(0.05)
+
+
+def _answers_in(body: bytes) -> list[ReplicaAnswer]:
+    """Return the answers. Raises ``ServiceUnavailable`` for any other text."""
+    try:
+        return [ANSWER.validate_python(each) for each in json.loads(body)["data"]["replicas"]]
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
+        raise ServiceUnavailable("its answer is not that of this release") from None
+
+
+async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | str:
+    """Return nginx's answer, or why there is none."""
+    try:
+        answer = json.loads(await http.get(url))
+    except ServiceUnavailable as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        return "its answer is no JSON"
+    return answer if isinstance(answer, dict) else "its answer is no JSON object"
+
+
+def _is_asked(answer: ReplicaAnswer) -> bool:
+    return bool(answer.nginx) and min(answer.nginx.values()) < SILENT
+
+
+def _print_table(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> None:
+    rows = rows_of(answers, silent)
+    if not rows:
+        return
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(
+            *(
+                Text(printable(DIFFERS + cell if marked else cell), style="red" if marked else "")
+                for cell, marked in zip(row.cells, row.is_marked, strict=True)
+            )
+        )
+    console = OutputConsole(highlight=False)
+    if not console.is_terminal:
+        console.width = 400  # a pipe has no width: no cell is cut
+    console.print(table)

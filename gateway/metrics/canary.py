@@ -1,0 +1,57 @@
+"""What the canary last saw through each front, and its metrics."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+Check = Literal["public", "private_anonymous", "private_link"]
+PUBLIC: Final[Check] = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryOutcome:
+    """The outcome of a check through the front ``via``, at ``at`` (Unix seconds).
+
+    is_up: None if the canary itself is wrong, so that the answer shows nothing about the front.
+    what: what was seen, as a sentence without its subject.
+    seconds: how long the answer took, None without an answer.
+    """
+
+    via: str
+    check: Check
+    is_up: bool | None
+    what: str
+    seconds: float | None
+    at: float
+
+
+class CanaryOutcomes(Collector):
+    """The latest outcomes. They are empty without a canary, and before its first round."""
+
+    def __init__(self) -> None:
+        self.latest: Sequence[CanaryOutcome] = ()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield a sample for each outcome that shows something."""
+        up = GaugeMetricFamily(
+            "image_gateway_canary_up",
+            "1 if the canary gets through the front what a user should get, else 0; absent while the canary is wrong.",
+            labels=("via", "check"),
+        )
+        seconds = GaugeMetricFamily(
+            "image_gateway_canary_seconds",
+            "Time until the canary had the whole public image through the front.",
+            labels=("via",),
+        )
+        for outcome in self.latest:
+            if outcome.is_up is not None:
+                up.add_metric((outcome.via, outcome.check), outcome.is_up)
+            if outcome.check == PUBLIC and outcome.seconds is not None:
+                seconds.add_metric((outcome.via,), outcome.seconds)
+        yield up
+        yield seconds
+
+    describe = collect  # so the registry refuses another collector of this name

@@ -1,0 +1,84 @@
+"""The audit log: a line of JSON for each act of an operator, in a stream of its own."""
+
+import asyncio
+import getpass
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.process.logs import log_handler
+
+logger = logging.getLogger(__name__)
+
+STANDARD_ERROR: Final = "-"
+_MODE: Final = 0o640
+
+
+class AuditLog:
+    """Appends to the file ``target``, or writes to standard error for ``-``. None: there is no audit log.
+
+    The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
+    the log at the level error, and the act itself goes on: a takedown must not wait for a disk.
+    """
+
+    def __init__(self, target: str | None, *, worker: int | None = None) -> None:
+        self._worker = worker
+        self._lock = asyncio.Lock()
+        self.use(target)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is an audit log."""
+        return self._target is not None
+
+    def use(self, target: str | None) -> None:
+        """Write there from now on."""
+        self._target = target
+
+    async def note(
+        self, action: str, caller: str, *, client: str | None = None, request_id: str | None = None, **facts: Any
+    ) -> None:
+        """Write that ``caller`` has done ``action``. ``client``: the address. Facts that are None are left out."""
+        if self._target is None:
+            return
+        said = {"action": action, "caller": caller, "client": client, "request_id": request_id, **facts}
+        if self._worker is not None:
+            said["worker"] = self._worker
+        known = {name: value for name, value in said.items() if value is not None}
+        line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **known}) + "\n"
+        if self._target == STANDARD_ERROR:
+            handler = log_handler()
+            stream = handler.stream if handler is not None else sys.stderr
+            stream.write(line)
+            stream.flush()
+            return
+        try:
+            async with self._lock:  # lines in their order
+                await asyncio.to_thread(_append, Path(self._target), line)
+        except OSError as error:
+            logger.error("audit line not written: reason=%s line=%s", error.strerror or error, line.rstrip())  # noqa: TRY400 - no defect
+
+
+def operating_user() -> str:
+    """Return who runs this command: the user of the system, and who became that user by sudo."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"system:{user}"
+
+
+def _append(path: Path, line: str) -> None:
+    """Append the line. A file that root makes belongs to the owner of its folder, as the gateway writes to it, too."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        state, folder = os.fstat(descriptor), path.parent.stat()
+        if os.geteuid() == 0 and state.st_uid == 0 and folder.st_uid != 0:
+            os.fchown(descriptor, folder.st_uid, folder.st_gid)
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,147 @@
+"""The part of the canary, which asks for images through the fronts as users do. It is absent without ``canary``."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.access.signed_links import SignedLinks, short_address
+from gateway.canary.client import FrontClient
+from gateway.canary.mark import CanaryMark
+from gateway.canary.rules import Known
+from gateway.canary.watch import Asker, Canary, Question
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.concurrency.background import background
+from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway.origin.client import OriginClient
+from gateway.process.logs import log_handler
+from gateway.process.reloader import Change
+from gateway.redis_store.canary_rounds import CanaryRounds
+from gateway.service.access import signed_links
+from gateway.service.signing import Signing
+from gateway.service.stores import Stores
+from gateway.service.urls import entry_secrets
+from gateway.settings import CanarySettings, Settings
+
+_LINK_LIFE = 60  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryPart:
+    """``mark`` is on the canary's requests. ``rounds`` is None without Redis."""
+
+    asker: Asker
+    mark: CanaryMark
+    rounds: CanaryRounds | None
+    questions: "CanaryQuestions"
+
+    async def prepare(self, _: Settings, new: Settings) -> Change:
+        """Return the change, which needs no preparation."""
+        return Change(lambda: self._use(new))
+
+    def _use(self, settings: Settings) -> None:
+        self.mark.use(shared_secret(settings))
+        if self.questions.links is not None and settings.access.signed_links is not None:
+            self.questions.links.use(settings.access.signed_links)
+
+
+class CanaryQuestions:
+    """What the canary asks: for the two images, with what this gateway knows of them. ``links`` makes the links."""
+
+    def __init__(
+        self,
+        settings: CanarySettings,
+        catalog: PostgresCatalog,
+        signing: Signing,
+        origin: OriginClient,
+        links: SignedLinks | None,
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._signing = signing
+        self._origin = origin
+        self.links = links
+
+    async def __call__(self) -> Sequence[Question]:
+        """Return the questions. Links are valid for a minute."""
+        settings = self._settings
+        public, at_public, _ = await self._known(settings.public)
+        private, at_private, killed = await self._known(settings.private)
+        # While only owners get originals, others are sent the first style.
+        renditions = self._signing.renditions
+        style = renditions.query(renditions.names[0] if renditions.originals_for_owner and renditions.names else None)
+        if style:
+            public, private = Known(public.row), Known(private.row)
+        hidden = short_address(settings.private)
+        questions = [
+            Question("public", _with(short_address(settings.public), style), public, at_public),
+            Question("private_anonymous", hidden, private),
+        ]
+        if self.links is not None:
+            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
+            questions.append(Question("private_link", _with(link, style), private, at_private))
+        return questions
+
+    async def _known(self, image_id: str) -> tuple[Known, str | None, int | None]:
+        """Return what is known of the image, the base of its URLs at COS, and how often its links were killed."""
+        try:
+            row = await self._catalog.inspect(image_id)
+        except CatalogUnavailable:
+            return Known("unknown"), None, None
+        if row is None:
+            return Known("missing"), None, None
+        if row.record is None or row.reason is not None:
+            return Known("not served"), None, None
+        record, length, etag = row.record, None, None
+        base = self._signing.hosts.origin_of(record.bucket, record.region).base
+        try:
+            answer = await self._origin.diagnose(self._signing.signer.sign(record).url)
+        except (OriginUnavailable, CredentialsExpired):  # COS has a light of its own
+            pass
+        else:
+            if answer.is_success:
+                length, etag = answer.metadata.size, answer.metadata.strong_etag
+        return Known("public" if record.public else "private", length, etag), base, record.links_killed
+
+
+def make_canary(
+    settings: Settings, signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
+) -> CanaryPart | None:
+    """Return the part, or None without ``canary``. The caller opens ``client``."""
+    configured = settings.canary
+    if configured is None:
+        return None
+    mark = CanaryMark(shared_secret(settings))
+    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(settings))
+    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
+    return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds, questions)
+
+
+@asynccontextmanager
+async def open_canary(
+    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+) -> AsyncIterator[CanaryPart | None]:
+    """Ask in the background. None without ``canary``."""
+    async with FrontClient() as client:
+        part = make_canary(settings, signing, stores, origin, client)
+        if part is None or settings.canary is None:
+            yield None
+            return
+        handler = log_handler()
+        asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+        canary = Canary(settings.canary, part.asker, part.rounds, metrics, asks_alone=asks_alone)
+        async with background("canary", canary.run()):
+            yield part
+
+
+def _with(address: str, query: str) -> str:
+    return f"{address}{'&' if '?' in address else '?'}{query}" if query else address
+
+
+def shared_secret(settings: Settings) -> str:
+    """Return the secret that all gateways share. Without one, other gateways count this canary as a user."""
+    try:
+        return entry_secrets(settings.redis, settings.cos)[0]
+    except ValueError:
+        return secrets.token_hex()

@@ -1,0 +1,115 @@
+"""The audit log of requests: who did what, in a stream of its own."""
+
+import asyncio
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.process.audit import AuditLog
+from gateway.process.logs import LogHandler
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+
+LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
+ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}", "X-Request-Id": "request-of-the-test"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file of the audit log."""
+    return tmp_path / "audit.log"
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway, images: Images, links_table: object, file: Path) -> RunningGateway:
+    """A gateway with an audit log."""
+    del links_table
+    await images.add("a", owner="alice", public=False)
+    return await start_gateway(
+        logging={"audit": str(file)}, access=LINKS, purge={"target": "webhook", "url": "http://127.0.0.1:1/"}
+    )
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+async def test_each_act_of_the_admin_is_a_line_and_a_look_at_the_console_is_none(
+    gateway: RunningGateway, file: Path
+) -> None:
+    acts: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
+        ("POST", "/api/v1/cache/purge", {"json": {"image_ids": ["a", "b"]}}, "purge", {"image_ids": ["a", "b"]}),
+        ("DELETE", "/api/v1/images/a/links", {}, "kill_links", {"image_id": "a"}),
+        ("GET", "/api/v1/monitoring/preview/a", {}, "view", {"image_id": "a"}),
+        ("GET", "/api/v1/monitoring/explain/a", {}, "view", {"image_id": "a"}),
+        ("POST", "/api/v1/images/a/url/refresh", {}, "refresh", {"image_id": "a"}),
+        ("POST", "/api/v1/monitoring/queue/requeue", {"json": {}}, "requeue", {}),
+        ("POST", "/api/v1/config/reload", {}, "reload", {}),
+    ]
+    for method, path, options, action, facts in acts:
+        answer = await gateway.request(method, path, admin=True, headers=ADMIN, **options)
+        [*_, line] = await asyncio.to_thread(lines_of, file)
+        expected = {
+            "event": "audit",
+            "action": action,
+            "caller": "admin",
+            "client": "127.0.0.1",
+            "request_id": "request-of-the-test",
+            "outcome": answer.status,
+            **facts,
+        }
+        assert answer.status == 200, answer.body
+        assert {name: value for name, value in line.items() if name != "timestamp"} == expected
+    assert ADMIN_TOKEN not in file.read_text()
+    await gateway.request("GET", "/api/v1/monitoring/console", admin=True)
+    assert len(lines_of(file)) == len(acts)
+
+
+async def test_what_fails_has_its_status_and_what_is_refused_is_no_act(gateway: RunningGateway, file: Path) -> None:
+    await gateway.request("DELETE", "/api/v1/images/none/links", admin=True, headers=ADMIN)
+    assert [(line["action"], line["outcome"]) for line in lines_of(file)] == [("kill_links", 404)]
+    await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers={"Authorization": "Bearer a-wrong-token"})
+    assert len(lines_of(file)) == 1
+
+
+async def test_an_owner_who_kills_links_is_named(gateway: RunningGateway, file: Path) -> None:
+    headers = {"Authorization": f"Bearer {token_for('alice')}"}
+    assert (await gateway.request("DELETE", "/api/v1/images/a/links", headers=headers)).status == 200
+    [line] = lines_of(file)
+    assert (line["action"], line["caller"], line["image_id"]) == ("kill_links", "user:alice", "a")
+
+
+async def test_a_line_that_cannot_be_written_is_logged_and_the_act_goes_on(
+    gateway: RunningGateway, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.mkdir()
+    answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["a"]})
+    assert answer.status == 200
+    [text] = [record.getMessage() for record in caplog.records if "audit line not written" in record.getMessage()]
+    assert '"action": "purge"' in text
+
+
+async def test_a_file_that_was_moved_away_begins_anew_and_is_not_for_everybody(
+    gateway: RunningGateway, file: Path
+) -> None:
+    for _ in range(2):
+        await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["a"]})
+        assert len(lines_of(file)) == 1
+        assert f"{file.stat().st_mode & 0o777 & ~0o640:o}" == "0"
+        file.rename(file.with_suffix(".1"))
+
+
+async def test_standard_error_is_the_stream_of_the_log() -> None:
+    text = io.StringIO()
+    handler = LogHandler(text, "json", None)
+    logging.getLogger().addHandler(handler)
+    earlier, logging.getLogger().handlers[:] = logging.getLogger().handlers[:], [handler]
+    try:
+        await AuditLog("-", worker=2).note("reload", "signal", outcome="reloaded")
+    finally:
+        logging.getLogger().handlers[:] = [each for each in earlier if each is not handler]
+    line = json.loads(text.getvalue())
+    assert (line["event"], line["action"], line["caller"], line["worker"]) == ("audit", "reload", "signal", 2)

@@ -1,0 +1,73 @@
+"""The connection pool behind a PgBouncer whose only connection is in use."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.errors import CatalogUnavailable
+from gateway.metrics.collectors import Metrics
+from gateway_dev.database import ImagesTable
+from tests.catalog.conftest import RECORD, OpenCatalog
+from tests.pgbouncer import Pooler, running_pgbouncer
+from tests.waiting import until
+
+POOL_SIZE = 3
+
+
+@pytest.fixture
+def pooler(postgres_dsn: str, server_folder: Path) -> Iterator[Pooler]:
+    """A pooler in front of the run's Postgres."""
+    with running_pgbouncer(postgres_dsn, server_folder / "full-pgbouncer") as made:
+        yield made
+
+
+@asynccontextmanager
+async def busy(pooler: Pooler) -> AsyncIterator[None]:
+    """The application keeps the pooler's connection in a transaction."""
+
+    def begin() -> "psycopg2.extensions.connection":
+        connection = psycopg2.connect(pooler.dsn)
+        connection.cursor().execute("SELECT 1")
+        return connection
+
+    connection = await asyncio.to_thread(begin)
+    with closing(connection):
+        yield
+
+
+async def asked_for(catalog: PostgresCatalog, seconds: float) -> None:
+    """Ask for an image again and again; each time it is not available."""
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        with pytest.raises(CatalogUnavailable):
+            await catalog.fetch("cat")
+
+
+async def test_a_full_pooler_gets_no_more_clients_than_the_pool_has_connections(
+    open_one: OpenCatalog, table: ImagesTable, pooler: Pooler, metrics: Metrics
+) -> None:
+    """PgBouncer does not notice that a client which waits has left, so each new connection would be one more."""
+    del table  # but the image is there
+    timeout = 0.5
+    catalog = await open_one(dsn=pooler.dsn, pool_size=POOL_SIZE, timeout=timeout)
+    assert await catalog.fetch("cat") == RECORD
+    seen = []
+    async with busy(pooler):
+        for _ in range(4):
+            await asyncio.gather(*(asked_for(catalog, 2 * timeout) for _ in range(8)))
+            seen.append(await asyncio.to_thread(pooler.waiting, "image-gateway"))
+        assert seen == [POOL_SIZE] * 4
+        with pytest.raises(CatalogUnavailable, match=f"{POOL_SIZE} of {POOL_SIZE} connections wait for a server, or"):
+            await catalog.fetch("cat")
+        abandoned = {"state": "abandoned"}
+        assert metrics.registry.get_sample_value("image_gateway_postgres_connections", abandoned) == POOL_SIZE
+    await until(lambda: metrics.registry.get_sample_value("image_gateway_postgres_connections", abandoned) == 0)
+    assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
+    assert metrics.registry.get_sample_value("image_gateway_postgres_connections", {"state": "idle"}) == POOL_SIZE
+    assert metrics.registry.get_sample_value("image_gateway_postgres_waiting") == 0

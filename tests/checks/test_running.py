@@ -1,0 +1,87 @@
+"""How running gateways differ."""
+
+import pytest
+
+from gateway.checks.running import diagnose_nginx_list, diagnose_ports, diagnose_running, rows_of
+from gateway.redis_store.replica_questions import ReplicaAnswer
+
+
+def answer(name: str, **changes: object) -> ReplicaAnswer:
+    given = {
+        "version": "0.2.0",
+        "program": "/opt/image-gateway-0.2.0",
+        "settings": "aaaaaaaa",
+        "entry_key": "k",
+        "changes": "ok",
+        "nginx": {"n": 0.2},
+        "last_error": "",
+    }
+    return ReplicaAnswer(name, **(given | changes))  # type: ignore[arg-type]
+
+
+def test_gateways_that_are_the_same_are_well() -> None:
+    answers = [answer("a"), answer("b")]
+    assert all(finding.is_well for finding in diagnose_running(answers, []))
+    assert not any(any(row.is_marked) for row in rows_of(answers, []))
+
+
+@pytest.mark.parametrize(
+    ("changes", "column"),
+    [
+        ({"version": "0.1.0"}, 1),
+        ({"program": "/opt/image-gateway-0.1.0"}, 2),
+        ({"settings": "bbbbbbbb"}, 3),
+        ({"settings": "aaaaaaaa (1 need a restart)"}, 3),
+        ({"entry_key": "other"}, 4),
+        ({"changes": "changes of rows are not received"}, 5),
+    ],
+)
+def test_the_one_that_differs_is_marked_and_a_failure(changes: dict[str, object], column: int) -> None:
+    answers = [answer("a"), answer("b", **changes), answer("c")]
+    marked = [
+        (number, at)
+        for number, row in enumerate(rows_of(answers, []))
+        for at, is_it in enumerate(row.is_marked)
+        if is_it
+    ]
+    assert marked == [(1, column)]
+    assert any(not finding.is_well for finding in diagnose_running(answers, []))
+
+
+def test_replicas_that_do_not_answer_are_named_and_a_failure() -> None:
+    [row] = rows_of([], ["old:1"])
+    assert row.cells[:2] == ("old:1", "does not answer")
+    [finding] = diagnose_running([], ["old:1"])
+    assert not finding.is_well
+
+
+def test_no_gateway_at_all_is_a_failure() -> None:
+    [finding] = diagnose_running([], [])
+    assert not finding.is_well
+
+
+@pytest.mark.parametrize(
+    ("status", "is_well", "is_warning", "what"),
+    [
+        ({"heard_ms_ago": 200, "trouble": None, "floor": 1, "version": 3}, True, False, "0.2 s ago"),
+        ({"heard_ms_ago": 60_000, "trouble": None}, False, False, "60.0 s ago"),
+        ({"heard_ms_ago": 200, "trouble": "no gateway answers"}, False, False, "no gateway answers"),
+        ({"heard_ms_ago": None, "trouble": None}, False, False, "has not heard"),
+        ("no answer within 3 s", True, True, "was not asked: no answer within 3 s"),
+    ],
+)
+def test_the_list_of_nginx(status: dict[str, object] | str, is_well: bool, is_warning: bool, what: str) -> None:
+    finding = diagnose_nginx_list(status, "http://127.0.0.1:9089/status")
+    assert (finding.is_well, finding.is_warning) == (is_well, is_warning)
+    assert what in finding.what
+
+
+def test_the_ports_of_upstreams_are_compared() -> None:
+    expected = {"image_gateway": 8080, "image_gateway_admin": 9090}
+    same = diagnose_ports({"image_gateway": ["127.0.0.1:8080", "10.0.0.2:1"], "other": ["127.0.0.1:7"]}, expected)
+    assert same is not None
+    assert not same.is_warning
+    other = diagnose_ports({"image_gateway_admin": ["127.0.0.1:9091"]}, expected)
+    assert other is not None
+    assert other.what == "image_gateway_admin leads to 127.0.0.1:9091, and the configuration says 9090"
+    assert diagnose_ports({"image_gateway": ["10.0.0.2:8080"]}, expected) is None

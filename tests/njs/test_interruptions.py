@@ -1,0 +1,99 @@
+"""Reloads, pauses and steps of the clock: nginx hears of changes afterwards, and sends no copy of before."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Answer
+from tests.nginx.conftest import Nginx
+from tests.njs.conftest import Scripted, StartNjs, site, until_soon
+from tests.njs.test_changes import cached, cached_after_start, floors, is_hit, until_is
+from tests.waiting import until
+
+RELOADS = 10
+
+
+def workers(nginx: Nginx) -> list[int]:
+    """Return the ids of the processes of nginx, oldest first."""
+    children = Path(f"/proc/{nginx.process.pid}/task/{nginx.process.pid}/children")
+    return sorted(map(int, children.read_text().split()))
+
+
+async def test_reloads_leave_nginx_hearing_beside_a_gateway_that_hangs(
+    start_njs: StartNjs, two: list[Scripted]
+) -> None:
+    """For two seconds after each reload the worker of before asks, too."""
+    first, second = two
+    nginx = await start_njs(site("gateway-cache.conf", [first.address], [first.address, second.address]), workers=2)
+    await cached_after_start(nginx, first, second)
+    second.is_hanging = True
+    for number in range(RELOADS):
+        nginx.process.send_signal(signal.SIGHUP)
+        for half in range(2):
+            first.set("b", f"{number} {half}")
+            await asyncio.sleep(0.2)
+
+    async def is_new() -> bool:
+        return (await nginx.get("/i/a")).body == first.images["a"].encode()
+
+    for content in ("new", "newer"):
+        assert is_hit(await nginx.get("/i/a"))
+        first.set("a", content)
+        await until_soon(is_new, what=content, seconds=2)
+        assert await cached(nginx, "a") == content
+    assert {int(asked["epochs"]) >= 0 for asked in first.asked + second.asked} == {True}
+    assert floors(*two) == ["start"]
+
+
+async def test_while_the_worker_that_asks_is_stopped_the_others_send_no_copies(
+    start_njs: StartNjs, gateway: Scripted
+) -> None:
+    nginx = await start_njs(site("gateway-cache.conf", [gateway.address], [gateway.address]), workers=2)
+    await cached_after_start(nginx, gateway)
+    asker = workers(nginx)[0]
+    os.kill(asker, signal.SIGSTOP)
+    try:
+
+        async def answer() -> Answer:
+            async with nginx.session.get(f"{nginx.url}/i/a", headers={"Connection": "close"}) as got:
+                return Answer(got.status, got.headers, await got.read())
+
+        gateway.set("a", "new")
+
+        async def is_new() -> bool:
+            return (await answer()).body == b"new"
+
+        await until_soon(is_new, what="the end of copies", seconds=2.5)
+        gateway.set("a", "newer")
+    finally:
+        os.kill(asker, signal.SIGCONT)
+    answers = [await nginx.get("/i/a")]
+    while not is_hit(answers[-1]):
+        answers.append(await nginx.get("/i/a"))
+    assert {answer.body for answer in answers} == {b"newer"}
+
+
+@pytest.mark.parametrize("step", [-3_600_000, -10_000, 3_600_000])
+async def test_after_a_step_of_its_clock_nginx_sends_no_copy_of_before(
+    start_njs: StartNjs, gateway: Scripted, tmp_path: Path, step: int
+) -> None:
+    """The gateway has started a minute ago."""
+    gateway.complete_since = gateway.now() - 60_000
+    (clock := tmp_path / "clock").write_text("0")
+    nginx = await start_njs(
+        site("gateway-cache.conf", [gateway.address], [gateway.address]),
+        {"Date.now()": f"(Date.now() + Number(require('fs').readFileSync('{clock}')))"},
+    )
+    await cached_after_start(nginx, gateway)
+    gateway.is_silent = True
+    gateway.set("a", "new")
+    assert is_hit(await nginx.get("/i/a"))
+    clock.write_text(str(step))
+    gateway.is_silent = False
+    await until_is(nginx, "a", "new", seconds=2)
+    assert await cached(nginx, "a") == "new"
+    await until(lambda: floors(gateway) == ["start", "gap"])
+    await until(lambda: ("the clock of this machine was set back" in nginx.log) == (step < 0))

@@ -1,0 +1,36 @@
+"""``gateway takedown`` through nginx with njs: the cache that had the image is seen without it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Images, StartGateway
+from tests.njs.conftest import StartNjs
+from tests.njs.test_withdrawal import in_front, until_cached
+from tests.processes import run_gateway
+from tests.waiting import until_listening_to_changes
+
+
+@pytest.mark.usefixtures("forked_commands")
+async def test_nginx_that_had_the_image_is_seen_without_it(
+    start_gateway: StartGateway,
+    start_njs: StartNjs,
+    images: Images,
+    raw_settings: dict[str, dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    await images.add("a")
+    gateway = await start_gateway()
+    await gateway.service.diagnostics.recorder.once()
+    await until_listening_to_changes(gateway.ports.admin)
+    nginx = await start_njs(in_front([gateway]))
+    await until_cached([nginx], "/i/a")
+    await images.execute("UPDATE images SET storage_status = 'blocked' WHERE id = 'a'")
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(raw_settings))
+    code, output = await run_gateway("takedown", "a", "--via", nginx.url, "--config", str(config))
+    assert code == 0, output
+    assert f"ok    {nginx.url}: has it at none of 2 addresses" in output
+    assert (await nginx.get("/i/a")).status == 404

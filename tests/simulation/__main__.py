@@ -1,0 +1,49 @@
+"""``python -m tests.simulation``: run seeds for a number of minutes, and describe the first failures.
+
+It ends with 1 if the promise was broken.
+"""
+
+import logging
+import secrets
+import sys
+import time
+
+import click
+
+from tests.simulation.mutants import MUTANTS, install
+
+
+@click.command()
+@click.option("--minutes", default=1.0, help="How long to run.")
+@click.option("--seed", type=int, help="Run this seed alone.")
+@click.option("--only", help="The numbers of the steps that are left in the plan of the seed, with commas.")
+@click.option("--first", type=int, help="Run the seeds from this one on, instead of fresh ones.")
+@click.option("--mutant", type=click.Choice(sorted(MUTANTS)), help="Break the code in this way before.")
+@click.option("--most", default=3, help="How many failures to describe before it ends.")
+def main(minutes: float, seed: int | None, only: str | None, first: int | None, mutant: str | None, most: int) -> None:
+    """Explore the way of a change."""
+    if mutant is not None:
+        install(MUTANTS[mutant])
+    from tests.simulation.run import Totals, describe, run_seed
+
+    logging.disable()
+    if seed is not None:
+        kept = [int(number) for number in only.split(",") if number] if only is not None else None
+        failed = run_seed(seed, kept).failure is not None
+        print(describe(seed, kept))
+        sys.exit(failed)
+    seed = first if first is not None else secrets.randbelow(2**48)
+    print(f"from seed {seed} on")
+    totals, end = Totals(), time.monotonic() + 60 * minutes
+    while time.monotonic() < end and totals.failures < most:
+        result = run_seed(seed)
+        totals.add(result)
+        if result.failure is not None:
+            print(describe(seed), end="\n\n", flush=True)
+        seed += 1
+    print(totals)
+    sys.exit(totals.failures > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""What the plan does to the world: changes of rows, and faults. A fault ends by itself."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.simulation.plan import IMAGES
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Host, World
+
+# What faults change, as it is without them.
+_USUAL: Final[Mapping[str, object]] = {
+    "is_up": True,
+    "is_hanging": False,
+    "is_locked": False,
+    "refuses_writes": False,
+    "loses_writes": False,
+    "slowness": 0.0,
+}
+
+
+class Events:
+    """The steps of a plan: each method takes a target and a value, which is mostly the seconds until the end.
+
+    running: how many faults there are now. calm_since: when the last fault ended.
+    unreadable: how many faults there are because of which rows cannot be read. readable_since: when the last one ended.
+    """
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.running = self.unreadable = 0
+        self.calm_since = self.readable_since = world.loop.time()
+
+    def change(self, target: int, value: float) -> None:
+        """Change a row, and let clients ask before and after."""
+        image_id = IMAGES[target]
+        row = self._world.postgres.current(image_id)
+        if not self._world.postgres.is_up or self._world.postgres.is_hanging:
+            return
+        self._world.postgres.commit(
+            row._replace(version=row.version + 1, is_public=value < 0.6, is_active=not 0.8 < value < 0.95)
+        )
+        self._world.note(f"{self._world.postgres.current(image_id)}")
+        for delay in (0.0, 0.001, 0.01, 0.05, 0.3, 1.01, 2.01):
+            if self._world.random.random() < 0.4:
+                front = self._world.random.randrange(len(self._world.hosts) + 1)
+                self._world.loop.call_later(delay, self._ask, front, image_id)
+
+    def _ask(self, front: int, image_id: str) -> None:
+        self._world.loop.create_task(self._world.ask(front, image_id))
+
+    def change_in_rhythm(self, target: int, value: float) -> None:
+        """Change a row again and again, at the very instants of a timer."""
+        when = self._world.loop.next_timer() or self._world.loop.time()
+        while when < self._world.ends_at:
+            self._world.loop.call_at(
+                max(when, self._world.loop.time()), self.change, target, self._world.random.random()
+            )
+            when += value
+
+    def kill_links(self, target: int, value: float) -> None:
+        """Kill the links of an image, through a gateway."""
+        host = self._world.hosts[target % len(self._world.hosts)]
+        if host.gateway is not None:
+            image_id = IMAGES[int(value * len(IMAGES))]
+            host.gateway.process.start(host.gateway.kill_links(image_id), "kill links")
+
+    def change_rights(self, _target: int, value: float) -> None:
+        """Reload all gateways, one after another, with other settings of access."""
+
+        def reload(host: "Host") -> None:
+            host.rights += 1
+            if host.gateway is not None:
+                host.gateway.change_rights(host.rights)
+                self._world.note_settings()
+
+        for number, host in enumerate(self._world.hosts):
+            self._for(number * value / 10, lambda: None, partial(reload, host))
+
+    def _for(self, seconds: float, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """Begin a fault now, and end it later."""
+        self.running += 1
+        begin()
+
+        def finish() -> None:
+            self.running -= 1
+            self.calm_since = self._world.loop.time()
+            end()
+
+        self._world.loop.call_later(seconds, finish)
+
+    def _set(self, seconds: float, thing: Any, name: str, value: object) -> None:
+        """Set a property of a server for a while, to what it is not while all is well."""
+        usual = _USUAL[name]
+
+        def put(new: object) -> None:
+            setattr(thing, name, new)
+            if new == usual and hasattr(thing, "go_on"):
+                thing.go_on()
+
+        self._for(seconds, partial(put, value), partial(put, usual))
+
+    def _unreadable_for(self, seconds: float, thing: Any, name: str, value: object) -> None:
+        """As ``_set``. Rows cannot be read meanwhile."""
+        self.unreadable += 1
+        self._set(seconds, thing, name, value)
+
+        def readable() -> None:
+            self.unreadable -= 1
+            self.readable_since = self._world.loop.time()
+
+        self._world.loop.call_later(seconds, readable)
+
+    def _at(self, target: int) -> "Host":
+        return self._world.hosts[target % len(self._world.hosts)]
+
+    def pause_gateway(self, target: int, value: float) -> None:
+        gateway = self._at(target).gateway
+        if gateway is not None:
+            self._for(value, gateway.process.pause, gateway.process.resume)
+
+    def kill_gateway(self, target: int, value: float) -> None:
+        host = self._at(target)
+        if host.gateway is not None:
+            self._for(value, host.stop, host.start)
+
+    def upgrade_gateway(self, target: int, value: float) -> None:
+        """Restart a gateway, with other settings."""
+        self._at(target).settings = "2"
+        self.kill_gateway(target, value)
+
+    def pause_nginx(self, _target: int, value: float) -> None:
+        worker = self._world.nginx.worker
+        self._for(value, worker.pause, worker.resume)
+
+    def reload_nginx(self, _target: int, value: float) -> None:
+        self._for(value, self._world.nginx.reload, self._world.nginx.end_old_workers)
+
+    def restart_nginx(self, _target: int, _value: float) -> None:
+        def restart() -> None:
+            for worker in self._world.nginx.workers:
+                self._world.forget(worker)
+            self._world.nginx.restart()
+
+        self._for(0, restart, lambda: None)
+
+    def lock_table(self, _target: int, value: float) -> None:
+        self._unreadable_for(value, self._world.postgres, "is_locked", True)
+
+    def hang_postgres(self, _target: int, value: float) -> None:
+        self._unreadable_for(value, self._world.postgres, "is_hanging", True)
+
+    def stop_postgres(self, _target: int, value: float) -> None:
+        self._unreadable_for(value, self._world.postgres, "is_up", False)
+        self._world.postgres.restart()
+
+    def deafen_feed(self, target: int, _value: float) -> None:
+        """Let the session get no notifications, until it ends."""
+        if (connection := self._at(target).connection) is not None:
+            self._for(0, partial(setattr, connection, "is_deaf", True), lambda: None)
+
+    def cut_feed(self, target: int, _value: float) -> None:
+        if (connection := self._at(target).connection) is not None:
+            self._for(0, connection.disappear, lambda: None)
+
+    def end_feed(self, target: int, _value: float) -> None:
+        if (connection := self._at(target).connection) is not None:
+            self._for(0, connection.server_closes, lambda: None)
+
+    def stop_redis(self, _target: int, value: float) -> None:
+        self._set(value, self._world.redis, "is_up", False)
+        self._world.redis.cut_subscriptions()
+
+    def hang_redis(self, _target: int, value: float) -> None:
+        self._set(value, self._world.redis, "is_hanging", True)
+
+    def refuse_writes(self, _target: int, value: float) -> None:
+        self._set(value, self._world.redis, "refuses_writes", True)
+
+    def lose_writes(self, _target: int, value: float) -> None:
+        self._set(value, self._world.redis, "loses_writes", True)
+
+    def restore_redis(self, _target: int, value: float) -> None:
+        """Restart Redis with what it had some seconds before."""
+        self._for(value, self._world.redis.take_snapshot, self._world.redis.restart)
+
+    def deafen_channel(self, target: int, _value: float) -> None:
+        self._each_subscription(target, lambda subscription: setattr(subscription, "is_deaf", True))
+
+    def cut_channel(self, target: int, _value: float) -> None:
+        self._each_subscription(target, lambda subscription: subscription.disappear())
+
+    def end_channel(self, target: int, _value: float) -> None:
+        self._each_subscription(target, lambda subscription: subscription.server_closes())
+
+    def _each_subscription(self, target: int, strike: Callable[[Any], None]) -> None:
+        subscriptions = self._world.redis.subscriptions
+        if subscriptions:
+            self._for(0, partial(strike, subscriptions[target % len(subscriptions)]), lambda: None)
+
+    def step_clock_of_gateway(self, target: int, _value: float) -> None:
+        self._for(
+            0,
+            partial(setattr, self._at(target), "offset", self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))),
+            lambda: None,
+        )
+
+    def step_clock_of_nginx(self, _target: int, _value: float) -> None:
+        self._for(
+            0,
+            partial(setattr, self._world, "nginx_offset", self._world.random.choice((-3600.0, -10.0, 10.0, 3600.0))),
+            lambda: None,
+        )
+
+    def slow_network(self, _target: int, value: float) -> None:
+        slowness = self._world.random.choice((0.05, 0.3, 1.0))
+        begin = self._set if slowness < 0.3 else self._unreadable_for
+        begin(value, self._world.network, "slowness", slowness)

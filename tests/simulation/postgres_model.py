@@ -1,0 +1,317 @@
+"""A model of Postgres at the edge that is aiopg: rows, commits, notifications, locks, a standby that lags."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, Self
+
+import psycopg2
+from aiopg.utils import ClosableQueue
+
+from tests.simulation.loop import Process
+from tests.simulation.network import Link, Network
+
+CHANNEL: Final = "image_gateway"
+BUCKET, REGION = "b-1250000000", "ap-beijing"
+
+
+class Row(NamedTuple):
+    """A version of a row. ``key`` names image and version. ``is_active``: False for a deleted or blocked image."""
+
+    image_id: str
+    version: int
+    is_public: bool
+    is_active: bool
+    killed: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.image_id}/{self.version}.{self.killed}"
+
+
+class Notification(NamedTuple):
+    """As psycopg2 has it. ``commit``: the number of the commit, 0 for others than changes of rows."""
+
+    payload: str
+    commit: int = 0
+
+
+@dataclass(slots=True)
+class Commit:
+    """A version of a row, from when on it counts, its position in the log, and whether the trigger notified."""
+
+    row: Row
+    at: float
+    position: int
+    notifies: bool
+
+
+Reply = Callable[[Any], None]
+
+
+class Postgres:
+    """The primary, and the standby that reads come from where ``lag`` is not None, in seconds.
+
+    is_up: False: every connection is refused. is_hanging: no query is answered, and nobody can connect.
+    is_locked: no query of the table is answered.
+    """
+
+    def __init__(self, network: Network, process: Process) -> None:
+        self.network = network
+        self.process = process
+        self.lag: float | None = None
+        self.is_up = True
+        self.is_hanging = False
+        self.is_locked = False
+        self.connections: list[Connection] = []
+        self.history: dict[str, list[Commit]] = {}
+        self.commits = 0
+        self._waiting: list[Callable[[], None]] = []
+        self._replayed: list[tuple[float, int]] = []
+
+    # ---- the application
+
+    def commit(self, row: Row, *, notifies: bool = True) -> None:
+        """Write a version of a row. The trigger notifies."""
+        self.commits += 1
+        now = self.network.loop.time()
+        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits, notifies))
+        self._replayed.append((now, self.commits))
+        if notifies:
+            self.notify(Notification(row.image_id, self.commits))
+
+    def notify(self, notification: Notification) -> None:
+        """Send a notification to each connection that listens."""
+        for connection in self.connections:
+            if connection.listens and not connection.is_deaf:
+                connection.to_client.send(connection.notified, notification)
+
+    def current(self, image_id: str) -> Row:
+        """Return the row as the primary has it."""
+        return self.history[image_id][-1].row
+
+    # ---- the server
+
+    def handle(self, connection: "Connection", sql: str, parameters: Any, reply: Reply) -> None:
+        """Run a statement of a connection, now or when it can be run."""
+        if connection.is_dead:
+            return
+        if self.is_hanging or (self.is_locked and " FROM " in sql and "ANY(" in sql):
+            self._waiting.append(lambda: self.handle(connection, sql, parameters, reply))
+            return
+        result: Any = None
+        if "LISTEN " in sql:
+            connection.listens = True
+        elif "pg_current_wal_insert_lsn" in sql:
+            result = [(self.commits,)]
+        elif "pg_last_wal_replay_lsn" in sql:
+            result = [(self._position_of(connection),)] if connection.is_standby else []
+        elif "format_type" in sql:
+            result = [("text",)]
+        elif sql.startswith("NOTIFY") or "pg_notify" in sql:
+            payload = parameters[-1] if parameters else sql.split("'")[1]
+            self.notify(Notification(payload))
+        elif "image_gateway_links" in sql and "INSERT" in sql:
+            row = self.current(parameters[0])
+            self.commit(row._replace(killed=row.killed + 1), notifies=False)
+            result = [(row.killed + 1,)]
+        elif "ANY(" in sql:
+            result = self._select(parameters[0], self._position_of(connection))
+        connection.to_client.send(reply, result)
+
+    def _select(self, image_ids: Sequence[str], position: int) -> list[tuple[Any, ...]]:
+        rows = []
+        for image_id in image_ids:
+            row = next((c.row for c in reversed(self.history.get(image_id, ())) if c.position <= position), None)
+            if row is not None and row.is_active:
+                more = (None, None, None, None, None, None, None, row.killed)
+                rows.append((image_id, row.key, "alice", row.is_public, None, *more))
+        return rows
+
+    def _position_of(self, connection: "Connection") -> int:
+        if not connection.is_standby or self.lag is None:
+            return self.commits
+        then = self.network.loop.time() - self.lag
+        return next((position for at, position in reversed(self._replayed) if at <= then), 0)
+
+    def go_on(self) -> None:
+        """Run what waits, after the end of a lock or a hang."""
+        waiting, self._waiting = self._waiting, []
+        for run in waiting:
+            run()
+
+    def restart(self) -> None:
+        """End every connection with an error."""
+        for connection in list(self.connections):
+            connection.server_closes()
+        self._waiting.clear()
+
+
+class Connection:
+    """A connection as aiopg has it: what the gateway does with it, and no more.
+
+    is_deaf: this session gets no notifications, and is answered.
+    """
+
+    def __init__(self, postgres: Postgres, client: Process, timeout: float, *, is_standby: bool = False) -> None:
+        network, loop = postgres.network, postgres.network.loop
+        self.is_standby = is_standby
+        self.listens = False
+        self.is_deaf = False
+        self.is_dead = False
+        self.raw = SimpleNamespace(notifies=[])
+        self._items: asyncio.Queue[Any] = asyncio.Queue()
+        self.notifies = ClosableQueue(self._items, loop)
+        self.delivered: Callable[[Notification], None] = lambda _: None
+        self.to_client = Link(network, client)
+        self._to_server = Link(network, postgres.process)
+        self._postgres = postgres
+        self._timeout = timeout
+        self._running: asyncio.Future[Any] | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.is_dead
+
+    async def connect(self) -> Self:
+        """Connect, as ``aiopg.connect`` does."""
+        postgres = self._postgres
+        loop = postgres.network.loop
+        accepted: asyncio.Future[Any] = loop.create_future()
+        accepted.add_done_callback(_retrieve)
+
+        def accept() -> None:
+            if not postgres.is_up:
+                self.to_client.send(_fail, accepted, psycopg2.OperationalError("connection refused"))
+            elif not postgres.is_hanging:
+                postgres.connections.append(self)
+                self.to_client.send(_answer, accepted, None)
+
+        self._to_server.send(accept)
+        try:
+            await asyncio.wait_for(accepted, self._timeout)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def cursor(self) -> "Cursor":
+        return Cursor(self)
+
+    async def execute(self, sql: str, parameters: Any) -> Any:
+        """Run a statement. A time-out or a cancellation closes the connection, as aiopg's ``_poll`` does."""
+        if self.is_dead:
+            raise psycopg2.InterfaceError("connection already closed")
+        running = self._running = self._postgres.network.loop.create_future()
+        running.add_done_callback(_retrieve)
+        self._to_server.send(self._postgres.handle, self, sql, parameters, lambda result: _answer(running, result))
+        try:
+            return await asyncio.wait_for(running, self._timeout)
+        except (asyncio.CancelledError, TimeoutError):
+            self.close()
+            raise
+        finally:
+            self._running = None
+
+    def notified(self, notification: Notification) -> None:
+        """What aiopg does when its socket is readable (``Connection._ready``)."""
+        self.delivered(notification)
+        self.raw.notifies.append(notification)
+        while self.raw.notifies:
+            self._items.put_nowait(self.raw.notifies.pop(0))
+
+    def close(self) -> None:
+        """Close, and tell the server."""
+        if not self.is_dead:
+            self.is_dead = True
+            self._to_server.send(lambda: None)
+            self._end("Connection closed")
+
+    def server_closes(self) -> None:
+        """End the connection from the server's side."""
+        if self in self._postgres.connections:
+            self._postgres.connections.remove(self)
+        self.to_client.send(self._end, "terminating connection due to administrator command")
+
+    def disappear(self) -> None:
+        """Nothing passes any more, and neither side is told."""
+        self.to_client.cut()
+        self._to_server.cut()
+
+    def _end(self, reason: str) -> None:
+        self.is_dead = True
+        if self in self._postgres.connections:
+            self._postgres.connections.remove(self)
+        self.notifies.close(psycopg2.OperationalError(reason))
+        if self._running is not None:
+            _fail(self._running, psycopg2.OperationalError(reason))
+
+
+class Cursor:
+    """A cursor of aiopg's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._rows: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def execute(self, sql: str, parameters: Any = None) -> None:
+        self._rows = await self.connection.execute(sql, parameters) or []
+
+    async def fetchone(self) -> Any:
+        return self._rows[0] if self._rows else None
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+
+class ModelPool:
+    """The pool of a process: connections that it keeps."""
+
+    def __init__(self, postgres: Postgres, client: Process, timeout: float, *, is_standby: bool) -> None:
+        self._make = lambda: Connection(postgres, client, timeout, is_standby=is_standby)
+        self._free: list[Connection] = []
+
+    async def acquire(self) -> Connection:
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_dead:
+                return connection
+        return await self._make().connect()  # type: ignore[no-untyped-call]
+
+    def release(self, connection: Connection) -> None:
+        if not connection.is_dead:
+            self._free.append(connection)
+
+
+@asynccontextmanager
+async def connected(connection: Connection) -> AsyncIterator[Connection]:
+    """Connect, and close the connection at the end."""
+    await connection.connect()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Do what keeps asyncio from telling of an error whose waiter has given up."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

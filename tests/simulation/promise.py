@@ -1,0 +1,33 @@
+"""The promise, in one table: how old a row may be by which somebody is answered, in seconds.
+
+The age is the time from the commit that replaced the row to the beginning of the request.
+"""
+
+from typing import Final
+
+# A gateway that has heard of a change never answers by an earlier row, whatever Redis, memory and Postgres do.
+# Only until Redis has dropped the image, or its time-out is over, it may use what another gateway has put there.
+AFTER_HEARING: Final = 0.6
+
+# Nothing has failed for as long as recovery may take.
+GATEWAY: Final = 1.0
+NGINX: Final = 2.0
+
+# Anything may fail. A gateway trusts rows until six seconds after the sending of a heartbeat that came back.
+GATEWAY_AMID_FAULTS: Final = 6.5
+# A copy that such a gateway gave to nginx, and nginx's own way of hearing.
+NGINX_AMID_FAULTS: Final = 9.5
+
+# A gateway that does not hear may use earlier rows for so long after rows can be read again. It listens again before.
+UNREADABLE: Final = 12.0
+# Whoever says that he does not hear: a gateway while Postgres does not answer either, without a bound; nginx while no
+# gateway tells it all changes, for as long as follows.
+NGINX_WITHOUT_ANSWER: Final = 3600.0
+
+# That an image does not exist is remembered for three seconds, because a new row is not notified.
+MISSING: Final = 3.5
+
+# After the last fault: everything is heard, and caches are used again.
+RECOVERY: Final = 25.0
+# An answer, of whatever kind, unless the process that is asked is paused.
+ANSWER: Final = 70.0

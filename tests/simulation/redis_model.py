@@ -1,0 +1,267 @@
+"""A model of Redis at the edge that is redis-py: entries with tombstones, publish and subscribe, and faults.
+
+The scripts of ``entry_scripts`` are written in Python here. ``test_models.py`` compares them with a real Redis.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final, Self
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+
+from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
+from tests.simulation.loop import Process
+from tests.simulation.network import Link, Network
+
+_KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[0]
+_DROP: Final = drop_entries(entries=[], sets=[], descriptions=[], tombstone=b"", milliseconds=0, words=[])[0]
+_DROP_IF_SAME: Final = drop_if_same(key="", value=b"")[0]
+_END: Final = re.compile(rb"(\d+) ")
+_DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
+_MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."
+
+Reply = Callable[[Any], None]
+
+
+class Redis:
+    """The server.
+
+    now: seconds by which entries expire.
+    is_up: False: connections are refused. is_hanging: nothing is answered. refuses_writes: as with a full disk.
+    loses_writes: writes are answered and forgotten, as by a primary that its replicas no longer follow.
+    """
+
+    def __init__(self, network: Network, process: Process, now: Callable[[], float]) -> None:
+        self.network = network
+        self.process = process
+        self.now = now
+        self.is_up = True
+        self.is_hanging = False
+        self.refuses_writes = False
+        self.loses_writes = False
+        self.subscriptions: list[Subscription] = []
+        self._values: dict[str, tuple[bytes, float]] = {}
+        self._snapshot: dict[str, tuple[bytes, float]] = {}
+        self._waiting: list[Callable[[], None]] = []
+
+    def handle(self, to_client: Link, commands: list[tuple[Any, ...]], reply: Reply) -> None:
+        """Answer commands, in their order."""
+        if not self.is_up:
+            to_client.send(reply, RedisConnectionError("Connection refused"))
+        elif self.is_hanging:
+            self._waiting.append(lambda: self.handle(to_client, commands, reply))
+        else:
+            to_client.send(reply, [self.run(command) for command in commands])
+
+    def run(self, command: tuple[Any, ...]) -> Any:
+        """Return the answer to a command, which may be an error."""
+        name, *arguments = command
+        match name:
+            case "PING":
+                return b"PONG"
+            case "MGET":
+                return [self.get(key) for key in arguments]
+            case "PUBLISH":
+                return self._publish(*arguments)
+        if self.refuses_writes:
+            return ResponseError(_MISCONF)
+        before = dict(self._values) if self.loses_writes else None
+        result = self._write(name, arguments)
+        if before is not None:
+            self._values = before
+        return result
+
+    def _write(self, name: str, arguments: list[Any]) -> Any:
+        if name != "EVAL":
+            raise NotImplementedError(name)
+        script, count, *rest = arguments
+        keys, values = rest[:count], rest[count:]
+        if script == _KEEP:
+            entries, (_, _, latest, _, _, *values) = keys[: values[0]], values
+            return [
+                self._keep(key, values[5 * place : 5 * place + 3], float(latest)) for place, key in enumerate(entries)
+            ]
+        if script == _DROP:
+            entries, (_, _, _, tombstone, milliseconds, *_) = keys[: values[0]], values
+            for key in entries:
+                self._values[key] = (tombstone, self.now() + milliseconds / 1000)
+            return None
+        if script == _DROP_IF_SAME:
+            return self._values.pop(keys[0], None) is not None if self.get(keys[0]) == values[0] else 0
+        raise NotImplementedError(script)
+
+    def _keep(self, key: str, values: list[Any], latest: float) -> int:
+        entry, seen, usable_for = values
+        there, seen = self.get(key), seen or b""
+        if there is not None:
+            if there.startswith(b"-"):
+                if there != seen:
+                    return 0
+            else:
+                there_end, own_end = _END.match(there), _END.match(entry)
+                dropped = _DROPPED.search(there)
+                if (dropped[1] if dropped else b"") != seen:
+                    return 0
+                if there_end and own_end and int(own_end[1]) < int(there_end[1]) <= latest:
+                    return 0
+        self._values[key] = (entry + b"\n" + seen if seen else entry, self.now() + max(1, usable_for))
+        return 1
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value under a key."""
+        found = self._values.get(key)
+        return found[0] if found is not None and found[1] > self.now() else None
+
+    def _publish(self, channel: str, message: str | bytes) -> int:
+        data = message if isinstance(message, bytes) else message.encode()
+        receivers = [subscription for subscription in self.subscriptions if subscription.channel == channel]
+        for subscription in receivers:
+            if not subscription.is_deaf:
+                subscription.to_client.send(subscription.receive, {"type": "message", "data": data})
+        return len(receivers)
+
+    def go_on(self) -> None:
+        """Answer what waits, after the end of a hang."""
+        waiting, self._waiting = self._waiting, []
+        for run in waiting:
+            run()
+
+    def take_snapshot(self) -> None:
+        """Save all that is there."""
+        self._snapshot = dict(self._values)
+
+    def restart(self) -> None:
+        """Begin again with the last snapshot. All connections end."""
+        self._values = dict(self._snapshot)
+        self.cut_subscriptions()
+
+    def cut_subscriptions(self) -> None:
+        """End all subscriptions with an error."""
+        for subscription in list(self.subscriptions):
+            subscription.server_closes()
+
+
+class Client:
+    """The client of a process: what ``GuardedRedis``, ``Shards`` and ``InvalidationChannel`` use of redis-py."""
+
+    def __init__(self, redis: Redis, process: Process) -> None:
+        self.redis = redis
+        self.process = process
+        self.connection_pool = SimpleNamespace(connection_class=object)
+
+    async def execute_command(self, *command: Any) -> Any:
+        [answer] = await self.send([command])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def publish(self, channel: str, message: str) -> int:
+        return int(await self.execute_command("PUBLISH", channel, message))
+
+    def pipeline(self, **_: Any) -> "Pipeline":
+        return Pipeline(self)
+
+    def pubsub(self) -> "Subscription":
+        return Subscription(self.redis, self.process)
+
+    async def send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the answers to commands. Each call is on a connection of its own."""
+        network = self.redis.network
+        to_server, to_client = Link(network, self.redis.process), Link(network, self.process)
+        answered: asyncio.Future[list[Any]] = network.loop.create_future()
+        to_server.send(self.redis.handle, to_client, commands, lambda answers: _answer(answered, answers))
+        return await answered
+
+
+class Pipeline:
+    """Commands that are sent together."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._commands: list[tuple[Any, ...]] = []
+
+    def execute_command(self, *command: Any) -> None:
+        self._commands.append(command)
+
+    async def execute(self, **_: Any) -> list[Any]:
+        return await self._client.send(self._commands)
+
+
+class Subscription:
+    """A subscription of a process. ``is_deaf``: it is answered, and gets no messages."""
+
+    def __init__(self, redis: Redis, process: Process) -> None:
+        network = redis.network
+        self.is_deaf = False
+        self.channel = ""
+        self.to_client = Link(network, process)
+        self._to_server = Link(network, redis.process)
+        self._redis = redis
+        self._messages: asyncio.Queue[Any] = asyncio.Queue()
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._is_closed = True
+        if self in self._redis.subscriptions:
+            self._redis.subscriptions.remove(self)
+
+    async def subscribe(self, channel: str) -> None:
+        self.channel = channel
+
+        def confirm() -> None:
+            redis = self._redis
+            if not redis.is_up:
+                self.to_client.send(self.receive, RedisConnectionError("Connection refused"))
+            elif not redis.is_hanging and not self._is_closed:
+                redis.subscriptions.append(self)
+                self.to_client.send(self.receive, {"type": "subscribe", "data": 1})
+
+        self._to_server.send(confirm)
+
+    async def ping(self) -> None:
+        def pong() -> None:
+            if not self._redis.is_hanging and self in self._redis.subscriptions:
+                self.to_client.send(self.receive, {"type": "pong", "data": b""})
+
+        self._to_server.send(pong)
+
+    async def get_message(self, *, timeout: float | None = None, **_: Any) -> Any:
+        """Return the next message, or None after ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                message = await self._messages.get()
+        except TimeoutError:
+            return None
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    def receive(self, message: Any) -> None:
+        """Get a message or an error from the server."""
+        self._messages.put_nowait(message)
+
+    def server_closes(self) -> None:
+        """End the subscription from the server's side."""
+        self._redis.subscriptions.remove(self)
+        self.to_client.send(self.receive, RedisConnectionError("Connection closed by server."))
+
+    def disappear(self) -> None:
+        """Nothing passes any more, and neither side is told."""
+        self.to_client.cut()
+        self._to_server.cut()
+
+
+def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+        future.exception()  # retrieved: whoever waited for it may have given up
+    else:
+        future.set_result(result)

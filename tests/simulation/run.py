@@ -1,0 +1,161 @@
+"""A run of a seed, what a failure prints, and how it is shrunk."""
+
+import asyncio
+import random as global_random
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from gateway.concurrency.time_slices import TimeSlices
+from tests.simulation.gateway_process import CURRENT
+from tests.simulation.loop import ExploringLoop
+from tests.simulation.plan import Plan, make_plan
+from tests.simulation.world import World
+
+LOOP_BEGIN: Final = 1_000.0
+
+
+class _WorkTime:
+    """The time that long work takes, in place of ``time.perf_counter``: now and then it pauses."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self._random.choice((0.0, 0.0, 0.0, 0.002))
+        return self._now
+
+
+@dataclass(slots=True)
+class Result:
+    """``failure``: None if the promise was kept. ``active``: the seconds that were simulated step by step."""
+
+    seed: int
+    plan: Plan
+    failure: str | None
+    steps: int
+    active: float
+    skipped: float
+    answers: int
+    notes: list[tuple[float, str]] = field(default_factory=list)
+
+
+def run_seed(seed: int, only: Sequence[int] | None = None) -> Result:
+    """Run the plan of a seed. ``only``: the numbers of the steps that are left in it."""
+    plan = make_plan(Random(seed))
+    if only is not None:
+        plan = plan._replace(steps=tuple(plan.steps[number] for number in only if number < len(plan.steps)))
+    return run_plan(seed, plan)
+
+
+def run_plan(seed: int, plan: Plan) -> Result:
+    """Run a plan in the order that the seed chooses."""
+    random = Random(seed ^ 0x5EED)
+    state = global_random.getstate()
+    global_random.seed(seed)
+    TimeSlices.__init__.__defaults__ = (_WorkTime(random),)
+    loop = ExploringLoop(random)
+    begin = loop.time()
+    failure: str | None = None
+    world = None
+    try:
+        world = loop.run_until_complete(_make(loop, random, plan))
+        loop.run_until_complete(_run(world))
+    except AssertionError as error:
+        failure = str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - a finding
+        failure = f"{type(error).__name__}: {error}"
+    finally:
+        active = loop.time() - begin
+        loop.end()
+        CURRENT.clear()
+        global_random.setstate(state)
+    if failure is None:
+        failure = next((str(context) for context in loop.errors), None)
+    assert world is not None
+    return Result(seed, plan, failure, loop.steps, active, world.skipped, world.answers, world.notes)
+
+
+async def _make(loop: ExploringLoop, random: Random, plan: Plan) -> World:
+    return World(loop, random, plan)
+
+
+async def _run(world: World) -> None:
+    run = asyncio.ensure_future(world.run())
+    await asyncio.wait([run, world.failure], return_when=asyncio.FIRST_COMPLETED)
+    if world.failure.done():
+        world.failure.result()
+    run.result()
+
+
+def shrink(seed: int, seconds: float = 20.0) -> list[int]:
+    """Return the numbers of the fewest steps with which the seed still fails, as far as the time allows."""
+    kept = list(range(len(make_plan(Random(seed)).steps)))
+    kind = _kind(run_seed(seed))
+    deadline = time.monotonic() + seconds
+    size = max(1, len(kept) // 2)
+    while size and time.monotonic() < deadline:
+        is_smaller = False
+        for start in range(0, len(kept), size):
+            fewer = kept[:start] + kept[start + size :]
+            if _kind(run_seed(seed, fewer)) == kind:
+                kept, is_smaller = fewer, True
+                break
+        if not is_smaller:
+            size //= 2
+    return kept
+
+
+def _kind(result: Result) -> str | None:
+    """Return what has failed, without the numbers and names."""
+    return re.sub(r"[0-9.]+|'[^']*'|[a-c]\b", "#", result.failure) if result.failure is not None else None
+
+
+def describe(seed: int, only: Sequence[int] | None = None) -> str:
+    """Return what a failure prints: the seed, the shortest trace found, and the command that repeats it."""
+    kept = shrink(seed) if only is None else only
+    result = run_seed(seed, kept)
+    plan = result.plan
+    numbers = ",".join(map(str, kept))
+    lines = [
+        f"seed {seed}: {result.failure or 'the promise is kept'}",
+        f"{plan.gateways} gateways, standby {plan.lag}, clocks {plan.skews}, decisions {plan.keeps_decisions}",
+        *(f"{at - LOOP_BEGIN:9.3f} s  {text}" for at, text in result.notes),
+        f"repeat it: make simulate SEED={seed} ONLY={numbers}",
+    ]
+    return "\n".join(lines)
+
+
+@dataclass(slots=True)
+class Totals:
+    """What several runs have done."""
+
+    runs: int = 0
+    failures: int = 0
+    steps: int = 0
+    answers: int = 0
+    active: float = 0.0
+    skipped: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    def add(self, result: Result) -> None:
+        """Count a run."""
+        self.runs += 1
+        self.failures += result.failure is not None
+        self.steps += result.steps
+        self.answers += result.answers
+        self.active += result.active
+        self.skipped += result.skipped
+
+    def __str__(self) -> str:
+        minutes = (time.monotonic() - self._began) / 60
+        hours = (self.active + self.skipped) / 3600
+        return (
+            f"{self.runs} runs, {self.failures} failures, {hours:.0f} simulated hours in {minutes:.1f} min "
+            f"({hours / minutes:.0f} a minute), {self.active / 3600:.1f} of them step by step: {self.steps} steps, "
+            f"{self.answers} answers checked"
+        )

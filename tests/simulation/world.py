@@ -1,0 +1,352 @@
+"""The world of a run: servers, gateways, an nginx, clients, faults, and the checks after every answer."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from tests.simulation import promise
+from tests.simulation.events import Events
+from tests.simulation.gateway_process import CURRENT, Answer, Clocks, Gateway
+from tests.simulation.loop import ExploringLoop, Process
+from tests.simulation.network import Link, Network
+from tests.simulation.nginx_process import Nginx, NoAnswer
+from tests.simulation.oracle import Broken, allowed_age, replaced_at
+from tests.simulation.plan import IMAGES, Plan
+from tests.simulation.postgres_model import Connection, Notification, Postgres, Row
+from tests.simulation.redis_model import Redis
+
+_EPOCH: Final = 1_700_000_000.0  # Unix seconds when the clock of the loop is 0
+_CALM: Final = 3.0  # seconds from the start of all processes until the first step
+# The clocks by which rows are dated may differ by five seconds (``CLOCK_SKEW``), so each by half of that.
+_LARGEST_SKEW: Final = 2.4
+
+
+class Host:
+    """A gateway's place: its clock, and the process that runs there now."""
+
+    def __init__(self, world: "World", number: int, offset: float) -> None:
+        self.number = number
+        self.offset = offset
+        self.gateway: Gateway | None = None
+        self.connection: Connection | None = None
+        self.settings = "1"
+        self.rights = 1
+        self._world = world
+        self._delivered: dict[str, int] = {}
+        self.all_dropped_at = 0.0
+        self.known: dict[str, tuple[int, float]] = {}  # commit and time of each image that the process has dropped
+
+    @property
+    def name(self) -> str:
+        return f"gateway {self.number}"
+
+    def start(self) -> None:
+        """Start a process here."""
+        world = self._world
+        clocks = Clocks(
+            world.loop.time,
+            lambda: world.aged_time() + max(-_LARGEST_SKEW, min(self.offset, _LARGEST_SKEW)),
+            lambda: _EPOCH + world.loop.time() + self.offset,
+        )
+        process = Process(world.loop, self.name)
+        self._delivered, self.known = {}, {}
+        self.all_dropped_at = 0.0
+        gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self.rights, self._connected)
+        gateway.log.add_cache(self)
+        CURRENT[process] = self.gateway = gateway
+        process.context.run(gateway.start)
+        world.note_settings()
+
+    def stop(self) -> None:
+        """Kill the process that runs here."""
+        if self.gateway is not None:
+            process = self.gateway.process
+            process.kill()
+            self._world.forget(process)
+            del CURRENT[process]
+            self.gateway = None
+            self._world.note_settings()
+
+    def _connected(self, connection: Connection) -> None:
+        self.connection = connection
+        connection.delivered = self._deliver
+
+    def _deliver(self, notification: Notification) -> None:
+        if notification.commit:
+            self._delivered[notification.payload] = notification.commit
+
+    # ---- as a cache of the process, which hears what its change log hears
+
+    def drop(self, image_id: str) -> None:
+        """Note that the process has heard of a change: from now on it must not use earlier rows."""
+        if image_id in self._delivered:
+            commit = self._delivered[image_id]
+            if commit > self.known.get(image_id, (0, 0))[0]:
+                self.known[image_id] = commit, self._world.loop.time()
+
+    def drop_all(self) -> None:
+        """Note that the process has heard that changes may have been missed: it uses no earlier rows."""
+        self.all_dropped_at = self._world.loop.time()
+
+    # ---- as nginx and clients reach it
+
+    async def ask(self, image_id: str) -> Answer:
+        """Ask for an image. Raises ``NoAnswer`` if no process runs here."""
+        answer: Answer = await self._request(lambda gateway: self._answer(gateway, image_id))
+        return answer
+
+    async def list(self, since: int, now: int | None) -> str:
+        """Ask for the list of changes. Raises ``NoAnswer`` if no process runs here."""
+
+        async def answer(gateway: Gateway) -> str:
+            self._world.check_list(self, gateway)
+            return gateway.changes_since(since, now)
+
+        return str(await self._request(answer))
+
+    async def _answer(self, gateway: Gateway, image_id: str) -> Answer:
+        began = self._world.loop.time()
+        answer = await gateway.answer(image_id)
+        self._world.check_gateway(self, gateway, image_id, began, answer)
+        return answer
+
+    async def _request(self, work: Callable[[Gateway], Any]) -> Any:
+        world, gateway = self._world, self.gateway
+        reply: asyncio.Future[Any] = world.loop.create_future()
+        if gateway is None:
+            await asyncio.sleep(world.network.delay())
+            raise NoAnswer("connection refused")
+        world.requests.setdefault(gateway.process, {})[reply] = world.loop.time()
+        to_gateway = Link(world.network, gateway.process)
+
+        async def handle() -> None:
+            result = await work(gateway)
+            await asyncio.sleep(world.network.delay())
+            if not reply.done():
+                reply.set_result(result)
+
+        to_gateway.send(_start, gateway.process, handle, "request")
+        try:
+            return await reply
+        finally:
+            world.requests.get(gateway.process, {}).pop(reply, None)
+
+
+class World:
+    """``failure``: done with an error as soon as the promise is broken."""
+
+    def __init__(self, loop: ExploringLoop, random: Random, plan: Plan) -> None:
+        self.loop = loop
+        self.random = random
+        self.plan = plan
+        self.skipped = 0.0  # seconds by which caches are older than the loop has run
+        self.network = Network(loop, random)
+        self.postgres = Postgres(self.network, Process(loop, "postgres"))
+        self.redis = Redis(self.network, Process(loop, "redis"), self.aged_time)
+        self.requests: dict[Process, dict[asyncio.Future[Any], float]] = {}  # with the time of each
+        self.failure: asyncio.Future[None] = loop.create_future()
+        self.notes: list[tuple[float, str]] = []
+        self.answers = 0
+        self.events = Events(self)
+        self.ends_at = 0.0
+        self._in_use_until: dict[str | int, float] = {}  # the settings, and since when no process has them
+        self.postgres.lag = plan.lag
+        self.hosts = [Host(self, number, plan.skews[number]) for number in range(plan.gateways)]
+        self.nginx_offset = plan.skews[-1]
+        for image_id in IMAGES:
+            self.postgres.commit(Row(image_id, 1, is_public=True, is_active=True))
+        for host in self.hosts:
+            host.start()
+        self.nginx = Nginx(
+            loop,
+            "nginx",
+            lambda: _EPOCH + loop.time() + self.nginx_offset,
+            self.aged_time,
+            self.hosts,
+            keeps_decisions=plan.keeps_decisions,
+        )
+
+    def aged_time(self) -> float:
+        """Return the time by which rows are dated, and copies and entries end, in Unix seconds."""
+        return _EPOCH + self.loop.time() + self.skipped
+
+    def note(self, text: str) -> None:
+        """Add to the trace."""
+        self.notes.append((self.loop.time(), text))
+
+    def forget(self, process: Process) -> None:
+        """Let all requests to a process fail that has died."""
+        for reply in self.requests.pop(process, {}):
+            if not reply.done():
+                reply.set_exception(NoAnswer("the connection was reset"))
+
+    # ---- the run
+
+    async def run(self) -> None:
+        """Run the plan, and check that all recovers."""
+        loop, begin = self.loop, self.loop.time() + _CALM
+        self.ends_at = begin + self.plan.seconds
+        clients = [loop.create_task(self._client(front)) for front in range(len(self.hosts) + 1)]
+        for step in self.plan.steps:
+            await asyncio.sleep(max(0.0, begin + step.at - loop.time()))
+            self.note(f"{step.name} {step.target} {step.value:.3f}")
+            getattr(self.events, step.name)(step.target, step.value)
+        await asyncio.sleep(max(0.0, self.ends_at - loop.time()))
+        while self.events.running:
+            await asyncio.sleep(0.5)
+        self.note("the last fault has ended")
+        for client in clients:
+            client.cancel()
+        await asyncio.sleep(promise.RECOVERY)
+        await self._check_recovery()
+        self.skipped += self.plan.jump
+        for _ in range(3):
+            self.events.change(self.random.randrange(len(IMAGES)), self.random.random())
+            await asyncio.sleep(self.random.choice((0.1, 0.5, 1.5, 2.1)))
+            for front in range(len(self.hosts) + 1):
+                for image_id in IMAGES:
+                    await self.ask(front, image_id)
+        await asyncio.sleep(_CALM)
+        await self._check_recovery()
+
+    async def _client(self, front: int) -> None:
+        uniform, choice = self.random.uniform, self.random.choice
+        while True:
+            await asyncio.sleep(uniform(0.02, 0.7))
+            self.loop.create_task(self.ask(front, choice(IMAGES)))
+
+    async def ask(self, front: int, image_id: str) -> Answer:
+        """Ask a gateway, or, of the last number, nginx."""
+        asked = self.hosts[front].ask if front < len(self.hosts) else self.ask_nginx
+        try:
+            return await asked(image_id)
+        except NoAnswer:
+            return Answer(503)
+
+    async def ask_nginx(self, image_id: str) -> Answer:
+        """Ask for an image through nginx."""
+        reply: asyncio.Future[Answer] = self.loop.create_future()
+        nginx, worker = self.nginx, self.nginx.worker
+        self.requests.setdefault(worker, {})[reply] = self.loop.time()
+
+        async def handle() -> None:
+            began = self.loop.time()
+            answer, is_copy = await nginx.answer(image_id)
+            if is_copy:
+                self.check_nginx(image_id, began, answer)
+            if not reply.done():
+                reply.set_result(answer)
+
+        Link(self.network, worker).send(_start, worker, handle, "request")
+        try:
+            return await reply
+        finally:
+            self.requests.get(worker, {}).pop(reply, None)
+
+    # ---- the checks
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing has failed for as long as recovery may take."""
+        return not self.events.running and self.loop.time() - self.events.calm_since > promise.RECOVERY
+
+    def check_gateway(self, host: Host, gateway: Gateway, image_id: str, began: float, answer: Answer) -> None:
+        """Check an answer that a gateway sends now, to a request that it got when it ``began``."""
+        self.answers += 1
+        if answer.status == 503:
+            return
+        replaced, since = self._replaced(image_id, answer)
+        if replaced >= began:
+            return
+        age = began - replaced
+        commit, heard_at = host.known.get(image_id, (0, 0.0))
+        if commit >= since and began - heard_at > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {began - heard_at:.3f} s after it heard of its change")
+        bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
+        if age <= allowed_age(answer, bound):
+            return
+        if gateway.hears():
+            self._fail(f"{host.name} says that it hears, and sends {answer}, replaced {age:.3f} s before the request")
+        elif not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
+            self._fail(f"{host.name} can read the row, and sends {answer}, replaced {age:.3f} s before the request")
+
+    def check_list(self, host: Host, gateway: Gateway) -> None:
+        """Check that a gateway that says that it hears all changes has missed none."""
+        if not gateway.hears():
+            return
+        bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
+        until = self.loop.time() - bound
+        for image_id, history in self.postgres.history.items():
+            known = host.known.get(image_id, (0, 0.0))[0]
+            missed = next((c for c in reversed(history) if c.notifies and c.at <= until), None)
+            if missed is not None and missed.position > known and missed.at > host.all_dropped_at:
+                self._fail(f"{host.name} says that it hears, and has missed {missed}")
+
+    def check_nginx(self, image_id: str, began: float, answer: Answer) -> None:
+        """Check a copy that nginx sends now, to a request that it got when it ``began``."""
+        self.answers += 1
+        replaced, _ = self._replaced(image_id, answer)
+        replaced = min(replaced, self._in_use_until[answer.settings])
+        if self.nginx.keeps_decisions:
+            replaced = min(replaced, self._in_use_until[answer.rights])
+        if replaced >= began:
+            return
+        age = began - replaced
+        bound = promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
+        if self.nginx.is_in_trouble and not self.nginx.keeps_decisions:
+            bound = promise.NGINX_WITHOUT_ANSWER
+        if age > bound:
+            self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
+
+    def note_settings(self) -> None:
+        """Note which settings are in use, and since when others are not."""
+        gateways = [host.gateway for host in self.hosts if host.gateway is not None]
+        used = {value for gateway in gateways for value in (gateway.settings, gateway.rights)}
+        for value in used:
+            self._in_use_until[value] = float("inf")
+        for value, until in self._in_use_until.items():
+            if value not in used:
+                self._in_use_until[value] = min(until, self.loop.time())
+
+    def _replaced(self, image_id: str, answer: Answer) -> tuple[float, int]:
+        """Return when the version of an answer was replaced, and by which commit."""
+        try:
+            return replaced_at(self.postgres, image_id, answer)
+        except Broken as error:
+            self._fail(str(error))
+            return float("inf"), 0
+
+    async def _check_recovery(self) -> None:
+        """Check that everything is heard, and that caches are used."""
+        for host in self.hosts:
+            if host.gateway is None or not host.gateway.hears():
+                self._fail(f"{host.name} does not hear {promise.RECOVERY:g} s after the last fault")
+        for image_id in IMAGES:
+            row = self.postgres.current(image_id)
+            for front in range(len(self.hosts) + 1):
+                answer = await self.ask(front, image_id)
+                if answer.key != (row.key if row.is_active else None):
+                    self._fail(f"front {front} answers {answer} after the recovery, not {row}")
+            for number, host in enumerate(self.hosts):
+                if row.is_active and host.gateway is not None and host.gateway.cached(image_id) is None:
+                    await self.ask(number, image_id)  # it may have just ended
+                    if host.gateway.cached(image_id) is not None:
+                        continue
+                    self._fail(f"{host.name} does not keep {image_id} after the recovery")
+            if not self.nginx.uses_copies(image_id):
+                self._fail(f"nginx uses no copy of {image_id} after the recovery")
+        now = self.loop.time()
+        for process, waiting in self.requests.items():
+            for began in waiting.values():
+                if now - began > promise.ANSWER:
+                    self._fail(f"{process.name} has not answered a request for {now - began:.0f} s")
+
+    def _fail(self, reason: str) -> None:
+        self.note(reason)
+        if not self.failure.done():
+            self.failure.set_exception(Broken(reason))
+
+
+def _start(process: Process, work: Callable[[], Any], name: str) -> None:
+    process.start(work(), name)

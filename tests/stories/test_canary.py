@@ -1,0 +1,251 @@
+"""The canary: it sees through the fronts what users see, shares its rounds, and is not counted among users.
+
+It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_store/canary_rounds.py`` and
+``gateway/checks/canary.py``.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+import redis
+from aiohttp import web
+from psycopg2.extensions import make_dsn
+
+from gateway.canary.client import FrontClient
+from gateway.canary.mark import CanaryMark
+from gateway.canary.watch import Asker, Canary, Question
+from gateway.metrics.collectors import Metrics
+from gateway.settings import CanarySettings
+from gateway_dev.database import ImagesTable
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.waiting import until
+
+LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
+ADMIN = {"Authorization": "Bearer the-admin-token-of-tests"}
+
+
+@dataclass
+class Front:
+    """A proxy before gateways, which can be told to answer something else. ``asked`` has the paths of requests."""
+
+    url: str = ""
+    gateway: str = ""
+    instead: web.Response | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path_qs)
+        if self.instead is not None:
+            return web.Response(status=self.instead.status, body=self.instead.body, headers=self.instead.headers)
+        async with (
+            aiohttp.ClientSession(auto_decompress=False) as session,
+            session.get(self.gateway + request.path_qs, headers=request.headers, allow_redirects=False) as response,
+        ):
+            return web.Response(status=response.status, body=await response.read(), headers=response.headers)
+
+
+@pytest.fixture
+async def front() -> AsyncIterator[Front]:
+    """The front of a test, on a free port."""
+    front = Front()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", front.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    front.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield front
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def canary(start_gateway: StartGateway, images: Images, links_table: object, front: Front) -> RunningGateway:
+    """A gateway behind the front, with a canary that has succeeded."""
+    del links_table
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), access=LINKS)
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1, "private_link": 1})
+    return gateway
+
+
+def settings(front: Front) -> dict[str, Any]:
+    return {"via": [front.url], "public": "public", "private": "private", "every": 1}
+
+
+def up(gateway: RunningGateway, front: Front) -> dict[str, float]:
+    """The value of the metric by check."""
+    found = {
+        check: gateway.registry.get_sample_value("image_gateway_canary_up", {"via": front.url, "check": check})
+        for check in ("public", "private_anonymous", "private_link")
+    }
+    return {check: value for check, value in found.items() if value is not None}
+
+
+async def console(gateway: RunningGateway) -> dict[str, Any]:
+    answer = await gateway.request("GET", "/api/v1/monitoring/console", admin=True)
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+async def light(gateway: RunningGateway) -> dict[str, Any]:
+    """The light "from outside" of the console."""
+    [found] = [each for each in (await console(gateway))["dependencies"] if each["name"] == "outside"]
+    return dict(found)
+
+
+async def test_a_front_that_works_is_one_green_light_and_a_line_of_explain(
+    canary: RunningGateway, front: Front
+) -> None:
+    assert (await light(canary))["state"] == "ok"
+    assert (await console(canary))["symptoms"] == []
+    assert canary.sample("canary_seconds", via=front.url) > 0
+    explained = await canary.request("GET", "/api/v1/monitoring/explain/public", admin=True, headers=ADMIN)
+    assert explained.json()["data"]["from_outside"][front.url]["public"].startswith("ok: 200 with the image")
+
+
+async def test_the_canary_is_not_counted_among_users(
+    canary: RunningGateway, front: Front, redis_client: "redis.Redis"
+) -> None:
+    await until(lambda: len(front.asked) > 6)  # a whole round more
+    families = [sample for metric in canary.registry.collect() for sample in metric.samples]
+    routes = {
+        sample.labels["route"] for sample in families if sample.name == "image_gateway_requests_total" and sample.value
+    }
+    assert {route for route in routes if not route.startswith("admin:")} == {"canary:short"}
+    assert canary.service.metrics.recent_errors.newest() == []
+    assert redis_client.zcard("image:index:hits") == 0
+
+
+@pytest.mark.parametrize(
+    ("instead", "check", "reason"),
+    [
+        (web.Response(status=404), "public", "404 instead of 200"),
+        (web.Response(body=b"bytes of another", content_type="image/png"), "public", "16 bytes; the gateway knows 17"),
+        (
+            web.Response(body=b"bytes of an image", content_type="image/png"),
+            "private_anonymous",
+            "gets a private image",
+        ),
+    ],
+    ids=["404", "other bytes", "a private image to anybody"],
+)
+async def test_a_front_that_answers_wrongly_is_a_red_light(
+    canary: RunningGateway, front: Front, instead: web.Response, check: str, reason: str
+) -> None:
+    front.instead = instead
+    await until(lambda: up(canary, front)[check] == 0)
+    seen = await light(canary)
+    assert seen["state"] == "down"
+    assert reason in seen["reason"]
+    symptoms = {(each["name"], each["values"]["check"]) for each in (await console(canary))["symptoms"]}
+    assert ("canary_fails", check) in symptoms
+    front.instead = None
+    await until(lambda: up(canary, front)[check] == 1)
+    assert (await light(canary))["state"] == "ok"
+
+
+@pytest.fixture
+def reader_dsn(postgres_dsn: str, images_table: ImagesTable) -> Iterator[str]:
+    """The DSN of a role for which row level security counts, as it does not for a superuser."""
+    images_table.execute("CREATE ROLE canary_reader LOGIN PASSWORD 'a-word'; GRANT SELECT ON images TO canary_reader")
+    yield make_dsn(postgres_dsn, user="canary_reader", password="a-word")
+    images_table.execute(
+        "ALTER TABLE images DISABLE ROW LEVEL SECURITY; DROP OWNED BY canary_reader; DROP ROLE canary_reader"
+    )
+
+
+async def test_rows_that_row_level_security_hides_are_seen_from_outside(
+    start_gateway: StartGateway, images: Images, front: Front, reader_dsn: str
+) -> None:
+    """The fault that no light showed: every query works, and finds nothing."""
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), postgres={"dsn": reader_dsn})
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+    await images.execute("ALTER TABLE images ENABLE ROW LEVEL SECURITY")
+    await until(lambda: up(gateway, front)["public"] == 0)
+    assert "row level security" in (await light(gateway))["reason"]
+
+
+async def test_a_link_that_does_not_open_is_seen_from_outside(
+    canary: RunningGateway, start_gateway: StartGateway, front: Front
+) -> None:
+    """The front leads to a gateway with other keys of links."""
+    other = await start_gateway(access={"signed_links": {"keys": {"other": "y" * 32}}})
+    front.gateway = other.ports.public
+    await until(lambda: up(canary, front) == {"public": 1, "private_anonymous": 1, "private_link": 0})
+    assert "401 instead of 200" in (await light(canary))["reason"]
+
+
+async def test_a_canary_that_is_wrong_itself_is_no_fault(
+    start_gateway: StartGateway, images: Images, front: Front
+) -> None:
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front))
+    front.gateway = gateway.ports.public
+    await until(lambda: gateway.service.metrics.canary.latest)
+    assert up(gateway, front) == {"private_anonymous": 1}
+    seen = await light(gateway)
+    assert seen["state"] == "degraded"
+    assert "no row of the public image" in seen["reason"]
+
+
+async def test_gateways_share_the_rounds(start_gateway: StartGateway, images: Images, front: Front) -> None:
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateways = [await start_gateway(canary=settings(front)) for _ in range(4)]
+    front.gateway = gateways[0].ports.public
+    await until(lambda: all(up(gateway, front).get("public") == 1 for gateway in gateways))
+    before, started = len(front.asked), asyncio.get_running_loop().time()
+    await until(lambda: len(front.asked) - before >= 8)  # two questions a round
+    # Four gateways that asked for themselves would take a round's time for this.
+    assert asyncio.get_running_loop().time() - started > 2
+
+
+async def test_a_redirect_to_cos_is_followed(start_gateway: StartGateway, images: Images, front: Front) -> None:
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), image_proxy={"delivery": "redirect"})
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+
+
+async def test_the_round_in_redis_has_neither_signature_nor_secret(
+    canary: RunningGateway, redis_client: "redis.Redis"
+) -> None:
+    [key] = list(redis_client.scan_iter("image:canary:*:round"))
+    text = json.dumps(json.loads(redis_client.get(key) or b""))
+    assert canary.service.canary is not None
+    assert "sig=" not in text
+    assert "x" * 32 not in text
+
+
+async def test_without_redis_a_gateway_asks_for_itself(
+    start_gateway: StartGateway, images: Images, front: Front
+) -> None:
+    await images.add("public")
+    await images.add("private", owner="alice", public=False)
+    gateway = await start_gateway(canary=settings(front), url_cache={"enabled": False})
+    front.gateway = gateway.ports.public
+    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
+
+
+async def test_of_several_workers_without_redis_the_first_asks() -> None:
+    canary = CanarySettings(via=("http://127.0.0.1:1",), public="a", private="b")
+
+    async def nothing() -> list[Question]:
+        raise AssertionError("the second worker asks")
+
+    async with FrontClient() as client:
+        asker = Asker(canary.via, nothing, client, CanaryMark("secret"))
+        await Canary(canary, asker, None, Metrics(), asks_alone=False).once()
+        with pytest.raises(AssertionError):
+            await Canary(canary, asker, None, Metrics()).once()
