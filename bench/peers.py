@@ -160,9 +160,8 @@ def _shipped(stack: Stack, name: str, http: str, modules: Sequence[Path] = ()) -
     http = re.sub(r"^( *)listen 80( default_server)?;", rf"\1listen {address};", http, flags=re.MULTILINE)
     http = re.sub("/var/(cache|log)/nginx", str(folder), http)
     own = f"127.0.0.1:{free_port()}"  # where nginx asks itself
-    for file in ("changes.conf", "changes.js"):
-        path = folder / "image-gateway" / file
-        path.write_text(path.read_text().replace("127.0.0.1:9089", own))
+    path = folder / "image-gateway" / "changes.conf"
+    path.write_text(path.read_text().replace("127.0.0.1:9089", own))
     with nginx(folder, "nginx", SERVER_CORE, http, f"http://{address}/healthz", modules) as pid:
         yield Contender(f"http://{address}/i/", pid)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from gateway.settings.sources import SettingsError
 from gateway_dev.playground import Playground
 from gateway_dev.processes import ServerError
 from gateway_dev.stack import DevStack, dev_stack
-from gateway_dev.welcome import this_program, welcome
+from gateway_dev.welcome import welcome
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,10 @@ async def _serve(
 
     def extend(service: Service, app: web.Application) -> None:
         playground.add_routes(app, service.urls.invalidation.drop_here)
-        service.diagnostics.replica.commands = (this_program(), shlex.quote(str(stack.config)))
+        service.diagnostics.replica.commands = (
+            f"{shlex.quote(sys.executable)} -m gateway",  # from any folder
+            shlex.quote(str(stack.config.resolve())),
+        )
 
     def tell(ports: Listening) -> None:
         if ports not in told:  # they stay the same, unless the environment sets port 0

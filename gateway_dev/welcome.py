@@ -76,7 +76,7 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         for link in stack.links.values():
             line(f"  {ports.public}{escape(link)}")
         config = escape(shlex.quote(str(stack.config)))
-        line(f"  {escape(this_program())} link {escape(next(iter(stack.links)))} --config {config}")
+        line(f"  {escape(_this_program())} link {escape(next(iter(stack.links)))} --config {config}")
     line()
     line("Ctrl-C stops everything.")
 
@@ -86,7 +86,7 @@ def _variable(owner: str) -> str:
     return f"{owner.upper()}_TOKEN"
 
 
-def this_program() -> str:
+def _this_program() -> str:
     """Return the command that runs the gateway from the current folder."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):

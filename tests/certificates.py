@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Write the certificate of a host name or an address, and its key; return the paths of both."""
+def write_certificate(folder: Path, name: str, *, life: timedelta = timedelta(hours=1)) -> tuple[Path, Path]:
+    """Write the certificate of a host name or an address, and its key; return the paths of both.
+
+    It ends after ``life``; a certificate with a negative life has ended.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     try:
@@ -26,8 +29,8 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(min(now, now + life) - timedelta(minutes=1))
+        .not_valid_after(now + life)
         .add_extension(x509.SubjectAlternativeName([host]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

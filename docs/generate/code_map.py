@@ -26,6 +26,7 @@ ROOMS: Final = {
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
     "workers": "`serve --workers N`: the parent of N processes on one port",
     "monitoring": "health, history, symptoms, lag of the loop, watch over the trigger",
+    "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
     "checks": "what `check` tries, and the probes of a real bucket",
     "explain": "what `explain` says about one image",
     "tracing": "spans for OpenTelemetry",

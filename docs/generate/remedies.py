@@ -13,8 +13,16 @@ ALERTS: Final[Mapping[str, str]] = {
     "cos_refuses": "ImageGatewayOriginRefuses",
     "cos_errors": "ImageGatewayOriginFailing",
     "objects_missing": "ImageGatewayObjectsMissing",
+    "objects_unprocessable": "ImageGatewayObjectsUnprocessable",
+    "bucket_slow": "ImageGatewayBucketSlow",
+    "answers_changed": "ImageGatewayAnswersChanged",
+    "answers_mostly": "ImageGatewayAnswersChanged",
+    "nginx_silent": "ImageGatewayNginxSilent",
+    "nginx_unheard": "ImageGatewayNginxUnheard",
+    "nginx_asks_wrong_port": "ImageGatewayNginxAsksWrongPort",
     "dependency_down": "ImageGatewayDependencyDown",
     "dependency_degraded": "ImageGatewayDependencyDown",
+    "changes_not_heard": "ImageGatewayChangesNotHeard",
     "bucket_paused": "ImageGatewayBucketFailing",
     "clock_differs": "ImageGatewayClockWrong",
     "credentials_end": "ImageGatewayCredentialsEndSoon",
@@ -23,6 +31,7 @@ ALERTS: Final[Mapping[str, str]] = {
     "reload_refused": "ImageGatewayConfigReloadFailed",
     "log_lines_dropped": "ImageGatewayLogLinesDropped",
     "workers_missing": "ImageGatewayWorkersMissing",
+    "workers_end": "ImageGatewayWorkersEnd",
     "renewals_late": "ImageGatewayRenewalsLate",
     "renewals_dead": "ImageGatewayRenewalsGivenUp",
     "purges_late": "ImageGatewayPurgesLate",
@@ -32,7 +41,9 @@ ALERTS: Final[Mapping[str, str]] = {
 
 def remedies(alerts: str) -> str:
     """Return the console's script with the alert and the command of each problem; ``alerts`` is alerts.yml."""
-    rules = {rule["alert"]: rule for group in yaml.safe_load(alerts)["groups"] for rule in group["rules"]}
+    rules = {
+        rule["alert"]: rule for group in yaml.safe_load(alerts)["groups"] for rule in group["rules"] if "alert" in rule
+    }
     found = {
         problem: {"alert": alert, "command": rules[alert]["annotations"]["command"]}
         for problem, alert in ALERTS.items()

@@ -13,6 +13,7 @@ from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.collectors import Metrics
+from gateway.metrics.events import together as events_together
 from gateway.metrics.history import History, gauge_value, read
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
@@ -156,6 +157,7 @@ class Console:
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
                 "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
+                "events": events_together((), self._metrics.events.all()),
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,
@@ -200,6 +202,7 @@ class ConsoleTools:
                 "durations": reading.durations,
                 "bounds": metrics.requests.bounds,
                 "errors": [error.as_json() for error in metrics.recent_errors.newest()],
+                "nginx": {"asked": metrics.nginx_asked.seconds(), "cache_seconds": metrics.nginx_asked.cache_seconds()},
             }
         )
 

@@ -17,6 +17,7 @@ from gateway.api.new_urls import NewUrls
 from gateway.api.queue_listing import MOST_LISTED, image_names, listed, variant_names
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
+from gateway.metrics.events import EventLog
 from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.daily_statistics import DailyStatistics
@@ -102,8 +103,14 @@ class QueueCalls:
     """The queues of renewals and of purges. ``purges`` is None without ``purge``."""
 
     def __init__(
-        self, queue: RefreshQueue, purges: PurgeQueue | None, now: Callable[[], float], bodies: Bodies
+        self,
+        queue: RefreshQueue,
+        purges: PurgeQueue | None,
+        now: Callable[[], float],
+        bodies: Bodies,
+        events: EventLog,
     ) -> None:
+        self._events = events
         self._queue = queue
         self._purges = purges
         self._now = now
@@ -128,13 +135,17 @@ class QueueCalls:
         entries = _entries_in(json_in(body) if (body := await self._bodies.read(request)) else {})
         if name == "renewals":
             async with _redis_errors():
-                return success({"requeued": await self._queue.requeue(self._now(), entries)})
+                requeued = await self._queue.requeue(self._now(), entries)
+            self._events.add("requeued", count=requeued)
+            return success({"requeued": requeued})
         if entries is not None:
             raise InvalidRequest("entries choose renewals, not purges")
         if self._purges is None:
             raise RouteNotFound("purge is not configured")
         async with _redis_errors():
-            return success({"requeued": await self._purges.requeue(self._now())})
+            requeued = await self._purges.requeue(self._now())
+        self._events.add("purges_requeued", count=requeued)
+        return success({"requeued": requeued})
 
 
 class CacheChanges:

@@ -1,14 +1,15 @@
 """``GET /api/v1/changes``: the list of changed images, which nginx asks for to forget its copies."""
 
 import re
-from typing import Final, get_args
+from typing import Final, NoReturn, get_args
 
 from aiohttp import web
 
 from gateway.api.json_responses import HEADERS
+from gateway.api.nginx_files import FIELD
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.metrics.collectors import FloorReason, Metrics
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
@@ -44,3 +45,16 @@ class NginxChanges:
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
         text = self._list.since(int(query["since"]), boot_time(), asked_at).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
+
+
+class MisdirectedChanges:
+    """Answers the question for changes on the public port, where only an nginx with a wrong address asks it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._misdirected = metrics.nginx_misdirected
+
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Count the question, and answer as if the address did not exist. Clients ask through nginx, too."""
+        if FIELD not in request.headers and _NAME.fullmatch(request.query.get("nginx", "")):
+            self._misdirected.add()
+        raise RouteNotFound

@@ -1,5 +1,6 @@
 """The version of the nginx files in front: each file sends its version, and a wrong version is reported."""
 
+import asyncio
 import logging
 import re
 from typing import Final
@@ -17,28 +18,36 @@ GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
 PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VERSION}"
+_LOOK_AGAIN: Final = 5.0  # seconds
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
 
 
 class NginxFiles:
     """Counts requests for images that come through nginx files of another release, and logs the first such request.
 
-    ``accepted`` are the values of ``FIELD`` to be silent about. Without accel the field may be missing: any proxy, or
-    no proxy, may be in front. With accel, ``gateway.conf`` fails every image, which ``AccelPrefix`` reports.
+    It also notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
+
+    ``accepted`` are the values of ``FIELD`` for which ``report`` need not be called. Without accel the field may be
+    missing: any proxy, or no proxy, may be in front. With accel, ``gateway.conf`` fails every image, which
+    ``AccelPrefix`` reports.
     """
 
     def __init__(self, delivery: str, metrics: Metrics) -> None:
-        self.accepted = frozenset(
-            {ACCEL_CONF, GATEWAY_CONF, GATEWAY_CACHE_CONF}
-            if delivery == "accel"
-            else {None, GATEWAY_CONF, GATEWAY_CACHE_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
+        self._silent_about: frozenset[str | None] = frozenset(
+            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
         )
+        self.accepted = self._silent_about
         self._delivery = delivery
         self._metrics = metrics
         self._is_logged = False
 
     def report(self, version: str | None) -> None:
         """Count a request whose ``FIELD`` has a value that is not accepted. Log such a request once per process."""
+        if version == GATEWAY_CACHE_CONF:
+            self._metrics.nginx_asked.sends_copies()
+            self.accepted = self._silent_about | {GATEWAY_CACHE_CONF}
+            asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._look_again)
+            return
         self._metrics.nginx_config_mismatches.inc()
         if self._is_logged:
             return
@@ -53,3 +62,6 @@ class NginxFiles:
             needed,
             self._delivery,
         )
+
+    def _look_again(self) -> None:
+        self.accepted = self._silent_about

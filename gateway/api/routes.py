@@ -22,7 +22,7 @@ from gateway.api.images import ImageCalls
 from gateway.api.link_handlers import LinkCalls
 from gateway.api.meta import Metadata
 from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
-from gateway.api.nginx_changes import NginxChanges
+from gateway.api.nginx_changes import MisdirectedChanges, NginxChanges
 from gateway.api.openapi.document import openapi
 from gateway.api.preview import Preview
 from gateway.api.static_files import StaticFiles
@@ -57,6 +57,7 @@ class PublicHandlers:
     access_check: AccessCheck
     static_files: StaticFiles
     health: HealthCalls
+    misdirected_changes: MisdirectedChanges
     accel_prefix: AccelPrefix | None
 
 
@@ -111,6 +112,7 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
     if handlers.accel_prefix is not None:
         below = handlers.accel_prefix.prefix + "{version:(?s:.*)}"
         add.add_route(hdrs.METH_ANY, below, handlers.accel_prefix.refuse, name="accel")
+    add.add_get("/api/v1/changes", handlers.misdirected_changes.refuse, name="changes", allow_head=False)
     add.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     handlers.static_files.add_routes(app)
     add.add_get("/healthz", handlers.health.healthz, name="healthz")

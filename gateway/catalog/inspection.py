@@ -122,8 +122,9 @@ async def time_notification(settings: PostgresSettings) -> float | None:
 @asynccontextmanager
 async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aiopg.Connection]:
     timeout = min(_MOST_SECONDS, settings.timeout)
+    name = "postgres.dsn" if dsn == settings.dsn.get_secret_value() else "postgres.listen_dsn"
     async with (
-        ServerAddresses(dsn, timeout) as addresses,
+        ServerAddresses(dsn, timeout, name=name) as addresses,
         open_connection(dsn, timeout, "image-gateway-check", addresses) as connection,
     ):
         yield connection

@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import aiopg
@@ -34,6 +35,17 @@ _KEEPALIVES: Final = {
 _NEVER: Final = 1e8  # seconds; aiopg's own limit must not close a connection whose query the server may still execute
 _CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancellation, as ``background`` says
 _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
+
+
+class Connection(psycopg2.extensions.connection):
+    """Hides ``QueryCanceledError`` from aiopg, which logs it, and raises ``CancelledError`` in its place."""
+
+    def poll(self) -> int:
+        """Return what the socket has to be waited for."""
+        try:
+            return super().poll()
+        except psycopg2.extensions.QueryCanceledError:
+            raise psycopg2.OperationalError("the server cancelled the query") from None
 
 
 class Cursor(aiopg.Cursor):
@@ -267,7 +279,7 @@ def _begin_to_connect(
         dsn,
         timeout,
         application_name=application_name,
-        connection_factory=addresses.connect,
+        connection_factory=partial(addresses.connect, kind=Connection),
         **_OPTIONS,
         **parameters,
     )

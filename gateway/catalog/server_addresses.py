@@ -117,17 +117,20 @@ class ServerAddresses:
         except TimeoutError:
             raise TimeoutError(f"the hosts of {self._name} were not looked up within {self._timeout:g} s") from None
 
-    def connect(self, dsn: str, async_: int = 0) -> "psycopg2.extensions.connection":
-        """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``."""
+    def connect(self, dsn: str, async_: int = 0, kind: Any = psycopg2.extensions.connection) -> Any:
+        """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``.
+
+        kind: the class of the connection. (typeshed does not know its second argument.)
+        """
         if self._has_names and time.monotonic() >= self._fresh_until:
             raise AddressesNeeded(f"the hosts of {self._name} have not been looked up lately")
         self._last = None
         if not self.servers:
-            return _open(dsn, async_)
+            return kind(dsn, async_)
         parameters = self.next.parameters()
         if self._prefers_standby:
             parameters["target_session_attrs"] = "any" if self._turn // len(self.servers) % 2 else "standby"
-        connection = _open(make_dsn(dsn, **parameters), async_)
+        connection = kind(make_dsn(dsn, **parameters), async_)
         self._last = self._turn, weakref.ref(connection)
         return connection
 
@@ -204,25 +207,6 @@ def _places(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
 def _setting(parameters: Mapping[str, object], name: str) -> str:
     """Return a parameter of a DSN, or of the environment variable that libpq reads instead."""
     return str(parameters.get(name) or os.environ.get(f"PG{name.upper().replace('_', '')}", ""))
-
-
-def _open(dsn: str, async_: int) -> "psycopg2.extensions.connection":
-    connect: Any = _Connection  # typeshed does not know its second argument
-    opened: psycopg2.extensions.connection = connect(dsn, async_)
-    return opened
-
-
-class _Connection(psycopg2.extensions.connection):
-    """A connection on which a query that the server cancels fails like any other.
-
-    aiopg logs a ``QueryCanceledError``, and raises ``CancelledError`` in its place.
-    """
-
-    def poll(self) -> int:
-        try:
-            return super().poll()
-        except psycopg2.extensions.QueryCanceledError:
-            raise psycopg2.OperationalError("the server cancelled the query") from None
 
 
 def _is_name(host: str) -> bool:

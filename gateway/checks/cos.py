@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
-from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for, key_problem
+from gateway.checks.cos_advice import (
+    ADVICE,
+    CLOCK,
+    NO_ANSWER,
+    advice_for,
+    advice_on_head,
+    advice_without_answer,
+    key_problem,
+)
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.origin.cos_error import CosError
@@ -72,7 +80,7 @@ class CosCheck:
             return [first]
         if first.status not in (200, 206) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}, row {images[0].image_id}"
-            return [Finding(name, False, what, advice_for(first.code, images[0].key), stops_start=first.status < 500)]
+            return [Finding(name, False, what, advice_for(first, images[0].key), stops_start=first.status < 500)]
         asked = [_Asked(images[0], first), *await asyncio.gather(*map(self._first_byte, images[1:]))]
         return [finding async for finding in self._of_rows(asked, name, place)]
 
@@ -88,7 +96,7 @@ class CosCheck:
         if answer.code == "AccessDenied":
             # The answer to a missing object if the credentials may not list, which the gateway does not need.
             return warning(name, f"{accepted}, so that it is not known whether objects may be read", "add an image")
-        advice = advice_for(answer.code)
+        advice = advice_for(answer)
         return Finding(name, False, f"COS answered {_words(answer)} {place}", advice, stops_start=answer.status < 500)
 
     def clock(self) -> Finding | None:
@@ -113,7 +121,7 @@ class CosCheck:
         except CredentialsExpired as error:
             return Finding(name, False, str(error), ADVICE["ExpiredToken"], stops_start=True)
         except GatewayError as error:
-            return Finding(name, False, f"no answer {place}: {error}", NO_ANSWER)
+            return Finding(name, False, f"no answer {place}: {error}", advice_without_answer(error))
         return answer
 
     async def _of_rows(self, asked: Sequence[_Asked], name: str, place: str) -> AsyncIterator[Finding]:
@@ -132,10 +140,10 @@ class CosCheck:
         try:
             head = await self._ask(row.image, "HEAD", _NO_HEADERS)
         except GatewayError as error:
-            return Finding(name, False, f"no answer to HEAD {place}: {error}", NO_ANSWER)
+            return Finding(name, False, f"no answer to HEAD {place}: {error}", advice_without_answer(error))
         if head.status != 200:
             what = f"GET {get}, but HEAD {head.status} {where}"
-            return Finding(name, False, what, "allow the credentials HeadObject on the bucket")
+            return Finding(name, False, what, advice_on_head(head))
         others = f", and GET of {count - 1} other rows" if count > 1 else ""
         return Finding(name, True, f"GET {get} and HEAD {head.status} {where}{others}")
 
@@ -155,7 +163,8 @@ class CosCheck:
 def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], name: str, place: str) -> Finding:
     """Return the finding on ``rows``, which got the same answer. ``asked`` are all rows of the bucket."""
     image = rows[0].image
-    code = rows[0].answer.code if rows[0].answer is not None else None
+    answer = rows[0].answer
+    code = answer.code if answer is not None else None
     counts = Counter(_prefix(row.image) for row in rows)
     where = ", ".join(_below(prefix, count, asked) for prefix, count in counts.most_common(_MOST_PREFIXES))
     if len(counts) > _MOST_PREFIXES:
@@ -165,7 +174,7 @@ def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], nam
     if len(asked) > 1:
         what += f" to {len(rows)} of {len(asked)} rows: {where}, such as"
     what += f"{',' if len(asked) == 1 else ''} row {image.image_id}"
-    advice = NO_ANSWER if not words else advice_for(code, image.key)
+    advice = NO_ANSWER if answer is None else advice_for(answer, image.key)
     if code in ("AccessDenied", "NoSuchKey") and (problem := key_problem(image.key)) is not None:
         what += f", whose key {problem}"
     elif code == "AccessDenied" and not is_all:

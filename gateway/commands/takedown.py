@@ -20,7 +20,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
-from gateway.errors import DependencyDown
+from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.presign.signed_image import ImageVariant
@@ -72,11 +72,11 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     settings = settings_from(config)
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the lines say it
     fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
-    parsed = parse_image_id(image_id)
     is_gone = False
 
     async def run() -> None:
         nonlocal is_gone
+        parsed = parse_image_id(image_id)
         async with _open(settings, fronts) as work:
             try:
                 is_gone = await work.run(parsed, timeout)
@@ -118,10 +118,16 @@ class _Takedown:
 
     async def run(self, image_id: str, timeout: float) -> bool:
         """Return whether every layer was seen without the image."""
-        row = await self.stores.catalog.inspect(image_id)
+        row, is_known = None, True
+        try:
+            row = await self.stores.catalog.inspect(image_id)
+        except CatalogUnavailable as error:  # what can be done without it is done
+            is_known = False
+            _print("fail", "row", f"not known: {error}")
         is_served = row is not None and row.reason is None
-        _print("fail" if is_served else "ok", "row", _of_row(row))
-        old_link = await self._kill_links(image_id, row)
+        if is_known:
+            _print("fail" if is_served else "ok", "row", _of_row(row))
+        old_link, are_killed = await self._kill_links(image_id, row)
         started = time.monotonic()
         heard_by = await self.urls.invalidation.drop([image_id])
         heard = "all processes that listen" if heard_by is None else f"{heard_by} processes"
@@ -143,19 +149,27 @@ class _Takedown:
             why = "the row still serves the image" if is_served else "there is no canary.via, and no --via"
             _print("fail", "nginx and CDN", f"not asked: {why}")
         self._print_unseen()
-        return found and not is_served and bool(self.fronts) and redis is not None
+        is_done = is_known and not is_served and are_killed
+        return found and is_done and bool(self.fronts) and redis is not None
 
-    async def _kill_links(self, image_id: str, row: InspectedRow | None) -> str | None:
-        """Kill all links. Return the address of a link that was valid until then, None if none can be made."""
+    async def _kill_links(self, image_id: str, row: InspectedRow | None) -> tuple[str | None, bool]:
+        """Kill all links. Return the address of a link that was valid until then, and whether no link is valid now.
+
+        The address is None without links.
+        """
         links = signed_links(self.settings)
         if links is None:
             _print("ok", "links", "access.signed_links is not configured, so there are none")
-            return None
+            return None, True
         before = row.record.links_killed if row is not None and row.record is not None else None
         address, _ = links.make(short_address(image_id), expires_in=_LINK_LIFE, links_killed=before)
-        killed = await self.stores.catalog.kill_links(image_id)
+        try:
+            killed = await self.stores.catalog.kill_links(image_id)
+        except CatalogUnavailable as error:
+            _print("fail", "links", f"not killed: {error}")
+            return address, False
         _print("ok", "links", f"all links are invalid; links of this image were killed {killed} times")
-        return address
+        return address, True
 
     async def _in_replicas(self, redis: RedisStores, image_id: str) -> Mapping[str, Seen]:
         try:

@@ -360,7 +360,7 @@ class Overloaded(Unavailable):
 
 
 class OriginThrottled(Unavailable):
-    """COS responded 503 SlowDown, even after the retries.
+    """COS responded 503 SlowDown or 429, even after the retries.
 
     ``wait``: COS's Retry-After in seconds, None if COS sent none.
     """

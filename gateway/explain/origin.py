@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.checks.cos_advice import ADVICE, CLOCK, NO_ANSWER, advice_for
+from gateway.checks.cos_advice import ADVICE, CLOCK, advice_for, advice_without_answer
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
 from gateway.origin.client import OriginClient
@@ -88,7 +88,7 @@ class OriginStep:
             head = self._urls.sign_for_head(image)
             facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
-            return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=NO_ANSWER)
+            return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice_without_answer(error))
         if not by_client:
             try:
                 self._failures.check(image)
@@ -96,7 +96,7 @@ class OriginStep:
                 outcome = held
         if outcome is None:
             return AskedOrigin(facts, answer.metadata)
-        advice = CLOCK if answer.error.clock is not None else advice_for(answer.error.code, record.key)
+        advice = CLOCK if answer.error.clock is not None else advice_for(answer.error, record.key)
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
     async def _first_byte(self, url: str) -> ProbeAnswer:

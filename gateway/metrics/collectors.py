@@ -14,6 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.metrics.dropped_lines import DroppedLines
+from gateway.metrics.events import EventLog
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
 from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
@@ -52,6 +53,7 @@ class Metrics:
         self.requests = RequestMetrics(_SECONDS)
         self.registry.register(self.requests)
         self.recent_errors = RecentErrors()
+        self.events = EventLog()
         self.sent_bytes = self._loop_counter(
             "sent_bytes",
             "Bytes of image bodies sent to clients, by where they were when the request came: 'memory' or 'cos'.",
@@ -97,14 +99,20 @@ class Metrics:
             "origin_requests",
             "Requests to COS by status; 'timeout' and 'error' if COS did not respond.",
             ("status",),
-            ("200", "403", "404", "500", "503", "timeout", "error"),
+            ("200", "403", "404", "429", "500", "503", "timeout", "error"),
         )
         self.origin_bucket_requests = self._loop_counter(
             "origin_bucket_requests", "Requests to COS by bucket, with or without an answer.", ("bucket",)
         )
+        self.origin_slow = self._loop_counter(
+            "origin_slow",
+            "Answers of COS by bucket whose header took more than a second; images that COS processes do not count.",
+            ("bucket",),
+        )
         self.origin_errors = self._loop_counter(
             "origin_errors",
-            "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout' and 'no_answer'.",
+            "Failures of COS by bucket and by COS's error code; 'none' without a code, 'timeout', 'no_answer', and "
+            "'body_lost' for a body of which the rest could not be had.",
             ("bucket", "code"),
         )
         self.credentials_expire = self._gauge(
@@ -165,6 +173,10 @@ class Metrics:
         )
         self.nginx_config_mismatches = self._counter(
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
+        )
+        self.nginx_misdirected = self._loop_counter(
+            "nginx_misdirected",
+            "Questions of nginx for changes that came to the public port, which has no answer.",
         )
         self.nginx_asked = NginxAskers()
         self.registry.register(self.nginx_asked)

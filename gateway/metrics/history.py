@@ -13,6 +13,7 @@ from gateway.metrics.optional_gauge import OptionalGauge
 
 INTERVAL: Final = 5.0  # seconds between two fine points
 DROPPED_LINES: Final = "log_lines_dropped"  # the name of this count
+MISDIRECTED: Final = "nginx_misdirected"  # and of this one
 _FINE_IN_A_COARSE: Final = 12
 _MOST_FINE: Final = 180
 _MOST_COARSE: Final = 1440
@@ -119,11 +120,16 @@ def read(metrics: Metrics, now: float) -> Reading:
         for status, number, _ in metrics.requests.totals(route):
             counts[f"status {status}"] += number
         durations = [sum(pair) for pair in zip(durations, metrics.requests.durations(route), strict=True)]
+    for status, number, _ in metrics.requests.totals("access"):
+        counts[f"access {status}"] += number
     for name, counter in (
         ("lookup", metrics.url_cache_lookups),
         ("bytes", metrics.sent_bytes),
         ("origin", metrics.origin_requests),
         ("cos_error", metrics.origin_errors),
+        ("asked", metrics.origin_bucket_requests),
+        ("slow", metrics.origin_slow),
+        (MISDIRECTED, metrics.nginx_misdirected),
         ("load", metrics.client_loads),
         ("retry", metrics.client_retries),
         ("source", metrics.client_sources),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -25,14 +25,28 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
     ("cos_refuses", "count"): sum,
     ("cos_errors", "count"): sum,
     ("objects_missing", "count"): sum,
+    ("objects_unprocessable", "count"): sum,
+    ("bucket_slow", "count"): sum,
+    ("bucket_slow", "requests"): sum,
+    ("nginx_silent", "seconds"): min,
     ("credentials_end", "seconds"): min,
     ("clock_differs", "seconds"): _farthest,
 }
 
 # What another fault causes: it comes after the faults of its level, since the headline names the cause.
 _EFFECTS: Final = frozenset(
-    {"canary_fails", "requests_fail", "renewals_late", "renewals_dead", "purges_late", "purges_dead"}
+    {
+        "answers_changed",
+        "answers_mostly",
+        "canary_fails",
+        "purges_dead",
+        "purges_late",
+        "renewals_dead",
+        "renewals_late",
+        "requests_fail",
+    }
 )
+_OF_COS: Final = frozenset({"cos_refuses", "cos_errors"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +73,74 @@ class Symptom:
         """The key of the order of the page: the worst first, and causes before effects."""
         return (self.level != "bad", self.name in _EFFECTS)
 
+    def names_cause_of(self, other: "Symptom") -> bool:
+        """Return whether the other symptom is of the same cause, and says less about it."""
+        if other.name in ("dependency_down", "dependency_degraded"):
+            return other.values["dependency"] == "cos" and self.name in {*_OF_COS, "credentials_ended"}
+        if other.name in {*_OF_COS, "bucket_paused"}:
+            return self.name in _OF_COS and self.values["bucket"] == other.values["bucket"]
+        return self.name == "nginx_asks_wrong_port" and other.name == "nginx_unheard"
+
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "level": self.level, "values": dict(self.values), "since": self.since}
 
 
 class SymptomLog:
-    """Notes since when each fault is seen. A fault that was absent in between begins anew."""
+    """Notes since when each fault is seen.
+
+    A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
+    its beginning.
+    """
 
     def __init__(self) -> None:
         self._since: dict[tuple[str, ...], float] = {}
+        self._bad_since: dict[tuple[str, ...], float] = {}
 
     def note(self, symptoms: Sequence[Symptom], now: float) -> list[Symptom]:
         """Return the current symptoms with the times since when they are seen."""
         self._since = {symptom.fault: self._since.get(symptom.fault, now) for symptom in symptoms}
-        return [replace(symptom, since=self._since[symptom.fault]) for symptom in symptoms]
+        bad = [symptom.fault for symptom in symptoms if symptom.level == "bad"]
+        self._bad_since = {fault: self._bad_since.get(fault, now) for fault in bad}
+        began = self._since | self._bad_since
+        return [replace(symptom, since=began[symptom.fault]) for symptom in symptoms]
 
 
 def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]]:
-    """Return each fault of all replicas for the console in the order of the page, with the names of its replicas."""
+    """Return each fault of all replicas for the console in the order of the page, with the names of its replicas.
+
+    Of the faults with one cause, the fault that names the cause stands for all.
+    """
     seen: dict[tuple[str, ...], dict[str, Symptom]] = {}
     for replica, symptoms in by_replica.items():
         for symptom in symptoms:
             seen.setdefault(symptom.fault, {})[replica] = symptom
-    found = [(_one_of(list(each.values())), list(each)) for each in seen.values()]
-    found.sort(key=lambda fault: fault[0].order)
-    return [{**symptom.as_json(), "replicas": replicas} for symptom, replicas in found]
+    found = [_Fault(_one_of(list(each.values())), list(each)) for each in seen.values()]
+    found.sort(key=lambda fault: fault.symptom.order)
+    causes = _causes(found)
+    causes.sort(key=lambda fault: fault.symptom.order)
+    return [{**fault.symptom.as_json(), "replicas": fault.replicas} for fault in causes]
+
+
+class _Fault(NamedTuple):
+    symptom: Symptom
+    replicas: list[str]
+
+
+def _causes(faults: Sequence[_Fault]) -> list[_Fault]:
+    """Return the faults without those of which another fault names the cause. That fault takes their level and time."""
+    causes: list[_Fault] = []
+    for fault in faults:
+        if not any(cause.symptom.names_cause_of(fault.symptom) for cause in causes):
+            same = [other for other in causes if fault.symptom.names_cause_of(other.symptom)]
+            causes = [*(other for other in causes if other not in same), fault]
+    return [_with_others(cause, faults) for cause in causes]
+
+
+def _with_others(cause: _Fault, faults: Sequence[_Fault]) -> _Fault:
+    same = [cause, *(fault for fault in faults if cause.symptom.names_cause_of(fault.symptom))]
+    level, since = _worst([fault.symptom for fault in same])
+    symptom = replace(cause.symptom, level=level, since=since)
+    return _Fault(symptom, sorted({replica for fault in same for replica in fault.replicas}))
 
 
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:
@@ -96,6 +153,12 @@ def _one_of(symptoms: Sequence[Symptom]) -> Symptom:
         for key, value in first.values.items()
         if not isinstance(value, str)
     }
-    times = [symptom.since for symptom in symptoms if symptom.since is not None]
+    level, since = _worst(symptoms)
+    return Symptom(first.name, level, {**first.values, **numbers}, since)
+
+
+def _worst(symptoms: Sequence[Symptom]) -> tuple[Level, float | None]:
+    """Return the worst level, and the earliest time of the symptoms that have it."""
     level: Level = "bad" if any(symptom.level == "bad" for symptom in symptoms) else "warning"
-    return Symptom(first.name, level, {**first.values, **numbers}, min(times, default=None))
+    times = [symptom.since for symptom in symptoms if symptom.level == level and symptom.since is not None]
+    return level, min(times, default=None)

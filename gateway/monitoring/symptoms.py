@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.collectors import Metrics
-from gateway.metrics.history import DROPPED_LINES, History, Point, gauge_value, total
+from gateway.metrics.history import DROPPED_LINES, MISDIRECTED, History, Point, gauge_value, total
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.by_bucket import BucketCredentials
@@ -15,20 +15,42 @@ from gateway.presign.lifetime import CosClock
 from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 _WINDOW: Final = 12  # points of five seconds: a minute
+_JUST_NOW: Final = 2  # points
 _BAD_SHARE: Final = 0.05
 _LATE: Final = 60  # seconds
 _REFUSALS: Final = frozenset(  # codes by which COS refuses every request of the gateway
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
 )
+_OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: the problem by code
+    "NoSuchKey": "objects_missing",
+    **dict.fromkeys(("ImageResolutionExceed", "ImageTooLarge", "InvalidImageFormat"), "objects_unprocessable"),
+}
 _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
+_CHANGES: Final = "changes"  # a check that heartbeats come back
+_OWN_PROBLEMS: Final = frozenset({_CREDENTIALS, _CHANGES})
+_SLOW_SHARE: Final = 0.1  # of a bucket's answers, as in the alert
+_LEAST_SLOW: Final = 3
+# The mix of answers, as in the alert: the statuses, the points of the last five minutes and of the hour before them.
+_DENIALS: Final = ("401", "403", "404")
+_MIX_NOW: Final = 60
+_MIX_BEFORE: Final = 60
+_FEW: Final = 30  # answers of a status in five minutes: too few for a share
+_GROWN: Final = 1.8  # times
+_GROWN_BY: Final = 0.02  # of all answers
+_MOST: Final = 0.5  # of all answers, where nothing is known of the hour before
+_ENOUGH_BEFORE: Final = 100  # answers of the hour before
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway. Times are in seconds. Unknown values are NaN or None."""
+    """The state of the gateway. Times are in seconds. Unknown values are NaN or None.
+
+    points, minutes: the points of five seconds and of a minute, the oldest first.
+    """
 
     points: Sequence[Point]
+    minutes: Sequence[Point]
     checks: Mapping[str, str]
     is_draining: bool
     paused_buckets: Sequence[str]
@@ -40,16 +62,21 @@ class Observations:
     dead: float
     purge_lag: float
     purge_dead: float
-    canary: Sequence[CanaryOutcome] = ()
+    of_nginx: Sequence[Symptom]
+    canary: Sequence[CanaryOutcome]
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
     """Return the current problems, the worst first, and causes before effects. Empty without any."""
+    minute = seen.points[-_WINDOW:]
     found = [
         *_of_canary(seen.canary),
-        *_of_requests(seen.points[-_WINDOW:]),
+        *_of_requests(minute),
+        *_of_buckets(minute),
+        *_of_mix(seen.points[-_MIX_NOW:], seen.minutes),
         *_of_state(seen),
-        *_of_log(seen.points),
+        *_of_log(seen.points, minute),
+        *seen.of_nginx,
     ]
     return sorted(found, key=lambda symptom: symptom.order)
 
@@ -58,16 +85,69 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
     requests, failed = sum(point.requests for point in points), sum(point.failed for point in points)
     many = _BAD_SHARE * requests
     level: Level = "bad" if failed and failed >= many else "warning"
-    if failed:
-        yield Symptom("requests_fail", level, {"failed": failed, "requests": requests})
     errors = Counter({name: count for name, count in total(points).items() if name.startswith("cos_error ")})
     named = [item for item in errors.most_common() if not item[0].endswith(_NO_CODE)]
+    has_recovered = _has_recovered(points)
     for name, count in (named or errors.most_common())[:3]:
         _, bucket, code = name.split(" ", 2)
-        name = "cos_refuses" if code in _REFUSALS else "objects_missing" if code == "NoSuchKey" else "cos_errors"
-        # An object that is missing is a 404, which is no failure of the gateway.
-        is_cause = name != "objects_missing" and count >= many
+        # An object that is missing is a 404, and an object that cannot be processed is sent as it is.
+        name = _OF_OBJECTS.get(code, "cos_refuses" if code in _REFUSALS else "cos_errors")
+        is_over = _bucket_has_recovered(points, bucket)
+        has_recovered &= is_over or code in _OF_OBJECTS
+        is_cause = code not in _OF_OBJECTS and count >= many and not is_over
         yield Symptom(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
+    if failed:
+        yield Symptom("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
+
+
+def _has_recovered(points: Sequence[Point]) -> bool:
+    """Return whether the latest requests have worked."""
+    return next((point.failed == 0 for point in reversed(points) if point.requests), False)
+
+
+def _bucket_has_recovered(points: Sequence[Point], bucket: str) -> bool:
+    """Return whether the latest requests to the bucket have worked."""
+    for point in reversed(points):
+        errors = {name.split(" ", 2)[2] for name in point.counts if name.startswith(f"cos_error {bucket} ")}
+        if errors - _OF_OBJECTS.keys():
+            return False
+        if point.counts.get(f"asked {bucket}"):
+            return True
+    return False
+
+
+def _of_buckets(points: Sequence[Point]) -> Iterable[Symptom]:
+    counts = total(points)
+    for name, slow in counts.items():
+        _, _, bucket = name.partition("slow ")
+        asked = counts[f"asked {bucket}"]
+        if bucket and slow >= max(_LEAST_SLOW, _SLOW_SHARE * asked):
+            yield Symptom("bucket_slow", "warning", {"bucket": bucket, "count": slow, "requests": asked})
+
+
+def _of_mix(points: Sequence[Point], minutes: Sequence[Point]) -> Iterable[Symptom]:
+    """Yield each status of which the share is far from that of the hour before."""
+    if not points:
+        return
+    start = points[0].at - points[0].span
+    now, before = total(points), total([point for point in minutes if point.at <= start][-_MIX_BEFORE:])
+    for status in _DENIALS:
+        (denied, answers), (denied_before, answers_before) = _mix(now, status), _mix(before, status)
+        if denied < _FEW:
+            continue
+        share, share_before = denied / answers, denied_before / max(1, answers_before)
+        values = {"status": status, "percent": round(100 * share)}
+        if answers_before < _ENOUGH_BEFORE:
+            if share >= _MOST:
+                yield Symptom("answers_mostly", "warning", values)
+        elif share > _GROWN * share_before and share - share_before > _GROWN_BY:
+            yield Symptom("answers_changed", "warning", {**values, "before": round(100 * share_before)})
+
+
+def _mix(counts: Mapping[str, int], status: str) -> tuple[int, int]:
+    """Return the number of answers with the status, and of all answers, of images and of questions of access."""
+    answers = sum(count for name, count in counts.items() if name.startswith(("status ", "access ")))
+    return counts.get(f"status {status}", 0) + counts.get(f"access {status}", 0), answers
 
 
 def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
@@ -82,9 +162,11 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
     if seen.is_draining:
         yield Symptom("draining", "bad")
     for name, state in seen.checks.items():
-        if name != _CREDENTIALS and state == "down":
+        if name == _CHANGES and state != "ok":
+            yield Symptom("changes_not_heard", "bad" if state == "down" else "warning")
+        elif name not in _OWN_PROBLEMS and state == "down":
             yield Symptom("dependency_down", "bad", {"dependency": name})
-        elif name != _CREDENTIALS and state == "degraded":
+        elif name not in _OWN_PROBLEMS and state == "degraded":
             yield Symptom("dependency_degraded", "warning", {"dependency": name})
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
@@ -110,9 +192,11 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})
 
 
-def _of_log(points: Sequence[Point]) -> Iterable[Symptom]:
+def _of_log(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
     if lost := total(points)[DROPPED_LINES]:
         yield Symptom("log_lines_dropped", "warning", {"count": lost})
+    if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
+        yield Symptom("nginx_asks_wrong_port", "bad")
 
 
 class CurrentSymptoms:
@@ -141,6 +225,7 @@ class CurrentSymptoms:
         return symptoms(
             Observations(
                 points=self._history.fine(),
+                minutes=self._history.coarse(),
                 checks=self._health.latest.checks,
                 is_draining=self._health.is_draining,
                 paused_buckets=self._paused_buckets(),
@@ -152,6 +237,7 @@ class CurrentSymptoms:
                 dead=gauge_value(metrics.refresh_dead),
                 purge_lag=gauge_value(metrics.purge_lag),
                 purge_dead=gauge_value(metrics.purge_dead),
+                of_nginx=metrics.nginx_asked.symptoms(),
                 canary=metrics.canary.latest,
             )
         )

@@ -76,7 +76,7 @@ class TriggerWatch:
         if problem is not None and problem != self._problem:
             logger.warning(
                 "changes of rows are not notified, and take effect when cached URLs end: reason=%s; "
-                "run what `image-gateway sql changes` prints",
+                "run what `image-gateway-admin sql changes` prints",
                 problem,
             )
         elif problem is None and self._problem is not None:

@@ -20,7 +20,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
-from gateway.origin.error_counts import NO_ANSWER, NO_CODE, TIMEOUT, OriginErrorCounts
+from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
@@ -30,6 +30,7 @@ from gateway.origin.signature_verdicts import SignatureVerdicts
 from gateway.origin.waiting_limit import WaitingLimit
 
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
+_SLOW: Final = 1.0  # seconds until the header of an answer
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
 _SUCCESSES: Final = frozenset({200, 206, 304})
 # Statuses that only answer requests with one of these fields (RFC 9110 sections 13.1 and 14.2).
@@ -64,7 +65,9 @@ class ObservedAnswers:
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
         self._metrics = metrics
-        self._errors = OriginErrorCounts(metrics.origin_errors, metrics.origin_bucket_requests, buckets)
+        self._errors = OriginErrorCounts(
+            metrics.origin_errors, metrics.origin_bucket_requests, metrics.origin_slow, buckets
+        )
         self._credentials_refused = credentials_refused
         self.first_answers: dict[str, FirstAnswer] = {}
         self.verdicts = SignatureVerdicts()
@@ -75,6 +78,10 @@ class ObservedAnswers:
         if bucket not in self.first_answers:
             self.first_answers[bucket] = FirstAnswer(headers, time.monotonic())
 
+    def slow(self, bucket: str) -> None:
+        """Count an answer whose header took more than a second."""
+        self._errors.slow(bucket)
+
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
         self._count("timeout" if is_timeout else "error", bucket)
@@ -82,10 +89,14 @@ class ObservedAnswers:
 
     def refused(self, bucket: str, url: str, error: CosError) -> None:
         """Note COS's error in answer to a request for ``url``."""
-        self._errors.add(bucket, error.code or NO_CODE)
-        self.verdicts.add(bucket, error)
+        self._errors.answer(bucket, error)
+        self.verdicts.add(bucket, url, error)
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
+
+    def body_lost(self, bucket: str) -> None:
+        """Count a body that broke off or is not what COS announced, and of which the rest could not be had."""
+        self._errors.add(bucket, BODY_LOST)
 
     def retried(self) -> None:
         """Count a retry."""
@@ -102,7 +113,7 @@ class ObservedAnswers:
 class OriginClient:
     """Requests objects by presigned URL over persistent connections.
 
-    Retries (connection lost or refused, 5xx, 503 SlowDown) happen before the first byte only, with exponential backoff
+    Retries (connection lost or refused, 5xx, 429) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. A bucket of which ten objects fail in a row
     gets a request a second. Requests that process images have another breaker, since COS may serve images that it
     cannot process.
@@ -161,7 +172,8 @@ class OriginClient:
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
         retries, observed = self.retries, self.observed
         retries.budget.requests += 1
-        deadline = time.monotonic() + self._timeout
+        started = time.monotonic()
+        deadline = started + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
             pause = 0.0
@@ -189,7 +201,9 @@ class OriginClient:
             else:
                 status = response.status
                 observed.answered(bucket, status, response.headers)
-                if status >= 500:
+                if not is_processed and time.monotonic() - started > _SLOW:
+                    observed.slow(bucket)
+                if status >= 500 or status == 429:
                     breakers.failed(circuit, target.raw_path)
                 elif breakers.by_bucket:
                     breakers.succeeded(circuit, target.raw_path)
@@ -198,7 +212,7 @@ class OriginClient:
                     response.close()
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
-                    observed.verdicts.accepted.add(bucket)
+                    observed.verdicts.accepted[bucket] = url
                     return OriginResponse(response, self._shared_timeout, method)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, retries.backoff.pause(attempt))
@@ -208,7 +222,8 @@ class OriginClient:
                 break
             observed.retried()
             await asyncio.sleep(pause)
-            left = deadline - time.monotonic()
+            started = time.monotonic()
+            left = deadline - started
             if left <= 0:  # the event loop was late
                 break
             shared_timeout = SharedTimeout(left)

@@ -16,6 +16,8 @@ _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
 # COS rejects the credentials: it answers either code for a token that has ended.
 CREDENTIAL_CODES: Final = frozenset({"ExpiredToken", "InvalidAccessKeyId"})
+# COS asks for fewer requests, and answers another attempt later.
+THROTTLED_STATUSES: Final = frozenset({429, 503})
 _EXPIRED: Final = b"<Message>Request has expired</Message>"
 
 

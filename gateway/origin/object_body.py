@@ -146,7 +146,7 @@ class ObjectBody:
                     return b""
             except BodyLost as loss:
                 if not await self._resume(loss):
-                    self._remember(OriginUnavailable(str(loss)), is_of_body=True)
+                    self._lost(loss)
                     raise
                 continue
             self._check(piece)
@@ -192,7 +192,7 @@ class ObjectBody:
             try:
                 self._check_checksum()
             except BodyLost as loss:
-                self._remember(OriginUnavailable(str(loss)), is_of_body=True)
+                self._lost(loss)
                 raise
 
     def _check_checksum(self) -> None:
@@ -278,10 +278,12 @@ class ObjectBody:
             (await client.fetch(self.image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
         raise refusal
 
-    def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> GatewayError:
-        """Return ``error``, of which ``failures`` keeps a copy."""
+    def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> None:
         self._access.failures.failed(self.object_id, error, self._requested_at, is_of_body=is_of_body)
-        return error
+
+    def _lost(self, loss: BodyLost) -> None:
+        self._access.client.observed.body_lost(self.object_id.bucket)
+        self._remember(OriginUnavailable(str(loss)), is_of_body=True)
 
     @property
     def _image_id(self) -> str:

@@ -18,7 +18,7 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.origin.cos_error import CosError
+from gateway.origin.cos_error import THROTTLED_STATUSES, CosError
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.retry import retry_after
 
@@ -50,7 +50,7 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
 
     ``reason`` is for the log. Raises ``PresignedUrlRefused`` if COS may accept a newly signed URL.
     """
-    if error.status == 503:
+    if error.status in THROTTLED_STATUSES:
         wait = retry_after(headers.get("Retry-After"))
         return Failure(OriginThrottled(reason, wait=wait), wait or 0.0)
     if error.status >= 500:

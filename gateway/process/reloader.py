@@ -18,6 +18,7 @@ from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
+_MOST_NAMED: Final = 5  # changed keys in an event
 _READ_TIMEOUT: Final = 10.0  # seconds; a network file system may hang
 
 S = TypeVar("S")
@@ -170,6 +171,7 @@ class Reloader(Generic[S]):
                 logger.exception("the reload failed, the old configuration stays")
                 raise
             self._count(is_success=True)
+        self._metrics.events.add("reloaded", keys=", ".join(result.changed[:_MOST_NAMED]) or "-")
         logger.info("configuration reloaded: changed=%s", ",".join(result.changed) or "nothing")
         if result.need_restart:
             logger.warning("these keys have changed and need a restart: keys=%s", ",".join(result.need_restart))
@@ -205,3 +207,5 @@ class Reloader(Generic[S]):
         self._metrics.config_last_reload_successful.set(is_success)
         if is_success:
             self._metrics.config_last_reload_success.set(time.time())
+        else:
+            self._metrics.events.add("reload_was_refused")

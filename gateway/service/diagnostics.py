@@ -192,6 +192,7 @@ def _health(
             origin,
             lambda image: signing.signer.sign(image).url,
             ClockCorrection(signing.clock, urls.resolver).refused_at,
+            signing.clock.now,
         ),
         settings.cos.regions,
         metrics,

@@ -28,7 +28,7 @@ from gateway.api.link_handlers import LinkCalls, LinkKills
 from gateway.api.meta import Metadata
 from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
 from gateway.api.new_urls import NewUrls
-from gateway.api.nginx_changes import NginxChanges
+from gateway.api.nginx_changes import MisdirectedChanges, NginxChanges
 from gateway.api.preview import Preview
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import Features, StaticFiles
@@ -51,7 +51,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd or the parent of this worker gave: the sockets of the two ports, and who may use the admin port.
+    """What systemd, the parent of this worker or ``dev`` gave: the sockets of both ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
     whoever reaches the port may use it.
@@ -175,6 +175,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
         access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
+        misdirected_changes=MisdirectedChanges(metrics),
         accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
     )
 
@@ -207,7 +208,9 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         ),
         daily=DailyReport(daily) if daily is not None else None,
         queues=(
-            QueueCalls(redis.queue, service.purges.queue if service.purges is not None else None, now, bodies)
+            QueueCalls(
+                redis.queue, service.purges.queue if service.purges is not None else None, now, bodies, metrics.events
+            )
             if redis is not None
             else None
         ),

@@ -21,6 +21,7 @@ from gateway.tracing.hooks import Tracing
 
 _ROUTES: Final = ("proxy", "short")
 _FAILURES: Final = ("500", "502", "503", "504", ABORTED)
+_DENIALS: Final = ("401", "403", "404")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[R
             fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
         metrics.dropped_lines.count = dropped_lines
         metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
+        metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         access_log, debug_log = _access_log(settings), DebugLog()
         try:
             yield Requests(InFlight(metrics), access_log, _audit(settings), debug_log, tracing, fallback)

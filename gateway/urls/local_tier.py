@@ -117,6 +117,10 @@ class LocalTier:
         entry = self._entries.get(_key(variant))
         return entry.image if entry is not None else None
 
+    def was_missing(self, variant: ImageVariant) -> bool:
+        """Return whether the last look-up here, however long ago, found no such image."""
+        return _key(variant) in self._missing
+
     def recent(self, most: int) -> Iterator[SignedImage]:
         """Iterate over the images among the ``most`` entries that were used last, at any age."""
         return (entry.image for entry in islice(reversed(self._entries.values()), most))

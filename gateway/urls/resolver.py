@@ -7,6 +7,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
+from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import (
@@ -313,9 +314,8 @@ class UrlResolver:
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
-        read_at = int(self.urls.now())
         try:
-            records = await self._catalog.fetch_many(
+            read_at, records = await self._read_rows(
                 list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
             )
         except CatalogUnavailable as error:
@@ -338,6 +338,17 @@ class UrlResolver:
                 self._local.put_unknown(look_up.variant, mark)
         await self.keep(list(made.values()), mark)
         return results
+
+    async def _read_rows(self, image_ids: Sequence[str]) -> tuple[int, Mapping[str, ImageRecord]]:
+        """Return rows, and when they were read, by COS's clock. After a pause of this process they are read again.
+
+        Requests that came meanwhile share this look-up. They must not get rows from before the pause.
+        """
+        while True:
+            began, read_at = self._local.now(), int(self.urls.now())
+            records = await self._catalog.fetch_many(image_ids)
+            if self._local.now() - began < LEASE:
+                return read_at, records
 
     def _result_for(
         self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int
@@ -396,7 +407,12 @@ class UrlResolver:
         return Resolved(image, from_cache=True)
 
     def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
-        """Return the image to serve while its row cannot be read. None if it has changed since its row was read."""
+        """Return the image to serve while its row cannot be read. None if it has changed since its row was read.
+
+        Redis may have an entry that is older than what was read here: its change came while nobody listened.
+        """
+        if self._local.was_missing(variant):
+            return None
         image = self._local.get_stale(variant)
         if image is None and there.image is not None and not self.has_changed(there.image):
             image = there.image

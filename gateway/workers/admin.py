@@ -24,6 +24,7 @@ from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
 from gateway.metrics.dropped_lines import DroppedLines
+from gateway.metrics.events import events_in, together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.symptom import Symptom, SymptomLog
@@ -31,6 +32,7 @@ from gateway.workers.listed_changes import CHANGES, HURRY, ListedChanges
 from gateway.workers.merged_console import WorkerState, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
+from gateway.workers.merged_nginx import MergedNginx
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -46,6 +48,8 @@ _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
 _RUNNING: Final = "/api/v1/monitoring/running"
 _DROP: Final = "/api/v1/cache/drop"
+_RESTARTS_IN: Final = 900.0  # seconds in which workers that end are a problem, as in the alert
+_MOST_RESTARTS: Final = 2
 _PARENT: Final = "parent"  # in the place of a worker's number in metrics
 
 
@@ -67,6 +71,7 @@ class Admin:
         self._calls = calls
         self._merged = MergedMetrics()
         self._history = MergedHistory(time.time())
+        self._nginx = MergedNginx()
         self._reading = asyncio.Lock()
         self._reading_totals = asyncio.Lock()
         self._reports = WorkerReports(calls)
@@ -123,6 +128,7 @@ class Admin:
         for worker, answer in (await self._calls.get(workers, TOTALS)).items():
             if answer is not None and answer.status == 200 and not worker.ended.is_set():
                 self._history.read(worker, answer.body)
+                self._nginx.read(worker, answer.body)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request
@@ -173,6 +179,8 @@ class Admin:
             missing = len(self._supervisor.slots) - len(states)
             own = {self._name: self._own_symptoms()}
             data = {**data, **merged_console(list(states.values()), missing, own)}
+            events = [event for state in states.values() for event in events_in(state.events)]
+            data |= {"events": together(events, self._supervisor.events.all())}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
     async def _running(self, request: web.Request) -> web.Response:
@@ -196,10 +204,15 @@ class Admin:
         return None
 
     def _own_symptoms(self) -> list[Symptom]:
-        """Return the problem that only the parent sees."""
+        """Return the problems that only the parent sees."""
+        found, now = self._nginx.symptoms(), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
-        missing = Symptom("workers_missing", "warning", {"ready": ready, "configured": configured})
-        return self._symptoms.note([missing] if ready < configured else [], time.time())
+        if ready < configured:
+            found.append(Symptom("workers_missing", "warning", {"ready": ready, "configured": configured}))
+        ended = self._supervisor.events.count_since("worker_ended", now - _RESTARTS_IN)
+        if ended > _MOST_RESTARTS:
+            found.append(Symptom("workers_end", "warning", {"count": ended}))
+        return self._symptoms.note(found, now)
 
     async def _by_all(self, request: web.Request) -> web.Response:
         """Let every worker answer, one after another. Return the first refusal, or the answer of the last worker."""

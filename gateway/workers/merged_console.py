@@ -49,6 +49,7 @@ class WorkerState(_Kept):
     credentials: tuple[_Credentials, ...]
     clock_difference: float
     nginx: tuple[_Nginx, ...] = ()
+    events: Any = ()
 
     @classmethod
     def read(cls, body: bytes) -> "WorkerState | None":

@@ -45,6 +45,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "image_gateway_heartbeat_age_seconds": max,
     "image_gateway_invalidation_receivers": min,
     "image_gateway_nginx_asked_seconds": min,
+    "image_gateway_nginx_cache_used_seconds": min,
     "image_gateway_canary_seconds": max,
     "image_gateway_canary_up": min,
     "image_gateway_refresh_queue_length": max,

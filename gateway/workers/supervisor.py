@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.concurrency.background import background
 from gateway.concurrency.first_event import first_of
+from gateway.metrics.events import EventLog
 from gateway.workers.worker import Accepted, Worker, WorkerFailed
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Supervisor:
     ) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
         self.restarts = 0
+        self.events = EventLog()
         self.is_draining = False
         self._start_worker = start_worker
         self._first = accepted
@@ -173,6 +175,7 @@ class Supervisor:
                     await self._until_ended([old])
                 self._workers.discard(old)
         versions = {slot.current.version for slot in self.slots if slot.current is not None}
+        self.events.add("workers_replaced", version=", ".join(sorted(versions)))
         logger.info("all workers are replaced: version=%s", ",".join(sorted(versions)))
 
     async def drain(self, force_stop: asyncio.Event) -> None:
@@ -270,6 +273,7 @@ class Supervisor:
             delay = slot.delay()
             slot.deaths += 1
             self.restarts += 1
+            self.events.add("worker_ended", worker=slot.number, reason=reason)
             logger.error("worker ended, starting another: worker=%s reason=%s delay=%g", slot.number, reason, delay)
             await asyncio.sleep(delay)
             async with slot.replacing:

@@ -250,15 +250,9 @@ async def test_each_nginx_and_what_it_reports_is_counted(gateway: RunningGateway
     await ask(gateway, nginx="edge-1.example", epochs="3", floor="start")
     await ask(gateway, nginx="edge-1.example", epochs="2")
     await ask(gateway)
-    odd: list[dict[str, str]] = [
-        {"epochs": "-1"},
-        {"epochs": "1e3"},
-        {"nginx": "a b"},
-        {"nginx": ""},
-        {"floor": "other"},
-    ]
-    for statistic in odd:
-        assert (await ask(gateway, 0, **statistic))["now"], "a statistic never refuses the list"
+    for statistic in ("epochs=-1", "epochs=1e3", "nginx=a%20b", "nginx=", "floor=other", "now=", "now=1e3"):
+        answer = await gateway.request("GET", f"/api/v1/changes?since=0&{statistic}", admin=True)
+        assert answer.status == 200, "a statistic never refuses the list"
     metrics = (await gateway.request("GET", "/metrics", admin=True)).body.decode()
     assert 'image_gateway_nginx_asked_seconds{nginx="edge-1.example"} 0.' in metrics
     assert 'image_gateway_nginx_floors_total{reason="gap"} 0.0' in metrics

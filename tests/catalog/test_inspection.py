@@ -198,9 +198,9 @@ async def test_a_test_notification_is_heard_and_no_replica_acts_on_it(postgres_d
     assert changes.image_ids == ["cat"]
 
 
-async def test_a_database_that_does_not_answer_is_unavailable() -> None:
-    settings = settings_for("host=127.0.0.1 port=1")
-    with pytest.raises(CatalogUnavailable):
+async def test_a_database_that_does_not_answer_is_unavailable_and_named() -> None:
+    settings = settings_for("host=127.0.0.1 port=1", listen_dsn="host=127.0.0.2 port=1")
+    with pytest.raises(CatalogUnavailable, match=r"^postgres\.dsn, 127\.0\.0\.1:1: Connection refused"):
         await inspect_database(settings, with_links=False)
-    with pytest.raises(CatalogUnavailable):
+    with pytest.raises(CatalogUnavailable, match=r"^postgres\.listen_dsn, 127\.0\.0\.2:1: Connection refused"):
         await time_notification(settings)

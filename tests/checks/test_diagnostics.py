@@ -226,7 +226,7 @@ async def test_a_table_whose_rows_are_hidden_or_of_an_ambiguous_name_is_a_warnin
         ((403, "InvalidObjectState"), "403 InvalidObjectState", "archived"),
         ((403, None), "403", "7730"),
         ((302, None), "302", "7730"),
-        ((503, "SlowDown"), "503 SlowDown", "7730"),
+        ((503, "SlowDown"), "503 SlowDown", "fewer requests"),
         (OriginUnavailable("ClientConnectorError: refused"), "ClientConnectorError: refused", "cos.region"),
     ],
 )

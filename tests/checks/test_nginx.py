@@ -74,7 +74,8 @@ def test_an_nginx_that_asks_for_changes_has_the_module_and_the_zones(asking: Pat
     assert (found.is_well, found.is_warning) == (True, False)
     assert found.what == (
         "by its files, nginx asks for changes: njs and zones image_changes, image_counts, image_decisions, "
-        "image_epochs, image_floors are there; check --running asks nginx itself"
+        "image_epochs, image_floors are there; "
+        "check --running asks nginx itself"
     )
 
 

@@ -123,3 +123,23 @@ async def test_a_replica_that_does_not_answer_is_named(
     )
     assert code == 1
     assert f"fail  replica {replicas[1].service.diagnostics.replica.name}: does not answer" in output
+
+
+async def test_without_postgres_the_image_is_purged_all_the_same(
+    replicas: list[RunningGateway], images: Images, write_config: WriteConfig
+) -> None:
+    await images.execute("DELETE FROM images WHERE id = 'a'")
+    config = write_config(access=LINKS, postgres={"dsn": "postgresql://app@127.0.0.1:1/app", "timeout": 2})
+    options = ("--via", replicas[0].ports.public, "--timeout", "5", "--config", str(config))
+    code, output = await run_gateway("takedown", "a", *options)
+    assert code == 1
+    assert "fail  row: not known: " in output
+    assert "fail  links: not killed: " in output
+    assert (await replicas[1].get("/i/a")).status == 404
+
+
+async def test_an_id_that_no_image_can_have_is_refused_in_a_line(config_file: Path) -> None:
+    code, output = await run_gateway("takedown", "a/b", "--config", str(config_file))
+    assert code == 1
+    assert "Traceback" not in output
+    assert len(output.splitlines()) == 1

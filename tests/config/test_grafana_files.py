@@ -107,6 +107,9 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "refresh_cycle_duration_seconds": "shows in the lag",
         "sent_bytes": "of the console; the rate of bytes is shown",
         "refresh_last_success_timestamp_seconds": "an alert",
+        "nginx_cache_used_seconds": "an alert",
+        "nginx_misdirected": "an alert",
+        "origin_slow": "an alert; the time to the first byte is shown",
         "trace_spans": "about traces, not about images",
     }
     shown = " ".join(expressions())

@@ -124,6 +124,14 @@ def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
         assert sent.replace("$image_config", config.split('"')[1]) == f'{FIELD} "{expected}"'
 
 
+def test_the_port_at_which_nginx_asks_itself_stands_in_one_file() -> None:
+    files = [path for path in (ROOT / "config/nginx").rglob("*") if path.is_file()]
+    assert [path.name for path in files if "9089" in path.read_text()] == ["changes.conf"]
+    (listened,) = directive("image-gateway/changes.conf", "listen")
+    (asked,) = directive("image-gateway/changes.conf", "js_var")
+    assert asked == f"$image_changes_address {listened}"
+
+
 def test_the_commands_in_the_header_of_private_cache_conf_replace_an_installed_gateway_conf(tmp_path: Path) -> None:
     for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
         (tmp_path / folder).mkdir(parents=True)

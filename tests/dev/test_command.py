@@ -40,8 +40,8 @@ async def test_every_image_of_a_folder_is_served_and_no_process_remains(tmp_path
                 )
                 answer = await session.get(running.admin + "/api/v1/monitoring/console")
                 program, config = (await answer.json())["data"]["commands"]
-                # The commands of the console are to be pasted.
-                explained = await run_program("sh", "-c", f"{program} explain plain.jpg --config {config}")
+                # The commands of the console are to be pasted, in any folder.
+                explained = await run_program("sh", "-c", f"cd / && {program} explain plain.jpg --config {config}")
                 assert explained.startswith("ok    plain.jpg: 200")
             running.process.send_signal(signal.SIGINT)
             assert await running.exit_code() == 0

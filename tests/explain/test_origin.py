@@ -26,7 +26,7 @@ __all__ = ["asked"]
         ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
         ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
         ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
-        ((503, "SlowDown"), 503, "origin_throttled", "7730"),
+        ((503, "SlowDown"), 503, "origin_throttled", "fewer requests"),
     ],
 )
 async def test_an_error_of_cos_is_named_with_its_request_id(

@@ -32,6 +32,30 @@ def test_a_fault_of_several_replicas_is_named_once_with_all_of_them_and_the_earl
     ]
 
 
+def test_a_fault_that_gets_bad_begins_then_and_a_recovery_in_between_ends_it() -> None:
+    log = SymptomLog()
+    few, many = (Symptom("requests_fail", level, {"failed": 1, "requests": 2}) for level in ("warning", "bad"))
+    since = [log.note([symptom], at)[0].since for at, symptom in enumerate((few, few, many, many, few, many))]
+    assert since == [0, 0, 2, 2, 0, 5]
+
+
+def test_one_cause_is_one_headline_with_the_worst_level_the_earliest_time_and_all_replicas() -> None:
+    down = Symptom("dependency_down", "bad", {"dependency": "cos"}, 50)
+    paused = Symptom("bucket_paused", "bad", {"bucket": "b"}, 70)
+    no_answer = Symptom("cos_errors", "warning", {"bucket": "b", "code": "no_answer", "count": 9}, 60)
+    slow = Symptom("cos_errors", "warning", {"bucket": "b", "code": "timeout", "count": 2}, 40)
+    other = Symptom("cos_errors", "warning", {"bucket": "c", "code": "timeout", "count": 1}, 80)
+    effect = Symptom("requests_fail", "bad", {"failed": 1, "requests": 2}, 65)
+    found = together({"a": [down, paused, effect, no_answer, slow], "b": [down, other]})
+    assert [(symptom["name"], symptom["values"].get("bucket"), symptom["level"]) for symptom in found] == [
+        ("cos_errors", "b", "bad"),
+        ("cos_errors", "c", "bad"),
+        ("requests_fail", None, "bad"),
+    ]
+    assert (found[0]["values"]["code"], found[0]["since"], found[0]["replicas"]) == ("no_answer", 50, ["a", "b"])
+    assert [symptom["name"] for symptom in together({"a": [down, effect]})] == ["dependency_down", "requests_fail"]
+
+
 @pytest.mark.parametrize(
     ("name", "first", "second", "expected"),
     [

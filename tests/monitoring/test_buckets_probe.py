@@ -41,12 +41,13 @@ class Probed:
     metrics: Metrics = field(default_factory=Metrics)
     rows: list[ImageRecord] | CatalogUnavailable = field(default_factory=list)
     now: float = 1000.0
+    later: float = 0.0  # seconds since URLs were signed
     secret_key: str = SECRET_KEY
 
     def probe(self, *buckets: str, timeout: float = 20) -> BucketsProbe:
         """Return a probe of these buckets."""
         return BucketsProbe(
-            ObjectQuestions(self.origin, self.sign, self.clock.refused_at),
+            ObjectQuestions(self.origin, self.sign, self.clock.refused_at, lambda: self.clock.now() + self.later),
             dict.fromkeys(buckets or (BUCKET,), REGION),
             self.metrics,
             sample=self._sample,
@@ -236,6 +237,48 @@ async def test_requests_that_are_refused_count_for_half_a_minute_until_one_is_ac
         else:
             probed.now += 2
         await probe.probe()
+
+
+async def test_old_urls_that_are_still_accepted_do_not_outvote_refusals_of_new_signatures(
+    probed: Probed, emulator: CosEmulator
+) -> None:
+    """A secret that is half rotated: URLs that were signed before it work until they end."""
+    probe, old = probed.probe(), probed.sign(row("a.png"))
+    probed.secret_key = "another"
+    for _ in range(3):
+        (await probed.origin.fetch(old, BUCKET)).close()
+        with pytest.raises(PresignedUrlRefused):
+            await probed.origin.fetch(probed.sign(row("b.png")), BUCKET)
+        (await probed.origin.fetch(old, BUCKET)).close()
+        with pytest.raises(DependencyDegraded, match="403 SignatureDoesNotMatch"):
+            await probe.probe()
+        probed.now += 40
+    (await probed.origin.fetch(old, BUCKET)).close()
+    with pytest.raises(DependencyDegraded, match="403 SignatureDoesNotMatch"):
+        await probe.probe()
+    probed.secret_key = SECRET_KEY
+    (await probed.origin.fetch(old, BUCKET)).close()
+    await probe.probe()
+    asked_before = len(asked(emulator))
+    (await probed.origin.fetch(old, BUCKET)).close()
+    await probe.probe()
+    assert len(asked(emulator)) == asked_before + 1, "the light is good again, and requests prove it"
+
+
+async def test_a_url_that_was_signed_long_ago_proves_nothing_about_new_signatures(
+    probed: Probed, emulator: CosEmulator
+) -> None:
+    probe, old = probed.probe(), probed.sign(row("a.png"))
+    probed.later = 601
+    probed.secret_key = "another"
+    (await probed.origin.fetch(old, BUCKET)).close()
+    with pytest.raises(DependencyDegraded, match="403 SignatureDoesNotMatch"):
+        await probe.probe()
+    probed.secret_key = SECRET_KEY
+    for _ in range(3):
+        (await probed.origin.fetch(old, BUCKET)).close()
+        await probe.probe()
+    assert asked(emulator).count("image-gateway-probe") == 2, "a probe of its own counts for a minute"
 
 
 @pytest.mark.parametrize("ahead", [300, -900])

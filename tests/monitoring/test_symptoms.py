@@ -30,6 +30,9 @@ WELL = Observations(
     dead=0,
     purge_lag=0,
     purge_dead=0,
+    minutes=[],
+    of_nginx=[],
+    canary=[],
 )
 
 
@@ -57,6 +60,7 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"is_draining": True}, Symptom("draining", "bad")),
         ({"checks": {"redis": "down"}}, Symptom("dependency_down", "bad", {"dependency": "redis"})),
         ({"checks": {"redis": "degraded"}}, Symptom("dependency_degraded", "warning", {"dependency": "redis"})),
+        ({"checks": {"changes": "degraded"}}, Symptom("changes_not_heard", "warning")),
         ({"paused_buckets": ["b"]}, Symptom("bucket_paused", "bad", {"bucket": "b"})),
         ({"clock_difference": -600.2}, Symptom("clock_differs", "warning", {"seconds": -600})),
         ({"credentials_left": 299.0}, Symptom("credentials_end", "warning", {"seconds": 299})),
@@ -75,6 +79,8 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
             Symptom("log_lines_dropped", "warning", {"count": 7}),
         ),
+        ({"of_nginx": [Symptom("nginx_unheard", "bad")]}, Symptom("nginx_unheard", "bad")),
+        ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Symptom("nginx_asks_wrong_port", "bad")),
         (
             {"points": [point(status_200=95, status_502=4, status_aborted=1)]},
             Symptom("requests_fail", "bad", {"failed": 5, "requests": 100}),
@@ -100,6 +106,75 @@ def test_a_fault_is_named(changes: dict[str, object], expected: Symptom) -> None
 def test_what_cos_answers_is_named_before_the_requests_that_fail_for_it(code: str, expected: list[str]) -> None:
     points = [Point(5, 5, {"status 502": 9, "status 200": 1, f"cos_error b-1 {code}": 9}, None)]
     assert names(symptoms(replace(WELL, points=points, trigger_installed=0.0))) == expected
+
+
+def in_turn(*counts: dict[str, int]) -> list[Point]:
+    """Return points one after another, five seconds apart."""
+    return [Point(5.0 * number, 5, found, None) for number, found in enumerate(counts, start=1)]
+
+
+FAILED = {"status 502": 9, "asked b": 9, "cos_error b no_answer": 9}
+WORKED = {"status 200": 9, "asked b": 1}
+
+
+@pytest.mark.parametrize(
+    ("then", "level"),
+    [
+        ({}, "bad"),
+        ({"status 200": 9}, "bad"),  # from memory: nothing is known of the bucket
+        ({"status 200": 9, "asked b": 1}, "warning"),
+        ({"status 200": 9, "asked other": 1}, "bad"),
+        ({"status 502": 1, "status 200": 9, "asked b": 9, "cos_error b timeout": 1}, "bad"),
+        ({"status 404": 9, "asked b": 9, "cos_error b NoSuchKey": 9}, "warning"),
+    ],
+)
+def test_red_ends_when_the_latest_request_has_worked(then: dict[str, int], level: str) -> None:
+    found = symptoms(replace(WELL, points=in_turn(FAILED, then)))
+    levels = {symptom.name: symptom.level for symptom in found}
+    assert levels["cos_errors"] == levels["requests_fail"] == level
+
+
+def test_red_comes_back_with_the_next_failure_and_requests_that_fail_without_cos_end_alike() -> None:
+    assert symptoms(replace(WELL, points=in_turn(FAILED, WORKED, FAILED)))[0].level == "bad"
+    (fails,) = symptoms(replace(WELL, points=in_turn({"status 503": 9}, {}, {"status 200": 1})))
+    assert (fails.name, fails.level) == ("requests_fail", "warning")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "expected"),
+    [
+        ({"status 200": 50, "status 404": 50}, {"status 200": 97, "status 404": 3}, ("answers_changed", 50, 3)),
+        ({"access 200": 70, "access 401": 30}, {"access 200": 100}, ("answers_changed", 30, 0)),
+        ({"status 200": 900, "status 404": 100}, {"status 200": 950, "status 404": 50}, ("answers_changed", 10, 5)),
+        ({"status 200": 1, "status 403": 50}, {"status 200": 9}, ("answers_mostly", 98, None)),
+        ({"status 200": 50, "status 404": 50}, {"status 200": 60, "status 404": 40}, None),  # as before
+        ({"status 404": 29}, {"status 200": 100}, None),  # too few
+        ({"status 200": 60, "status 404": 40}, {"status 200": 9}, None),  # nothing to compare with
+        ({}, {"status 200": 100}, None),  # no traffic, no alarm
+        ({"status 200": 985, "status 404": 15, "access 404": 15}, {"status 200": 990, "status 404": 10}, None),
+    ],
+)
+def test_the_share_of_an_answer_is_compared_with_the_hour_before(
+    now: dict[str, int], before: dict[str, int], expected: tuple[str, int, int | None] | None
+) -> None:
+    minutes = [Point(60, 60, before, None), Point(3600 * 24, 60, {"status 404": 999}, None)]  # the last one is of now
+    found = symptoms(replace(WELL, minutes=minutes, points=[Point(400, 5, now, None)]))
+    assert [(one.name, one.values["percent"], one.values.get("before")) for one in found] == (
+        [expected] if expected is not None else []
+    )
+
+
+def test_only_an_hour_before_counts() -> None:
+    old, hour = Point(60, 60, {"status 404": 9999}, None), [Point(60, 60, {"status 200": 100}, None)] * 60
+    (found,) = symptoms(replace(WELL, minutes=[old, *hour], points=[Point(400, 5, {"status 404": 30}, None)]))
+    assert (found.name, found.values["before"]) == ("answers_changed", 0)
+
+
+@pytest.mark.parametrize(("slow", "is_named"), [(2, False), (3, True), (9, True)])
+def test_a_bucket_that_answers_in_seconds_is_named(slow: int, *, is_named: bool) -> None:
+    found = symptoms(replace(WELL, points=[Point(5, 5, {"slow b-1": slow, "asked b-1": 10, "asked b-2": 99}, None)]))
+    values: dict[str, str | int | float] = {"bucket": "b-1", "count": slow, "requests": 10}
+    assert found == ([Symptom("bucket_slow", "warning", values)] if is_named else [])
 
 
 def test_an_error_without_a_code_is_named_only_if_no_other_is() -> None:

@@ -1,27 +1,47 @@
 """The canary through nginx."""
 
+import pytest
+
+from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
-from tests.nginx.conftest import CONFIG, StartNginx
+from tests.nginx.conftest import CONFIG, StartNginx, accel
 from tests.waiting import until
 
 
+@pytest.mark.parametrize("delivery", ["stream", "accel"])
 async def test_behind_nginx_the_canary_is_known_and_sees_that_nginx_ends(
-    start_nginx: StartNginx, start_gateway: StartGateway, images: Images
+    delivery: str,
+    start_nginx: StartNginx,
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    links_table: object,
 ) -> None:
-    """nginx passes the request id on, by which gateways know the canary."""
+    """nginx passes the request id on, by which gateways know the canary; length and tag are those of COS."""
+    del links_table
     await images.add("public")
     await images.add("private", owner="alice", public=False)
     port = free_port()
-    upstream = f"upstream image_gateway {{ server 127.0.0.1:{port}; }}"
-    nginx = await start_nginx((CONFIG / "gateway.conf").read_text() + upstream)
+    address = f"127.0.0.1:{port}"
+    streaming = (CONFIG / "gateway.conf").read_text() + f"upstream image_gateway {{ server {address}; }}"
+    nginx = await start_nginx(streaming if delivery == "stream" else accel(address, cos.port))
     gateway = await start_gateway(
-        server={"port": port}, canary={"via": [nginx.url], "public": "public", "private": "private", "every": 1}
+        server={"port": port},
+        image_proxy={"delivery": delivery},
+        canary={"via": [nginx.url], "public": "public", "private": "private", "every": 1},
+        access={"signed_links": {"keys": {"k": "x" * 32}}},
     )
-    await until(lambda: gateway.sample("canary_up", via=nginx.url, check="public"))
-    assert gateway.sample("requests_total", route="canary:short", delivery="stream", status="200") >= 1
-    assert gateway.sample("requests_total", route="short", delivery="stream", status="200") == 0
+
+    def up() -> set[float]:
+        checks = ("public", "private_anonymous", "private_link")
+        return {gateway.sample("canary_up", via=nginx.url, check=check) for check in checks}
+
+    await until(lambda: up() == {1.0}, what="every check")
+    samples = [sample for metric in gateway.registry.collect() for sample in metric.samples]
+    counted = [each for each in samples if each.name == "image_gateway_requests_total" and each.value]
+    assert {each.labels["route"] for each in counted} <= {"canary:short", "healthz"}
     await nginx.stop()
-    await until(lambda: gateway.sample("canary_up", via=nginx.url, check="public") == 0)
+    await until(lambda: up() == {0.0}, what="that nginx has ended")
     [seen] = [each for each in gateway.service.metrics.canary.latest if each.check == "public"]
     assert "no connection to 127.0.0.1" in seen.what

@@ -92,3 +92,12 @@ async def test_a_wrong_port_is_one_line_in_the_log(start_njs: StartNjs, gateway:
     lines = [line for line in nginx.log.splitlines() if "[notice]" not in line]
     assert len(lines) <= 2, lines
     assert not gateway.asked
+
+
+async def test_an_error_in_the_files_is_one_line_in_the_log(start_njs: StartNjs, gateway: Scripted) -> None:
+    http = site("gateway-cache.conf", [gateway.address], [gateway.address])
+    nginx = await start_njs(http, {"let question = happen({kind: 'ask'});": "let question = missing();"})
+    await until(lambda: "nginx cannot ask for changes" in nginx.log)
+    for _ in range(20):
+        assert json.loads((await get(nginx, "/status"))[1])["heard_ms_ago"] is None
+    assert len([line for line in nginx.log.splitlines() if "[notice]" not in line]) == 1

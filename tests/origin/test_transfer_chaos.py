@@ -15,7 +15,7 @@ from fastcrc import crc64
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import OriginClient
+from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
@@ -116,6 +116,7 @@ class Chaos:
     random: Random = field(init=False)
     objects: dict[str, list[Version]] = field(default_factory=dict)  # the last is the one that is
     answers: list[Answer] = field(default_factory=list)
+    observed: ObservedAnswers = field(default_factory=lambda: ObservedAnswers(Metrics()))
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)  # noqa: S311 - the same in every run

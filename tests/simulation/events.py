@@ -19,6 +19,8 @@ _USUAL: Final[Mapping[str, object]] = {
     "slowness": 0.0,
 }
 
+_UPGRADE_PAUSE: Final = 2.0  # seconds
+
 
 class Events:
     """The steps of a plan: each method takes a target and a value, which is mostly the seconds until the end.
@@ -29,6 +31,7 @@ class Events:
 
     def __init__(self, world: "World") -> None:
         self._world = world
+        self._upgraded_at = 0.0
         self.running = self.unreadable = 0
         self.calm_since = self.readable_since = world.loop.time()
 
@@ -126,7 +129,10 @@ class Events:
             self._for(value, host.stop, host.start)
 
     def upgrade_gateway(self, target: int, value: float) -> None:
-        """Restart a gateway, with other settings."""
+        """Restart a gateway with other settings, not before the one upgraded last has answered nginx."""
+        if self._world.loop.time() - self._upgraded_at < _UPGRADE_PAUSE:
+            return
+        self._upgraded_at = self._world.loop.time() + value
         self._at(target).settings = "2"
         self.kill_gateway(target, value)
 
@@ -135,7 +141,12 @@ class Events:
         self._for(value, worker.pause, worker.resume)
 
     def reload_nginx(self, _target: int, value: float) -> None:
-        self._for(value, self._world.nginx.reload, self._world.nginx.end_old_workers)
+        def end() -> None:
+            for worker in self._world.nginx.workers[:-1]:
+                self._world.forget(worker)
+            self._world.nginx.end_old_workers()
+
+        self._for(value, self._world.nginx.reload, end)
 
     def restart_nginx(self, _target: int, _value: float) -> None:
         def restart() -> None:

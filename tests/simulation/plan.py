@@ -62,7 +62,7 @@ def make_plan(random: Random) -> Plan:
     if random.random() < 0.4:
         period = random.choice((0.2, 1.0, 2.0, 5.0, 6.0))
         steps.append(Step(random.uniform(0, seconds / 2), "change_in_rhythm", random.randrange(len(IMAGES)), period))
-    if lag is None and random.random() < 0.2:
+    if random.random() < 0.2:
         steps.append(Step(random.uniform(0, seconds), "kill_links", random.randrange(3), random.random()))
     if random.random() < 0.2:
         steps.append(Step(random.uniform(0, seconds), "change_rights", 0, random.random()))

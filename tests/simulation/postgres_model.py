@@ -40,12 +40,11 @@ class Notification(NamedTuple):
 
 @dataclass(slots=True)
 class Commit:
-    """A version of a row, from when on it counts, its position in the log, and whether the trigger notified."""
+    """A version of a row, from when on it counts, and its position in the log."""
 
     row: Row
     at: float
     position: int
-    notifies: bool
 
 
 Reply = Callable[[Any], None]
@@ -73,14 +72,13 @@ class Postgres:
 
     # ---- the application
 
-    def commit(self, row: Row, *, notifies: bool = True) -> None:
+    def commit(self, row: Row) -> None:
         """Write a version of a row. The trigger notifies."""
         self.commits += 1
         now = self.network.loop.time()
-        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits, notifies))
+        self.history.setdefault(row.image_id, []).append(Commit(row, now, self.commits))
         self._replayed.append((now, self.commits))
-        if notifies:
-            self.notify(Notification(row.image_id, self.commits))
+        self.notify(Notification(row.image_id, self.commits))
 
     def notify(self, notification: Notification) -> None:
         """Send a notification to each connection that listens."""
@@ -115,7 +113,7 @@ class Postgres:
             self.notify(Notification(payload))
         elif "image_gateway_links" in sql and "INSERT" in sql:
             row = self.current(parameters[0])
-            self.commit(row._replace(killed=row.killed + 1), notifies=False)
+            self.commit(row._replace(killed=row.killed + 1))
             result = [(row.killed + 1,)]
         elif "ANY(" in sql:
             result = self._select(parameters[0], self._position_of(connection))

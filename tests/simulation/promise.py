@@ -18,10 +18,10 @@ GATEWAY_AMID_FAULTS: Final = 6.5
 # A copy that such a gateway gave to nginx, and nginx's own way of hearing.
 NGINX_AMID_FAULTS: Final = 9.5
 
-# A gateway that does not hear may use earlier rows for so long after rows can be read again. It listens again before.
+# While no row can be read, a gateway sends what it has, unless it knows that the row has changed. It may do so for some
+# time after rows can be read again, until it listens again.
 UNREADABLE: Final = 12.0
-# Whoever says that he does not hear: a gateway while Postgres does not answer either, without a bound; nginx while no
-# gateway tells it all changes, for as long as follows.
+# nginx says that no gateway tells it all changes.
 NGINX_WITHOUT_ANSWER: Final = 3600.0
 
 # That an image does not exist is remembered for three seconds, because a new row is not notified.

@@ -35,6 +35,7 @@ class Host:
         self._world = world
         self._delivered: dict[str, int] = {}
         self.all_dropped_at = 0.0
+        self.sent: dict[str, tuple[int, float]] = {}  # the newest commit that an answer was made of, and when
         self.known: dict[str, tuple[int, float]] = {}  # commit and time of each image that the process has dropped
 
     @property
@@ -50,7 +51,7 @@ class Host:
             lambda: _EPOCH + world.loop.time() + self.offset,
         )
         process = Process(world.loop, self.name)
-        self._delivered, self.known = {}, {}
+        self._delivered, self.known, self.sent = {}, {}, {}
         self.all_dropped_at = 0.0
         gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self.rights, self._connected)
         gateway.log.add_cache(self)
@@ -66,7 +67,6 @@ class Host:
             self._world.forget(process)
             del CURRENT[process]
             self.gateway = None
-            self._world.note_settings()
 
     def _connected(self, connection: Connection) -> None:
         self.connection = connection
@@ -108,7 +108,7 @@ class Host:
     async def _answer(self, gateway: Gateway, image_id: str) -> Answer:
         began = self._world.loop.time()
         answer = await gateway.answer(image_id)
-        self._world.check_gateway(self, gateway, image_id, began, answer)
+        self._world.check_gateway(self, image_id, began, answer)
         return answer
 
     async def _request(self, work: Callable[[Gateway], Any]) -> Any:
@@ -251,25 +251,28 @@ class World:
         """Whether nothing has failed for as long as recovery may take."""
         return not self.events.running and self.loop.time() - self.events.calm_since > promise.RECOVERY
 
-    def check_gateway(self, host: Host, gateway: Gateway, image_id: str, began: float, answer: Answer) -> None:
+    def check_gateway(self, host: Host, image_id: str, began: float, answer: Answer) -> None:
         """Check an answer that a gateway sends now, to a request that it got when it ``began``."""
         self.answers += 1
         if answer.status == 503:
             return
         replaced, since = self._replaced(image_id, answer)
         if replaced >= began:
+            if not since:
+                host.sent[image_id] = self.postgres.history[image_id][-1].position, self.loop.time()
             return
         age = began - replaced
-        commit, heard_at = host.known.get(image_id, (0, 0.0))
-        if commit >= since and began - heard_at > promise.AFTER_HEARING:
-            self._fail(f"{host.name} sends {answer} {began - heard_at:.3f} s after it heard of its change")
+        heard, at = host.known.get(image_id, (0, 0.0))
+        if heard >= since and began - at > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it heard of its change")
         bound = promise.GATEWAY if self.is_calm else promise.GATEWAY_AMID_FAULTS
         if age <= allowed_age(answer, bound):
             return
-        if gateway.hears():
-            self._fail(f"{host.name} says that it hears, and sends {answer}, replaced {age:.3f} s before the request")
-        elif not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
-            self._fail(f"{host.name} can read the row, and sends {answer}, replaced {age:.3f} s before the request")
+        sent, at = host.sent.get(image_id, (0, 0.0))
+        if sent >= since and began - at > promise.AFTER_HEARING:
+            self._fail(f"{host.name} sends {answer} {began - at:.3f} s after it sent a later version")
+        if not self.events.unreadable and began - self.events.readable_since > promise.UNREADABLE:
+            self._fail(f"{host.name} sends {answer}, replaced {age:.3f} s before the request")
 
     def check_list(self, host: Host, gateway: Gateway) -> None:
         """Check that a gateway that says that it hears all changes has missed none."""
@@ -279,7 +282,7 @@ class World:
         until = self.loop.time() - bound
         for image_id, history in self.postgres.history.items():
             known = host.known.get(image_id, (0, 0.0))[0]
-            missed = next((c for c in reversed(history) if c.notifies and c.at <= until), None)
+            missed = next((c for c in reversed(history) if c.at <= until), None)
             if missed is not None and missed.position > known and missed.at > host.all_dropped_at:
                 self._fail(f"{host.name} says that it hears, and has missed {missed}")
 
@@ -300,7 +303,10 @@ class World:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
 
     def note_settings(self) -> None:
-        """Note which settings are in use, and since when others are not."""
+        """Note which settings are in use, and since when others are not.
+
+        Called when settings come into use: nginx learns from a process that starts that others are gone.
+        """
         gateways = [host.gateway for host in self.hosts if host.gateway is not None]
         used = {value for gateway in gateways for value in (gateway.settings, gateway.rights)}
         for value in used:
@@ -338,8 +344,8 @@ class World:
                 self._fail(f"nginx uses no copy of {image_id} after the recovery")
         now = self.loop.time()
         for process, waiting in self.requests.items():
-            for began in waiting.values():
-                if now - began > promise.ANSWER:
+            for reply, began in waiting.items():
+                if not reply.done() and now - began > promise.ANSWER:
                     self._fail(f"{process.name} has not answered a request for {now - began:.0f} s")
 
     def _fail(self, reason: str) -> None:

@@ -19,6 +19,7 @@ import redis
 import yaml
 from psycopg2.extensions import make_dsn
 
+from docs.generate.remedies import ALERTS
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -27,6 +28,7 @@ from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+from tests.injected_faults import FAULTS, Injected, Scene, scene_of
 from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.waiting import until
@@ -405,6 +407,53 @@ async def test_12_renewals_that_were_given_up(
     renewal = (await explained(gateway))["cached_url"]["renewal"]
     assert (renewal["state"], renewal["reason"]) == ("given up", "the security token ends")
     await until(lambda: gateway.sample("refresh_dead") == 1, what="the metric of the alert")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_an_injected_fault_is_named_by_the_console_with_its_alert_and_advice_and_ends(
+    fault: Injected,
+    start_gateway: StartGateway,
+    images: Images,
+    cos: CosEmulator,
+    postgres_dsn: str,
+) -> None:
+    async with scene_of(fault, start_gateway, images, cos, postgres_dsn) as scene:
+        await until(lambda: has_problems(scene, []), what="no problem")
+        before = scene.gateway.sample(fault.metric[0], **fault.metric[1])
+        await fault.inject(scene)
+        scene.five_seconds_pass()
+        await until(lambda: is_first(scene, fault), what=f"{fault.problem} as the first problem")
+        assert ALERTS[fault.problem] == fault.alert
+        assert scene.gateway.sample(fault.metric[0], **fault.metric[1]) > before or fault.problem == "reload_refused"
+        if fault.advice is not None:
+            verdict = (await explained(scene.gateway, image_id="b" if fault.works == "/i/b" else "a"))["verdict"]
+            assert not verdict["served"]
+            assert fault.advice in verdict["advice"]
+        await scene.heal()
+        await until(lambda: is_answered(scene, fault.works), what="a request that works")
+        scene.five_seconds_pass()
+        assert await scene.ask(fault.works, user="alice") == [200]
+        scene.five_seconds_pass()
+        await until(lambda: has_problems(scene, ["warning"]), what="the end of red")
+        for _ in range(60):
+            scene.five_seconds_pass()
+        assert await scene.problems() == []
+
+
+async def has_problems(scene: Scene, levels: list[str]) -> bool:
+    """Return whether every problem in the console has one of these levels."""
+    return {problem["level"] for problem in await scene.problems()} <= set(levels)
+
+
+async def is_first(scene: Scene, fault: Injected) -> bool:
+    """Return whether the fault is the first problem in the console."""
+    found = [(problem["name"], problem["level"]) for problem in await scene.problems()]
+    return found[:1] == [(fault.problem, fault.level)]
+
+
+async def is_answered(scene: Scene, path: str) -> bool:
+    """Return whether a request for the image works."""
+    return await scene.ask(path) == [200]
 
 
 def test_the_table_of_the_runbook_names_tools_and_alerts_that_exist() -> None:

@@ -19,10 +19,11 @@ from tests.waiting import until_answered
         Refuse(status=500, code="InternalError"),
         Refuse(status=503, code="SlowDown"),
         Refuse(status=503, code="SlowDown", headers={"Retry-After": "0"}),
+        Refuse(status=429, code="TooManyRequests", headers={"Retry-After": "0"}),
         Reset(),
         Cut(at=0, reset=True),
     ],
-    ids=["500", "503", "503-retry-after", "reset", "cut"],
+    ids=["500", "503", "503-retry-after", "429", "reset", "cut"],
 )
 async def test_a_short_failure_is_hidden_from_the_client(
     gateway: RunningGateway, images: Images, cos: CosEmulator, action: Any
@@ -46,6 +47,31 @@ async def test_a_short_retry_after_is_waited_for_and_a_long_one_passed_on(
     started = asyncio.get_running_loop().time()
     assert (await gateway.get("/i/a")).status == 200
     assert asyncio.get_running_loop().time() - started >= 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, "SlowDown"), (429, "TooManyRequests")])
+async def test_too_many_requests_are_one_outcome_with_cos_s_code_also_for_head(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, status: int, code: str
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0})
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Refuse(status=status, code=code, headers={"Retry-After": "7"}), times=None))
+    for method, label in (("GET", code), ("HEAD", "SlowDown")):
+        counted = gateway.sample("origin_errors_total", bucket=BUCKET, code=label)
+        answer = await gateway.request(method, "/i/a")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "7")
+        assert gateway.sample("origin_errors_total", bucket=BUCKET, code=label) == counted + 1
+    assert (await gateway.get("/i/a")).json()["code"] == "origin_throttled"
+
+
+async def test_a_body_that_is_lost_has_a_code_of_its_own(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway()
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Cut(at=1), times=None))
+    assert (await gateway.get("/i/a")).status == 502
+    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="body_lost") == 1
 
 
 async def test_a_failing_bucket_is_paused_and_used_again_when_it_recovers(

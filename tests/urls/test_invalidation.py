@@ -1,20 +1,22 @@
 """What is done about a change: here, in Redis, on other replicas; and from when entries of Redis are trusted again."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 import redis
 
+from gateway.catalog.record import Rows
 from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
-from gateway.errors import CatalogUnavailable
+from gateway.changes.heartbeat import LEASE
+from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.lifetime import CLOCK_SKEW, UsableUrls
 from gateway.settings import UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from tests.tier import RENDITIONS, Tier
+from tests.tier import RENDITIONS, Table, Tier, record
 
 KEY = "image:url:a"
 
@@ -171,6 +173,45 @@ async def test_a_row_that_could_not_be_read_is_asked_for_again_after_a_second(ti
     tier.clock.now += 1
     assert resolver.get_cached("a") is None
     await resolver.close()
+
+
+async def test_an_image_that_was_missing_here_is_not_served_from_redis_while_no_row_can_be_read(
+    tier: Tier, log: ChangeLog, invalidation: Invalidation
+) -> None:
+    """It was deleted while nobody listened, so that nobody has dropped it from Redis."""
+    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
+    local = LocalTier(UrlCacheSettings(), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    hear(tier, invalidation)
+    tier.table.records.clear()
+    with pytest.raises(ImageNotFound):
+        await resolver.look_up("a")
+    tier.clock.now += 60
+    tier.table.is_away = True
+    with pytest.raises(CatalogUnavailable):
+        await resolver.look_up("a")
+    await resolver.close()
+
+
+async def test_rows_that_took_longer_than_a_lease_are_read_again(
+    tier: Tier, resolver: UrlResolver, log: ChangeLog
+) -> None:
+    """The process was paused while it read: the requests that came meanwhile share the look-up."""
+
+    class Paused(Table):
+        async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+            rows = await super().fetch_rows(image_ids)
+            if len(self.queries) == 1:
+                tier.clock.now += LEASE
+                self.records["a"] = record("a", "after-the-pause.png")
+            return rows
+
+    table = Paused(dict(tier.table.records))
+    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
+    local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    paused = UrlResolver(table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    assert (await paused.look_up("a")).image.record.key == "after-the-pause.png"
+    await paused.close()
 
 
 async def test_after_too_many_changes_every_row_is_read_again(

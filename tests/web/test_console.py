@@ -144,6 +144,7 @@ async def test_a_gateway_that_serves_is_well(
         [
             re.compile("^postgres · ok"),
             re.compile("^cos · ok"),
+            re.compile("^changes · ok"),
             re.compile("^redis · ok"),
             re.compile(r"^credentials \(static\) · ok · do not end"),
             re.compile("^clock · as COS"),
@@ -304,13 +305,13 @@ async def test_a_gateway_without_redis_says_so_in_both_languages(
 ) -> None:
     await console.open(await start_gateway(redis={"url": "redis://127.0.0.1:1"}))
     sentence = console.page.locator("#sentence")
-    await expect(sentence).to_have_text(re.compile(r"^redis does not answer\. since \d\d:\d\d:\d\d · \S+$"))
+    await expect(sentence).to_have_text(re.compile(r"^redis does not answer\. .+ · since \d\d:\d\d:\d\d · \S+$"))
     await expect(console.page.locator("#replicas tbody tr")).to_have_count(1)
     await expect(console.page.locator("#replicas")).to_contain_text("Other replicas are not known")
     await expect(console.page.locator("#queue")).to_contain_text("Redis does not answer")
     await expect(console.page.locator("#lights .bad")).to_contain_text("redis · down")
     await console.page.select_option("#language", "zh")
-    await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 自 \d\d:\d\d:\d\d 起 · \S+$"))
+    await expect(sentence).to_have_text(re.compile(r"^redis 没有响应。 .+ · 自 \d\d:\d\d:\d\d 起 · \S+$"))
     await expect(console.page.locator("html")).to_have_attribute("lang", "zh-CN")
     await console.look_on_a_phone("redis-away")
 
@@ -342,6 +343,94 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await console.look_on_a_phone("replicas")
 
 
+@pytest.mark.parametrize(
+    ("change", "light", "level"),
+    [
+        ({"state": "degraded", "reason": "a reason"}, re.compile("^Not all is well: redis · degraded"), "warning"),
+        ({"state": "down", "reason": None}, re.compile("^Not all is well: redis · down"), "bad"),
+    ],
+)
+async def test_the_banner_is_never_greener_than_a_light(
+    console: ConsolePage, gateway: RunningGateway, change: dict[str, str], light: re.Pattern[str], level: str
+) -> None:
+    def break_light(data: Any) -> None:
+        assert data["symptoms"] == []
+        next(shown for shown in data["dependencies"] if shown["name"] == "redis").update(change)
+
+    await change_answer(console.page, break_light)
+    await console.open(gateway)
+    await expect(console.page.locator("#sentence")).to_have_text(light)
+    await expect(console.page.locator("#headline")).to_have_class(level)
+    await console.page.unroute_all(behavior="wait")
+
+
+async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
+    console: ConsolePage, gateway: RunningGateway, images: Images
+) -> None:
+    page, metrics = console.page, gateway.service.metrics
+    await images.add("a")
+    await gateway.reload()
+    metrics.requests.record("short", "stream", "200", 1.68, None)
+    past = History(metrics, time.time() - 5)
+    metrics.requests.record("short", "stream", "200", 1.68, None)
+    past.record(time.time())
+    drawn = """() => document.querySelector("#charts canvas").toDataURL()"""
+    await change_answer(page, lambda data: data.update(points=points_of(past), events=[]))
+    await console.open(gateway)
+    await expect(page.locator("#charts .legend").nth(1)).to_have_text(re.compile(r"50 %\d\.\d+ s95 %\d\.\d+ s"))
+    await expect(page.locator("#events li")).to_have_count(0)
+    await page.unroute_all(behavior="wait")
+    before = await page.evaluate(drawn)
+    await change_answer(page, lambda data: data.update(points=points_of(past)))
+    lines = page.locator("#events li")
+    await expect(lines.first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the configuration was reloaded: -$"))
+    await expect(lines.last).to_have_text(re.compile(r"^\d\d:\d\d:\d\d the gateway started, version "))
+    await page.wait_for_function(f"(before) => ({drawn})() !== before", arg=before)
+    await page.unroute_all(behavior="wait")
+
+
+async def test_on_a_phone_a_row_lists_its_cells_with_the_names_of_the_columns(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    await console.page.set_viewport_size({"width": 360, "height": 740})
+    await console.open(gateway)
+    cell = console.page.locator("#replicas td").nth(4)
+    await expect(cell).to_have_attribute("data-label", "Memory")
+    fits = (
+        """(table) => table.scrollWidth <= table.clientWidth && getComputedStyle(table.rows[1]).display === "block" """
+    )
+    assert await console.page.locator("#replicas table").evaluate(fits)
+    assert await console.page.locator("#replicas thead").is_hidden()
+
+
+async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_server(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    """As that of ``dev``: tests/dev/test_command.py runs them."""
+    problems = [
+        {"name": name, "level": "warning", "values": values, "since": None, "replicas": ["a"]}
+        for name, values in (
+            ("dependency_down", {"dependency": "cos"}),
+            ("renewals_dead", {"count": 1}),
+            ("answers_mostly", {"status": "404", "percent": 60}),
+            ("objects_missing", {"bucket": "b", "code": "NoSuchKey", "count": 3}),
+        )
+    ]
+    mine = {"commands": ["/opt/my python -m gateway", "'/x/$& y.yaml'"], "symptoms": problems}
+    await change_answer(console.page, lambda data: data.update(mine))
+    await console.open(gateway)
+    host = gateway.ports.admin.removeprefix("http://")
+    await expect(console.page.locator("#remedy code, #symptoms code")).to_have_text(
+        [
+            f"curl -s http://{host}/readyz; /opt/my python -m gateway check --config '/x/$& y.yaml'",
+            "/opt/my python -m gateway queue --config '/x/$& y.yaml' dead",
+            "/opt/my python -m gateway check --config '/x/$& y.yaml'",
+        ]
+    )
+    await expect(console.page.locator("#symptoms a")).to_have_count(3)
+    await console.page.unroute_all(behavior="wait")
+
+
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
     gateway.service.diagnostics.health.drain()
     await console.open(gateway)
@@ -363,7 +452,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await expect(sentence).to_have_text(
         re.compile(r"^The gateway does not answer\. What is shown is from \d\d:\d\d:\d\d")
     )
-    await expect(console.page.locator("#lights li.old")).to_have_count(5)
+    await expect(console.page.locator("#lights li.old")).to_have_count(6)
     await console.page.click("#configuration summary")
     await expect(console.page.locator("#settings")).to_have_text("The gateway does not answer.")
     await console.press("Debug for ten minutes")
@@ -372,7 +461,7 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await start_gateway(admin=admin)
     await console.page.clock.run_for(6_000)
     await expect(sentence).to_have_text("All is well.")
-    await expect(console.page.locator("#lights li.good")).to_have_count(5)
+    await expect(console.page.locator("#lights li.good")).to_have_count(6)
 
 
 async def test_an_error_in_place_of_the_state_is_said(console: ConsolePage, gateway: RunningGateway) -> None:
@@ -435,5 +524,5 @@ async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gat
         await until(lambda: gateway.sample("purge_dead") == 1)
         await console.open(gateway)
         await expect(console.page.locator("#sentence")).to_contain_text(
-            "1 purges were given up, so the CDN may show old images: `queue dead --purges` prints the reasons."
+            "1 purges were given up, so the CDN may show old images."
         )

@@ -1,6 +1,7 @@
 """The console of ``serve --workers``: its charts, its errors and its problems are those of all workers."""
 
 import asyncio
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,33 @@ async def test_the_charts_the_errors_and_the_problems_are_those_of_all_workers(
             await expect(console.page.locator("#sentence")).to_contain_text("1 of 2 workers answer.", timeout=60_000)
         finally:
             kill(hangs)
+
+
+@pytest.mark.usefixtures("redis_client")
+async def test_workers_that_end_again_and_again_are_a_problem_and_each_end_is_an_event(
+    console: ConsolePage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(raw_settings))
+    async with gateway_process("serve", "--workers", "2", "--config", str(config)) as running:
+
+        async def restarts() -> float:
+            async with aiohttp.ClientSession() as session, session.get(running.admin + "/metrics") as answer:
+                (value,) = re.findall(r"^image_gateway_worker_restarts_total (\S+)", await answer.text(), re.MULTILINE)
+                return float(value)
+
+        for end in range(1, 4):
+            ended = workers_of(running)[0]
+            kill(ended, signal.SIGKILL)
+
+            async def is_replaced(ended: int = ended, end: int = end) -> bool:
+                workers = workers_of(running)
+                return await restarts() == end and ended not in workers and len(workers) == 2
+
+            await until(is_replaced, what=f"another worker after end {end}")
+        await console.page.goto(running.admin + "/")
+        await expect(console.page.locator("#sentence")).to_contain_text("3 workers ended in the last 15 minutes.")
+        await expect(console.page.locator("#remedy a")).to_have_text("Runbook: ImageGatewayWorkersEnd")
+        ends = console.page.locator("#events li", has_text=re.compile(r"the worker \d ended: .*SIGKILL"))
+        await expect(ends).to_have_count(3)
+        await expect(console.page.locator("#events li", has_text="the gateway started, version")).not_to_have_count(0)

@@ -11,8 +11,8 @@ const RUN = 1900;                 // of `ask`, which js_periodic starts every 2 
 const MOST_REPORTED = 1000000;    // epochs, with a question
 
 // `image_changes` has the state of hearing.js and lines for the log, `image_counts` a number that grows and the epochs to be
-// reported, `image_floors` what requests use, and `image_epochs` the epochs. Only one worker asks, but during a reload so does
-// a worker of before. Each event is applied at once to the state that both share; if both write at the same time, it is as
+// reported, `image_floors` what requests use and what ends by itself, and `image_epochs` the epochs. Only one worker asks, but
+// during a reload so does a worker of before. Each event is applied at once to the state that both share; if both write at the same time, it is as
 // if one had not got its answer. Only `incr` changes numbers.
 function read() {
     const text = ngx.shared.image_changes.get('state');
@@ -37,6 +37,11 @@ function key() {
 
 function is_own_question(r) {
     return r.headersIn['X-Image-Key'] === key() ? '1' : '';
+}
+
+// Let `log` write a line.
+function tell(line) {
+    ngx.shared.image_changes.set('log ' + fresh(), line);
 }
 
 function use(name, value, milliseconds) {
@@ -72,7 +77,7 @@ function happen(event) {
     if (result.orders.clear) {
         ngx.shared.image_epochs.clear();
     }
-    lines.forEach((line) => ngx.shared.image_changes.set('log ' + fresh(), line));
+    lines.forEach(tell);
     return question;
 }
 
@@ -127,7 +132,13 @@ async function ask(session) {
     const end = Date.now() + RUN;
     for (;;) {
         const next = Date.now() + PAUSE;
-        await turn(address);
+        try {
+            await turn(address);
+        } catch (error) {
+            if (ngx.shared.image_floors.add('told', '1', 60000)) {
+                tell('nginx cannot ask for changes: ' + error.message);
+            }
+        }
         if (next > end) {
             return;
         }

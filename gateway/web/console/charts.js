@@ -1,6 +1,6 @@
 // The charts: each a function from points to the values of its lines. The cursor is one for all.
 import { node } from "./elements.js";
-import { bytesText, clock, number, time, word } from "./language.js";
+import { bytesText, clock, duration, number, time, word } from "./language.js";
 
 const HEIGHT = 10; // em
 const MOST_LINES = 6;
@@ -50,7 +50,7 @@ function errorCodes(points) {
 const CHARTS = {
   requests: { of: perSecond({ requests_line: "status " }) },
   latency: {
-    format: (value) => `${number(value)} ms`,
+    format: (value) => duration(value / 1000),
     of: fixed(["50 %", "95 %", "99 %"], (point) =>
       (point.quantiles ?? [null, null, null]).map((seconds) => (seconds === null ? null : seconds * 1000)),
     ),
@@ -90,7 +90,7 @@ const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [1, 3]];
 
 /** Draw every chart into `folder`, a chart that fails without the others; `cursor` says of when the values in the legends are.
  *
- * Returns a function that shows other points, of the time between two.
+ * Returns a function that shows other points, of the time between two, and a line at each of the times of events.
  */
 export function charts(folder, cursor, uPlot) {
   const all = Object.entries(CHARTS).map(([name, chart]) => new Chart(name, chart, folder, uPlot));
@@ -105,9 +105,9 @@ export function charts(folder, cursor, uPlot) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const chart of all) chart.plot?.redraw(false);
   });
-  return (points, from, to) => {
+  return (points, from, to, events) => {
     times = points.map((point) => point.at);
-    for (const chart of all) chart.show(points, from, to);
+    for (const chart of all) chart.show(points, from, to, events);
     readAt(at !== null && at < points.length ? at : null);
   };
 }
@@ -118,6 +118,7 @@ class Chart {
     this.format = format;
     this.lines = [];
     this.range = [0, 1];
+    this.events = [];
     this.moved = () => {};
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
@@ -164,7 +165,10 @@ class Chart {
           y: { range: (_, _min, max) => [0, most ?? (max > 0 ? 1.1 * max : 1)] },
         },
         cursor: { sync: { key: "console" }, y: false, drag: { x: false } },
-        hooks: { setCursor: [({ cursor }) => this.moved(cursor.idx ?? null)] },
+        hooks: {
+          setCursor: [({ cursor }) => this.moved(cursor.idx ?? null)],
+          drawAxes: [() => this.drawEvents(text())],
+        },
         axes: [
           {
             ...axis,
@@ -195,12 +199,30 @@ class Chart {
     new ResizeObserver(() => this.plot.setSize({ width: place.clientWidth, height: HEIGHT * em })).observe(place);
   }
 
-  show(points, from, to) {
-    this.attempt(() => this.draw(points, from, to));
+  /** A dotted line for each event within the range. */
+  drawEvents(color) {
+    const { ctx, bbox } = this.plot;
+    ctx.save();
+    ctx.strokeStyle = color;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const at of this.events) {
+      const x = Math.round(this.plot.valToPos(at, "x", true));
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
   }
 
-  draw(points, from, to) {
+  show(points, from, to, events) {
+    this.attempt(() => this.draw(points, from, to, events));
+  }
+
+  draw(points, from, to, events) {
     this.range = [from, to];
+    this.events = events.filter((at) => at >= from && at <= to);
     const { lines, rows } = this.of(points);
     this.lines = lines;
     const times = points.map((point) => point.at);

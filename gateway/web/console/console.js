@@ -3,7 +3,7 @@ import { confirmed, el } from "./elements.js";
 import { call, failure, NoAnswer, post } from "./gateway.js";
 import { choose, language, word, writeTexts } from "./language.js";
 import { followAddress, start } from "./lookup.js";
-import { show, showLost } from "./state.js";
+import { eventsOf, show, showEvents, showLost } from "./state.js";
 
 const POLL = 5000;
 const MOST = { fine: 180, coarse: 1440 };
@@ -29,10 +29,14 @@ function showAll() {
 function drawCharts() {
   const span = Number(el("window").value);
   const kind = span > 900 ? "coarse" : "fine";
+  const from = shown.now - span;
+  const events = eventsOf(shown).filter((event) => event.at > from);
+  showEvents(events);
   draw(
-    points[kind].filter((point) => point.at > shown.now - span),
-    shown.now - span,
+    points[kind].filter((point) => point.at > from),
+    from,
     shown.now,
+    events.map((event) => event.at),
   );
 }
 

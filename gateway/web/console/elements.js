@@ -30,7 +30,11 @@ export function table(columns, rows) {
   const body = made.createTBody();
   for (const row of rows) {
     const line = body.insertRow();
-    for (const value of row) line.insertCell().append(value);
+    row.forEach((value, index) => {
+      const cell = line.insertCell();
+      cell.dataset.label = word(columns[index]); // in place of the head, on a narrow screen
+      cell.append(value);
+    });
   }
   return made;
 }

@@ -49,6 +49,10 @@ export function bytesText(value) {
   return `${new Intl.NumberFormat(locale(), { maximumSignificantDigits: 3 }).format(value / 1000 ** power)} ${units[power]}`;
 }
 
+/** Seconds as ms below one second, with at most three digits, and none below a tenth of a ms. */
+export const duration = (seconds) =>
+  seconds < 0.9995 ? `${number(Math.round(seconds * 10_000) / 10)} ms` : `${number(seconds)} s`;
+
 /** All digits of a whole number, in groups. */
 export const count = (value) => new Intl.NumberFormat(locale()).format(value);
 

@@ -24,6 +24,34 @@ export const REMEDIES = {
     "alert": "ImageGatewayObjectsMissing",
     "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep NoSuchKey | grep -oE '\"image\": \"[^\"]+\"' | sort | uniq -c"
   },
+  "objects_unprocessable": {
+    "alert": "ImageGatewayObjectsUnprocessable",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep '\"variant\"' | grep -oE '\"image\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "bucket_slow": {
+    "alert": "ImageGatewayBucketSlow",
+    "command": "image-gateway-admin check"
+  },
+  "answers_changed": {
+    "alert": "ImageGatewayAnswersChanged",
+    "command": "image-gateway-admin check; journalctl -u 'image-gateway*' -o cat --since -15m | grep -E '\"status\": 40[134]' | grep -oE '\"(client|image)\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "answers_mostly": {
+    "alert": "ImageGatewayAnswersChanged",
+    "command": "image-gateway-admin check; journalctl -u 'image-gateway*' -o cat --since -15m | grep -E '\"status\": 40[134]' | grep -oE '\"(client|image)\": \"[^\"]+\"' | sort | uniq -c | sort -n | tail"
+  },
+  "nginx_silent": {
+    "alert": "ImageGatewayNginxSilent",
+    "command": "systemctl status nginx | head -5; tail -20 /var/log/nginx/error.log; image-gateway-admin check --nginx /etc/nginx"
+  },
+  "nginx_unheard": {
+    "alert": "ImageGatewayNginxUnheard",
+    "command": "grep -A5 'upstream image_gateway_admin' /etc/nginx/conf.d/upstream.conf; tail -20 /var/log/nginx/error.log; image-gateway-admin check --nginx /etc/nginx"
+  },
+  "nginx_asks_wrong_port": {
+    "alert": "ImageGatewayNginxAsksWrongPort",
+    "command": "grep -A5 'upstream image_gateway_admin' /etc/nginx/conf.d/upstream.conf; image-gateway-admin check --nginx /etc/nginx"
+  },
   "dependency_down": {
     "alert": "ImageGatewayDependencyDown",
     "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
@@ -31,6 +59,10 @@ export const REMEDIES = {
   "dependency_degraded": {
     "alert": "ImageGatewayDependencyDown",
     "command": "curl -s http://{{ $labels.instance }}/readyz; image-gateway-admin check"
+  },
+  "changes_not_heard": {
+    "alert": "ImageGatewayChangesNotHeard",
+    "command": "image-gateway-admin check"
   },
   "bucket_paused": {
     "alert": "ImageGatewayBucketFailing",
@@ -63,6 +95,10 @@ export const REMEDIES = {
   "workers_missing": {
     "alert": "ImageGatewayWorkersMissing",
     "command": "curl -s http://{{ $labels.instance }}/readyz"
+  },
+  "workers_end": {
+    "alert": "ImageGatewayWorkersEnd",
+    "command": "journalctl -u 'image-gateway*' -o cat --since -15m | grep 'worker ended, starting another' | tail"
   },
   "renewals_late": {
     "alert": "ImageGatewayRenewalsLate",

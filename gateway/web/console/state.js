@@ -1,15 +1,24 @@
 // What the gateway says of itself, as sentences, lights and tables.
 import { button, el, node, replace, table } from "./elements.js";
 import { notice } from "./gateway.js";
-import { bytesText, count, time, word } from "./language.js";
+import { bytesText, count, duration, time, word } from "./language.js";
 import { lookUp } from "./lookup.js";
 import { REMEDIES } from "./remedies.js";
 
 const MOST_NAMES = 5;
+let reasons = new Map(); // of dependencies that are not ok, by name
 let commands = null; // the program and the configuration of commands, null for image-gateway-admin
-const WITHOUT_CODE = { none: "no_code", no_answer: "no_answer_line", timeout: "timeout", other: "other_code" };
+const WITHOUT_CODE = {
+  none: "no_code",
+  no_answer: "no_answer_line",
+  timeout: "timeout",
+  body_lost: "body_lost",
+  other: "other_code",
+};
 const MOST_NGINX = 20;
+const MOST_EVENTS = 10;
 const SILENT = 30; // seconds, as of the alert
+const LEVELS = ["good", "warning", "bad"];
 
 /** A button that looks the image up; the page shows the beginning of a long id. */
 function idButton(id, style = null) {
@@ -23,20 +32,30 @@ function idButton(id, style = null) {
 export function show(shown, requeue) {
   const { symptoms, renewals, errors, replicas } = shown;
   commands = shown.commands ?? null;
+  // Without the request ids of COS, which differ each time: the live region would never be quiet.
+  reasons = new Map(
+    shown.dependencies.map(({ name, reason }) => [name, reason?.replaceAll(/ \(request [^)]*\)/g, "")]),
+  );
   const [first, ...others] = symptoms;
-  el("headline").className = first?.level ?? "good";
-  el("sentence").className = first?.level ?? "good";
+  const made = lights(shown);
+  const worst = worstOf(made);
+  // No light is worse than the headline.
+  const level = LEVELS[Math.max(LEVELS.indexOf(first?.level ?? "good"), LEVELS.indexOf(worst?.className ?? "good"))];
+  el("headline").className = level;
+  el("sentence").className = level;
   const all = replicas.length;
-  replace(el("sentence"), [first ?? "well", all], () => (first ? sentence(first, all) : word("well")));
+  replace(el("sentence"), [first ?? worst?.textContent ?? "well", all, reasons.get(first?.values.dependency)], () =>
+    first ? sentence(first, all) : worst ? word("not_well", { light: worst.textContent }) : word("well"),
+  );
   replace(el("remedy"), first?.name ?? null, () => remedy(first?.name));
-  replace(el("symptoms"), [others, all], () =>
+  replace(el("symptoms"), [others, all, others.map(({ values }) => reasons.get(values.dependency))], () =>
     others.map((symptom) => {
       const line = node("li", "", symptom.level);
       line.append(...sentence(symptom, all), ...remedy(symptom.name));
       return line;
     }),
   );
-  el("lights").replaceChildren(...lights(shown));
+  el("lights").replaceChildren(...made);
   showRenewals(renewals, requeue);
   replace(el("errors"), errors, () =>
     table(
@@ -90,7 +109,7 @@ export function showLost(text, at) {
   for (const light of el("lights").children) light.className = "old";
 }
 
-/** The sentence of a problem, and which of `all` replicas has it since when. */
+/** The sentence of a problem, why a dependency has it, and which of `all` replicas has it since when. */
 function sentence({ name, values, since, replicas }, all) {
   const numbers = Object.entries(values).map(([key, value]) => [key, typeof value === "number" ? count(value) : value]);
   const names = replicas.slice(0, MOST_NAMES);
@@ -100,7 +119,39 @@ function sentence({ name, values, since, replicas }, all) {
   const said = Object.fromEntries(numbers);
   if (Object.hasOwn(WITHOUT_CODE, said.code)) said.code = word(WITHOUT_CODE[said.code]);
   const more = "code" in values ? `${where} · ${word("of_bucket", said)}` : where;
-  return [word(name, said), " ", node("small", more)];
+  const reason = reasons.get(values.dependency);
+  return [word(name, said), " ", node("small", reason ? `${reason} · ${more}` : more)];
+}
+
+/** The worst light that is not good. */
+const worstOf = (made) =>
+  made
+    .filter(({ className }) => className !== "good")
+    .sort((one, other) => LEVELS.indexOf(other.className) - LEVELS.indexOf(one.className))[0];
+
+/** What has happened lately: here, and the starts of other replicas; the newest last. */
+export const eventsOf = ({ events = [], replicas, replica }) =>
+  [
+    ...events,
+    ...replicas
+      .filter(({ name }) => name !== replica)
+      .map(({ name, version, started }) => ({
+        name: "replica_started",
+        at: started,
+        values: { replica: name, version },
+      })),
+  ].sort((one, other) => one.at - other.at);
+
+/** List the events, the newest first. */
+export function showEvents(events) {
+  const newest = events.slice(-MOST_EVENTS).reverse();
+  replace(el("events"), newest, () =>
+    newest.map(({ name, at, values }) => {
+      const line = node("li", "");
+      line.append(node("b", time(at)), ` ${word(`event_${name}`, values)}`);
+      return line;
+    }),
+  );
 }
 
 /** The section of the runbook that helps with a problem, and the command that names more. */
@@ -112,26 +163,36 @@ function remedy(name) {
   link.href = `docs/runbook#${found.alert.toLowerCase()}`;
   link.target = "_blank";
   link.rel = "noopener";
-  const command = node("code", toPaste(found.command));
-  made.append(link, command, copyButton(command));
+  made.append(link);
+  const here = toPaste(found.command);
+  if (here !== null) {
+    const code = node("code", here);
+    made.append(code, copyButton(code));
+  }
   return [made];
 }
 
-/** The command as it runs beside this gateway: in `dev`, with the program and the configuration of `dev`. */
+/** The command as it runs beside this gateway: in `dev`, with the program and the configuration of `dev`.
+ *
+ * null if it is about a server's log or services, which `dev` has not.
+ */
 function toPaste(command) {
   const here = command.replaceAll("{{ $labels.instance }}", location.host);
   if (!commands) return here;
+  if (!/^(image-gateway-admin|curl) /.test(here)) return null;
   const [program, config] = commands;
-  return here.replaceAll(/image-gateway-admin (\w+)/g, (_, name) => `${program} ${name} --config ${config}`);
+  return here
+    .split(/; journalctl /)[0]
+    .replaceAll(/image-gateway-admin (\w+)/g, (_, name) => `${program} ${name} --config ${config}`);
 }
 
-function copyButton(command) {
+function copyButton(code) {
   return button(word("copy_command"), async () => {
     try {
-      await navigator.clipboard.writeText(command.textContent); // only on https and localhost
+      await navigator.clipboard.writeText(code.textContent); // only on https and localhost
       notice(word("copied_command"), "good");
     } catch {
-      getSelection().selectAllChildren(command);
+      getSelection().selectAllChildren(code);
       notice(word("not_copied"), "warning");
     }
   });
@@ -144,7 +205,7 @@ function lights({ dependencies, credentials, clock_difference, symptoms, nginx =
       [
         name === "outside" ? word("outside") : name,
         word(`state_${state}`),
-        seconds === null ? "" : `${Math.round(seconds * 1000)} ms`,
+        seconds === null ? "" : duration(seconds),
         reason,
       ],
       { ok: "good", degraded: "warning", down: "bad" }[state],

@@ -1,0 +1,68 @@
+"""What has happened lately to this process, which explains a change in the charts: starts, reloads, ended workers."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+_MOST: Final = 50
+_SAME: Final = 60.0  # seconds within which equal events of several processes are one
+_NAME: Final = r"^[a-z_]{1,40}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``name`` is a key of the console's words, ``values`` are inserted into them, ``at`` is in Unix seconds."""
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    at: float
+    values: Annotated[Mapping[str, str | int], Field(max_length=4)] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "at": self.at, "values": dict(self.values)}
+
+
+class EventLog:
+    """The last 50 events of a process, the oldest first."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._events: deque[Event] = deque(maxlen=_MOST)
+
+    def add(self, name: str, **values: str | int) -> None:
+        self._events.append(Event(name, self._now(), values))
+
+    def all(self) -> list[Event]:
+        return list(self._events)
+
+    def count_since(self, name: str, at: float) -> int:
+        """Return the number of events of this name since ``at``."""
+        return sum(event.name == name and event.at >= at for event in self._events)
+
+
+def events_in(found: object) -> list[Event]:
+    """Return the events in the answer of a process, none if it is of another version."""
+    try:
+        return _EVENTS.validate_python(found)
+    except ValidationError:
+        return []
+
+
+def together(events: Iterable[Event], own: Iterable[Event] = ()) -> list[dict[str, Any]]:
+    """Return the last 50 events of several processes, the oldest first. A reload of all of them is one event.
+
+    own: events that only one process sees, each of which counts.
+    """
+    found: list[Event] = []
+    for event in sorted(events, key=lambda event: event.at):
+        same = (other for other in reversed(found) if (other.name, other.values) == (event.name, event.values))
+        if (before := next(same, None)) is None or event.at - before.at > _SAME:
+            found.append(event)
+    found = sorted([*found, *own], key=lambda event: event.at)
+    return [event.as_json() for event in found[-_MOST:]]
+
+
+_EVENTS: Final = TypeAdapter(list[Event])

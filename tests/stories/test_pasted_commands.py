@@ -1,0 +1,50 @@
+"""Every command of the runbook and of the alerts that runs the program runs as pasted, by ``image-gateway-admin``."""
+
+import asyncio
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.config.files import read, read_yaml
+from tests.conftest import Images
+from tests.processes import run_gateway
+
+# Written on lines of their own, in code, or as the command of an alert; up to the next command or comment of the shell.
+_COMMAND = re.compile(r"\bimage-gateway-admin ([^`;|>#\n]+)")
+_USAGE = 2
+_NOT_FOUND = 127
+
+
+def commands() -> list[str]:
+    rules = [rule for group in read_yaml("config/prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+    texts = [read("docs/runbook.md"), *(text for rule in rules for text in rule.get("annotations", {}).values())]
+    return sorted({" ".join(match.split()) for text in texts for match in _COMMAND.findall(text)})
+
+
+@pytest.mark.parametrize("command", commands())
+async def test_a_command_of_the_runbook_runs_as_pasted(
+    command: str, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
+) -> None:
+    await images.add("ID", owner="U")
+    config, installed = tmp_path / "gateway.yaml", tmp_path / "bin" / "image-gateway-admin"
+    config.write_text(yaml.safe_dump(raw_settings))
+    installed.parent.mkdir()
+    program = f'{shlex.quote(sys.executable)} -m gateway "$@" --config {shlex.quote(str(config))}'
+    installed.write_text(f"#!/bin/sh\nexec {program}\n")
+    await asyncio.to_thread(installed.chmod, 0o755)
+    shell = ("sh", "-c", f"image-gateway-admin {command}")
+    path = f"{installed.parent}:{os.environ['PATH']}"
+    code, output = await run_gateway(program=shell, environment={"PATH": path})
+    assert code not in (_USAGE, _NOT_FOUND), output
+    assert output
+    assert "Traceback" not in output
+
+
+def test_the_commands_are_found() -> None:
+    assert {"check", "explain ID", "queue dead --purges", "sql changes", "check --nginx /etc/nginx"} <= set(commands())
