@@ -57,5 +57,6 @@ def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_ve
             assert all(version in required.specifier for version in versions[name]), line
             for extra in required.extras:  # else pip refuses the pinned release as soon as there is a newer one
                 assert re.search(rf"^{name}\[(?:.*,)?{extra}(?:,.*)?\]==", read(file), flags=re.MULTILINE), line
+    assert {canonicalize_name(Requirement(line).name) for line in servers} & set(pinned("requirements.txt")) == set()
     tested = pinned("constraints.txt")
     assert {name: versions for name, versions in pinned("requirements.txt").items() if versions != tested[name]} == {}
