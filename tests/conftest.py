@@ -30,6 +30,7 @@ from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
 from gateway.api.access_log import LOGGER
+from gateway.api.nginx_files import ACCEL_CONF, FIELD
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
@@ -202,13 +203,8 @@ async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
 @pytest.fixture(scope="session")
 def blockbuster() -> BlockBuster:
     """Finds the gateway's calls that block the loop. To make it takes a millisecond, and most tests take less."""
-    servers = (
-        "server",
-        "processes",
-        "postgres_server",
-        "redis_server",
-        "database",
-    )  # tests call them while a loop runs
+    # Tests start and ask servers while a loop runs.
+    servers = ("server", "processes", "postgres_server", "redis_server", "database")
     return BlockBuster(["gateway", "gateway_dev"], excluded_modules=[f"gateway_dev.{name}" for name in servers])
 
 
@@ -338,7 +334,10 @@ class Answer:
 
 @dataclass
 class RunningGateway:
-    """A gateway on two free ports, and a client that neither follows nor decodes anything."""
+    """A gateway on two free ports, and a client that neither follows nor decodes anything.
+
+    With ``accel`` the client names the nginx files of the release, as ``accel.conf`` does.
+    """
 
     service: Service
     registry: CollectorRegistry
@@ -407,7 +406,8 @@ async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIte
             )
             stack = await all_of_them.enter_async_context(AsyncExitStack())
             serving = await stack.enter_async_context(opening)
-            session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            through = {FIELD: ACCEL_CONF} if sections["image_proxy"].get("delivery") == "accel" else {}
+            session = await stack.enter_async_context(aiohttp.ClientSession(headers=through, auto_decompress=False))
             return RunningGateway(serving.service, metrics.registry, serving.ports, session, stack.aclose, sections)
 
         yield start

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT, ROOT / "docs", ROOT / "docs" / "decisions")
 PAGES = sorted(str(page.relative_to(ROOT)) for folder in _FOLDERS for page in folder.glob("*.md"))
 # A key in CHANGELOG.md may have been removed since.
+WEB_PAGES = [f"gateway/web/{name}" for name in ("README.md", "README.zh-CN.md", "VUE.md")]
 EACH_PAGE_OF_TODAY = pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
 
 
@@ -62,6 +63,17 @@ def test_the_table_of_pages_in_the_readme_follows_the_benchmarks() -> None:
     assert with_page_table("a\n| kB | 1 |\n| LCP, s | 2 |\nb", measured) == (
         "a\n| kB | 2,841 | 343 |\n| LCP, s | 10.7 | 0.9 |\nb"
     )
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", *WEB_PAGES])
+def test_the_code_that_is_copied_first_has_the_style_sheet(page: str) -> None:
+    """Without the sheet the page shifts when the script runs."""
+    blocks = re.findall(r"```\w+\n(.*?)```", read(page), re.DOTALL)
+    first = [
+        block for block in blocks if re.search(r"smart-image\.js|web/define\"|configureSmartImage, |createApp", block)
+    ]
+    assert first
+    assert all("smart-image.css" in block for block in first)
 
 
 def test_the_readme_is_short() -> None:

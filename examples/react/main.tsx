@@ -1,3 +1,4 @@
+import "@image-gateway/web/smart-image.css";
 import { configureSmartImage, type LoadState, SmartImage, type SmartImageElement } from "@image-gateway/web/react";
 import { useRef, useState } from "react";
 import { createRoot } from "react-dom/client";

@@ -1,3 +1,4 @@
+import "@image-gateway/web/smart-image.css";
 import { createSmartImage } from "@image-gateway/web/vue";
 import { createApp } from "vue";
 import App from "./App.vue";

@@ -90,6 +90,8 @@ class Authenticator:
         forwarded = settings.forwarded_user
         self._forwarded = ForwardedUser(forwarded) if forwarded is not None else None
         self.varies_by = _vary_fields(self._cookie, forwarded)
+        # A proxy may know the user by a cookie.
+        self.denials_vary = _vary_fields(self._cookie if forwarded is None else "any", forwarded)
 
     @property
     def has_tokens(self) -> bool:

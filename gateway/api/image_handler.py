@@ -9,7 +9,7 @@ from aiohttp import web
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.delivery.accel import ImageAccel
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CORS, cache_control
+from gateway.delivery.headers import CORS
 from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.redirect import ImageRedirect
@@ -196,11 +196,11 @@ def _to_current_version(exchange: Exchange) -> web.StreamResponse:
     The reference is relative to the address of the client, which a proxy may have rewritten.
     """
     query = _with_version(exchange.request.rel_url.raw_query_string, exchange.image.record.version_token)
-    policy = exchange.policy.for_another_version()
+    policy = exchange.policy.for_substitute()
     headers = {
         **CORS,
         "Location": f"?{query}",
-        "Cache-Control": cache_control(exchange.image.public, policy.max_age),
+        "Cache-Control": policy.cache_control(public=exchange.image.public),
         "Referrer-Policy": "no-referrer",  # the address of a private image may contain a link's signature
     }
     if not exchange.image.public:

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from multidict import istr
 
+from gateway.errors import AccelNotConfigured
 from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
@@ -23,29 +25,29 @@ _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]
 
 
 class NginxFiles:
-    """Counts requests for images that come through nginx files of another release, and logs the first such request.
+    """Reports what is wrong with the proxy in front: each request in a metric, and the first one in the log.
 
     It also notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
 
-    ``accepted`` are the values of ``FIELD`` for which ``report`` need not be called. Without accel the field may be
-    missing: any proxy, or no proxy, may be in front. With accel, ``gateway.conf`` fails every image, which
-    ``AccelPrefix`` reports.
+    ``accepted`` are the values of ``FIELD`` for which ``report`` need not be called. The field may be missing: any
+    proxy, or none, may be in front. With accel it must be ``accel.conf``: ``require_accel_conf``.
     """
 
-    def __init__(self, delivery: str, metrics: Metrics) -> None:
-        self._silent_about: frozenset[str | None] = frozenset(
-            {ACCEL_CONF, GATEWAY_CONF} if delivery == "accel" else {None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF}
-        )
-        self.accepted = self._silent_about
+    _SILENT_ABOUT: Final = frozenset({None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF})
+
+    def __init__(self, delivery: str, accel_prefix: str, metrics: Metrics) -> None:
+        self.accepted = self._SILENT_ABOUT
         self._delivery = delivery
+        self._accel_prefix = accel_prefix
         self._metrics = metrics
         self._is_logged = False
+        self._is_accel_logged = False
 
     def report(self, version: str | None) -> None:
         """Count a request whose ``FIELD`` has a value that is not accepted. Log such a request once per process."""
         if version == GATEWAY_CACHE_CONF:
             self._metrics.nginx_asked.sends_copies()
-            self.accepted = self._silent_about | {GATEWAY_CACHE_CONF}
+            self.accepted = self._SILENT_ABOUT | {GATEWAY_CACHE_CONF}
             asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._look_again)
             return
         self._metrics.nginx_config_mismatches.inc()
@@ -64,4 +66,31 @@ class NginxFiles:
         )
 
     def _look_again(self) -> None:
-        self.accepted = self._silent_about
+        self.accepted = self._SILENT_ABOUT
+
+    def require_accel_conf(self, headers: Mapping[str, str]) -> None:
+        """Raise ``AccelNotConfigured`` unless ``accel.conf``, of any release, has passed the request on.
+
+        Any other proxy would send and keep an empty picture, and give the presigned URL away. The field is no proof:
+        whoever forges it gets the URL of an image that he may see.
+        """
+        if not is_accel_conf(headers):
+            raise self.accel_not_configured()
+
+    def accel_not_configured(self) -> AccelNotConfigured:
+        """Count a request that needs ``accel.conf`` and came without it, and return the error."""
+        self._metrics.accel_not_configured.inc()
+        if not self._is_accel_logged:
+            self._is_accel_logged = True
+            logger.error(
+                "requests do not come through accel.conf of nginx, so every image fails: code=%s prefix=%s; "
+                "install config/nginx/accel.conf in place of gateway.conf, or set image_proxy.delivery to stream",
+                AccelNotConfigured.code,
+                self._accel_prefix,
+            )
+        return AccelNotConfigured(f"prefix={self._accel_prefix}")
+
+
+def is_accel_conf(headers: Mapping[str, str]) -> bool:
+    """Return whether the request says that ``accel.conf`` has passed it on."""
+    return headers.get(FIELD, "").startswith("accel.conf ")

@@ -166,7 +166,7 @@ async def _absent(_: web.Request) -> web.Response:
 async def preflight(request: web.Request) -> web.Response:
     """Allow a page of another site to make its request (Fetch standard, CORS preflight).
 
-    The page may send a token of its own. Browsers send it no cookies, because no response allows credentials.
+    The page may send a token of its own. Browsers send cookies only for pages of ``server.cors_origins``.
     """
     resource = request.match_info.route.resource
     assert resource is not None, "preflight is a handler of resources"  # noqa: S101

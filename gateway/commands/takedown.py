@@ -234,11 +234,12 @@ class _Takedown:
 
     def _print_unseen(self) -> None:
         """Say what no command sees, and for how long it may keep the image."""
-        max_age = self.settings.image_proxy.max_age
+        image_proxy = self.settings.image_proxy
+        longest = image_proxy.max_age + image_proxy.stale_while_revalidate
         _print(
             "note",
             "browsers",
-            f"those that have shown it may show it for up to {max_age} s, at addresses with v= for a year: not seen",
+            f"those that have shown it may show it for up to {longest} s, at addresses with v= for a year: not seen",
         )
         _print(
             "note",

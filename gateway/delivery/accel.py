@@ -7,7 +7,7 @@ Content-Disposition also have headers under other names, because nginx would oth
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from aiohttp import hdrs, web
 
@@ -30,23 +30,34 @@ REDIRECTED = "(?:part/)?[0-9a-f]{40}"
 class ImageAccel:
     """Answers requests that need no bytes, and passes all others to nginx.
 
-    ``kept_for`` returns for how many seconds nginx may repeat the answer to others that may see the image.
+    require_nginx: raises ``AccelNotConfigured`` if the header fields are not of a request through ``accel.conf``.
+    kept_for: returns for how many seconds nginx may repeat the answer to others that may see the image.
     """
 
     def __init__(
-        self, source: ObjectSource, responder: Responder, *, prefix: str, kept_for: Callable[[Exchange], int]
+        self,
+        source: ObjectSource,
+        responder: Responder,
+        *,
+        prefix: str,
+        require_nginx: Callable[[Mapping[str, str]], None],
+        kept_for: Callable[[Exchange], int],
     ) -> None:
         self._source = source
         self._responder = responder
         self._prefix = prefix
+        self._require_nginx = require_nginx
         self._kept_for = kept_for
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
-        """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``. Raises what ``Responder.answer`` raises.
+        """Return a 304, the headers of a HEAD, or an ``X-Accel-Redirect``.
+
+        Raises ``AccelNotConfigured``, and what ``Responder.answer`` raises.
 
         Metadata that is not in memory is fetched by a HEAD. So errors are the gateway's own, only images are handed
         over, and a URL that COS refuses is renewed before nginx uses it.
         """
+        self._require_nginx(exchange.request.headers)
         # COS's HEAD may not describe a rendition, and each GET of one is a charge: the gateway sends it from memory.
         if exchange.wanted.is_head or exchange.image.rendition is not None or _needs_gateway(exchange):
             return await self._responder.answer(exchange)

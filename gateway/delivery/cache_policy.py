@@ -3,31 +3,55 @@
 from typing import Final, NamedTuple, Self
 
 _YEAR: Final = 365 * 24 * 3600
-_BRIEF_MAX_AGE: Final = 60  # seconds
+_BRIEF: Final = 60  # seconds
 
 
 class CachePolicy(NamedTuple):
-    """Cache lifetime in seconds, and the Vary field of private images: the fields that identify a caller.
+    """Cache lifetimes in seconds, and the Vary field of private images: the fields that identify a caller.
 
-    ``immutable``: the address names a version, so its bytes never change (RFC 8246). ``has_tags``: public
-    images carry ``Cache-Tag: image-ID``, by which a CDN drops every address of an image. ``may_be_stale``: shared
-    caches may serve a public image stale for a while (RFC 5861).
+    max_age: for browsers, and for shared caches unless ``shared_max_age`` is set.
+    immutable: the address names a version, so its bytes never change (RFC 8246).
+    has_tags: public images carry ``Cache-Tag: image-ID``, by which a CDN drops every address of an image.
+    stale_while_revalidate, stale_if_error: for how long a public image may be served after that (RFC 5861).
     """
 
     max_age: int
     private_vary: str
     immutable: bool = False
     has_tags: bool = False
-    may_be_stale: bool = True
+    shared_max_age: int | None = None
+    stale_while_revalidate: int = 0
+    stale_if_error: int = 0
 
     def for_version(self) -> Self:
         """Return the policy of an address that names the image's version."""
-        return self._replace(max_age=_YEAR, immutable=True)
-
-    def for_another_version(self) -> Self:
-        """Return the policy of an answer with another version than the address names."""
-        return self._replace(max_age=min(self.max_age, _BRIEF_MAX_AGE), immutable=False)
+        return self.within(_YEAR)._replace(max_age=_YEAR, shared_max_age=None, immutable=True)
 
     def for_substitute(self) -> Self:
-        """Return the policy of an image sent in place of the one that the address names."""
-        return self.for_another_version()._replace(may_be_stale=False)
+        """Return the policy of an answer with another image or version than the address names."""
+        return self.within(_BRIEF)
+
+    def within(self, seconds: int) -> Self:
+        """Return the policy of an answer that no cache may use after ``seconds``."""
+        return self._replace(
+            max_age=min(self.max_age, seconds),
+            immutable=False,
+            shared_max_age=None if self.shared_max_age is None else min(self.shared_max_age, seconds),
+            stale_while_revalidate=0,
+            stale_if_error=0,
+        )
+
+    def cache_control(self, *, public: bool) -> str:
+        """Return Cache-Control. Shared caches keep public images alone."""
+        if not public:
+            return f"private, max-age={self.max_age}{', immutable' if self.immutable else ''}"
+        value = f"public, max-age={self.max_age}"
+        if self.immutable:
+            value += ", immutable"
+        if self.shared_max_age is not None:
+            value += f", s-maxage={self.shared_max_age}"
+        if self.stale_while_revalidate:
+            value += f", stale-while-revalidate={self.stale_while_revalidate}"
+        if self.stale_if_error:
+            value += f", stale-if-error={self.stale_if_error}"
+        return value

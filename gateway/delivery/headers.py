@@ -17,18 +17,16 @@ from gateway.presign.signed_image import SignedImage
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _CACHE = "image-gateway"  # in Cache-Status
-_STALE_WHILE_REVALIDATE = 300
-_STALE_IF_ERROR = 86_400
 _IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
-# Any page may show an image, because access was checked before. The fields do not vary by origin.
+# Any page may show an image, because access was checked before. ``server.cors_origins`` replaces the first field.
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": (
         "Accept-Ranges, Age, Cache-Status, Content-Disposition, Content-Length, Content-Range, ETag, Retry-After, "
-        "Server-Timing, X-Error-Code, X-Request-Id"
+        "Server-Timing, Vary, X-Error-Code, X-Request-Id"
     ),
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Timing-Allow-Origin": "*",
@@ -53,16 +51,6 @@ def is_image(media_type: str) -> bool:
 def _media_type(text: str | None) -> str:
     """Return the type without parameters, in lower case. Empty for None."""
     return (text or "").partition(";")[0].strip().lower()
-
-
-def cache_control(public: bool, max_age: int, *, immutable: bool = False, may_be_stale: bool = True) -> str:
-    """Return Cache-Control. Shared caches may serve a public image stale while they refetch it (RFC 5861)."""
-    age = f"{'public' if public else 'private'}, max-age={max_age}"
-    if immutable:
-        return f"{age}, immutable"
-    if public and may_be_stale:
-        return f"{age}, stale-while-revalidate={_STALE_WHILE_REVALIDATE}, stale-if-error={_STALE_IF_ERROR}"
-    return age
 
 
 def image_headers(
@@ -107,9 +95,7 @@ def _cached_headers(
     tag: str | None,
 ) -> "CIMultiDict[str]":
     headers = CIMultiDict(CORS)
-    headers["Cache-Control"] = cache_control(
-        public, policy.max_age, immutable=policy.immutable, may_be_stale=policy.may_be_stale
-    )
+    headers["Cache-Control"] = policy.cache_control(public=public)
     headers["Accept-Ranges"] = "bytes"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
@@ -126,6 +112,9 @@ def _cached_headers(
     headers["Content-Type"] = content_type_of(content_type, metadata.content_type)
     if metadata.content_encoding is not None:
         headers["Content-Encoding"] = metadata.content_encoding
+    elif metadata.size is not None:
+        # Firefox displays half an image as if it were whole. Scripts cannot read Content-Length.
+        headers["Server-Timing"] = f"size;desc={metadata.size}"
     if download is not None:
         headers["Content-Disposition"] = content_disposition(download)
     return headers

@@ -113,7 +113,7 @@ class Exchange:
         before = self.image.record
         self.image = await self._resolve_again(self.request, self.wanted.image_id, rendition)
         if self.policy.immutable and self.image.record.version_token != before.version_token:
-            self.policy = self.policy.for_another_version()  # the address names the version before
+            self.policy = self.policy.for_substitute()  # the address names the version before
 
     def substitute(self) -> None:
         """Mark the answer as another image than the requested one, so that caches keep it only for a short time."""

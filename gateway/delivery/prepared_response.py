@@ -72,6 +72,10 @@ class PreparedResponse(web.StreamResponse):
         """Whether the connection takes another request. None before the response is sent."""
         return self._keeps_alive
 
+    def replace(self, old: bytes, new: bytes) -> None:
+        """Replace a part of the fixed header lines."""
+        self._fixed = self._fixed.replace(old, new)
+
     async def send(self, request: web.BaseRequest) -> None:
         """Send head and body. Raises ``ConnectionError`` if the client has disconnected."""
         self._is_sent = True

@@ -52,17 +52,18 @@ class ImageRedirect:
 
     def _fields(self, method: str, image: AuthorizedImage, policy: CachePolicy, download: str | None) -> dict[str, str]:
         presigned = self._public_urls.presign(image, method=method, download=download)
-        max_age = self._lifetime.redirect_max_age(presigned, policy.max_age, self._now())
-        return redirect_fields(presigned.url, image, max_age, policy)
+        usable_for = self._lifetime.redirect_usable_for(presigned, self._now())
+        return redirect_fields(presigned.url, image, policy.within(usable_for))
 
 
-def redirect_fields(location: str, image: SignedImage, max_age: int, policy: CachePolicy) -> dict[str, str]:
-    """Return the header fields of a redirect that may be cached for ``max_age`` seconds."""
+def redirect_fields(location: str, image: SignedImage, policy: CachePolicy) -> dict[str, str]:
+    """Return the header fields of a redirect."""
     # The address of a private image may contain a link's signature, which COS must not get as the Referer.
-    headers = {"Location": location, "Referrer-Policy": "no-referrer"}
-    if image.public:
-        headers["Cache-Control"] = f"public, max-age={max_age}"
-    else:
-        headers["Cache-Control"] = f"private, max-age={max_age}"
+    headers = {
+        "Location": location,
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": policy.cache_control(public=image.public),
+    }
+    if not image.public:
         headers["Vary"] = policy.private_vary
     return headers

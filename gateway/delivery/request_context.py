@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from gateway.delivery.cors import add_vary, allow
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.errors import GatewayError
 
@@ -45,10 +46,12 @@ class RequestContext:
     whether the image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``;
     ``content_location`` is then the address of the chosen format, once it is known. ``is_canary``: the request is that
     of the canary, which is not counted among users.
+    ``cors_origin``: the result of ``CorsOrigins.of``.
     """
 
     __slots__ = (
         "content_location",
+        "cors_origin",
         "delivery",
         "failure",
         "first_byte",
@@ -80,6 +83,7 @@ class RequestContext:
         self.is_denial = False
         self.is_negotiated = False
         self.content_location: str | None = None
+        self.cors_origin: str | None = None
         self.first_byte: float | None = None
 
     def elapsed(self) -> float:
@@ -111,6 +115,8 @@ class RequestContext:
         """Add the fields that every response carries. Call it right before the first byte is sent."""
         self.first_byte = elapsed = time.perf_counter() - self.started
         timing = f"gateway;dur={elapsed * 1000:.1f}"
+        if self.cors_origin is not None:
+            allow(response, self.cors_origin)
         if isinstance(response, PreparedResponse):  # it has header lines instead of a mapping
             response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\nServer-Timing: {timing}\r\n"
             if self.is_negotiated:
@@ -121,13 +127,12 @@ class RequestContext:
         response.headers["Server"] = "image-gateway"
         response.headers["X-Request-Id"] = self.request_id
         if self.is_negotiated:
-            others = response.headers.get("Vary")
-            if others is None or "Accept" not in others.split(", "):
-                response.headers["Vary"] = "Accept" if others is None else f"{others}, Accept"
+            if "Accept" not in response.headers.get("Vary", "").split(", "):
+                add_vary(response.headers, "Accept")
             if self.content_location is not None:
                 response.headers["Content-Location"] = self.content_location
         if not self.is_denial and response.status not in _DENIALS:
-            response.headers["Server-Timing"] = timing
+            response.headers.add("Server-Timing", timing)
 
 
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)

@@ -271,7 +271,7 @@ class PreconditionFailed(GatewayError):
 
 
 class AccelNotConfigured(GatewayError):
-    """nginx passed on a request for ``image_proxy.accel_prefix`` instead of serving it."""
+    """Delivery is accel, and the request came without ``accel.conf``, or nginx does not serve the prefix."""
 
     status = 500
     code = "accel_not_configured"

@@ -17,7 +17,6 @@ from gateway.settings import ImageProxySettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
 _AGAIN = "then asks again with If-None-Match"
-_STALE = ", then stale for up to 300 s while it asks again, and for up to a day while that fails"
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _NGINX_ACCEL = (
     "the bytes of this version for 7 days, read only after the gateway has authorized the request (accel.conf)"
@@ -87,9 +86,9 @@ class DeliveryStep:
         facts["mode"] = delivery
         if delivery == "redirect":
             # The client asks COS itself, so an error of COS is the client's to see.
-            max_age = self._lifetime.redirect_max_age(image.presigned, policy.max_age, self._latest())
+            redirected = policy.within(self._lifetime.redirect_usable_for(image.presigned, self._latest()))
             place = f"a presigned URL at {self._hosts.origin_of(record.bucket, record.region).host}"
-            facts |= {"status": 302, "headers": {**redirect_fields(place, image, max_age, policy)}}
+            facts |= {"status": 302, "headers": {**redirect_fields(place, image, redirected)}}
         if asked.error is not None:
             return facts, (asked.error, str(asked.error), asked.advice)
         if asked.metadata is not None and delivery != "redirect":
@@ -101,34 +100,31 @@ class DeliveryStep:
 
     def kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
         """Return who keeps the image that is delivered so, and for how long."""
-        max_age, headers = policy.max_age, delivery.get("headers")
-        if delivery["mode"] == "redirect" and isinstance(headers, dict):
-            max_age = int(str(headers["Cache-Control"]).rpartition("=")[2])
-        return kept_by(
-            str(delivery["mode"]),
-            max_age,
-            is_public=image.public,
-            may_be_stale=policy.may_be_stale and not policy.immutable,
-        )
+        if delivery["mode"] == "redirect":
+            policy = policy.within(self._lifetime.redirect_usable_for(image.presigned, self._latest()))
+        return kept_by(str(delivery["mode"]), policy, is_public=image.public)
 
 
-def kept_by(delivery: str, max_age: int, *, is_public: bool, may_be_stale: bool) -> Facts:
+def kept_by(delivery: str, policy: CachePolicy, *, is_public: bool) -> Facts:
     """Return who keeps a delivered image, and for how long (seconds)."""
+    max_age = policy.max_age
+    shared = max_age if policy.shared_max_age is None else policy.shared_max_age
     if delivery == "redirect":
         return {
             "browser": f"the redirect for {max_age} s; the bytes as COS's own Cache-Control says",
             "nginx": "nothing: gateway.conf stores no redirects",
-            "cdn": f"the redirect for {max_age} s" if is_public else "nothing: the image is private",
+            "cdn": f"the redirect for {shared} s" if is_public else "nothing: the image is private",
         }
-    browser = f"{max_age} s, {_AGAIN}"
     if not is_public:
         nginx = _NGINX_ACCEL if delivery == "accel" else "nothing: the image is private"
-        return {"browser": browser, "nginx": nginx, "cdn": "nothing: the image is private"}
-    optional = f"{max_age} s, with gateway-cache.conf or the optional cache of gateway.conf"
+        return {"browser": f"{max_age} s, {_AGAIN}", "nginx": nginx, "cdn": "nothing: the image is private"}
+    optional = f"{shared} s, with gateway-cache.conf or the optional cache of gateway.conf"
+    revalidated, failing = policy.stale_while_revalidate, policy.stale_if_error
+    stale = f", then stale for up to {revalidated} s while it asks again" if revalidated else ""
     return {
-        "browser": browser,
+        "browser": f"{max_age} s{stale}" if stale else f"{max_age} s, {_AGAIN}",
         "nginx": _NGINX_ACCEL if delivery == "accel" else optional,
-        "cdn": f"{max_age} s{_STALE if may_be_stale else ''}",
+        "cdn": f"{shared} s{stale}{f', and for up to {failing} s while that fails' if failing else ''}",
     }
 
 

@@ -152,7 +152,7 @@ class Metrics:
             "coalesced_requests", "Requests that shared the work of another request for the same image."
         )
         self.accel_not_configured = self._counter(
-            "accel_not_configured", "Requests for image_proxy.accel_prefix, which nginx should serve itself."
+            "accel_not_configured", "Requests with image_proxy.delivery accel that came without accel.conf of nginx."
         )
         self.change_trigger_installed = self._gauge(
             "change_trigger_installed", "1 if changes of rows are notified, 0 if not; NaN if that is not known."

@@ -130,9 +130,9 @@ class Lifetime:
         """
         return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
 
-    def redirect_max_age(self, presigned: PresignedUrl, max_age: int, now: float) -> int:
-        """Return for how many seconds a redirect to the URL may be cached: at most ``max_age``, 0 if it is too old."""
-        return max(0, min(max_age, int(self.usable_for(presigned, now))))
+    def redirect_usable_for(self, presigned: PresignedUrl, now: float) -> int:
+        """Return for how many seconds a redirect to the URL may be cached, 0 if it is too old."""
+        return max(0, int(self.usable_for(presigned, now)))
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""

@@ -175,6 +175,18 @@ class Renditions:
         sized = "" if rendition.width is None else f"&w={rendition.width}&format={rendition.format}"
         return f"style={rendition.style}{sized}"
 
+    def queries(self, style: str) -> list[str]:
+        """Return the query strings of all addresses of a style: with and without a width, with and without a format.
+
+        Not those with ``dpr``, ``v`` or ``download``, or in another order, which have no end.
+        """
+        formats: tuple[str, ...] = self.formats(style)
+        if formats and self.negotiates:
+            formats = (*formats, "auto")
+        widths = ("", *(f"&w={width}" for width in self.widths(style)))
+        named = ("", *(f"&format={image_format}" for image_format in formats))
+        return [f"style={style}{width}{image_format}" for width in widths for image_format in named]
+
     def fallbacks(self, name: str) -> Iterator[str]:
         """Yield what may replace a variant that COS does not make: the same width in the style's next formats."""
         rendition = self.get(name)

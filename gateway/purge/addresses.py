@@ -1,4 +1,4 @@
-"""The addresses of an image in caches in front: of the original and of every rendition."""
+"""The addresses of an image in caches in front: of the original and of every style."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +9,7 @@ _PATHS: Final = ("/i/{}", "/api/v1/images/{}/proxy")
 
 
 class Addresses:
-    """The addresses of images under each of ``base_urls``, as the gateway itself writes them."""
+    """The addresses of images under each of ``base_urls``: of the original, and all of each style."""
 
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls
@@ -19,7 +19,7 @@ class Addresses:
     def use(self) -> None:
         """Use the renditions that are configured now."""
         renditions = self._renditions
-        queries = ["", *(f"?{renditions.query(name)}" for name in renditions.names)]
+        queries = ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]
         self._templates = [base + path + query for base in self._base_urls for path in _PATHS for query in queries]
 
     @property

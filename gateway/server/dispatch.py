@@ -22,6 +22,7 @@ from gateway.api.url_handler import UrlHandler
 from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
 from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse
@@ -62,11 +63,16 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class DirectHandlers:
-    """The handlers of addresses that ``Dispatch`` takes from the router."""
+    """The handlers of addresses that ``Dispatch`` takes from the router, and what its responses depend on.
+
+    denials_vary: returns the request fields on which a refusal depends, as a Vary field.
+    """
 
     images: ImageHandler
     urls: UrlHandler
     nginx_files: NginxFiles
+    cors_origins: CorsOrigins
+    denials_vary: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,9 @@ class Dispatch:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
         context = RequestContext(request.headers.get(_REQUEST_ID))
+        direct = self._direct
+        if direct is not None:
+            context.cors_origin = direct.cors_origins.of(request.headers)
         current_request_id.set(context.request_id)  # aiohttp runs each request in its own task
         if self._is_canary is not None and context.request_id.startswith(PREFIX):
             context.is_canary = self._is_canary(context.request_id)
@@ -137,11 +146,13 @@ class Dispatch:
                 response = internal_error_response(request, context, error, self._fallback)
                 self._note(context)
             if not response.prepared:
-                if context.is_denial:
-                    await self._denial_delay.hold(context.started)
-                context.stamp(response)
                 if not isinstance(response, PreparedResponse):
                     response.headers.update(self._cors)
+                if context.is_denial:
+                    await self._denial_delay.hold(context.started)
+                    if direct is not None:
+                        add_vary(response.headers, direct.denials_vary())
+                context.stamp(response)
             outcome = context.outcome or str(response.status)
             return response
         finally:
@@ -176,6 +187,7 @@ class Dispatch:
         context = RequestContext(headers.get(_REQUEST_ID))
         if self._is_canary is not None and context.request_id.startswith(PREFIX):
             return None  # a call counts it apart
+        context.cors_origin = direct.cors_origins.of(headers)
         context.route, context.image_id = route, address[address.lastindex or 0]
         token = current_request_id.set(context.request_id)
         try:

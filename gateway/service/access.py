@@ -14,6 +14,7 @@ from gateway.access.token_keys import TokenKeys
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
+from gateway.delivery.cors import CorsOrigins
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Change, ReloadRefused
 from gateway.settings import JwtSettings, Settings
@@ -32,6 +33,7 @@ class Access:
     links: SignedLinks | None
     callers: Callers
     client_address: ClientAddress
+    cors_origins: CorsOrigins
     metrics: Metrics
     rights_changed: Callable[[], None]
 
@@ -67,6 +69,7 @@ class Access:
         if self.links is not None and access.signed_links is not None:
             self.links.use(access.signed_links)
         self.client_address.use(settings.server.trusted_proxies)
+        self.cors_origins.use(settings.server.cors_origins)
 
 
 @asynccontextmanager
@@ -93,6 +96,7 @@ async def open_access(
             links,
             Callers(authenticator, links),
             ClientAddress(settings.server.trusted_proxies),
+            CorsOrigins(settings.server.cors_origins),
             metrics,
             rights_changed,
         )

@@ -55,10 +55,17 @@ def make_images(
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
     decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
+    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
     responder = Responder(objects.source, Relay(metrics), metrics)
     deliveries = Deliveries(
         responder,
-        ImageAccel(objects.source, responder, prefix=image_proxy.accel_prefix, kept_for=decisions.on_image),
+        ImageAccel(
+            objects.source,
+            responder,
+            prefix=image_proxy.accel_prefix,
+            require_nginx=nginx_files.require_accel_conf,
+            kept_for=decisions.on_image,
+        ),
         ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
         VariantDelivery(renditions, objects.refused, metrics),
     )
@@ -71,11 +78,19 @@ def make_images(
         decisions,
         handler,
         UrlHandler(lookup, urls.usage, signing.public_urls),
-        NginxFiles(image_proxy.delivery, metrics),
+        nginx_files,
         access,
     )
 
 
 def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
     """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
-    return CachePolicy(settings.image_proxy.max_age, authenticator.varies_by, has_tags=settings.purge is not None)
+    image_proxy = settings.image_proxy
+    return CachePolicy(
+        image_proxy.max_age,
+        authenticator.varies_by,
+        has_tags=settings.purge is not None,
+        shared_max_age=image_proxy.shared_max_age,
+        stale_while_revalidate=image_proxy.stale_while_revalidate,
+        stale_if_error=image_proxy.stale_if_error,
+    )

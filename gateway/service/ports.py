@@ -70,7 +70,14 @@ def public_port(
     if extend is not None:
         extend(app)
     images = service.images
-    direct = DirectHandlers(images.handler, images.url_handler, images.nginx_files)
+    access = service.access
+    direct = DirectHandlers(
+        images.handler,
+        images.url_handler,
+        images.nginx_files,
+        access.cors_origins,
+        lambda: access.authenticator.denials_vary,
+    )
     endpoint = Endpoint(
         server.host,
         server.port,
@@ -176,7 +183,9 @@ def _public_handlers(service: Service) -> PublicHandlers:
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
         misdirected_changes=MisdirectedChanges(metrics),
-        accel_prefix=(AccelPrefix(image_proxy.accel_prefix, metrics) if image_proxy.delivery == "accel" else None),
+        accel_prefix=(
+            AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
+        ),
     )
 
 

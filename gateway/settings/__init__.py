@@ -117,8 +117,10 @@ class Settings(Section):
         defaults, number = self.image_variants, 1
         for style in self.image_styles.values():
             if isinstance(style, StyleSettings):
+                # With and without a width, with and without a format (``Renditions.queries``).
                 widths, formats = style.widths or defaults.widths, style.formats or defaults.formats
-                number += len(set(widths)) * len({*formats, "original"})
+                auto = defaults.negotiate == "accept"
+                number += (1 + len(set(widths))) * (1 + len({*formats, "original"}) + auto)
             else:
                 number += 1
         addresses = 2 * number * len(self.purge.base_urls)  # /i/ID and /api/v1/images/ID/proxy

@@ -39,6 +39,9 @@ class ImageProxySettings(Section):
     timeout: Restarted[Timeout] = 30
     retry_count: Reloaded[int] = Field(3, ge=0, le=10)
     max_age: Reloaded[int] = Field(3600, ge=0, le=YEAR)
+    shared_max_age: Reloaded[int | None] = Field(None, ge=0, le=YEAR)
+    stale_while_revalidate: Reloaded[int] = Field(300, ge=0, le=YEAR)
+    stale_if_error: Reloaded[int] = Field(86_400, ge=0, le=YEAR)
     accel_prefix: Restarted[Path] = "/_cos/"
     fallback: Restarted[FallbackSettings | None] = None
     memory_cache: MemoryCacheSettings = MemoryCacheSettings()

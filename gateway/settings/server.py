@@ -22,6 +22,16 @@ _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 Host = Annotated[str, Field(min_length=1)]
 
 
+# As browsers send it: a port that is the scheme's own is left out.
+PageOrigin = Annotated[
+    str,
+    matches(
+        r"(?!https.*:443$|http:.*:80$)https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?",
+        "an origin as browsers send it, such as https://www.example.com",
+    ),
+]
+
+
 class ServerSettings(Section):
     """The public port."""
 
@@ -32,6 +42,7 @@ class ServerSettings(Section):
     keepalive_timeout: Restarted[Timeout] = 75
     max_streams: Restarted[Count] = 1000
     trusted_proxies: Reloaded[Networks] = ()
+    cors_origins: Reloaded[tuple[PageOrigin, ...]] = ()
     ready_without_stores: Reloaded[bool] = True
     _names_loop: bool = PrivateAttr(default=False)
 

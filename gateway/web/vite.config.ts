@@ -2,13 +2,24 @@ import { readFileSync } from "node:fs";
 import { minify as terser } from "terser";
 import { defineConfig, minify } from "vite";
 
-const ENTRIES = ["index", "define", "vue", "react", "nuxt", "nuxt-module", "nuxt-plugin", "next-loader", "unpic"];
+const ENTRIES = [
+  "index",
+  "define",
+  "vue",
+  "react",
+  "nuxt",
+  "nuxt-module",
+  "nuxt-plugin",
+  "next-loader",
+  "unpic",
+  "variants",
+];
 
 // Properties that modules of the element share and nobody else sees: they get short names in the served file. None of
 // them may be a name of the browser's API, of the configuration, of an event's detail or of a report.
 export const INTERNAL = `
   succeeded closed enter wake gate base peek freshUrl renewToken probe diagnose viaUrl variant candidates isSizeless
-  retryAfter maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
+  maxDelay until described changed tell show img select subject reserve redraw isLazy become start stop
   invalidate stats hits misses isRefetched renewal forget settle
   isGiven isDeferred token fallback box fragment
 `
@@ -83,7 +94,7 @@ export default defineConfig(({ mode }) =>
             formats: ["es"],
           },
           rolldownOptions: {
-            external: ["vue", "react", "#app", "node:url"],
+            external: ["vue", "react", "react-dom", "#app", "node:url"],
             output: { chunkFileNames: "shared-[name].js" },
             checks: { moduleLevelDirective: false }, // "use client" stays; a test looks
           },

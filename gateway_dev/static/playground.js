@@ -46,6 +46,7 @@ var RESTART_PAUSE = 2;
 var OFFLINE_PAUSE = 4;
 var DRAIN_LIMIT = 15e3;
 var POLL = 150;
+var MOST_LIGHTS = 60;
 var FAULTS = {
 	throttle: {
 		on: "COS answers 503 SlowDown to everything. What is shown stays; turn it off and the rest comes back.",
@@ -60,6 +61,7 @@ var Breaking = class {
 	grid;
 	trying;
 	#told = byId("told", HTMLOutputElement);
+	#lights = byId("lights", HTMLDivElement);
 	#buttons = [];
 	#since;
 	constructor(grid, trying, faults) {
@@ -78,6 +80,12 @@ var Breaking = class {
 		}
 	}
 	changed() {
+		const lights = this.grid.shown.slice(0, MOST_LIGHTS).map(({ image, status, isShown }) => make("i", {
+			className: isShown && status !== "loaded" ? "kept" : status,
+			title: `${image.image_id}: ${isShown && status !== "loaded" ? "shown, and not loaded again yet" : status}`
+		}));
+		this.#lights.replaceChildren(...lights);
+		this.#lights.ariaLabel = byId("count", HTMLOutputElement).textContent;
 		if (this.#since === void 0 || !this.grid.shown.length || this.grid.shown.some(({ isPending }) => isPending)) return;
 		const count = (wanted) => this.grid.shown.filter(({ status }) => status === wanted).length;
 		const loaded = count("loaded");
@@ -152,7 +160,7 @@ var Breaking = class {
 				this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
 			} finally {
 				for (const button of this.#buttons) button.disabled = false;
-				button.focus();
+				button.focus({ preventScroll: true });
 			}
 		});
 		return button;
@@ -332,6 +340,9 @@ var Tile = class {
 		if (this.session.isHidden(this.image) && state === "failed") return "hidden";
 		return state === "failed" || state === "fallback" ? "failed" : "waiting";
 	}
+	get isShown() {
+		return this.status !== "hidden" && this.#picture.naturalWidth > 0;
+	}
 	get isPending() {
 		const { lastError } = this.#picture;
 		return this.status === "waiting" || this.status === "failed" && !!lastError && isTransient(lastError.kind);
@@ -509,14 +520,16 @@ var Grid = class {
 		});
 	}
 	#tell(matching) {
-		const loaded = this.#shown.filter(({ status }) => status === "loaded").length;
-		const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${loaded} loaded`];
+		const shown = this.#shown.filter(({ isShown }) => isShown);
+		const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${shown.length} shown`];
+		const reloading = shown.filter(({ status }) => status !== "loaded").length;
+		if (reloading) words.push(`${reloading} of them not loaded again yet`);
 		for (const status of [
 			"waiting",
 			"failed",
 			"hidden"
 		]) {
-			const count = this.#shown.filter((tile) => tile.status === status).length;
+			const count = this.#shown.filter((tile) => tile.status === status && !tile.isShown).length;
 			if (count) words.push(`${count} ${status}`);
 		}
 		this.#count.textContent = words.join(", ");
@@ -788,6 +801,7 @@ var LANGUAGES = [
 	"Nuxt"
 ];
 var LINE = 84;
+var STYLE_SHEET = "import \"@image-gateway/web/smart-image.css\";";
 function snippet(language, choice, base) {
 	return CODE[language](choice, base);
 }
@@ -800,12 +814,14 @@ var CODE = {
 	].join("\n"),
 	Vue: (choice) => [
 		"<script setup>",
+		STYLE_SHEET,
 		"import { SmartImage } from \"@image-gateway/web/vue\";",
 		"<\/script>",
 		...template(choice)
 	].join("\n"),
 	React: (choice) => {
 		return [
+			STYLE_SHEET,
 			"import { SmartImage } from \"@image-gateway/web/react\";",
 			"",
 			"export const Picture = () => (",

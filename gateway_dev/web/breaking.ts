@@ -1,5 +1,5 @@
 import { call } from "./api.js";
-import { byId } from "./elements.js";
+import { byId, make } from "./elements.js";
 import type { Grid } from "./grid.js";
 
 const MOST_EXPIRED = 200; // ids in one request
@@ -7,6 +7,7 @@ const RESTART_PAUSE = 2; // seconds that the gateway is down
 const OFFLINE_PAUSE = 4;
 const DRAIN_LIMIT = 15_000; // ms
 const POLL = 150; // ms
+const MOST_LIGHTS = 60;
 
 /** Texts of what is on and off. */
 const FAULTS = {
@@ -25,6 +26,7 @@ type FaultName = keyof typeof FAULTS;
 /** The buttons that inject faults; explains what to look for, and says when all pictures are displayed again. */
 export class Breaking {
   readonly #told = byId("told", HTMLOutputElement);
+  readonly #lights = byId("lights", HTMLDivElement);
   readonly #buttons: HTMLButtonElement[] = [];
   #since: number | undefined;
 
@@ -46,8 +48,16 @@ export class Breaking {
     }
   }
 
-  /** States have changed: say so once all pictures are shown again. */
+  /** States have changed: show them beside the buttons, and say so once all pictures are shown again. */
   changed(): void {
+    const lights = this.grid.shown.slice(0, MOST_LIGHTS).map(({ image, status, isShown }) =>
+      make("i", {
+        className: isShown && status !== "loaded" ? "kept" : status,
+        title: `${image.image_id}: ${isShown && status !== "loaded" ? "shown, and not loaded again yet" : status}`,
+      }),
+    );
+    this.#lights.replaceChildren(...lights);
+    this.#lights.ariaLabel = byId("count", HTMLOutputElement).textContent;
     if (this.#since === undefined || !this.grid.shown.length || this.grid.shown.some(({ isPending }) => isPending))
       return;
     const count = (wanted: string) => this.grid.shown.filter(({ status }) => status === wanted).length;
@@ -128,7 +138,7 @@ export class Breaking {
         this.#tell(`That did not work: ${error instanceof Error ? error.message : error}`);
       } finally {
         for (const button of this.#buttons) button.disabled = false;
-        button.focus();
+        button.focus({ preventScroll: true });
       }
     });
     return button;

@@ -117,10 +117,12 @@ export class Grid {
   }
 
   #tell(matching: number): void {
-    const loaded = this.#shown.filter(({ status }) => status === "loaded").length;
-    const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${loaded} loaded`];
+    const shown = this.#shown.filter(({ isShown }) => isShown);
+    const words = [`${matching} ${matching === 1 ? "image" : "images"}`, `${shown.length} shown`];
+    const reloading = shown.filter(({ status }) => status !== "loaded").length;
+    if (reloading) words.push(`${reloading} of them not loaded again yet`);
     for (const status of ["waiting", "failed", "hidden"] as const) {
-      const count = this.#shown.filter((tile) => tile.status === status).length;
+      const count = this.#shown.filter((tile) => tile.status === status && !tile.isShown).length;
       if (count) words.push(`${count} ${status}`);
     }
     this.#count.textContent = words.join(", ");

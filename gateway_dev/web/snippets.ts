@@ -21,6 +21,7 @@ export type Language = (typeof LANGUAGES)[number];
 type Attributes = (readonly [name: string, value: string | number])[];
 
 const LINE = 84;
+const STYLE_SHEET = 'import "@image-gateway/web/smart-image.css";';
 
 /** Return code that shows the image as chosen; `base` is the address of the gateway. */
 export function snippet(language: Language, choice: Choice, base: string): string {
@@ -36,14 +37,19 @@ const CODE: Record<Language, (choice: Choice, base: string) => string> = {
       `${wrapped("<smart-image", attributesOf(choice).map(text))}></smart-image>`,
     ].join("\n"),
   Vue: (choice) =>
-    ["<script setup>", 'import { SmartImage } from "@image-gateway/web/vue";', "</script>", ...template(choice)].join(
-      "\n",
-    ),
+    [
+      "<script setup>",
+      STYLE_SHEET,
+      'import { SmartImage } from "@image-gateway/web/vue";',
+      "</script>",
+      ...template(choice),
+    ].join("\n"),
   React: (choice) => {
     const attributes = attributesOf(choice).map(([name, value]) =>
       isNumber(value) ? `${camel(name)}={${value}}` : text([camel(name), value]),
     );
     return [
+      STYLE_SHEET,
       'import { SmartImage } from "@image-gateway/web/react";',
       "",
       "export const Picture = () => (",

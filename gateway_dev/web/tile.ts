@@ -67,6 +67,11 @@ export class Tile {
     return state === "failed" || state === "fallback" ? "failed" : "waiting";
   }
 
+  /** Whether the picture is on the screen, also while it is loaded again. */
+  get isShown(): boolean {
+    return this.status !== "hidden" && this.#picture.naturalWidth > 0;
+  }
+
   /** Whether the image may still come by itself: a failure that may pass is tried again once the gateway answers. */
   get isPending(): boolean {
     const { lastError } = this.#picture;

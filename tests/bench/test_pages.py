@@ -29,7 +29,7 @@ def test_each_page_has_the_same_pictures_in_boxes_of_the_same_size(markup: Marku
 def test_each_library_offers_the_widths_that_its_documents_name() -> None:
     offered = {markup.name: widths(markup.picture(BASE, CARD)) for markup in MARKUPS}
     assert offered == {
-        "plain `<img>`": [],
+        "plain `<img>`": [160, 320, 640, 960, 1280, 1920],
         "`<smart-image>`": [],
         "`<smart-image>` with an `<img>`": [],
         "next/image": [384, 640],

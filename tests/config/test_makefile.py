@@ -83,7 +83,7 @@ def test_ci_is_executable_and_calls_lint_and_test() -> None:
     calls = [line.strip() for line in script if line.strip().startswith("make ") and "--silent" not in line]
     lint, *parts, test, soak = calls
     assert (lint, test, soak) == ("make lint", "make test", "make soak MINUTES=10 ARGS='--rate 20'")
-    assert parts == ["make frameworks ARGS='-k next'", "make artefacts BUILDAH=", "make upgrade"]
+    assert parts == ["make frameworks ARGS='-k next'", "make fronts", "make artefacts BUILDAH=", "make upgrade"]
     assert {"lint", "test", "soak"} <= make_targets()
 
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import (
-    cache_control,
     cache_status_of,
     content_disposition,
     content_type_of,
@@ -85,11 +84,6 @@ def test_no_type_of_the_catalog_breaks_a_header(content_type: str) -> None:
     except NotAnImage:
         return
     assert re.fullmatch(r"image/[!-~]+", sent)
-
-
-def test_lesson_10_a_shared_cache_may_keep_public_images_only() -> None:
-    assert cache_control(True, 600) == "public, max-age=600, stale-while-revalidate=300, stale-if-error=86400"
-    assert cache_control(False, 600) == "private, max-age=600"
 
 
 def sent(metadata: ObjectMetadata = METADATA, *, download: str | None = None, with_body: bool = True) -> dict[str, str]:

@@ -2,8 +2,10 @@
 
 import logging
 
+import aiohttp
 import pytest
 
+from gateway.api.nginx_files import FIELD, GATEWAY_CONF, PRIVATE_CACHE_CONF
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -30,15 +32,47 @@ async def test_accel_behind_gateway_conf_is_reported(
         assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
         assert answer.headers["Cache-Control"] == "no-store"
     assert gateway.sample("accel_not_configured_total") == 3
-    assert gateway.sample("requests_total", route="accel", delivery="none", status="500") == 3
+    assert gateway.sample("requests_total", route="short", delivery="accel", status="500") == 3
     (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert "config/nginx/accel.conf" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/i/a", {}),
+        ("HEAD", "/i/a", {}),
+        ("GET", "/i/a?style=small", {}),
+        ("GET", "/i/a", {"Range": "bytes=0-1"}),
+        ("GET", "/i/a", {"If-None-Match": "*"}),
+        ("GET", "/api/v1/images/a/proxy", {"X-Accel-Failed": "1"}),
+        ("GET", "/i/a", {FIELD: "accel.conf"}),
+        ("GET", "/i/a", {FIELD: PRIVATE_CACHE_CONF}),
+    ],
+)
+async def test_whoever_is_not_accel_conf_gets_an_error_and_no_url(
+    start_gateway: StartGateway, images: Images, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """Any other proxy would send an empty picture, keep it, and give the presigned URL away."""
+    gateway = await start_gateway(
+        image_proxy={"delivery": "accel"}, image_styles={"small": "imageMogr2/thumbnail/100x"}
+    )
+    await images.add("a", SMALL)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, gateway.ports.public + path, headers=headers) as answer,
+    ):
+        assert (answer.status, answer.headers["Cache-Control"]) == (500, "no-store")
+        assert not {"X-Accel-Redirect", "X-Origin-URL"} & set(answer.headers)
+        assert method == "HEAD" or (await answer.json())["code"] == "accel_not_configured"
+    assert gateway.sample("accel_not_configured_total") == 1
+    assert gateway.sample("nginx_config_mismatches_total") == (headers.get(FIELD) == "accel.conf")
 
 
 @pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb", "/_cos/a%0Ab"])
 async def test_every_address_below_the_prefix_is_counted(gateway: RunningGateway, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
-        assert (await gateway.request(method, path)).status == 500
+        assert (await gateway.request(method, path, headers={FIELD: GATEWAY_CONF})).status == 500
     assert gateway.sample("accel_not_configured_total") == 4
 
 

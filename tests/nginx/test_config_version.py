@@ -66,8 +66,7 @@ async def test_an_older_file_behind_accel_is_logged_once_and_counted(
         ("stream", "gateway.conf 0", True),
         ("redirect", "gateway.conf 99", True),
         ("accel", ACCEL_CONF, False),
-        ("accel", GATEWAY_CONF, False),  # a request for the prefix follows, and is reported
-        ("accel", None, True),
+        ("accel", GATEWAY_CONF, False),  # it is reported as accel_not_configured
     ],
 )
 async def test_each_delivery_has_its_files(

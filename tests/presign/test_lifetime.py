@@ -29,10 +29,10 @@ def test_no_url_is_returned_with_less_than_the_margin(
     now = signed + ttl * moment
     assert lifetime.is_usable(presigned, now) == (presigned.expires_at - now >= margin)
     if lifetime.is_usable(presigned, now):
-        max_age = lifetime.redirect_max_age(presigned, 10**9, now)
+        max_age = lifetime.redirect_usable_for(presigned, now)
         assert now + max_age + margin <= presigned.expires_at
     else:
-        assert lifetime.redirect_max_age(presigned, 10**9, now) == 0
+        assert lifetime.redirect_usable_for(presigned, now) == 0
 
 
 @given(signed_at, ttls, st.floats(0.01, 1), st.floats(0, 1, exclude_max=True))
@@ -49,11 +49,6 @@ def test_a_url_whose_signature_is_not_valid_yet_is_not_returned() -> None:
     presigned = PresignedUrl("https://host/a", 1060, 4660)
     assert lifetime_of(3600, 60, 900).is_usable(presigned, 1000)
     assert not lifetime_of(3600, 60, 900).is_usable(presigned, 999)
-
-
-def test_a_redirect_is_cached_no_longer_than_configured() -> None:
-    presigned = PresignedUrl("https://host/a", 1000, 4600)
-    assert lifetime_of(3600, 60, 900).redirect_max_age(presigned, 300, 1000) == 300
 
 
 class TestTokens:

@@ -30,11 +30,20 @@ def root_logger() -> Iterator[logging.Logger]:
     root.handlers[:] = handlers
 
 
-@proves("image_proxy.enabled", "image_proxy.max_age")
+@proves(
+    "image_proxy.enabled",
+    "image_proxy.max_age",
+    "image_proxy.shared_max_age",
+    "image_proxy.stale_while_revalidate",
+    "image_proxy.stale_if_error",
+)
 async def test_the_life_in_caches_and_whether_images_are_served(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
-    await gateway.reload(image_proxy={"max_age": 77})
-    assert "max-age=77," in (await gateway.get("/i/a")).headers["Cache-Control"]
+    await gateway.reload(
+        image_proxy={"max_age": 77, "shared_max_age": 88, "stale_while_revalidate": 9, "stale_if_error": 0}
+    )
+    cache_control = (await gateway.get("/i/a")).headers["Cache-Control"]
+    assert cache_control == "public, max-age=77, s-maxage=88, stale-while-revalidate=9"
     await gateway.reload(image_proxy={"enabled": False})
     assert (await gateway.get("/i/a")).status == 404
 

@@ -197,7 +197,9 @@ async def test_every_response_has_the_request_id_and_its_duration(
     if answer.status == 404:
         assert "Server-Timing" not in answer.headers
     else:
-        assert answer.headers["Server-Timing"].startswith("gateway;dur=")
+        assert "gateway" in [
+            value.partition(";dur")[0] for name, value in answer.headers.items() if name == "Server-Timing"
+        ]
     assert answer.headers["Server"] == "image-gateway"
     again = await gateway.get(path, headers={"X-Request-Id": "bad id"})
     assert again.headers["X-Request-Id"] not in ("bad id", "request-42")

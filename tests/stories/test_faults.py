@@ -20,6 +20,7 @@ import yaml
 from psycopg2.extensions import make_dsn
 
 from docs.generate.remedies import ALERTS
+from gateway.api.nginx_files import GATEWAY_CONF
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -373,9 +374,10 @@ async def test_10_an_older_file_of_nginx(
     assert "conf.d/accel.conf has none" in found
 
 
-async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway) -> None:
+async def test_10_accel_behind_the_plain_file(start_gateway: StartGateway, images: Images) -> None:
     gateway = await start_gateway(image_proxy={"delivery": "accel"})
-    answer = await gateway.get("/_cos/version")
+    await images.add("cat")
+    answer = await gateway.get("/i/cat", headers={"X-Gateway-Config-Version": GATEWAY_CONF})
     assert (answer.status, answer.json()["code"]) == (500, "accel_not_configured")
     assert gateway.sample("accel_not_configured_total") == 1
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from tests.serving import serving
 from tests.web.browser import page_of
 
 # RFC 9110 section 7.6.1, and what the server that sends the answer sets itself
-_OWN = ("Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Date", "Server")
+_OWN = ("Connection", "Keep-Alive", "Transfer-Encoding", "Date", "Server")
 
 
 @dataclass
@@ -28,6 +29,8 @@ class Front:
     is_down: bool = False
     delay: float = 0
     """Seconds before each answer."""
+    is_cutting: bool = False
+    """Whether images break off after half of their bytes."""
     _held: dict[str, asyncio.Event] = field(default_factory=dict)
 
     def put(self, path: str, body: str) -> str:
@@ -61,8 +64,21 @@ class Front:
         headers = {name: value for name, value in request.headers.items() if name != "Host"}
         body = await request.read()
         async with self.session.request(request.method, address, headers=headers, data=body) as answer:
-            kept = {name: value for name, value in answer.headers.items() if name not in _OWN}
-            return web.Response(status=answer.status, headers=kept, body=await answer.read())
+            kept = CIMultiDict((name, value) for name, value in answer.headers.items() if name not in _OWN)
+            data = await answer.read()
+            if self.is_cutting and request.method == "GET" and request.path.startswith("/i/"):
+                return await _half(request, answer.status, kept, data)
+            return web.Response(status=answer.status, headers=kept, body=data)
+
+
+async def _half(request: web.Request, status: int, headers: "CIMultiDict[str]", data: bytes) -> web.StreamResponse:
+    """Send half of the body, and close the connection: a gateway does so when COS dies in the middle."""
+    response = web.StreamResponse(status=status, headers=headers)
+    await response.prepare(request)
+    await response.write(data[: len(data) // 2])
+    assert request.transport is not None
+    request.transport.close()
+    return response
 
 
 @asynccontextmanager

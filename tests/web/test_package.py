@@ -113,6 +113,9 @@ def test_typescript_ignores_frameworks_that_are_not_installed(package: Path, tmp
     # Checks the declarations of the package too, but not TypeScript's own.
     options = ("--skipLibCheck", "false", "--skipDefaultLibCheck")
     run("node", MODULES / "typescript/bin/tsc", *options, folder=tmp_path)
+    # As applications that have not changed the resolution of TypeScript 4.
+    older = ("--moduleResolution", "node10", "--ignoreDeprecations", "6.0")
+    run("node", MODULES / "typescript/bin/tsc", *options, *older, folder=tmp_path)
 
 
 def test_no_example_has_more_than_60_lines() -> None:

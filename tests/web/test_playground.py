@@ -186,7 +186,7 @@ async def test_private_images_are_shown_to_their_owner_alone(playground: Playgro
     for image_id in OF_ALICE:
         await expect(playground.badge(image_id)).to_have_text("hidden")
     assert not await playground.are_shown("dunes"), "what alice saw is gone"
-    await expect(playground.page.locator("#count")).to_have_text("9 images, 7 loaded, 2 hidden")
+    await expect(playground.page.locator("#count")).to_have_text("9 images, 7 shown, 2 hidden")
 
 
 async def test_thumbnails_come_through_a_style(playground: PlaygroundPage) -> None:
@@ -221,6 +221,25 @@ async def test_images_wait_while_cos_fails_and_come_back(playground: PlaygroundP
     await playground.press(name)
     await playground.are_loaded(*PUBLIC)
     await playground.told("7 pictures are shown")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 850), (390, 844)])
+async def test_what_breaks_is_in_sight_of_the_button_and_the_page_stays_where_it_is(
+    playground: PlaygroundPage, width: int, height: int
+) -> None:
+    page = playground.page
+    await page.set_viewport_size({"width": width, "height": height})
+    await playground.are_loaded(*PUBLIC, *OF_ALICE)
+    await expect(page.locator("#lights .loaded")).to_have_count(7)
+    await expect(page.locator("#lights")).to_be_in_viewport(ratio=1)
+    for name in ("COS answers 503", "Start all again"):
+        await playground.press(name)
+        await expect(page.get_by_role("button", name=name)).to_be_focused()
+        assert await page.evaluate("scrollY") == 0
+    await expect(page.locator("#lights .waiting, #lights .failed").first).to_be_visible()
+    await expect(page.locator("#count")).to_have_text(re.compile(r"^9 images, \d shown, .*(waiting|failed)"))
+    await playground.press("COS answers 503")
+    await expect(page.locator("#lights .loaded").nth(6)).to_be_visible(timeout=SECONDS)
 
 
 async def test_a_failing_picture_leads_to_its_cause_in_the_console(playground: PlaygroundPage) -> None:
@@ -295,7 +314,7 @@ async def test_filters_choose_by_name_visibility_and_state(playground: Playgroun
     await playground.page.select_option("#state", "hidden")
     await expect(names).to_have_text(of_bob)
     await playground.page.fill("#search", "zebra")
-    await expect(playground.page.locator("#count")).to_have_text("0 images, 0 loaded")
+    await expect(playground.page.locator("#count")).to_have_text("0 images, 0 shown")
     await expect(playground.page.locator("#nothing")).to_contain_text("No image has “zebra” in its id or file.")
     await playground.press("Show all")
     await expect(names).to_have_count(9)

@@ -1,6 +1,7 @@
 """What the component promises, in Chromium, Firefox and WebKit."""
 
 import io
+import os
 from typing import Any
 
 import pytest
@@ -26,6 +27,13 @@ def photo() -> bytes:
     return out.getvalue()
 
 
+def noise(format_: str) -> bytes:
+    """An image of 300 by 200 pixels that does not get small."""
+    out = io.BytesIO()
+    Image.frombytes("RGB", (300, 200), os.urandom(300 * 200 * 3)).save(out, format_)
+    return out.getvalue()
+
+
 @on_one_loop()
 async def gateway(start_gateway: StartGateway) -> RunningGateway:
     """A gateway with a style that hides no faults of COS."""
@@ -39,6 +47,31 @@ async def test_an_image_is_displayed(tab: Tab, images: Images, png: bytes) -> No
     assert await tab.types("one") == ["load"]
     assert await tab.evaluate("[one.naturalWidth, one.complete, one.attempt]") == [80, True, 1]
     assert len(tab.front.asked_for("GET /i/a")) == 1
+
+
+async def test_an_element_whose_id_is_removed_shows_nothing_and_requests_nothing(
+    tab: Tab, images: Images, png: bytes
+) -> None:
+    await images.add("a", png)
+    await tab.open(f'<smart-image id="one" image-id="a" alt="" {SIZE}></smart-image>')
+    await tab.state("one", "loaded")
+    await tab.evaluate("one.removeAttribute('image-id')")
+    await tab.state("one", "idle")
+    assert await tab.evaluate("one.querySelector('img').hasAttribute('src')") is False
+    await tab.evaluate("one.reload()")
+    assert await tab.evaluate("one.state") == "idle"
+    await tab.evaluate("void (one.imageId = 'a')")
+    await tab.state("one", "loaded")
+    assert len(tab.front.asked_for("GET /i/a")) <= 2
+    assert await tab.types("one") == ["load", "load"]
+
+
+async def test_a_failure_can_be_sent_as_json(tab: Tab) -> None:
+    await tab.open(f'<smart-image id="one" image-id="x" alt="" {SIZE}></smart-image>')
+    await tab.state("one", "failed")
+    assert await tab.evaluate("Object.keys(JSON.parse(JSON.stringify(one.lastError))).sort()") == [
+        "kind", "name", "requestId", "retryAfter", "status",
+    ]  # fmt: skip
 
 
 async def test_each_retry_reaches_the_network_and_the_image_heals(tab: Tab, images: Images, png: bytes) -> None:
@@ -76,6 +109,41 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
     sent = len(tab.front.seen)
     await tab.evaluate("new Promise((done) => setTimeout(done, 1500))")
     assert len(tab.front.seen) == sent, "nothing is probed on a page that is well"
+
+
+@pytest.mark.parametrize(
+    ("format_", "attributes", "is_own_origin"),
+    [("AVIF", "", False), ("JPEG", "", True), ("PNG", 'crossorigin="anonymous"', False), ("JPEG", CARD, True)],
+)
+async def test_an_answer_that_breaks_off_is_no_answer_and_the_image_heals(
+    tab: Tab, images: Images, format_: str, attributes: str, is_own_origin: bool
+) -> None:
+    """Also where the browser displays the half. Firefox cannot tell a JPEG of another origin without CORS."""
+    await images.add("a", noise(format_), content_type=f"image/{format_.lower()}")
+    await tab.open("", before=QUICK_PROBES, is_own_origin=is_own_origin)
+    await tab.until(DEFINED)
+    tab.front.is_cutting = True
+    await add(tab, f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="1" {attributes}></smart-image>')
+    await tab.state("one", "failed")
+    assert await tab.evaluate("one.lastError.kind") == "network"
+    sent = len(tab.front.asked_for("GET /i/a"))
+    await until(lambda: len(tab.front.asked_for("GET /i/a")) > sent)
+    assert await tab.evaluate("one.state") != "loaded", "it stays half an image"
+    tab.front.is_cutting = False
+    await tab.state("one", "loaded")
+    assert await tab.types("one") == ["retry", "error", "load", "recover"]
+    assert await tab.evaluate("one.decode().then(() => one.lastError)") is None
+
+
+async def test_bytes_that_are_no_image_are_tried_a_few_times(tab: Tab, images: Images) -> None:
+    """The whole answer came, so it will not get better."""
+    await images.add("a", b"x" * 9_000)
+    await tab.open(
+        f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="1" retry-delay="1"></smart-image>',
+        is_own_origin=True,
+    )
+    await tab.state("one", "failed")
+    assert await tab.evaluate("one.lastError.kind") == "decode"
 
 
 async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outage(
@@ -235,7 +303,11 @@ async def test_without_a_feature_of_the_browser_the_image_of_the_page_stays(
     tab: Tab, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
-    for remove in ("delete AbortSignal.any", "delete HTMLElement.prototype.attachInternals"):
+    for remove in (
+        "delete AbortSignal.any",
+        "delete HTMLElement.prototype.attachInternals",
+        "delete CSSStyleSheet.prototype.replaceSync",
+    ):
         await tab.open(
             f'<smart-image id="one" image-id="a" {SIZE}><img src="{tab.front.url}/i/a" alt="Its own"></smart-image>',
             script="window.isReady = true",

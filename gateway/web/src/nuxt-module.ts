@@ -1,11 +1,16 @@
 /** Nuxt module: `modules: ["@image-gateway/web/nuxt-module"]` and `imageGateway: {baseUrl: "https://img.example.com"}`. */
 import { fileURLToPath } from "node:url";
+import { fetchVariants, type Variants } from "./variants.js";
 
-/** `baseUrl`: the gateway. `credentials`: of its API calls. `styleName`: the style of images of Nuxt Image without one. */
+/**
+ * `baseUrl`: the gateway. `credentials`: of its API calls. `styleName`: the style of images of Nuxt Image without one.
+ * `variants`: the widths and formats of the styles; by default the gateway is asked when the application is built or started.
+ */
 export interface ModuleOptions {
   baseUrl?: string;
   credentials?: RequestCredentials;
   styleName?: string;
+  variants?: Variants;
 }
 
 /** What is used here of an application. */
@@ -26,8 +31,15 @@ const PACKAGE = "@image-gateway/web";
 const COMPOSABLES = ["imageProxy", "useImageCache", "useImageMonitoring", "useImageRetry", "useSmartImage"];
 
 /** Add `<SmartImage>`, the composables, the style sheet, and a provider `gateway` to Nuxt Image, if that comes after this module. */
-export default function imageGateway(inline: ModuleOptions, { options, hook }: NuxtApplication): void {
+export default async function imageGateway(inline: ModuleOptions, { options, hook }: NuxtApplication): Promise<void> {
   const { styleName: style, ...config } = { ...options.imageGateway, ...inline };
+  if (config.baseUrl && !config.variants) {
+    await fetchVariants(config.baseUrl).then(
+      (variants) => Object.assign(config, { variants }),
+      // biome-ignore lint/suspicious/noConsole: the build goes on
+      (error) => console.warn(`${PACKAGE}: the server does not know the widths of styles: ${error}`),
+    );
+  }
   options.build.transpile.push(PACKAGE);
   options.css.unshift(`${PACKAGE}/smart-image.css`); // first: the rules of the application win
   options.runtimeConfig.public.imageGateway = config;

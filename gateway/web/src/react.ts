@@ -1,6 +1,7 @@
 "use client";
 /** The React package, for React 19 or newer: the element as a component. */
 import { createElement, type HTMLAttributes, type ReactElement, type Ref, useState, useSyncExternalStore } from "react";
+import { preload } from "react-dom";
 import { type AttributeProperties, NAMES, propertyOf } from "./element/attributes.js";
 import { defineSmartImage } from "./element/define-element.js";
 import type { SmartImageElement } from "./element/smart-image.js";
@@ -53,9 +54,14 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
   return createElement("smart-image", Object.fromEntries(attributes), picture, children);
 }
 
-/** Return the markup of the picture that a server renders. */
+/** Return the markup of the picture that a server renders. One with priority begins to load with the page's head. */
 function htmlOf(props: PictureProps): string {
   const { sources, img } = serverPicture(props);
+  const { srcset, sizes, type } = { ...img, ...sources[0] } as Record<string, string | undefined>;
+  if (props.priority && img.src) {
+    const options = { as: "image", fetchPriority: "high", imageSrcSet: srcset, imageSizes: sizes, type } as const;
+    preload(`${img.src}`, options);
+  }
   const tag = (name: string, attributes: object) =>
     `<${name}${Object.entries(attributes)
       .filter(([, value]) => value !== undefined)

@@ -31,7 +31,10 @@ export interface ServerPicture {
   sources: Attributes[];
 }
 
-/** Return what the element would make. The `<img>` has no source if its URL has to be requested: `mode="url"`. */
+/**
+ * Return what the element would make. The `<img>` has no source if its URL has to be requested: `mode="url"`. Without the
+ * widths of the style it has those of its box, which the gateway rounds up.
+ */
 export function serverPicture(props: PictureProps): ServerPicture {
   const { imageId, alt = "", width, height, styleName: style, version, link, priority } = props;
   const base = baseUrlOf(props.baseUrl);
@@ -40,6 +43,8 @@ export function serverPicture(props: PictureProps): ServerPicture {
   const listed = style && base === baseUrlOf() ? config.variants?.[style] : undefined;
   const widths = listOf(props.widths ?? listed?.widths).map(Number);
   const found = id && style ? candidates(base, id, variant, widths, listOf(props.formats ?? listed?.formats)) : [];
+  const isGuessed = !!(id && style && width && !found.length);
+  if (isGuessed) warn(style);
   const isLazy = !priority && (props.lazy || props.loading === "lazy");
   const sizes = found.length ? sizesOf(props.sizes, width, isLazy) : undefined;
   return {
@@ -51,10 +56,27 @@ export function serverPicture(props: PictureProps): ServerPicture {
       loading: isLazy ? "lazy" : undefined,
       fetchpriority: priority ? "high" : props.fetchPriority,
       sizes,
-      srcset: found.at(-1)?.srcset,
-      src: id ? proxyAddress(base, id, variant) : undefined,
+      srcset: isGuessed
+        ? [1, 2]
+            .map((density) => `${proxyAddress(base, id, { ...variant, width: density * width })} ${density}x`)
+            .join(", ")
+        : found.at(-1)?.srcset,
+      src: id ? proxyAddress(base, id, isGuessed ? { ...variant, width } : variant) : undefined,
     },
   };
+}
+
+const warned = new Set<string>();
+
+/** Tell developers that a server renders the image's own format, because it does not know the style. */
+function warn(style: string): void {
+  if (globalThis.document || globalThis.process?.env.NODE_ENV === "production" || warned.has(style)) return;
+  warned.add(style);
+  // biome-ignore lint/suspicious/noConsole: for developers alone
+  console.warn(
+    `<SmartImage style-name="${style}">: the server does not know its widths and formats. Add to your build or start: ` +
+      'configureSmartImage({ variants: await fetchVariants(baseUrl) }), of "@image-gateway/web/variants".',
+  );
 }
 
 function listOf(list: List): string[] {

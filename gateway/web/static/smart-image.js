@@ -1,1 +1,1 @@
-export * from "./smart-image.8gN0w66m.js";
+export * from "./smart-image.CN5LYGm4.js";

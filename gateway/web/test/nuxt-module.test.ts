@@ -1,5 +1,9 @@
-import { expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import imageGateway from "../src/nuxt-module.js";
+
+afterEach(() => vi.unstubAllGlobals());
+
+const VARIANTS = { card: { widths: [320, 640], formats: ["webp"] } };
 
 test("the Nuxt module adds the component, the composables, the configuration and a provider", async () => {
   const hooks: Record<string, (list: object[]) => void> = {};
@@ -14,10 +18,13 @@ test("the Nuxt module adds the component, the composables, the configuration and
   const hook = vi.fn((name: string, extend: (list: object[]) => void) => {
     hooks[name] = extend;
   });
-  imageGateway({}, { options, hook });
+  const fetched = vi.fn(async () => new Response(JSON.stringify({ variants: VARIANTS })));
+  vi.stubGlobal("fetch", fetched);
+  await imageGateway({}, { options, hook });
+  expect(fetched.mock.calls[0]).toMatchObject(["https://gw/static/config.json", {}]);
   expect(options).toMatchObject({
     css: ["@image-gateway/web/smart-image.css", "own.css"],
-    runtimeConfig: { public: { imageGateway: { baseUrl: "https://gw" } } },
+    runtimeConfig: { public: { imageGateway: { baseUrl: "https://gw", variants: VARIANTS } } },
     image: {
       providers: {
         gateway: { provider: "@image-gateway/web/nuxt", options: { baseURL: "https://gw", style: "card" } },
@@ -38,4 +45,19 @@ test("the Nuxt module adds the component, the composables, the configuration and
   expect(imports).toHaveLength(5);
   // Nuxt makes the type of this key in nuxt.config from it.
   expect(await imageGateway.getMeta()).toMatchObject({ configKey: "imageGateway" });
+});
+
+test("a build goes on without the gateway, and warns", async () => {
+  vi.stubGlobal("fetch", async () => new Response("", { status: 503 }));
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const options = {
+    build: { transpile: [] },
+    css: [],
+    plugins: [],
+    runtimeConfig: { public: {} },
+    vue: { compilerOptions: {} },
+  };
+  await imageGateway({ baseUrl: "https://gw" }, { options, hook: () => {} });
+  expect(options.runtimeConfig.public).toEqual({ imageGateway: { baseUrl: "https://gw" } });
+  expect(warn.mock.calls.join()).toContain("https://gw/static/config.json: 503");
 });

@@ -50,9 +50,10 @@ const KINDS: Readonly<Record<number, FailureKind>> = {
   503: "unavailable",
 };
 
-/** Map an HTTP status to a failure. 0 means no answer; a status of success means that the body is not an image. */
-export function kindOf(status: number): FailureKind {
-  return KINDS[status] ?? (status >= 500 ? "server" : status >= 400 ? "invalid" : status ? "decode" : "network");
+/** Map an HTTP status to a failure. 0 means no answer; a status of success, that the body `isWhole` and no image. */
+export function kindOf(status: number, isWhole = true): FailureKind {
+  const succeeded = status && isWhole ? "decode" : "network";
+  return KINDS[status] ?? (status >= 500 ? "server" : status >= 400 ? "invalid" : succeeded);
 }
 
 /** Map an error code of the gateway's API to a failure. */

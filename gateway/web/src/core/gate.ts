@@ -6,14 +6,16 @@ export type Probe = () => Promise<boolean>;
 
 const FAILURES = 3;
 const SPREAD = 2000;
-const PROBE_BACKOFF = { max: Infinity, delay: 1000, maxDelay: 30_000 };
+// ms before the next probe: the longest pause while the gateway does not answer, and while it does but an image fails.
+const OUTAGE_PAUSE = 5_000;
+const BROKEN_PAUSE = 30_000;
 
 /**
  * A circuit breaker for the requests of one page to one gateway.
  *
  * It closes after failures of three different images without a success in between. While it is closed, all requests wait.
  * While it is open, only images wait that were given up, however few they are. As long as something waits, one probe at a
- * time is sent, ever more rarely. After a successful probe all that waits starts at random times within two seconds.
+ * time is sent, ever more rarely and at least every five seconds; every thirty, if probes succeed and images still fail. After a successful probe all that waits starts at random times within two seconds.
  */
 export interface Gate {
   /** Whether requests have to wait. */
@@ -39,6 +41,7 @@ export function createGate(): Gate {
   const waiting = new Map<() => void, Probe>();
   let isClosed = false;
   let isProbing: boolean | undefined;
+  let isAnswered: boolean | undefined;
   let probes = 0;
   let notBefore = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -68,7 +71,8 @@ export function createGate(): Gate {
 
   function schedule(): void {
     if (!waiting.size || timer || isProbing) return;
-    const delay = Math.random() * longestDelay(++probes, PROBE_BACKOFF);
+    const maxDelay = isAnswered ? BROKEN_PAUSE : OUTAGE_PAUSE;
+    const delay = Math.random() * longestDelay(++probes, { delay: 1000, maxDelay });
     timer = setTimeout(ask, Math.max(notBefore - Date.now(), delay));
   }
 
@@ -87,7 +91,7 @@ export function createGate(): Gate {
     waiting.delete(first[0]);
     waiting.set(...first);
     isProbing = true;
-    const isAnswered = await first[1]();
+    isAnswered = await first[1]();
     isProbing = false;
     if (isAnswered) open();
     else schedule();
@@ -105,6 +109,7 @@ export function createGate(): Gate {
     failed(id, retryAfter) {
       notBefore = Math.max(notBefore, Date.now() + (retryAfter ?? 0));
       if (failing.add(id).size < FAILURES) return;
+      if (!isClosed) isAnswered = false;
       isClosed = true;
       schedule();
     },

@@ -4,6 +4,7 @@ import { createCache, type ImageCache } from "./cache.js";
 import { config, forgetters, secretsFor } from "./config.js";
 import { ImageLoadError, isTransient, kindOf, kindOfCode, retryAfterOf } from "./failure.js";
 import { createGate, type Gate } from "./gate.js";
+import { distrustSizes, timingOf } from "./timing.js";
 
 /** Metadata of an image. */
 export interface ImageMeta {
@@ -64,9 +65,8 @@ export interface Gateway {
   /** Whether a HEAD of `address` is answered without a transient error. */
   probe(address: string): Promise<boolean>;
   /**
-   * Find out why `address` failed, by Resource Timing. If that has no status, and `mayAsk`, send a HEAD: one at a time,
-   * and none while the gate is closed. The failure of the image `id` is counted against
-   * the gateway.
+   * Find out why `address` failed, by Resource Timing. If that has no status of a failure, and `mayAsk`, send a HEAD: one
+   * at a time, and none while the gate is closed. The failure of the image `id` is counted against the gateway.
    */
   diagnose(
     address: string,
@@ -175,6 +175,22 @@ export function createGateway(base: string): Gateway {
     return keep(id, await call<ImageUrl>(`${id}/url/refresh`, {}));
   }
 
+  /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
+  async function head(address: string, received?: number): Promise<ImageLoadError> {
+    const { credentials = "same-origin" } = secretsFor(base);
+    const signal = AbortSignal.timeout(TIMEOUT);
+    try {
+      const answer = await fetch(address, { method: "HEAD", cache: "no-store", credentials, signal });
+      const failure = failureOf(answer, received);
+      // The `<img>` has sent cookies, with which the answer may be another one.
+      const isAnonymous = received !== undefined && answer.type === "cors" && credentials !== "include";
+      const isRefusal = /unauth|ref|found/.test(failure.kind) && /cookie/i.test(answer.headers.get("Vary") ?? "");
+      return isAnonymous && isRefusal ? asFailure(0) : failure;
+    } catch (error) {
+      return asFailure(error);
+    }
+  }
+
   function report({ kind, retryAfter }: ImageLoadError, id: string | null): void {
     if (isTransient(kind)) gate.failed(id, retryAfter);
     else gate.succeeded();
@@ -201,17 +217,17 @@ export function createGateway(base: string): Gateway {
       return !isTransient((await head(address)).kind);
     },
     async diagnose(address, id, since, mayAsk, signal) {
-      const entries = performance.getEntriesByName(address) as PerformanceResourceTiming[];
-      const entry = entries.findLast(({ startTime }) => startTime >= since);
+      const entry = timingOf(address, since);
       const status = entry?.responseStatus ?? 0;
-      const known = new ImageLoadError(kindOf(status), status || null);
+      const known = new ImageLoadError(kindOf(status, false), status || null);
       // For the page's own origin the status is never hidden: 0 means no answer. WebKit has no status.
-      const isTold = status || (entry?.responseStatus === 0 && address.startsWith(`${location.origin}/`));
+      const isTold = status >= 400 || (entry?.responseStatus === 0 && address.startsWith(`${location.origin}/`));
       // Resource Timing has no Retry-After.
       if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
       const found = diagnosis.then(async () => {
         if (gate.closed || signal.aborted || !navigator.onLine) return known;
-        const failure = await head(address);
+        const failure = await head(address, entry?.encodedBodySize ?? 0);
+        if (failure.kind === "decode") distrustSizes();
         report(failure, id); // before the next HEAD
         return failure.kind === "network" ? known : failure;
       });
@@ -227,12 +243,8 @@ export function asFailure(error: unknown): ImageLoadError {
   return new ImageLoadError((error as Error)?.name === "TimeoutError" ? "timeout" : "network");
 }
 
-function failureOf({ status, headers }: Response): ImageLoadError {
+function failureOf({ status, headers }: Response, received = Infinity): ImageLoadError {
   const retryAfter = retryAfterOf(headers.get("Retry-After"), Date.now());
-  return new ImageLoadError(kindOf(status), status, headers.get("X-Request-Id"), retryAfter);
-}
-
-function head(address: string): Promise<ImageLoadError> {
-  const signal = AbortSignal.timeout(TIMEOUT);
-  return fetch(address, { method: "HEAD", cache: "no-store", signal }).then(failureOf, asFailure);
+  const isWhole = received >= (Number(headers.get("Content-Length")) || Infinity);
+  return new ImageLoadError(kindOf(status, isWhole), status, headers.get("X-Request-Id"), retryAfter);
 }

@@ -6,6 +6,7 @@ import { gatewayAt } from "./image-proxy.js";
 import type { Loader, LoaderView, LoadRequest, Source } from "./loader.js";
 import { longestDelay } from "./retry.js";
 import { sleep } from "./sleep.js";
+import { isCut } from "./timing.js";
 
 // ms of waiting at the gate after which the state becomes `failed`; the load goes on in the background.
 const OUTAGE_LIMIT = 60_000;
@@ -31,6 +32,8 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   let outageBegan: number | undefined;
   let source: Source;
   let taken: number;
+  // Firefox keeps decoded images, also cut ones, by the whole address.
+  let fragment = "";
 
   /** Handle a failure; return false if the load is over. */
   async function mayGoOn(failure: ImageLoadError): Promise<boolean> {
@@ -92,7 +95,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
   }
 
   async function resolve(): Promise<Source> {
-    if (!id) return { url: what };
+    if (!id) return { url: what + fragment };
     if (viaUrl && !isRefused) {
       try {
         const found = await (dead ? gateway.freshUrl(id, dead) : gateway.url(id, request.isSizeless));
@@ -120,8 +123,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
       const made = given || (await secretsFor(base).getLink?.(id, { renew: isAuthorized }));
       link = (typeof made === "object" ? made?.url : made) ?? null;
     }
-    // Firefox keeps decoded images by the whole address.
-    const fragment = fresh ? `#${Date.now()}` : "";
+    if (fresh) fragment = `#${Date.now()}`;
     const options = { ...variant, link, version: variant.version ?? meta?.version ?? null, fragment };
     if (style) listed ??= meta?.styles?.[style];
     return {
@@ -158,6 +160,7 @@ export async function load(loader: Loader, view: LoaderView, request: LoadReques
     const since = loader.attempt > 1 ? performance.now() : 0;
     const broken = await display(source);
     if (!broken) return;
+    if (isCut(broken)) fragment = `#${Date.now()}`;
     const end = (source.expiresAt ?? 0) * 1000;
     // By a clock that is ahead, each URL has ended before it was taken.
     if (taken < end && end <= Date.now()) throw EXPIRED;

@@ -3,7 +3,10 @@
  * by itself but later, and
  * returns the function that cleans up.
  */
-export function abortable<T>(signal: AbortSignal, start: (resolve: (value: T) => void) => () => unknown): Promise<T> {
+export function abortable<T>(
+  signal: AbortSignal,
+  start: (resolve: (value: T | Promise<T>) => void) => () => unknown,
+): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     signal.throwIfAborted();
     const stop = () => {

@@ -5,7 +5,11 @@ import { SmartImageElement } from "./smart-image.js";
  * Firefox 124 and Safari 17.4 lack a feature: there the page's own `<img>` stays as it is.
  */
 export function defineSmartImage(): boolean {
-  const isSupported = globalThis.customElements && "any" in AbortSignal && "attachInternals" in HTMLElement.prototype;
+  const isSupported =
+    globalThis.customElements &&
+    "any" in AbortSignal &&
+    "attachInternals" in HTMLElement.prototype &&
+    "replaceSync" in CSSStyleSheet.prototype;
   if (isSupported && !customElements.get("smart-image")) customElements.define("smart-image", SmartImageElement);
   return isSupported;
 }

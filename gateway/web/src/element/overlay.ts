@@ -56,7 +56,7 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       else if (alt !== "" && text.textContent !== said) announce(host, alt ? `${alt}: ${said}` : said);
       text.ariaHidden = `${alt === ""}`;
       text.textContent = said;
-      button.ariaLabel = alt ? `${label}: ${alt}` : label;
+      button.ariaLabel = `${label}: ${alt || said}`;
       button.textContent = label;
     },
     reserve(width, height, placeholder) {

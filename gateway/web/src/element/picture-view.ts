@@ -2,7 +2,7 @@ import { sizesOf } from "../core/addresses.js";
 import type { ImageMeta } from "../core/gateway.js";
 import type { LoaderView, Source } from "../core/loader.js";
 import type { Overlay } from "./overlay.js";
-import { applySource, clearSource, settled } from "./picture.js";
+import { applySource, clearSource, isWhole, settled } from "./picture.js";
 import type { SmartImageElement } from "./smart-image.js";
 
 /** Displays the image in the element's `<img>` and dispatches the element's events. */
@@ -114,9 +114,10 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
       }
       // `sizes=auto` needs it. Otherwise it would only delay: the element has waited until it is near the viewport.
       if (isLazy && source.candidates?.[0]) target.loading = "lazy";
-      let isLoaded = !!target.naturalWidth;
-      if (!wasGiven) isLoaded = await put(target, signal, source, sizes);
-      else if (!target.complete) isLoaded = await put(target, signal);
+      const isLoaded =
+        wasGiven && target.complete
+          ? await isWhole(target)
+          : await put(target, signal, wasGiven ? undefined : source, sizes);
       if (!isLoaded) return addressOf(target);
       shown = subject;
       return "";
@@ -138,7 +139,7 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
     },
     changed(from, to) {
       // Remove the image of the previous id.
-      if (to === "failed" && shown !== subject) {
+      if ((to === "failed" || (subject === "" && host.isConnected)) && shown !== subject) {
         clearSource(img());
         shown = "";
       }

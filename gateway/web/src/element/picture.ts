@@ -1,5 +1,6 @@
 import type { Source } from "../core/loader.js";
 import { abortable } from "../core/sleep.js";
+import { isCut } from "../core/timing.js";
 
 /** Set the source of `img`. Wrap it in a `<picture>` if needed, and replace the `<source>`s. */
 export function applySource(img: HTMLImageElement, { url, candidates = [] }: Source, sizes: string): void {
@@ -41,7 +42,21 @@ function sourcesOf(img: HTMLImageElement): Element[] {
 export function settled(img: HTMLImageElement, signal: AbortSignal): Promise<boolean> {
   return abortable<boolean>(signal, (resolve) => {
     const done = new AbortController();
-    for (const type of ["load", "error"]) img.addEventListener(type, () => resolve(type === "load"), done);
+    for (const type of ["load", "error"])
+      img.addEventListener(type, () => resolve(type === "load" && isWhole(img)), done);
     return () => done.abort();
   });
+}
+
+/** Whether the bytes of an `<img>` that has been loaded are complete, as far as the browser tells. */
+export function isWhole(img: HTMLImageElement): boolean | Promise<boolean> {
+  if (isCut(img.currentSrc)) return false;
+  // Firefox fires `load` for the beginning of a WebP. An SVG may have no size.
+  return (
+    img.naturalWidth > 0 ||
+    img.decode().then(
+      () => true,
+      () => false,
+    )
+  );
 }

@@ -49,6 +49,7 @@ export class SmartImageElement extends Base {
   );
   readonly #loader = createLoader(this.#view);
   #isScheduled: boolean | undefined;
+  #hadId: boolean | undefined;
   #stopWatching: (() => void) | undefined;
 
   get state(): LoadState {
@@ -103,7 +104,9 @@ export class SmartImageElement extends Base {
   reload({ fresh = false }: { fresh?: boolean } = {}): void {
     const id = this.imageId || null;
     const img = this.#view.img();
-    const src = this.src ?? (id ? null : img.getAttribute("src") || words(img.srcset)?.[0]) ?? null;
+    // The source of the <img> is the page's only if no id has chosen it.
+    this.#hadId ||= !!id;
+    const src = this.src ?? (this.#hadId ? null : img.getAttribute("src") || words(img.srcset)?.[0]) ?? null;
     if (!id && !src) {
       this.#leave();
       return;
@@ -146,7 +149,7 @@ export class SmartImageElement extends Base {
   }
 
   #leave(): void {
-    if (this.state === "loaded") return; // it may come back, and the load still guards its image
+    if (this.state === "loaded" && !this.isConnected) return; // it may come back, and the load still guards its image
     this.#stop();
     this.#view.select(this.#view.subject && "");
     this.#loader.become("idle");

@@ -1,3 +1,4 @@
+import "@image-gateway/web/smart-image.css";
 import type { SmartImageElement, SmartImageEventMap } from "@image-gateway/web/define";
 
 const made: SmartImageElement = document.createElement("smart-image");

@@ -1,0 +1,203 @@
+"""Real proxies, started with the recipes of ``docs/fronts.md``: their text is cut from the page.
+
+Debian has Varnish, Squid, HAProxy, Apache and nginx. The wheels of the extra ``fronts`` bring Caddy, Traefik and Envoy.
+"""
+
+import asyncio
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yarl
+
+from gateway_dev.processes import free_port
+from tests.conftest import Answer, RunningGateway, StartGateway
+from tests.waiting import until
+
+PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
+SITE = "img.example.com"
+
+_APACHE = """
+ServerRoot {folder}
+PidFile {folder}/pid
+ErrorLog {folder}/error.log
+Listen 127.0.0.1:{port}
+User www-data
+Group www-data
+""" + "".join(
+    f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+    for name in ("mpm_event", "authz_core", "proxy", "proxy_http", "headers", "cache", "cache_disk")
+)
+_NGINX = """daemon off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+"""
+_CADDY = "{{\n\tadmin off\n\tpersist_config off\n\tstorage file_system {folder}\n}}\n"
+_SQUID = """
+pid_filename none
+cache_log {folder}/cache.log
+access_log none
+netdb_filename none
+shutdown_lifetime 0 seconds
+visible_hostname squid
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to start a proxy with a recipe.
+
+    command: ``{folder}``, ``{file}`` and ``{port}`` are replaced.
+    before, after: what the recipe leaves out: the modules, the files of the process.
+    caches: whether it keeps public images.
+    """
+
+    command: str
+    before: str = ""
+    after: str = ""
+    caches: bool = False
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "varnish": Recipe(
+        "varnishd -j none -F -n {folder}/varnish -a 127.0.0.1:{port} -s malloc,64m -f {file}", caches=True
+    ),
+    "squid": Recipe("squid -N -f {file}", after=_SQUID, caches=True),
+    "haproxy": Recipe("haproxy -db -f {file}"),
+    "apache": Recipe("apache2 -D FOREGROUND -f {file}", before=_APACHE, caches=True),
+    "caddy": Recipe("caddy run --adapter caddyfile --config {file}", before=_CADDY),
+    "traefik": Recipe("traefik --entrypoints.web.address=127.0.0.1:{port} --providers.file.filename={file}"),
+    "envoy": Recipe("envoy --use-dynamic-base-id --concurrency 2 --log-level error -c {file}"),
+    "nginx": Recipe("nginx -p {folder} -c {file}", before=_NGINX, after="}}", caches=True),
+}
+CACHES = [name for name, recipe in RECIPES.items() if recipe.caches]
+_ENDINGS = {"caddy": "Caddyfile", "traefik": "traefik.yml", "envoy": "envoy.yaml"}
+
+
+@dataclass
+class Front:
+    """A running proxy, and a client that follows and decodes nothing."""
+
+    name: str
+    url: str
+    session: aiohttp.ClientSession
+
+    async def request(self, method: str, path: str, **headers: str) -> Answer:
+        """Send a request. An underscore in the name of a header argument becomes a dash."""
+        named = {"Host": SITE} | {name.replace("_", "-"): value for name, value in headers.items()}
+        url = yarl.URL(self.url + path, encoded=True)
+        async with self.session.request(method, url, headers=named, allow_redirects=False) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """Send a GET, as ``request`` does."""
+        return await self.request("GET", path, **headers)
+
+
+_LANGUAGES = {"varnish": "vcl"}
+
+
+def recipe_of(name: str) -> str:
+    """Return the one block of code of that language on the page."""
+    (found,) = re.findall(rf"^```{_LANGUAGES.get(name, name)}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def _configured(name: str, text: str, gateway: str, port: int, folder: Path) -> str:
+    """Return the recipe with the gateway's address, the front's own port and its folder."""
+    host, gateway_port = gateway.rsplit(":", 1)
+    text = re.sub(r"127\.0\.0\.1([: ]parent |:|, port_value: )?8080", rf"{host}\g<1>{gateway_port}", text)
+    text = text.replace('.port = "8080"', f'.port = "{gateway_port}"').replace(
+        " parent 8080 ", f" parent {gateway_port} "
+    )
+    text = text.replace("/var/cache/apache2/mod_cache_disk", f"{folder}/cache").replace("/var/cache/nginx", str(folder))
+    for old, new in (
+        ("http_port 80 ", f"http_port 127.0.0.1:{port} "),
+        ("bind :80", f"bind 127.0.0.1:{port}"),
+        ("VirtualHost *:80>", f"VirtualHost *:{port}>"),
+        ("http://img.example.com {", f"http://img.example.com:{port} {{\n\tbind 127.0.0.1"),
+        ("address: 0.0.0.0, port_value: 80}", f"address: 127.0.0.1, port_value: {port}}}"),
+        ("listen 80;", f"listen 127.0.0.1:{port};"),
+    ):
+        text = text.replace(old, new)
+    recipe = RECIPES[name]
+    return recipe.before.format(folder=folder, port=port) + text + recipe.after.format(folder=folder)
+
+
+@asynccontextmanager
+async def running_front(
+    name: str, gateway: RunningGateway, changes: Mapping[str, str] | None = None, *, address: str | None = None
+) -> AsyncIterator[Front]:
+    """Run a proxy with its recipe, in which ``changes`` replaces texts. ``address``: where it finds the gateway."""
+    address = address or gateway.ports.public.removeprefix("http://")
+    text = recipe_of(name)
+    for old, new in (changes or {}).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    # Some proxies run as a user of their own, who cannot enter pytest's folders.
+    with tempfile.TemporaryDirectory(prefix="image-gateway-front-", ignore_cleanup_errors=True) as temporary:
+        folder, port = Path(temporary), free_port()
+        (folder / "cache").mkdir()
+        for each in (folder, folder / "cache"):
+            each.chmod(0o777)
+        file = folder / _ENDINGS.get(name, "front.conf")
+        file.write_text(_configured(name, text, address, port, folder))
+        recipe = RECIPES[name]
+        called, *arguments = recipe.command.format(folder=folder, file=file, port=port).split()
+        program = shutil.which(called, path=f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin")
+        assert program is not None, f"{called} is not installed: make fronts says from where"
+        with (folder / "output").open("wb") as output:
+            process = await asyncio.create_subprocess_exec(program, *arguments, stdout=output, stderr=output)
+        try:
+            async with aiohttp.ClientSession(auto_decompress=False) as session:
+                front = Front(name, f"http://127.0.0.1:{port}", session)
+                await until(lambda: _serves(front, process), what=f"{name}: {(folder / 'output').read_text()}")
+                yield front
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+            process._transport.close()  # type: ignore[attr-defined]
+
+
+async def _serves(front: Front, process: asyncio.subprocess.Process) -> bool:
+    assert process.returncode is None, f"{front.name} ended with {process.returncode}"
+    try:
+        return (await front.get("/readyz")).status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+@pytest.fixture(params=RECIPES)
+def front_name(request: pytest.FixtureRequest) -> str:
+    """Each proxy in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def gateway(start_gateway: StartGateway) -> RunningGateway:
+    """A gateway that streams."""
+    return await start_gateway()
+
+
+@pytest.fixture
+async def front(front_name: str, gateway: RunningGateway) -> AsyncIterator[Front]:
+    """Each proxy in front of that gateway."""
+    async with running_front(front_name, gateway) as front:
+        yield front

@@ -1,0 +1,94 @@
+"""``config/purge/receiver.py`` drops changed images from Varnish and Squid, at each address that the documents show."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway_dev.processes import free_port
+from tests.conftest import Images, StartGateway
+from tests.cos_emulator.pictures import gradient
+from tests.fronts.conftest import SITE, running_front
+from tests.waiting import until, until_answered, until_listening_to_changes
+
+RECEIVER = Path(__file__).parents[2] / "config" / "purge" / "receiver.py"
+TOKEN = "the-token-of-the-receiver"
+ADDRESSES = ("", "?style=card", "?style=card&w=20", "?style=card&w=20&format=webp", "?style=card&w=20&format=auto")
+
+
+@asynccontextmanager
+async def receiver(port: int, *caches: str) -> AsyncIterator[str]:
+    """Run the receiver for these caches, and yield its address."""
+    command = (sys.executable, str(RECEIVER), f"127.0.0.1:{port}", *caches)
+    process = await asyncio.create_subprocess_exec(
+        *command, env={"PURGE_TOKEN": TOKEN}, stderr=asyncio.subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            async def listens() -> bool:
+                try:
+                    async with session.post(url) as answer:
+                        return answer.status == 403  # without the token
+                except aiohttp.ClientConnectionError:
+                    return False
+
+            await until(listens, what="the receiver")
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+        process._transport.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("front_name", ["varnish", "squid"])
+@pytest.mark.parametrize("change", ["DELETE FROM images", "UPDATE images SET is_public = false"])
+async def test_a_changed_image_is_gone_from_each_of_its_addresses(
+    start_gateway: StartGateway, images: Images, front_name: str, change: str
+) -> None:
+    port = free_port()
+    settings: dict[str, Any] = {
+        "image_styles": {"card": {"widths": [20], "formats": ["webp"]}},
+        "image_variants": {"negotiate": "accept"},
+        "purge": {
+            "target": "webhook",
+            "url": f"http://127.0.0.1:{port}/",
+            "token": TOKEN,
+            "base_urls": [f"http://{SITE}"],
+            "per_second": 100,
+        },
+    }
+    gateway = await start_gateway(**settings)
+    await until_listening_to_changes(gateway.ports.admin)
+    await images.add("a", gradient(40, 30))
+    async with (
+        running_front(front_name, gateway) as front,
+        receiver(port, f"{front_name}={front.url.removeprefix('http://')}"),
+    ):
+        for query in ADDRESSES:
+            for _ in range(2):
+                answer = await front.get(f"/i/a{query}")
+                assert answer.status == 200
+                assert "Cache-Tag" not in answer.headers
+        assert gateway.sample("requests_total", route="short", delivery="stream", status="200") == len(ADDRESSES)
+        await images.execute(change)
+        await until_answered(gateway, "/i/a", 404)
+        await until(lambda: gateway.sample("purges_total", result="sent") >= 1, what="the purge")
+        for query in ADDRESSES:
+            assert (await front.get(f"/i/a{query}")).status == 404, query
+
+
+async def test_a_cache_that_cannot_be_reached_is_tried_again(start_gateway: StartGateway) -> None:
+    async with receiver(free_port(), "varnish=127.0.0.1:1") as url, aiohttp.ClientSession() as session:
+        fields = {"Authorization": f"Bearer {TOKEN}"}
+        body = {"image_ids": ["a"], "cache_tags": ["image-a"], "urls": []}
+        async with session.post(url, json=body, headers=fields) as answer:
+            assert answer.status == 502
+        async with session.post(url, data=b"[]", headers=fields) as answer:
+            assert answer.status == 400

@@ -1,0 +1,57 @@
+"""How long browsers show the old image after a change, directly and behind an nginx whose copy was not new."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Images, StartGateway
+from tests.nginx.conftest import starting_nginx
+from tests.nginx.test_gateway_conf import upstream, with_cache
+from tests.waiting import until, until_answered, until_listening_to_changes
+from tests.web.browser import Site
+from tests.web.conftest import OpenWindow, in_browser
+
+MAX_AGE, REVALIDATE = 4, 1
+_CLOCK = 1  # HTTP counts whole seconds
+
+FETCH = "async (address) => (await fetch(address)).ok"
+
+
+# WebKit under WebDriver keeps nothing.
+@pytest.mark.parametrize("open_window", [in_browser("chromium"), in_browser("firefox")], indirect=True)
+async def test_no_browser_shows_an_image_for_longer_than_promised(
+    open_window: OpenWindow, start_gateway: StartGateway, images: Images, site: Site, tmp_path: Path
+) -> None:
+    gateway = await start_gateway(image_proxy={"max_age": MAX_AGE, "stale_while_revalidate": REVALIDATE})
+    await until_listening_to_changes(gateway.ports.admin)
+    for image_id in "ab":
+        await images.add(image_id)
+    async with starting_nginx(tmp_path) as start_nginx, open_window() as window:
+        nginx = await start_nginx(with_cache(upstream(gateway.ports.public.removeprefix("http://"))))
+        await window.open(site.put("/", ""))
+        await nginx.get("/i/a")
+        stored = time.time()
+        await until(lambda: time.time() > stored + MAX_AGE - 1, what="an older copy in nginx")
+        behind, direct = f"{nginx.url}/i/a", f"{gateway.ports.public}/i/b"
+        for address in (behind, direct):
+            assert await window.evaluate(f"({FETCH})('{address}')")
+        fetched = time.time()
+        ends = {
+            address: answered + MAX_AGE + REVALIDATE + _CLOCK
+            for address, answered in ((behind, stored), (direct, fetched))
+        }
+        await images.execute("UPDATE images SET is_public = false")
+        for path in ("/i/a", "/i/b"):
+            await until_answered(gateway, path, 404)
+        while ends:
+            for address, end in list(ends.items()):
+                begun = time.time()
+                if await window.evaluate(f"({FETCH})('{address}')"):
+                    assert begun < end, f"{address}: {begun - end:.1f} s too late"
+                else:
+                    # Sooner only if the browser kept nothing.
+                    assert address == behind or time.time() > fetched + MAX_AGE - _CLOCK
+                    del ends[address]
+            await asyncio.sleep(0.05)

@@ -1,0 +1,147 @@
+"""Pictures without JavaScript, in Chromium, Firefox and WebKit: what the documents show and what servers render."""
+
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.web.conftest import PASS_ON, Tab, on_one_loop
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "gateway" / "web"
+DOCUMENTS = (
+    "README.md",
+    "README.zh-CN.md",
+    "gateway/web/README.md",
+    "gateway/web/README.zh-CN.md",
+    "examples/plain/index.html",
+)
+HOST = re.compile(r"https://img\.example\.com|http://127\.0\.0\.1:8080")
+ELEMENT = re.compile(r"<smart-image .*?</smart-image>", re.DOTALL)
+STYLES = {"card": {"widths": [640, 1280], "formats": ["avif", "webp", "original"]}}
+RENDER = """
+import { createSSRApp, h } from "vue";
+import { renderToString } from "vue/server-renderer";
+import { createElement } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
+import * as vue from "./vue.js";
+import * as react from "./react.js";
+
+const { baseUrl, variants, pictures } = JSON.parse(process.argv[2]);
+for (const { configureSmartImage } of [vue, react]) configureSmartImage({ baseUrl, variants });
+const made = [];
+for (const props of pictures) {
+  made.push(await renderToString(createSSRApp({ render: () => h(vue.SmartImage, props) })));
+  made.push(renderToStaticMarkup(createElement(react.SmartImage, props)));
+}
+console.log(JSON.stringify(made));
+"""
+CAT = {"imageId": "cat-42", "alt": "A cat on a sofa"}
+PICTURES = [
+    CAT,
+    {**CAT, "width": 320, "height": 240},
+    {**CAT, "width": 320, "height": 240, "styleName": "card"},
+    {**CAT, "width": 640, "height": 427, "styleName": "card", "widths": [640], "formats": ["webp"], "priority": True},
+    {**CAT, "styleName": "card"},
+    {**CAT, "width": 320, "height": 240, "styleName": "card", "lazy": True},
+]
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    """An image of 1200 by 900 pixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (1200, 900), (200, 60, 40)).save(out, "JPEG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the npm package's modules, without types, and a script that renders pictures."""
+    folder = tmp_path_factory.mktemp("modules")
+    node("node_modules/vite/bin/vite.js", "build", "--outDir", folder, "--logLevel", "error", folder=WEB)
+    (folder / "node_modules").symlink_to(WEB / "node_modules")
+    (folder / "render.mjs").write_text(RENDER, encoding="utf-8")
+    return folder
+
+
+@on_one_loop()
+async def gateway(start_gateway: StartGateway, images: Images, photo: bytes) -> RunningGateway:
+    """A gateway with the images of the documents."""
+    for image_id in ("cat-42", "sunrise"):
+        await images.add(image_id, photo, content_type="image/jpeg")
+    return await start_gateway(**PASS_ON, image_styles=STYLES)
+
+
+def node(*command: str | Path, folder: Path) -> str:
+    """Run a script of Node; return its output."""
+    done = subprocess.run(
+        ("node", *command), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def documented(base: str) -> list[str]:
+    """Return each element of the documents' HTML that has an ``<img>`` inside."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS]
+    blocks = [block for text in texts for block in re.findall(r"```html\n(.*?)```", text, re.DOTALL) or [text]]
+    found = {element for block in blocks for element in ELEMENT.findall(block) if "<img" in element}
+    assert len(found) >= 3
+    return sorted(HOST.sub(base, element) for element in found)
+
+
+def rendered(package: Path, base: str, variants: object = STYLES) -> list[str]:
+    """Return what the components of Vue (Nuxt) and React (Next.js) render on a server that knows these variants."""
+    asked = {"baseUrl": base, "variants": variants, "pictures": PICTURES}
+    made: list[str] = json.loads(node("render.mjs", json.dumps(asked), folder=package))
+    assert len(made) == 2 * len(PICTURES)
+    return made
+
+
+@pytest.mark.parametrize("width", [800, 460])
+async def test_what_documents_show_and_servers_render_is_seen_without_a_script(
+    tab: Tab, package: Path, width: int
+) -> None:
+    base = tab.front.url
+    sheet = f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
+    await tab.window.resize(width, 600)
+    for markup in (*documented(base), *rendered(package, base)):
+        page = f'<meta name="viewport" content="width=device-width">{sheet}<p>Above</p>{markup}<p>Below</p>'
+        await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{page}"))
+        await tab.until("document.querySelector('img').naturalWidth")
+        seen = await tab.evaluate(
+            """(() => {
+                 const img = document.querySelector("img");
+                 const { x, y, width, height } = img.getBoundingClientRect();
+                 const points = [[0.5, 0.5], [0.02, 0.02], [0.98, 0.98]];
+                 const found = points.map(([across, down]) =>
+                   document.elementFromPoint(x + width * across, Math.min(y + height * down, innerHeight - 1)));
+                 return [...found.map((element) => element === img), Math.min(width, height) > 200];
+               })()"""
+        )
+        assert seen == [True] * 4, markup
+
+
+async def test_a_server_that_does_not_know_the_style_renders_no_larger_picture_than_needed(
+    tab: Tab, package: Path
+) -> None:
+    for markup in rendered(package, tab.front.url, {})[4:6]:
+        assert PICTURES[2]["styleName"] == "card"
+        await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{markup}"))
+        await tab.until("document.querySelector('img').naturalWidth")
+        chosen = await tab.evaluate("((img) => [new URL(img.currentSrc).search, img.naturalWidth])(document.images[0])")
+        assert chosen == ["?style=card&w=320", 640]
+
+
+def test_react_preloads_a_picture_with_priority_from_the_head(package: Path) -> None:
+    (priority,) = (markup for markup in rendered(package, "https://gw") if "priority" in markup and "preload" in markup)
+    (link,) = re.findall(r"<link [^>]*>", priority)
+    srcset = 'imageSrcSet="https://gw/i/cat-42?style=card&amp;w=640&amp;format=webp 640w"'
+    for part in ('rel="preload" as="image"', 'type="image/webp"', 'fetchPriority="high"', srcset):
+        assert part in link

@@ -1,0 +1,101 @@
+"""Pages of www.example.localhost with private images of img.example.localhost, which a cookie opens."""
+
+import io
+import os
+
+import pytest
+from PIL import Image
+
+from tests.conftest import JWT_SECRET, Images, StartGateway, token_for
+from tests.waiting import until
+from tests.web.conftest import PASS_ON, Tab, on_one_loop
+
+SIZE = 'width="80" height="60"'
+ACCESS = {"jwt": {"secret": JWT_SECRET, "cookie": "session"}}
+QUICK_PROBES = "Math.random = () => 0.2"
+INCLUDE = 'configureSmartImage({credentials: "include", batch: {meta: false}})'
+
+
+def host_of(address: str, name: str) -> str:
+    """Return the address with the name of a host that browsers resolve to the loopback interface."""
+    return address.replace("127.0.0.1", f"{name}.example.localhost")
+
+
+@on_one_loop()
+async def hosts(tab: Tab, start_gateway: StartGateway, images: Images) -> Tab:
+    """The tab whose gateway takes a cookie, and lists the origin of the page."""
+    tab.site.url, tab.front.url = host_of(tab.site.url, "www"), host_of(tab.front.url, "img")
+    gateway = await start_gateway(**PASS_ON, access=ACCESS, server={"cors_origins": [tab.site.url]})
+    tab.front.behind = gateway.ports.public
+    out = io.BytesIO()
+    Image.frombytes("RGB", (300, 200), os.urandom(300 * 200 * 3)).save(out, "AVIF")
+    for image_id in ("own", "second"):
+        await images.add(image_id, out.getvalue(), owner="alice", public=False, content_type="image/avif")
+    return tab
+
+
+async def open_page(tab: Tab, *, script: str = "") -> None:
+    """Open a page of the visitor alice, whose component is ready."""
+    await tab.open("", script=script, before=QUICK_PROBES)
+    await tab.evaluate(
+        f"void (document.cookie = 'session={token_for('alice')}; domain=example.localhost; path=/; samesite=lax')"
+    )
+    await tab.until("customElements.get('smart-image')")
+
+
+async def add(tab: Tab, attributes: str) -> None:
+    """Add an element to the page."""
+    element = f'<smart-image alt="" {SIZE} retry-delay="1" {attributes}></smart-image>'
+    await tab.evaluate(f"document.body.insertAdjacentHTML('beforeend', `{element}`)")
+
+
+@pytest.mark.parametrize("script", ["", INCLUDE])
+async def test_a_lost_answer_is_not_believed_to_be_a_missing_image(hosts: Tab, script: str) -> None:
+    """The HEAD that asks why carries no cookie unless the page says so, and 404 is the answer to strangers."""
+    await open_page(hosts, script=script)
+    hosts.front.is_cutting = True
+    await add(hosts, 'id="one" image-id="own" max-retries="1"')
+    await hosts.state("one", "failed")
+    assert await hosts.evaluate("one.lastError.kind") == "network"
+    assert hosts.front.asked_for("HEAD /i/own")
+    hosts.front.is_cutting = False
+    await hosts.state("one", "loaded")
+    assert await hosts.types("one") == ["retry", "error", "load", "recover"]
+
+
+async def test_with_credentials_a_missing_image_is_known_at_once(hosts: Tab) -> None:
+    await open_page(hosts, script=INCLUDE)
+    await add(hosts, 'id="one" image-id="missing"')
+    await hosts.state("one", "failed")
+    assert await hosts.evaluate("[one.lastError.kind, one.lastError.status]") == ["not_found", 404]
+    assert hosts.front.asked_for("/i/missing") == ["GET /i/missing", "HEAD /i/missing"]
+
+
+async def test_without_credentials_a_missing_image_stays_unknown(hosts: Tab) -> None:
+    await open_page(hosts)
+    await add(hosts, 'id="one" image-id="missing" max-retries="0"')
+    await hosts.state("one", "failed")
+    assert await hosts.evaluate("one.lastError.kind") == "network"
+    await until(lambda: len(hosts.front.asked_for("GET /i/missing")) > 1)
+
+
+async def test_batches_carry_the_cookie_and_get_the_urls_of_private_images(hosts: Tab) -> None:
+    await open_page(hosts, script=INCLUDE)
+    for image_id in ("own", "second"):
+        await add(hosts, f'id="{image_id}" image-id="{image_id}" mode="url"')
+    for image_id in ("own", "second"):
+        await hosts.state(image_id, "loaded")
+        assert "sign" in await hosts.evaluate(f"{image_id}.currentSrc")
+    assert len(hosts.front.asked_for("POST /api/v1/images/urls")) == 1
+
+
+async def test_an_img_with_credentials_can_be_read_by_the_page(hosts: Tab) -> None:
+    await open_page(hosts, script=INCLUDE)
+    await add(hosts, 'id="one" image-id="own" crossorigin="use-credentials"')
+    await hosts.state("one", "loaded")
+    assert await hosts.evaluate(
+        """((context) => {
+             context.drawImage(one.querySelector("img"), 0, 0);
+             return context.getImageData(0, 0, 1, 1).data[3];
+           })(document.createElement("canvas").getContext("2d"))"""
+    )
