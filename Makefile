@@ -23,7 +23,7 @@ FIREFOX := $(shell command -v firefox-esr || command -v firefox)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
-.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick matrix newest coverage conformance bench soak alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
+.PHONY: help web webcheck webtest examples frameworks fronts upgrade install run test quick matrix newest coverage conformance bench soak simulate alerts units release artefacts container docs site fuzz lint typecheck format constraints clean all
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -37,6 +37,7 @@ $(STAMP): setup.cfg pyproject.toml $(DEV)/setup.cfg $(DEV)/pyproject.toml constr
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
 		exit 1; }
+	@echo "installing $$(grep -c == constraints.txt) packages into $(VENV), which takes about a minute ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./$(DEV)
@@ -195,6 +196,10 @@ MINUTES ?= 10
 
 soak: install  ## load of all kinds with faults at random, every byte checked; MINUTES=120 for two hours
 	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
+
+# make simulate SEED=7 repeats a run. Fresh seeds otherwise.
+simulate: install  ## explore interleavings and faults of the way of a change in virtual time; MINUTES=60, SEED=7
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) $(SEED:%=--seed %) $(ONLY:%=--only %) $(ARGS)
 
 docs: install  ## write the generated documents: docs/configuration.md, docs/metrics.md, docs/code-map.md and the pictures
 	$(BIN)/python -m docs.generate

@@ -16,7 +16,7 @@ STYLES: Final[dict[str, Any]] = {
     "teaser": {"widths": [24], "formats": ["webp"], "public": True},
 }
 
-# Of public images, in turn; the fourth sample is an SVG, which COS does not process.
+# Of public images, in turn.
 EXAMPLES: Final = (
     "style=card&w=640&format=avif",
     "style=thumb",

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from itertools import cycle
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from gateway_dev.styles import EXAMPLES, TEASER
 from gateway_dev.tokens import token_for
 
 _ADDRESSES_PRINTED = 12
+_VECTOR = "image/svg+xml"  # COS does not process it
+_WIDEST = 60  # characters; a longer address has a line that is wider than the others
 
 
 def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
@@ -37,7 +40,7 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     private = [row for row in stack.rows if not row.public]
     line("open in a browser:" if public else "there are no images to show yet", "bold")
     addresses = [(image_address(ports.public, row), row.key) for row in public[:_ADDRESSES_PRINTED]]
-    width = max((len(address) for address, _ in addresses), default=0)
+    width = min(max((len(address) for address, _ in addresses), default=0), _WIDEST)
     for address, key in addresses:
         line(f"  {escape(address):<{width}}   {escape(printable(key))}")
     if len(public) > _ADDRESSES_PRINTED:
@@ -47,7 +50,8 @@ def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
         line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.id_list))}")
     if public:
         line("in a style:", "bold")
-        for row, query in zip(public, EXAMPLES, strict=False):
+        pictures = cycle([row for row in public if row.content_type != _VECTOR])
+        for row, query in zip(pictures, EXAMPLES, strict=False):
             line(f"  {escape(image_address(ports.public, row))}?{query}")
     if stack.left_out:
         line(f"left out: {escape(describe_left_out(stack.left_out))}", "yellow")

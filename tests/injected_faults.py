@@ -143,7 +143,10 @@ async def _find_object(scene: Scene) -> None:
 
 
 async def _ask_public_port(scene: Scene) -> None:
-    assert await scene.ask("/api/v1/changes?since=0&epochs=0&nginx=edge-1") == [404]
+    question = "/api/v1/changes?since=0&epochs=0&nginx=edge-1"
+    assert await scene.ask(question, headers={"Host": "img.example.com"}) == [404]
+    assert scene.gateway.sample("nginx_misdirected_total") == 0, "a client"
+    assert await scene.ask(question, headers={"Host": "localhost"}) == [404]
 
 
 async def _drop_column(scene: Scene) -> None:

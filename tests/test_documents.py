@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import click
 import pytest
@@ -116,6 +117,12 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
     pictures = re.findall(r'src="(assets/[^"]+\.webp)#only-(light|dark)"', chinese)
     assert [scheme for _, scheme in pictures] == ["light", "dark"] * 2
     assert [path for path, _ in pictures if not (tmp_path / path).exists()] == []
+    links = {
+        (str(page.relative_to(tmp_path)), link)
+        for page in tmp_path.rglob("[!4]*.html")
+        for link in re.findall(r'<a [^>]*href="([^":#?]+)[#?"]', page.read_text(encoding="utf-8"))
+    }
+    assert [(page, link) for page, link in links if not (tmp_path / page).parent.joinpath(unquote(link)).exists()] == []
 
 
 CHINESE = sorted({page for page in PAGES if page.endswith(".zh-CN.md")} | {"gateway/web/README.zh-CN.md"})

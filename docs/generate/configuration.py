@@ -55,7 +55,7 @@ A `/` in the password of a URL is the usual cause of the second line: percent-en
 ## Reload
 
 A running gateway reads file, environment and secrets directory anew on SIGHUP and on `POST /api/v1/config/reload`
-([operations](change.md#reload)). Each key below says what its new value needs: *reload*, or *restart*.
+([reload](change.md#reload)). Each key below says what its new value needs: *reload*, or *restart*.
 
 ## Keys
 """
@@ -75,9 +75,9 @@ _ITEMS = MappingProxyType({"ipvanynetwork": "networks"})
 # Names of settings, variables and paths, which Markdown shows as code.
 _CODE = re.compile(
     r"GATEWAY_\w+(?:=\w+)?"
-    r"|\bconfig/[a-z./]+[a-z]"
+    r"|\bconfig/[a-z./-]+[a-z]"
     rf"|(?<![.\w])(?:{'|'.join(Settings.model_fields)})\.[a-z_]+(?:\.[a-z_]+)*"
-    r"|\b[a-z]+(?:_[a-z]+)+\b"
+    r"|\b(?:[a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+)\b"
 )
 
 

@@ -60,8 +60,7 @@ class AccessCheck:
         self._metrics.access_checks.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
-        kept_for = self._decisions.on_access(request, is_allowed=status == 200) if result != "unavailable" else 0
-        if kept_for:
+        if status == 200 and (kept_for := self._decisions.on_access(request)):
             headers = {**headers, FIELD: str(kept_for)}
         return web.Response(status=status, headers=headers)
 

@@ -18,7 +18,6 @@ from gateway.presign.lifetime import Lifetime
 FIELD: Final = "X-Decision-For"
 # The user in nginx's key of the decision, for callers that a proxy names.
 _KEY_USER: Final = "X-Decision-User"
-_DENIAL: Final = 1  # second; a new right works at once, and the time of a denial teaches nothing
 
 
 class Decisions:
@@ -33,12 +32,10 @@ class Decisions:
         self._lifetime = lifetime
         self._cos_now = cos_now
 
-    def on_access(self, request: web.BaseRequest, *, is_allowed: bool) -> int:
-        """Return for how long the answer to an access check may be kept."""
+    def on_access(self, request: web.BaseRequest) -> int:
+        """Return for how long the answer to an access check may be kept that allows the caller to view the image."""
         caller = request.get(CALLER)
-        if caller is None or not is_allowed:
-            return 0 if caller is not None and _is_unknown_to_nginx(request, caller) else min(_DENIAL, self.ttl)
-        return self._of(request, caller)
+        return self._of(request, caller) if caller is not None else 0
 
     def on_image(self, exchange: Exchange) -> int:
         """Return for how long nginx may repeat an order to send the image of ``exchange``, whose URL ends."""

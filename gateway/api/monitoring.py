@@ -17,7 +17,6 @@ from gateway.api.new_urls import NewUrls
 from gateway.api.queue_listing import MOST_LISTED, image_names, listed, variant_names
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
-from gateway.metrics.events import EventLog
 from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.daily_statistics import DailyStatistics
@@ -103,14 +102,8 @@ class QueueCalls:
     """The queues of renewals and of purges. ``purges`` is None without ``purge``."""
 
     def __init__(
-        self,
-        queue: RefreshQueue,
-        purges: PurgeQueue | None,
-        now: Callable[[], float],
-        bodies: Bodies,
-        events: EventLog,
+        self, queue: RefreshQueue, purges: PurgeQueue | None, now: Callable[[], float], bodies: Bodies
     ) -> None:
-        self._events = events
         self._queue = queue
         self._purges = purges
         self._now = now
@@ -135,17 +128,13 @@ class QueueCalls:
         entries = _entries_in(json_in(body) if (body := await self._bodies.read(request)) else {})
         if name == "renewals":
             async with _redis_errors():
-                requeued = await self._queue.requeue(self._now(), entries)
-            self._events.add("requeued", count=requeued)
-            return success({"requeued": requeued})
+                return success({"requeued": await self._queue.requeue(self._now(), entries)})
         if entries is not None:
             raise InvalidRequest("entries choose renewals, not purges")
         if self._purges is None:
             raise RouteNotFound("purge is not configured")
         async with _redis_errors():
-            requeued = await self._purges.requeue(self._now())
-        self._events.add("purges_requeued", count=requeued)
-        return success({"requeued": requeued})
+            return success({"requeued": await self._purges.requeue(self._now())})
 
 
 class CacheChanges:

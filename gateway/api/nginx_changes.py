@@ -12,6 +12,7 @@ from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.metrics.collectors import FloorReason, Metrics
 
+_OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _REASONS: Final = get_args(FloorReason)
@@ -48,13 +49,18 @@ class NginxChanges:
 
 
 class MisdirectedChanges:
-    """Answers the question for changes on the public port, where only an nginx with a wrong address asks it."""
+    """Answers the question for changes on the public port, where only an nginx with a wrong address asks it.
+
+    nginx asks as ``localhost``. Clients that ask through nginx or another proxy name the host of the images, and raise
+    no alarm.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._misdirected = metrics.nginx_misdirected
 
     async def refuse(self, request: web.Request) -> NoReturn:
-        """Count the question, and answer as if the address did not exist. Clients ask through nginx, too."""
-        if FIELD not in request.headers and _NAME.fullmatch(request.query.get("nginx", "")):
+        """Count the question of an nginx, and answer as if the address did not exist."""
+        is_nginx = request.host == _OWN_HOST and FIELD not in request.headers
+        if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
             self._misdirected.add()
         raise RouteNotFound

@@ -42,6 +42,7 @@ class ChangeFeed:
     positions: gets the position of each change before the change is handled. None: rows are read from the server that
     notifies, and are current.
     steady: the clock of the heartbeats.
+    name: the setting of ``dsn``, for the log.
     """
 
     def __init__(
@@ -52,8 +53,11 @@ class ChangeFeed:
         positions: ChangedPositions | None = None,
         resolve: Resolve = system_addresses,
         steady: Callable[[], float] = boot_time,
+        *,
+        name: str = "postgres.dsn",
     ) -> None:
         self._dsn = dsn
+        self._name = name
         self._resolve = resolve
         self._timeout = timeout
         self._metrics = metrics
@@ -71,7 +75,7 @@ class ChangeFeed:
         """
         self._metrics.change_feed_connected.set(0)
         pause = _FIRST_PAUSE
-        async with ServerAddresses(self._dsn, self._timeout, self._resolve) as addresses:
+        async with ServerAddresses(self._dsn, self._timeout, self._resolve, self._name) as addresses:
             while True:
                 try:
                     async with (

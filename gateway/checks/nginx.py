@@ -34,6 +34,8 @@ _MODULE = re.compile(r"^\s*load_module\s+\S*ngx_http_js_module\.so\"?\s*;", re.M
 _ADMIN = re.compile(r"^\s*upstream\s+image_gateway_admin\b", re.MULTILINE)
 _UPSTREAM = re.compile(r"^\s*upstream\s+(\w+)\s*\{([^}]*)\}", re.MULTILINE)
 _SERVER = re.compile(r"^\s*server\s+([^\s;]+)", re.MULTILINE)
+_LISTEN = re.compile(r"^\s*listen\s+([^\s;]+)", re.MULTILINE)
+_ASKS = re.compile(r"^\s*js_var\s+\$image_changes_address\s+([^\s;]+)", re.MULTILINE)
 _ZONE = re.compile(r"^\s*js_shared_dict_zone\s+zone=(\w+):", re.MULTILINE)
 _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "image_decisions"}
 
@@ -97,6 +99,13 @@ def upstreams(folder: Path) -> dict[str, list[str]]:
             for upstream, block in _UPSTREAM.findall(text):
                 found.setdefault(upstream, []).extend(_SERVER.findall(block))
     return found
+
+
+def list_addresses(folder: Path) -> tuple[str, str] | None:
+    """Return where nginx's own list answers, and where nginx asks it. None without ``changes.conf``. It blocks."""
+    text = dict(_texts(folder / "image-gateway")).get("changes.conf", "")
+    listens, asks = _LISTEN.search(text), _ASKS.search(text)
+    return (listens[1], asks[1]) if listens is not None and asks is not None else None
 
 
 def _texts(folder: Path) -> Iterator[tuple[str, str]]:

@@ -115,6 +115,17 @@ def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, in
     return Finding("nginx ports", True, "upstream.conf and the configuration name the same ports")
 
 
+def diagnose_list_address(found: tuple[str, str] | None) -> Finding | None:
+    """Return whether nginx asks its own list where it answers. None without its file."""
+    if found is None:
+        return None
+    listens, asks = found
+    if listens != asks:
+        what = f"image-gateway/changes.conf listens on {listens}, and asks {asks}"
+        return Finding("nginx list", False, what, "write the same address in both lines, then reload nginx")
+    return Finding("nginx list", True, f"nginx asks its own list where it answers: {listens}")
+
+
 def _usual(answers: Sequence[ReplicaAnswer]) -> dict[str, str]:
     """Return the most frequent value of each column."""
     return {

@@ -96,7 +96,7 @@ def check(
 
     async def run() -> bool:
         if running:
-            asked = RunningOptions(admin, nginx or _NGINX, nginx_status or NGINX_STATUS)
+            asked = RunningOptions(admin, nginx or _NGINX, nginx_status)
             are_well = [_print_finding(finding) for finding in await find_running(settings, asked)]
             return all(are_well)
         all_well = await _print_findings(settings, nginx, before_start=before_start)

@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.checks.finding import Finding
-from gateway.checks.nginx import upstreams
+from gateway.checks.nginx import list_addresses, upstreams
 from gateway.checks.running import (
     COLUMNS,
     DIFFERS,
     SILENT,
+    diagnose_list_address,
     diagnose_nginx_list,
     diagnose_ports,
     diagnose_running,
@@ -40,11 +41,15 @@ _WAIT: Final = 3.0  # seconds for the answers of replicas
 
 @dataclass(frozen=True, slots=True)
 class RunningOptions:
-    """Whom to ask besides the replicas that Redis lists: admin ports, and nginx's own list. ``nginx``: its folder."""
+    """Whom to ask besides the replicas that Redis lists: admin ports, and nginx's own list.
+
+    nginx: its folder.
+    nginx_status: None: the address in its files, else the shipped one.
+    """
 
     admin: Sequence[str]
     nginx: Path
-    nginx_status: str
+    nginx_status: str | None
 
 
 async def find_running(settings: Settings, options: RunningOptions) -> list[Finding]:
@@ -72,13 +77,17 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
                 findings.append(Finding(f"admin {url}", False, f"no answer: {error}", "is this its admin port?"))
             else:
                 answers |= {answer.name: answer for answer in found}
-        status = await _nginx_status(http, options.nginx_status)
+        own_list = await asyncio.to_thread(list_addresses, options.nginx)
+        address = options.nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
+        status = await _nginx_status(http, address)
     sorted_answers = [answers[name] for name in sorted(answers)]
     silent = [name for name in silent if name not in answers]
     _print_table(sorted_answers, silent)
     if stores.redis is not None or options.admin:
         findings += diagnose_running(sorted_answers, silent)
-    findings.append(diagnose_nginx_list(status, options.nginx_status))
+    findings.append(diagnose_nginx_list(status, address))
+    if (same := diagnose_list_address(own_list)) is not None:
+        findings.append(same)
     ports = {"image_gateway": settings.server.port, "image_gateway_admin": settings.admin.port}
     is_asked = sorted_answers and all(_is_asked(answer) for answer in sorted_answers)
     compared = diagnose_ports(await asyncio.to_thread(upstreams, options.nginx), ports)

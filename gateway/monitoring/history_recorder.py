@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import replace
 
 from gateway.metrics.collectors import Metrics
-from gateway.metrics.history import INTERVAL, History
+from gateway.metrics.history import INTERVAL, History, gauge_value
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.replica_store import ReplicaStore
@@ -21,6 +22,9 @@ class HistoryRecorder:
         self._history = history
         self._replica = replica
         self._store = store
+        self._events = metrics.events
+        self._dead_lists = {"renewals_left": metrics.refresh_dead, "purges_left": metrics.purge_dead}
+        self._dead: dict[str, float] = {}
         self._background_errors = metrics.background_errors.labels(task="history")
 
     async def run(self) -> None:
@@ -42,6 +46,7 @@ class HistoryRecorder:
         That a replica drains is no fault for the consoles of others: each restart of a replica would alarm them.
         """
         self._history.record(time.time())
+        self._compare_dead_lists()
         point = await self._replica.look()
         if self._store is None:
             return
@@ -50,6 +55,15 @@ class HistoryRecorder:
             await self._store.publish(replace(point, symptoms=symptoms))
         except CacheUnavailable as error:
             logger.debug("point not published: %s", error)
+
+    def _compare_dead_lists(self) -> None:
+        """Note an event if entries have left a dead list: an operator may have released them by any tool."""
+        for event, gauge in self._dead_lists.items():
+            if math.isnan(dead := gauge_value(gauge)):
+                continue  # Redis does not answer
+            if (left := self._dead.get(event, 0.0) - dead) > 0:
+                self._events.add(event, count=int(left))
+            self._dead[event] = dead
 
     async def withdraw(self) -> None:
         """Remove what was published: this replica stops."""

@@ -88,7 +88,8 @@ async def hearing(
 ) -> AsyncIterator[None]:
     """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
     postgres, redis = settings.postgres, stores.redis
-    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions)
+    name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
+    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions, name=name)
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         if postgres.listen:

@@ -217,9 +217,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         ),
         daily=DailyReport(daily) if daily is not None else None,
         queues=(
-            QueueCalls(
-                redis.queue, service.purges.queue if service.purges is not None else None, now, bodies, metrics.events
-            )
+            QueueCalls(redis.queue, service.purges.queue if service.purges is not None else None, now, bodies)
             if redis is not None
             else None
         ),

@@ -111,9 +111,8 @@ async def test_nginx_may_keep_the_answer_until_the_right_ends(gateway: RunningGa
     assert 1 <= await kept_for(both) <= 8
     expired = header(bearer(token(exp=int(time.time()) - 5)))
     assert await kept_for(passed_on(expired, "/i/mine")) == 0, "it is accepted for the difference of clocks alone"
-    assert await kept_for([], status=403) == 1
-    assert await kept_for(bearer(forged({}, {})).items(), status=401) == 1
-    assert await kept_for([], status=403, image_id="-malformed") == 1
+    assert await kept_for([], status=403) == 0, "a new right works at once"
+    assert await kept_for(bearer(forged({}, {})).items(), status=401) == 0
 
 
 async def test_a_decision_about_a_forwarded_user_is_kept_if_nginx_knows_the_user(
@@ -126,9 +125,7 @@ async def test_a_decision_about_a_forwarded_user_is_kept_if_nginx_knows_the_user
         ({USER_HEADER: "alice"}, None),
         ({USER_HEADER: "alice", "X-Decision-User": "bob"}, None),
         ({USER_HEADER: "bob"}, None),
-        ({USER_HEADER: "bob", "X-Decision-User": "bob"}, "1"),
         ({"X-Decision-User": "alice"}, None),
-        ({"X-Decision-User": ""}, "1"),
         ({USER_HEADER: "a" * 300, "X-Decision-User": "a" * 300}, None),
     ):
         answer = await check(gateway, "mine", fields.items())

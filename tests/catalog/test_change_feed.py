@@ -72,14 +72,14 @@ async def test_an_outage_logs_one_warning_and_one_end(tmp_path: Path, caplog: py
 
     try:
         async with listening(server.dsn, changes, metrics):
-            assert is_connected() == 1
+            await until(lambda: is_connected() == 1)
             await asyncio.to_thread(server.kill)
             await until(lambda: len(caplog.records) == 1)
             assert is_connected() == 0
             await several_tries(server.port)
             await asyncio.to_thread(server.start)
-            await until(lambda: changes.starts == 2)
-            assert is_connected() == 1
+            await until(lambda: is_connected() == 1)
+            assert changes.starts == 2
     finally:
         await asyncio.to_thread(server.remove_data)
     warning, end = caplog.records

@@ -2,8 +2,10 @@
 
 import pytest
 
-from gateway.checks.running import diagnose_nginx_list, diagnose_ports, diagnose_running, rows_of
+from gateway.checks.nginx import list_addresses
+from gateway.checks.running import diagnose_list_address, diagnose_nginx_list, diagnose_ports, diagnose_running, rows_of
 from gateway.redis_store.replica_questions import ReplicaAnswer
+from tests.config.files import CONFIG
 
 
 def answer(name: str, **changes: object) -> ReplicaAnswer:
@@ -85,3 +87,18 @@ def test_the_ports_of_upstreams_are_compared() -> None:
     assert other is not None
     assert other.what == "image_gateway_admin leads to 127.0.0.1:9091, and the configuration says 9090"
     assert diagnose_ports({"image_gateway": ["10.0.0.2:8080"]}, expected) is None
+
+
+def test_the_two_places_of_the_port_of_nginx_s_list_are_compared() -> None:
+    assert diagnose_list_address(None) is None
+    same = diagnose_list_address(("127.0.0.1:9089", "127.0.0.1:9089"))
+    other = diagnose_list_address(("127.0.0.1:9089", "127.0.0.1:9088"))
+    assert same is not None
+    assert other is not None
+    assert (same.is_well, other.is_well) == (True, False)
+    assert other.what == "image-gateway/changes.conf listens on 127.0.0.1:9089, and asks 127.0.0.1:9088"
+
+
+def test_the_shipped_file_names_one_port() -> None:
+    found = list_addresses(CONFIG / "nginx")
+    assert found == ("127.0.0.1:9089", "127.0.0.1:9089")

@@ -226,3 +226,19 @@ async def test_a_folder_that_cannot_be_written_is_reported_in_one_line() -> None
     assert output.splitlines()[-1] == (
         "Error: the folder /dev/null/state/samples cannot be written: Not a directory; name another one with --state"
     )
+
+
+async def test_a_long_name_does_not_widen_the_list_and_styles_are_shown_of_pictures(
+    tmp_path: Path, servers: dict[str, str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.svg", "b.gif", f"{'c' * 120}.gif"):
+        (folder / name).write_bytes(b"GIF89a")
+    arguments = ("dev", "--images", str(folder), "--state", str(tmp_path / "state"))
+    async with gateway_process(*arguments, environment=servers) as running:
+        output = await output_of(running)
+    (short,) = re.findall(r"^  http://\S+/i/\S+ +b\.gif$", output, flags=re.MULTILINE)
+    assert len(short) < 80
+    (styled, *_) = re.findall(r"^  (\S+)\?style=\S+$", output, flags=re.MULTILINE)
+    assert styled in short

@@ -19,8 +19,19 @@ from tests.simulation.mutants import MUTANTS, install
 @click.option("--only", help="The numbers of the steps that are left in the plan of the seed, with commas.")
 @click.option("--first", type=int, help="Run the seeds from this one on, instead of fresh ones.")
 @click.option("--mutant", type=click.Choice(sorted(MUTANTS)), help="Break the code in this way before.")
+@click.option("--runs", default=10**9, help="How many seeds to run at most.")
+@click.option("--shrink/--no-shrink", default=True, help="Look for the shortest trace of a failure.")
 @click.option("--most", default=3, help="How many failures to describe before it ends.")
-def main(minutes: float, seed: int | None, only: str | None, first: int | None, mutant: str | None, most: int) -> None:
+def main(
+    minutes: float,
+    seed: int | None,
+    only: str | None,
+    first: int | None,
+    mutant: str | None,
+    runs: int,
+    shrink: bool,
+    most: int,
+) -> None:
     """Explore the way of a change."""
     if mutant is not None:
         install(MUTANTS[mutant])
@@ -35,11 +46,11 @@ def main(minutes: float, seed: int | None, only: str | None, first: int | None, 
     seed = first if first is not None else secrets.randbelow(2**48)
     print(f"from seed {seed} on")
     totals, end = Totals(), time.monotonic() + 60 * minutes
-    while time.monotonic() < end and totals.failures < most:
+    while time.monotonic() < end and totals.failures < most and totals.runs < runs:
         result = run_seed(seed)
         totals.add(result)
         if result.failure is not None:
-            print(describe(seed), end="\n\n", flush=True)
+            print(describe(seed, None if shrink else range(len(result.plan.steps))), end="\n\n", flush=True)
         seed += 1
     print(totals)
     sys.exit(totals.failures > 0)

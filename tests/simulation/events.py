@@ -16,6 +16,7 @@ _USUAL: Final[Mapping[str, object]] = {
     "is_locked": False,
     "refuses_writes": False,
     "loses_writes": False,
+    "refuses_lists": False,
     "slowness": 0.0,
 }
 
@@ -136,22 +137,23 @@ class Events:
         self._at(target).settings = "2"
         self.kill_gateway(target, value)
 
-    def pause_nginx(self, _target: int, value: float) -> None:
-        worker = self._world.nginx.worker
-        self._for(value, worker.pause, worker.resume)
+    def refuse_lists(self, target: int, value: float) -> None:
+        """Let a gateway, or each, answer nginx's question with an error."""
+        for host in [self._at(target)] if target else self._world.hosts:
+            self._set(value, host, "refuses_lists", True)
+
+    def pause_nginx(self, target: int, value: float) -> None:
+        """Pause the worker that asks for changes, or the one that serves, or both."""
+        nginx = self._world.nginx
+        for worker in ((nginx.worker,), (nginx.server,), (nginx.worker, nginx.server))[target]:
+            self._for(value, worker.pause, worker.resume)
 
     def reload_nginx(self, _target: int, value: float) -> None:
-        def end() -> None:
-            for worker in self._world.nginx.workers[:-1]:
-                self._world.forget(worker)
-            self._world.nginx.end_old_workers()
-
-        self._for(value, self._world.nginx.reload, end)
+        self._for(value, self._world.nginx.reload, self._world.nginx.end_old_workers)
 
     def restart_nginx(self, _target: int, _value: float) -> None:
         def restart() -> None:
-            for worker in self._world.nginx.workers:
-                self._world.forget(worker)
+            self._world.forget(self._world.nginx.server)
             self._world.nginx.restart()
 
         self._for(0, restart, lambda: None)

@@ -19,6 +19,8 @@ from random import Random
 from typing import Any, Final
 
 _INSTANT: Final = 1e-9  # seconds; timers that are due within it are of one instant
+# Seconds that a step takes: a rest of a time that is too small to be added to the clock passes all the same.
+_STEP: Final = 1e-9
 _START: Final = 1_000.0  # seconds on the clock of the loop when a run begins
 
 
@@ -45,7 +47,9 @@ class Process:
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> "Task[Any]":
         """Run ``work`` as a task of the process."""
-        return self._loop.create_task(work, name=f"{self.name}: {name}", context=self.context.copy())
+        task = self._loop.create_task(work, name=f"{self.name}: {name}", context=self.context.copy())
+        task.add_done_callback(self._loop.note_end)
+        return task
 
     def pause(self) -> None:
         """Stop running, as after SIGSTOP."""
@@ -113,6 +117,11 @@ class ExploringLoop(BaseEventLoop):
         if not str(context["message"]).startswith("Future exception was never retrieved"):
             self.errors.append(context)
 
+    def note_end(self, task: "Task[Any]") -> None:
+        """Note the error of a task that nobody awaits."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.errors.append({"message": repr(error), "task": task.get_name()})
+
     def make_ready(self, handles: list[Handle]) -> None:
         """Run these in one of the next steps."""
         self._ready.extend(handles)
@@ -137,6 +146,8 @@ class ExploringLoop(BaseEventLoop):
         return self.call_at(when, callback, *args, context=process.context)
 
     def _run_once(self) -> None:
+        if self.errors:
+            raise AssertionError(str(self.errors[0]))
         ready, timers = self._ready, self._timers
         if not ready:
             if not timers:
@@ -156,6 +167,7 @@ class ExploringLoop(BaseEventLoop):
                 process.hold(handle)
             else:
                 self.steps += 1
+                self._now += _STEP
                 handle._run()
 
     def _choose(self, ready: "deque[Handle]") -> Handle:

@@ -19,6 +19,10 @@ class NoAnswer(Exception):
     """No process accepts the connection, or it dies before it answers."""
 
 
+class Refused(Exception):
+    """A gateway answers nginx's question with an error."""
+
+
 class Copy(NamedTuple):
     """A copy in nginx's cache or among its decisions, with its end."""
 
@@ -27,7 +31,7 @@ class Copy(NamedTuple):
 
 
 class Nginx:
-    """An nginx in front of gateways.
+    """An nginx in front of gateways: a worker that asks for changes, and another that serves.
 
     keeps_decisions: it keeps decisions and orders for all images (accel.conf), else public copies
         (gateway-cache.conf).
@@ -55,6 +59,7 @@ class Nginx:
         self._old_workers: list[Process] = []
         self._forget_all()
         self.worker = self._start_worker()
+        self.server = Process(loop, name)
 
     def _forget_all(self) -> None:
         self._state = State()
@@ -64,7 +69,7 @@ class Nginx:
 
     @property
     def workers(self) -> list[Process]:
-        """All workers, those of earlier configurations first."""
+        """All workers that ask for changes, those of earlier configurations first."""
         return [*self._old_workers, self.worker]
 
     def _milliseconds(self) -> int:
@@ -88,13 +93,14 @@ class Nginx:
 
     def restart(self) -> None:
         """Lose all that is in memory. The copies on the disk remain."""
-        for worker in self.workers:
+        for worker in (*self.workers, self.server):
             worker.kill()
         self._old_workers.clear()
         self._forget_all()
         if self.keeps_decisions:
             self._copies.clear()
         self.worker = self._start_worker()
+        self.server = Process(self._loop, self.name)
 
     # ---- changes.js
 
@@ -115,6 +121,8 @@ class Nginx:
                     text = await gateway.list(question.since, question.now if question.page == 0 else None)
             except (NoAnswer, TimeoutError):
                 continue
+            except Refused as error:
+                return Event("refused", self._milliseconds(), self._fresh(), question, text=str(error))
             return Event("answer", self._milliseconds(), self._fresh(), question, json.loads(text))
         return Event("silent", self._milliseconds(), self._fresh(), question)
 
@@ -137,9 +145,9 @@ class Nginx:
         return orders.question
 
     @property
-    def is_in_trouble(self) -> bool:
-        """Whether nginx says that it does not hear."""
-        return self._state.trouble != ""
+    def hears_nobody(self) -> bool:
+        """Whether nginx says that no gateway answers."""
+        return self._state.trouble == "no gateway answers"
 
     def _floor(self, name: str) -> int | None:
         value, end = self._floors.get(name, (0, 0))

@@ -38,6 +38,7 @@ _FAULTS: Final = (
     ("kill_gateway",),
     ("pause_nginx",),
     ("reload_nginx", "restart_nginx"),
+    ("refuse_lists",),
     ("lock_table",),
     ("hang_postgres", "stop_postgres"),
     ("deafen_feed", "cut_feed", "end_feed"),

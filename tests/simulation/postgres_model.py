@@ -273,20 +273,27 @@ class Cursor:
 class ModelPool:
     """The pool of a process: connections that it keeps."""
 
+    size = 10
+
     def __init__(self, postgres: Postgres, client: Process, timeout: float, *, is_standby: bool) -> None:
         self._make = lambda: Connection(postgres, client, timeout, is_standby=is_standby)
         self._free: list[Connection] = []
 
-    async def acquire(self) -> Connection:
-        while self._free:
+    @asynccontextmanager
+    async def cursor(self) -> AsyncIterator["Cursor"]:
+        """Yield a cursor of a connection, which is closed if its statement was abandoned."""
+        connection = None
+        while self._free and (connection is None or connection.is_dead):
             connection = self._free.pop()
-            if not connection.is_dead:
-                return connection
-        return await self._make().connect()  # type: ignore[no-untyped-call]
-
-    def release(self, connection: Connection) -> None:
+        if connection is None or connection.is_dead:
+            connection = await self._make().connect()  # type: ignore[no-untyped-call]
+        yield connection.cursor()
         if not connection.is_dead:
             self._free.append(connection)
+
+    def connections(self) -> dict[str, int]:
+        """Return how many connections wait for a server: none."""
+        return {"abandoned": 0}
 
 
 @asynccontextmanager

@@ -74,8 +74,6 @@ def run_plan(seed: int, plan: Plan) -> Result:
         loop.end()
         CURRENT.clear()
         global_random.setstate(state)
-    if failure is None:
-        failure = next((str(context) for context in loop.errors), None)
     assert world is not None
     return Result(seed, plan, failure, loop.steps, active, world.skipped, world.answers, world.notes)
 

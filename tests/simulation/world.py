@@ -10,13 +10,14 @@ from tests.simulation.events import Events
 from tests.simulation.gateway_process import CURRENT, Answer, Clocks, Gateway
 from tests.simulation.loop import ExploringLoop, Process
 from tests.simulation.network import Link, Network
-from tests.simulation.nginx_process import Nginx, NoAnswer
+from tests.simulation.nginx_process import Nginx, NoAnswer, Refused
 from tests.simulation.oracle import Broken, allowed_age, replaced_at
 from tests.simulation.plan import IMAGES, Plan
 from tests.simulation.postgres_model import Connection, Notification, Postgres, Row
 from tests.simulation.redis_model import Redis
 
 _EPOCH: Final = 1_700_000_000.0  # Unix seconds when the clock of the loop is 0
+_LONGEST_WAIT: Final = promise.ANSWER + 60  # seconds; a process may be paused meanwhile
 _CALM: Final = 3.0  # seconds from the start of all processes until the first step
 # The clocks by which rows are dated may differ by five seconds (``CLOCK_SKEW``), so each by half of that.
 _LARGEST_SKEW: Final = 2.4
@@ -30,6 +31,7 @@ class Host:
         self.offset = offset
         self.gateway: Gateway | None = None
         self.connection: Connection | None = None
+        self.refuses_lists = False
         self.settings = "1"
         self.rights = 1
         self._world = world
@@ -101,6 +103,8 @@ class Host:
 
         async def answer(gateway: Gateway) -> str:
             self._world.check_list(self, gateway)
+            if self.refuses_lists:
+                raise Refused("status 400")
             return gateway.changes_since(since, now)
 
         return str(await self._request(answer))
@@ -121,16 +125,22 @@ class Host:
         to_gateway = Link(world.network, gateway.process)
 
         async def handle() -> None:
-            result = await work(gateway)
+            try:
+                result = await work(gateway)
+            except Refused as error:
+                result = error
             await asyncio.sleep(world.network.delay())
             if not reply.done():
                 reply.set_result(result)
 
         to_gateway.send(_start, gateway.process, handle, "request")
         try:
-            return await reply
+            result = await reply
         finally:
             world.requests.get(gateway.process, {}).pop(reply, None)
+        if isinstance(result, Refused):
+            raise result
+        return result
 
 
 class World:
@@ -220,14 +230,18 @@ class World:
         """Ask a gateway, or, of the last number, nginx."""
         asked = self.hosts[front].ask if front < len(self.hosts) else self.ask_nginx
         try:
-            return await asked(image_id)
+            async with asyncio.timeout(_LONGEST_WAIT):
+                return await asked(image_id)
+        except TimeoutError:
+            self._fail(f"front {front} has not answered for {_LONGEST_WAIT:g} s")
+            return Answer(503)
         except NoAnswer:
             return Answer(503)
 
     async def ask_nginx(self, image_id: str) -> Answer:
         """Ask for an image through nginx."""
         reply: asyncio.Future[Answer] = self.loop.create_future()
-        nginx, worker = self.nginx, self.nginx.worker
+        nginx, worker = self.nginx, self.nginx.server
         self.requests.setdefault(worker, {})[reply] = self.loop.time()
 
         async def handle() -> None:
@@ -297,7 +311,7 @@ class World:
             return
         age = began - replaced
         bound = promise.NGINX if self.is_calm else promise.NGINX_AMID_FAULTS
-        if self.nginx.is_in_trouble and not self.nginx.keeps_decisions:
+        if self.nginx.hears_nobody and not self.nginx.keeps_decisions:
             bound = promise.NGINX_WITHOUT_ANSWER
         if age > bound:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")

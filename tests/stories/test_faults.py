@@ -400,7 +400,7 @@ async def test_11_an_owner_who_cannot_see_an_image(gateway: RunningGateway, imag
 
 
 async def test_12_renewals_that_were_given_up(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
+    start_gateway: StartGateway, images: Images, operator: Operator, redis_client: "redis.Redis"
 ) -> None:
     gateway = await start_gateway(url_prerefresh={"interval": 1})
     await images.add("cat")
@@ -409,6 +409,14 @@ async def test_12_renewals_that_were_given_up(
     renewal = (await explained(gateway))["cached_url"]["renewal"]
     assert (renewal["state"], renewal["reason"]) == ("given up", "the security token ends")
     await until(lambda: gateway.sample("refresh_dead") == 1, what="the metric of the alert")
+    recorder = gateway.service.diagnostics.recorder
+    await recorder.once()
+    code, output = await run_gateway("queue", "requeue", "--config", await asyncio.to_thread(operator.config))
+    assert code == 0, output
+    await until(lambda: gateway.sample("refresh_dead") == 0, what="the release")
+    await recorder.once()
+    shown = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
+    assert ("renewals_left", {"count": 1}) in [(event["name"], event["values"]) for event in shown["events"]]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.config.files import read, read_yaml
+from tests.config.files import CONFIG, read, read_yaml
 from tests.conftest import Images
 from tests.processes import run_gateway
 
@@ -32,15 +32,20 @@ async def test_a_command_of_the_runbook_runs_as_pasted(
     command: str, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
 ) -> None:
     await images.add("ID", owner="U")
-    config, installed = tmp_path / "gateway.yaml", tmp_path / "bin" / "image-gateway-admin"
+    config, folder = tmp_path / "gateway.yaml", tmp_path / "sbin"
     config.write_text(yaml.safe_dump(raw_settings))
-    installed.parent.mkdir()
-    program = f'{shlex.quote(sys.executable)} -m gateway "$@" --config {shlex.quote(str(config))}'
-    installed.write_text(f"#!/bin/sh\nexec {program}\n")
-    await asyncio.to_thread(installed.chmod, 0o755)
-    shell = ("sh", "-c", f"image-gateway-admin {command}")
-    path = f"{installed.parent}:{os.environ['PATH']}"
-    code, output = await run_gateway(program=shell, environment={"PATH": path})
+    folder.mkdir()
+    (folder / "image-gateway-admin").symlink_to(CONFIG / "systemd" / "image-gateway-admin")
+    program = folder / "image-gateway"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gateway "$@"\n')
+    await asyncio.to_thread(program.chmod, 0o755)
+    environment = {
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "IMAGE_GATEWAY": str(program),
+        "IMAGE_GATEWAY_CONFIG": str(config),
+        "IMAGE_GATEWAY_PID": str(os.getpid()),  # like a unit, without variables of its own
+    }
+    code, output = await run_gateway(program=("sh", "-c", f"image-gateway-admin {command}"), environment=environment)
     assert code not in (_USAGE, _NOT_FOUND), output
     assert output
     assert "Traceback" not in output

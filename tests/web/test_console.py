@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from docs.generate.remedies import ALERTS
+from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.history import History
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.answering import answering
@@ -526,3 +527,22 @@ async def test_purges_that_are_given_up_are_said(console: ConsolePage, start_gat
         await expect(console.page.locator("#sentence")).to_contain_text(
             "1 purges were given up, so the CDN may show old images."
         )
+
+
+async def test_what_the_canary_sees_is_a_light_and_a_problem_with_its_section(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    via, now = "https://img.example.com", time.time()
+    gateway.service.metrics.canary.latest = (
+        CanaryOutcome(via, "public", False, "404 instead of 200", 0.1, now),
+        CanaryOutcome(via, "private_anonymous", True, "404 for a caller without credentials", 0.1, now),
+    )
+    await console.open(gateway)
+    page = console.page
+    await expect(page.locator("#sentence")).to_contain_text(
+        "Asked as a user asks, https://img.example.com does not answer as it should (public)."
+    )
+    light = page.locator("#lights li", has_text="from outside")
+    await expect(light).to_contain_text("https://img.example.com public: 404 instead of 200")
+    await expect(light).to_have_class("bad")
+    await expect(page.locator("#remedy a")).to_have_attribute("href", "docs/runbook#imagegatewaycanaryfails")

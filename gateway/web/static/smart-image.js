@@ -1,1 +1,1 @@
-export * from "./smart-image.CN5LYGm4.js";
+export * from "./smart-image.B6hWjIYp.js";

@@ -33,7 +33,173 @@ def _mutant(what: str, *edits: tuple[str, str, str]) -> Mutant:
     return Mutant(what, tuple(Edit(*edit) for edit in edits))
 
 
-MUTANTS: Final[dict[str, Mutant]] = {}
+_LOG: Final = "gateway.changes.change_log"
+_TRUST: Final = "gateway.changes.entry_trust"
+_HEARTBEAT: Final = "gateway.changes.heartbeat"
+_LIST: Final = "gateway.changes.nginx_list"
+_NOTIFICATIONS: Final = "gateway.catalog.notifications"
+_FEED: Final = "gateway.catalog.change_feed"
+_TIER: Final = "gateway.urls.local_tier"
+_RESOLVER: Final = "gateway.urls.resolver"
+_NGINX: Final = "tests.simulation.nginx_machine"
+
+MUTANTS: Final = {
+    # What a trial from outside found, as it was.
+    "cancelled_getter": _mutant(
+        "a wake-up travels through aiopg's queue, whose getter is cancelled by the next heartbeat",
+        (
+            _NOTIFICATIONS,
+            "self._dropped = 0\n        self._timer",
+            "self._dropped = 0\n        self.wake_ups = []\n        self.is_waking = False\n        self._timer",
+        ),
+        (
+            _NOTIFICATIONS,
+            "        self.arrived.set()",
+            "        if not self.is_waking:\n            self.is_waking = True\n            self.wake_ups.append(None)",
+        ),
+        (
+            _NOTIFICATIONS,
+            "        return 0\n",
+            """        return len(self.wake_ups)
+
+    def pop(self, index: int):
+        return self.wake_ups.pop(index)
+""",
+        ),
+        (
+            _FEED,
+            'asyncio.create_task(connection.notifies.get(), name="change-feed-connection")',
+            "asyncio.get_running_loop().create_future()",
+        ),
+        (
+            _FEED,
+            "                        await arrived.wait()\n",
+            """                        await connection.notifies.get()
+                        notifications.is_waking = False
+""",
+        ),
+    ),
+    "refusals_ignored": _mutant(
+        "nginx goes on with its copies when gateways refuse its question",
+        (_NGINX, "state.stopped or event.now - state.refused > REFUSED", "state.stopped"),
+    ),
+    "clocks_compared": _mutant(
+        "nginx's time is taken for the gateway's",
+        (_LIST, "            since = current - (asked_at - since)", "            pass"),
+    ),
+    "stale_after_a_change": _mutant(
+        "what is stale is sent while no row can be read, also after a change of the image was heard",
+        (_RESOLVER, "and not self.has_changed(there.image)", ""),
+    ),
+    # Each mechanism.
+    "no_marks": _mutant(
+        "a row that was read before a change is kept after it",
+        (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
+    ),
+    "joined_after_a_change": _mutant(
+        "a request after a change shares the look-up from before it",
+        (_RESOLVER, "self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)", "pass"),
+    ),
+    "no_tombstones": _mutant(
+        "a dropped entry leaves no tombstone",
+        ("gateway.redis_store.url_entries", "int(self._rules.tombstone_ttl * 1000)", "0"),
+    ),
+    "not_dropped_from_redis": _mutant(
+        "a changed image stays in Redis",
+        ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
+    ),
+    "no_skew": _mutant(
+        "clocks of replicas do not differ", (_TRUST, "_CLOCK_SKEW: Final = 5", "_CLOCK_SKEW: Final = 0")
+    ),
+    "changes_not_compared": _mutant(
+        "an entry of Redis is used whatever changes were heard",
+        (_TRUST, "return _is_read_before(row, change.at, now)", "return False"),
+    ),
+    "gap_trusted": _mutant(
+        "an entry of Redis is used whose row was read before a gap",
+        (_TRUST, "after = max(log.rows_missed.at, self._after)", "after = self._after"),
+    ),
+    "gap_kept": _mutant(
+        "memory is used from before a gap",
+        (_LOG, "            cache.drop_all()", "            pass"),
+    ),
+    "endless_lease": _mutant(
+        "rows are trusted for ever after a heartbeat",
+        (_HEARTBEAT, "self.lease_until = sent_at + self._lease", "self.lease_until = float('inf')"),
+    ),
+    "heartbeat_beside_the_queue": _mutant(
+        "a heartbeat counts when it is sent",
+        (
+            _FEED,
+            'await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))',
+            "listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
+        ),
+    ),
+    "no_new_connection": _mutant(
+        "a connection without heartbeats is kept",
+        (_FEED, "if heartbeat.is_lost(self._steady()):", "if False:"),
+    ),
+    "no_new_subscription": _mutant(
+        "a subscription without heartbeats is kept",
+        ("gateway.redis_store.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+    ),
+    "memory_without_lease": _mutant(
+        "memory is used without heartbeats",
+        (_TIER, "if self._log.rows_trusted_until <= now and not entry.is_excused:", "if False:"),
+    ),
+    "redis_without_lease": _mutant(
+        "entries of Redis are used without heartbeats",
+        (_TRUST, "now.log >= log.rows_trusted_until or ", ""),
+    ),
+    "excused_for_long": _mutant(
+        "a row that could not be read is asked for again after half a minute",
+        (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
+    ),
+    "missing_forgotten": _mutant(
+        "an image that was missing comes back from Redis while no row can be read",
+        (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
+    ),
+    "rows_from_before_a_pause": _mutant(
+        "requests that came during a pause get rows from before it",
+        (_RESOLVER, "if self._local.now() - began < LEASE:", "if True:"),
+    ),
+    "standby_believed": _mutant(
+        "a standby is asked that has not replayed a change",
+        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 0"),
+    ),
+    "no_sweep_after_a_gap": _mutant(
+        "nginx is not told of a gap",
+        (_LOG, "if self.serves and not is_swept:", "if False:"),
+    ),
+    "listed_once": _mutant(
+        "a change is listed once, so nginx may keep the answer of a replica that heard of it later",
+        (_LIST, "_AGAIN: Final = 250", "_AGAIN: Final = 0"),
+        (_LIST, "_LAST: Final = 1000", "_LAST: Final = 0"),
+    ),
+    "listed_twice": _mutant("a change is listed twice", (_LIST, "_LAST: Final = 1000", "_LAST: Final = 250")),
+    "doubt_for_ever": _mutant(
+        "nginx uses copies while no gateway has heard all changes", (_NGINX, "DOUBT = 450", "DOUBT = 10**12")
+    ),
+    "no_floor_after_a_gap": _mutant(
+        "nginx does not forget all when every image may have changed", (_NGINX, "if None in changes:", "if False:")
+    ),
+    "settings_ignored": _mutant(
+        "nginx keeps what a process with other settings has made", (_NGINX, "if differ and known is None:", "if False:")
+    ),
+    "rights_ignored": _mutant(
+        "nginx keeps decisions by other rights",
+        (_NGINX, 'if known is None or known[2] != answer["access"]:', "if False:"),
+    ),
+    "one_gateway_heard": _mutant(
+        "what a second gateway lists counts only if it is new",
+        (_NGINX, "state.heard - LATER, state.begun", "state.heard, state.begun"),
+    ),
+    "asker_dead": _mutant("copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000")),
+    "kept_at_once": _mutant(
+        "what was fetched just after a change is kept",
+        (_NGINX, "abs(now - changed) < 300", "abs(now - changed) < 0"),
+    ),
+}
 
 
 class _MutatedSource(SourceLoader):

@@ -176,19 +176,16 @@ export function createGateway(base: string): Gateway {
   }
 
   /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
-  async function head(address: string, received?: number): Promise<ImageLoadError> {
+  function head(address: string, received?: number): Promise<ImageLoadError> {
     const { credentials = "same-origin" } = secretsFor(base);
     const signal = AbortSignal.timeout(TIMEOUT);
-    try {
-      const answer = await fetch(address, { method: "HEAD", cache: "no-store", credentials, signal });
+    return fetch(address, { method: "HEAD", cache: "no-store", credentials, signal }).then((answer) => {
       const failure = failureOf(answer, received);
       // The `<img>` has sent cookies, with which the answer may be another one.
       const isAnonymous = received !== undefined && answer.type === "cors" && credentials !== "include";
-      const isRefusal = /unauth|ref|found/.test(failure.kind) && /cookie/i.test(answer.headers.get("Vary") ?? "");
+      const isRefusal = /unauth|ref|found/.test(failure.kind) && /cookie/i.test(`${answer.headers.get("Vary")}`);
       return isAnonymous && isRefusal ? asFailure(0) : failure;
-    } catch (error) {
-      return asFailure(error);
-    }
+    }, asFailure);
   }
 
   function report({ kind, retryAfter }: ImageLoadError, id: string | null): void {

@@ -8,8 +8,8 @@ export function timingOf(address: string, since = 0): PerformanceResourceTiming 
 
 /** Whether fewer bytes came than the gateway tells in `Server-Timing`. Firefox fires `load` for such an image. */
 export function isCut(address: string): boolean {
-  const { decodedBodySize = 0, serverTiming = [] } = timingOf(address) ?? {};
-  const size = serverTiming.find(({ name }) => name === "size")?.description;
+  const { decodedBodySize = 0, serverTiming } = timingOf(address) ?? {};
+  const size = serverTiming?.find(({ name }) => name === "size")?.description;
   return areSizesTrusted && decodedBodySize > 0 && decodedBodySize < Number(size);
 }
 
