@@ -137,7 +137,7 @@ class QueueCalls:
             return success({"requeued": await self._purges.requeue(self._now())})
 
 
-class CacheChanges:
+class CachePurges:
     """Invalidations that an operator asks for."""
 
     def __init__(self, invalidation: Invalidation, bodies: Bodies) -> None:

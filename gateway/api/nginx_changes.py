@@ -48,7 +48,7 @@ class NginxChanges:
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
 
 
-class MisdirectedChanges:
+class WrongPort:
     """Answers the question for changes on the public port, where only an nginx with a wrong address asks it.
 
     nginx asks as ``localhost``. Clients that ask through nginx or another proxy name the host of the images, and raise

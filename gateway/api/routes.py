@@ -21,8 +21,8 @@ from gateway.api.health import HealthCalls
 from gateway.api.images import ImageCalls
 from gateway.api.link_handlers import LinkCalls
 from gateway.api.meta import Metadata
-from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
-from gateway.api.nginx_changes import MisdirectedChanges, NginxChanges
+from gateway.api.monitoring import AdminImageCalls, CachePurges, CacheStatistics, DailyReport, QueueCalls
+from gateway.api.nginx_changes import NginxChanges, WrongPort
 from gateway.api.openapi.document import openapi
 from gateway.api.preview import Preview
 from gateway.api.static_files import StaticFiles
@@ -57,7 +57,7 @@ class PublicHandlers:
     access_check: AccessCheck
     static_files: StaticFiles
     health: HealthCalls
-    misdirected_changes: MisdirectedChanges
+    misdirected_changes: WrongPort
     accel_prefix: AccelPrefix | None
 
 
@@ -77,7 +77,7 @@ class AdminHandlers:
     statistics: CacheStatistics | None
     daily: DailyReport | None
     queues: QueueCalls | None
-    changes: CacheChanges
+    changes: CachePurges
     nginx_changes: NginxChanges
     images: AdminImageCalls
     reload: ConfigReload

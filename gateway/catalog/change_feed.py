@@ -14,9 +14,9 @@ from typing import Final
 import aiopg
 import psycopg2
 
-from gateway.catalog.changed_positions import ChangedPositions, read_position
 from gateway.catalog.notifications import HEARTBEAT_PREFIX, TEST_PREFIX, Notifications
 from gateway.catalog.pool import open_connection
+from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.changes.change_log import Source
 from gateway.changes.heartbeat import LEASE
@@ -50,7 +50,7 @@ class ChangeFeed:
         dsn: str,
         timeout: float,
         metrics: Metrics,
-        positions: ChangedPositions | None = None,
+        positions: ReplayPositions | None = None,
         resolve: Resolve = system_addresses,
         steady: Callable[[], float] = boot_time,
         *,
@@ -164,7 +164,7 @@ class ChangeFeed:
             elif payload.startswith(TEST_PREFIX):
                 tested()
 
-    async def _find(self, cursor: aiopg.Cursor, image_ids: Sequence[str], positions: ChangedPositions) -> None:
+    async def _find(self, cursor: aiopg.Cursor, image_ids: Sequence[str], positions: ReplayPositions) -> None:
         """Find the position of changes, and also the position of dropped changes."""
         losses = positions.losses
         position = await read_position(cursor)

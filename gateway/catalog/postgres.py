@@ -11,13 +11,13 @@ from weakref import WeakKeyDictionary
 import aiopg
 import psycopg2
 
-from gateway.catalog.changed_positions import ChangedPositions, read_position, read_replayed
 from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
 from gateway.catalog.inspection import DatabaseReport, Inspection
 from gateway.catalog.locks import HELD_LOCK_SQL, HeldLock
 from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
+from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
@@ -50,7 +50,7 @@ class Primary:
     """
 
     pool: Pool
-    positions: ChangedPositions
+    positions: ReplayPositions
 
 
 class CatalogQueryRefused(CatalogUnavailable):
@@ -97,7 +97,7 @@ class PostgresCatalog:
         self._tables: str | None = None  # the tables that the first probe found
 
     @property
-    def positions(self) -> ChangedPositions | None:
+    def positions(self) -> ReplayPositions | None:
         """The positions of changes, for the change feed. None: the rows are always current."""
         return self._primary.positions if self._primary is not None else None
 
@@ -411,6 +411,6 @@ async def open_catalog(
         primary = None
         if settings.listen_dsn is not None:
             writable = await stack.enter_async_context(opening(settings.primary_dsn(), name="postgres.listen_dsn"))
-            primary = Primary(writable, ChangedPositions(are_told=settings.listen))
+            primary = Primary(writable, ReplayPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

@@ -42,8 +42,8 @@ async def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A change that is ready.
+class Prepared:
+    """New settings in preparation, which a part is ready to use.
 
     ``apply`` cannot fail and awaits nothing. Then ``close`` closes the replaced objects. If another part refuses the
     configuration, ``discard`` is called instead of both.
@@ -57,8 +57,8 @@ class Change:
 class Part(Protocol[S_contra]):
     """A part of the gateway that a reload changes."""
 
-    async def prepare(self, old: S_contra, new: S_contra, /) -> Change:
-        """Return the change from the settings in use to ``new``. Raises ``ReloadRefused``."""
+    async def prepare(self, old: S_contra, new: S_contra, /) -> Prepared:
+        """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.cors import CorsOrigins
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change, ReloadRefused
+from gateway.process.reloader import Prepared, ReloadRefused
 from gateway.settings import JwtSettings, Settings
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Access:
     metrics: Metrics
     rights_changed: Callable[[], None]
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
         """Fetch the new key set, if a key set is configured. Refuse a provider that gives no key."""
         held = self.key_set
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
-            return Change(lambda: self._use(new, held.value))
+            return Prepared(lambda: self._use(new, held.value))
         successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
 
         async def discard() -> None:
@@ -60,7 +60,7 @@ class Access:
             if successor.value is None:
                 self.metrics.dependency_up.remove("jwks")
 
-        return Change(apply, successor.close_replaced, discard)
+        return Prepared(apply, successor.close_replaced, discard)
 
     def _use(self, settings: Settings, keys: TokenKeys | None) -> None:
         access = settings.access

@@ -16,7 +16,7 @@ from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavail
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.signing import Signing
@@ -36,9 +36,9 @@ class CanaryPart:
     rounds: CanaryRounds | None
     questions: "CanaryQuestions"
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
         self.mark.use(shared_secret(settings))

@@ -19,7 +19,7 @@ from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.service.stores import Stores
 from gateway.settings import Settings
 from gateway.urls.invalidation import Invalidation
@@ -46,13 +46,13 @@ class Changes:
             if (age := heartbeat.age(boot_time())) > _OVERDUE:
                 raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
         if _results(old) != _results(new):
-            return Change(lambda: self._have_other_results(new))
+            return Prepared(lambda: self._have_other_results(new))
         if old.access != new.access:
-            return Change(self.rights_changed)
-        return Change(lambda: None)
+            return Prepared(self.rights_changed)
+        return Prepared(lambda: None)
 
     def rights_changed(self) -> None:
         """Make caches in front forget decisions about access: callers have other rights from now on."""

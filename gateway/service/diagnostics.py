@@ -27,7 +27,7 @@ from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.service.access import Access
@@ -52,9 +52,9 @@ class Diagnostics:
     access: Access
     signing: Signing
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
         self.explainer.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))

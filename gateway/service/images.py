@@ -16,7 +16,7 @@ from gateway.delivery.responder import Responder
 from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import VariantRequests
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.service.access import Access
 from gateway.service.objects import Objects
 from gateway.service.signing import Signing
@@ -37,9 +37,9 @@ class Images:
     nginx_files: NginxFiles
     access: Access
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
         self.variant_requests.use(settings.image_variants)

@@ -17,7 +17,7 @@ from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
@@ -39,9 +39,9 @@ class Objects:
     refused: RefusedVariants
     source: ObjectSource
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new.image_proxy))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new.image_proxy))
 
     def _use(self, settings: ImageProxySettings) -> None:
         self.origin.retries.count = settings.retry_count

@@ -26,9 +26,9 @@ from gateway.api.images import ImageCalls
 from gateway.api.json_body import Bodies
 from gateway.api.link_handlers import LinkCalls, LinkKills
 from gateway.api.meta import Metadata
-from gateway.api.monitoring import AdminImageCalls, CacheChanges, CacheStatistics, DailyReport, QueueCalls
+from gateway.api.monitoring import AdminImageCalls, CachePurges, CacheStatistics, DailyReport, QueueCalls
 from gateway.api.new_urls import NewUrls
-from gateway.api.nginx_changes import MisdirectedChanges, NginxChanges
+from gateway.api.nginx_changes import NginxChanges, WrongPort
 from gateway.api.preview import Preview
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import Features, StaticFiles
@@ -182,7 +182,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
         access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
-        misdirected_changes=MisdirectedChanges(metrics),
+        misdirected_changes=WrongPort(metrics),
         accel_prefix=(
             AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
         ),
@@ -221,7 +221,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             if redis is not None
             else None
         ),
-        changes=CacheChanges(urls.invalidation, bodies),
+        changes=CachePurges(urls.invalidation, bodies),
         nginx_changes=NginxChanges(service.changes.nginx_list, metrics),
         images=AdminImageCalls(
             urls.resolver,

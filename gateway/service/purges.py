@@ -8,7 +8,7 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.purge import edgeone, tencent_cdn
 from gateway.purge.addresses import Addresses
 from gateway.purge.edgeone import EdgeOne
@@ -52,9 +52,9 @@ class PurgeTarget:
     addresses: Addresses | None
     credentials: BucketCredentials | None
 
-    async def prepare(self, _: Settings, __: Settings) -> Change:
-        """Return the change, which needs no preparation: the styles have been changed before."""
-        return Change(self.addresses.use if self.addresses is not None else lambda: None)
+    async def prepare(self, _: Settings, __: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation: the styles have been changed before."""
+        return Prepared(self.addresses.use if self.addresses is not None else lambda: None)
 
 
 def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:

@@ -10,7 +10,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ImageRequests
 from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
@@ -34,9 +34,9 @@ class Renewal:
         """The results of the worker since its start. All are zero without a worker."""
         return self.worker.report if self.worker is not None else RefreshReport()
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
         if self.worker is not None:

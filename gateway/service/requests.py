@@ -15,7 +15,7 @@ from gateway.metrics.image_requests import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.settings import LoggingSettings, Settings
 from gateway.tracing.hooks import Tracing
 
@@ -35,9 +35,9 @@ class Requests:
     tracing: Tracing | None
     fallback: FallbackPicture | None
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(old.logging, new.logging))
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(old.logging, new.logging))
 
     def _use(self, before: LoggingSettings, now: LoggingSettings) -> None:
         if before == now:

@@ -12,7 +12,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
-from gateway.process.reloader import Change, ReloadRefused
+from gateway.process.reloader import Prepared, ReloadRefused
 from gateway.settings import Settings
 
 
@@ -49,10 +49,10 @@ class Signing:
         """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
         return self.lifetime.lease(seconds, self.credentials.shortest_life)
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
-            return Change(lambda: self._use(new))
+            return Prepared(lambda: self._use(new))
         successor = await self.keys.opened.prepare(open_credentials(new.cos, self.keys.metrics, now=self.clock.now))
 
         async def discard() -> None:
@@ -70,7 +70,7 @@ class Signing:
             self.public_urls.forget()
             self._use(new)
 
-        return Change(apply, successor.close_replaced, discard)
+        return Prepared(apply, successor.close_replaced, discard)
 
     def _use(self, settings: Settings) -> None:
         self.lifetime.use(settings.url_cache, settings.url_prerefresh)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.description_store import DescriptionStore
@@ -56,9 +56,9 @@ class Stores:
     redis: RedisStores | None
     signing: Signing
 
-    async def prepare(self, _: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(new))
+    async def prepare(self, _: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(new))
 
     def _use(self, settings: Settings) -> None:
         if self.redis is None:

@@ -8,7 +8,7 @@ from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
-from gateway.process.reloader import Change
+from gateway.process.reloader import Prepared
 from gateway.redis_store.entry_codec import EntryMac
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.service.changes import Changes
@@ -48,9 +48,9 @@ class Urls:
     changes: Changes
     signing: Signing
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
-        """Return the change, which needs no preparation."""
-        return Change(lambda: self._use(old, new))
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+        """Return how to use the new settings, which needs no preparation."""
+        return Prepared(lambda: self._use(old, new))
 
     def _use(self, old: Settings, new: Settings) -> None:
         url_cache, variants, renditions = new.url_cache, new.image_variants, self.signing.renditions

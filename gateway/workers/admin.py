@@ -28,12 +28,12 @@ from gateway.metrics.events import events_in, together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.symptom import Symptom, SymptomLog
-from gateway.workers.listed_changes import CHANGES, HURRY, ListedChanges
 from gateway.workers.merged_console import WorkerState, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_nginx import MergedNginx
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
+from gateway.workers.repeated_list import CHANGES, HURRY, RepeatedList
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import Answer, WorkerCalls
@@ -82,7 +82,7 @@ class Admin:
         self._parent = _Parent()
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
-        self.changes = ListedChanges(supervisor, calls, hurry)
+        self.changes = RepeatedList(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:

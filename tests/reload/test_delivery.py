@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,7 +16,7 @@ from gateway.process.logs import configure_logging
 from gateway.settings import LoggingSettings
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.reload.proofs import proves
 
@@ -169,3 +170,35 @@ async def test_reloads_follow_one_another_and_each_sees_the_newest(gateway: Runn
     assert [key for result in results for key in result.changed] == ["image_proxy.max_age"]
     assert "max-age=109," in (await gateway.get("/i/a")).headers["Cache-Control"]
     assert gateway.sample("config_last_reload_success_timestamp_seconds") == pytest.approx(time.time(), abs=LIMIT)
+
+
+@proves("server.cors_origins")
+async def test_other_origins_may_read_answers_with_cookies(gateway: RunningGateway, images: Images) -> None:
+    await images.add("cat")
+    origin = "https://www.example.com"
+
+    async def allowed() -> str:
+        return (await gateway.get("/i/cat", headers={"Origin": origin})).headers["Access-Control-Allow-Origin"]
+
+    assert await allowed() == "*"
+    await gateway.reload(server={"cors_origins": [origin]})
+    assert await allowed() == origin
+    await gateway.reload(server={"cors_origins": []})
+    assert await allowed() == "*"
+
+
+@proves("logging.audit")
+async def test_what_operators_do_is_written_to_another_file(gateway: RunningGateway, tmp_path: Path) -> None:
+    file = tmp_path / "audit.log"
+    await gateway.reload(logging={"audit": str(file)})
+    purge = {"image_ids": ["cat"]}
+    await gateway.request(
+        "POST", "/api/v1/cache/purge", admin=True, json=purge, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    )
+    written = await asyncio.to_thread(file.read_text)
+    assert '"action": "purge"' in written
+    await gateway.reload(logging={"audit": None})
+    await gateway.request(
+        "POST", "/api/v1/cache/purge", admin=True, json=purge, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    )
+    assert await asyncio.to_thread(file.read_text) == written

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change, Difference, Reloader, ReloadNotPossible, ReloadRefused, Sources
+from gateway.process.reloader import Difference, Prepared, Reloader, ReloadNotPossible, ReloadRefused, Sources
 from gateway.settings import Settings
 from gateway.settings.cos import BucketSettings
 from gateway.settings.mistakes import SettingsError
@@ -78,20 +78,20 @@ async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> No
     assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
 
 
-class Prepared:
+class FixedPart:
     """A part whose change is given; raises it if it is an error."""
 
-    def __init__(self, change: Change | ReloadRefused) -> None:
+    def __init__(self, change: Prepared | ReloadRefused) -> None:
         self._change = change
 
-    async def prepare(self, _: int, __: int) -> Change:
+    async def prepare(self, _: int, __: int) -> Prepared:
         """Return the change."""
         if isinstance(self._change, ReloadRefused):
             raise self._change
         return self._change
 
 
-def reloader_of(*parts: Prepared) -> Reloader[int]:
+def reloader_of(*parts: FixedPart) -> Reloader[int]:
     """Reloads 2 in place of 1."""
     return Reloader(1, Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics())
 
@@ -107,7 +107,7 @@ async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_confi
     async def close() -> None:
         closed.append(True)
 
-    reloader = reloader_of(Prepared(Change(lambda: None, fail)), Prepared(Change(lambda: None, close)))
+    reloader = reloader_of(FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
     assert (await reloader.reload()).changed == ("number",)
     assert reloader.settings == 2
     assert closed == [True]
@@ -120,8 +120,8 @@ async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() ->
     async def discard() -> None:
         discarded.append(True)
 
-    ready = Prepared(Change(lambda: applied.append(True), discard=discard))
-    reloader = reloader_of(ready, Prepared(ReloadRefused("number: for a test")))
+    ready = FixedPart(Prepared(lambda: applied.append(True), discard=discard))
+    reloader = reloader_of(ready, FixedPart(ReloadRefused("number: for a test")))
     with pytest.raises(ReloadRefused):
         await reloader.reload()
     assert (reloader.settings, applied, discarded) == (1, [], [True])

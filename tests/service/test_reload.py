@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Change, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Prepared, Reloader, ReloadNotPossible, ReloadRefused
 from gateway.service.reload import make_reloader
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
@@ -24,10 +24,10 @@ class Asked:
     def __init__(self, turns: list[tuple["Asked", int, int]]) -> None:
         self._turns = turns
 
-    async def prepare(self, old: Settings, new: Settings) -> Change:
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
         """Note the turn when the change is applied."""
         most = old.url_cache.max_size, new.url_cache.max_size
-        return Change(lambda: self._turns.append((self, *most)))
+        return Prepared(lambda: self._turns.append((self, *most)))
 
 
 def reloader_of(

@@ -35,8 +35,11 @@ def main(
     """Explore the way of a change."""
     if mutant is not None:
         install(MUTANTS[mutant])
+    from tests.simulation import run
     from tests.simulation.run import Totals, describe, run_seed
 
+    if mutant is not None:
+        run.focus = MUTANTS[mutant].faults
     logging.disable()
     if seed is not None:
         kept = [int(number) for number in only.split(",") if number] if only is not None else None

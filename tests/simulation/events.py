@@ -169,9 +169,10 @@ class Events:
         self._world.postgres.restart()
 
     def deafen_feed(self, target: int, _value: float) -> None:
-        """Let the session get no notifications, until it ends."""
-        if (connection := self._at(target).connection) is not None:
-            self._for(0, partial(setattr, connection, "is_deaf", True), lambda: None)
+        """Let the session of a gateway, or each, get no notifications until it ends."""
+        for host in [self._at(target)] if target else self._world.hosts:
+            if host.connection is not None:
+                self._for(0, partial(setattr, host.connection, "is_deaf", True), lambda: None)
 
     def cut_feed(self, target: int, _value: float) -> None:
         if (connection := self._at(target).connection) is not None:

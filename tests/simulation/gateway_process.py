@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from gateway.catalog import change_feed
 from gateway.catalog.change_feed import ChangeFeed
-from gateway.catalog.changed_positions import ChangedPositions
 from gateway.catalog.postgres import PostgresCatalog, Primary
 from gateway.catalog.query import CatalogQuery
+from gateway.catalog.replay_positions import ReplayPositions
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.nginx_list import NginxList
@@ -91,7 +91,7 @@ class Gateway:
         self.connected = connected
         self.steady = steady = clocks.steady
         has_standby = postgres.lag is not None
-        positions = ChangedPositions(are_told=True) if has_standby else None
+        positions = ReplayPositions(are_told=True) if has_standby else None
         primary = ModelPool(postgres, process, TIMEOUT, is_standby=False)
         self.catalog = PostgresCatalog(
             ModelPool(postgres, process, TIMEOUT, is_standby=has_standby),  # type: ignore[arg-type]

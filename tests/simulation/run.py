@@ -44,9 +44,13 @@ class Result:
     notes: list[tuple[float, str]] = field(default_factory=list)
 
 
+# The only faults of all plans, if there are any: what a mutant breaks.
+focus: Sequence[str] = ()
+
+
 def run_seed(seed: int, only: Sequence[int] | None = None) -> Result:
     """Run the plan of a seed. ``only``: the numbers of the steps that are left in it."""
-    plan = make_plan(Random(seed))
+    plan = make_plan(Random(seed), focus)
     if only is not None:
         plan = plan._replace(steps=tuple(plan.steps[number] for number in only if number < len(plan.steps)))
     return run_plan(seed, plan)
@@ -92,7 +96,7 @@ async def _run(world: World) -> None:
 
 def shrink(seed: int, seconds: float = 20.0) -> list[int]:
     """Return the numbers of the fewest steps with which the seed still fails, as far as the time allows."""
-    kept = list(range(len(make_plan(Random(seed)).steps)))
+    kept = list(range(len(make_plan(Random(seed), focus).steps)))
     kind = _kind(run_seed(seed))
     deadline = time.monotonic() + seconds
     size = max(1, len(kept) // 2)

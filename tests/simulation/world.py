@@ -55,7 +55,15 @@ class Host:
         process = Process(world.loop, self.name)
         self._delivered, self.known, self.sent = {}, {}, {}
         self.all_dropped_at = 0.0
-        gateway = Gateway(process, world.postgres, world.redis, clocks, self.settings, self.rights, self._connected)
+        gateway = Gateway(
+            process,
+            world.postgres,
+            world.redis,
+            clocks,
+            self.settings,
+            self.rights,
+            self._connected,
+        )
         gateway.log.add_cache(self)
         CURRENT[process] = self.gateway = gateway
         process.context.run(gateway.start)

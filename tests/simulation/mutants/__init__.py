@@ -23,14 +23,15 @@ class Edit(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """``what``: the mechanism that is missing."""
+    """``what``: the mechanism that is missing. ``faults``: what it is for; nothing else fails in its runs."""
 
     what: str
     edits: tuple[Edit, ...]
+    faults: tuple[str, ...]
 
 
-def _mutant(what: str, *edits: tuple[str, str, str]) -> Mutant:
-    return Mutant(what, tuple(Edit(*edit) for edit in edits))
+def _mutant(what: str, *edits: tuple[str, str, str], faults: str = "") -> Mutant:
+    return Mutant(what, tuple(Edit(*edit) for edit in edits), tuple(faults.split()))
 
 
 _LOG: Final = "gateway.changes.change_log"
@@ -82,6 +83,7 @@ MUTANTS: Final = {
     "refusals_ignored": _mutant(
         "nginx goes on with its copies when gateways refuse its question",
         (_NGINX, "state.stopped or event.now - state.refused > REFUSED", "state.stopped"),
+        faults="refuse_lists",
     ),
     "clocks_compared": _mutant(
         "nginx's time is taken for the gateway's",
@@ -90,6 +92,7 @@ MUTANTS: Final = {
     "stale_after_a_change": _mutant(
         "what is stale is sent while no row can be read, also after a change of the image was heard",
         (_RESOLVER, "and not self.has_changed(there.image)", ""),
+        faults="refuse_writes lock_table",
     ),
     # Each mechanism.
     "no_marks": _mutant(
@@ -103,29 +106,36 @@ MUTANTS: Final = {
     "no_tombstones": _mutant(
         "a dropped entry leaves no tombstone",
         ("gateway.redis_store.url_entries", "int(self._rules.tombstone_ttl * 1000)", "0"),
+        faults="slow_network",
     ),
     "not_dropped_from_redis": _mutant(
         "a changed image stays in Redis",
         ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
     ),
     "no_skew": _mutant(
-        "clocks of replicas do not differ", (_TRUST, "_CLOCK_SKEW: Final = 5", "_CLOCK_SKEW: Final = 0")
+        "clocks of replicas do not differ",
+        (_TRUST, "_CLOCK_SKEW: Final = 5", "_CLOCK_SKEW: Final = 0"),
+        faults="refuse_writes restore_redis",
     ),
     "changes_not_compared": _mutant(
         "an entry of Redis is used whatever changes were heard",
         (_TRUST, "return _is_read_before(row, change.at, now)", "return False"),
+        faults="refuse_writes restore_redis",
     ),
     "gap_trusted": _mutant(
         "an entry of Redis is used whose row was read before a gap",
         (_TRUST, "after = max(log.rows_missed.at, self._after)", "after = self._after"),
+        faults="stop_postgres",
     ),
     "gap_kept": _mutant(
         "memory is used from before a gap",
         (_LOG, "            cache.drop_all()", "            pass"),
+        faults="end_feed",
     ),
     "endless_lease": _mutant(
         "rows are trusted for ever after a heartbeat",
         (_HEARTBEAT, "self.lease_until = sent_at + self._lease", "self.lease_until = float('inf')"),
+        faults="deafen_feed",
     ),
     "heartbeat_beside_the_queue": _mutant(
         "a heartbeat counts when it is sent",
@@ -134,57 +144,75 @@ MUTANTS: Final = {
             'await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))',
             "listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
         ),
+        faults="deafen_feed",
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
         (_FEED, "if heartbeat.is_lost(self._steady()):", "if False:"),
+        faults="deafen_feed",
     ),
     "no_new_subscription": _mutant(
         "a subscription without heartbeats is kept",
         ("gateway.redis_store.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+        faults="deafen_channel",
     ),
     "memory_without_lease": _mutant(
         "memory is used without heartbeats",
         (_TIER, "if self._log.rows_trusted_until <= now and not entry.is_excused:", "if False:"),
+        faults="deafen_feed",
     ),
     "redis_without_lease": _mutant(
         "entries of Redis are used without heartbeats",
         (_TRUST, "now.log >= log.rows_trusted_until or ", ""),
+        faults="deafen_feed",
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
         (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
+        faults="hang_postgres",
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
         (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
+        faults="end_feed stop_postgres",
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
         (_RESOLVER, "if self._local.now() - began < LEASE:", "if True:"),
+        faults="pause_gateway",
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
-        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 0"),
+        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 1"),
     ),
     "no_sweep_after_a_gap": _mutant(
-        "nginx is not told of a gap",
-        (_LOG, "if self.serves and not is_swept:", "if False:"),
+        "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
     ),
     "listed_once": _mutant(
         "a change is listed once, so nginx may keep the answer of a replica that heard of it later",
         (_LIST, "_AGAIN: Final = 250", "_AGAIN: Final = 0"),
         (_LIST, "_LAST: Final = 1000", "_LAST: Final = 0"),
+        faults="refuse_lists pause_gateway",
     ),
-    "listed_twice": _mutant("a change is listed twice", (_LIST, "_LAST: Final = 1000", "_LAST: Final = 250")),
+    "listed_twice": _mutant(
+        "a change is listed twice",
+        (_LIST, "_LAST: Final = 1000", "_LAST: Final = 250"),
+        faults="refuse_lists pause_gateway",
+    ),
     "doubt_for_ever": _mutant(
-        "nginx uses copies while no gateway has heard all changes", (_NGINX, "DOUBT = 450", "DOUBT = 10**12")
+        "nginx uses copies while no gateway has heard all changes",
+        (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
+        faults="deafen_feed",
     ),
     "no_floor_after_a_gap": _mutant(
-        "nginx does not forget all when every image may have changed", (_NGINX, "if None in changes:", "if False:")
+        "nginx does not forget all when every image may have changed",
+        (_NGINX, "if None in changes:", "if False:"),
+        faults="deafen_feed",
     ),
     "settings_ignored": _mutant(
-        "nginx keeps what a process with other settings has made", (_NGINX, "if differ and known is None:", "if False:")
+        "nginx keeps what a process with other settings has made",
+        (_NGINX, "if differ and known is None:", "if False:"),
+        faults="upgrade_gateway",
     ),
     "rights_ignored": _mutant(
         "nginx keeps decisions by other rights",
@@ -193,11 +221,15 @@ MUTANTS: Final = {
     "one_gateway_heard": _mutant(
         "what a second gateway lists counts only if it is new",
         (_NGINX, "state.heard - LATER, state.begun", "state.heard, state.begun"),
+        faults="refuse_lists pause_gateway",
     ),
-    "asker_dead": _mutant("copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000")),
+    "asker_dead": _mutant(
+        "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
+    ),
     "kept_at_once": _mutant(
         "what was fetched just after a change is kept",
         (_NGINX, "abs(now - changed) < 300", "abs(now - changed) < 0"),
+        faults="refuse_lists pause_gateway",
     ),
 }
 

@@ -17,7 +17,7 @@ _POSITION: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
 _REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0/0'), '0/0') WHERE pg_is_in_recovery()"
 
 
-class ChangedPositions:
+class ReplayPositions:
     """Remembers for each changed image a position in the log that is behind its change.
 
     A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest

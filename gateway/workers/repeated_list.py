@@ -53,7 +53,7 @@ class _Kept:
     body: bytes
 
 
-class ListedChanges:
+class RepeatedList:
     """Answers the question for changes, which each nginx asks five times a second.
 
     A list without a change is the answer to further questions of the same nginx for a second. Any worker that hears of
