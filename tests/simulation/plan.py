@@ -52,8 +52,8 @@ _FAULTS: Final = (
     ("upgrade_gateway",),
 )
 
-# Not with a standby that lags: a gateway that is deaf, within its lease, reads an old row there and dates it later than the
-# change. From Redis, other gateways use the row until its URL ends.
+# Not with a standby that lags: a gateway that is deaf, within its lease, reads an old row there and dates it later than
+# the change. From Redis, other gateways use the row until its URL ends.
 _DEAF: Final = {"deafen_feed", "cut_feed"}
 
 
