@@ -5,7 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Of setup.cfg; `make fuzz` and `make fronts` install their own.
-EXTRAS := dev otel test lint docs release
+EXTRAS := otel,test,lint,docs,release
+# The distribution image-gateway-dev: the COS emulator, the embedded stack and the playground
+DEV := gateway_dev
 # A folder of images to serve instead of the samples: make run IMAGES=~/Pictures
 IMAGES ?=
 # Passed through the environment unexpanded, so that a $ or a quote in the name reaches neither make nor the shell.
@@ -30,7 +32,7 @@ all: lint test
 
 install: $(STAMP)  ## create .venv with the gateway and everything that runs, tests and checks it
 
-$(STAMP): setup.cfg constraints.txt pyproject.toml
+$(STAMP): setup.cfg pyproject.toml $(DEV)/setup.cfg $(DEV)/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; name one with PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make a virtual environment: on Debian and Ubuntu run 'apt install python3-venv' as root"; \
@@ -38,7 +40,7 @@ $(STAMP): setup.cfg constraints.txt pyproject.toml
 	@echo "installing $$(grep -c == constraints.txt) packages into $(VENV), which takes about a minute ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./$(DEV)
 	@touch $@
 
 # make sends SIGTERM only to its child: without exec that is a shell, which ends and leaves the gateway running.
@@ -116,11 +118,16 @@ $(WEB_STAMP): $(WEB)/package.json $(WEB)/package-lock.json
 	cd $(WEB) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-web: $(WEB_STAMP)  ## build the web component that the gateway serves; needs npm
+# Of gateway/web: the playground is checked and built by the tools that the component has.
+PLAYGROUND := ../../$(DEV)/web
+
+web: $(WEB_STAMP)  ## build the web component that the gateway serves, and the playground; needs npm
 	cd $(WEB) && npm run --silent build:static
+	cd $(WEB) && npm exec -- vite build --config $(PLAYGROUND)/vite.config.ts
 
 webcheck: $(if $(NPM),$(WEB_STAMP))
 	$(if $(NPM),cd $(WEB) && npm run --silent check,@echo "npm was not found: the sources of the web component are not checked")
+	$(if $(NPM),cd $(WEB) && npm exec -- biome ci --colors=off $(PLAYGROUND) && npm exec -- vue-tsc -p $(PLAYGROUND))
 
 webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(NPM),,@echo "npm was not found: the web component is not built, its unit tests and the tests in Chromium that need npm do not run")
@@ -212,21 +219,22 @@ typecheck: install  ## run mypy alone
 format: install $(if $(NPM),$(WEB_STAMP))  ## apply what ruff and Biome can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(if $(NPM),cd $(WEB) && npm run --silent format)
+	$(if $(NPM),cd $(WEB) && npm run --silent format && npm exec -- biome check --colors=off --write $(PLAYGROUND))
 
 # constraints.txt has all that `make install` installs, requirements.txt what a server needs. uv resolves for all Pythons and
 # platforms at once, and lists the hash of each of their wheels. UPGRADE= keeps the versions, for a new dependency. Without
 # the extras in the names (coverage[toml]), pip would look for a newer release of these, and refuse it for its hash.
 UPGRADE ?= --upgrade
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate \
-	--custom-compile-command 'make constraints' setup.cfg
+	--custom-compile-command 'make constraints'
 
 constraints:  ## write the newest versions of all dependencies, with hashes, into constraints.txt and requirements.txt
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder" image_gateway.egg-info' EXIT && \
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder" image_gateway.egg-info $(DEV)/image_gateway_dev.egg-info' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install --quiet --disable-pip-version-check uv && \
 	export PATH="$$folder/bin:$$PATH" && \
-	$(COMPILE) $(UPGRADE) $(EXTRAS:%=--extra %) --output-file constraints.txt && \
-	$(COMPILE) --extra otel --constraint constraints.txt --output-file requirements.txt
+	printf '%s\n' '.[$(EXTRAS)]' ./$(DEV) | $(COMPILE) $(UPGRADE) --no-emit-package image-gateway \
+		--no-emit-package image-gateway-dev --output-file constraints.txt - && \
+	$(COMPILE) setup.cfg --extra otel --constraint constraints.txt --output-file requirements.txt
 
 clean:  ## remove what `make install` and `make run` created
-	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules
+	rm -rf $(VENV) .venv-3.* .dev .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info $(DEV)/*.egg-info $(WEB)/node_modules $(WEB)/dist examples/node_modules

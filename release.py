@@ -87,7 +87,8 @@ class Build:
         """Build every file whose program is there, and the list of checksums. Raises ``SystemExit``."""
         if tools.buildah:
             self.image(tools.buildah)
-        wheel = self.wheel()
+        wheel = self.wheel("image_gateway", ".")
+        self.wheel("image_gateway_dev", "./gateway_dev")
         self.sdist(wheel)
         self.server_archive(wheel)
         if tools.cyclonedx:
@@ -97,12 +98,12 @@ class Build:
         lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(self.target.iterdir())]
         (self.target / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
 
-    def wheel(self) -> Path:
-        """Build the wheel with the setuptools of this environment."""
+    def wheel(self, name: str, folder: str) -> Path:
+        """Build the wheel ``name`` of a folder of the sources with the setuptools of this environment."""
         options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--wheel-dir")
         with self.commit.exported() as source:
-            self._run(source, sys.executable, "-m", "pip", "wheel", *options, self.target, ".")
-        (wheel,) = self.target.glob("*.whl")
+            self._run(source, sys.executable, "-m", "pip", "wheel", *options, self.target, folder)
+        (wheel,) = self.target.glob(f"{name}-*.whl")
         return wheel
 
     def sdist(self, wheel: Path) -> None:

@@ -21,15 +21,15 @@ import aiohttp
 from yarl import URL
 
 from bench.databases import BUCKET, Databases, running_databases
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_services import CredentialServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.cos_emulator.tokens import TokenIssuer
-from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.tokens import TokenIssuer
+from gateway_dev.database import ImageRow
 
 IMAGES = 500
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.redis_server import RedisServer
 
 BUCKET = "bench-1250000000"
 

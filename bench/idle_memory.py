@@ -27,7 +27,7 @@ from typing import Final
 
 from bench.databases import running_databases, write_configuration
 from bench.processes import free_port
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 
 _HERE: Final = Path(__file__).parent.parent
 _READY_WITHIN: Final = 60.0  # seconds

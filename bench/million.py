@@ -28,11 +28,11 @@ from bench.redis_masters import RedisMasters, running_masters
 from bench.soak.stack import Replica, stopped
 from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
-from gateway.dev.processes import free_port
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.guarded_client import GuardedRedis
 from gateway.redis_store.shards import OneServer, Shards
 from gateway.settings import Settings
+from gateway_dev.processes import free_port
 
 REGION, OWNER = "ap-guangzhou", "u-12345"
 _IN_A_STEP = 200

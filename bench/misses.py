@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from bench.databases import BUCKET, Sections, running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, Contender, free_port, pinned
 from bench.wrk import CONNECTIONS
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 
 _BATCH = 200
 _WARM = 64

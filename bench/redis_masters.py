@@ -8,9 +8,9 @@ from typing import Any
 
 import redis
 
-from gateway.dev.processes import wait_until
-from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.shards import SLOTS, Shard
+from gateway_dev.processes import wait_until
+from gateway_dev.redis_server import RedisServer
 
 _PASSWORD = "of-the-nodes"  # noqa: S105 - of servers that end with the measurement
 _CLUSTER = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench.databases import running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 
 _SIZE = 10_000_000
 _RECEIVE_BUFFER = 16 * 1024  # bytes; as small as that of a reader on a slow line

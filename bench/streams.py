@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from bench.databases import running_databases, write_configuration
 from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 
 _MIB: Final = 1024 * 1024
 _TURN: Final = 0.5  # seconds between two reads of a reader

@@ -24,7 +24,7 @@ from bench.peers import forgetting_nginx
 from bench.processes import CLIENT_CORE, program
 from bench.stack import COUNTS, Stack, gateway, running_stack
 from bench.wrk import CONNECTIONS
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 
 _PAUSE = 0.002  # seconds between two requests for a changed image
 _NEW_IN_A_ROW = 10

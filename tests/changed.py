@@ -1,7 +1,8 @@
 """``python -m tests.changed [BASE]``: print the tests of what has changed since BASE, by default the last commit.
 
-A module has its tests in the file that mirrors it, or else in the folder of its package. Tests that have changed are
-their own tests. Files of the web component and documents have the tests of their folders.
+A module has its tests in the file that mirrors it, or else in the folder of its package. ``tests/dev`` and
+``tests/cos_emulator`` mirror ``gateway_dev``. Tests that have changed are their own tests. Files of the web component
+and documents have the tests of their folders.
 """
 
 import subprocess
@@ -21,6 +22,7 @@ _OTHERS: Final = {
     "bench": "tests/bench",
     "gateway/web/console": "tests/api/test_console_files.py",
     "gateway/web": "tests/test_web_units.py",
+    "gateway_dev/web": "tests/test_web_units.py",
     "examples": "tests/web/test_package.py",
 }
 
@@ -41,8 +43,9 @@ def _of(path: PurePosixPath) -> Iterator[str]:
         if path.is_relative_to(folder):
             yield test
             return
-    if path.parts[0] == "gateway" and path.suffix == ".py":
-        mirror = PurePosixPath("tests", *path.parts[1:-1])
+    if path.parts[0] in {"gateway", "gateway_dev"} and path.suffix == ".py":
+        folders = path.parts[1:-1]
+        mirror = PurePosixPath("tests", *(folders or ("dev",) if path.parts[0] == "gateway_dev" else folders))
         named = mirror / f"test_{path.name}"
         yield str(named) if (ROOT / named).exists() else str(mirror)
 

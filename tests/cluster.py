@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
-from gateway.dev.processes import wait_until
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.processes import wait_until
+from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
 
 PASSWORD = "secret-of-the-nodes"

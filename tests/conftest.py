@@ -31,14 +31,6 @@ from prometheus_client import CollectorRegistry
 
 from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF, FIELD
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.processes import wait_until
-from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
@@ -48,6 +40,14 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.processes import wait_until
+from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster, running_cluster
 from tests.kept_table import KeptTable, hash_password_once
 from tests.limits import LIMIT
@@ -203,7 +203,9 @@ async def stalling(tmp_path: Path) -> AsyncIterator[Stalling]:
 @pytest.fixture(scope="session")
 def blockbuster() -> BlockBuster:
     """Finds the gateway's calls that block the loop. To make it takes a millisecond, and most tests take less."""
-    return BlockBuster("gateway", excluded_modules=["gateway.dev"])
+    # Tests start and ask servers while a loop runs.
+    servers = ("server", "processes", "postgres_server", "redis_server", "database")
+    return BlockBuster(["gateway", "gateway_dev"], excluded_modules=[f"gateway_dev.{name}" for name in servers])
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ import pytest
 from psycopg2.extensions import make_dsn
 from pydantic import ValidationError
 
-from gateway.cos_emulator.faults import Cut, Fault, Refuse, Reset
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.valve import Valve
 from tests.waiting import until

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 
 import psycopg2
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 
 
 def hash_password_once(dsn: str, password: str) -> None:

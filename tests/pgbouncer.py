@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.dev.processes import HOST, Child, free_port, wait_until
+from gateway_dev.processes import HOST, Child, free_port, wait_until
 from tests.limits import LIMIT
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") or "pgbouncer"

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 
 
 @contextmanager

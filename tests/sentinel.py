@@ -7,8 +7,8 @@ from typing import Any
 
 import redis
 
-from gateway.dev.processes import wait_until
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.processes import wait_until
+from gateway_dev.redis_server import RedisServer
 from tests.cluster import PASSWORD
 from tests.limits import LIMIT
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
-from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.shards import Shards
 from gateway.settings import RedisSettings
+from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
 from tests.valve import Valve
 

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 
-EXPECTED = ("serve", "dev", "check", "explain", "queue", "warm", "url", "link", "sql")
+EXPECTED = ("serve", "dev", "check", "explain", "queue", "warm", "url", "link", "sql", "takedown")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

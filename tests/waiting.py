@@ -9,8 +9,8 @@ import aiohttp
 import redis
 from prometheus_client import CollectorRegistry
 
-from gateway.cos_emulator.request_log import LoggedRequest
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.request_log import LoggedRequest
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import RunningGateway
 from tests.limits import LIMIT
 

@@ -29,7 +29,7 @@ from bench.soak.load import Load
 from bench.soak.readers import Readers, running_windows
 from bench.soak.stack import TTL, WORKERS, Stack, running_stack
 from bench.soak.watch import Watch, overdue, suspicious_lines
-from gateway.dev.processes import ServerError
+from gateway_dev.processes import ServerError
 from tests.web.browser import chromium_path
 from tests.web.windows import firefox_path
 

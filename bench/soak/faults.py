@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from bench.soak.stack import Replica, Stack
-from gateway.cos_emulator.credential_services import CredentialFault
-from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Refuse, Reset
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.cos_emulator.credential_services import CredentialFault
+from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Refuse, Reset
+from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
 
 # Seconds after a fault in which its effects may still be seen: a circuit breaker's pause, the end of a time-out.

@@ -27,8 +27,8 @@ from bench.soak.pictures import (
 )
 from bench.soak.stack import LINK_KEY, MIN_REMAINING, Stack
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.dev.stack import JWT_SECRET
 from gateway.settings import SignedLinksSettings
+from gateway_dev.stack import JWT_SECRET
 
 # A change takes effect within half a second; the rest is for a busy machine.
 CHANGE_TIMEOUT = 2.0  # seconds

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.database import ImageRow
-from gateway.dev.samples import sample_images
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.database import ImageRow
+from gateway_dev.samples import sample_images
 
 BUCKET = "soak-1250000000"
 OWNER, STRANGER = "owner", "stranger"

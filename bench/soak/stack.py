@@ -16,17 +16,17 @@ import yaml
 from aiohttp import web
 
 from bench.soak.pictures import BUCKET, Picture, put_objects, put_samples
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_services import CredentialServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.cos_emulator.tokens import TokenIssuer
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.playground import Playground
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.processes import free_port
-from gateway.dev.stack import JWT_SECRET  # the tokens of the playground's page are signed with it
-from gateway.dev.styles import STYLES
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.tokens import TokenIssuer
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.playground import Playground
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.processes import free_port
+from gateway_dev.stack import JWT_SECRET  # the tokens of the playground's page are signed with it
+from gateway_dev.styles import STYLES
 from tests.cluster import Cluster, running_cluster
 from tests.nginx.conftest import Nginx
 from tests.njs.conftest import site, starting_njs

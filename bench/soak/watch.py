@@ -20,7 +20,7 @@ from bench.soak.stack import (
     Replica,
     Stack,
 )
-from gateway.dev.stack import JWT_SECRET
+from gateway_dev.stack import JWT_SECRET
 from tests.cluster import PASSWORD
 
 _INTERVAL = 2.0  # seconds

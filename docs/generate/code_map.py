@@ -1,4 +1,4 @@
-"""Code map: every module of the package with the first line of its docstring."""
+"""Code map: every module of both packages with the first line of its docstring."""
 
 import ast
 from pathlib import Path
@@ -31,14 +31,17 @@ ROOMS: Final = {
     "explain": "what `explain` says about one image",
     "tracing": "spans for OpenTelemetry",
     "process": "event loop, log, memory, service manager",
-    "dev": "the embedded stack: servers from wheels, sample images, the playground",
+}
+# The same for `image-gateway-dev`.
+DEV_ROOMS: Final = {
+    "": "the embedded stack: servers from wheels, sample images, the playground",
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
 }
 
 
 _HEAD: Final = """# Code map
 
-Every module of the package, with the first line of its docstring. `make docs` writes this page.
+Every module of `gateway` and of `gateway_dev`, with the first line of its docstring. `make docs` writes this page.
 [architecture.md](architecture.md) explains how they work together.
 """
 
@@ -49,11 +52,13 @@ def modules(package: Path, room: str) -> list[Path]:
     return sorted(path for path in found if path.name != "__init__.py" or path.read_text(encoding="utf-8").strip())
 
 
-def code_map(package: Path) -> str:
+def code_map(root: Path) -> str:
     """Return the page: a table for each room."""
+    rooms = [(root / "gateway", room, purpose) for room, purpose in ROOMS.items()]
+    rooms += [(root / "gateway_dev", room, purpose) for room, purpose in DEV_ROOMS.items()]
     parts = [_HEAD]
-    for room, purpose in ROOMS.items():
-        title = f"gateway/{room}" if room else "gateway"
+    for package, room, purpose in rooms:
+        title = f"{package.name}/{room}" if room else package.name
         lines = [f"## {title}\n", f"{purpose[0].upper()}{purpose[1:]}.\n", "| module | |", "| --- | --- |"]
         for path in modules(package, room):
             name = path.relative_to(package / room).as_posix()

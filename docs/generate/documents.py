@@ -31,7 +31,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
             {name: _read("config", "prometheus", f"{name}.yml") for name in ("alerts", "objectives")}
         ),
         "docs/browsers.md": lambda: browsers(_read("tests", "web", "test_promise.py")),
-        "docs/code-map.md": lambda: code_map(ROOT / "gateway"),
+        "docs/code-map.md": lambda: code_map(ROOT),
         "docs/configuration.md": lambda: configuration(_read("config", "gateway.yaml")),
         "docs/metrics.md": metrics_page,
         "docs/overview.svg": overview,

@@ -23,8 +23,8 @@ from PIL import Image
 from playwright.async_api import Browser, FloatRect, Locator, Page, async_playwright, expect
 
 from docs.generate.documents import DOCUMENTS, ROOT
-from gateway.dev.stack import ADMIN_TOKEN
-from gateway.dev.tokens import token_for
+from gateway_dev.stack import ADMIN_TOKEN
+from gateway_dev.tokens import token_for
 
 FOLDER: Final = ROOT / "docs" / "assets"
 SCHEMES: Final = ("light", "dark")
@@ -48,9 +48,9 @@ _PATIENCE: Final = 120_000  # ms
 
 def digest() -> str:
     """Return the digest of what the pictures are made of."""
-    sources = [ROOT / "gateway" / "dev" / "samples.py"]
-    for folder in ("playground", "console"):
-        sources += sorted((ROOT / "gateway" / "web" / folder).iterdir())
+    sources = [ROOT / "gateway_dev" / "samples.py"]
+    for folder in ("gateway_dev/web", "gateway/web/console"):
+        sources += sorted((ROOT / folder).iterdir())
     return hashlib.sha256(
         b"".join(
             source.read_bytes()

@@ -19,7 +19,7 @@ from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.changes.change_log import Source
-from gateway.changes.heartbeat import LEASE
+from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.changes.listener import RowListener
 from gateway.concurrency.clocks import boot_time
 from gateway.metrics.collectors import Metrics
@@ -135,7 +135,7 @@ class ChangeFeed:
                 while payloads := notifications.take(_MOST_TAKEN):
                     await self._handle(cursor, payloads, listener, tested)
                 if heartbeat.proven_at > _NEVER:
-                    self._heard()
+                    self._heard(heartbeat)
                 if heartbeat.is_lost(self._steady()):
                     raise HeartbeatLost(f"no heartbeat came back within {LEASE:g} s")
             await lost
@@ -143,8 +143,10 @@ class ChangeFeed:
             lost.cancel()
             await asyncio.gather(lost, return_exceptions=True)
 
-    def _heard(self) -> None:
+    def _heard(self, heartbeat: Heartbeat) -> None:
         """Note that notifications arrive."""
+        if self._positions is not None:
+            self._positions.heard_until = heartbeat.lease_until
         self._metrics.change_feed_connected.set(1)
         if self._is_lost:
             logger.info("listening to changes in postgres again")

@@ -4,10 +4,12 @@ A standby replays the log of its primary (PostgreSQL documentation, "Hot Standby
 so a changed image is known before a standby has its new row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import aiopg
+
+from gateway.concurrency.clocks import boot_time
 
 _MOST: Final = 100_000  # ids, about 10 MB
 _NOWHERE: Final = 2**64  # after the end of every log
@@ -24,10 +26,15 @@ class ReplayPositions:
     changes are forgotten, and their position then counts for every image. At first every position is unknown.
 
     are_told: whether changes are notified. If they are not, no row is ever known to have changed.
+    steady: the clock of the heartbeats.
     losses: how often positions became unknown.
+    heard_until: until when changes count as heard. Later no position is known to be behind every change: a standby may
+    have an old row, which would be dated after its change.
     """
 
-    def __init__(self, *, are_told: bool) -> None:
+    def __init__(self, *, are_told: bool, steady: Callable[[], float] = boot_time) -> None:
+        self._steady = steady
+        self.heard_until = float("-inf") if are_told else float("inf")
         self._positions: dict[str, int] = {}  # the oldest change first
         self._of_all = _NOWHERE if are_told else 0
         self.losses = 0
@@ -56,6 +63,8 @@ class ReplayPositions:
 
     def of(self, image_ids: Iterable[str]) -> int:
         """Return the position that a standby must have replayed, so that its rows of these images are current."""
+        if self._steady() >= self.heard_until:
+            return _NOWHERE
         return max((self._of_all, *(self._positions.get(image_id, 0) for image_id in image_ids)))
 
 

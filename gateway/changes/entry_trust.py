@@ -4,9 +4,11 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from gateway.changes.change_log import ChangeLog
+from gateway.changes.heartbeat import LEASE
 
-# How far the clocks of two replicas may be apart, in seconds. Entries of one are dated by its clock.
-_CLOCK_SKEW: Final = 5
+# Seconds by which the date of a row may be later than its content. Clocks of two replicas may be five seconds apart,
+# and until its lease ends, a replica that has not heard of a change may read the old row from a standby.
+_UNSURE: Final = max(5.0, LEASE)
 _NEVER: Final = float("-inf")
 
 
@@ -50,7 +52,7 @@ class EntryTrust:
     def may_be_used(self, row: ReadRow, now: Now) -> bool:
         """Return whether an entry may be used without reading its row again."""
         log = self._log
-        if now.log >= log.rows_trusted_until or row.read_at > now.cos + _CLOCK_SKEW:
+        if now.log >= log.rows_trusted_until or row.read_at > now.cos + _UNSURE:
             return False
         after = max(log.rows_missed.at, self._after)
         if self._renditions_after:
@@ -86,4 +88,4 @@ class EntryTrust:
 
 def _is_read_before(row: ReadRow, at: float, now: Now) -> bool:
     """Return whether the row may have been read before ``at``, a time of the log."""
-    return row.read_at < at - now.log + now.cos + _CLOCK_SKEW
+    return row.read_at < at - now.log + now.cos + _UNSURE

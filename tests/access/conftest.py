@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS
 from tests.conftest import RunningGateway, StartGateway
 

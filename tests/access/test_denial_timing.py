@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 from tests.access.credentials import bearer, token
 from tests.conftest import Images, RunningGateway
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.entry_codec import EntryMac
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.access.deliveries import BODY, DELIVERIES
 from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGateway
 

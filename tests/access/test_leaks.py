@@ -13,10 +13,10 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.cos_emulator.faults import Cut, Fault, Html, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow, ImagesTable
 from gateway.settings import Settings
+from gateway_dev.cos_emulator.faults import Cut, Fault, Html, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import (
     ACCESS,
     COOKIE,

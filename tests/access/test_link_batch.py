@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.api.batch import MAX_IMAGES
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY, reveals_nothing
 from tests.conftest import ADMIN_TOKEN, Answer, Images, RunningGateway, StartGateway

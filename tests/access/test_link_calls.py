@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import (
     ACCESS,
     LINKS_SQL,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, forwarded
 from tests.access.credentials import (
     ACCESS,

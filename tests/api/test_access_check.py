@@ -14,9 +14,9 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.access_log import AccessLog
 from gateway.delivery.variant_request import VariantRequests
-from gateway.dev.database import ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import LoggingSettings
+from gateway_dev.database import ImagesTable
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
 from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
 from tests.access.deliveries import BODY

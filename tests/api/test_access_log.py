@@ -12,13 +12,13 @@ import aiohttp
 import pytest
 
 from gateway.api.access_log import LOGGER, AccessFacts, AccessLog
-from gateway.cos_emulator.faults import Cut, Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.delivery.request_context import Failure
-from gateway.dev.database import ImagesTable
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler
 from gateway.settings import LoggingSettings
+from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, link_query, token
 from tests.conftest import SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.waiting import until

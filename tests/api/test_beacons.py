@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.api.beacons import BURST, MAX_BODY
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.database import ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.redis_server import RedisServer
 from tests.conftest import Answer, RunningGateway, StartGateway
 
 PATH = "/api/v1/monitoring/beacons"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.redis_server import RedisServer
 from tests.conftest import BUCKET, SECRET_KEY, RunningGateway, StartGateway
 from tests.waiting import until
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageDescription, ImageRecord
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
 from gateway.metrics.collectors import Metrics
 from gateway.urls.descriptions import PER_CLIENT, PER_MINUTE, Descriptions
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.test_variants import STYLES, photo

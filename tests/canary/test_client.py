@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.canary.client import FrontClient
 from gateway.canary.rules import Seen
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.certificates import server_context, write_certificate
 from tests.serving import serving
 

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.record import ImageRecord
-from gateway.dev.database import ImageRow, ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import BUCKET
 
 OpenCatalog = Callable[..., Awaitable[PostgresCatalog]]

@@ -12,9 +12,9 @@ from gateway.catalog.change_feed import CHANNEL, ChangeFeed
 from gateway.catalog.notifications import TEST_PREFIX
 from gateway.changes.change_log import Source
 from gateway.concurrency.background import background
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import PostgresServer
 from gateway.metrics.collectors import Metrics
+from gateway_dev.database import ImagesTable
+from gateway_dev.postgres_server import PostgresServer
 from tests.heard_changes import Recorder
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -11,9 +11,9 @@ from gateway.catalog.change_feed import CHANNEL
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.installation import changes_sql
 from gateway.catalog.notifications import TEST_PREFIX
-from gateway.dev.database import ImagesTable
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
+from gateway_dev.database import ImagesTable
 from tests.catalog.test_change_feed import Changes, listening
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.catalog.change_feed import CHANNEL
 from gateway.catalog.notifications import Notifications
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.limits import LIMIT
 from tests.waiting import until
 

@@ -15,11 +15,11 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.postgres_connections import PostgresConnections
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.postgres_server import PostgresServer
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
 from tests.waiting import until
 

@@ -10,9 +10,9 @@ import psycopg2
 import pytest
 
 from gateway.catalog.postgres import PostgresCatalog
-from gateway.dev.database import ImagesTable
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
+from gateway_dev.database import ImagesTable
 from tests.catalog.conftest import RECORD, OpenCatalog
 from tests.pgbouncer import Pooler, running_pgbouncer
 from tests.waiting import until

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
-from gateway.dev.database import ImageRow, ImagesTable
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.catalog.conftest import RECORD, OpenCatalog, queries
 from tests.conftest import BUCKET
 

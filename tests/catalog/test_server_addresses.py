@@ -18,10 +18,10 @@ from gateway.catalog.inspection import inspect_database
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background
-from gateway.dev.database import ImagesTable
 from gateway.errors import CatalogUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
+from gateway_dev.database import ImagesTable
 from tests.catalog.conftest import RECORD, ROW
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET

@@ -7,7 +7,7 @@ from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 
 COS = 1_700_000_000  # COS's clock when the log's clock is at zero
-SKEW = 5
+SKEW = 6  # seconds, the lease
 
 
 def now(at: float) -> Now:

@@ -9,10 +9,6 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.finding import Finding
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
 from gateway.metrics.collectors import Metrics
 from gateway.origin.cos_error import CosError
 from gateway.origin.session import open_origin
@@ -20,6 +16,10 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.here import Here
 from tests.url_settings import url_cache

@@ -11,7 +11,6 @@ from pydantic import SecretStr
 
 from gateway.checks.finding import Finding
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
-from gateway.dev.redis_server import RedisServer
 from gateway.errors import DependencyDown
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.client import open_redis
@@ -19,6 +18,7 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout, WrongRedis
 from gateway.redis_store.probe import NodeState, RedisProbe
 from gateway.settings import RedisSettings
+from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
 from tests.redis_store.test_topologies import lifecycle
 from tests.tier import Clock

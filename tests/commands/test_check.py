@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.processing_options import ProcessingOptions
-from gateway.cos_emulator.purge_services import PurgeServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.purge_services import PurgeServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.access.credentials import token
 from tests.answering import answering
 from tests.commands.conftest import WriteConfig

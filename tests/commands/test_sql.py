@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dev.postgres_server import find_postgres
+from gateway_dev.postgres_server import find_postgres
 from tests.commands.conftest import WriteConfig
 from tests.processes import run_gateway, run_program
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import redis
 
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 from tests.conftest import Images
 from tests.processes import run_gateway
 

@@ -11,11 +11,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import find_postgres
 from gateway.net.ip_address import is_loopback
 from gateway.settings import ServerSettings
 from gateway.settings.sources import load_settings
+from gateway_dev.database import ImagesTable
+from gateway_dev.postgres_server import find_postgres
 from tests.config.files import CONFIG, GATEWAY_YAML, read, read_yaml
 from tests.settings_keys import key_at
 

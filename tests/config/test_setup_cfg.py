@@ -1,4 +1,4 @@
-"""``setup.cfg``, and ``constraints.txt`` and ``requirements.txt``, which `make constraints` makes of it."""
+"""Both ``setup.cfg``, and ``constraints.txt`` and ``requirements.txt``, which `make constraints` makes of them."""
 
 import re
 from configparser import ConfigParser
@@ -41,8 +41,14 @@ def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_ve
     unpinned = {"fuzz", "fronts"}
     extras = {name: f"\n{lines}" for name, lines in setup["options.extras_require"].items() if name not in unpinned}
     runtime = setup["options"]["install_requires"]
+    development = ConfigParser()
+    development.read(ROOT / "gateway_dev" / "setup.cfg")
+    version = setup["metadata"]["version"]
+    assert development["metadata"]["version"] == version
+    gateway, *servers = re.findall(r"^[A-Za-z].*$", development["options"]["install_requires"], flags=re.MULTILINE)
+    assert gateway == f"image-gateway == {version}"
     for file, lines in (
-        ("constraints.txt", runtime + "".join(extras.values())),
+        ("constraints.txt", "\n".join((runtime, *servers, *extras.values()))),
         ("requirements.txt", runtime + extras["otel"]),
     ):
         versions = pinned(file)
@@ -52,5 +58,6 @@ def test_what_is_installed_is_pinned_with_hashes_and_a_server_gets_the_tested_ve
             assert all(version in required.specifier for version in versions[name]), line
             for extra in required.extras:  # else pip refuses the pinned release as soon as there is a newer one
                 assert re.search(rf"^{name}\[(?:.*,)?{extra}(?:,.*)?\]==", read(file), flags=re.MULTILINE), line
+    assert {canonicalize_name(Requirement(line).name) for line in servers} & set(pinned("requirements.txt")) == set()
     tested = pinned("constraints.txt")
     assert {name: versions for name, versions in pinned("requirements.txt").items() if versions != tested[name]} == {}

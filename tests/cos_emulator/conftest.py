@@ -13,11 +13,11 @@ from multidict import CIMultiDictProxy
 from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.content import Content, SyntheticContent
-from gateway.cos_emulator.faults import Action, Fault
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.content import Content, SyntheticContent
+from gateway_dev.cos_emulator.faults import Action, Fault
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 BUCKET = "images-1250000000"
 SECRET_ID = "AKIDEXAMPLE"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from yarl import URL
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, Clock, error_of
 

@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault, Gzip, Headers, Html, NoLength, Redirect, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Gzip, Headers, Html, NoLength, Redirect, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import DATA, KEY, Client, RawExchange, add
 

@@ -5,9 +5,9 @@ from email.utils import formatdate, parsedate_to_datetime
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, Clock
 

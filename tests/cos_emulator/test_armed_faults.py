@@ -1,7 +1,7 @@
 """Active faults: matching and counting of requests."""
 
-from gateway.cos_emulator.armed_faults import Faults
-from gateway.cos_emulator.faults import Fault, Reset
+from gateway_dev.cos_emulator.armed_faults import Faults
+from gateway_dev.cos_emulator.faults import Fault, Reset
 
 
 def fired(faults: Faults, method: str, key: str) -> bool:

@@ -3,8 +3,8 @@
 import pytest
 from multidict import CIMultiDict
 
-from gateway.cos_emulator.conditions import ByteRange, Outcome, evaluate, parse_range
-from gateway.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.conditions import ByteRange, Outcome, evaluate, parse_range
+from gateway_dev.cos_emulator.refusals import Refusal
 
 ETAG = '"abc"'
 MODIFIED = 1_600_000_000.7

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cos_emulator.content import Digests, FileContent, MemoryContent, SyntheticContent
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.content import Digests, FileContent, MemoryContent, SyntheticContent
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client, read
 

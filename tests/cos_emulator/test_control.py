@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client
 
@@ -86,7 +86,7 @@ async def test_unknown_control_addresses_are_not_objects(client: Client, cos: Co
 async def test_logs_name_the_object_and_never_its_url(
     client: Client, cos: CosEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("gateway", "aiohttp", "asyncio"):
+    for name in ("gateway_dev", "aiohttp", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
     await client.get("a.png")
     await cos.request_log.settled()

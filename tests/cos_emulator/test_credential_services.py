@@ -16,11 +16,11 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 from yarl import URL
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.cos_emulator.tokens import TokenIssuer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.tokens import TokenIssuer
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY
 

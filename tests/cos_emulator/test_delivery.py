@@ -6,10 +6,10 @@ import time
 import pytest
 from aiohttp import ClientError, ClientOSError, ClientPayloadError
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, NoLength, Reset, WrongLength
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, NoLength, Reset, WrongLength
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
 from .conftest import BUCKET, DATA, KEY, Client, RawExchange, add

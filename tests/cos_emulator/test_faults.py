@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from gateway.cos_emulator.faults import Fault
+from gateway_dev.cos_emulator.faults import Fault
 
 
 @pytest.mark.parametrize(

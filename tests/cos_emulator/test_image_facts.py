@@ -6,7 +6,7 @@ import json
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client
 from .pictures import encoded, exif, gradient, quarters

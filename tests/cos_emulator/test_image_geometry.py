@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cos_emulator.image_geometry import Area, Box, Crop, Cut, Fit, Percent, Scale, Scaling, Size
-from gateway.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.image_geometry import Area, Box, Crop, Cut, Fit, Percent, Scale, Scaling, Size
+from gateway_dev.cos_emulator.refusals import Refusal
 
 PICTURE = (400, 200)
 

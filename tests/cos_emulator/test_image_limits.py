@@ -6,11 +6,11 @@ import struct
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.image_decoding import opened as opened_header
-from gateway.cos_emulator.image_limits import LARGEST_FILE, MOST_FRAMES, check_original
-from gateway.cos_emulator.refusals import Refusal
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.image_decoding import opened as opened_header
+from gateway_dev.cos_emulator.image_limits import LARGEST_FILE, MOST_FRAMES, check_original
+from gateway_dev.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Answer, Client
 from .pictures import encoded, gradient, header_of_png, opened

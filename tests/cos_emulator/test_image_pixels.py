@@ -5,8 +5,8 @@ import random
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
-from gateway.cos_emulator.image_pixels import apply
-from gateway.cos_emulator.image_rules import parse_rule
+from gateway_dev.cos_emulator.image_pixels import apply
+from gateway_dev.cos_emulator.image_rules import parse_rule
 
 from .pictures import corners, encoded, exif, gradient, opened, quarters
 

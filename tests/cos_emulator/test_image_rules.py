@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.cos_emulator.image_geometry import AutoOrient, Crop, Cut, Fit, Operation, Percent, Rotate, Scale
-from gateway.cos_emulator.image_rules import Report, Rule, find_rule, parse_rule
-from gateway.cos_emulator.refusals import Refusal
-from gateway.cos_emulator.request import CosRequest
+from gateway_dev.cos_emulator.image_geometry import AutoOrient, Crop, Cut, Fit, Operation, Percent, Rotate, Scale
+from gateway_dev.cos_emulator.image_rules import Report, Rule, find_rule, parse_rule
+from gateway_dev.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.request import CosRequest
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.cos_emulator.image_geometry import Area, Cut, Fit, Percent, Scale, Scaling
-from gateway.cos_emulator.image_values import cut, number, sides_of, thumbnail
-from gateway.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.image_geometry import Area, Cut, Fit, Percent, Scale, Scaling
+from gateway_dev.cos_emulator.image_values import cut, number, sides_of, thumbnail
+from gateway_dev.cos_emulator.refusals import Refusal
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import threading
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.content import MemoryContent
-from gateway.cos_emulator.image_rules import Rule, parse_rule
-from gateway.cos_emulator.imaging import ImageProcessor
-from gateway.cos_emulator.refusals import Refusal
-from gateway.cos_emulator.store import ObjectStore, StoredObject
+from gateway_dev.cos_emulator.content import MemoryContent
+from gateway_dev.cos_emulator.image_rules import Rule, parse_rule
+from gateway_dev.cos_emulator.imaging import ImageProcessor
+from gateway_dev.cos_emulator.refusals import Refusal
+from gateway_dev.cos_emulator.store import ObjectStore, StoredObject
 from tests.waiting import until
 
 from .conftest import BUCKET, Client

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
-from gateway.cos_emulator.__main__ import main
+from gateway_dev.cos_emulator.__main__ import main
 from tests.limits import LIMIT
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY
@@ -25,7 +25,7 @@ CREDENTIALS = ["--secret-id", SECRET_ID, "--secret-key", SECRET_KEY]
 @asynccontextmanager
 async def running(*options: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Run the command; yield the process and the emulator's URL."""
-    program = [sys.executable, "-m", "gateway.cos_emulator", "--port", "0", *CREDENTIALS, *options]
+    program = [sys.executable, "-m", "gateway_dev.cos_emulator", "--port", "0", *CREDENTIALS, *options]
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:

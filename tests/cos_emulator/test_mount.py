@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import read
 

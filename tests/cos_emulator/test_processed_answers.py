@@ -6,12 +6,12 @@ from itertools import product
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.content import Digests
-from gateway.cos_emulator.faults import Fault, Gzip
-from gateway.cos_emulator.processing_options import Processing, ProcessingOptions
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.content import Digests
+from gateway_dev.cos_emulator.faults import Fault, Gzip
+from gateway_dev.cos_emulator.processing_options import Processing, ProcessingOptions
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Answer, Client, RawExchange
 from .pictures import gradient, opened

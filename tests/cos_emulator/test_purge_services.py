@@ -14,8 +14,8 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 
 from .conftest import SECRET_ID, SECRET_KEY
 

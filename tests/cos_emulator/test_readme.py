@@ -11,16 +11,16 @@ from aiohttp import ClientPayloadError, ClientSession
 from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
-import gateway.cos_emulator
-from gateway.cos_emulator import access, faults, server, store
-from gateway.cos_emulator.credential_services import CredentialFault
-from gateway.cos_emulator.faults import Fault
-from gateway.cos_emulator.processing_options import ProcessingOptions
-from gateway.cos_emulator.purge_services import PurgeFault, PurgeServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+import gateway_dev.cos_emulator
+from gateway_dev.cos_emulator import access, faults, server, store
+from gateway_dev.cos_emulator.credential_services import CredentialFault
+from gateway_dev.cos_emulator.faults import Fault
+from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
-README = (Path(gateway.cos_emulator.__path__[0]) / "README.md").read_text(encoding="utf-8")
+README = (Path(gateway_dev.cos_emulator.__path__[0]) / "README.md").read_text(encoding="utf-8")
 
 
 async def read_cut_object(cos: CosEmulator) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.cos_emulator.request import parse_request, without_port
+from gateway_dev.cos_emulator.request import parse_request, without_port
 
 NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 

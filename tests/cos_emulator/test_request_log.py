@@ -2,11 +2,11 @@
 
 import asyncio
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.request import CosRequest
-from gateway.cos_emulator.request_log import RequestLog
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.request import CosRequest
+from gateway_dev.cos_emulator.request_log import RequestLog
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
 from .conftest import BUCKET, Client

@@ -7,11 +7,11 @@ from aiohttp import ClientConnectionError, ClientSession, web
 from qcloud_cos import CosConfig, CosS3Client
 from yarl import URL
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, RawExchange

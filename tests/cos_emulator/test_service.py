@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientPayloadError
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, RawExchange
 
@@ -110,7 +110,7 @@ async def test_an_unreadable_file_is_404(client: Client, store: ObjectStore, tmp
 async def test_health_probes_are_not_logged_at_info(
     client: Client, cos: CosEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="gateway.cos_emulator")
+    caplog.set_level(logging.INFO, logger="gateway_dev.cos_emulator")
     assert (await client.fetch(f"{cos.url}/", method="HEAD")).status == 403
     await client.head("a.png")
     await client.fetch(f"{cos.url}/")

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.cos_emulator.request import CosRequest, parse_request
-from gateway.cos_emulator.signature import Authorization, MalformedAuthorization, find_authorization, matches, sign
+from gateway_dev.cos_emulator.request import CosRequest, parse_request
+from gateway_dev.cos_emulator.signature import Authorization, MalformedAuthorization, find_authorization, matches, sign
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.content import Digests
-from gateway.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.content import Digests
+from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import read
 

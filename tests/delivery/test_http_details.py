@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.faults import Chunked, Fault, Headers
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Chunked, Fault, Headers
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.raw_client import connect

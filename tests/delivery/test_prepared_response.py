@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Headers
 from gateway.delivery.prepared_response import fields
+from gateway_dev.cos_emulator.faults import Fault, Headers
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.raw_client import connect
 from tests.waiting import until, until_answered

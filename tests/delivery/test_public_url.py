@@ -6,9 +6,7 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.cos_emulator.faults import Fault, Headers
 from gateway.delivery.public_url import PublicUrls
-from gateway.dev.database import ImageRow
 from gateway.errors import CredentialsExpired
 from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
@@ -17,6 +15,8 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings
+from gateway_dev.cos_emulator.faults import Fault, Headers
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient
 from tests.signed_images import signed_image

@@ -11,7 +11,6 @@ from aiohttp.test_utils import TestClient
 from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
-from gateway.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
@@ -20,6 +19,7 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl
+from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
 from tests.signed_images import signed_image

@@ -3,10 +3,10 @@
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
 from gateway.delivery.relay import SMALL_BODY
-from gateway.dev.database import ImageRow
 from gateway.errors import OriginThrottled
+from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Headers, Html, Redirect, Refuse
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
 from tests.delivery.test_redirect import AWKWARD_KEYS
 

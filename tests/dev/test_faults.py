@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.cos_emulator.armed_faults import Faults
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.dev.faults import FAULTS, NamedFaults
+from gateway_dev.cos_emulator.armed_faults import Faults
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.faults import FAULTS, NamedFaults
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dev.folder import IMAGE_TYPES, LeftOut, image_id_for, scan_images
+from gateway_dev.folder import IMAGE_TYPES, LeftOut, image_id_for, scan_images
 
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 NOBODY = 65534

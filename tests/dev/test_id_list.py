@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dev.database import ImageRow
-from gateway.dev.folder import LeftOut
-from gateway.dev.id_list import describe_left_out, readers, write_id_list
+from gateway_dev.database import ImageRow
+from gateway_dev.folder import LeftOut
+from gateway_dev.id_list import describe_left_out, readers, write_id_list
 
 BASE = "http://127.0.0.1:8080"
 

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.processes import gateway_process, run_gateway
 
 pytestmark = [

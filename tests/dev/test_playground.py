@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
-from gateway.dev.playground import MAX_PAUSE, Playground
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
+from gateway_dev.playground import MAX_PAUSE, Playground
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 
@@ -17,7 +17,7 @@ ROWS = [
 ]
 READS = ["/", "/dev/images", "/dev/files/playground.js", "/dev/files/playground.css"]
 CHANGES = ["/dev/faults", "/dev/expire", "/dev/restart"]
-FILES = Path(__file__).parents[2] / "gateway" / "web" / "static" / "playground"
+FILES = Path(__file__).parents[2] / "gateway_dev" / "static"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def playground(cos: CosEmulator) -> Playground:
 async def gateway(start_gateway: StartGateway, playground: Playground) -> RunningGateway:
     """A gateway with the playground."""
     return await start_gateway(
-        extend=lambda service, app: playground.add_routes(app, service.objects.source.invalidate)
+        extend=lambda service, app: playground.add_routes(app, service.urls.invalidation.drop_here)
     )
 
 

@@ -16,9 +16,9 @@ import psycopg2
 import pytest
 from redis import Redis
 
-from gateway.dev.postgres_server import PostgresServer, copy_installation, find_postgres, is_open_to_all
-from gateway.dev.processes import Account, Child, ServerError, processes_in, wait_until
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.postgres_server import PostgresServer, copy_installation, find_postgres, is_open_to_all
+from gateway_dev.processes import Account, Child, ServerError, processes_in, wait_until
+from gateway_dev.redis_server import RedisServer
 from tests.dev.test_processes import has_ended
 
 
@@ -132,8 +132,8 @@ def test_options_are_passed_on_and_an_invalid_one_is_in_the_error(tmp_path: Path
 PARENT = """
 import json, sys
 from pathlib import Path
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.redis_server import RedisServer
 folder, shared = map(Path, sys.argv[1:])
 with PostgresServer(folder / "postgres", fallback_dir=shared) as postgres, RedisServer(folder / "redis") as redis:
     print(json.dumps([postgres.pid, redis.pid, postgres.dsn, redis.url]), flush=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dev.processes import HOST, PORTS, Account, Child, ServerError, free_port, processes_in, wait_until
+from gateway_dev.processes import HOST, PORTS, Account, Child, ServerError, free_port, processes_in, wait_until
 
 SLEEP = ("/bin/sleep", "60")
 
@@ -70,7 +70,7 @@ def test_a_child_survives_the_thread_that_started_it(tmp_path: Path) -> None:
 
 def test_a_child_is_killed_when_its_parent_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from gateway.dev.processes import Child; "
+        "import sys, pathlib; from gateway_dev.processes import Child; "
         f"print(Child({SLEEP!r}, log=pathlib.Path(sys.argv[1])).pid, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "log")]

@@ -10,8 +10,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gateway.dev.processes import HOST, PORTS, Child, ServerError, free_port, processes_in, wait_until
-from gateway.dev.redis_server import RedisServer, find_redis
+from gateway_dev.processes import HOST, PORTS, Child, ServerError, free_port, processes_in, wait_until
+from gateway_dev.redis_server import RedisServer, find_redis
 
 
 @pytest.fixture

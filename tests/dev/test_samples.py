@@ -6,8 +6,8 @@ import re
 import pytest
 from PIL import Image, features
 
-from gateway.dev.database import ImageRow
-from gateway.dev.samples import sample_images
+from gateway_dev.database import ImageRow
+from gateway_dev.samples import sample_images
 
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 

@@ -228,15 +228,6 @@ async def test_a_folder_that_cannot_be_written_is_reported_in_one_line() -> None
     )
 
 
-async def test_the_error_for_a_missing_package_says_how_to_install_it(tmp_path: Path) -> None:
-    """It must not name ``image-gateway[dev]``: no index has image-gateway, or it has an unrelated package."""
-    (tmp_path / "PIL.py").write_text("raise ModuleNotFoundError(\"No module named 'PIL'\", name='PIL')\n")
-    code, output = await run_gateway("dev", environment={"PYTHONPATH": str(tmp_path)})
-    assert code == 1
-    assert output.startswith("Error: PIL is missing: run `make install` in a clone of image-gateway")
-    assert "'image-gateway[" not in output
-
-
 async def test_a_long_name_does_not_widen_the_list_and_styles_are_shown_of_pictures(
     tmp_path: Path, servers: dict[str, str]
 ) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, LINK_KEY, OLD_LINK_KEY, link_query, token
 from tests.conftest import (
     ADMIN_TOKEN,

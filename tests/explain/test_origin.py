@@ -5,8 +5,8 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Headers, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.access.credentials import token
 from tests.conftest import (
     Images,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, link_query, token
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import encoded

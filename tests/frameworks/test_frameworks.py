@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.waiting import until
 
 APPLICATIONS = Path(__file__).parent

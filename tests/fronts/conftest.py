@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.conftest import Answer, RunningGateway, StartGateway
 from tests.waiting import until
 

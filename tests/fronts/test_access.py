@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, COOKIE, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.fronts.conftest import Front, running_front

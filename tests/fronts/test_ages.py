@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.fronts.conftest import CACHES, Front, running_front
 from tests.waiting import until_answered, until_listening_to_changes

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.fronts.conftest import SITE, running_front

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import yarl
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, link_query, token
 from tests.conftest import Images, StartGateway
 

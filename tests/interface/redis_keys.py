@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from gateway.catalog.record import ImageDescription
 from gateway.changes.change_log import Scope
-from gateway.dev.redis_server import RedisServer
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
@@ -29,6 +28,7 @@ from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import CanarySettings, RedisSettings, UrlStatsSettings
+from gateway_dev.redis_server import RedisServer
 from tests.tier import Clock, Tier, make_tier, record
 
 # Each is in another shard than the first, where what belongs to no image is.

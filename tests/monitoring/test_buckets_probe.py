@@ -7,10 +7,6 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
 from gateway.errors import CatalogUnavailable, DependencyDegraded, GatewayError, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
@@ -22,6 +18,10 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.here import Here
 from tests.url_settings import url_cache

@@ -17,8 +17,8 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.processes import free_port
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.processes import free_port
 from tests.conftest import Answer, RunningGateway, StartGateway
 from tests.limits import LIMIT
 

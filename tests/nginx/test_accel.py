@@ -7,11 +7,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Change, Cut, Drip, Fault, Refuse
-from gateway.cos_emulator.faults import Headers as AddedHeaders
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Change, Cut, Drip, Fault, Refuse
+from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, token_for
 from tests.delivery.test_redirect import AWKWARD_KEYS
 from tests.nginx.conftest import Nginx

@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Redirect, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Redirect, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.scripted import accel_redirect, answer, scripted

@@ -5,8 +5,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Gzip, Html, NoLength, WrongLength
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Gzip, Html, NoLength, WrongLength
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL

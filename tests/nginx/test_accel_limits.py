@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.scripted import accel_redirect, answer, scripted

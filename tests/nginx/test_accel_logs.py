@@ -1,8 +1,8 @@
 """No log of nginx has a presigned URL or the signature of a link: either would give readers of the log the image."""
 
-from gateway.cos_emulator.faults import Fault, Reset
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.processes import free_port
+from gateway_dev.cos_emulator.faults import Fault, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.processes import free_port
 from tests.conftest import Images, RunningGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from gateway.api.nginx_files import FIELD, GATEWAY_CONF, PRIVATE_CACHE_CONF
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel
 from tests.nginx.test_accel import LARGE, SMALL

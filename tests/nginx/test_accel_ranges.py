@@ -4,9 +4,9 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.nginx.conftest import Nginx
 from tests.nginx.test_accel import LARGE, SMALL

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.certificates import write_certificate
 from tests.nginx.conftest import CONFIG, StartNginx
 from tests.serving import serving

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.nginx.conftest import Nginx, StartNginx, accel

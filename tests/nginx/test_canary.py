@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.processes import free_port
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
 from tests.nginx.conftest import CONFIG, StartNginx, accel
 from tests.waiting import until

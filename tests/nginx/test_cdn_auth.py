@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, StartGateway
 from tests.nginx.conftest import StartNginx, accel
 from tests.nginx.test_accel import SMALL

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_accel import SMALL

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx

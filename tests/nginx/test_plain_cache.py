@@ -5,11 +5,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
-from gateway.cos_emulator.faults import Headers as AddedHeaders
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
+from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
 from tests.nginx.conftest import Nginx, StartNginx
 from tests.nginx.test_accel import LARGE, SMALL

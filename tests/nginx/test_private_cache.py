@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.cos_emulator.pictures import gradient, opened

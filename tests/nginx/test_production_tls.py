@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.certificates import write_certificate
 from tests.conftest import Images, StartGateway
 from tests.nginx.conftest import CONFIG, StartNginx

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, wheel_binary
 from tests.nginx.name_server import name_server

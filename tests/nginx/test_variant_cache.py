@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.processing_options import ProcessingOptions
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.delivery.test_negotiation import BROWSERS
 from tests.nginx.conftest import Nginx, StartNginx, accel

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.nginx.conftest import CONFIG, Nginx, starting_nginx
 
 NGINX = "/usr/sbin/nginx"

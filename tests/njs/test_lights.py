@@ -3,7 +3,7 @@
 import itertools
 from typing import Any
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import RunningGateway, StartGateway
 from tests.njs.conftest import StartNjs, site
 from tests.valve import Valve

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from gateway.api.nginx_files import VERSION
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.nginx.conftest import Nginx
 from tests.njs.conftest import Scripted, StartNjs, site
 from tests.njs.test_changes import cached_after_start

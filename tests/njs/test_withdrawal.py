@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, OLD_LINK_KEY, bearer, link_query, token
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.cos_emulator.server import CosEmulator
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
@@ -21,6 +20,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import CosSettings, ImageProxySettings
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.signed_images import signed_image
 from tests.url_settings import url_cache

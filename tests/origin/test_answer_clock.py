@@ -6,9 +6,9 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.answer_clock import AnswerClock, FirstAnswer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.waiting import until
 

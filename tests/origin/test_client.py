@@ -8,8 +8,6 @@ from contextlib import closing
 
 import pytest
 
-from gateway.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
     OriginUnavailable,
 )
@@ -18,6 +16,8 @@ from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.origin.session import MOST_UNATTENDED, open_origin
 from gateway.settings import ImageProxySettings
+from gateway_dev.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.limits import LIMIT
 from tests.origin.conftest import Presign, read_all

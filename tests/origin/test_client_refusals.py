@@ -4,8 +4,6 @@ import asyncio
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse, Reset
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
     ImageArchived,
     ImageBlocked,
@@ -22,6 +20,8 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.retry import retry_after
+from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.origin.conftest import Presign
 from tests.origin.test_client import DATA, cat, counted, fetch
 

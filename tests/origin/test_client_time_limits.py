@@ -9,8 +9,6 @@ import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import (
     GatewayError,
     OriginTimeout,
@@ -21,6 +19,8 @@ from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries
 from gateway.origin.session import open_origin
 from gateway.settings import ImageProxySettings
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign
 from tests.origin.test_client import cat, counted, fetch

@@ -8,12 +8,12 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Headers, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.cos_error import parse_error
 from gateway.origin.error_counts import OriginErrorCounts
+from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.origin.conftest import OpenOrigin
 

@@ -3,10 +3,10 @@
 import pytest
 from fastcrc import crc64
 
-from gateway.cos_emulator.faults import Cut, Fault, Headers
-from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost
+from gateway_dev.cos_emulator.faults import Cut, Fault, Headers
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.origin.conftest import Presign, object_body, read_all
 

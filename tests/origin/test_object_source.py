@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 from fastcrc import crc64
 
-from gateway.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.shared_transfer import Piece
 from gateway.presign.signed_image import AuthorizedImage
+from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.origin.scripted import head, scripted
 from tests.stories.test_variants import photo

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from gateway.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Action, Cut, Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until, until_answered
 

@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Refuse, Reset
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries, RetryBudget
 from gateway.origin.session import origin_session
+from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all

@@ -11,14 +11,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, WrongLength
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
 from gateway.origin.errors import BodyLost
 from gateway.origin.origin_response import READ_AHEAD, ContentRange
 from gateway.origin.retry import Retries
+from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, WrongLength
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.certificates import server_context, write_certificate
 from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, object_body, read_all

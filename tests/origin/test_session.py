@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from gateway.cos_emulator.faults import Fault, Redirect
-from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.client import OriginClient
+from gateway_dev.cos_emulator.faults import Fault, Redirect
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.origin.conftest import Presign
 from tests.serving import serving
 

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Cut, Drip, Fault, Refuse
-from gateway.dev.database import ImageRow
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.shared_transfer import SharedTransfer
 from gateway.presign.signed_image import AuthorizedImage
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse
+from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.content import add_large

@@ -6,8 +6,8 @@ import time
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.faults import Drip, Fault
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Drip, Fault
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 

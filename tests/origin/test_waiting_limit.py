@@ -5,13 +5,13 @@ from contextlib import closing
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import OriginPaused, OriginTimeout
 from gateway.metrics.collectors import Metrics
 from gateway.origin.session import open_origin
 from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.origin.conftest import Presign
 from tests.waiting import until

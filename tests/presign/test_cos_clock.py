@@ -15,9 +15,9 @@ import yaml
 import yarl
 from aiohttp import web
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
 from gateway.presign.lifetime import CLOCK_SKEW, CosClock
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.processes import run_gateway
 from tests.serving import serving

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.purge_services import PurgeLimits, PurgeServices
 from gateway.errors import NoCredentials
 from gateway.presign.renditions import Renditions
 from gateway.purge import edgeone, tencent_cdn
@@ -16,6 +14,8 @@ from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
 HOST = "img.example.com"
 BASE = f"https://{HOST}"

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable
 
-from gateway.cos_emulator.purge_services import PurgeLimits
 from gateway.metrics.collectors import Metrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_store.purge_queue import PurgeQueue
+from gateway_dev.cos_emulator.purge_services import PurgeLimits
 from tests.purge.tencent import cloud_of
 from tests.tier import Tier
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
 from gateway.purge.edgeone import EdgeOne
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.tencent_service import TencentService
 from gateway.tencent_api.client import TencentApi
+from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from tests.answering import answering
 from tests.purge.tencent import BASE, Cloud, cloud_of
 

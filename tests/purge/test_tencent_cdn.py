@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.tencent_api.signature import ApiKey
+from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from tests.answering import answering
 from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of
 

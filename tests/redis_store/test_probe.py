@@ -11,7 +11,6 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
-from gateway.dev.redis_server import RedisServer
 from gateway.errors import DependencyDegraded
 from gateway.metrics.collectors import Metrics
 from gateway.redis_store.client import open_redis
@@ -20,6 +19,7 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.probe import RedisProbe
 from gateway.settings import RedisSettings
+from gateway_dev.redis_server import RedisServer
 from tests.heard_changes import Recorder
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -17,8 +17,6 @@ from redis.asyncio import Redis as AsyncRedis
 
 from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
-from gateway.dev.processes import wait_until
-from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
@@ -32,6 +30,8 @@ from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.usage_store import Usage
 from gateway.settings import RedisSettings
+from gateway_dev.processes import wait_until
+from gateway_dev.redis_server import RedisServer
 from tests.certificates import server_context, write_certificate
 from tests.cluster import OPTIONS, PASSWORD, Cluster
 from tests.heard_changes import Recorder

@@ -9,13 +9,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from gateway.dev.redis_server import RedisServer
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, EntryRules, Found, UrlEntries
 from gateway.settings import RedisSettings, StyleSettings
+from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image
 from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, on_each_topology, record
 from tests.url_settings import lifetime_of

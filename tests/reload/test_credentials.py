@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.server import CosEmulator
 from gateway.process.reloader import ReloadRefused
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from gateway.api.access_log import LOGGER
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.process.logs import configure_logging
 from gateway.settings import LoggingSettings
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.reload.proofs import proves

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.cos_emulator.faults import Drip, Fault
-from gateway.cos_emulator.server import CosEmulator
 from gateway.errors import UnknownStyle
 from gateway.presign.renditions import Renditions
+from gateway_dev.cos_emulator.faults import Drip, Fault
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 from tests.stories.test_variants import photo, picture

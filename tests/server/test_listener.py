@@ -14,13 +14,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.cos_emulator.faults import Drip, Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.server.acceptor import Acceptor, drop_handshakes
 from gateway.server.connection import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.serving import serve as serve_service
 from gateway.settings import Settings
+from gateway_dev.cos_emulator.faults import Drip, Fault, Hang
 from tests.conftest import Images
 from tests.limits import LIMIT
 from tests.raw_client import connect

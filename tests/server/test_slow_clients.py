@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from gateway.cos_emulator.faults import Drip, Fault
 from gateway.server.slow_clients import Progress
+from gateway_dev.cos_emulator.faults import Drip, Fault
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect

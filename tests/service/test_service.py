@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.cos_emulator.faults import Fault, Hang
 from gateway.metrics.collectors import Metrics
 from gateway.service.service import open_service
 from gateway.settings import Settings
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from tests.answering import answering
 from tests.conftest import Images
 from tests.waiting import until

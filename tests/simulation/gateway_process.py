@@ -91,7 +91,7 @@ class Gateway:
         self.connected = connected
         self.steady = steady = clocks.steady
         has_standby = postgres.lag is not None
-        positions = ReplayPositions(are_told=True) if has_standby else None
+        positions = ReplayPositions(are_told=True, steady=steady) if has_standby else None
         primary = ModelPool(postgres, process, TIMEOUT, is_standby=False)
         self.catalog = PostgresCatalog(
             ModelPool(postgres, process, TIMEOUT, is_standby=has_standby),  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ import time
 import pytest
 import yarl
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.stories.content import LARGE, SMALL, add_large, requests_to
 

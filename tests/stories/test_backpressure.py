@@ -12,9 +12,9 @@ import pytest
 import yaml
 from yarl import URL
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.processes import GatewayProcess, gateway_process
 from tests.waiting import until

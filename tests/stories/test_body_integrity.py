@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from gateway.cos_emulator.faults import Chunked, Fault, Gzip, NoLength, WrongLength
-from gateway.cos_emulator.faults import Headers as AddedHeaders
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Chunked, Fault, Gzip, NoLength, WrongLength
+from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway
 from tests.stories.content import LARGE, SMALL, add_large, read_interrupted
 

@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.content import SyntheticContent
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import LARGE, SMALL, add_large
 

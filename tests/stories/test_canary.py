@@ -19,9 +19,9 @@ from psycopg2.extensions import make_dsn
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.watch import Asker, Canary, Question
-from gateway.dev.database import ImagesTable
 from gateway.metrics.collectors import Metrics
 from gateway.settings import CanarySettings
+from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Headers, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Answer, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.content import KEY, LARGE, SMALL, add_large

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.dev.redis_server import RedisServer
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.shards import Shard, Shards
 from gateway.settings import RedisSettings
+from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT

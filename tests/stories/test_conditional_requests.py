@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import ALWAYS_REVALIDATE, LARGE, NO_MEMORY, SMALL, add_large, requests_to
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway, token_for
 from tests.waiting import until
 

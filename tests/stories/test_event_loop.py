@@ -12,7 +12,7 @@ import pytest
 import redis
 import yaml
 
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.processes import GatewayProcess, gateway_process
 
 IDS_A_SECOND = 12_000

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 

@@ -21,12 +21,12 @@ from psycopg2.extensions import make_dsn
 
 from docs.generate.remedies import ALERTS
 from gateway.api.nginx_files import GATEWAY_CONF
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.redis_server import RedisServer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
 from tests.injected_faults import FAULTS, Injected, Scene, scene_of

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Refuse, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.stories.content import ALWAYS_REVALIDATE, KEY, SMALL, requests_to

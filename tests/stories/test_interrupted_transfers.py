@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, WrongLength
-from gateway.cos_emulator.faults import Headers as AddedHeaders
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Hang, Refuse, WrongLength
+from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import KEY, LARGE, add_large, read_interrupted, requests_to
 

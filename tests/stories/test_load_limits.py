@@ -2,8 +2,8 @@
 
 import asyncio
 
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, StartGateway
 from tests.stories.content import SMALL
 from tests.waiting import until_counted

@@ -10,7 +10,7 @@ import pytest
 import redis
 import yaml
 
-from gateway.dev.redis_server import find_redis
+from gateway_dev.redis_server import find_redis
 from tests.cluster import Cluster
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.processes import run_gateway, run_program

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, StartGateway
 from tests.stories.test_variants import STYLES, photo, picture
 

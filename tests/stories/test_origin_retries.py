@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.cos_emulator.faults import Change, Cut, Fault, Refuse, Reset
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.faults import Change, Cut, Fault, Refuse, Reset
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL
 from tests.waiting import until_answered

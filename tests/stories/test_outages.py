@@ -10,11 +10,11 @@ import psycopg2
 import pytest
 import redis
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow, ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.redis_server import RedisServer
 from gateway.presign.signed_image import ImageVariant
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.redis_server import RedisServer
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -4,7 +4,7 @@ import asyncio
 
 import redis
 
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
 
 

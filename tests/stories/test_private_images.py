@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Action, Change, Cut, Fault, Html, Refuse
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Action, Change, Cut, Fault, Html, Refuse
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.content import KEY, LARGE, SMALL, add_large, read_interrupted
 from tests.stories.test_variants import photo

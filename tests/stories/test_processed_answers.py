@@ -3,8 +3,8 @@
 from itertools import product
 from typing import Any, get_args
 
-from gateway.cos_emulator.processing_options import ProcessingOptions
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.stories.content import ALWAYS_REVALIDATE
 from tests.stories.test_variants import STYLES, photo, picture

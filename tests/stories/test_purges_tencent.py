@@ -12,10 +12,6 @@ import redis
 import yaml
 from pydantic import SecretStr
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
-from gateway.dev.database import ImageRow
-from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
@@ -29,6 +25,10 @@ from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
+from gateway_dev.database import ImageRow
+from gateway_dev.redis_server import RedisServer
 from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
 from tests.processes import gateway_process

@@ -13,7 +13,6 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from gateway.dev.database import ImageRow, ImagesTable
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac
@@ -21,6 +20,7 @@ from gateway.redis_store.leased_queue import QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.shards import Shards
 from gateway.settings import RedisSettings
+from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import SECRET_KEY
 from tests.limits import LIMIT
 from tests.processes import GatewayProcess, gateway_process

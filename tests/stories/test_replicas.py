@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import ADMIN_TOKEN, BUCKET, Answer, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.waiting import until

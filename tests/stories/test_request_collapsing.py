@@ -6,9 +6,9 @@ import socket
 import aiohttp
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Drip, Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL, add_large, requests_to
 from tests.waiting import until_counted

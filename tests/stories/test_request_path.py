@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.delivery.request_context import current_request_id
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway
 from tests.waiting import until
 

@@ -1,7 +1,7 @@
 """Headers of an image: what caches may store, and what browsers may do with it."""
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL
 

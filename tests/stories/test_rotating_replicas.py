@@ -14,10 +14,10 @@ import pytest
 import redis
 from yarl import URL
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_services import CredentialServices
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.tokens import TokenIssuer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.tokens import TokenIssuer
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY, cvm_role
 from tests.waiting import until

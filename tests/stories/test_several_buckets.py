@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gateway.concurrency.background import background
-from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.cos_emulator.store import ObjectStore
-from gateway.cos_emulator.tokens import TokenIssuer
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.store import ObjectStore
+from gateway_dev.cos_emulator.tokens import TokenIssuer
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY
 from tests.waiting import until

@@ -14,10 +14,10 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.processes import HOST, Child, wait_until
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.processes import HOST, Child, wait_until
 from tests.access.credentials import ACCESS, bearer, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT

@@ -1,6 +1,6 @@
 """Parameters of an image's address: ``style`` and ``download``."""
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.stories.content import SMALL

@@ -4,8 +4,8 @@ import asyncio
 
 import yarl
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_variants import REFUSED, STYLES, gateway, photo
 from tests.valve import Valve

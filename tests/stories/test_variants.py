@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 
 CARD: dict[str, Any] = {"widths": [160, 320, 640], "formats": ["avif", "webp"], "quality": {"webp": 75}}

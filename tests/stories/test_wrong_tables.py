@@ -11,7 +11,7 @@ import pytest
 import yaml
 from psycopg2.extensions import make_dsn
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.conftest import StartGateway
 from tests.limits import LIMIT
 from tests.processes import run_gateway

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from gateway.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import connect
 from tests.tracing.collector import Collector, attributes_of

@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Cut, Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_ID, SECRET_KEY, Images, StartGateway, token_for
 from tests.stories.test_variants import photo
 from tests.tracing.collector import Collector, attributes_of

@@ -11,8 +11,8 @@ import yaml
 from aiohttp import web
 from playwright.async_api import Page, async_playwright
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, token_for
 from tests.limits import LIMIT
 from tests.nginx.test_rolling_restart import RawSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, token_for
 from tests.nginx.conftest import CONFIG, starting_nginx
 from tests.nginx.test_rolling_restart import RawSettings

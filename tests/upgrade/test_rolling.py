@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 from yarl import URL
 
-from gateway.dev.database import ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, token_for
 from tests.nginx.conftest import CONFIG, Nginx, starting_nginx

@@ -11,7 +11,7 @@ from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.heartbeat import LEASE
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.lifetime import CLOCK_SKEW, UsableUrls
+from gateway.presign.lifetime import UsableUrls
 from gateway.settings import UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
@@ -60,7 +60,7 @@ def pass_time(tier: Tier, invalidation: Invalidation, seconds: float) -> None:
 def hear(tier: Tier, invalidation: Invalidation) -> None:
     """Listen until rows that are read now are trusted."""
     invalidation.listens(Source.ROWS)
-    pass_time(tier, invalidation, CLOCK_SKEW + 1)
+    pass_time(tier, invalidation, LEASE + 1)
 
 
 async def test_entries_are_trusted_whose_rows_are_read_after_changes_are_heard(
@@ -82,7 +82,7 @@ async def test_changed_images_are_invalidated_here_and_in_redis(
     before = log.number
     await invalidation.rows_changed(["a"])
     assert log.changed_since("a", before)
-    pass_time(tier, invalidation, CLOCK_SKEW)
+    pass_time(tier, invalidation, LEASE)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
 
 
@@ -100,7 +100,7 @@ async def test_an_entry_from_before_a_change_that_redis_has_again_is_not_used(
         redis_client.set(KEY, earlier, ex=60)
         assert await reads_the_row(tier, resolver)
         await invalidation.rows_changed(["a"])
-        pass_time(tier, invalidation, CLOCK_SKEW)
+        pass_time(tier, invalidation, LEASE)
 
 
 async def test_a_changed_image_is_not_served_by_its_earlier_row_while_no_row_can_be_read(

@@ -13,11 +13,11 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
-from gateway.dev.redis_server import RedisServer
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
+from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
 from tests.limits import LIMIT
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier

@@ -16,8 +16,8 @@ from PIL import Image
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
 from tests.conftest import RunningGateway, StartGateway, running_cos, starting_gateways
 from tests.limits import LIMIT
 from tests.ports import reserved_port

@@ -11,9 +11,9 @@ import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from docs.generate.remedies import ALERTS
-from gateway.cos_emulator.faults import Fault, Refuse
 from gateway.metrics.canary import CanaryOutcome
 from gateway.metrics.history import History
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.answering import answering
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -407,7 +407,7 @@ async def test_on_a_phone_a_row_lists_its_cells_with_the_names_of_the_columns(
 async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_server(
     console: ConsolePage, gateway: RunningGateway
 ) -> None:
-    """As that of ``dev``: tests/commands/test_dev.py runs them."""
+    """As that of ``dev``: tests/dev/test_command.py runs them."""
     problems = [
         {"name": name, "level": "warning", "values": values, "since": None, "replicas": ["a"]}
         for name, values in (

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from gateway.cos_emulator.server import CosEmulator
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, StartGateway
 from tests.injected_faults import FAULTS, Injected, scene_of
 from tests.web.test_console import ConsolePage, console

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.cos_emulator.faults import Fault, Refuse
-from gateway.dev.database import ImagesTable
+from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.serving import serving

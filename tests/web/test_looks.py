@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import expect
 
-from gateway.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from tests.conftest import Images, RunningGateway
 from tests.web.conftest import Tab, Visit
 

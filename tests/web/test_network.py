@@ -5,7 +5,7 @@ import os
 
 from PIL import Image
 
-from gateway.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.conftest import Images
 from tests.waiting import until_answered
 from tests.web.conftest import Visit

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Browser
 
-from gateway.dev.database import ImageRow
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.nginx.conftest import Nginx, starting_nginx
 from tests.nginx.test_gateway_conf import upstream, with_cache

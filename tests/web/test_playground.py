@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
-from gateway.dev.database import ImagesTable
-from gateway.dev.faults import FAULTS
-from gateway.dev.processes import wait_until
-from gateway.dev.stack import ADMIN_TOKEN
+from gateway_dev.database import ImagesTable
+from gateway_dev.faults import FAULTS
+from gateway_dev.processes import wait_until
+from gateway_dev.stack import ADMIN_TOKEN
 from tests.web.conftest import on_one_loop
 from tests.web.test_looks import AXE
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from gateway.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.waiting import until
 from tests.web.conftest import PASS_ON, Tab, on_one_loop

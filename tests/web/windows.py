@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import aiohttp
 from playwright.async_api import Browser, Page
 
-from gateway.dev.processes import Child, free_port
+from gateway_dev.processes import Child, free_port
 from tests.limits import LIMIT
 from tests.waiting import until
 

@@ -11,12 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.access.admin_guard import BURST
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.faults import Fault, Hang
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
 from gateway.settings import AdminSettings
 from gateway.workers.parent import admin_port
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Hang
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.limits import LIMIT
 from tests.raw_client import connect

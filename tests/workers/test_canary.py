@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.dev.processes import free_port
+from gateway_dev.processes import free_port
 from tests.conftest import Images
 from tests.processes import run_gateway
 from tests.waiting import until

@@ -14,9 +14,9 @@ import aiohttp
 import psutil
 import pytest
 
-from gateway.cos_emulator.content import SyntheticContent
-from gateway.cos_emulator.server import CosEmulator
-from gateway.dev.database import ImageRow
+from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
 from tests.direct_clients import direct_clients
 from tests.processes import ready, run_gateway

@@ -10,14 +10,14 @@ from PIL import Image
 from gateway.catalog.record import ImageRecord
 from gateway.checks.deep.probe import Result, Subject, Verdict
 from gateway.checks.deep.run import PROBES, as_line, run_probes
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.faults import Action, Chunked, Cut, Fault, Headers, Html, Refuse
-from gateway.cos_emulator.server import CosEmulator
 from gateway.origin.deep_session import DeepSession, open_deep_session
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.settings import CosSettings
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Fault, Headers, Html, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.cos_emulator.pictures import encoded
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.dev.database import ImagesTable
-from gateway.dev.postgres_server import PostgresServer
-from gateway.dev.processes import HOST, free_port
-from gateway.dev.redis_server import RedisServer
 from gateway.metrics.collectors import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings
+from gateway_dev.database import ImagesTable
+from gateway_dev.postgres_server import PostgresServer
+from gateway_dev.processes import HOST, free_port
+from gateway_dev.redis_server import RedisServer
 from tests.conformance.cache_tests.adapter import Adapter
 from tests.conformance.cache_tests.verdicts import LEFT_OUT, RUN, Outcome, report
 from tests.serving import serving

@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImageRow, ImagesTable
 
 # The suite's own header fields, which its client reads.
 _REPORTED = (

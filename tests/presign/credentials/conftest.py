@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.cos_emulator.access import Credential
-from gateway.cos_emulator.credential_services import CredentialServices
-from gateway.cos_emulator.tokens import TokenIssuer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.tokens import TokenIssuer
 from tests.answering import http, service
 
 __all__ = ["http", "service", "services"]

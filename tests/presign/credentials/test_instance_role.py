@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.presign.credentials import CredentialsUnavailable
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
 from tests.answering import Service
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cos_emulator.credential_services import CredentialFault, CredentialServices
 from gateway.presign.credentials import Credentials, CredentialsUnavailable
 from gateway.presign.credentials.by_bucket import FixedSource
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.presign.credentials.sts import AssumeRoleSource, TkeOidcSource
 from gateway.settings import AssumeRoleCredentialsSettings, TkeOidcCredentialsSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
 from tests.answering import Service
 from tests.presign.credentials.conftest import BASE_ID, BASE_KEY, POD_TOKEN, PROVIDER, ROLE_ARN
 from tests.tier import Clock

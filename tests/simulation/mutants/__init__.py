@@ -105,7 +105,7 @@ MUTANTS: Final = {
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
-        (_TRUST, "_CLOCK_SKEW: Final = 5", "_CLOCK_SKEW: Final = 0"),
+        (_TRUST, "_UNSURE: Final = max(5.0, LEASE)", "_UNSURE: Final = 0.0"),
         faults="refuse_writes restore_redis",
     ),
     "changes_not_compared": _mutant(
