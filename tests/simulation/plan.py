@@ -52,10 +52,6 @@ _FAULTS: Final = (
     ("upgrade_gateway",),
 )
 
-# Not with a standby that lags: a gateway that is deaf, within its lease, reads an old row there and dates it after the
-# change. From Redis, other gateways use the row until its URL ends.
-_DEAF: Final = {"deafen_feed", "cut_feed"}
-
 
 def make_plan(random: Random, focus: Sequence[str] = ()) -> Plan:
     """Return the plan of a seed. ``focus``: the only faults, if there are any."""
@@ -77,8 +73,6 @@ def make_plan(random: Random, focus: Sequence[str] = ()) -> Plan:
         for _ in range(random.choice((1, 1, 2, 4))):
             length = random.choice((random.uniform(0, 1), random.uniform(0, 12), random.uniform(8, 25)))
             steps.append(Step(random.uniform(0, seconds), random.choice(kinds), random.randrange(3), length))
-    if any(step.name in _DEAF for step in steps):
-        lag = None
     steps.sort()
     return Plan(
         gateways,
