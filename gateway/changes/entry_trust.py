@@ -44,14 +44,14 @@ class EntryTrust:
     """
 
     def __init__(self, log: ChangeLog) -> None:
-        self._log = log
+        self.log = log
         self._after = _NEVER
         self._renditions_after: dict[str | None, float] = {}  # only those that a reload has changed
         self._drops_failed = False
 
     def may_be_used(self, row: ReadRow, now: Now) -> bool:
         """Return whether an entry may be used without reading its row again."""
-        log = self._log
+        log = self.log
         if now.log >= log.rows_trusted_until or row.read_at > now.cos + _UNSURE:
             return False
         after = max(log.rows_missed.at, self._after)
@@ -64,9 +64,9 @@ class EntryTrust:
 
         Then the row is not used even while no other can be read.
         """
-        change = self._log.change_of(row.image_id)
+        change = self.log.change_of(row.image_id)
         if change is None:
-            return self._drops_failed and _is_read_before(row, self._log.forgotten.at, now)
+            return self._drops_failed and _is_read_before(row, self.log.forgotten.at, now)
         return _is_read_before(row, change.at, now)
 
     def drop_failed(self) -> None:

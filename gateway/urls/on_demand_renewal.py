@@ -72,6 +72,7 @@ class OnDemandRenewal:
         except CatalogUnavailable:
             if refused is None or resolver.has_changed(refused):
                 raise
+            resolver.note_unread(variant.image_id)
             record, read_at = refused.record, refused.read_at
         if record is None:
             self._local.put_unknown(variant, mark)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
+from gateway.changes.change_log import Scope
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
+_MOST_UNREAD: Final = 10_000  # images served by rows that cannot be read; more of them count as every image
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
@@ -160,6 +162,7 @@ class UrlResolver:
         self._local = local
         self._trust = trust
         self._row_outage = RowOutage()
+        self._unread: dict[str, None] = {}
         self.lookup_counts = LookupCounts(metrics)
         self._lookups_by_result = metrics.url_cache_lookups
         self._admits_new = admits_new
@@ -298,7 +301,9 @@ class UrlResolver:
         """Keep the image in this process, unless it was dropped since ``mark``."""
         self._local.put(image, mark, self.urls.usable_for(image))
 
-    async def _look_up_many(self, look_ups: Sequence[_LookUp]) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
+    async def _look_up_many(
+        self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False
+    ) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
         mark = self._local.mark()
         found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
@@ -323,6 +328,7 @@ class UrlResolver:
             self._row_outage.failed(self._local.now())
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
         self._row_outage.succeeded()
+        await self._drop_unread()
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
         slices = TimeSlices() if len(missed) > 1 else None
         for look_up in missed:
@@ -338,9 +344,9 @@ class UrlResolver:
             elif isinstance(result, ImageNotFound):
                 self._local.put_unknown(look_up.variant, mark)
         await self.keep(list(made.values()), mark)
-        if self._local.now() - began >= LEASE:
+        if self._local.now() - began >= LEASE and not is_repeated:
             # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
-            return await self._look_up_many(look_ups)
+            return await self._look_up_many(look_ups, is_repeated=True)
         return results
 
     def _result_for(
@@ -395,9 +401,27 @@ class UrlResolver:
         image = self._without_row(variant, found.get(variant, _NOT_FOUND))
         if image is None:
             return None
+        self.note_unread(variant.image_id)
         # Not on every request: ask the stores again when the next look-up may ask for the row.
         self._local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
         return Resolved(image, from_cache=True)
+
+    def note_unread(self, image_id: str) -> None:
+        """Note that an image is served although its row cannot be read. Caches in front forget it when rows can."""
+        if len(self._unread) < _MOST_UNREAD:
+            self._unread[image_id] = None
+
+    async def _drop_unread(self) -> None:
+        """Let caches in front forget what was served by rows that could not be read: they may have changed unheard."""
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, {}
+        slices = TimeSlices()
+        for image_id in unread:
+            self._trust.log.image_changed(image_id, self._local.now())
+            await slices.pause()
+        if len(unread) == _MOST_UNREAD:
+            self._trust.log.sweep(Scope.IMAGES, self._local.now())
 
     def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
         """Return the image to serve while its row cannot be read. None if it has changed since its row was read.

@@ -222,3 +222,23 @@ async def test_after_too_many_changes_every_row_is_read_again(
     assert not await reads_the_row(tier, resolver)
     invalidation.too_many_rows(3)
     assert await reads_the_row(tier, resolver)
+
+
+async def test_caches_in_front_forget_what_was_served_by_rows_that_could_not_be_read(
+    tier: Tier, resolver: UrlResolver, invalidation: Invalidation, log: ChangeLog
+) -> None:
+    """The row may have changed while nobody listened, and the answer may be in nginx for an hour."""
+    tier.table.add("b")
+    hear(tier, invalidation)
+    invalidation.lost(Source.ROWS)
+    tier.table.is_away = True
+    before = log.number
+    assert (await resolver.look_up("a")).from_cache
+    tier.table.is_away = False
+    assert not log.changed_since("a", before)
+    await resolver.look_up("b")
+    assert log.changed_since("a", before)
+    assert not log.changed_since("b", before)
+    after = log.number
+    await resolver.look_up("b")
+    assert log.number == after
