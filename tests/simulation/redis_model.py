@@ -76,7 +76,7 @@ class Redis:
 
     def _write(self, name: str, arguments: list[Any]) -> Any:
         if name != "EVAL":
-            raise NotImplementedError(name)
+            raise LookupError(name)
         script, count, *rest = arguments
         keys, values = rest[:count], rest[count:]
         if script == _KEEP:
@@ -91,7 +91,7 @@ class Redis:
             return None
         if script == _DROP_IF_SAME:
             return self._values.pop(keys[0], None) is not None if self.get(keys[0]) == values[0] else 0
-        raise NotImplementedError(script)
+        raise LookupError(script)
 
     def _keep(self, key: str, values: list[Any], latest: float) -> int:
         entry, seen, usable_for = values
