@@ -8,7 +8,7 @@ standby neither works.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractAsyncContextManager, closing, suppress
 from typing import Final
 
 import aiopg
@@ -79,7 +79,7 @@ class ChangeFeed:
             while True:
                 try:
                     async with (
-                        open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses) as connection,
+                        self.connection(addresses) as connection,
                         connection.cursor() as cursor,
                     ):
                         too_many = self._losing_positions(listener)
@@ -107,6 +107,10 @@ class ChangeFeed:
                 listener.lost(Source.ROWS)
                 pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
                 await asyncio.sleep(pause)
+
+    def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[aiopg.Connection]:
+        """Open the connection that listens."""
+        return open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses)
 
     async def _receive(
         self,

@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, NamedTuple
 
-from gateway.catalog import change_feed
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.postgres import PostgresCatalog, Primary
 from gateway.catalog.query import CatalogQuery
 from gateway.catalog.replay_positions import ReplayPositions
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.nginx_list import NginxList
@@ -30,7 +30,7 @@ from gateway.settings import CosSettings, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from tests.simulation.loop import Process, current_process
+from tests.simulation.loop import Process
 from tests.simulation.postgres_model import BUCKET, REGION, Connection, ModelPool, Postgres, connected
 from tests.simulation.redis_model import Client, Redis
 from tests.url_settings import lifetime_of, url_cache
@@ -116,7 +116,7 @@ class Gateway:
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS)
         self.invalidation = Invalidation(self.log, steady, self.resolver, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)
-        self.feed = ChangeFeed("postgres://simulation", TIMEOUT, _METRICS, positions, steady=steady)
+        self.feed = Feed(self, positions)
 
     def hears(self) -> bool:
         """Return whether this process says that it hears all changes."""
@@ -178,17 +178,21 @@ class Gateway:
         return self.nginx_list.since(since, self.steady(), now).as_json()
 
 
-# The gateway of each process: a connection is opened by a function of the module ``change_feed``.
-CURRENT: dict[Process | None, Gateway] = {}
+class Feed(ChangeFeed):
+    """The change feed of a gateway, over the model of aiopg's connection."""
 
+    def __init__(self, gateway: Gateway, positions: ReplayPositions | None) -> None:
+        super().__init__("postgres://simulation", TIMEOUT, _METRICS, positions, steady=gateway.steady)
+        self._gateway = gateway
 
-@asynccontextmanager
-async def _open_connection(_dsn: str, timeout: float, _name: str, _addresses: Any) -> AsyncIterator[Connection]:
-    """Connect as ``gateway.catalog.pool.open_connection`` does, for the gateway of the running task."""
-    gateway = CURRENT[current_process()]
-    async with connected(Connection(gateway.postgres, gateway.process, timeout, timeout)) as connection:
-        gateway.connected(connection)
-        yield connection
+    def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[Any]:
+        """Open a connection to the model of Postgres."""
+        del addresses
+        return self._connected()
 
-
-change_feed.open_connection = _open_connection  # type: ignore[assignment,attr-defined]
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
+        gateway = self._gateway
+        async with connected(Connection(gateway.postgres, gateway.process, TIMEOUT, TIMEOUT)) as connection:
+            gateway.connected(connection)
+            yield connection

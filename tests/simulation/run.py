@@ -10,7 +10,6 @@ from random import Random
 from typing import Final
 
 from gateway.concurrency.time_slices import TimeSlices
-from tests.simulation.gateway_process import CURRENT
 from tests.simulation.loop import ExploringLoop
 from tests.simulation.plan import Plan, make_plan
 from tests.simulation.world import World
@@ -76,7 +75,6 @@ def run_plan(seed: int, plan: Plan) -> Result:
     finally:
         active = loop.time() - begin
         loop.end()
-        CURRENT.clear()
         global_random.setstate(state)
     assert world is not None
     return Result(seed, plan, failure, loop.steps, active, world.skipped, world.answers, world.notes)

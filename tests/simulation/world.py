@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.simulation import promise
 from tests.simulation.events import Events
-from tests.simulation.gateway_process import CURRENT, Answer, Clocks, Gateway
+from tests.simulation.gateway_process import Answer, Clocks, Gateway
 from tests.simulation.loop import ExploringLoop, Process
 from tests.simulation.network import Link, Network
 from tests.simulation.nginx_process import Nginx, NoAnswer, Refused
@@ -66,7 +66,7 @@ class Host:
             self._connected,
         )
         gateway.log.add_cache(self)
-        CURRENT[process] = self.gateway = gateway
+        self.gateway = gateway
         process.context.run(gateway.start)
         world.note_settings()
 
@@ -76,7 +76,6 @@ class Host:
             process = self.gateway.process
             process.kill()
             self._world.forget(process)
-            del CURRENT[process]
             self.gateway = None
 
     def _connected(self, connection: Connection) -> None:

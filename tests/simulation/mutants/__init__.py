@@ -169,7 +169,7 @@ MUTANTS: Final = {
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
-        (_RESOLVER, "if self._local.now() - began >= LEASE:", "if False:"),
+        (_RESOLVER, "if self._local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
     ),
     "standby_believed": _mutant(
