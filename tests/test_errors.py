@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from gateway import errors
+from gateway.catalog.locks import HeldLock
+from gateway.catalog.postgres import CatalogLocked
 from gateway.errors import GatewayError
 
 SECRETS = "bucket photos-1250000000 key private/cat.png https://cos/?q-signature=abc"
@@ -27,6 +29,8 @@ def example(outcome: type[GatewayError]) -> GatewayError:
             return errors.MethodNotAllowed("POST")
         case errors.RangeNotSatisfiable:
             return errors.RangeNotSatisfiable(1000)
+        case _ if outcome is CatalogLocked:
+            return CatalogLocked(HeldLock(SECRETS, 1))
         case _ if issubclass(outcome, errors.InvalidRequest):
             return outcome()
         case _:
