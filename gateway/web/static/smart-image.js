@@ -1,1 +1,1 @@
-export * from "./smart-image.B6hWjIYp.js";
+export * from "./smart-image.PV_pmaNs.js";

@@ -176,11 +176,11 @@ export function createGateway(base: string): Gateway {
   }
 
   /** Send a HEAD. `received`: bytes that an `<img>` got of the body, 0 if unknown; without it only the status counts. */
-  function head(address: string, received?: number): Promise<ImageLoadError> {
+  function head(address: string, received?: () => number): Promise<ImageLoadError> {
     const { credentials = "same-origin" } = secretsFor(base);
     const signal = AbortSignal.timeout(TIMEOUT);
     return fetch(address, { method: "HEAD", cache: "no-store", credentials, signal }).then((answer) => {
-      const failure = failureOf(answer, received);
+      const failure = failureOf(answer, received?.());
       // The `<img>` has sent cookies, with which the answer may be another one.
       const isAnonymous = received !== undefined && answer.type === "cors" && credentials !== "include";
       const isRefusal = /unauth|ref|found/.test(failure.kind) && /cookie/i.test(`${answer.headers.get("Vary")}`);
@@ -223,7 +223,8 @@ export function createGateway(base: string): Gateway {
       if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
       const found = diagnosis.then(async () => {
         if (gate.closed || signal.aborted || !navigator.onLine) return known;
-        const failure = await head(address, entry?.encodedBodySize ?? 0);
+        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails.
+        const failure = await head(address, () => timingOf(address, since)?.encodedBodySize ?? 0);
         if (failure.kind === "decode") distrustSizes();
         report(failure, id); // before the next HEAD
         return failure.kind === "network" ? known : failure;

@@ -1,9 +1,9 @@
 let areSizesTrusted = true;
 
-/** Return the last Resource Timing of `address` since that time in ms, if the browser has one. */
+/** Return the last Resource Timing of the image at `address` since that time in ms, if the browser has one. */
 export function timingOf(address: string, since = 0): PerformanceResourceTiming | undefined {
   const entries = performance.getEntriesByName(address) as PerformanceResourceTiming[];
-  return entries.findLast(({ startTime }) => startTime >= since);
+  return entries.findLast(({ startTime, initiatorType }) => startTime >= since && initiatorType !== "fetch");
 }
 
 /** Whether fewer bytes came than the gateway tells in `Server-Timing`. Firefox fires `load` for such an image. */
