@@ -58,7 +58,7 @@ class Front:
         await asyncio.sleep(self.delay)
         if self.is_down:
             assert request.transport is not None
-            request.transport.abort()
+            request.transport.close()
             return web.Response()
         address = URL(self.behind + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name != "Host"}

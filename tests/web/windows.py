@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,10 +144,11 @@ async def firefox_window(firefox: Firefox) -> AsyncIterator[Window]:
 
 @dataclass
 class WebKit:
-    """A session of WebKitWebDriver, which has one window."""
+    """WebKitWebDriver, and the path of its session. ``options``: how it starts the browser."""
 
     session: aiohttp.ClientSession
     path: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
 
     async def command(self, method: str, path: str, **parameters: Any) -> Any:
         """Send a command and return its value."""
@@ -185,7 +186,7 @@ class WebKitWindow:
 
 @asynccontextmanager
 async def running_webkit() -> AsyncIterator[WebKit]:
-    """Run WebKitWebDriver and MiniBrowser on a display without a screen."""
+    """Run WebKitWebDriver on a display without a screen."""
     browser, driver, xvfb = mini_browser_path(), shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
     if browser is None or driver is None or xvfb is None:
         raise AssertionError("WebKit is not installed: apt-get install webkit2gtk-driver xvfb")
@@ -196,22 +197,27 @@ async def running_webkit() -> AsyncIterator[WebKit]:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
                 webkit = WebKit(session)
                 await until(webkit.is_ready)
-                options = {"binary": browser, "args": ["--automation"]}
-                capabilities = {"webkitgtk:browserOptions": options}
-                made = await webkit.command("POST", "/session", capabilities={"alwaysMatch": capabilities})
-                webkit.path = f"/session/{made['sessionId']}"
-                await webkit.command("POST", "/timeouts", script=int(2 * LIMIT * 1000), pageLoad=int(LIMIT * 1000))
+                webkit.options = {"binary": browser, "args": ["--automation"]}
                 yield webkit
-                await webkit.command("DELETE", "")
 
 
 @asynccontextmanager
 async def webkit_window(webkit: WebKit) -> AsyncIterator[Window]:
-    """Use the one window; afterwards its page is gone."""
-    window = WebKitWindow(webkit)
-    await window.resize(WIDTH, HEIGHT)
-    yield window
-    await window.open("about:blank")
+    """Start MiniBrowser for its one window.
+
+    Each test has its own: a crash of WebKit's network process (libsoup 3.6) is that of one test.
+    """
+    capabilities = {"alwaysMatch": {"webkitgtk:browserOptions": webkit.options}}
+    made = await webkit.command("POST", "/session", capabilities=capabilities)
+    webkit.path = f"/session/{made['sessionId']}"
+    try:
+        await webkit.command("POST", "/timeouts", script=int(2 * LIMIT * 1000), pageLoad=int(LIMIT * 1000))
+        window = WebKitWindow(webkit)
+        await window.resize(WIDTH, HEIGHT)
+        yield window
+    finally:
+        await webkit.command("DELETE", "")
+        webkit.path = ""
 
 
 def firefox_path() -> str | None:
