@@ -36,7 +36,7 @@ class Audited:
             except GatewayError as error:
                 outcome = error.status
                 raise
-            except Exception:
+            except Exception:  # raised again: dispatch logs it and answers
                 outcome = 500
                 raise
             else:
