@@ -12,7 +12,15 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.canary import CanaryOutcomes
-from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
+from gateway.metrics.client_loads import (
+    LOAD_SECONDS,
+    PAINT_SECONDS,
+    PICTURE_BYTES,
+    BytesSource,
+    FailureKind,
+    KnownSource,
+    LoadResult,
+)
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import EventLog
 from gateway.metrics.loop_counters import LoopCounter, LoopTotal, MergedHistogram, RequestMetrics
@@ -244,7 +252,20 @@ class Metrics:
             "Time that browsers report from the start of a load until the image is shown, retries included.",
             LOAD_SECONDS,
         )
-        self.registry.register(self.client_load_seconds)
+        self.client_paint_seconds = MergedHistogram(
+            "image_gateway_client_paint_seconds",
+            "Largest contentful paints (LCP) that browsers report, of pages where that is one of the images.",
+            PAINT_SECONDS,
+            get_args(BytesSource),
+        )
+        self.client_picture_bytes = MergedHistogram(
+            "image_gateway_client_picture_bytes",
+            "Bytes of the images that browsers report, by where they came from.",
+            PICTURE_BYTES,
+            get_args(KnownSource),
+        )
+        for histogram in (self.client_load_seconds, self.client_paint_seconds, self.client_picture_bytes):
+            self.registry.register(histogram)
         self.client_attempts = self._loop_counter(
             "client_attempts", "Requests for the bytes of images that browsers report, retries included."
         )

@@ -136,6 +136,9 @@ def read(metrics: Metrics, now: float) -> Reading:
     ):
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
+    for name, histogram in (("paint", metrics.client_paint_seconds), ("size", metrics.client_picture_bytes)):
+        for source, buckets in histogram.counts().items():
+            counts.update({f"{name} {source} {index}": number for index, number in enumerate(buckets)})
     counts[DROPPED_LINES] = metrics.dropped_lines.count()
     return Reading(now, counts, tuple(durations))
 

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, product
+from operator import add
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -87,29 +88,38 @@ class LoopTotal(Collector):
 
 
 class MergedHistogram(Collector):
-    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it."""
+    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it.
 
-    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+    sources: the values of the label ``source``. Empty: no label.
+    """
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float], sources: Sequence[str] = ()) -> None:
         self._name = name
         self._documentation = documentation
         self._bounds = bounds
-        # Replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
-        self._merged: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
+        self._labels = ("source",) if sources else ()
+        # Each is replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
+        nothing = ((0,) * (len(bounds) + 1), 0.0)
+        self._merged: dict[str, tuple[tuple[int, ...], float]] = dict.fromkeys(sources or ("",), nothing)
 
-    def merge(self, counts: Sequence[int], total: float) -> None:
+    def merge(self, counts: Sequence[int], total: float, source: str = "") -> None:
         """Add observations.
 
         counts: the number in each bucket, not cumulative. The last element counts what exceeds all bounds.
         """
-        merged = tuple(known + more for known, more in zip(self._merged[0], counts, strict=True))
-        self._merged = (merged, self._merged[1] + total)
+        known, sum_before = self._merged[source]
+        self._merged[source] = tuple(map(add, known, counts)), sum_before + total
+
+    def counts(self) -> dict[str, tuple[int, ...]]:
+        """Return the number in each bucket, by source."""
+        return {source: counts for source, (counts, _) in self._merged.items()}
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the current counts."""
-        counts, total = self._merged
-        yield HistogramMetricFamily(
-            self._name, self._documentation, buckets=_cumulative(self._bounds, counts), sum_value=total
-        )
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for source, (counts, total) in self._merged.items():
+            family.add_metric((source,) if self._labels else (), _cumulative(self._bounds, counts), total)
+        yield family
 
     describe = collect  # so the registry refuses another collector of this name
 

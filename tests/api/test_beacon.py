@@ -7,9 +7,16 @@ from typing import Any, get_args
 
 import pytest
 
-from gateway.api.beacon import MAX_ATTEMPTS, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
+from gateway.api.beacon import MAX_ATTEMPTS, MAX_BYTES, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
 from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
+from gateway.metrics.client_loads import (
+    LOAD_SECONDS,
+    PAINT_SECONDS,
+    PICTURE_BYTES,
+    BytesSource,
+    FailureKind,
+    LoadResult,
+)
 from gateway.metrics.collectors import Metrics
 
 WEB = Path(__file__).parents[2] / "gateway" / "web" / "src" / "core"
@@ -35,6 +42,8 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
             sources={"cache": 1, "network": 3},
             attempts=10,
             seconds=times(1, 0, 2, 0, 0, 0, 0, 0, 0, 1, total=41.5),
+            paints={"network": times(0, 0, 0, 1, total=1.2)},
+            sizes={"network": times(0, 2, total=4000), "cache": times(*[0] * 9, 1, total=2e7)},
         ).count_in(metrics)
 
     def sample(name: str, **labels: str) -> float | None:
@@ -52,6 +61,13 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
     assert sample("load_seconds_bucket", le="30.0") == 6
     assert sample("load_seconds_bucket", le="+Inf") == sample("load_seconds_count") == 8
     assert sample("load_seconds_sum") == 83
+    assert sample("paint_seconds_bucket", source="network", le="1.5") == 2
+    assert sample("paint_seconds_sum", source="network") == 2.4
+    assert sample("paint_seconds_count", source="cache") == 0, "there from the start"
+    assert sample("picture_bytes_bucket", source="network", le="1000.0") == 0
+    assert sample("picture_bytes_bucket", source="network", le="3000.0") == 4
+    assert sample("picture_bytes_bucket", source="cache", le="10000000.0") == 0
+    assert sample("picture_bytes_sum", source="cache") == 4e7
 
 
 def test_everything_but_the_version_may_be_left_out() -> None:
@@ -68,6 +84,8 @@ def test_everything_but_the_version_may_be_left_out() -> None:
         {"attempts": MAX_ATTEMPTS},
         {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)},
         {"loads": {"loaded": 1}, "seconds": times(1, total=0)},
+        {"paints": {"unknown": times(1, total=MAX_SECONDS)}},
+        {"loads": {"loaded": 1}, "sizes": {"cache": times(1, total=MAX_BYTES)}},
     ],
 )
 def test_the_largest_counts_are_accepted(members: dict[str, Any]) -> None:
@@ -110,6 +128,13 @@ def test_the_largest_counts_are_accepted(members: dict[str, Any]) -> None:
         {"loads": {"loaded": 9}, "seconds": {"buckets": [0] * (BUCKETS - 1), "sum": 0, "count": 0}},
         {"loads": {"loaded": 9}, "seconds": {"buckets": [0] * (BUCKETS + 1), "sum": 0, "count": 0}},
         {"loads": {"loaded": 9}, "seconds": times(2, -1, count=1)},
+        {"loads": {"loaded": 9}, "paints": {"network": times(1), "cache": times(1)}},
+        {"loads": {"loaded": 9}, "paints": {"network": times(2)}},
+        {"loads": {"loaded": 9}, "paints": {"network": times(1, total=MAX_SECONDS + 1)}},
+        {"loads": {"loaded": 9}, "paints": {"disk": times(1)}},
+        {"loads": {"loaded": 9}, "sizes": {"unknown": times(1)}},
+        {"loads": {"loaded": 1}, "sizes": {"network": times(1), "cache": times(1)}},
+        {"loads": {"loaded": 9}, "sizes": {"network": times(1, total=MAX_BYTES + 1)}},
     ],
     ids=lambda members: json.dumps(members)[:50],
 )
@@ -134,8 +159,11 @@ def test_browsers_count_by_the_same_bounds_and_labels() -> None:
         (members,) = re.findall(rf"export type {name} =(.*?);", re.sub(r"//.*", "", source), re.DOTALL)
         return re.findall(r'"(\w+)"', members)
 
-    (bounds,) = re.findall(r"BOUNDS\b.*?= \[(.*?)\]", monitor)
-    assert tuple(map(float, bounds.split(","))) == LOAD_SECONDS
+    found = [tuple(map(float, numbers.split(","))) for numbers in re.findall(r"BOUNDS\b.*?= \[(.*?)\]", monitor)]
+    assert found == [LOAD_SECONDS, PAINT_SECONDS, PICTURE_BYTES]
+    state = (WEB.parents[1] / "console" / "state.js").read_text(encoding="utf-8")
+    shown = [tuple(map(float, numbers.split(","))) for numbers in re.findall(r"bounds: \[(.*?)\]", state)]
+    assert shown == [PAINT_SECONDS, PICTURE_BYTES]
     assert union(monitor, "LoadResult") == [*get_args(LoadResult)]
     assert union(monitor, "BytesSource") == [*get_args(BytesSource)]
     assert union(failure, "FailureKind") == [*get_args(FailureKind)]

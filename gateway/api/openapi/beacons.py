@@ -15,11 +15,15 @@ _EXAMPLE: Json = {
     "sources": {"cache": 20, "network": 29},
     "attempts": 52,
     "seconds": {"buckets": [20, 9, 14, 5, 0, 0, 1, 0, 0, 0], "sum": 9.7, "count": 49},
+    "paints": {"network": {"buckets": [0, 0, 0, 1, 0, 0, 0, 0, 0, 0], "sum": 1.2, "count": 1}},
+    "sizes": {"network": {"buckets": [0, 0, 2, 27, 0, 0, 0, 0, 0, 0], "sum": 611000, "count": 29}},
 }
 
 BEACON_SCHEMAS: Mapping[str, Json] = {
     "Beacon": {name: value for name, value in _SCHEMA.items() if name != "$defs"} | {"examples": [_EXAMPLE]},
     "LoadTimes": _SCHEMA["$defs"]["LoadTimes"] | {"examples": [_EXAMPLE["seconds"]]},
+    "PaintTimes": _SCHEMA["$defs"]["PaintTimes"] | {"examples": [_EXAMPLE["paints"]["network"]]},
+    "PictureSizes": _SCHEMA["$defs"]["PictureSizes"] | {"examples": [_EXAMPLE["sizes"]["network"]]},
 }
 
 BEACON_PATHS: Mapping[str, Json] = with_preflight(

@@ -59,7 +59,7 @@ _METADATA = object_of(
     height=described(_OPTIONAL_SIDE, "of the original in pixels", 640),
     version=_VERSION,
     color=described(_OPTIONAL_STRING, "the average colour", "#a87a7e"),
-    placeholder=described(_OPTIONAL_STRING, "as the row has it", None),
+    placeholder=described(_OPTIONAL_STRING, "as the row has it, else a tiny copy as a data URL, or null", None),
     styles=described(map_of(_STYLE_ENTRY, "card"), "by name"),
 )
 _BATCH_ENTRY = object_of(url=_OPTIONAL_URL, expires_at=OPTIONAL_TIME, from_cache=_FROM_CACHE, version=_VERSION)

@@ -3,7 +3,7 @@ import { confirmed, el } from "./elements.js";
 import { call, failure, NoAnswer, post } from "./gateway.js";
 import { choose, language, word, writeTexts } from "./language.js";
 import { followAddress, start } from "./lookup.js";
-import { eventsOf, show, showEvents, showLost } from "./state.js";
+import { eventsOf, show, showEvents, showField, showLost } from "./state.js";
 
 const POLL = 5000;
 const MOST = { fine: 180, coarse: 1440 };
@@ -32,8 +32,10 @@ function drawCharts() {
   const from = shown.now - span;
   const events = eventsOf(shown).filter((event) => event.at > from);
   showEvents(events);
+  const within = points[kind].filter((point) => point.at > from);
+  showField(within);
   draw(
-    points[kind].filter((point) => point.at > from),
+    within,
     from,
     shown.now,
     events.map((event) => event.at),
