@@ -201,7 +201,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
         ),
         console_files=ConsoleFiles(),
-        explain=ExplainCalls(diagnostics.explainer),
+        explain=ExplainCalls(diagnostics.explainer, metrics.recent_errors),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
         statistics=(
             CacheStatistics(

@@ -104,5 +104,7 @@ async def test_nuxt_builds_an_application_with_the_module_and_renders_the_images
         await server.wait()
     assert re.search(r'<smart-image image-id="sunrise"[^>]*><picture><source type="image/webp"', made)
     assert f"{CARD}&format=webp 320w" in made
+    (preload,) = re.findall(r'<link [^>]*rel="preload"[^>]*as="image"[^>]*>', made.partition("</head>")[0])
+    assert f"{CARD}&format=webp 320w" in preload
     assert f"{LINKED}&format=webp 640w" in made
     assert f"{LINKED}&format=original 640w" in made

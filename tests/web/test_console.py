@@ -120,7 +120,7 @@ def busy_quarter(metrics: Any, now: float) -> History:
         metrics.client_loads.add(("recovered",), step % 6)
         for number, code in enumerate((*codes, "origin_refused")):
             for _ in range(times * (step % 20) // (number + 1)):
-                metrics.recent_errors.record(code, f"image-{number}")
+                metrics.recent_errors.record(code, f"image-{number}", "r1")
         past.record(now - 900 + 5 * step)
     return past
 
@@ -513,6 +513,23 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await expect(documentation.locator("tr:target td").first).to_have_text("image_not_found")
     await console.take_picture(documentation, "errors")
     await page.reload()
+    await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
+
+
+async def test_a_token_in_a_link_neither_replaces_another_one_nor_stays_in_the_address(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    page, address = console.page, gateway.ports.admin + "/"
+    await page.goto(f"{address}#token={ADMIN_TOKEN}")
+    await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
+    await page.goto(f"{address}#image=a&token=of-somebody&request=r1")
+    await expect(page.locator("#verdict")).to_contain_text("a: 404")
+    await expect(page.locator("#facts")).to_contain_text("r1")
+    assert page.url == f"{address}#image=a&request=r1"
+    await page.fill("#id", "b")
+    await console.press("Explain")
+    await expect(page.locator("#verdict")).to_contain_text("b: 404")
+    assert page.url == f"{address}#image=b"
     await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
 
 

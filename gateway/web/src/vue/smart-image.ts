@@ -76,7 +76,7 @@ export const SmartImage = defineComponent({
     const isRendered = !isDefined || !!getCurrentInstance()?.vnode.el;
     const { img, sources, placeholder, preload } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
     const made = isRendered && img.src ? h("img", img) : null;
-    const tiny = isRendered && placeholder && !slots.placeholder ? h("img", placeholder) : null;
+    const tiny = isRendered && placeholder && !slots.placeholder ? [h("img", placeholder)] : [];
     // biome-ignore lint/correctness/useHookAtTopLevel: a rule of React. Nuxt's context has the head of the page.
     if (preload && !globalThis.document) useSSRContext<Context>()?.head?.push({ link: [preload] });
     const picture = made && sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made;
@@ -112,7 +112,7 @@ export const SmartImage = defineComponent({
         (name) => slots[name] && h("div", { slot: name, key: name }, slots[name](slotProps.value)),
       );
       return h("smart-image", { ref: element, ...Object.fromEntries(attributes), ...listeners }, [
-        tiny,
+        ...tiny,
         picture,
         ...filled,
       ]);
