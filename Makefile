@@ -141,8 +141,8 @@ examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, a
 	cd $(WEB) && npm pack --silent --pack-destination dist
 	cd examples && npm install --silent --no-save ../$(WEB)/dist/*.tgz && npx vite
 
-# A minute each, and 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
-frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
+# A minute and up to 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
+frameworks: install  ## build applications of five frameworks with the npm package; needs npm and Chromium, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 
 # Three minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.

@@ -464,7 +464,9 @@ async def test_try_it_tells_what_a_load_took_and_from_where(playground: Playgrou
     assert "q-signature=" in await page.locator("#stage img").evaluate("(image) => image.currentSrc")
     await page.select_option("#image", "aurora")
     await expect(measured).to_contain_text(re.compile("^Failed.*not_found"))
-    await expect(measured.get_by_role("link")).to_have_attribute("href", re.compile("#image=aurora&user=alice&request=[0-9a-f]+&token="))
+    await expect(measured.get_by_role("link")).to_have_attribute(
+        "href", re.compile("#image=aurora&user=alice&request=[0-9a-f]+&token=")
+    )
 
 
 async def test_try_it_has_the_code_for_each_framework(playground: PlaygroundPage) -> None:
