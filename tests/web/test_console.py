@@ -118,6 +118,9 @@ def busy_quarter(metrics: Any, now: float) -> History:
         metrics.origin_requests.add(("404",), step % 4)
         metrics.client_loads.add(("loaded",), times * (40 + step % 9))
         metrics.client_loads.add(("recovered",), step % 6)
+        metrics.client_paint_seconds.merge((0, 0, 2, 1, 1, 0, 0, 0, 0, 0), 5.4, "network")
+        metrics.client_picture_bytes.merge((0, 0, 0, 4, 0, 0, 0, 0, 0, 0), 80_000, "network")
+        metrics.client_picture_bytes.merge((0, 0, 3, 0, 0, 0, 0, 0, 0, 0), 18_000, "cache")
         for number, code in enumerate((*codes, "origin_refused")):
             for _ in range(times * (step % 20) // (number + 1)):
                 metrics.recent_errors.record(code, f"image-{number}", "r1")
@@ -182,6 +185,13 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     under_cursor = await legends.all_inner_texts()
     assert [shown != other for shown, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
+    await expect(page.locator("#field tbody tr")).to_have_text(
+        [
+            re.compile("^Largest paintthe network1 s1.5 s2.3 s[0-9]+$"),
+            re.compile("^Size of a picturethe network20 kB25 kB29 kB[0-9]+$"),
+            re.compile("^Size of a picturea cache6.5 kB8.25 kB9.65 kB[0-9]+$"),
+        ]
+    )
     await console.look("charts")
     await page.mouse.move(1, 1)
     await expect(page.locator("#cursor")).to_have_text("newest")

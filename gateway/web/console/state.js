@@ -173,8 +173,8 @@ export function showField(points) {
       return all ? [[word(`field_${kind}`), word(`from_${source}`), ...shares, count(all)]] : [];
     }),
   );
-  el("field").hidden = !rows.length;
-  replace(el("field"), rows, () => table(["browsers_saw", "source", "50 %", "75 %", "95 %", "count"], rows));
+  el("seen").hidden = !rows.length;
+  replace(el("field"), rows, () => table(["what", "source", "50 %", "75 %", "95 %", "count"], rows));
 }
 
 /** The value below which that share of the counts is, as the gateway and Prometheus compute it. */
