@@ -191,7 +191,7 @@ MUTANTS: Final = {
     ),
     "settings_ignored": _mutant(
         "nginx keeps what a process with other settings has made",
-        (_NGINX, "if differ and known is None:", "if False:"),
+        (_NGINX, "if known is None and page == 0 and any", "if known is None and False and any"),
         faults="upgrade_gateway",
     ),
     "rights_ignored": _mutant(
