@@ -135,7 +135,7 @@ class Nginx:
     def _hear(self, event: Event) -> Question | None:
         heard = self._state.heard
         self._state, orders = hear(self._state, event)
-        if event.kind == "silent" or self._state.heard > heard:
+        if event.kind == "silent" or self._state.heard not in (0, heard):
             self._doubt_since = None
         elif event.kind != "ask" and self._doubt_since is None:
             self._doubt_since = self._loop.time()
