@@ -143,11 +143,12 @@ class Nginx:
             self._epochs.clear()
         self._epochs.update(dict.fromkeys(orders.forget, event.number))
         floors, now = orders.floors, self._milliseconds()
-        self._floors = {
-            "public": (floors.floor, now + floors.public),
-            "private": (floors.floor, now + floors.private),
-            "access": (floors.access, now + floors.public),
+        values = {
+            "public": (floors.floor, floors.public),
+            "private": (floors.floor, floors.private),
+            "access": (floors.access, floors.public),
         }
+        self._floors = {name: (value, now + lasts) for name, (value, lasts) in values.items() if lasts}
         return orders.question
 
     @property
