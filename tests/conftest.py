@@ -31,11 +31,11 @@ from prometheus_client import CollectorRegistry
 
 from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF, FIELD
-from gateway.metrics.collectors import Metrics
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
+from gateway.service.metrics import Metrics
 from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores

@@ -10,8 +10,8 @@ from aiohttp import web
 from gateway.api.access_log import AccessLog
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
-from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import Accounting, Dispatch
+from gateway.service.metrics import Metrics
 from gateway.settings import LoggingSettings
 
 
@@ -39,10 +39,12 @@ def dispatched(
 ) -> Callable[[web.AppRunner], None]:
     """Return what lets the gateway's dispatch handle the requests of a runner."""
     log = access_log or AccessLog(io.StringIO(), LoggingSettings(), is_on=False)
-    accounting = Accounting(metrics, client_address or ClientAddress(()), log)
+    accounting = Accounting(metrics.server, client_address or ClientAddress(()), log)
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None
-        runner.server.request_handler = Dispatch(runner.server.request_handler, InFlight(metrics), accounting)
+        runner.server.request_handler = Dispatch(
+            runner.server.request_handler, InFlight(metrics.server.inflight_requests), accounting
+        )
 
     return install

@@ -74,7 +74,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",
     }
-    | {"gateway.server.connection", "gateway.server.file_limit"},
+    | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
 }
 # Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"

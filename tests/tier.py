@@ -10,7 +10,6 @@ from gateway.catalog.record import ImageRecord, Rows
 from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime, UsableUrls
@@ -25,6 +24,7 @@ from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.redis_store.usage_store import Usage, UsageStore
+from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance
 from tests.cluster import Cluster
@@ -182,7 +182,7 @@ def make_tier(
         Hosts(settings),
         url_cache(ttl, window=ttl // 12),
         renditions=renditions,
-        metrics=metrics,
+        metrics=metrics.presign,
         now=clock,
     )
     cache = UrlEntries(shards, MAC, signer, renditions, lifetime, EntryRules(renews=renews), clock)

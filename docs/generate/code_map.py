@@ -12,7 +12,7 @@ ROOMS: Final = {
     "errors": "one class per outcome that a client can see",
     "settings": "YAML, environment and secrets directory -> validated, frozen settings",
     "net": "addresses, ports, HTTP dates, text that is safe to print",
-    "metrics": "every Prometheus collector",
+    "metrics": "the registry and its kinds of collectors; what is read from them",
     "concurrency": "time limits, circuit breaker, single flight, background tasks",
     "server": "listener, connection, dispatch: the only place that touches aiohttp's private state",
     "api": "routes and handlers",

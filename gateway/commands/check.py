@@ -37,11 +37,11 @@ from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
+from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
@@ -134,10 +134,10 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
+        open_signing(settings, metrics.presign) as signing,
         open_stores(settings, metrics, signing) as stores,
-        open_cos(settings, metrics, signing) as origin,
-        open_purge_target(settings, metrics, signing) as purges,
+        open_cos(settings, metrics.origin, signing) as origin,
+        open_purge_target(settings, metrics.presign, signing) as purges,
     ):
 
         def presign(image: ImageRecord, method: str) -> str:

@@ -26,9 +26,9 @@ from gateway.checks.running import (
 )
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.redis_store.replica_questions import ANSWER, ReplicaAnswer
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
 from gateway.settings import Settings
@@ -59,7 +59,7 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
     findings: list[Finding] = []
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
+        open_signing(settings, metrics.presign) as signing,
         open_stores(settings, metrics, signing) as stores,
         BoundedHttp(_WAIT) as http,
     ):

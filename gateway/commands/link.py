@@ -12,8 +12,8 @@ from gateway.access.signed_links import short_address
 from gateway.api.link_handlers import MAX_LIFETIME
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.metrics.collectors import Metrics
 from gateway.service.access import signed_links
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
 
@@ -46,7 +46,7 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
     async def print_link() -> None:
         links, metrics = signed_links(settings), Metrics()
         async with (
-            open_signing(settings, metrics) as signing,
+            open_signing(settings, metrics.presign) as signing,
             open_stores(settings, metrics, signing) as stores,
         ):
             record = await active_record(stores.catalog, image_id)

@@ -13,12 +13,12 @@ from rich.text import Text
 
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.service.metrics import Metrics
 from gateway.service.purges import purge_queueing
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
@@ -94,10 +94,10 @@ async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[Re
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
+        open_signing(settings, metrics.presign) as signing,
         open_stores(settings, metrics, signing) as stores,
     ):
-        queueing = purge_queueing(settings, metrics, stores)
+        queueing = purge_queueing(settings, metrics.purge, stores)
         if purges and queueing is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
         if stores.redis is None:

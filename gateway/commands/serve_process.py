@@ -15,13 +15,14 @@ from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
 from gateway.redis_store.layout import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
+from gateway.service.metrics import Metrics
 from gateway.service.ports import Inherited
 from gateway.service.service import Service
 from gateway.service.serving import serve

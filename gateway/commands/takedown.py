@@ -21,7 +21,6 @@ from gateway.catalog.record import InspectedRow
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
@@ -29,6 +28,7 @@ from gateway.purge.addresses import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
 from gateway.service.changes import make_changes
+from gateway.service.metrics import Metrics
 from gateway.service.purges import PurgeQueueing, purge_queueing
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, Stores, open_stores
@@ -95,14 +95,12 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 async def _open(settings: Settings, fronts: Sequence[str]) -> AsyncIterator["_Takedown"]:
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
+        open_signing(settings, metrics.presign) as signing,
         open_stores(settings, metrics, signing) as stores,
         FrontClient(connections=32) as client,
     ):
-        purges = purge_queueing(settings, metrics, stores)
-        async with open_urls(
-            settings, metrics, signing, stores, purges, make_changes(settings, metrics, hears=False)
-        ) as urls:
+        purges = purge_queueing(settings, metrics.purge, stores)
+        async with open_urls(settings, metrics.urls, signing, stores, purges, make_changes(settings)) as urls:
             yield _Takedown(settings, signing, stores, urls, purges, client, fronts)
 
 

@@ -10,8 +10,8 @@ import click
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import AuthorizedImage
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
 
@@ -26,7 +26,7 @@ def url(image_id: str, config: Path | None) -> None:
     async def print_url() -> None:
         metrics = Metrics()
         async with (
-            open_signing(settings, metrics) as signing,
+            open_signing(settings, metrics.presign) as signing,
             open_stores(settings, metrics, signing) as stores,
         ):
             record = await active_record(stores.catalog, image_id)

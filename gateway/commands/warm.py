@@ -11,10 +11,10 @@ from rich.progress import Progress
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
-from gateway.metrics.collectors import Metrics
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.usage_store import UsageStore
 from gateway.service.changes import make_changes
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import open_urls
@@ -55,9 +55,9 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
     async def fill() -> None:
         metrics = Metrics()
         async with (
-            open_signing(settings, metrics) as signing,
+            open_signing(settings, metrics.presign) as signing,
             open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
+            open_urls(settings, metrics.urls, signing, stores, None, make_changes(settings)) as urls,
         ):
             image_ids = _read(ids, results) if ids is not None else await _hottest(stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.errors import DependencyDegraded, DependencyDown, GatewayError
-from gateway.metrics.collectors import Metrics
+from gateway.monitoring.metrics import MonitoringMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class DependencyProbes:
     seconds: how long the last probe of each dependency took.
     """
 
-    def __init__(self, probes: Mapping[str, Probe], metrics: Metrics, *, timeout: float = 2.0) -> None:
+    def __init__(self, probes: Mapping[str, Probe], metrics: MonitoringMetrics, *, timeout: float = 2.0) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
         self._timeout = timeout

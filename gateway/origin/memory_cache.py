@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, SignedImage
 from gateway.settings import MemoryCacheSettings
@@ -43,7 +43,7 @@ class ObjectCache:
     def __init__(
         self,
         settings: MemoryCacheSettings,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         log: ChangeLog,
         steady: Callable[[], float] = boot_time,
     ) -> None:

@@ -21,10 +21,10 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption, ResumptionLimits
 from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, ObjectId, PresignedUrl, SignedImage
@@ -49,7 +49,7 @@ class OriginAccess:
     gone: Callable[[ObjectId], None]
     renew: Renew
     sign_for_head: SignForHead
-    metrics: Metrics
+    metrics: OriginMetrics
     resumption: ResumptionLimits
 
 

@@ -7,9 +7,9 @@ from aiohttp import hdrs
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.resumption import ResumptionLimits
@@ -31,7 +31,7 @@ class ObjectSource:
         memory: ObjectCache,
         variants: VariantSource,
         settings: MemoryCacheSettings,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.memory = memory

@@ -9,9 +9,9 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest, send_once
 from gateway.origin.cos_error import REQUEST_ID
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
@@ -44,7 +44,7 @@ async def open_origin(
     settings: ImageProxySettings,
     *,
     max_connections: int,
-    metrics: Metrics,
+    metrics: OriginMetrics,
     buckets: Collection[str] = (),
     credentials_refused: Callable[[str, str], None] | None = None,
     resolver: AbstractResolver | None = None,

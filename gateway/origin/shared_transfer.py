@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import MemoryCacheSettings
@@ -330,7 +330,7 @@ class SharedTransfers:
         access: OriginAccess,
         memory: ObjectCache,
         settings: MemoryCacheSettings,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.reserved_bytes = 0

@@ -13,10 +13,10 @@ from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Rendition, Renditions
@@ -36,7 +36,7 @@ class VariantSource:
         memory: ObjectCache,
         renditions: Renditions,
         refused: RefusedVariants,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         *,
         largest: int,
     ) -> None:

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
+from gateway.presign.metrics import PresignMetrics
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import (
     BACKDATE,
@@ -57,7 +57,7 @@ class Signer:
         hosts: Hosts,
         settings: UrlCacheSettings,
         *,
-        metrics: Metrics,
+        metrics: PresignMetrics,
         renditions: Renditions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from gateway.concurrency.daemon_thread import in_daemon_thread
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.events import EventLog
+from gateway.metrics.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,20 @@ _READ_TIMEOUT: Final = 10.0  # seconds; a network file system may hang
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class ReloadMetrics:
+    """The outcome of the last reload, in metrics and among the ``events``."""
+
+    def __init__(self, registry: Registry, events: EventLog) -> None:
+        self.events = events
+        self.config_last_reload_successful = registry.gauge(
+            "config_last_reload_successful", "1 if the last reload of the configuration was accepted, else 0."
+        )
+        self.config_last_reload_success = registry.gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "Unix time of the last reload of the configuration that was accepted; at first, of the start.",
+        )
 
 
 class ReloadRefused(Exception):
@@ -117,7 +132,7 @@ class Reloader(Generic[S]):
         sources: Sources[S] | None,
         compare: Callable[[S, S], Difference[S]],
         parts: Sequence[Part[S]],
-        metrics: Metrics,
+        metrics: ReloadMetrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:

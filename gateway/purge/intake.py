@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.metrics.collectors import Metrics
+from gateway.purge.metrics import PurgeMetrics
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.purge_queue import PurgeQueue
 
@@ -20,7 +20,7 @@ class PurgeIntake:
     def __init__(
         self,
         queue: PurgeQueue,
-        metrics: Metrics,
+        metrics: PurgeMetrics,
         *,
         now: Callable[[], float] = time.time,
         settle: float = _SETTLE,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from redis.exceptions import ResponseError
 
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.redis_store.entry_scripts import drop_entries, keep_entries
 from gateway.redis_store.guarded_client import CacheUnavailable, message_of
 from gateway.redis_store.invalidation_channel import InvalidationChannel
@@ -34,11 +34,11 @@ class NodeState:
 class RedisProbe:
     """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
 
-    def __init__(self, shards: Shards, channel: InvalidationChannel, layout: Layout, metrics: Metrics) -> None:
+    def __init__(self, shards: Shards, channel: InvalidationChannel, layout: Layout, receivers: OptionalGauge) -> None:
         self._shards = shards
         self._layout = layout
         self._channel = channel
-        self._receivers = metrics.invalidation_receivers
+        self._receivers = receivers
         self._name = secrets.token_hex(4)
 
     async def run(self) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.access.identity import Authenticator
+from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
 from gateway.access.token_keys import TokenKeys
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.cors import CorsOrigins
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared, ReloadRefused
 from gateway.settings import JwtSettings, Settings
 
@@ -34,7 +34,7 @@ class Access:
     callers: Callers
     client_address: ClientAddress
     cors_origins: CorsOrigins
-    metrics: Metrics
+    metrics: AccessMetrics
     rights_changed: Callable[[], None]
 
     async def prepare(self, old: Settings, new: Settings) -> Prepared:
@@ -75,7 +75,7 @@ class Access:
 @asynccontextmanager
 async def open_access(
     settings: Settings,
-    metrics: Metrics,
+    metrics: AccessMetrics,
     rights_changed: Callable[[], None] = lambda: None,
     *,
     verifies_tokens: bool = True,
@@ -121,7 +121,7 @@ async def _import_token_libraries(jwt: JwtSettings | None) -> None:
 
 @asynccontextmanager
 async def _key_set(
-    jwt: JwtSettings | None, metrics: Metrics, changed: Callable[[], None], *, fetches: bool = True
+    jwt: JwtSettings | None, metrics: AccessMetrics, changed: Callable[[], None], *, fetches: bool = True
 ) -> "AsyncIterator[Jwks | None]":
     """Keep fetching the key set of ``access.jwt.jwks_url``. None without it."""
     if jwt is None or jwt.jwks_url is None:

@@ -13,12 +13,13 @@ from typing import Any
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.process.reloader import Reloader
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.replica_questions import Question, ReplicaAnswer
 from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
@@ -54,7 +55,7 @@ class Answers:
             _fingerprint(self.reloader),
             urls.shared.mac.fingerprint if urls.shared is not None else "",
             await self._state_of_changes(),
-            {name: round(seconds, 1) for name, seconds in self.metrics.nginx_asked.seconds().items()},
+            {name: round(seconds, 1) for name, seconds in self.metrics.nginx.nginx_asked.seconds().items()},
             self._last_error(),
             image_id is not None
             and any(urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
@@ -69,7 +70,7 @@ class Answers:
         return "ok"
 
     def _last_error(self) -> str:
-        errors = self.metrics.recent_errors.newest()
+        errors = self.metrics.server.recent_errors.newest()
         if not errors:
             return ""
         return f"{errors[0].code} {datetime.fromtimestamp(errors[0].at, UTC).isoformat(timespec='seconds')}"
@@ -104,7 +105,7 @@ async def _answer(waiting: "asyncio.Queue[Question]", answers: Answers, redis: R
         except CacheUnavailable as error:
             logger.debug("a question is not answered: %s", error)
         except Exception:  # otherwise this process would answer no other question
-            answers.metrics.background_errors.labels(task="answers").inc()
+            answers.metrics.registry.background_errors.labels(task="answers").inc()
             logger.exception("a question is not answered")
 
 

@@ -13,12 +13,12 @@ from gateway.canary.watch import Asker, Canary, Question
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
 from gateway.process.reloader import Prepared
 from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import entry_secrets
@@ -130,7 +130,14 @@ async def open_canary(
             return
         handler = log_handler()
         asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
-        canary = Canary(settings.canary, part.asker, part.rounds, metrics, asks_alone=asks_alone)
+        canary = Canary(
+            settings.canary,
+            part.asker,
+            part.rounds,
+            metrics.canary,
+            metrics.registry.background_errors,
+            asks_alone=asks_alone,
+        )
         async with background("canary", canary.run()):
             yield part
 

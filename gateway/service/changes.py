@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from prometheus_client import Gauge
+
 from gateway.catalog.change_feed import ChangeFeed
+from gateway.catalog.metrics import CatalogMetrics
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared
 from gateway.service.stores import Stores
 from gateway.settings import Settings
@@ -63,24 +65,22 @@ class Changes:
         self.log.sweep(Scope.IMAGES, boot_time())
 
 
-def make_changes(settings: Settings, metrics: Metrics, *, hears: bool = True) -> Changes:
-    """Return the part. It has nothing to open. Without ``hears``, this process serves nothing and hears no changes."""
-    sources = []
-    if hears and settings.postgres.listen:
-        sources.append(Source.ROWS)
-    if hears and settings.url_cache.enabled:
-        sources.append(Source.REPLICAS)
+def make_changes(settings: Settings, heartbeat_age: Gauge | None = None) -> Changes:
+    """Return the part. It has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
+    heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
+    sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]
     name = secrets.token_hex(8)
     log = ChangeLog(sources, name, boot_time())
-    for source, heartbeat in log.heartbeats.items():
-        metrics.heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
+    if heartbeat_age is not None:
+        for source, heartbeat in log.heartbeats.items():
+            heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
     return Changes(log, NginxList(log, name, _results(settings), time.time() - boot_time()))
 
 
 @asynccontextmanager
 async def hearing(
     settings: Settings,
-    metrics: Metrics,
+    metrics: CatalogMetrics,
     stores: Stores,
     changes: Changes,
     invalidation: Invalidation,

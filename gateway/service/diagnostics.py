@@ -14,8 +14,7 @@ from gateway.explain.delivery import DeliveryStep
 from gateway.explain.explainer import Explainer, Steps
 from gateway.explain.origin import OriginStep
 from gateway.explain.variants import VariantStep
-from gateway.metrics.canary import CanaryOutcome
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
@@ -32,6 +31,7 @@ from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.service.access import Access
 from gateway.service.images import Images, cache_policy
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
@@ -69,15 +69,16 @@ async def open_diagnostics(
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     origin = images.objects.origin
-    trigger_watch = TriggerWatch(stores.catalog.report, metrics)
-    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics)
+    trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
+    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
     health = _health(settings, metrics, signing, stores, urls, origin)
-    history = History(metrics, time.time())
+    history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
     replica = _this_replica(settings, metrics, signing, urls, images, health, history)
-    recorder = HistoryRecorder(history, replica, replicas, metrics)
+    dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
+    recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", LoopLag(metrics).run()))
+        await stack.enter_async_context(background("loop-lag", LoopLag(metrics.monitoring.event_loop_lag).run()))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
@@ -95,7 +96,7 @@ def make_explainer(
     origin: OriginClient,
     trigger_watch: TriggerWatch,
     images: Images | None,
-    metrics: Metrics,
+    seen: CanaryOutcomes,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
     canary, redis = settings.canary, stores.redis
@@ -103,8 +104,8 @@ def make_explainer(
 
     async def outside() -> Sequence[CanaryOutcome]:
         """Return what the canary of any gateway saw last."""
-        if metrics.canary.latest or rounds is None:
-            return metrics.canary.latest
+        if seen.latest or rounds is None:
+            return seen.latest
         try:
             return (await rounds.read())[0]
         except CacheUnavailable:
@@ -170,7 +171,7 @@ def _this_replica(
     symptoms = CurrentSymptoms(
         health,
         history,
-        metrics,
+        metrics.gauges,
         signing.clock,
         signing.credentials,
         lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
@@ -195,7 +196,7 @@ def _health(
             signing.clock.now,
         ),
         settings.cos.regions,
-        metrics,
+        metrics.monitoring,
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
@@ -207,7 +208,7 @@ def _health(
     if signing.credentials.can_end:
         probes["credentials"] = signing.credentials.check_life
     return Health(
-        DependencyProbes(probes, metrics),
+        DependencyProbes(probes, metrics.monitoring),
         may_serve=lambda: buckets.may_serve,
         serves_from_memory=urls.resolver.serves_from_memory,
         ready_without_stores=settings.server.ready_without_stores,

@@ -15,9 +15,9 @@ from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
 from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import VariantRequests
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared
 from gateway.service.access import Access
+from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects
 from gateway.service.signing import Signing
 from gateway.service.urls import Urls
@@ -55,8 +55,8 @@ def make_images(
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
     decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
-    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
-    responder = Responder(objects.source, Relay(metrics), metrics)
+    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
+    responder = Responder(objects.source, Relay(metrics.sent_bytes), metrics.sent_bytes)
     deliveries = Deliveries(
         responder,
         ImageAccel(
@@ -67,7 +67,7 @@ def make_images(
             kept_for=decisions.on_image,
         ),
         ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
-        VariantDelivery(renditions, objects.refused, metrics),
+        VariantDelivery(renditions, objects.refused, metrics.origin),
     )
     policy, most = cache_policy(settings, access.authenticator), settings.server.max_streams
     handler = ImageHandler(image_proxy, policy, lookup, urls.usage, variant_requests, deliveries, max_streams=most)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
@@ -18,6 +18,7 @@ from gateway.origin.session import open_origin
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
 from gateway.process.reloader import Prepared
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
@@ -49,7 +50,7 @@ class Objects:
 
 
 def open_cos(
-    settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+    settings: Settings, metrics: OriginMetrics, signing: Signing, tracing: Tracing | None = None
 ) -> AbstractAsyncContextManager[OriginClient]:
     return open_origin(
         settings.image_proxy,
@@ -68,13 +69,13 @@ async def open_objects(
     """Get the bytes and the descriptions of images, and sign new URLs in place of URLs that COS refuses."""
     redis, shared = stores.redis, urls.shared
     probe = ImageProbe(origin, signing.signer.sign_rule)
-    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics)
+    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics.urls)
     renewal = OnDemandRenewal(
         urls.resolver,
         stores.catalog,
         shared.entries if shared is not None else None,
         urls.local,
-        metrics,
+        metrics.urls,
         signing.clock.now,
     )
 
@@ -85,7 +86,7 @@ async def open_objects(
         return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
 
     image_proxy = settings.image_proxy
-    memory = ObjectCache(image_proxy.memory_cache, metrics, urls.changes.log)
+    memory = ObjectCache(image_proxy.memory_cache, metrics.origin, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
@@ -93,7 +94,7 @@ async def open_objects(
         memory.discard,
         renew,
         urls.resolver.urls.sign_for_head,
-        metrics,
+        metrics.origin,
         _resumption_limits(image_proxy),
     )
     refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
@@ -102,10 +103,10 @@ async def open_objects(
         memory,
         signing.renditions,
         refused,
-        metrics,
+        metrics.origin,
         largest=image_proxy.memory_cache.max_object_bytes,
     )
-    source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
+    source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics.origin)
     urls.changes.log.add_cache(renewal)
     urls.changes.log.add_cache(descriptions)
     async with AsyncExitStack() as stack:

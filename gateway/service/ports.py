@@ -138,7 +138,7 @@ def _dispatch(
     """
     requests = service.requests
     accounting = Accounting(
-        service.metrics,
+        service.metrics.server,
         service.access.client_address,
         requests.access_log,
         route_prefix,
@@ -178,11 +178,13 @@ def _public_handlers(service: Service) -> PublicHandlers:
         links=LinkCalls(_link_kills(service), lookup, callers, bodies),
         metadata=metadata,
         batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
-        beacons=Beacons(metrics, access.client_address, bodies),
-        access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
+        beacons=Beacons(metrics.beacons, access.client_address, bodies),
+        access_check=AccessCheck(
+            lookup, callers, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
+        ),
         static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
         health=HealthCalls(service.diagnostics.health),
-        misdirected_changes=WrongPort(metrics),
+        misdirected_changes=WrongPort(metrics.nginx),
         accel_prefix=(
             AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
         ),
@@ -198,11 +200,17 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         exposition=Exposition(metrics.registry),
         console=_console(service),
         console_tools=ConsoleTools(
-            metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
+            metrics.counted,
+            metrics.nginx.nginx_asked,
+            lambda: _configuration(reloader),
+            debug_log,
+            bodies,
+            now,
+            service.answers.about_this,
         ),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
-        preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
+        preview=Preview(urls.resolver, service.objects.source, Relay(metrics.sent_bytes)),
         statistics=(
             CacheStatistics(
                 redis.usage,
@@ -222,7 +230,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             else None
         ),
         changes=CachePurges(urls.invalidation, bodies),
-        nginx_changes=NginxChanges(service.changes.nginx_list, metrics),
+        nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         images=AdminImageCalls(
             urls.resolver,
             service.images.lookup,
@@ -241,7 +249,7 @@ def _console(service: Service) -> Console:
         diagnostics.replica,
         redis.replicas if redis is not None else None,
         redis.queue if redis is not None else None,
-        metrics,
+        metrics.urls.refresh_lag,
         signing.clock.now,
     )
     return Console(
@@ -251,10 +259,12 @@ def _console(service: Service) -> Console:
             signing.credentials,
             diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
             metrics.canary,
+            metrics.nginx.nginx_asked,
         ),
         shared,
         diagnostics.history,
-        metrics,
+        metrics.server.recent_errors,
+        metrics.events,
         service.access.admin_guard,
         service.requests.debug_log,
     )

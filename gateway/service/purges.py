@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
+from gateway.presign.metrics import PresignMetrics
 from gateway.process.reloader import Prepared
 from gateway.purge import edgeone, tencent_cdn
 from gateway.purge.addresses import Addresses
 from gateway.purge.edgeone import EdgeOne
 from gateway.purge.intake import PurgeIntake
+from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import Target
 from gateway.purge.tencent_cdn import TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
@@ -57,7 +58,7 @@ class PurgeTarget:
         return Prepared(self.addresses.use if self.addresses is not None else lambda: None)
 
 
-def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:
+def purge_queueing(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeQueueing | None:
     """Return the queue of purges and its intake, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
@@ -67,7 +68,7 @@ def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> Purg
 
 @asynccontextmanager
 async def open_purge_target(
-    settings: Settings, metrics: Metrics, signing: Signing
+    settings: Settings, metrics: PresignMetrics, signing: Signing
 ) -> AsyncIterator[PurgeTarget | None]:
     """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
     purge = settings.purge
@@ -97,7 +98,7 @@ async def open_purge_target(
 
 
 @asynccontextmanager
-async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: Metrics) -> AsyncIterator[None]:
+async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
     worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
     async with AsyncExitStack() as stack:

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Difference, Part, Reloader, ReloadRefused, Sources
+from gateway.process.reloader import Difference, Part, Reloader, ReloadMetrics, ReloadRefused, Sources
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import difference
@@ -13,7 +12,7 @@ def make_reloader(
     settings: Settings,
     read_settings: Callable[[], Settings] | None,
     parts: Sequence[Part[Settings]],
-    metrics: Metrics,
+    metrics: ReloadMetrics,
     is_draining: Callable[[], bool],
 ) -> Reloader[Settings]:
     """Return the reloader, which holds the settings in use and at each reload changes ``parts`` in this order.

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ImageRequests
 from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
 from gateway.process.reloader import Prepared
 from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.service.urls import Urls
@@ -84,7 +84,7 @@ def _refresh_worker(
 
     selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
     batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.entries, redis.queue, forget, now)
-    return RefreshWorker(redis.shards, redis.queue, batch, metrics, renewal, now=now)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, renewal, now=now)
 
 
 def _maintenance(
@@ -101,7 +101,7 @@ def _maintenance(
 
 
 def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal: Renewal) -> None:
-    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.requests, IMAGE_ROUTES)
+    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
     daily.watch("requests", requests.count)
     daily.watch("errors", requests.errors)
     daily.watch("response_ms", requests.milliseconds)

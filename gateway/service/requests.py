@@ -10,12 +10,12 @@ from typing import Final
 from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
 from gateway.process.reloader import Prepared
+from gateway.service.metrics import Metrics
 from gateway.settings import LoggingSettings, Settings
 from gateway.tracing.hooks import Tracing
 
@@ -60,11 +60,13 @@ async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[R
         if picture is not None:
             fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
         metrics.dropped_lines.count = dropped_lines
-        metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
-        metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
+        metrics.server.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
+        metrics.server.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         access_log, debug_log = _access_log(settings), DebugLog()
         try:
-            yield Requests(InFlight(metrics), access_log, _audit(settings), debug_log, tracing, fallback)
+            yield Requests(
+                InFlight(metrics.server.inflight_requests), access_log, _audit(settings), debug_log, tracing, fallback
+            )
         finally:
             debug_log.stop()
             access_log.flush()

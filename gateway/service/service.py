@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Part, Reloader
 from gateway.service.access import Access, open_access
 from gateway.service.answers import Answers, answering
@@ -12,6 +11,7 @@ from gateway.service.canary import CanaryPart, open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
+from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
 from gateway.service.reload import make_reloader
@@ -58,24 +58,24 @@ async def open_service(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         requests = await opened(open_requests(settings, metrics))
-        changes = make_changes(settings, metrics)
-        access = await opened(open_access(settings, metrics, changes.rights_changed))
-        signing = await opened(open_signing(settings, metrics))
+        changes = make_changes(settings, metrics.heartbeat_age)
+        access = await opened(open_access(settings, metrics.access, changes.rights_changed))
+        signing = await opened(open_signing(settings, metrics.presign))
         stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
         await stores.try_query()
         await stores.check_layout()
-        purges = purge_queueing(settings, metrics, stores)
-        urls = await opened(open_urls(settings, metrics, signing, stores, purges, changes))
-        origin = await opened(open_cos(settings, metrics, signing, requests.tracing))
+        purges = purge_queueing(settings, metrics.purge, stores)
+        urls = await opened(open_urls(settings, metrics.urls, signing, stores, purges, changes))
+        origin = await opened(open_cos(settings, metrics.origin, signing, requests.tracing))
         objects = await opened(open_objects(settings, metrics, signing, stores, urls, origin))
         images = make_images(settings, metrics, access, signing, urls, objects)
         diagnostics = await opened(open_diagnostics(settings, metrics, access, signing, stores, urls, images))
-        target = await opened(open_purge_target(settings, metrics, signing))
+        target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
-            await opened(purging(purges, target, metrics))
+            await opened(purging(purges, target, metrics.purge))
         renewal = await opened(open_renewal(settings, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
         parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
         if target is not None:
@@ -84,7 +84,7 @@ async def open_service(
         if canary is not None:
             parts.append(canary)
         parts.append(changes)
-        reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
+        reloader = make_reloader(settings, read_settings, parts, metrics.reload, lambda: diagnostics.health.is_draining)
         stack.push_async_callback(reloader.finish)
         answers = Answers(metrics, signing, urls, changes, diagnostics, reloader)
         await opened(answering(answers, stores.redis))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.public_url import PublicUrls
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock, Lifetime
+from gateway.presign.metrics import PresignMetrics
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.process.reloader import Prepared, ReloadRefused
@@ -25,7 +25,7 @@ class BucketKeys:
 
     in_use: BucketCredentials
     opened: Replaceable[BucketCredentials]
-    metrics: Metrics
+    metrics: PresignMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Signing:
 
 
 @asynccontextmanager
-async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Signing]:
+async def open_signing(settings: Settings, metrics: PresignMetrics) -> AsyncIterator[Signing]:
     """Keep the credentials of each bucket fresh, by COS's clock."""
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)

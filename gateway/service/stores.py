@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
@@ -23,6 +22,7 @@ from gateway.redis_store.replica_questions import ReplicaQuestions
 from gateway.redis_store.replica_store import ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import UsageStore
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.settings import Settings
 from gateway.tracing.hooks import Tracing
@@ -104,7 +104,7 @@ async def open_stores(
         settings.postgres,
         default_bucket=settings.cos.bucket,
         regions=settings.cos.regions,
-        metrics=metrics,
+        metrics=metrics.catalog,
         with_links=settings.access.signed_links is not None,
         observe=tracing.postgres if tracing is not None else None,
     )
@@ -128,7 +128,7 @@ def _redis_stores(settings: Settings, metrics: Metrics, shards: Shards, signing:
         channel,
         ReplicaQuestions(shards, channel),
         layout,
-        RedisProbe(shards, channel, layout, metrics),
+        RedisProbe(shards, channel, layout, metrics.invalidation_receivers),
     )
 
 

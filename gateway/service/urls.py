@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
 from gateway.process.reloader import Prepared
 from gateway.redis_store.entry_codec import EntryMac
@@ -18,6 +17,7 @@ from gateway.service.stores import RedisStores, Stores
 from gateway.settings import CosSettings, RedisSettings, Settings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_maintenance import SharedMaintenance
@@ -68,7 +68,7 @@ class Urls:
 @asynccontextmanager
 async def open_urls(
     settings: Settings,
-    metrics: Metrics,
+    metrics: UrlMetrics,
     signing: Signing,
     stores: Stores,
     purges: PurgeQueueing | None,

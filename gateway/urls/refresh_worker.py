@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.metrics.collectors import Metrics
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.leased_queue import QueueState
 from gateway.redis_store.refresh_queue import RefreshQueue
 from gateway.redis_store.shards import Shard, Shards, in_parallel
 from gateway.settings import UrlPrerefreshSettings
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_batch import RefreshBatch
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class RefreshWorker:
         shards: Shards,
         queue: RefreshQueue,
         refresh_batch: RefreshBatch,
-        metrics: Metrics,
+        metrics: UrlMetrics,
         settings: UrlPrerefreshSettings,
         *,
         now: Callable[[], float] = time.time,

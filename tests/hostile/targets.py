@@ -19,6 +19,7 @@ from gateway.access.jwks import Jwks, JwksUnavailable
 from gateway.access.original_uri import original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import LoadResult
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
@@ -26,8 +27,6 @@ from gateway.delivery.headers import content_disposition
 from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
-from gateway.metrics.client_loads import LoadResult
-from gateway.metrics.collectors import Metrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -35,6 +34,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import decode, encode
+from gateway.service.metrics import Metrics
 from gateway.settings import (
     AccessSettings,
     CosSettings,
@@ -62,7 +62,7 @@ RENDITIONS = Renditions(
 )
 VARIANTS = VariantRequests(RENDITIONS, VariantSettings())
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, url_cache(), metrics=Metrics())
+SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, url_cache(), metrics=Metrics().presign)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 
@@ -187,7 +187,7 @@ def beacons(data: bytes) -> None:
     except InvalidBeacon:
         return
     metrics = Metrics()
-    beacon.count_in(metrics)
+    beacon.count_in(metrics.beacons)
     samples = {
         (sample.name, *sample.labels.values()): sample.value
         for found in metrics.registry.collect()

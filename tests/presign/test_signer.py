@@ -13,7 +13,6 @@ from qcloud_cos import CosConfig, CosS3Client, cos_auth
 
 from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.checks.signature import diagnose_signature
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import sign_query
@@ -21,6 +20,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.sdk_signature import signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
+from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
@@ -44,7 +44,7 @@ def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3
         hosts(),
         url_cache(ttl, window=window),
         renditions=Renditions(RULES),
-        metrics=Metrics(),
+        metrics=Metrics().presign,
         now=clock,
     )
 
@@ -108,7 +108,7 @@ class TestEqualityWithTheSdk:
             CREDENTIALS,
             hosts(domain=domain, scheme=scheme),
             url_cache(60, window=1),
-            metrics=metrics,
+            metrics=metrics.presign,
             now=Clock(NOW),
         ).sign(record(key=key), fresh=True)
         assert ours.url == sdk_url(key, "GET", 60, {}, NOW, Domain=domain, Scheme=scheme)

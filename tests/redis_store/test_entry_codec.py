@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import EntryMac, decode, encode
+from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings
 from tests.signed_images import signed_image
 from tests.tier import NOW, RENDITIONS, record
@@ -33,7 +33,7 @@ def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = REND
         hosts,
         url_cache(),
         renditions=renditions,
-        metrics=Metrics(),
+        metrics=Metrics().presign,
         now=lambda: float(NOW),
     )
 

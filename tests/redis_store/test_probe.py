@@ -12,12 +12,12 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import Metrics
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.layout import Layout
 from gateway.redis_store.probe import RedisProbe
+from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.heard_changes import Recorder
@@ -58,7 +58,7 @@ async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, Metrics]]:
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
         async with background("invalidation-channel", channel.listen(Recorder())):
-            yield RedisProbe(shards, channel, Layout(shards, settings), metrics), metrics
+            yield RedisProbe(shards, channel, Layout(shards, settings), metrics.invalidation_receivers), metrics
 
 
 def receivers(metrics: Metrics) -> float | None:

@@ -17,7 +17,6 @@ from redis.asyncio import Redis as AsyncRedis
 
 from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.cluster import Address, ClusterServers
@@ -29,6 +28,7 @@ from gateway.redis_store.probe import RedisProbe
 from gateway.redis_store.purge_queue import PurgeQueue
 from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.usage_store import Usage
+from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.processes import wait_until
 from gateway_dev.redis_server import RedisServer
@@ -60,7 +60,7 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 
 def probe_of(shards: Shards, url: str) -> RedisProbe:
     layout = Layout(shards, RedisSettings(url=SecretStr(url)))
-    return RedisProbe(shards, InvalidationChannel(shards), layout, Metrics())
+    return RedisProbe(shards, InvalidationChannel(shards), layout, Metrics().invalidation_receivers)
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:

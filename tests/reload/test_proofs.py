@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Difference, Prepared, Reloader, ReloadNotPossible, ReloadRefused, Sources
+from gateway.service.metrics import Metrics
 from gateway.settings import Settings
 from gateway.settings.cos import BucketSettings
 from gateway.settings.mistakes import SettingsError
@@ -93,7 +93,7 @@ class FixedPart:
 
 def reloader_of(*parts: FixedPart) -> Reloader[int]:
     """Reloads 2 in place of 1."""
-    return Reloader(1, Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics())
+    return Reloader(1, Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics().reload)
 
 
 async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
@@ -135,7 +135,7 @@ async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() 
         may_end.wait()
         return 2
 
-    reloader = Reloader(1, Sources(read, timeout=0.2), lambda _old, new: Difference(new, (), ()), (), Metrics())
+    reloader = Reloader(1, Sources(read, timeout=0.2), lambda _old, new: Difference(new, (), ()), (), Metrics().reload)
     with pytest.raises(ReloadRefused, match="cannot be read within"):
         await reloader.reload()
     with pytest.raises(ReloadRefused, match="an earlier read"):

@@ -15,7 +15,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import LoggingSettings
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.service.metrics import Metrics
 from gateway.service.reload import make_reloader
 from gateway.settings import Settings
 from gateway.settings.mistakes import SettingsError
@@ -34,7 +34,7 @@ def reloader_of(
     read: Callable[[], Settings] | None, *parts: Asked, is_draining: Callable[[], bool] = lambda: False
 ) -> Reloader[Settings]:
     """Return the reloader of a service that has started with the least configuration."""
-    return make_reloader(settings(), read, parts, Metrics(), is_draining)
+    return make_reloader(settings(), read, parts, Metrics().reload, is_draining)
 
 
 async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep_their_values() -> None:

@@ -19,7 +19,7 @@ from psycopg2.extensions import make_dsn
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.watch import Asker, Canary, Question
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings
 from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -119,7 +119,7 @@ async def test_the_canary_is_not_counted_among_users(
         sample.labels["route"] for sample in families if sample.name == "image_gateway_requests_total" and sample.value
     }
     assert {route for route in routes if not route.startswith("admin:")} == {"canary:short"}
-    assert canary.service.metrics.recent_errors.newest() == []
+    assert canary.service.metrics.server.recent_errors.newest() == []
     assert redis_client.zcard("image:index:hits") == 0
 
 
@@ -246,6 +246,8 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
 
     async with FrontClient() as client:
         asker = Asker(canary.via, nothing, client, CanaryMark("secret"))
-        await Canary(canary, asker, None, Metrics(), asks_alone=False).once()
+        metrics = Metrics()
+        counts = metrics.canary, metrics.registry.background_errors
+        await Canary(canary, asker, None, *counts, asks_alone=False).once()
         with pytest.raises(AssertionError):
-            await Canary(canary, asker, None, Metrics()).once()
+            await Canary(canary, asker, None, *counts).once()

@@ -24,7 +24,7 @@ async def resolver(tier: Tier, cos_clock: CosClock) -> AsyncIterator[UrlResolver
     """A resolver by COS's clock, which has looked up the image ``a``."""
     local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=3000), RENDITIONS, tier.log, unknown_ttl=3)
     urls = UsableUrls(tier.signer, tier.lifetime, cos_clock.now)
-    made = UrlResolver(tier.table, urls, tier.cache, local, tier.trust, tier.metrics)
+    made = UrlResolver(tier.table, urls, tier.cache, local, tier.trust, tier.metrics.urls)
     tier.table.add("a")
     await made.look_up("a")
     yield made

@@ -21,9 +21,14 @@ class Replica:
     def __init__(self, tier: Tier) -> None:
         local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
         self.resolver = UrlResolver(
-            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics
+            tier.table,
+            UsableUrls(tier.signer, tier.lifetime, tier.clock),
+            tier.cache,
+            local,
+            tier.trust,
+            tier.metrics.urls,
         )
-        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics, tier.clock)
+        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics.urls, tier.clock)
 
     async def close(self) -> None:
         await self.renewal.close()

@@ -55,7 +55,7 @@ def refresh_worker_of(
         tier.shards,
         tier.queue,
         refresh_batch_of(tier, invalidated, idle_after=idle_after),
-        tier.metrics,
+        tier.metrics.urls,
         UrlPrerefreshSettings(interval=interval, batch_size=batch_size),
         now=tier.clock,
     )
@@ -274,7 +274,7 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
             return Credentials("x", "y")
 
     cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(OneBucket(), Hosts(cos), url_cache(), metrics=tier.metrics, now=tier.clock)
+    signer = Signer(OneBucket(), Hosts(cos), url_cache(), metrics=tier.metrics.presign, now=tier.clock)
     tier.clock.now += 3000
     worker = refresh_worker_of(replace(tier, signer=signer))
     assert await worker.drain_once() == Counter(renewed=1, postponed=1)

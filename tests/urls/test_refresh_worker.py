@@ -94,7 +94,7 @@ async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None
         tier.shards,
         tier.queue,
         refresh_batch_of(tier),
-        tier.metrics,
+        tier.metrics.urls,
         UrlPrerefreshSettings(interval=86_400),
         now=tier.clock,
     )

@@ -1,10 +1,12 @@
-"""The connections to Postgres of all pools of this process."""
+"""The metrics of Postgres: queries, the connections of all pools of this process, and the connection that listens."""
 
 from collections.abc import Iterator, Mapping
 from typing import Literal, Protocol, TypeAlias
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from gateway.metrics.registry import Registry
 
 ConnectionState: TypeAlias = Literal["in_use", "idle", "abandoned"]
 
@@ -49,3 +51,22 @@ class PostgresConnections(Collector):
         )
 
     describe = collect  # so the registry refuses another collector of these names
+
+
+class CatalogMetrics:
+    """Queries to the table of images, connections, and whether changes of rows are received."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.catalog_queries = registry.counter(
+            "catalog_queries",
+            "Queries to the image catalog in Postgres, by result.",
+            ("result",),
+            ("found", "missing", "error", "unusable"),
+        )
+        self.postgres_connections = PostgresConnections()
+        registry.register(self.postgres_connections)
+        self.change_feed_connected = registry.gauge(
+            "change_feed_connected", "1 if changes of rows are received, 0 if not; NaN if postgres.listen is off."
+        )
+        self.change_feed_connected.set(float("nan"))
+        self.background_errors = registry.background_errors
