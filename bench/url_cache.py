@@ -9,7 +9,7 @@ from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, open_stores
 from gateway.service.urls import open_urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @asynccontextmanager
@@ -17,9 +17,9 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     """Open the signer and the entries of the cache in Redis."""
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics.presign) as signing,
-        open_stores(settings, metrics, signing) as stores,
-        open_urls(settings, metrics.urls, signing, stores, None, make_changes(settings)) as urls,
+        open_signing(Live(settings), metrics.presign) as signing,
+        open_stores(Live(settings), metrics, signing) as stores,
+        open_urls(Live(settings), metrics.urls, signing, stores, None, make_changes(Live(settings))) as urls,
     ):
         if stores.redis is None or urls.shared is None:
             raise ValueError("url_cache.enabled is off")

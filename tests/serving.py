@@ -12,7 +12,7 @@ from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
 from gateway.server.dispatch import Accounting, Dispatch
 from gateway.service.metrics import Metrics
-from gateway.settings import LoggingSettings
+from gateway.settings import Live, LoggingSettings, ServerSettings
 
 
 @asynccontextmanager
@@ -38,8 +38,8 @@ def dispatched(
     metrics: Metrics, client_address: ClientAddress | None = None, access_log: AccessLog | None = None
 ) -> Callable[[web.AppRunner], None]:
     """Return what lets the gateway's dispatch handle the requests of a runner."""
-    log = access_log or AccessLog(io.StringIO(), LoggingSettings(), is_on=False)
-    accounting = Accounting(metrics.server, client_address or ClientAddress(()), log)
+    log = access_log or AccessLog(io.StringIO(), Live(LoggingSettings(access=False)))
+    accounting = Accounting(metrics.server, client_address or ClientAddress(Live(ServerSettings())), log)
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None

@@ -25,7 +25,7 @@ from gateway.redis_store.shards import Shards
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.redis_store.usage_store import Usage, UsageStore
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, RedisSettings
+from gateway.settings import CosSettings, Live, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance
 from tests.cluster import Cluster
 from tests.heard_changes import quiet_log
@@ -33,7 +33,7 @@ from tests.sentinel import Watched
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
-MAC = EntryMac("y")
+MAC = EntryMac(Live(("y", None)))
 RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
 
 
@@ -180,16 +180,16 @@ def make_tier(
     signer = Signer(
         Credentials("x", "y"),
         Hosts(settings),
-        url_cache(ttl, window=ttl // 12),
+        Live(url_cache(ttl, window=ttl // 12)),
         renditions=renditions,
         metrics=metrics.presign,
         now=clock,
     )
     cache = UrlEntries(shards, MAC, signer, renditions, lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
-    queue = RefreshQueue(shards, QueueLimits(lambda: 60, 3, 10))
+    queue = RefreshQueue(shards, Live(QueueLimits(lambda: 60, 3, 10)))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)
-    maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, settings_of_the_cache)
+    maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, Live(settings_of_the_cache))
     log = quiet_log()
     return Tier(
         clock,

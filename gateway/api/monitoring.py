@@ -89,7 +89,7 @@ class DailyReport:
 
     async def daily_stats(self, request: web.Request) -> web.Response:
         """Return the statistics of the last days, today first."""
-        retention = self._daily.settings.retention_days
+        retention = self._daily.retention_days
         text = request.query.get("days", "7")
         # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
         if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):

@@ -46,7 +46,7 @@ from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.settings import FallbackSettings, RedisSettings, Settings
+from gateway.settings import FallbackSettings, Live, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
 
@@ -132,11 +132,11 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics.presign) as signing,
-        open_stores(settings, metrics, signing) as stores,
-        open_cos(settings, metrics.origin, signing) as origin,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
+        open_cos(live, metrics.origin, signing) as origin,
         open_purge_target(settings, metrics.presign, signing) as purges,
     ):
 
@@ -187,7 +187,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             async for finding in check_variants(make, image, signing.renditions):
                 yield finding
         async with FrontClient() as client:
-            if (canary := make_canary(settings, signing, stores, origin, client)) is not None:
+            if (canary := make_canary(live, signing, stores, origin, client)) is not None:
                 for finding in diagnose_canary(await canary.asker.ask(frozenset())):
                     yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))

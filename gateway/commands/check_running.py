@@ -31,7 +31,7 @@ from gateway.redis_store.replica_questions import ANSWER, ReplicaAnswer
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
@@ -57,10 +57,10 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
     answers: dict[str, ReplicaAnswer] = {}
     silent: list[str] = []
     findings: list[Finding] = []
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics.presign) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
         BoundedHttp(_WAIT) as http,
     ):
         if stores.redis is None:

@@ -14,7 +14,7 @@ from gateway.presign.renditions import Renditions
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 _STYLES = {
     Verdict.OK: "green",
@@ -41,10 +41,10 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
     if unknown := set(options.styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics.presign) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
     ):
         try:
             images = await stores.catalog.sample_images()

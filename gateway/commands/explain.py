@@ -24,6 +24,7 @@ from gateway.service.objects import open_cos
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
 from gateway.service.urls import open_urls
+from gateway.settings import Live
 
 
 @click.command()
@@ -66,17 +67,17 @@ def explain(
 
     async def print_explanation() -> None:
         nonlocal is_served
-        metrics = Metrics()
+        live, metrics = Live(settings), Metrics()
         async with (
-            open_access(settings, metrics.access, verifies_tokens=token is not None) as access,
-            open_signing(settings, metrics.presign) as signing,
-            open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics.urls, signing, stores, None, make_changes(settings)) as urls,
-            open_cos(settings, metrics.origin, signing) as origin,
+            open_access(live, metrics.access, verifies_tokens=token is not None) as access,
+            open_signing(live, metrics.presign) as signing,
+            open_stores(live, metrics, signing) as stores,
+            open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
+            open_cos(live, metrics.origin, signing) as origin,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
             watch = TriggerWatch(inspect, metrics.monitoring)
-            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None, metrics.canary)
+            explainer = make_explainer(live, access, signing, stores, urls, origin, watch, None, metrics.canary)
             explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))

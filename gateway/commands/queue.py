@@ -22,7 +22,7 @@ from gateway.service.metrics import Metrics
 from gateway.service.purges import purge_queueing
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 _MOST_LISTED = 50
 
@@ -54,7 +54,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
                     requeued = await opened.requeue(time.time())
                     click.echo(f"{requeued} requeued")
                     name = "purges" if purges else "renewals"
-                    audit = AuditLog(settings.logging.audit)
+                    audit = AuditLog(Live(settings.logging))
                     await audit.note("requeue", operating_user(), queue=name, requeued=requeued)
 
     run_or_explain(run())
@@ -92,10 +92,10 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
     logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics.presign) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
     ):
         queueing = purge_queueing(settings, metrics.purge, stores)
         if purges and queueing is None:

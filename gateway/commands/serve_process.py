@@ -66,12 +66,11 @@ async def _serve_as_a_service(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
-        reloader = serving.service.reloader
         # The parent logs the ports of all workers.
         level = logging.INFO if place is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
         if place is not None:
-            reloader.add_listener(lambda accepted: place.send_settings(settings_to_text(accepted)))
+            serving.service.settings.watch(lambda _, new: place.send_settings(settings_to_text(new)))
             if place.settings is None:
                 place.send_settings(settings_to_text(settings))
             place.send_version(VERSION)
@@ -81,7 +80,7 @@ async def _serve_as_a_service(
         async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
-            place.send_grace(reloader.settings.server.shutdown_grace)
+            place.send_grace(serving.service.settings.value.server.shutdown_grace)
         manager.stopping()
 
 

@@ -18,7 +18,7 @@ from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import open_urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.urls.warm_up import warm_up
 
 _CACHED = "cached"
@@ -53,11 +53,11 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
     results: Results = defaultdict(list)
 
     async def fill() -> None:
-        metrics = Metrics()
+        live, metrics = Live(settings), Metrics()
         async with (
-            open_signing(settings, metrics.presign) as signing,
-            open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics.urls, signing, stores, None, make_changes(settings)) as urls,
+            open_signing(live, metrics.presign) as signing,
+            open_stores(live, metrics, signing) as stores,
+            open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
         ):
             image_ids = _read(ids, results) if ids is not None else await _hottest(stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:

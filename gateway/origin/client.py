@@ -255,7 +255,7 @@ class OriginClient:
 
     def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
-            attempt < self.retries.count
+            attempt < self.retries.count.value
             and pause <= _LONGEST_PAUSE
             and time.monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)

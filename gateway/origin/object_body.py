@@ -28,6 +28,7 @@ from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption, ResumptionLimits
 from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, ObjectId, PresignedUrl, SignedImage
+from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class OriginAccess:
     renew: Renew
     sign_for_head: SignForHead
     metrics: OriginMetrics
-    resumption: ResumptionLimits
+    resumption: Live[ResumptionLimits]
 
 
 class ObjectBody:
@@ -174,7 +175,7 @@ class ObjectBody:
         """Return a body of the bytes from ``position`` on, over a new connection. Raises what ``read`` raises."""
         rest = copy.copy(self)
         rest._received = position  # noqa: SLF001 - its own class
-        rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
+        rest._resumption = Resumption(self._access.resumption.value, position)  # noqa: SLF001
         rest._expected_checksum = None  # noqa: SLF001 - it is of the whole
         rest._response = await rest._open_rest()  # noqa: SLF001
         return rest
@@ -298,7 +299,7 @@ class ObjectBody:
         if self.metadata.strong_etag is None:
             return False
         if self._resumption is None:
-            self._resumption = Resumption(self._access.resumption)
+            self._resumption = Resumption(self._access.resumption.value)
         pause = self._resumption.pause(loss, self._received)
         if pause is None:
             return False

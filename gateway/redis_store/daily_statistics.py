@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from gateway.redis_store.guarded_client import CacheUnavailable, is_wrong_type, message_of
 from gateway.redis_store.lua_script import Key, lua_script
 from gateway.redis_store.shards import Command, Shards
-from gateway.settings import UrlStatsSettings
+from gateway.settings import Live, UrlStatsSettings
 
 _DAY = 24 * 3600
 _MAX_IMAGES = 50_000
@@ -101,14 +101,14 @@ class DailyStatistics:
     def __init__(
         self,
         shards: Shards,
-        settings: UrlStatsSettings,
+        settings: Live[UrlStatsSettings],
         *,
         max_images: int = _MAX_IMAGES,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._shards = shards
         self._place = shards.first
-        self.settings = settings
+        self._settings = settings
         self._max_images = self._room = max_images
         self._now = now
         self._gathered: dict[str, _Gathered] = {}
@@ -127,6 +127,11 @@ class DailyStatistics:
             if len(images) >= room:
                 break
             images.add(image_id)
+
+    @property
+    def retention_days(self) -> int:
+        """For how many days the statistics of a day are kept."""
+        return self._settings.value.retention_days
 
     def watch(self, name: str, total: Callable[[], int]) -> None:
         """Add the growth of ``total()`` between flushes to the count ``name``. The total never falls."""
@@ -156,7 +161,7 @@ class DailyStatistics:
         """Write the unconfirmed batch, if there is one."""
         if (batch := self._unconfirmed) is None:
             return
-        life = (self.settings.retention_days + 1) * _DAY
+        life = (self.retention_days + 1) * _DAY
         if batch.counts:
             commands: list[Command] = []
             for day, lines in batch.counts.items():

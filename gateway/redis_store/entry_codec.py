@@ -17,6 +17,7 @@ from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.presign.renditions import RENDITION_NAME, Renditions
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
+from gateway.settings import Live
 
 _PURPOSE = b"image-gateway: entries of the URL cache"
 _FINGERPRINT = b"image-gateway: fingerprint of the secret"
@@ -184,30 +185,28 @@ class EntryMac:
     ``previous`` secret are accepted, too.
     """
 
-    def __init__(self, secret: str, previous: str | None = None) -> None:
-        self.use(secret, previous)
-
-    def use(self, secret: str, previous: str | None = None) -> None:
-        """Write with ``secret`` from now on, and accept entries written with either secret."""
-        secrets = (secret,) if previous is None else (secret, previous)
-        self._keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in secrets]
+    def __init__(self, secrets: Live[tuple[str, str | None]]) -> None:
+        """``secrets`` are the secret and the previous one."""
+        self._keys = secrets.map(
+            lambda both: [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in both if secret is not None]
+        )
 
     @property
     def fingerprint(self) -> str:
         """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
-        return hmac.digest(self._keys[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
+        return hmac.digest(self._keys.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
 
     def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""
         end, _, rest = entry.partition(b" ")
-        return b"%b %b %b" % (end, _digest(self._keys[0], entry, variant), rest)
+        return b"%b %b %b" % (end, _digest(self._keys.value[0], entry, variant), rest)
 
     def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
         """Return the entry without its MAC. Raises ``ValueError`` when no gateway with this secret wrote it."""
         end, _, rest = signed.partition(b" ")
         digest, _, rest = rest.partition(b" ")
         entry = b"%b %b" % (end, rest)
-        if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys):
+        if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys.value):
             raise ValueError("not signed by a gateway with this secret")
         return entry
 

@@ -20,6 +20,7 @@ from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.queue_codec import Codec
 from gateway.redis_store.queue_scripts import claim_due, count_attempt, count_by_step, look_at, set_times
 from gateway.redis_store.shards import Command, Shard, Shards
+from gateway.settings import Live
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ class LeasedQueue(Generic[T]):
         places: Places[T],
         codec: Codec[T],
         *,
-        limits: QueueLimits,
+        limits: Live[QueueLimits],
         random: Callable[[], float] = random.random,
         horizon: float = _HORIZON,
     ) -> None:
@@ -165,7 +166,7 @@ class LeasedQueue(Generic[T]):
             else:
                 due = {alone: most}
         commands: dict[Shard, list[Command]] = {}
-        lease_end, latest = now + self.limits.lease(), now + self._horizon
+        lease_end, latest = now + self.limits.value.lease(), now + self._horizon
         for shard, count in due.items():
             some = min(count, most)
             if not some:
@@ -217,14 +218,14 @@ class LeasedQueue(Generic[T]):
         keys = self._places.keys(shard)
         call = count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
         [attempts] = await self._shards.run_on(shard, ("EVAL", *call))
-        if attempts < self.limits.max_attempts:
-            backoff = self._random() * min(self.limits.lease() * 10, _BACKOFF_BASE * 2**attempts)
+        if attempts < self.limits.value.max_attempts:
+            backoff = self._random() * min(self.limits.value.lease() * 10, _BACKOFF_BASE * 2**attempts)
             await self._shards.run_on(shard, ("ZADD", keys.queue, "XX", now + backoff, word))
             return False
         # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
         [length] = await self._shards.run_on(shard, ("HLEN", keys.dead))
         gone: list[Command] = [("ZREM", keys.queue, word), ("HDEL", keys.attempts, word)]
-        if length < math.ceil(self.limits.max_dead / len(self._places.all)):
+        if length < math.ceil(self.limits.value.max_dead / len(self._places.all)):
             gone.insert(0, ("HSET", keys.dead, word, DeadEntry(item, reason, now, attempts).encode()))
         await self._shards.run_on(shard, *gone)
         return True

@@ -13,6 +13,7 @@ from gateway.redis_store.leased_queue import Claim, LeasedQueue, Places, QueueKe
 from gateway.redis_store.lua_script import Key, Values, lua_script
 from gateway.redis_store.queue_codec import Codec
 from gateway.redis_store.shards import Shards
+from gateway.settings import Live
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
 _MAX_ATTEMPTS: Final = 5
@@ -118,7 +119,7 @@ class PurgeQueue(LeasedQueue[str]):
             shards,
             Places((place,), lambda _: place, lambda _: keys),
             _CODEC,
-            limits=QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead),
+            limits=Live(QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead)),
             horizon=LATEST_DUE,
         )
         self._pace = place.key("purge", "pace")
@@ -151,7 +152,7 @@ class PurgeQueue(LeasedQueue[str]):
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
-        if (await self.lengths(now)).dead >= self.limits.max_dead:
+        if (await self.lengths(now)).dead >= self.limits.value.max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False
         return await super().fail(item, reason, now)

@@ -9,6 +9,7 @@ from gateway.redis_store.entry_codec import decode_variant, encode_variant
 from gateway.redis_store.leased_queue import LeasedQueue, Places, QueueKeys, QueueLimits
 from gateway.redis_store.queue_codec import Codec
 from gateway.redis_store.shards import Shard, Shards
+from gateway.settings import Live
 
 _CODEC: Final = Codec(encode_variant, decode_variant)
 
@@ -19,7 +20,7 @@ class RefreshQueue(LeasedQueue[ImageVariant]):
     def __init__(
         self,
         shards: Shards,
-        limits: QueueLimits,
+        limits: Live[QueueLimits],
         random: Callable[[], float] = any_number,
     ) -> None:
         places: Places[ImageVariant] = Places(shards.all, lambda variant: shards.of(variant.image_id), _keys)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ _MOST_WAITING = 100
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers about this process. ``reloader`` has the settings in use."""
+    """Answers about this process. ``settings`` are the settings in use."""
 
+    settings: Live[Settings]
     metrics: Metrics
     signing: Signing
     urls: Urls
@@ -52,7 +53,7 @@ class Answers:
             self.diagnostics.replica.name,
             VERSION,
             sys.prefix,
-            _fingerprint(self.reloader),
+            _fingerprint(self.settings.value, self.reloader.need_restart),
             urls.shared.mac.fingerprint if urls.shared is not None else "",
             await self._state_of_changes(),
             {name: round(seconds, 1) for name, seconds in self.metrics.nginx.nginx_asked.seconds().items()},
@@ -109,10 +110,10 @@ async def _answer(waiting: "asyncio.Queue[Question]", answers: Answers, redis: R
             logger.exception("a question is not answered")
 
 
-def _fingerprint(reloader: Reloader[Settings]) -> str:
+def _fingerprint(in_use: Settings, need_restart: Sequence[str]) -> str:
     """Return a hash of the settings in use, in which a secret is ``**********``, without what differs by design."""
-    settings = reloader.settings.model_dump(
+    settings = in_use.model_dump(
         mode="json", exclude={"server": {"host", "port", "reuse_port"}, "admin": {"host", "port"}}
     )
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{digest} ({len(reloader.need_restart)} need a restart)" if reloader.need_restart else digest
+    return f"{digest} ({len(need_restart)} need a restart)" if need_restart else digest

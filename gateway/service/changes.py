@@ -21,9 +21,8 @@ from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
-from gateway.process.reloader import Prepared
 from gateway.service.stores import Stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.urls.invalidation import Invalidation
 
 # Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
@@ -48,25 +47,21 @@ class Changes:
             if (age := heartbeat.age(boot_time())) > _OVERDUE:
                 raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        if _results(old) != _results(new):
-            return Prepared(lambda: self._have_other_results(new))
-        if old.access != new.access:
-            return Prepared(self.rights_changed)
-        return Prepared(lambda: None)
-
     def rights_changed(self) -> None:
         """Make caches in front forget decisions about access: callers have other rights from now on."""
         self.log.sweep(Scope.DECISIONS, boot_time())
 
-    def _have_other_results(self, settings: Settings) -> None:
-        self.nginx_list.settings = _results(settings)
-        self.log.sweep(Scope.IMAGES, boot_time())
+    def settings_changed(self, old: Settings, new: Settings) -> None:
+        """Make every cache forget what depends on settings that have changed."""
+        if _results(old) != _results(new):
+            self.log.sweep(Scope.IMAGES, boot_time())
+        elif old.access != new.access:
+            self.rights_changed()
 
 
-def make_changes(settings: Settings, heartbeat_age: Gauge | None = None) -> Changes:
+def make_changes(live: Live[Settings], heartbeat_age: Gauge | None = None) -> Changes:
     """Return the part. It has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
+    settings, results = live.value, live.map(_results)
     heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
     sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]
     name = secrets.token_hex(8)
@@ -74,7 +69,9 @@ def make_changes(settings: Settings, heartbeat_age: Gauge | None = None) -> Chan
     if heartbeat_age is not None:
         for source, heartbeat in log.heartbeats.items():
             heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
-    return Changes(log, NginxList(log, name, _results(settings), time.time() - boot_time()))
+    changes = Changes(log, NginxList(log, name, lambda: results.value, time.time() - boot_time()))
+    live.watch(changes.settings_changed)
+    return changes
 
 
 @asynccontextmanager

@@ -8,7 +8,6 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
-from gateway.process.reloader import Prepared
 from gateway.purge import edgeone, tencent_cdn
 from gateway.purge.addresses import Addresses
 from gateway.purge.edgeone import EdgeOne
@@ -52,10 +51,6 @@ class PurgeTarget:
     target: Target
     addresses: Addresses | None
     credentials: BucketCredentials | None
-
-    async def prepare(self, _: Settings, __: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation: the styles have been changed before."""
-        return Prepared(self.addresses.use if self.addresses is not None else lambda: None)
 
 
 def purge_queueing(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeQueueing | None:

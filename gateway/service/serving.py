@@ -45,7 +45,7 @@ async def serve(
         drain = Drain(
             service.requests.in_flight,
             service.diagnostics.health.drain,
-            lambda: service.reloader.settings.server.shutdown_grace,
+            lambda: service.settings.value.server.shutdown_grace,
         )
         public, admin = public_port(service, inherited, added), admin_port(service, inherited)
         async with listening(

@@ -15,7 +15,7 @@ from gateway.api.access_check import AccessCheck
 from gateway.api.access_log import AccessLog
 from gateway.delivery.variant_request import VariantRequests
 from gateway.service.metrics import Metrics
-from gateway.settings import LoggingSettings
+from gateway.settings import Live, LoggingSettings
 from gateway_dev.database import ImagesTable
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
 from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
@@ -327,7 +327,7 @@ class Broken:
 
 async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> None:
     metrics, lines = Metrics(), io.StringIO()
-    log = AccessLog(lines, LoggingSettings())
+    log = AccessLog(lines, Live(LoggingSettings()))
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())

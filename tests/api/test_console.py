@@ -122,7 +122,7 @@ async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gate
 
 async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
-    images.cos.store.delete(gateway.service.settings.cos.bucket, "objects/a.png")
+    images.cos.store.delete(gateway.service.settings.value.cos.bucket, "objects/a.png")
     await gateway.get("/i/a")
     gateway.service.diagnostics.history.record(time.time())
     found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}

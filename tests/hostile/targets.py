@@ -38,6 +38,7 @@ from gateway.service.metrics import Metrics
 from gateway.settings import (
     AccessSettings,
     CosSettings,
+    Live,
     SignedLinksSettings,
     StyleSettings,
     VariantSettings,
@@ -48,21 +49,23 @@ from tests.url_settings import url_cache
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
 COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
 AUTHENTICATOR = Authenticator(
-    AccessSettings.model_validate(
-        {
-            "jwt": {"secret": SECRET, "cookie": "session", "audience": "images"},
-            "forwarded_user": {"trusted_proxies": ["10.0.0.0/8"]},
-        }
+    Live(
+        AccessSettings.model_validate(
+            {
+                "jwt": {"secret": SECRET, "cookie": "session", "audience": "images"},
+                "forwarded_user": {"trusted_proxies": ["10.0.0.0/8"]},
+            }
+        )
     )
 )
-LINKS = SignedLinks(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
+LINKS = SignedLinks(Live(SignedLinksSettings.model_validate({"keys": {"k": SECRET}})), now=lambda: 1_700_000_000.0)
 RENDITIONS = Renditions(
     {"thumb": "imageMogr2/thumbnail/10x10", "card": StyleSettings(formats=("avif", "webp"))},
     VariantSettings(negotiate="accept"),
 )
-VARIANTS = VariantRequests(RENDITIONS, VariantSettings())
+VARIANTS = VariantRequests(RENDITIONS, Live(VariantSettings()))
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, url_cache(), metrics=Metrics().presign)
+SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 

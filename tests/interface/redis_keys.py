@@ -27,7 +27,7 @@ from gateway.redis_store.replica_questions import Question, ReplicaAnswer, Repli
 from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
 from gateway.redis_store.shards import Shards
 from gateway.redis_store.usage_store import Usage
-from gateway.settings import CanarySettings, RedisSettings, UrlStatsSettings
+from gateway.settings import CanarySettings, Live, RedisSettings, UrlStatsSettings
 from gateway_dev.redis_server import RedisServer
 from tests.tier import Clock, Tier, make_tier, record
 
@@ -160,7 +160,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
         pass
     while not await purges.fail(GIVEN_UP, "reason", now):
         pass
-    daily = DailyStatistics(shards, UrlStatsSettings())
+    daily = DailyStatistics(shards, Live(UrlStatsSettings()))
     total = iter((0, 1))
     daily.watch("requests", lambda: next(total))
     daily.add_images(["IMAGE"])

@@ -72,17 +72,20 @@ async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], sta
 
 
 async def test_without_both_stores_the_gateway_is_degraded_while_memory_serves_if_that_is_configured() -> None:
-    clock, in_memory, down = Clock(), True, Dependency(DependencyDown())
+    clock, in_memory, is_ready, down = Clock(), True, True, Dependency(DependencyDown())
     probes = {"redis": down.probe, "postgres": down.probe, "cos": Dependency().probe}
     probed = Health(
-        DependencyProbes(probes, Metrics().monitoring), serves_from_memory=lambda: in_memory, monotonic=clock
+        DependencyProbes(probes, Metrics().monitoring),
+        serves_from_memory=lambda: in_memory,
+        ready_without_stores=lambda: is_ready,
+        monotonic=clock,
     )
     assert (await probed.report()).status is DEGRADED
     in_memory = False
     assert (await probed.report()).status is NOT_READY
-    in_memory, probed.ready_without_stores = True, False
+    in_memory, is_ready = True, False
     assert (await probed.report()).status is NOT_READY
-    probed.ready_without_stores = True
+    is_ready = True
     probed.drain()
     assert (await probed.report()).status is NOT_READY
 

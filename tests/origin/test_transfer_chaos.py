@@ -30,7 +30,7 @@ from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log
 from tests.limits import LIMIT
 from tests.signed_images import signed_image
@@ -172,7 +172,7 @@ class Gateway:
         self.chaos = chaos
         metrics = Metrics()
         self.log = quiet_log()
-        self.cache = ObjectCache(KEPT, metrics.origin, self.log)
+        self.cache = ObjectCache(Live(KEPT), metrics.origin, self.log)
         self.readers: list[Reader] = []
 
         async def renew(refused: SignedImage, _cos_time: float | None) -> SignedImage:
@@ -186,12 +186,12 @@ class Gateway:
             renew,
             lambda image: image.presigned,
             metrics.origin,
-            ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS),
+            Live(ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS)),
         )
         renditions = Renditions({})
         refused = RefusedVariants(renditions, self.cache.changed_at)
-        variants = VariantSource(access, self.cache, renditions, refused, metrics.origin, largest=1)
-        self.source = ObjectSource(access, self.cache, variants, KEPT, metrics.origin, LIMITS)
+        variants = VariantSource(access, self.cache, renditions, refused, Live(KEPT), metrics.origin)
+        self.source = ObjectSource(access, self.cache, variants, Live(KEPT), metrics.origin, LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""

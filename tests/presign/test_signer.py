@@ -21,7 +21,7 @@ from gateway.presign.sdk_signature import signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings
+from gateway.settings import CosSettings, Live
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 from tests.url_settings import url_cache
@@ -42,7 +42,7 @@ def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3
     return Signer(
         credentials,
         hosts(),
-        url_cache(ttl, window=window),
+        Live(url_cache(ttl, window=window)),
         renditions=Renditions(RULES),
         metrics=Metrics().presign,
         now=clock,
@@ -107,7 +107,7 @@ class TestEqualityWithTheSdk:
         ours = Signer(
             CREDENTIALS,
             hosts(domain=domain, scheme=scheme),
-            url_cache(60, window=1),
+            Live(url_cache(60, window=1)),
             metrics=metrics.presign,
             now=Clock(NOW),
         ).sign(record(key=key), fresh=True)

@@ -17,7 +17,7 @@ from gateway.redis_store.client import open_redis
 from gateway.redis_store.daily_statistics import DailyStatistics
 from gateway.redis_store.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_store.shards import OneServer, Shards
-from gateway.settings import RedisSettings, UrlStatsSettings
+from gateway.settings import Live, RedisSettings, UrlStatsSettings
 from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock
@@ -48,7 +48,7 @@ async def test_the_number_of_images_in_memory_is_bounded_during_an_outage_of_day
     server = StalledRedis(redis.asyncio.Redis(), 0.5)
     statistics = server.statistics = DailyStatistics(
         Shards(OneServer(server), "image:"),
-        UrlStatsSettings(retention_days=1),
+        Live(UrlStatsSettings(retention_days=1)),
         max_images=15,
         now=lambda: 3600.0 * next(hours),
     )
@@ -69,7 +69,7 @@ class Day:
     def __init__(self, shards: Shards, now: Callable[[], float] = lambda: NOW) -> None:
         self.requests = RequestMetrics([1.0])
         totals = ImageRequests(self.requests, {"short"})
-        self.statistics = DailyStatistics(shards, UrlStatsSettings(retention_days=30), now=now)
+        self.statistics = DailyStatistics(shards, Live(UrlStatsSettings(retention_days=30)), now=now)
         self.statistics.watch("requests", totals.count)
         self.statistics.watch("errors", totals.errors)
         self.statistics.watch("response_ms", totals.milliseconds)

@@ -14,7 +14,7 @@ from gateway.presign.signed_image import ImageVariant, PresignedUrl
 from gateway.presign.signer import Signer
 from gateway.redis_store.entry_codec import EntryMac, decode, encode
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings
+from gateway.settings import CosSettings, Live
 from tests.signed_images import signed_image
 from tests.tier import NOW, RENDITIONS, record
 from tests.url_settings import url_cache
@@ -22,7 +22,7 @@ from tests.url_settings import url_cache
 A = ImageVariant("a")
 CREDENTIALS = Credentials("AKID" + "x" * 32, "y" * 32)
 ENTRY = b'1700000000 {"owner":"alice"}'
-MAC = EntryMac("secret")
+MAC = EntryMac(Live(("secret", None)))
 
 
 def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = RENDITIONS, **cos: object) -> Signer:
@@ -31,7 +31,7 @@ def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = REND
     return Signer(
         credentials,
         hosts,
-        url_cache(),
+        Live(url_cache()),
         renditions=renditions,
         metrics=Metrics().presign,
         now=lambda: float(NOW),
@@ -223,12 +223,12 @@ def test_the_mac_binds_an_entry_to_its_image_and_style(other: ImageVariant) -> N
 
 def test_another_secret_makes_another_mac() -> None:
     with pytest.raises(ValueError, match="not signed"):
-        EntryMac("another secret").verify(MAC.sign(ENTRY, A), A)
+        EntryMac(Live(("another secret", None))).verify(MAC.sign(ENTRY, A), A)
 
 
 def test_while_the_secret_changes_entries_of_both_are_accepted() -> None:
-    old, new = EntryMac("old"), EntryMac("new", "old")
+    old, new = EntryMac(Live(("old", None))), EntryMac(Live(("new", "old")))
     assert new.verify(old.sign(b"1 {}", A), A) == b"1 {}"
-    assert new.sign(b"1 {}", A) == EntryMac("new").sign(b"1 {}", A)
+    assert new.sign(b"1 {}", A) == EntryMac(Live(("new", None))).sign(b"1 {}", A)
     with pytest.raises(ValueError, match="not signed"):
         old.verify(new.sign(b"1 {}", A), A)

@@ -9,6 +9,7 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_store.dead_entry import DeadEntry
 from gateway.redis_store.leased_queue import Claim, QueueLengths, QueueLimits
 from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.settings import Live
 from tests.tier import NOW, Tier, on_each_topology
 
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
@@ -89,7 +90,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
-    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 100, 1), random=lambda: 1.0)
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 100, 1)), random=lambda: 1.0)
     await queue.schedule({A: NOW})
     waits = []
     for _ in range(6):
@@ -108,7 +109,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
 
 
 async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
-    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 1, 10))
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 10)))
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:
@@ -122,7 +123,7 @@ async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
 @on_each_topology
 async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> None:
     """They are in several shards of a Cluster."""
-    queue = RefreshQueue(tier.shards, QueueLimits(lambda: 1, 1, 1000))
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 1000)))
     variants = [ImageVariant(f"id-{number}") for number in range(15)]
     await queue.schedule(dict.fromkeys(variants, NOW))
     for variant in variants:

@@ -34,7 +34,7 @@ async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier) 
     await keep(tier, "a")
     image = (await tier.cache.find([A]))[A].image
     assert image is not None
-    usable = image.presigned.expires_at - tier.lifetime.min_remaining - tier.clock()
+    usable = image.presigned.expires_at - tier.lifetime.margin(image.presigned) - tier.clock()
     shard = tier.shards.of("a")
     [left] = await tier.shards.run_on(shard, ("TTL", shard.entry(A)))
     assert usable - 2 <= left <= usable

@@ -14,7 +14,7 @@ from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_store.client import open_redis
 from gateway.redis_store.entry_codec import EntryMac, encode
 from gateway.redis_store.url_entries import EntryHeader, EntryRules, Found, UrlEntries
-from gateway.settings import RedisSettings, StyleSettings
+from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image
 from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, on_each_topology, record
@@ -205,7 +205,7 @@ async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
 
 async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_client: "redis.Redis") -> None:
     unsigned = encode(signed(tier), tier.signer)
-    for entry in (unsigned, EntryMac("another secret").sign(unsigned, ImageVariant("a"))):
+    for entry in (unsigned, EntryMac(Live(("another secret", None))).sign(unsigned, ImageVariant("a"))):
         redis_client.set(KEY, entry, ex=100)
         assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
         assert not redis_client.exists(KEY)

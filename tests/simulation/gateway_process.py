@@ -26,7 +26,7 @@ from gateway.redis_store.invalidation_channel import InvalidationChannel
 from gateway.redis_store.shards import OneServer, Shards
 from gateway.redis_store.url_entries import EntryRules, UrlEntries
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, PostgresSettings
+from gateway.settings import CosSettings, Live, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
@@ -42,7 +42,7 @@ _METRICS: Final = Metrics()
 _COS: Final = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": BUCKET})
 _POSTGRES: Final = PostgresSettings.model_validate({"dsn": "postgresql://gateway:x@localhost/simulation"})
 _RENDITIONS: Final = Renditions({})
-_MAC: Final = EntryMac("y")
+_MAC: Final = EntryMac(Live(("y", None)))
 _CREDENTIALS, _HOSTS = Credentials("x", "y"), Hosts(_COS)
 
 
@@ -105,14 +105,14 @@ class Gateway:
         self.channel = InvalidationChannel(shards, steady=steady)
         lifetime = lifetime_of(3600, 60, 900)
         signer = Signer(
-            _CREDENTIALS, _HOSTS, url_cache(), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
+            _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
         )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
         entries = UrlEntries(shards, _MAC, signer, _RENDITIONS, lifetime, rules, clocks.cos)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
-        self.nginx_list = NginxList(self.log, name, settings, clocks.wall() - steady())
-        local = LocalTier(url_cache(), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
+        self.nginx_list = NginxList(self.log, name, lambda: settings, clocks.wall() - steady())
+        local = LocalTier(Live(url_cache()), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
         trust = EntryTrust(self.log)
         urls = UsableUrls(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)

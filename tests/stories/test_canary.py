@@ -20,7 +20,7 @@ from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.watch import Asker, Canary, Question
 from gateway.service.metrics import Metrics
-from gateway.settings import CanarySettings
+from gateway.settings import CanarySettings, Live
 from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -245,7 +245,7 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
         raise AssertionError("the second worker asks")
 
     async with FrontClient() as client:
-        asker = Asker(canary.via, nothing, client, CanaryMark("secret"))
+        asker = Asker(canary.via, nothing, client, CanaryMark(Live("secret")))
         metrics = Metrics()
         counts = metrics.canary, metrics.registry.background_errors
         await Canary(canary, asker, None, *counts, asks_alone=False).once()

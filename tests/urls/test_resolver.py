@@ -17,7 +17,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, UrlCacheSettings
+from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
@@ -56,7 +56,7 @@ def table(tier: Tier) -> SlowTable:
 
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
+    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), RENDITIONS, tier.log, unknown_ttl=3)
     made = UrlResolver(
         table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics.urls
     )
@@ -161,8 +161,8 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
             return Credentials("x", "y")
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics.presign, now=tier.clock)
-    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
+    signer = Signer(Source(), Hosts(settings), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
+    local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
     resolver = UrlResolver(
         table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.trust, tier.metrics.urls
     )
@@ -258,7 +258,7 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
 
 async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
     tier.table.add(*IDS)
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
+    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
     resolver = UrlResolver(
         table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, tier.trust, Metrics().urls
     )
