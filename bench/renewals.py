@@ -17,7 +17,7 @@ import aiohttp
 
 from bench.databases import running_databases
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.usage_store import Usage
+from gateway.redis_entries.usage_store import Usage
 from gateway.service.metrics import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings

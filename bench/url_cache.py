@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import UrlEntries
 from gateway.service.changes import make_changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing

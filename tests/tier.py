@@ -16,14 +16,14 @@ from gateway.presign.lifetime import Lifetime, UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shards
-from gateway.redis_store.url_entries import EntryRules, UrlEntries
-from gateway.redis_store.usage_store import Usage, UsageStore
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.usage_store import Usage, UsageStore
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance

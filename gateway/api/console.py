@@ -26,9 +26,9 @@ from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.lifetime import CosClock
 from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
 _MOST_DIGITS = 10  # of a time in Unix seconds

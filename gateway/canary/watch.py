@@ -13,7 +13,7 @@ from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.settings import CanarySettings
 
 logger = logging.getLogger(__name__)

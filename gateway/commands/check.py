@@ -91,7 +91,7 @@ def check(
     if running and (deep or before_start):
         raise click.UsageError("--running asks the gateways alone: leave out --deep and --before-start")
     settings = settings_from(config)
-    for package in ("gateway.redis_store", "gateway.presign"):
+    for package in ("gateway.redis_connection", "gateway.presign"):
         logging.getLogger(package).addHandler(logging.NullHandler())  # the finding says it
 
     async def run() -> bool:

@@ -27,7 +27,7 @@ from gateway.checks.running import (
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import DependencyDown
 from gateway.net.printable import printable
-from gateway.redis_store.replica_questions import ANSWER, ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores

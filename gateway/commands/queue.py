@@ -16,8 +16,8 @@ from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
-from gateway.redis_store.purge_queue import PurgeQueue
-from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.metrics import Metrics
 from gateway.service.purges import purge_queueing
 from gateway.service.signing import open_signing
@@ -91,7 +91,7 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 @asynccontextmanager
 async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
-    logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
+    logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
     live, metrics = Live(settings), Metrics()
     async with (
         open_signing(live, metrics.presign) as signing,

@@ -11,8 +11,8 @@ from rich.progress import Progress
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import ImageNotFound, InvalidImageId
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_connection.client import open_redis
+from gateway.redis_entries.usage_store import UsageStore
 from gateway.service.changes import make_changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing

@@ -12,8 +12,8 @@ from gateway.metrics.history import INTERVAL, History, gauge_value
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.monitoring.this_replica import ThisReplica
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.replica_store import ReplicaStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_store import ReplicaStore
 
 logger = logging.getLogger(__name__)
 

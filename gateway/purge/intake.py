@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.purge.metrics import PurgeMetrics
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_queue.purge_queue import PurgeQueue
 
 # Seconds from a change to its purge. By then every replica has dropped the image, so that the edge does not fetch the
 # old one again; and each has queued the purge, so it is sent once.

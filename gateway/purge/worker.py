@@ -12,9 +12,9 @@ from typing import Final
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
-from gateway.redis_store.guarded_client import CacheUnavailable, WrongType
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.purge_queue import LATEST_DUE, PurgeQueue
+from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.purge_queue import LATEST_DUE, PurgeQueue
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import VERSION
 from gateway.process.reloader import Reloader
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.replica_questions import Question, ReplicaAnswer
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_questions import Question, ReplicaAnswer
 from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics
 from gateway.service.metrics import Metrics

@@ -15,7 +15,7 @@ from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
-from gateway.redis_store.canary_rounds import CanaryRounds
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing

@@ -26,8 +26,8 @@ from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.redis_store.canary_rounds import CanaryRounds
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
 from gateway.service.images import Images, cache_policy
 from gateway.service.metrics import Metrics

@@ -18,7 +18,7 @@ from gateway.purge.tencent_cdn import TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings

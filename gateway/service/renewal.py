@@ -9,7 +9,7 @@ from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
 from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
-from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores

@@ -9,19 +9,19 @@ from functools import partial
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout, WrongRedis
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.probe import RedisProbe
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.replica_questions import ReplicaQuestions
-from gateway.redis_store.replica_store import ReplicaStore
-from gateway.redis_store.shards import Shards
-from gateway.redis_store.usage_store import UsageStore
+from gateway.monitoring.redis_probe import RedisProbe
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.redis_replicas.replica_questions import ReplicaQuestions
+from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.settings import Live, Settings

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import EntryHeader, UrlEntries
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_entries.url_entries import EntryHeader, UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 
 

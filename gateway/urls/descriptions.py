@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 from gateway.catalog.record import ImageDescription, ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.redis_store.description_store import INCOMPLETE_LIFE, DescriptionStore
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.description_store import INCOMPLETE_LIFE, DescriptionStore
 from gateway.urls.metrics import UrlMetrics
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found, UrlEntries
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.resolver import UrlResolver

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.leased_queue import QueueState
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shard, Shards, in_parallel
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard, Shards, in_parallel
+from gateway.redis_queue.leased_queue import QueueState
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_batch import RefreshBatch

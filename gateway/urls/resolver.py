@@ -20,8 +20,8 @@ from gateway.errors import (
 )
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found, UrlEntries
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant

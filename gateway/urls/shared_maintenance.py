@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from gateway.concurrency.time_slices import in_groups
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shard, Shards
-from gateway.redis_store.url_entries import UrlEntries
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, UrlCacheSettings
 
 _REMOVED_AT_ONCE = 200

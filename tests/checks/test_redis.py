@@ -12,15 +12,15 @@ from pydantic import SecretStr
 from gateway.checks.finding import Finding
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.errors import DependencyDown
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout, WrongRedis
-from gateway.redis_store.probe import NodeState, RedisProbe
+from gateway.monitoring.redis_probe import NodeState, RedisProbe
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
-from tests.redis_store.test_topologies import lifecycle
+from tests.redis_connection.test_topologies import lifecycle
 from tests.tier import Clock
 
 

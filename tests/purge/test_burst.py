@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.purge_services import PurgeLimits
 from tests.purge.tencent import cloud_of

@@ -14,8 +14,8 @@ from gateway.concurrency.background import background
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock, Tier
 

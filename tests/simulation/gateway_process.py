@@ -20,11 +20,11 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.shards import OneServer, Shards
-from gateway.redis_store.url_entries import EntryRules, UrlEntries
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.shards import OneServer, Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, PostgresSettings
 from gateway.urls.invalidation import Invalidation

@@ -1,6 +1,6 @@
 """The canary: it sees through the fronts what users see, shares its rounds, and is not counted among users.
 
-It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_store/canary_rounds.py`` and
+It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_replicas/canary_rounds.py`` and
 ``gateway/checks/canary.py``.
 """
 

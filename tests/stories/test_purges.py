@@ -17,8 +17,8 @@ from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_connection.client import open_redis
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp

@@ -18,8 +18,8 @@ from gateway.purge.intake import PurgeIntake
 from gateway.purge.tencent_cdn import SERVICE, VERSION, TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_connection.client import open_redis
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp

@@ -14,11 +14,11 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shards
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, RedisSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import SECRET_KEY

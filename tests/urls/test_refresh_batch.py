@@ -14,8 +14,8 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.usage_store import Usage
+from gateway.redis_connection.client import open_redis
+from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.refresh_batch import RefreshBatch

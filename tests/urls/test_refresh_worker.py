@@ -13,8 +13,8 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.settings import Live, RedisSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway_dev.redis_server import RedisServer
