@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from bench.databases import BUCKET, Databases, running_databases
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway_dev.cos_emulator.access import Credential

@@ -16,9 +16,9 @@ from pathlib import Path
 import aiohttp
 
 from bench.databases import running_databases
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.usage_store import Usage
+from gateway.redis_entries.usage_store import Usage
+from gateway.service.metrics import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway_dev.database import ImageRow

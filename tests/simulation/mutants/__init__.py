@@ -148,7 +148,7 @@ MUTANTS: Final = {
     ),
     "no_new_subscription": _mutant(
         "a subscription without heartbeats is kept",
-        ("gateway.redis_store.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+        ("gateway.redis_replicas.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
         faults="deafen_channel",
     ),
     "memory_without_lease": _mutant(
