@@ -52,15 +52,15 @@ async def test_a_gateway_that_restarts_is_used_again(
             await until(is_back, what="the gateway")
 
 
-IDLE = 2  # seconds after which the front closes, in place of the recipe's 60
-GATEWAY_IDLE = 4  # in place of 75
+IDLE = 2  # seconds after which the front closes, in place of its default or the recipe's line
+GATEWAY_IDLE = 4  # in place of 130
 LATE = 0.4  # seconds that the end of a connection takes to the front
 CHANGES = {
     "squid": {"server_idle_pconn_timeout 60 ": f"server_idle_pconn_timeout {IDLE} "},
-    "haproxy": {"check inter": "pool-purge-delay 250ms check inter"},  # as 5 s to 75
+    "haproxy": {"check inter": "pool-purge-delay 250ms check inter"},  # as 5 s to 130
     "apache": {"ttl=60": f"ttl={IDLE}"},
-    "caddy": {"keepalive 60s": f"keepalive {IDLE}s"},
-    "traefik": {"idleConnTimeout: 60s": f"idleConnTimeout: {IDLE}s"},
+    "caddy": {"transport http {": f"transport http {{\n\t\t\tkeepalive {IDLE}s"},
+    "traefik": {"forwardingTimeouts:": f"forwardingTimeouts:\n        idleConnTimeout: {IDLE}s"},
     "envoy": {"idle_timeout: 60s": f"idle_timeout: {IDLE}s"},
     "nginx": {"keepalive_timeout 60s": f"keepalive_timeout {IDLE}s"},
 }
