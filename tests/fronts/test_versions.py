@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,7 +40,7 @@ async def test_images_arrive_whole_and_ranges_conditions_and_errors_too(
     async def ask(*arguments: str, paths: tuple[str, ...] = ("/i/a0",)) -> list[tuple[str, bytes]]:
         """Return the status and the body of each; all go over one connection."""
         flags = ("--http3-only" if version == "3" else "--http2", "--silent", "--insecure", "--parallel")
-        curl = (shutil.which("curl") or "curl", *flags, "--resolve", f"{SITE}:{port}:127.0.0.1", *arguments)
+        curl = ("curl", *flags, "--resolve", f"{SITE}:{port}:127.0.0.1", *arguments)
         files = [tmp_path / str(number) for number in range(len(paths))]
         urls = [f"https://{SITE}:{port}{path}" for path in paths]
         outputs = [word for url, file in zip(urls, files, strict=True) for word in (url, "--output", str(file))]
