@@ -105,7 +105,7 @@ class TestRedisAway:
         gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
         await told(caplog, ["redis does not answer, going on without it: reason="], "invalid username-password pair")
         for _ in range(5):
-            await gateway.service.urls.resolver.resolve_many(["a"])
+            await gateway.resolver.resolve_many(["a"])
         await told(caplog, ["redis does not answer, going on without it: reason="])
         assert "not-the-password" not in caplog.text
         if kind == "redis":
@@ -383,7 +383,7 @@ class TestBothRefuse:
         for image_id in ("a", "b"):
             await images.add(image_id)
         await timed(gateway, "/i/a", "/i/b")
-        log = gateway.service.changes.log
+        log = gateway.changes
         before = log.number
         with redis.Redis.from_url(own_redis.url) as client, psycopg2.connect(postgres_dsn) as lock:
             await asyncio.to_thread(client.config_set, "min-replicas-to-write", "1")
