@@ -162,7 +162,7 @@ async def test_a_gateway_that_serves_is_well(
         ]
     )
     await expect(row.locator("td").nth(2)).to_have_text(re.compile("^[0-9a-f]{8}$"))
-    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ MB$"))
+    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ [MG]B$"))
     await console.look("serving")
 
 
