@@ -109,7 +109,7 @@ async def far_away(gateway: RunningGateway) -> AsyncIterator[str]:
 
 
 async def test_no_request_fails_after_a_pause(front_name: str, start_gateway: StartGateway) -> None:
-    """Each front's own time is shorter than the gateway's."""
+    """Each front's own time is shorter than the gateway's. Varnish's is not here: it repeats what was lost."""
     statuses = await statuses_after_pauses(start_gateway, front_name, CHANGES.get(front_name))
     assert set(statuses) <= {400, 415}, statuses
 
