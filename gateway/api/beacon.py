@@ -5,17 +5,17 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import (
+from gateway.api.beacon_metrics import (
     LOAD_SECONDS,
     PAINT_SECONDS,
     PICTURE_BYTES,
+    BeaconMetrics,
     BytesSource,
     FailureKind,
     KnownSource,
     LoadResult,
 )
-from gateway.metrics.collectors import Metrics
+from gateway.errors import InvalidBeacon
 
 # A page sends a beacon every minute, so each count is far above what a page can see. They bound what one
 # request can add to the metrics.
@@ -115,7 +115,7 @@ class Beacon(_Part):
             # Its text quotes the body.
             raise InvalidBeacon from None
 
-    def count_in(self, metrics: Metrics) -> None:
+    def count_in(self, metrics: BeaconMetrics) -> None:
         """Add the counts to the metrics."""
         counters: tuple[tuple[Any, dict[Any, int]], ...] = (
             (metrics.client_loads, self.loads),

@@ -24,7 +24,7 @@ class ExplainCalls:
     async def explain(self, request: web.Request) -> web.Response:
         """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
 
-        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request`` is the id of a request that failed.
+        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request``: the id of a failed request.
         """
         image_id = parse_image_id(request.match_info["image_id"])
         credentials = Credentials(

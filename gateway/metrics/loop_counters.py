@@ -110,9 +110,13 @@ class MergedHistogram(Collector):
         known, sum_before = self._merged[source]
         self._merged[source] = tuple(map(add, known, counts)), sum_before + total
 
-    def counts(self) -> dict[str, tuple[int, ...]]:
-        """Return the number in each bucket, by source."""
-        return {source: counts for source, (counts, _) in self._merged.items()}
+    def totals(self) -> dict[tuple[str, ...], int]:
+        """Return the number in each bucket by source and by the number of the bucket, like the counts of a counter."""
+        return {
+            (source, str(bucket)): count
+            for source, (counts, _) in self._merged.items()
+            for bucket, count in enumerate(counts)
+        }
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the current counts."""

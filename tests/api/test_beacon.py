@@ -8,8 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from gateway.api.beacon import MAX_ATTEMPTS, MAX_BYTES, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
-from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import (
+from gateway.api.beacon_metrics import (
     LOAD_SECONDS,
     PAINT_SECONDS,
     PICTURE_BYTES,
@@ -17,7 +16,8 @@ from gateway.metrics.client_loads import (
     FailureKind,
     LoadResult,
 )
-from gateway.metrics.collectors import Metrics
+from gateway.errors import InvalidBeacon
+from gateway.service.metrics import Metrics
 
 WEB = Path(__file__).parents[2] / "gateway" / "web" / "src" / "core"
 BUCKETS = len(LOAD_SECONDS) + 1
@@ -44,7 +44,7 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
             seconds=times(1, 0, 2, 0, 0, 0, 0, 0, 0, 1, total=41.5),
             paints={"network": times(0, 0, 0, 1, total=1.2)},
             sizes={"network": times(0, 2, total=4000), "cache": times(*[0] * 9, 1, total=2e7)},
-        ).count_in(metrics)
+        ).count_in(metrics.beacons)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"image_gateway_client_{name}", labels)
@@ -72,24 +72,33 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
 
 def test_everything_but_the_version_may_be_left_out() -> None:
     beacon = parse()
-    beacon.count_in(metrics := Metrics())
+    beacon.count_in((metrics := Metrics()).beacons)
     assert metrics.registry.get_sample_value("image_gateway_client_load_seconds_count") == 0
 
 
+LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)}
+LATEST = {"paints": {"unknown": times(1, total=MAX_SECONDS)}}
+LARGEST = {"loads": {"loaded": 1}, "sizes": {"cache": times(1, total=MAX_BYTES)}}
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "counter", "labels", "value"),
     [
-        {"loads": {"loaded": MAX_LOADS}},
-        {"retries": {"decode": MAX_RETRIES}},
-        {"attempts": MAX_ATTEMPTS},
-        {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)},
-        {"loads": {"loaded": 1}, "seconds": times(1, total=0)},
-        {"paints": {"unknown": times(1, total=MAX_SECONDS)}},
-        {"loads": {"loaded": 1}, "sizes": {"cache": times(1, total=MAX_BYTES)}},
+        ({"loads": {"loaded": MAX_LOADS}}, "loads_total", {"result": "loaded"}, MAX_LOADS),
+        ({"retries": {"decode": MAX_RETRIES}}, "retries_total", {"reason": "decode"}, MAX_RETRIES),
+        ({"attempts": MAX_ATTEMPTS}, "attempts_total", {}, MAX_ATTEMPTS),
+        (LONGEST, "load_seconds_sum", {}, MAX_SECONDS),
+        ({"loads": {"loaded": 1}, "seconds": times(1, total=0)}, "load_seconds_count", {}, 1),
+        (LATEST, "paint_seconds_sum", {"source": "unknown"}, MAX_SECONDS),
+        (LARGEST, "picture_bytes_sum", {"source": "cache"}, MAX_BYTES),
     ],
 )
-def test_the_largest_counts_are_accepted(members: dict[str, Any]) -> None:
-    parse(**members)
+def test_the_largest_counts_are_counted(
+    members: dict[str, Any], counter: str, labels: dict[str, str], value: float
+) -> None:
+    metrics = Metrics()
+    parse(**members).count_in(metrics.beacons)
+    assert metrics.registry.get_sample_value(f"image_gateway_client_{counter}", labels) == value
 
 
 @pytest.mark.parametrize(

@@ -104,26 +104,26 @@ async def change_answer(page: Page, change: Callable[[Any], object], address: st
 
 def busy_quarter(metrics: Any, now: float) -> History:
     """Return points of traffic and errors of all kinds up to ``now``."""
-    past = History(metrics, now - 900)
+    past = History(metrics.counted, now - 900)
     codes = ("image_not_found", "origin_timeout", "origin_unavailable", "overloaded", "unauthorized", "not_an_image")
     for step in range(1, 180):
         times = 2 if step == 179 else 1  # no other point has a value of the newest, wherever the cursor is
         for number in range(times * (20 + step % 30)):
-            metrics.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
-        metrics.url_cache_lookups.add(("local", "hit"), 30)
-        metrics.url_cache_lookups.add(("redis", "miss"), times * (1 + step % 7))
+            metrics.server.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
+        metrics.urls.url_cache_lookups.add(("local", "hit"), 30)
+        metrics.urls.url_cache_lookups.add(("redis", "miss"), times * (1 + step % 7))
         metrics.sent_bytes.add(("memory",), times * 900_000 * (1 + step % 5))
         metrics.sent_bytes.add(("cos",), 400_000 * (1 + step % 3))
-        metrics.origin_requests.add(("200",), times * (10 + step % 11))
-        metrics.origin_requests.add(("404",), step % 4)
-        metrics.client_loads.add(("loaded",), times * (40 + step % 9))
-        metrics.client_loads.add(("recovered",), step % 6)
-        metrics.client_paint_seconds.merge((0, 0, 2, 1, 1, 0, 0, 0, 0, 0), 5.4, "network")
-        metrics.client_picture_bytes.merge((0, 0, 0, 4, 0, 0, 0, 0, 0, 0), 80_000, "network")
-        metrics.client_picture_bytes.merge((0, 0, 3, 0, 0, 0, 0, 0, 0, 0), 18_000, "cache")
+        metrics.origin.origin_requests.add(("200",), times * (10 + step % 11))
+        metrics.origin.origin_requests.add(("404",), step % 4)
+        metrics.beacons.client_loads.add(("loaded",), times * (40 + step % 9))
+        metrics.beacons.client_loads.add(("recovered",), step % 6)
+        metrics.beacons.client_paint_seconds.merge((0, 0, 2, 1, 1, 0, 0, 0, 0, 0), 5.4, "network")
+        metrics.beacons.client_picture_bytes.merge((0, 0, 0, 4, 0, 0, 0, 0, 0, 0), 80_000, "network")
+        metrics.beacons.client_picture_bytes.merge((0, 0, 3, 0, 0, 0, 0, 0, 0, 0), 18_000, "cache")
         for number, code in enumerate((*codes, "origin_refused")):
             for _ in range(times * (step % 20) // (number + 1)):
-                metrics.recent_errors.record(code, f"image-{number}", "r1")
+                metrics.server.recent_errors.record(code, f"image-{number}", "r1")
         past.record(now - 900 + 5 * step)
     return past
 
@@ -165,7 +165,7 @@ async def test_a_gateway_that_serves_is_well(
         ]
     )
     await expect(row.locator("td").nth(2)).to_have_text(re.compile("^[0-9a-f]{8}$"))
-    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ MB$"))
+    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ [MG]B$"))
     await console.look("serving")
 
 
@@ -208,11 +208,11 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
 async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage, gateway: RunningGateway) -> None:
     """A busy moment between two quiet ones has a latency and a hit rate at one time only."""
     page, metrics, now = console.page, gateway.service.metrics, time.time()
-    past = History(metrics, now - 25)
+    past = History(metrics.counted, now - 25)
     for step in range(1, 5):
         if step == 2:
-            metrics.requests.record("short", "stream", "200", 0.004, None)
-            metrics.url_cache_lookups.add(("local", "hit"), 1)
+            metrics.server.requests.record("short", "stream", "200", 0.004, None)
+            metrics.urls.url_cache_lookups.add(("local", "hit"), 1)
         past.record(now - 25 + 5 * step)
     await change_answer(page, lambda data: data.update(points=points_of(past)))
     await console.open(gateway)
@@ -263,7 +263,7 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
             Fault(action=Refuse(status=403, code="SignatureDoesNotMatch"), times=None, key=f"objects/a{number}.png")
         )
         assert (await gateway.get(f"/i/a{number}")).status == 502
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_have_text(
@@ -332,9 +332,9 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
 ) -> None:
     watched, *others = [await start_gateway() for _ in range(3)]
     for other in others:
-        other.service.metrics.config_last_reload_successful.set(0)
-        await other.service.diagnostics.recorder.once()
-    names = ", ".join(sorted(other.service.diagnostics.replica.name for other in others))
+        other.service.metrics.reload.config_last_reload_successful.set(0)
+        await other.publish_replica()
+    names = ", ".join(sorted(other.replica_name for other in others))
     await console.open(watched)
     sentence = console.page.locator("#sentence")
     refused = "The last reload was refused, and the old configuration stays: the log names each mistake."
@@ -343,10 +343,8 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     )
     await expect(sentence).to_have_class("warning")
     rows = console.page.locator("#replicas tbody tr")
-    await expect(rows.filter(has_text=others[0].service.diagnostics.replica.name).locator("td").nth(9)).to_have_text(
-        "1"
-    )
-    watched.service.metrics.config_last_reload_successful.set(0)
+    await expect(rows.filter(has_text=others[0].replica_name).locator("td").nth(9)).to_have_text("1")
+    watched.service.metrics.reload.config_last_reload_successful.set(0)
     await console.page.reload()
     await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
@@ -381,9 +379,9 @@ async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     page, metrics = console.page, gateway.service.metrics
     await images.add("a")
     await gateway.reload()
-    metrics.requests.record("short", "stream", "200", 1.68, None)
-    past = History(metrics, time.time() - 5)
-    metrics.requests.record("short", "stream", "200", 1.68, None)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
+    past = History(metrics.counted, time.time() - 5)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
     past.record(time.time())
     drawn = """() => document.querySelector("#charts canvas").toDataURL()"""
     await change_answer(page, lambda data: data.update(points=points_of(past), events=[]))
@@ -443,7 +441,7 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
 
 
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
-    gateway.service.diagnostics.health.drain()
+    gateway.drain()
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_contain_text("The gateway is stopping.")
     await console.look("draining")
@@ -504,7 +502,7 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await images.add("a", png)
     images.cos.store.delete(BUCKET, "objects/a.png")
     assert (await gateway.get("/i/a")).status == 404
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_contain_text("NoSuchKey")
