@@ -52,13 +52,13 @@ class BeaconMetrics:
             "image_gateway_client_paint_seconds",
             "Largest contentful paints (LCP) that browsers report, of pages where that is one of the images.",
             PAINT_SECONDS,
-            get_args(BytesSource),
+            ("source",),
         )
         self.client_picture_bytes = MergedHistogram(
             "image_gateway_client_picture_bytes",
             "Bytes of the images that browsers report, by where they came from.",
             PICTURE_BYTES,
-            get_args(KnownSource),
+            ("source",),
         )
         for histogram in (self.client_load_seconds, self.client_paint_seconds, self.client_picture_bytes):
             registry.register(histogram)

@@ -90,24 +90,24 @@ class LoopTotal(Collector):
 class MergedHistogram(Collector):
     """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it.
 
-    sources: the values of the label ``source``. Empty: no label.
+    labels: ``source`` or nothing. A source is absent until it is observed: most gateways have no reports of browsers.
     """
 
-    def __init__(self, name: str, documentation: str, bounds: Sequence[float], sources: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float], labels: tuple[str, ...] = ()) -> None:
         self._name = name
         self._documentation = documentation
         self._bounds = bounds
-        self._labels = ("source",) if sources else ()
+        self._labels = labels
         # Each is replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
-        nothing = ((0,) * (len(bounds) + 1), 0.0)
-        self._merged: dict[str, tuple[tuple[int, ...], float]] = dict.fromkeys(sources or ("",), nothing)
+        self._nothing: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
+        self._merged = {} if labels else {"": self._nothing}
 
     def merge(self, counts: Sequence[int], total: float, source: str = "") -> None:
         """Add observations.
 
         counts: the number in each bucket, not cumulative. The last element counts what exceeds all bounds.
         """
-        known, sum_before = self._merged[source]
+        known, sum_before = self._merged.get(source, self._nothing)
         self._merged[source] = tuple(map(add, known, counts)), sum_before + total
 
     def totals(self) -> dict[tuple[str, ...], int]:
@@ -121,7 +121,7 @@ class MergedHistogram(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the current counts."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        for source, (counts, total) in self._merged.items():
+        for source, (counts, total) in list(self._merged.items()):
             family.add_metric((source,) if self._labels else (), _cumulative(self._bounds, counts), total)
         yield family
 

@@ -63,7 +63,7 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
     assert sample("load_seconds_sum") == 83
     assert sample("paint_seconds_bucket", source="network", le="1.5") == 2
     assert sample("paint_seconds_sum", source="network") == 2.4
-    assert sample("paint_seconds_count", source="cache") == 0, "there from the start"
+    assert sample("paint_seconds_count", source="cache") is None
     assert sample("picture_bytes_bucket", source="network", le="1000.0") == 0
     assert sample("picture_bytes_bucket", source="network", le="3000.0") == 4
     assert sample("picture_bytes_bucket", source="cache", le="10000000.0") == 0
