@@ -32,12 +32,12 @@ from prometheus_client import CollectorRegistry
 from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF, FIELD
 from gateway.changes.change_log import ChangeLog
-from gateway.metrics.collectors import Metrics
 from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
+from gateway.service.metrics import Metrics
 from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
@@ -58,6 +58,9 @@ from tests.limits import LIMIT
 from tests.processes import FORK_SERVER
 from tests.sentinel import Watched, running_sentinel
 from tests.stalling import Stalling
+from tests.tier import clock, tier
+
+__all__ = ["clock", "tier"]
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])

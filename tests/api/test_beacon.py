@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from gateway.api.beacon import MAX_ATTEMPTS, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 
 WEB = Path(__file__).parents[2] / "gateway" / "web" / "src" / "core"
 BUCKETS = len(LOAD_SECONDS) + 1
@@ -35,7 +35,7 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
             sources={"cache": 1, "network": 3},
             attempts=10,
             seconds=times(1, 0, 2, 0, 0, 0, 0, 0, 0, 1, total=41.5),
-        ).count_in(metrics)
+        ).count_in(metrics.beacons)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"image_gateway_client_{name}", labels)
@@ -56,7 +56,7 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
 
 def test_everything_but_the_version_may_be_left_out() -> None:
     beacon = parse()
-    beacon.count_in(metrics := Metrics())
+    beacon.count_in((metrics := Metrics()).beacons)
     assert metrics.registry.get_sample_value("image_gateway_client_load_seconds_count") == 0
 
 
@@ -76,7 +76,8 @@ LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, tot
 def test_the_largest_counts_are_counted(
     members: dict[str, Any], counter: str, labels: dict[str, str], value: float
 ) -> None:
-    parse(**members).count_in(metrics := Metrics())
+    metrics = Metrics()
+    parse(**members).count_in(metrics.beacons)
     assert metrics.registry.get_sample_value(f"image_gateway_client_{counter}", labels) == value
 
 

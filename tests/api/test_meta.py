@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageDescription, ImageRecord
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.urls.descriptions import PER_CLIENT, PER_MINUTE, Descriptions
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -263,7 +263,7 @@ async def describer() -> Describer:
 @pytest.fixture
 async def descriptions(describer: Describer) -> AsyncIterator[Descriptions]:
     """Descriptions without Redis."""
-    described = Descriptions(describer.describe, None, describer.metrics, now=lambda: describer.time)
+    described = Descriptions(describer.describe, None, describer.metrics.urls, now=lambda: describer.time)
     yield described
     await described.close()
 

@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.shards import Shard, Shards
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard, Shards
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster

@@ -101,7 +101,7 @@ class TestRedisAway:
     async def test_each_outage_is_told_once_with_its_reason(
         self, start_gateway: StartGateway, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
     ) -> None:
-        caplog.set_level("INFO", "gateway.redis_store")
+        caplog.set_level("INFO", "gateway.redis_connection")
         gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
         await told(caplog, ["redis does not answer, going on without it: reason="], "invalid username-password pair")
         for _ in range(5):

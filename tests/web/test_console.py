@@ -198,11 +198,11 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
 async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage, gateway: RunningGateway) -> None:
     """A busy moment between two quiet ones has a latency and a hit rate at one time only."""
     page, metrics, now = console.page, gateway.service.metrics, time.time()
-    past = History(metrics, now - 25)
+    past = History(metrics.counted, now - 25)
     for step in range(1, 5):
         if step == 2:
-            metrics.requests.record("short", "stream", "200", 0.004, None)
-            metrics.url_cache_lookups.add(("local", "hit"), 1)
+            metrics.server.requests.record("short", "stream", "200", 0.004, None)
+            metrics.urls.url_cache_lookups.add(("local", "hit"), 1)
         past.record(now - 25 + 5 * step)
     await change_answer(page, lambda data: data.update(points=points_of(past)))
     await console.open(gateway)
@@ -322,7 +322,7 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
 ) -> None:
     watched, *others = [await start_gateway() for _ in range(3)]
     for other in others:
-        other.service.metrics.config_last_reload_successful.set(0)
+        other.service.metrics.reload.config_last_reload_successful.set(0)
         await other.publish_replica()
     names = ", ".join(sorted(other.replica_name for other in others))
     await console.open(watched)
@@ -334,7 +334,7 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await expect(sentence).to_have_class("warning")
     rows = console.page.locator("#replicas tbody tr")
     await expect(rows.filter(has_text=others[0].replica_name).locator("td").nth(9)).to_have_text("1")
-    watched.service.metrics.config_last_reload_successful.set(0)
+    watched.service.metrics.reload.config_last_reload_successful.set(0)
     await console.page.reload()
     await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
@@ -369,9 +369,9 @@ async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     page, metrics = console.page, gateway.service.metrics
     await images.add("a")
     await gateway.reload()
-    metrics.requests.record("short", "stream", "200", 1.68, None)
-    past = History(metrics, time.time() - 5)
-    metrics.requests.record("short", "stream", "200", 1.68, None)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
+    past = History(metrics.counted, time.time() - 5)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
     past.record(time.time())
     drawn = """() => document.querySelector("#charts canvas").toDataURL()"""
     await change_answer(page, lambda data: data.update(points=points_of(past), events=[]))
