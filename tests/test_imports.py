@@ -98,7 +98,7 @@ AUTHORIZING = {
     "gateway.api.authorized_lookup",
     "gateway.api.preview",
     "gateway.commands.url",
-    "gateway.origin.object_body",
+    "gateway.origin.transfer_state",
 }
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}

@@ -12,9 +12,9 @@ from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfers
+from gateway.origin.shared_transfer import Reader, SharedTransfers
+from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import MemoryCacheSettings
@@ -129,10 +129,10 @@ class ObjectSource:
         """
         try:
             reader = await self.transfers.join(image, {"If-None-Match": stale.metadata.etag or ""})
-            body = reader.transfer.body
-            if body.status == 304:
+            answer = reader.transfer.body.state
+            if answer.status == 304:
                 reader.close()
-                if body.metadata.confirm(stale.metadata):
+                if answer.metadata.confirm(stale.metadata):
                     return self._kept(image, stale, data, 304)
                 reader = await self.transfers.join(image, _NO_CONDITIONS)
         except (OriginUnavailable, OriginTimeout, Unavailable):
@@ -152,9 +152,10 @@ class ObjectSource:
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
             return await self.head(image)
-        if body.status == 206:
-            self.memory.answered(body.object_id, body.status, body.metadata, requested_at)
-        return Content(body.image, body.metadata, body.status, body=body, covered=body.content_range)
+        state = body.state
+        if state.status == 206:
+            self.memory.answered(body.object_id, state.status, state.metadata, requested_at)
+        return Content(body.image, state.metadata, state.status, body=body, covered=state.content_range)
 
     async def _unshared(
         self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
@@ -174,7 +175,7 @@ class ObjectSource:
         requested_at = self.memory.now()
         body = await self._unshared(image, _NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        entry = self.memory.update(body.object_id, body.metadata, requested_at)
+        entry = self.memory.update(body.object_id, body.state.metadata, requested_at)
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
@@ -193,13 +194,14 @@ class ObjectSource:
 
 
 def _content_of(image: AuthorizedImage, reader: Reader, *, had_stale: bool = False) -> Content:
-    body, is_stored = reader.transfer.body, reader.transfer.keeps_all
+    transfer = reader.transfer
+    answer = transfer.body.state
     return Content(
         image,
-        body.metadata,
-        body.status,
+        answer.metadata,
+        answer.status,
         body=reader,
         had_stale=had_stale,
-        is_stored=is_stored,
+        is_stored=transfer.state.keeps_all,
         is_collapsed=reader.is_collapsed,
     )

@@ -147,9 +147,8 @@ class OriginResponse:
     async def read(self) -> bytes:
         """Return the next bytes of the body, however many have come. They are empty at its end.
 
-        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again on the next
-        call; ``BodyTooSlow`` when COS sends less than 1 KiB a second. After a call that was cancelled, the next one
-        continues without loss.
+        Raises ``BodyLost`` when it breaks off or stalls, and again on the next call; ``BodyTooSlow`` when COS sends
+        less than 1 KiB a second. After a call that was cancelled, the next one continues without loss.
         """
         if not self.has_body:
             return b""
@@ -175,8 +174,6 @@ class OriginResponse:
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
-        if not piece and self.length not in (None, self._received):
-            raise BodyLost(f"{self._received} bytes came of {self.length}")
         if self._waited >= self._shared_timeout.seconds and self._received != self.length:
             self._check_rate()
         return piece

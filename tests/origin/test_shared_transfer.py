@@ -73,10 +73,10 @@ async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
         reader = await source.transfers.join(image, {})
         while await reader.read() and read_all:
             pass
-        assert reader.transfer.keeps_all
+        assert reader.transfer.state.keeps_all
         reader.close()
         gateway.service.urls.invalidation.drop_here("cat")
-    assert source.transfers.reserved_bytes == 0
+    assert source.transfers.kept.taken == 0
 
 
 async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
