@@ -1,34 +1,42 @@
 """Requests to COS by presigned URL: retries before the first byte, translates failures into outcomes."""
 
 import asyncio
+import re
 import select
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import ClassVar, Final
+from contextlib import AbstractContextManager
+from typing import Final, Self
 from weakref import WeakSet
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
-from aiohttp.client_middlewares import ClientHandlerType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
+from gateway.origin.cos_error import CREDENTIAL_CODES, REQUEST_ID, CosError
 from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
-from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
+from gateway.origin.origin_response import FAST_RECEIVE, READ_AHEAD, CosAnswer, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Retries
 from gateway.origin.signature_verdicts import SignatureVerdicts
 from gateway.origin.waiting_limit import WaitingLimit
 
+_CONNECT_TIMEOUT: Final = 5.0  # seconds
+_MOST_ORIGINS: Final = 256
+_FIXED_FIELDS: Final = "Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: image-gateway\r\n"
+_UNSAFE_IN_URL: Final = re.compile(r"[\x00-\x20\x7f]")
+_UNSAFE_IN_FIELD: Final = re.compile(r"[\r\n\x00]")
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
 _SLOW: Final = 1.0  # seconds until the header of an answer
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
@@ -47,6 +55,10 @@ _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _PEER_CLOSED: Final = "a kept-alive connection was closed"
 _UNASKED: Final = "a kept-alive connection had bytes that were not asked for"
+
+
+# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
+ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 
 class ObservedAnswers:
@@ -110,6 +122,117 @@ class ObservedAnswers:
             self._errors.request(bucket)
 
 
+class CosConnections:
+    """Sends requests over persistent connections, each one time: no redirect, cookie or decompression, no retry.
+
+    aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
+    to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.
+
+    observe: makes the context in which a request is sent.
+    """
+
+    def __init__(
+        self, connector: aiohttp.TCPConnector, *, timeout: float, observe: ObserveRequest | None = None
+    ) -> None:
+        self._connector = connector
+        # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
+        # look-up, a free place, handshakes.
+        self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
+        self._observe = observe
+        self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
+        # The connections that had a request. A new one over TLS may hold bytes: the server's session tickets.
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connector.close()
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
+
+        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
+        """
+        if self._observe is None:
+            return await self._send(method, url, headers)
+        with self._observe(method, yarl.URL(url, encoded=True)) as answered:
+            answer = await self._send(method, url, headers)
+            answered(answer.status, answer.headers.get(REQUEST_ID))
+            return answer
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        path = url.find("/", 8)  # after "https://"
+        origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
+        text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"
+        for name, value in headers.items():
+            text += f"{name}: {value}\r\n"
+        if _UNSAFE_IN_URL.search(url) or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
+            raise ValueError("spaces or control characters in the URL, or line breaks in a field")
+        try:
+            connection = await self._connector.connect(origin, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.host}") from error
+        try:
+            message, content = await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            connection.close()
+            raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+        except HttpProcessingError as error:
+            connection.close()
+            raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
+        except BaseException:
+            connection.close()
+            raise
+        return CosAnswer(message.code, message.headers, content, connection)
+
+    async def _exchange(
+        self, connection: Connection, text: str, *, is_head: bool
+    ) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        """Write the request, and return the header of the answer and its body.
+
+        Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
+        with an answer that nobody asked for, each later answer would be that of the request before it.
+        """
+        transport, protocol = connection.transport, connection.protocol
+        if transport is None or protocol is None or transport.is_closing():
+            raise NothingSent(_PEER_CLOSED)
+        _require_quiet(transport, is_used=protocol in self._used)
+        if protocol.should_close:
+            raise NothingSent(_UNASKED)
+        self._used.add(protocol)
+        set_receive(transport, FAST_RECEIVE)
+        # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
+        protocol.set_response_params(
+            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_bufsize=READ_AHEAD
+        )
+        transport.write(text.encode("utf-8", "surrogateescape"))
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                return message, content
+
+    def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
+        """Return the request by which the connector tells connections apart, and the fields of all requests."""
+        request = aiohttp.ClientRequest(hdrs.METH_GET, yarl.URL(base), loop=asyncio.get_running_loop())
+        fields = f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
+        if len(self._origins) >= _MOST_ORIGINS:
+            self._origins.clear()
+        self._origins[base] = request, fields
+        return request, fields
+
+
+def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
+    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        raise NothingSent(_PEER_CLOSED)
+    poll = select.poll()
+    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
+    for _, found in poll.poll(0):
+        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)
+
+
 class OriginClient:
     """Requests objects by presigned URL over persistent connections.
 
@@ -126,14 +249,14 @@ class OriginClient:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        connections: CosConnections,
         *,
         timeout: float,
         retries: Retries,
         observed: ObservedAnswers,
         waiting: WaitingLimit | None = None,
     ) -> None:
-        self._session = session
+        self._connections = connections
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
         self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
@@ -166,9 +289,9 @@ class OriginClient:
     async def _fetch(
         self, url: str, bucket: str, method: str, headers: Mapping[str, str], *, is_processed: bool
     ) -> OriginResponse:
-        target, breakers = yarl.URL(url, encoded=True), self._breakers
+        breakers = self._breakers
         circuit = f"{bucket}{_PROCESSED}" if is_processed else bucket
-        if breakers.by_bucket and not breakers.allows_call(circuit, target.raw_path):
+        if breakers.by_bucket and not breakers.allows_call(circuit, _object_of(url)):
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
         retries, observed = self.retries, self.observed
         retries.budget.requests += 1
@@ -179,7 +302,7 @@ class OriginClient:
             pause = 0.0
             try:
                 with shared_timeout.limit():
-                    response = await self._session.request(method, target, headers=headers, allow_redirects=False)
+                    response = await self._connections.request(method, url, headers)
             except NothingSent as error:
                 # COS got no request, so this is no failure of COS. It closes idle connections together: the first one
                 # that is found closed costs no attempt, each further one does.
@@ -191,7 +314,7 @@ class OriginClient:
                 else:
                     may_retry = was_unsent = retries.budget.spend()
             except (aiohttp.ClientError, OSError) as error:
-                breakers.failed(circuit, target.raw_path)
+                breakers.failed(circuit, _object_of(url))
                 failure = self._unanswered(error, bucket)
                 # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 if attempt or not isinstance(error, ConnectionLost):
@@ -204,9 +327,9 @@ class OriginClient:
                 if not is_processed and time.monotonic() - started > _SLOW:
                     observed.slow(bucket)
                 if status >= 500 or status == 429:
-                    breakers.failed(circuit, target.raw_path)
+                    breakers.failed(circuit, _object_of(url))
                 elif breakers.by_bucket:
-                    breakers.succeeded(circuit, target.raw_path)
+                    breakers.succeeded(circuit, _object_of(url))
                 causes = _CAUSED_BY.get(status)
                 if causes is not None and causes.isdisjoint(headers):
                     response.close()
@@ -242,9 +365,7 @@ class OriginClient:
         started = time.monotonic()
         try:
             with self._shared_timeout.limit():
-                response = await self._session.request(
-                    method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=False
-                )
+                response = await self._connections.request(method, url, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
         return await ProbeAnswer.read(response, time.monotonic() - started, self._error_body_timeout)
@@ -279,9 +400,9 @@ class OriginClient:
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome)
 
-    async def _refused(self, response: aiohttp.ClientResponse, bucket: str, url: str) -> Failure:
+    async def _refused(self, response: CosAnswer, bucket: str, url: str) -> Failure:
         """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
-        error = await read_error(response, self._error_body_timeout)
+        error = await response.read_error(self._error_body_timeout)
         self.observed.refused(bucket, url, error)
         try:
             failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
@@ -292,52 +413,6 @@ class OriginClient:
         return failure
 
 
-class OriginRequest(aiohttp.ClientRequest):
-    """A request that is not written to a kept-alive connection which COS has closed, or on which it sent more.
-
-    On a connection with an answer that nobody asked for, each later answer would be that of the request before it.
-
-    used: the connections that had a request. A new one over TLS may hold bytes: the server's session tickets.
-    """
-
-    used: ClassVar["WeakSet[ResponseHandler]"] = WeakSet()
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request. Raises ``NothingSent``."""
-        transport, protocol = conn.transport, conn.protocol
-        if transport is None or protocol is None:
-            raise NothingSent(_PEER_CLOSED)
-        _require_quiet(transport, is_used=protocol in self.used)
-        if protocol.should_close:
-            raise NothingSent(_UNASKED)
-        self.used.add(protocol)
-        set_receive(transport, FAST_RECEIVE)
-        try:
-            return await super().send(conn)
-        except aiohttp.ClientConnectionResetError as error:
-            raise NothingSent(_PEER_CLOSED) from error.with_traceback(None)
-
-
-async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send ``request`` one time. Raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
-
-    aiohttp repeats GET and HEAD when a connection is lost, without the counters and the retry budget. It does so for
-    two exceptions, so they must not reach it.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, TimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
-
-
-def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
-    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        raise NothingSent(_PEER_CLOSED)
-    poll = select.poll()
-    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
-    for _, found in poll.poll(0):
-        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)
+def _object_of(url: str) -> str:
+    """Return the URL without the signature."""
+    return url.partition("?")[0]

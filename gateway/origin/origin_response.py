@@ -9,10 +9,12 @@ from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.connector import Connection
 from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
+from gateway.origin.cos_error import REQUEST_ID, CosError, parse_error
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits. The connection is paused at twice as many.
@@ -31,6 +33,7 @@ _PROVEN: Final = 448 * 1024
 # Bytes a second that COS has to send while the gateway waits for it. A client has to read as many.
 _MIN_RATE: Final = 1024
 
+_MOST_OF_ERROR: Final = 4096  # bytes of a body that names the code in its first line
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
 _CRC64: Final = istr("x-cos-hash-crc64ecma")
 
@@ -85,6 +88,49 @@ class ObjectMetadata(NamedTuple):
         return self.etag if self.etag is not None and self.etag.startswith('"') else None
 
 
+class CosAnswer:
+    """An answer of COS whose header has come. ``connection`` is None once the body has come to its end."""
+
+    __slots__ = ("connection", "content", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader, connection: Connection
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self.connection: Connection | None = connection
+        content.on_eof(self._give_back)
+
+    def close(self) -> None:
+        """Close the connection if the body was not read to its end. Its reader gets an error."""
+        if self.connection is not None:
+            if self.content.exception() is None:
+                self.content.set_exception(aiohttp.ClientConnectionError("closed"))
+            self._give_back()
+
+    async def read_error(self, shared_timeout: SharedTimeout) -> CosError:
+        """Return the error in an answer without an object, and close it.
+
+        At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
+        """
+        body = b""
+        try:
+            with shared_timeout.limit():
+                while len(body) < _MOST_OF_ERROR and (piece := await self.content.read(_MOST_OF_ERROR - len(body))):
+                    body += piece
+        except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
+            pass
+        finally:
+            self.close()
+        return parse_error(self.status, self.headers.get(hdrs.DATE), body, self.headers.get(REQUEST_ID))
+
+    def _give_back(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release()
+
+
 class OriginResponse:
     """An open response: ``status`` is 200, 206 or 304.
 
@@ -114,7 +160,7 @@ class OriginResponse:
         "status",
     )
 
-    def __init__(self, response: aiohttp.ClientResponse, shared_timeout: SharedTimeout, method: str) -> None:
+    def __init__(self, response: CosAnswer, shared_timeout: SharedTimeout, method: str) -> None:
         headers = response.headers
         self._response = response
         self._shared_timeout = shared_timeout
@@ -187,7 +233,7 @@ class OriginResponse:
 
     def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
-        self._response.release()
+        self._response.close()
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
@@ -259,10 +305,9 @@ def set_receive(transport: asyncio.Transport, most: int) -> None:
         tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
 
 
-def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
+def metadata_in(status: int, headers: Mapping[str, str]) -> ObjectMetadata:
     """Return the metadata of the object in the header of a response, of the whole or of a part."""
-    headers = response.headers
-    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
+    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
     return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)
 
 
@@ -281,7 +326,7 @@ def _metadata(headers: Mapping[str, str], size: int | None) -> ObjectMetadata:
     )
 
 
-def _is_chunked(response: aiohttp.ClientResponse) -> bool:
+def _is_chunked(response: CosAnswer) -> bool:
     return response.headers.get("Transfer-Encoding", "").lower() == "chunked"
 
 

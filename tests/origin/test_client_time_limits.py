@@ -5,7 +5,6 @@ import socket
 import time
 from contextlib import suppress
 
-import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -17,7 +16,7 @@ from gateway.errors import (
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries
-from gateway.origin.session import open_origin
+from gateway.origin.session import open_origin, origin_session
 from gateway.settings import ImageProxySettings
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -66,20 +65,9 @@ async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Me
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
 
 
-async def test_a_single_phase_that_takes_too_long_is_given_up_too(
-    presign: Presign, cos: CosEmulator, metrics: Metrics
-) -> None:
-    cos.faults.add(Fault(action=Hang()))
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
-        origin = OriginClient(session, timeout=5, retries=Retries(2), observed=ObservedAnswers(metrics))
-        with pytest.raises(OriginTimeout):
-            await fetch(origin, presign())
-    assert len(cos.request_log.requests) == 1, "a slow COS gets no further requests"
-
-
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
-    async with aiohttp.ClientSession() as session:
+    async with origin_session(timeout=2, max_connections=10) as session:
         retries = Retries(10, backoff=Backoff(lambda: 1.0))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
         began = time.monotonic()

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
@@ -17,7 +16,6 @@ from gateway.origin.session import origin_session
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
-from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
@@ -190,11 +188,3 @@ async def test_a_retry_count_of_0_requests_an_image_once(
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
     assert len(cos.request_log.of("objects/a.png")) == 1
-
-
-async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
-    """As aiohttp's own errors: users of the session catch one class."""
-    cos.faults.add(Fault(action=Reset()))
-    async with origin_session(timeout=2, max_connections=1) as session:
-        with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(session.get(f"{cos.url}/cat.png"), LIMIT)

@@ -13,9 +13,9 @@ import pytest
 
 from gateway.errors import OriginUnavailable
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
+from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import READ_AHEAD, ContentRange
+from gateway.origin.origin_response import ContentRange
 from gateway.origin.retry import Retries
 from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, WrongLength
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -154,7 +154,7 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(certificate)))
     async with (
         await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
-        aiohttp.ClientSession(connector=connector, request_class=OriginRequest, read_bufsize=READ_AHEAD) as session,
+        CosConnections(connector, timeout=5) as session,
     ):
         origin = OriginClient(session, timeout=5, retries=Retries(0), observed=ObservedAnswers(Metrics()))
         port = server.sockets[0].getsockname()[1]
