@@ -4,6 +4,7 @@ import asyncio
 import re
 import select
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, Self
@@ -14,7 +15,6 @@ import yarl
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.concurrency.shared_timeout import SharedTimeout
@@ -30,7 +30,6 @@ from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Retries
 from gateway.origin.signature_verdicts import SignatureVerdicts
-from gateway.origin.waiting_limit import WaitingLimit
 
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _MOST_ORIGINS: Final = 256
@@ -174,22 +173,17 @@ class CosConnections:
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.host}") from error
         try:
-            message, content = await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            return await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
+        except BaseException as error:
             connection.close()
-            raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
-        except HttpProcessingError as error:
-            connection.close()
-            raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
-        except BaseException:
-            connection.close()
+            if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+                raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+            if isinstance(error, HttpProcessingError):
+                raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
             raise
-        return CosAnswer(message.code, message.headers, content, connection)
 
-    async def _exchange(
-        self, connection: Connection, text: str, *, is_head: bool
-    ) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
-        """Write the request, and return the header of the answer and its body.
+    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> CosAnswer:
+        """Write the request, and return the answer once its header has come.
 
         Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
         with an answer that nobody asked for, each later answer would be that of the request before it.
@@ -210,16 +204,15 @@ class CosConnections:
         while True:
             message, content = await protocol.read()
             if not 100 <= message.code < 200 or message.code == 101:
-                return message, content
+                return CosAnswer(message.code, message.headers, content, connection)
 
     def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
         """Return the request by which the connector tells connections apart, and the fields of all requests."""
         request = aiohttp.ClientRequest(hdrs.METH_GET, yarl.URL(base), loop=asyncio.get_running_loop())
-        fields = f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
         if len(self._origins) >= _MOST_ORIGINS:
             self._origins.clear()
-        self._origins[base] = request, fields
-        return request, fields
+        self._origins[base] = origin = request, f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
+        return origin
 
 
 def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
@@ -244,7 +237,7 @@ class OriginClient:
     timeout: seconds from the first attempt to the first byte. After that, each pause in a body may last as long.
     retries: whether a request is made again, and when.
     observed: learns from each answer.
-    waiting: limits the requests that wait for a bucket. None: no limit.
+    most_waiting: how many requests may wait for a bucket, so that one that hangs leaves places to others. None: any.
     """
 
     def __init__(
@@ -254,7 +247,7 @@ class OriginClient:
         timeout: float,
         retries: Retries,
         observed: ObservedAnswers,
-        waiting: WaitingLimit | None = None,
+        most_waiting: int | None = None,
     ) -> None:
         self._connections = connections
         self._timeout = timeout
@@ -263,7 +256,8 @@ class OriginClient:
         self.retries = retries
         self.observed = observed
         self._breakers = CircuitBreakers()
-        self._waiting = waiting
+        self._most_waiting = most_waiting
+        self._waiting: Counter[str] = Counter()
 
     async def fetch(
         self,
@@ -281,10 +275,16 @@ class OriginClient:
         ``ImageTooLarge``, ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or
         ``OriginTimeout``.
         """
-        if self._waiting is None:
+        if self._most_waiting is None:
             return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
-        with self._waiting.place(bucket):
+        if self._waiting[bucket] >= self._most_waiting:
+            raise OriginPaused(f"{self._most_waiting} requests wait for bucket {bucket}")
+        self._waiting[bucket] += 1
+        try:
             return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
+        finally:
+            self._waiting[bucket] -= 1
+            self._waiting += Counter()  # without buckets that have none
 
     async def _fetch(
         self, url: str, bucket: str, method: str, headers: Mapping[str, str], *, is_processed: bool
@@ -336,7 +336,7 @@ class OriginClient:
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
                     observed.verdicts.accepted[bucket] = url
-                    return OriginResponse(response, self._shared_timeout, method)
+                    return OriginResponse(response, self._shared_timeout, method, is_processed=is_processed)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, retries.backoff.pause(attempt))
                 may_retry = self._may_retry(attempt, pause, circuit, deadline)

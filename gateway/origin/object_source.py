@@ -10,10 +10,9 @@ from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable
 from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import Reader, SharedTransfers
+from gateway.origin.transfer import ObjectBody, OriginAccess, SharedTransfers
 from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
@@ -92,7 +91,7 @@ class ObjectSource:
             return await self.head(image)
         if byte_range is not None:
             return await self._part(image, byte_range, conditions)
-        return _content_of(image, await self.transfers.join(image, conditions))
+        return await self._transfer(image, conditions)
 
     async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
         """Fetch the bytes of an image of which only the metadata, or another part, is known. Raises as ``from_cos``."""
@@ -116,7 +115,25 @@ class ObjectSource:
 
     async def whole(self, image: AuthorizedImage) -> Content:
         """Return the whole object. Raises the errors of ``ObjectBody.open``."""
-        return _content_of(image, await self.transfers.join(image, _NO_CONDITIONS))
+        return await self._transfer(image, _NO_CONDITIONS)
+
+    async def _transfer(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Content:
+        """Return the whole object: its bytes, if all came with the header, or a reader of them."""
+        reader = await self.transfers.join(image, conditions)
+        transfer, data = reader.transfer, None
+        head, state = transfer.body.state.head, transfer.state
+        if state.whole is not None and head.has_body:
+            data = state.whole
+            reader.close()
+        return Content(
+            image,
+            head.metadata,
+            head.status,
+            data,
+            body=reader if data is None else None,
+            is_stored=state.keeps_all,
+            is_collapsed=reader.is_collapsed,
+        )
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
         content = await self.variants.fetch(image, stale)
@@ -128,18 +145,19 @@ class ObjectSource:
         Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
         """
         try:
-            reader = await self.transfers.join(image, {"If-None-Match": stale.metadata.etag or ""})
-            answer = reader.transfer.body.state
-            if answer.status == 304:
-                reader.close()
-                if answer.metadata.confirm(stale.metadata):
+            content = await self._transfer(image, {"If-None-Match": stale.metadata.etag or ""})
+            if content.status == 304:
+                if content.body is not None:
+                    content.body.close()
+                if content.metadata.confirm(stale.metadata):
                     return self._kept(image, stale, data, 304)
-                reader = await self.transfers.join(image, _NO_CONDITIONS)
+                content = await self._transfer(image, _NO_CONDITIONS)
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
             return self._kept(image, stale, data, None)
-        return _content_of(image, reader, had_stale=True)
+        content.had_stale = True
+        return content
 
     def _kept(self, image: AuthorizedImage, stale: Entry, data: bytes, status: int | None) -> Content:
         return Content(image, stale.metadata, status, data, age=self.memory.age(stale), had_stale=True)
@@ -152,10 +170,10 @@ class ObjectSource:
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
             return await self.head(image)
-        state = body.state
-        if state.status == 206:
-            self.memory.answered(body.object_id, state.status, state.metadata, requested_at)
-        return Content(body.image, state.metadata, state.status, body=body, covered=state.content_range)
+        head = body.state.head
+        if head.status == 206:
+            self.memory.answered(body.object_id, head.status, head.metadata, requested_at)
+        return Content(body.image, head.metadata, head.status, body=body, covered=head.content_range)
 
     async def _unshared(
         self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
@@ -175,7 +193,7 @@ class ObjectSource:
         requested_at = self.memory.now()
         body = await self._unshared(image, _NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        entry = self.memory.update(body.object_id, body.state.metadata, requested_at)
+        entry = self.memory.update(body.object_id, body.state.head.metadata, requested_at)
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
@@ -191,17 +209,3 @@ class ObjectSource:
         finally:
             if content.body is not None:
                 content.body.close()
-
-
-def _content_of(image: AuthorizedImage, reader: Reader, *, had_stale: bool = False) -> Content:
-    transfer = reader.transfer
-    answer = transfer.body.state
-    return Content(
-        image,
-        answer.metadata,
-        answer.status,
-        body=reader,
-        had_stale=had_stale,
-        is_stored=transfer.state.keeps_all,
-        is_collapsed=reader.is_collapsed,
-    )

@@ -131,12 +131,29 @@ class CosAnswer:
             connection.release()
 
 
-class OriginResponse:
-    """An open response: ``status`` is 200, 206 or 304.
+class AnswerHead(NamedTuple):
+    """The header of a success of COS: ``status`` is 200, 206 or 304.
 
-    ``length`` is the length of the body in bytes, and ``crc64`` is of the whole object. None where COS sent none.
-    ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits of
-    this total length must bring 1 KiB a second: otherwise single bytes would hold a connection without end.
+    length: of the body in bytes, and ``crc64`` of the whole object. None where COS sent none.
+    content_range: None unless it is a 206.
+    origin_etag: the entity tag that COS sent. ``metadata`` of a processed object has none.
+    """
+
+    status: int
+    metadata: ObjectMetadata
+    length: int | None
+    content_range: ContentRange | None = None
+    crc64: int | None = None
+    has_body: bool = True
+    origin_etag: str | None = None
+
+
+class OriginResponse:
+    """An open response with the header ``head``.
+
+    ``shared_timeout`` bounds each wait for the next bytes, and waits of this total length must bring 1 KiB a second:
+    otherwise single bytes would hold a connection without end. COS may repeat the checksum and the entity tag of the
+    original on a processed image (``is_processed``): neither is used.
 
     Raises ``OriginUnavailable`` for a response whose end cannot be distinguished from a lost connection, or whose range
     does not match its length: no image is better than half of one.
@@ -152,16 +169,12 @@ class OriginResponse:
         "_returned_at",
         "_shared_timeout",
         "_waited",
-        "content_range",
-        "crc64",
-        "has_body",
-        "length",
-        "metadata",
-        "status",
+        "head",
     )
 
-    def __init__(self, response: CosAnswer, shared_timeout: SharedTimeout, method: str) -> None:
-        headers = response.headers
+    def __init__(
+        self, response: CosAnswer, shared_timeout: SharedTimeout, method: str, *, is_processed: bool = False
+    ) -> None:
         self._response = response
         self._shared_timeout = shared_timeout
         self._received = self._received_at_check = 0
@@ -169,26 +182,22 @@ class OriginResponse:
         self._is_held = self._is_trickle = False
         self._returned_at = 0.0
         self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
-        self.status = status = response.status
-        self.has_body = method != hdrs.METH_HEAD and status != 304
-        self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
-        self.crc64 = checksum_in(headers)
-        self.content_range = covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
-        self.metadata = _metadata(headers, length if covered is None else covered.size)
+        status, headers = response.status, response.headers
+        length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
+        crc64 = None if is_processed else checksum_in(headers)
+        covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        metadata = _metadata(headers, length if covered is None else covered.size)
+        has_body, etag = method != hdrs.METH_HEAD and status != 304, metadata.etag
+        if is_processed:
+            metadata = metadata._replace(etag=None)
+        self.head = AnswerHead(status, metadata, length, covered, crc64, has_body, etag)
         if status == 206:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        else:
-            self._require_framing()
-
-    def ignore_checksum(self) -> None:
-        """Drop ``crc64``, which may be of other bytes: COS may repeat the original's on a processed image.
-
-        Raises ``OriginUnavailable`` if the end of the body is then unknown.
-        """
-        self.crc64 = None
-        self._require_framing()
+        elif length is None and has_body and crc64 is None and not _is_chunked(response):
+            self.close()
+            raise OriginUnavailable("a body without length, chunks or checksum")
 
     async def read(self) -> bytes:
         """Return the next bytes of the body, however many have come. They are empty at its end.
@@ -196,7 +205,7 @@ class OriginResponse:
         Raises ``BodyLost`` when it breaks off or stalls, and again on the next call; ``BodyTooSlow`` when COS sends
         less than 1 KiB a second. After a call that was cancelled, the next one continues without loss.
         """
-        if not self.has_body:
+        if not self.head.has_body:
             return b""
         content, began = self._response.content, time.monotonic()
         if began - self._returned_at > _A_WHILE and self._received:
@@ -220,7 +229,7 @@ class OriginResponse:
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
-        if self._waited >= self._shared_timeout.seconds and self._received != self.length:
+        if self._waited >= self._shared_timeout.seconds and self._received != self.head.length:
             self._check_rate()
         return piece
 
@@ -281,11 +290,6 @@ class OriginResponse:
             raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
         self._received_at_check = self._received
         self._waited = 0.0
-
-    def _require_framing(self) -> None:
-        if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
-            self.close()
-            raise OriginUnavailable("a body without length, chunks or checksum")
 
 
 def set_receive(transport: asyncio.Transport, most: int) -> None:

@@ -10,7 +10,6 @@ from aiohttp.abc import AbstractResolver
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import CosConnections, ObservedAnswers, ObserveRequest, OriginClient
 from gateway.origin.retry import Retries
-from gateway.origin.waiting_limit import WaitingLimit
 from gateway.settings import ImageProxySettings
 
 # The most running requests to COS for which no client waits.
@@ -39,26 +38,13 @@ async def open_origin(
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    async with origin_session(
-        timeout=settings.timeout, max_connections=most, resolver=resolver, observe=observe
-    ) as connections:
+    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
+    async with CosConnections(connector, timeout=settings.timeout, observe=observe) as connections:
         yield OriginClient(
             connections,
             timeout=settings.timeout,
             retries=Retries(settings.retry_count),
             observed=ObservedAnswers(metrics, buckets, credentials_refused),
             # With one bucket there is no other to leave places to.
-            waiting=WaitingLimit(max(1, max_connections // 2)) if len(buckets) > 1 else None,
+            most_waiting=max(1, max_connections // 2) if len(buckets) > 1 else None,
         )
-
-
-def origin_session(
-    *,
-    timeout: float,
-    max_connections: int,
-    resolver: AbstractResolver | None = None,
-    observe: ObserveRequest | None = None,
-) -> CosConnections:
-    """Return at most ``max_connections`` connections. A new one may take ``timeout`` seconds."""
-    connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=_KEEPALIVE, resolver=resolver)
-    return CosConnections(connector, timeout=timeout, observe=observe)

@@ -4,15 +4,15 @@
 body and their readers. ``ObjectBody`` and ``SharedTransfer`` request, read and wait as these objects say.
 """
 
-import copy
+from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple
 
 from fastcrc import crc64
 
 from gateway.errors import CredentialsExpired, OriginRefused
 from gateway.origin.errors import BodyLost, BodyTooSlow, PresignedUrlRefused, RowChanged
-from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.origin_response import AnswerHead
 from gateway.origin.retry import Backoff
 from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, PresignedUrl, SignedImage
 
@@ -46,17 +46,6 @@ class ResumptionLimits(NamedTuple):
     progress: int = 64 * 1024
 
 
-class Answer(Protocol):
-    """The header of a success of COS: ``OriginResponse``."""
-
-    status: int
-    metadata: ObjectMetadata
-    length: int | None
-    content_range: ContentRange | None
-    crc64: int | None
-    has_body: bool
-
-
 class BodyState:
     """The bytes of one version of an object that have come, and how the rest is requested.
 
@@ -65,49 +54,28 @@ class BodyState:
     resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), as ``limits`` says, and once if COS was
     too slow.
 
-    origin_etag: the entity tag that COS sent. ``metadata`` of a processed object has none.
+    head: of the first answer.
+    length: of the body, once it is known.
     received: the bytes of the body so far.
     is_over: there are no more bytes, and those received are the whole.
     """
 
-    __slots__ = (
-        "_checksum",
-        "_expected_checksum",
-        "_first",
-        "_is_corrupt",
-        "_left",
-        "_limits",
-        "_received_at_loss",
-        "_was_slow",
-        "content_range",
-        "has_body",
-        "is_over",
-        "length",
-        "metadata",
-        "origin_etag",
-        "received",
-        "status",
-    )
-
-    def __init__(self, limits: ResumptionLimits, answer: Answer, *, is_processed: bool = False) -> None:
-        self.status = answer.status
-        self.metadata = metadata = answer.metadata
-        self.origin_etag = metadata.etag
-        if is_processed:
-            self.metadata = metadata._replace(etag=None)  # it may be that of the original
-        self.length = answer.length
-        self.content_range = covered = answer.content_range
-        self.has_body = answer.has_body
-        self.received = 0
-        self.is_over = not answer.has_body or answer.length == 0
-        self._first = covered.first if covered is not None else 0
+    def __init__(self, limits: ResumptionLimits, head: AnswerHead, received: int = 0, *, resumed: int = 0) -> None:
+        self.head = head
+        self.length = head.length
+        self.received = self._received_at_loss = received
+        self.is_over = not head.has_body or head.length == received
         # On a 206 the header is still that of the whole object.
-        self._expected_checksum = answer.crc64 if answer.status == 200 else None
+        self._expected_checksum = head.crc64 if head.status == 200 else None
         self._checksum = 0
         self._limits = limits
-        self._left = limits.resumes
-        self._received_at_loss = 0
+        self._resumed = resumed
         self._was_slow = self._is_corrupt = False
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the version has a tag by which the rest of it can be requested."""
+        return self.head.metadata.strong_etag is not None
 
     def arrived(self, piece: bytes) -> None:
         """Count the next bytes of COS, which are empty where COS ends the body.
@@ -129,7 +97,7 @@ class BodyState:
 
     def lost(self, loss: BodyLost) -> float | None:
         """Return the seconds to wait before the rest is requested. None: the body is cut off."""
-        if self._is_corrupt or self.metadata.strong_etag is None:
+        if self._is_corrupt or not self.is_resumable:
             return None
         if isinstance(loss, BodyTooSlow):
             if self._was_slow:
@@ -137,45 +105,42 @@ class BodyState:
             self._was_slow = True
         limits = self._limits
         if self.received - self._received_at_loss >= limits.progress:
-            self._left = limits.resumes
+            self._resumed = 0
         self._received_at_loss = self.received
-        if self._left == 0:
+        if self._resumed >= limits.resumes:
             return None
-        failed_before = limits.resumes - self._left
-        return limits.backoff.pause(failed_before) if failed_before else 0.0
+        return limits.backoff.pause(self._resumed) if self._resumed else 0.0
 
     def rest(self) -> dict[str, str]:
         """Return the header fields that request the rest of this version. Raises ``BodyLost`` without a strong tag."""
-        etag = self.metadata.strong_etag
+        etag = self.head.metadata.strong_etag
         if etag is None:
             raise BodyLost("there is no ETag to tell the version by")
-        end = "" if self.length is None else self._first + self.length - 1
-        return {"Range": f"bytes={self._first + self.received}-{end}", "If-Match": etag}
+        first, end = self._rest()
+        return {"Range": f"bytes={first}-{'' if end is None else end - 1}", "If-Match": etag}
 
-    def resumed(self, answer: Answer) -> None:
+    def resumed(self, head: AnswerHead) -> None:
         """Continue with COS's answer to ``rest``. Raises ``BodyLost`` if it is not the rest of this version."""
-        first = self._first + self.received
-        end = None if self.length is None else self._first + self.length
-        covered = answer.content_range
+        first, end = self._rest()
+        covered, expected = head.content_range, self.head.metadata
         if (
             covered is None
             or not covered.is_rest(first, end)
-            or self.metadata.size not in (None, covered.size)
-            or answer.metadata.etag != self.metadata.strong_etag
+            or expected.size not in (None, covered.size)
+            or head.metadata.etag != expected.strong_etag
         ):
             raise BodyLost(f"after {self.received} bytes, the rest is of another version")
-        self.length = covered.size - self._first if self.length is None else self.length
-        self._left -= 1  # only now: a reader that leaves during the request uses up nothing
+        self.length = self.received + covered.last + 1 - covered.first
+        self._resumed += 1  # only now: a reader that leaves during the request uses up nothing
 
-    def branch(self, received: int) -> Self:
-        """Return the state of a body that needs its first ``received`` bytes no more, before its first answer."""
-        state = copy.copy(self)
-        state.received = state._received_at_loss = received  # noqa: SLF001 - its own class
-        state.is_over = False
-        state._left = self._limits.resumes + 1  # noqa: SLF001 - the first answer is no resumption
-        state._was_slow = False  # noqa: SLF001
-        state._expected_checksum = None  # noqa: SLF001 - it is of the whole
-        return state
+    def _rest(self) -> tuple[int, int | None]:
+        """Return the first byte of the object that is missing, and the end of the body, excluded. None: unknown."""
+        first = self.head.content_range.first if self.head.content_range is not None else 0
+        return first + self.received, None if self.length is None else first + self.length
+
+    def branch(self, received: int) -> "BodyState":
+        """Return the state of a body without its first ``received`` bytes, before COS's answer to its ``rest``."""
+        return BodyState(self._limits, self.head._replace(crc64=None), received, resumed=-1)
 
 
 class Renewal:
@@ -244,6 +209,7 @@ class Need(Enum):
     REST = auto()
 
 
+@dataclass(slots=True, eq=False)
 class TransferState:
     """The pieces of one body, for any number of readers.
 
@@ -252,42 +218,25 @@ class TransferState:
     one leaves, the transfer stops. The body is kept whole for readers that join late, or within a window.
 
     body: None until COS has answered.
-    is_over: the body is complete. ``whole`` has it, if no piece was dropped.
+    is_over: the body is complete.
     failure: why it is not and never will be.
+    whole: all bytes, after the end. None if pieces were dropped.
     """
 
-    __slots__ = (
-        "_budget",
-        "_dropped",
-        "_is_fetching",
-        "_kept_bytes",
-        "_limits",
-        "_most_alone",
-        "_pieces",
-        "_reserved",
-        "body",
-        "failure",
-        "is_over",
-        "keeps_all",
-        "readers",
-        "whole",
-    )
-
-    whole: bytes
-
-    def __init__(self, limits: BufferLimits) -> None:
-        self.body: BodyState | None = None
-        self.readers = 0
-        self.is_over = self.keeps_all = False
-        self.failure: Exception | None = None
-        self._limits = limits
-        self._pieces: list[Piece] = []
-        self._dropped = 0  # pieces no longer kept; the number of the first that is
-        self._kept_bytes = 0
-        self._most_alone = limits.at_once  # the most bytes to keep for a single reader
-        self._is_fetching = False
-        self._budget: Budget | None = None  # of which ``_reserved`` bytes are taken
-        self._reserved = 0
+    limits: BufferLimits
+    body: BodyState | None = None
+    readers: int = 0
+    is_over: bool = False
+    failure: Exception | None = None
+    keeps_all: bool = False
+    whole: bytes | None = None
+    _pieces: list[Piece] = field(default_factory=list)
+    _dropped: int = 0  # pieces no longer kept; the number of the first that is
+    _kept_bytes: int = 0
+    _most_alone: int = 0  # the most bytes to keep for a single reader
+    _is_fetching: bool = False
+    _budget: Budget | None = None  # of which ``_reserved`` bytes are taken
+    _reserved: int = 0
 
     @property
     def is_joinable(self) -> bool:
@@ -298,9 +247,12 @@ class TransferState:
     def is_shareable(self) -> bool:
         """Whether a reader that falls behind the others still gets the whole body. Known once COS has answered."""
         body = self.body
-        assert body is not None  # noqa: S101
-        is_small = body.length is not None and body.length <= self._most_alone
-        return self.keeps_all or is_small or not body.has_body or body.metadata.strong_etag is not None
+        return body is not None and (
+            self.keeps_all
+            or body.is_resumable
+            or not body.head.has_body
+            or (body.length is not None and body.length <= self._most_alone)
+        )
 
     def turn(self) -> Need:
         """Return whether the reader reads from COS, until ``passed``, or waits. Raises why the transfer failed."""
@@ -334,15 +286,15 @@ class TransferState:
     def opened(self, body: BodyState, kept: Budget | None, beginnings: Budget) -> None:
         """Take COS's answer. ``kept``: of which to keep the whole body in memory, if there is enough left."""
         self.body = body
-        size, limits = body.length, self._limits
+        size, limits = body.length, self.limits
         if kept is not None and size is not None and kept.take(size):
             self.keeps_all = True
             self._budget, self._reserved = kept, size
-        elif size is None or size > limits.at_once:
-            self._most_alone = 0  # while many other transfers keep their beginning
-            if beginnings.take(limits.alone):
-                self._most_alone = limits.alone
-                self._budget, self._reserved = beginnings, limits.alone
+        elif size is not None and size <= limits.at_once:
+            self._most_alone = limits.at_once
+        elif beginnings.take(limits.alone):  # else many other transfers keep their beginning
+            self._most_alone = limits.alone
+            self._budget, self._reserved = beginnings, limits.alone
         if body.is_over:
             self.ended()
 
@@ -352,11 +304,11 @@ class TransferState:
             self._pieces.append(piece)
             self._kept_bytes += len(piece)
             if not self.keeps_all and self._kept_bytes > self._most_alone:
-                most = self._limits.window if self.readers > 1 else 0
+                most = self.limits.window if self.readers > 1 else 0
                 while self._kept_bytes > most and len(self._pieces) > 1:
                     self._drop_first()
                 self._release()
-        if self.body is None or self.body.is_over:
+        if self.body is not None and self.body.is_over:
             self.ended()
 
     def ended(self, failure: Exception | None = None) -> None:

@@ -17,8 +17,8 @@ from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
+from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 
@@ -95,9 +95,9 @@ class VariantSource:
         requested_at = self._memory.now()
         body = ObjectBody(self._access, image)
         tag = stale.origin_etag if stale is not None and kept is not None else None
-        answer = await body.open({"If-None-Match": tag} if tag is not None else {})
+        state = await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
-            if answer.status == 304 and stale is not None:
+            if state.head.status == 304 and stale is not None:
                 stale.requested_at = max(stale.requested_at, requested_at)
                 return Content(body.image, stale.metadata, 304, kept, age=self._memory.age(stale), had_stale=True)
             data = await self._read_body(body)
@@ -110,9 +110,9 @@ class VariantSource:
             return None
         self._refused.made(image)
         self._count(body.object_id)
-        metadata = answer.metadata._replace(size=len(data), etag=_entity_tag(data))
+        metadata = state.head.metadata._replace(size=len(data), etag=_entity_tag(data))
         entry = self._memory.update(body.object_id, metadata, requested_at, data)
-        entry.origin_etag = answer.origin_etag
+        entry.origin_etag = state.head.origin_etag
         # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
         if entry.body is not None:
             metadata, data = entry.metadata, entry.body

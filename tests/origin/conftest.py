@@ -10,10 +10,10 @@ from gateway.catalog.record import ImageRecord
 from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import OriginResponse
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
+from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts

@@ -5,6 +5,7 @@ import socket
 import time
 from contextlib import suppress
 
+import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -14,9 +15,9 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.metrics.collectors import Metrics
-from gateway.origin.client import ObservedAnswers, OriginClient
+from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries
-from gateway.origin.session import open_origin, origin_session
+from gateway.origin.session import open_origin
 from gateway.settings import ImageProxySettings
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -67,7 +68,7 @@ async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Me
 
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
-    async with origin_session(timeout=2, max_connections=10) as session:
+    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
         retries = Retries(10, backoff=Backoff(lambda: 1.0))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
         began = time.monotonic()

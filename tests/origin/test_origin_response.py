@@ -121,13 +121,13 @@ async def test_a_part_without_a_length_is_refused(origin: OriginClient, presign:
 
 async def test_a_range_says_which_bytes_of_how_many(origin: OriginClient, presign: Presign) -> None:
     with closing(await origin.fetch(presign(), headers={"Range": "bytes=10-19"})) as response:
-        assert response.content_range == ContentRange(10, 19, len(DATA))
+        assert response.head.content_range == ContentRange(10, 19, len(DATA))
 
 
 async def test_an_answer_without_a_body_ends_at_once(origin: OriginClient, presign: Presign) -> None:
     with closing(await origin.fetch(presign(method="HEAD"), method="HEAD")) as response:
-        assert not response.has_body
-        assert response.length == len(DATA)
+        assert not response.head.has_body
+        assert response.head.length == len(DATA)
         assert await response.read() == b""
 
 

@@ -20,12 +20,11 @@ from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.retry import Backoff
-from gateway.origin.shared_transfer import Reader
+from gateway.origin.transfer import OriginAccess, Reader
 from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
@@ -64,13 +63,14 @@ class Answer:
         self._is_over = False
         self.is_closed = False
         size = len(version.data)
-        self.status = 206 if is_part else 200
-        self.has_body = True
-        self.length = size - first if version.has_length or is_part else None
-        self.crc64 = crc64.xz(version.data)
-        self.content_range = ContentRange(first, size - 1, size) if is_part else None
         announced = size if version.has_length or is_part else None
-        self.metadata = ObjectMetadata(announced, version.etag, None, "image/png", None)
+        self.head = AnswerHead(
+            206 if is_part else 200,
+            ObjectMetadata(announced, version.etag, None, "image/png", None),
+            size - first if announced is not None else None,
+            ContentRange(first, size - 1, size) if is_part else None,
+            crc64.xz(version.data),
+        )
 
     @property
     def is_given_back(self) -> bool:

@@ -21,7 +21,7 @@ from gateway.errors import GatewayError
 from gateway.origin import transfer_state
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, BodyTooSlow, PresignedUrlRefused, RowChanged
-from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
 from gateway.origin.retry import Backoff
 from gateway.presign.signed_image import CLOCK_TOLERANCE, PresignedUrl
 from tests.signed_images import signed_image
@@ -37,12 +37,7 @@ class Sent:
     """An answer of COS, and how far its body has come."""
 
     data: bytes
-    status: int
-    metadata: ObjectMetadata
-    length: int | None
-    content_range: ContentRange | None
-    crc64: int | None
-    has_body: bool = True
+    head: AnswerHead
     position: int = 0
 
     def next(self, size: int) -> bytes:
@@ -53,7 +48,7 @@ class Sent:
     @property
     def shows_a_loss(self) -> bool:
         """Whether an end before the last byte is no clean end."""
-        return self.length is not None or self.crc64 is not None
+        return self.head.length is not None or self.head.crc64 is not None
 
 
 def version(number: int, size: int) -> bytes:
@@ -75,7 +70,7 @@ class Body:
     def open(self) -> Generator[str, Any, Any]:
         self.sent = yield from self._request(is_sent=False)
         limits = self.machine.module.ResumptionLimits(RESUMES, Backoff(random=lambda: 0.0), PROGRESS)
-        self.state = self.machine.module.BodyState(limits, self.sent)
+        self.state = self.machine.module.BodyState(limits, self.sent.head)
         return self.state
 
     def read(self) -> Generator[str, Any, bytes]:
@@ -104,7 +99,7 @@ class Body:
         end = "" if self.state.length is None else self.machine.kind.size - 1
         assert headers["Range"] == f"bytes={self.machine.begin + self.state.received}-{end}"
         self.sent = yield from self._request(is_sent=True)
-        self.state.resumed(self.sent)
+        self.state.resumed(self.sent.head)
 
     def _request(self, *, is_sent: bool) -> Generator[str, Any, Sent]:
         renewal, renewals = self.machine.module.Renewal(), 0
@@ -209,22 +204,22 @@ class Reader:
 MUTANTS = {
     "a short body is complete": ("length not in (None, received) or", ""),
     "a wrong checksum is none": (" or self._expected_checksum not in (None, self._checksum)", ""),
-    "the checksum is of a part": ("answer.crc64 if answer.status == 200 else None", "answer.crc64"),
-    "the checksum is of a rest": ("state._expected_checksum = None", "pass"),
-    "the rest may be of another version": ("            or answer.metadata.etag != self.metadata.strong_etag\n", ""),
+    "the checksum is of a part": ("head.crc64 if head.status == 200 else None", "head.crc64"),
+    "the checksum is of a rest": ("self.head._replace(crc64=None)", "self.head"),
+    "the rest may be of another version": ("            or head.metadata.etag != expected.strong_etag\n", ""),
     "the rest may begin anywhere": ("            or not covered.is_rest(first, end)\n", ""),
     "the rest needs no range": (
         "            covered is None\n            or not covered",
         "            covered is not None and not covered",
     ),
     "resumed without a condition": (', "If-Match": etag}', ', "If-Match": "*"}'),
-    "never resumed": ("        if self._left == 0:", "        if True:"),
-    "resumed for ever": ("self._left -= 1  #", "pass  #"),
+    "never resumed": ("if self._resumed >= limits.resumes:", "if True:"),
+    "resumed for ever": ("self._resumed += 1  #", "pass  #"),
     "resumed although slow again": ("self._was_slow = True", "self._was_slow = False"),
     "two readers fetch": ("self._is_fetching = True", "self._is_fetching = False"),
     "a reader that leaves keeps its turn": ('wake up."""\n        self._is_fetching = False', 'wake up."""'),
-    "no window": ("most = self._limits.window if", "most = 1000 if"),
-    "a window of nothing": ("most = self._limits.window if", "most = 0 if"),
+    "no window": ("most = self.limits.window if", "most = 1000 if"),
+    "a window of nothing": ("most = self.limits.window if", "most = 0 if"),
     "pieces are dropped that another reader needs": ("if self._dropped and self.readers == 1:", "if self._dropped:"),
     "a beginning is kept beyond its limit": ("self._kept_bytes > self._most_alone:", "self._kept_bytes > 1000:"),
     "memory is not given back": ("self._budget.taken -= self._reserved", "pass"),
@@ -318,7 +313,7 @@ class Transfers(RuleBasedStateMachine):
         self.join(1)
 
     def budget_for(self, body: Any) -> Any:
-        is_kept = body.status == 200 and body.metadata.strong_etag and body.length and body.length <= LARGEST
+        is_kept = body.head.status == 200 and body.is_resumable and body.length and body.length <= LARGEST
         return self.kept if is_kept else None
 
     @property
@@ -343,7 +338,8 @@ class Transfers(RuleBasedStateMachine):
         checksum = {"right": crc64.xz(data), "none": None, "wrong": crc64.xz(data + b".")}[self.kind.checksum]
         metadata = ObjectMetadata(size, etag, None, "image/png", None)
         length = size - (first or 0) if size is not None else None
-        return Sent(data[first or 0 :], 206 if covered is not None else 200, metadata, length, covered, checksum)
+        head = AnswerHead(206 if covered is not None else 200, metadata, length, covered, checksum)
+        return Sent(data[first or 0 :], head)
 
     def join(self, readers: int) -> None:
         for _ in range(readers):

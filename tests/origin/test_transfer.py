@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.shared_transfer import SharedTransfer
+from gateway.origin.transfer import SharedTransfer
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse
