@@ -91,7 +91,7 @@ class ObjectSource:
             return await self.head(image)
         if byte_range is not None:
             return await self._part(image, byte_range, conditions)
-        return await self._transfer(image, conditions)
+        return await self.whole(image, conditions)
 
     async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
         """Fetch the bytes of an image of which only the metadata, or another part, is known. Raises as ``from_cos``."""
@@ -113,12 +113,11 @@ class ObjectSource:
         key = image.object_id, self.memory.changed_at(image.record.image_id)
         return (await self._heads.run(key, lambda: self._head(image))).of(image)
 
-    async def whole(self, image: AuthorizedImage) -> Content:
-        """Return the whole object. Raises the errors of ``ObjectBody.open``."""
-        return await self._transfer(image, _NO_CONDITIONS)
+    async def whole(self, image: AuthorizedImage, conditions: Mapping[str, str] = _NO_CONDITIONS) -> Content:
+        """Return the whole object: its bytes, if all came with the header, or a reader of them.
 
-    async def _transfer(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Content:
-        """Return the whole object: its bytes, if all came with the header, or a reader of them."""
+        Raises the errors of ``ObjectBody.open``.
+        """
         reader = await self.transfers.join(image, conditions)
         transfer, data = reader.transfer, None
         head, state = transfer.body.state.head, transfer.state
@@ -145,13 +144,13 @@ class ObjectSource:
         Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
         """
         try:
-            content = await self._transfer(image, {"If-None-Match": stale.metadata.etag or ""})
+            content = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
             if content.status == 304:
                 if content.body is not None:
                     content.body.close()
                 if content.metadata.confirm(stale.metadata):
                     return self._kept(image, stale, data, 304)
-                content = await self._transfer(image, _NO_CONDITIONS)
+                content = await self.whole(image)
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
@@ -164,24 +163,15 @@ class ObjectSource:
 
     async def _part(self, image: AuthorizedImage, byte_range: str, conditions: Mapping[str, str]) -> Content:
         """Return one range of the object, on a separate transfer, or only the metadata if there is no such range."""
-        requested_at = self.memory.now()
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
         try:
-            body = await self._unshared(image, {**conditions, "Range": byte_range})
+            head = await body.open({**conditions, "Range": byte_range})
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
             return await self.head(image)
-        head = body.state.head
         if head.status == 206:
             self.memory.answered(body.object_id, head.status, head.metadata, requested_at)
         return Content(body.image, head.metadata, head.status, body=body, covered=head.content_range)
-
-    async def _unshared(
-        self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
-    ) -> ObjectBody:
-        """Return an open body for this call alone, which the caller closes."""
-        body = ObjectBody(self._access, image)
-        await body.open(headers, method)
-        return body
 
     async def close(self) -> None:
         """Stop the work that no request waits for."""
@@ -190,10 +180,10 @@ class ObjectSource:
         await self.variants.close()
 
     async def _head(self, image: AuthorizedImage) -> Content:
-        requested_at = self.memory.now()
-        body = await self._unshared(image, _NO_CONDITIONS, hdrs.METH_HEAD)
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
+        head = await body.open(_NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        entry = self.memory.update(body.object_id, body.state.head.metadata, requested_at)
+        entry = self.memory.update(body.object_id, head.metadata, requested_at)
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:

@@ -23,7 +23,7 @@ from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.origin_response import OriginResponse
+from gateway.origin.origin_response import AnswerHead, OriginResponse
 from gateway.origin.transfer_state import (
     BodyState,
     Budget,
@@ -85,7 +85,7 @@ class ObjectBody:
         self.image = image
         self._access = access
 
-    async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> BodyState:
+    async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> AnswerHead:
         """Request the object. A call that was cancelled may be repeated.
 
         Raises what ``OriginClient.fetch`` and ``Renew`` raise, ``OriginRefused`` when the renewed URL is refused as
@@ -95,8 +95,8 @@ class ObjectBody:
         if access.failures.by_object:
             access.failures.check(self.image)
         self._response = response = await self._fetch(headers, method)
-        self.state = state = BodyState(access.resumption, response.head)
-        return state
+        self.state = BodyState(access.resumption, response.head)
+        return response.head
 
     async def read(self) -> bytes:
         """Return the next bytes, which are empty at the end.
@@ -288,31 +288,11 @@ class SharedTransfer:
         state.readers += 1
         try:
             while state.body is None:
-                await self._advance()
+                await self.advance(state.turn())
         except BaseException:
             self.leave()
             raise
         return Reader(self, is_collapsed)
-
-    async def read_whole(self) -> bytes:
-        """Return all bytes of a body that is kept whole, or is small enough to be. Raises what ``piece`` raises."""
-        while not self.state.is_over:
-            await self._advance()
-        return self.state.whole or b""
-
-    async def piece(self, number: int) -> Piece | None:
-        """Return the piece of that number, empty after the last. None: it was dropped.
-
-        Raises what ``ObjectBody.read`` raises.
-        """
-        while True:
-            found = self.state.take(number)
-            if found is Need.FETCH:
-                await self._fetch()
-            elif found is Need.WAIT:
-                await self._wait()
-            else:
-                return None if found is Need.REST else found
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to a reader's client: ``OriginResponse.suit``.
@@ -327,18 +307,13 @@ class SharedTransfer:
         if self.state.left():
             self._finish()
 
-    async def _advance(self) -> None:
-        if self.state.turn() is Need.FETCH:
-            await self._fetch()
-        else:
-            await self._wait()
-
-    async def _wait(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        await turn
-
-    async def _fetch(self) -> None:
+    async def advance(self, need: Need) -> None:
+        """Read from COS, or wait while another reader does. Raises what ``ObjectBody`` raises."""
+        if need is Need.WAIT:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+            return
         state = self.state
         try:
             if state.body is None:
@@ -350,16 +325,17 @@ class SharedTransfer:
             raise
         finally:
             state.passed()
-            waiting, self._waiting = self._waiting, []
-            for turn in waiting:
+            for turn in self._waiting:
                 if not turn.done():
                     turn.set_result(None)
+            self._waiting = []
             if state.is_over or state.failure is not None:
                 self._finish()
 
     async def _open(self) -> None:
         state, owner = self.state, self._owner
-        body = await self.body.open(self._conditions)
+        await self.body.open(self._conditions)
+        body = self.body.state
         state.opened(body, owner.answered(self), owner.beginnings)
         if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
             try:
@@ -391,20 +367,26 @@ class Reader:
 
     async def read(self) -> Piece:
         """Return the next bytes, which are empty at the end. Raises what ``ObjectBody.read`` raises."""
-        if self._own_body is not None:
-            return await self._own_body.read()
-        piece = await self.transfer.piece(self._next)
-        if piece is None:
-            self._own_body = await self.transfer.body.rest(self._position)
-            self._leave()
-            return await self._own_body.read()
-        self._next += 1
-        self._position += len(piece)
-        return piece
+        transfer = self.transfer
+        while self._own_body is None:
+            found = transfer.state.take(self._next)
+            if found is Need.REST:
+                self._own_body = await transfer.body.rest(self._position)
+                self._leave()
+            elif isinstance(found, Need):
+                await transfer.advance(found)
+            else:
+                self._next += 1
+                self._position += len(found)
+                return found
+        return await self._own_body.read()
 
-    def read_whole(self) -> Awaitable[bytes]:
-        """Return all bytes: ``SharedTransfer.read_whole``."""
-        return self.transfer.read_whole()
+    async def read_whole(self) -> bytes:
+        """Return all bytes of a body that is kept whole, or is small enough to be. Raises what ``read`` raises."""
+        state = self.transfer.state
+        while not state.is_over:
+            await self.transfer.advance(state.turn())
+        return state.whole or b""
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the client: ``OriginResponse.suit``."""

@@ -146,10 +146,7 @@ class BodyState:
 class Renewal:
     """The renewals of the URL of one request: once. If COS refuses a URL that was just signed, see ``refused``."""
 
-    __slots__ = ("_renewals",)
-
-    def __init__(self) -> None:
-        self._renewals = 0
+    _renewals = 0
 
     def refused(self, refusal: PresignedUrlRefused, presigned: PresignedUrl) -> float | None:
         """Return COS's time, in Unix seconds, for the next renewal. None: the clock is not at fault.

@@ -95,9 +95,9 @@ class VariantSource:
         requested_at = self._memory.now()
         body = ObjectBody(self._access, image)
         tag = stale.origin_etag if stale is not None and kept is not None else None
-        state = await body.open({"If-None-Match": tag} if tag is not None else {})
+        head = await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
-            if state.head.status == 304 and stale is not None:
+            if head.status == 304 and stale is not None:
                 stale.requested_at = max(stale.requested_at, requested_at)
                 return Content(body.image, stale.metadata, 304, kept, age=self._memory.age(stale), had_stale=True)
             data = await self._read_body(body)
@@ -110,9 +110,9 @@ class VariantSource:
             return None
         self._refused.made(image)
         self._count(body.object_id)
-        metadata = state.head.metadata._replace(size=len(data), etag=_entity_tag(data))
+        metadata = head.metadata._replace(size=len(data), etag=_entity_tag(data))
         entry = self._memory.update(body.object_id, metadata, requested_at, data)
-        entry.origin_etag = state.head.origin_etag
+        entry.origin_etag = head.origin_etag
         # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
         if entry.body is not None:
             metadata, data = entry.metadata, entry.body

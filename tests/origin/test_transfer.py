@@ -64,21 +64,6 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
         assert transfers_left() == 0
 
 
-async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
-    gateway: RunningGateway, images: Images
-) -> None:
-    await images.add("cat", DATA)
-    source, image = await source_and_image(gateway)
-    for read_all in (True, False):
-        reader = await source.transfers.join(image, {})
-        while await reader.read() and read_all:
-            pass
-        assert reader.transfer.state.keeps_all
-        reader.close()
-        gateway.service.urls.invalidation.drop_here("cat")
-    assert source.transfers.kept.taken == 0
-
-
 async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
     await images.add_row(ImageRow("cat", None, "not-there.png", public=True))
     with no_collector():
