@@ -162,12 +162,12 @@ class CosConnections:
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
         path = url.find("/", 8)  # after "https://"
+        if path < 0 or _UNSAFE_IN_URL.search(url) or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
+            raise ValueError("a URL without path or with control characters, or a field with line breaks")
         origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
         text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"
         for name, value in headers.items():
             text += f"{name}: {value}\r\n"
-        if _UNSAFE_IN_URL.search(url) or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
-            raise ValueError("spaces or control characters in the URL, or line breaks in a field")
         try:
             connection = await self._connector.connect(origin, [], self._timeout)
         except TimeoutError as error:

@@ -21,6 +21,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.limits import LIMIT
 from tests.origin.conftest import Presign, read_all
+from tests.origin.scripted import head, scripted
 
 DATA = bytes(range(256)) * 40
 
@@ -201,3 +202,29 @@ async def test_client_requests_leave_connections_for_revalidations_and_probes(
         assert await fetch(origin, presign()) == (200, DATA)
         for response in held:
             response.close()
+
+
+async def test_neither_an_address_nor_a_field_adds_a_line_to_the_request(
+    origin: OriginClient, presign: Presign, cos: CosEmulator
+) -> None:
+    """An entity tag comes from COS, and a condition from a client: parsers pass some bytes on."""
+    for url, value in (
+        (presign() + "\r\nX-Added: 1", '"v1"'),
+        (presign() + " HTTP/1.0", '"v1"'),
+        (presign(), "a\r\nb: c"),
+    ):
+        with pytest.raises(ValueError, match="control characters"):
+            await origin.fetch(url, headers={"If-None-Match": value})
+    assert not cos.request_log.requests
+
+
+async def test_answers_that_come_before_the_final_one_are_skipped(origin: OriginClient) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with scripted(early + head("200 OK", "Content-Length: 4") + b"data") as port:
+        assert await fetch(origin, f"http://127.0.0.1:{port}/cat.png") == (200, b"data")
+
+
+async def test_an_answer_that_is_no_http_is_a_failure_of_cos(origin: OriginClient) -> None:
+    async with scripted(b"SSH-2.0-OpenSSH\r\n\r\n") as port:
+        with pytest.raises(OriginUnavailable):
+            await origin.fetch(f"http://127.0.0.1:{port}/cat.png")
