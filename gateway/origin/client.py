@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, Self
-from weakref import WeakSet
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -139,8 +137,6 @@ class CosConnections:
         self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
         self._observe = observe
         self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
-        # The connections that had a request. A new one over TLS may hold bytes: the server's session tickets.
-        self._used: WeakSet[ResponseHandler] = WeakSet()
 
     async def __aenter__(self) -> Self:
         return self
@@ -191,10 +187,10 @@ class CosConnections:
         transport, protocol = connection.transport, connection.protocol
         if transport is None or protocol is None or transport.is_closing():
             raise NothingSent(_PEER_CLOSED)
-        _require_quiet(transport, is_used=protocol in self._used)
+        # A new connection, without a parser, may hold bytes over TLS: the server's session tickets.
+        _require_quiet(transport, is_used=protocol._parser is not None)  # noqa: SLF001 - nothing else says so
         if protocol.should_close:
             raise NothingSent(_UNASKED)
-        self._used.add(protocol)
         set_receive(transport, FAST_RECEIVE)
         # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
         protocol.set_response_params(
