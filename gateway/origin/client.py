@@ -187,14 +187,15 @@ class CosConnections:
         transport, protocol = connection.transport, connection.protocol
         if transport is None or protocol is None or transport.is_closing():
             raise NothingSent(_PEER_CLOSED)
-        # A new connection, without a parser, may hold bytes over TLS: the server's session tickets.
-        _require_quiet(transport, is_used=protocol._parser is not None)  # noqa: SLF001 - nothing else says so
+        # A new connection has None there. Over TLS it may hold bytes: the server's session tickets.
+        _require_quiet(transport, is_used=protocol.read_timeout is not None)
         if protocol.should_close:
             raise NothingSent(_UNASKED)
         set_receive(transport, FAST_RECEIVE)
         # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
+        # aiohttp's read timeout is off (0): it would set a timer for each wait.
         protocol.set_response_params(
-            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_bufsize=READ_AHEAD
+            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_timeout=0, read_bufsize=READ_AHEAD
         )
         transport.write(text.encode("utf-8", "surrogateescape"))
         while True:
