@@ -17,12 +17,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, REQUEST_ID, CosError
 from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import FAST_RECEIVE, READ_AHEAD, CosAnswer, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
@@ -69,7 +69,7 @@ class ObservedAnswers:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         buckets: Collection[str] = (),
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
@@ -373,7 +373,7 @@ class OriginClient:
 
     def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
-            attempt < self.retries.count
+            attempt < self.retries.count.value
             and pause <= _LONGEST_PAUSE
             and time.monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)

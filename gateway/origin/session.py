@@ -7,10 +7,10 @@ from typing import Final
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import CosConnections, ObservedAnswers, ObserveRequest, OriginClient
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.retry import Retries
-from gateway.settings import ImageProxySettings
+from gateway.settings import ImageProxySettings, Live
 
 # The most running requests to COS for which no client waits.
 MOST_UNATTENDED: Final = 32
@@ -20,10 +20,10 @@ _KEEPALIVE: Final = 30.0  # seconds
 
 @asynccontextmanager
 async def open_origin(
-    settings: ImageProxySettings,
+    settings: Live[ImageProxySettings],
     *,
     max_connections: int,
-    metrics: Metrics,
+    metrics: OriginMetrics,
     buckets: Collection[str] = (),
     credentials_refused: Callable[[str, str], None] | None = None,
     resolver: AbstractResolver | None = None,
@@ -39,11 +39,11 @@ async def open_origin(
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
     connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
-    async with CosConnections(connector, timeout=settings.timeout, observe=observe) as connections:
+    async with CosConnections(connector, timeout=settings.value.timeout, observe=observe) as connections:
         yield OriginClient(
             connections,
-            timeout=settings.timeout,
-            retries=Retries(settings.retry_count),
+            timeout=settings.value.timeout,
+            retries=Retries(settings.map(lambda image_proxy: image_proxy.retry_count)),
             observed=ObservedAnswers(metrics, buckets, credentials_refused),
             # With one bucket there is no other to leave places to.
             most_waiting=max(1, max_connections // 2) if len(buckets) > 1 else None,

@@ -18,11 +18,11 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import AnswerHead, OriginResponse
 from gateway.origin.transfer_state import (
     BodyState,
@@ -36,7 +36,7 @@ from gateway.origin.transfer_state import (
     renewed_image,
 )
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class OriginAccess:
     gone: Callable[[ObjectId], None]
     renew: Renew
     sign_for_head: SignForHead
-    metrics: Metrics
-    resumption: ResumptionLimits
+    metrics: OriginMetrics
+    resumption: Live[ResumptionLimits]
 
 
 class ObjectBody:
@@ -95,7 +95,7 @@ class ObjectBody:
         if access.failures.by_object:
             access.failures.check(self.image)
         self._response = response = await self._fetch(headers, method)
-        self.state = BodyState(access.resumption, response.head)
+        self.state = BodyState(access.resumption.value, response.head)
         return response.head
 
     async def read(self) -> bytes:
@@ -419,21 +419,18 @@ class SharedTransfers:
         self,
         access: OriginAccess,
         memory: ObjectCache,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.limits = limits or BufferLimits()
-        self.kept = Budget(settings.max_bytes)
+        self.kept = Budget(settings.value.max_bytes)
+        self._settings = settings
         self.beginnings = Budget(self.limits.beginnings)
         self._access = access
         self._memory = memory
         self._coalesced = metrics.coalesced_requests
         self._running: dict[TransferKey, SharedTransfer] = {}
-
-    def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on. Running transfers keep what was reserved for them."""
-        self.kept.most = settings.max_bytes
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
         """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
@@ -464,6 +461,7 @@ class SharedTransfers:
         """Remember COS's metadata. Return the budget for the whole body. None: it is not kept."""
         body, memory = transfer.body.state, self._memory
         memory.answered(transfer.body.object_id, body.head.status, body.head.metadata, transfer.requested_at)
+        self.kept.most = self._settings.value.max_bytes  # running transfers keep what they have taken
         is_kept = body.head.status == 200 and body.is_resumable and memory.accepts(body.length)
         return self.kept if is_kept else None
 
