@@ -44,23 +44,15 @@ class Access:
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
             return Prepared(lambda: self._use(new, held.value))
         successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
-
-        async def discard() -> None:
-            await successor.discard()
-            if held.value is not None:
-                held.value.missed.set()  # fetch soon, so that the metric shows this provider again
-
         if successor.value is not None and successor.value.is_empty:
-            await discard()
+            await successor.discard()
             raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
 
         def apply() -> None:
             successor.take_over()
             self._use(new, successor.value)
-            if successor.value is None:
-                self.metrics.dependency_up.remove("jwks")
 
-        return Prepared(apply, successor.close_replaced, discard)
+        return Prepared(apply, successor.close_replaced, successor.discard)
 
     def _use(self, settings: Settings, keys: TokenKeys | None) -> None:
         access = settings.access

@@ -61,6 +61,8 @@ class Diagnostics:
         credentials = self.signing.credentials
         self.health.ready_without_stores = settings.server.ready_without_stores
         self.health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
+        keys = self.access.key_set.value
+        self.health.set_probe("jwks", keys.probe if keys is not None else None)
 
 
 @asynccontextmanager
@@ -72,6 +74,8 @@ async def open_diagnostics(
     trigger_watch = TriggerWatch(stores.catalog.report, metrics)
     explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics)
     health = _health(settings, metrics, signing, stores, urls, origin)
+    if access.key_set.value is not None:
+        health.set_probe("jwks", access.key_set.value.probe)
     history = History(metrics, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
     replica = _this_replica(settings, metrics, signing, urls, images, health, history)
