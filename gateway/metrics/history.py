@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import Gauge
+from prometheus_client.registry import Collector
 
 from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ABORTED
 from gateway.metrics.optional_gauge import OptionalGauge
 
 INTERVAL: Final = 5.0  # seconds between two fine points
-DROPPED_LINES: Final = "log_lines_dropped"  # the name of this count
-MISDIRECTED: Final = "nginx_misdirected"  # and of this one
+MISDIRECTED: Final = "nginx_misdirected"  # the name of this count
 _FINE_IN_A_COARSE: Final = 12
 _MOST_FINE: Final = 180
 _MOST_COARSE: Final = 1440
@@ -136,7 +136,9 @@ def read(metrics: Metrics, now: float) -> Reading:
     ):
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
-    counts[DROPPED_LINES] = metrics.dropped_lines.count()
+    counts["log_lines_dropped"] = metrics.dropped_lines.count()
+    counts["nginx_files_old"] = _count(metrics.nginx_config_mismatches)
+    counts["open_files_short"] = _count(metrics.ports.pauses)
     return Reading(now, counts, tuple(durations))
 
 
@@ -153,6 +155,12 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
         for sample in family.samples:
             return float(sample.value)
     return float("nan")
+
+
+def _count(counter: Collector) -> int:
+    """Return the sum of a counter's series."""
+    samples = [sample for family in counter.collect() for sample in family.samples]
+    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
 
 
 def _quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> float:

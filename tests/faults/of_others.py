@@ -42,6 +42,10 @@ async def _ask_public_port(scene: Scene) -> None:
     assert await scene.ask(question, headers={"Host": "localhost"}) == [404]
 
 
+async def _through_old_files(scene: Scene) -> None:
+    assert await scene.ask("/i/a", headers={"X-Gateway-Config-Version": "gateway.conf 0"}) == [200]
+
+
 async def _purging(scene: Scene) -> Sections:
     scene.kept = edge = await scene.stack.enter_async_context(answering())
     return {
@@ -168,6 +172,7 @@ OF_OTHERS: Final = (
         nothing,
         headline="^An nginx asks the public port for changes: it must ask the admin port. since ",
     ),
+    Injected("files of nginx of another release", "nginx_files_old", "warning", _through_old_files, nothing, lasts=180),
     Injected("target of purges away", "purges_late", "warning", _fail_to_purge, _purge_again, prepare=_purging),
     Injected(
         "purges given up", "purges_dead", "warning", _given_up("purge"), _requeued("?queue=purges"), prepare=_purging

@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import closing
-from pathlib import Path
 from typing import Final
 
 import psycopg2
@@ -13,8 +12,10 @@ from gateway_dev.postgres_server import PostgresServer
 from tests.conftest import Images
 from tests.faults.scene import MANY, Injected, Scene, Sections, Step
 from tests.pgbouncer import running_pgbouncer
+from tests.waiting import until_answered
 
 READER: Final = "row_reader"
+_END_SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'row_reader'"
 
 
 def _sql(sql: str, *paths: str, status: int = 503) -> Step:
@@ -30,14 +31,14 @@ def _sql(sql: str, *paths: str, status: int = 503) -> Step:
 async def _as_reader(scene: Scene) -> Sections:
     """The gateway reads as a user who has no rights over the table, and may read it."""
     await scene.images.execute(
-        f"DROP ROLE IF EXISTS {READER}; CREATE ROLE {READER} LOGIN PASSWORD '{READER}'; "
-        f"GRANT SELECT ON images TO {READER}"
+        "DROP ROLE IF EXISTS row_reader; CREATE ROLE row_reader LOGIN PASSWORD 'row_reader'; "
+        "GRANT SELECT ON images TO row_reader"
     )
     dsn = scene.request.getfixturevalue("postgres_dsn")
     scene.stack.push_async_callback(
         scene.images.execute,
         "ALTER TABLE images DISABLE ROW LEVEL SECURITY; DROP SCHEMA IF EXISTS staging CASCADE; "
-        f"DROP OWNED BY {READER}; DROP ROLE {READER}",
+        "DROP OWNED BY row_reader; DROP ROLE row_reader",
     )
     return {"postgres": {"dsn": make_dsn(dsn, user=READER, password=READER)}}
 
@@ -51,18 +52,16 @@ async def _hide_rows(scene: Scene) -> None:
 async def _lead_elsewhere(scene: Scene) -> None:
     await scene.images.execute(
         "CREATE SCHEMA staging; CREATE TABLE staging.images (LIKE images INCLUDING ALL); "
-        f"GRANT USAGE ON SCHEMA staging TO {READER}; GRANT SELECT ON staging.images TO {READER}; "
-        f"ALTER ROLE {READER} SET search_path = staging, public; "
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'"
+        "GRANT USAGE ON SCHEMA staging TO row_reader; GRANT SELECT ON staging.images TO row_reader; "
+        "ALTER ROLE row_reader SET search_path = staging, public"
     )
+    await scene.images.execute(_END_SESSIONS)
     assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
 
 
 async def _lead_back(scene: Scene) -> None:
-    await scene.images.execute(
-        f"ALTER ROLE {READER} RESET search_path; "
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'"
-    )
+    await scene.images.execute("ALTER ROLE row_reader RESET search_path")
+    await scene.images.execute(_END_SESSIONS)
     await scene.purge("a")
 
 
@@ -81,7 +80,9 @@ async def _impatient(_: Scene) -> Sections:
 
 async def _lock(scene: Scene) -> None:
     dsn = scene.request.getfixturevalue("postgres_dsn")
-    holder = await asyncio.to_thread(psycopg2.connect, dsn, application_name="migration")
+    holder: psycopg2.extensions.connection = await asyncio.to_thread(
+        psycopg2.connect, dsn, application_name="migration"
+    )
     scene.kept = scene.stack.enter_context(closing(holder))
     await asyncio.to_thread(holder.cursor().execute, "ALTER TABLE images ADD note text")
     assert await scene.ask("/i/a", "/i/b") == [503] * 2
@@ -157,31 +158,28 @@ async def _resume(scene: Scene) -> None:
 
 async def _become_standby(scene: Scene) -> None:
     """Start the server as a standby that follows nobody: what a fail-over leaves at the former address."""
-    await asyncio.to_thread(_restarted, scene.kept, is_standby=True)
-    assert await scene.ask("/i/a", "/i/b") == [200] * 2
+    await asyncio.to_thread(_restart_as_standby, scene.kept)
+    await until_answered(scene.gateway, "/i/a", 200)
 
 
 async def _promote(scene: Scene) -> None:
     await scene.images.execute("SELECT pg_promote()")
 
 
-def _restarted(server: PostgresServer, *, is_standby: bool) -> None:
+def _restart_as_standby(server: PostgresServer) -> None:
     server.stop()
-    if is_standby:
-        (Path(server.data).resolve() / "standby.signal").touch()
+    (server.data.resolve() / "standby.signal").touch()
     server.start()
 
 
 async def _change_password(scene: Scene) -> None:
-    await scene.images.execute(
-        f"ALTER ROLE {READER} PASSWORD 'another'; "
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{READER}'"
-    )
+    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'another'")
+    await scene.images.execute(_END_SESSIONS)
     assert await scene.ask("/i/a", "/i/b") == [503] * 2
 
 
 async def _change_back(scene: Scene) -> None:
-    await scene.images.execute(f"ALTER ROLE {READER} PASSWORD '{READER}'")
+    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'row_reader'")
 
 
 OF_POSTGRES: Final = (
@@ -238,14 +236,14 @@ OF_POSTGRES: Final = (
         light=("postgres", "down", "holds AccessExclusiveLock of public.images"),
         check=("holds AccessExclusiveLock of public.images", "SELECT pg_terminate_backend"),
         advice="SELECT pg_terminate_backend",
-        headline=r"^postgres does not answer\. .*pid [0-9]+ .*migration.*holds AccessExclusiveLock of public.images.* since ",
+        headline=r"^postgres does not answer\. .*pid [0-9]+ .*migration.*AccessExclusiveLock of public.* since ",
     ),
     Injected(
         "right to read revoked",
         "dependency_down",
         "bad",
-        _sql(f"REVOKE SELECT ON images FROM {READER}", "/i/a", "/i/b"),
-        _sql(f"GRANT SELECT ON images TO {READER}"),
+        _sql("REVOKE SELECT ON images FROM row_reader", "/i/a", "/i/b"),
+        _sql("GRANT SELECT ON images TO row_reader"),
         prepare=_as_reader,
         light=("postgres", "down", "permission denied for table images"),
         check=("GRANT SELECT",),

@@ -133,6 +133,7 @@ class Injected:
     headline: a pattern of the problem in English, for a fault that is also looked at in a browser; empty for others.
     prepare: returns the settings of the gateway, and may open what it needs.
     uses: fixtures of servers.
+    lasts: points of five seconds for which the console shows it.
     is_alarming: whether the alert fires.
     works: a request that works once the fault is over, which is the end of red.
     """
@@ -149,6 +150,7 @@ class Injected:
     headline: str = ""
     prepare: Callable[[Scene], Awaitable[Sections]] = as_usual
     uses: tuple[str, ...] = ()
+    lasts: int = 60
     is_alarming: bool = True
     works: str = "/i/a"
 

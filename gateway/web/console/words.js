@@ -158,6 +158,8 @@ export const WORDS = {
     reload_refused: "The last reload was refused, and the old configuration stays: the log names each mistake.",
     log_lines_dropped:
       "{count} lines of the log were lost in the last 15 minutes: its reader is too slow, or its disk is full.",
+    nginx_files_old: "{count} requests in the last 15 minutes came through nginx files of another release.",
+    open_files_short: "The gateway paused accepting connections {count} times in the last 15 minutes: open files ran short.",
     workers_missing: "{ready} of {configured} workers answer.",
     workers_end: "{count} workers ended in the last 15 minutes.",
     event_started: "the gateway started, version {version}",
@@ -330,6 +332,8 @@ export const WORDS = {
     trigger_missing: "行的更改没有通知：缺少触发器。",
     reload_refused: "上次重新加载被拒绝，仍使用旧配置：日志列出了每个错误。",
     log_lines_dropped: "最近 15 分钟丢失了 {count} 行日志：日志的读取方太慢，或磁盘已满。",
+    nginx_files_old: "最近 15 分钟有 {count} 个请求经过其他版本的 nginx 文件。",
+    open_files_short: "最近 15 分钟因打开的文件不足，{count} 次暂停接受连接。",
     workers_missing: "{configured} 个工作进程中有 {ready} 个响应。",
     workers_end: "最近 15 分钟有 {count} 个工作进程退出。",
     event_started: "网关启动，版本 {version}",
