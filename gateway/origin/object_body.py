@@ -61,6 +61,8 @@ class ObjectBody:
     is resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1). A clean end means a complete body:
     of the announced length, all of one version, and with COS's CRC-64 if the response had one
     (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object.
+
+    known: the version that COS sent last, if the row has not changed since.
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class ObjectBody:
         "_checksum",
         "_expected_checksum",
         "_first",
+        "_known",
         "_received",
         "_requested_at",
         "_response",
@@ -94,10 +97,11 @@ class ObjectBody:
     _expected_checksum: int | None
     _requested_at: float
 
-    def __init__(self, access: OriginAccess, image: AuthorizedImage) -> None:
+    def __init__(self, access: OriginAccess, image: AuthorizedImage, known: ObjectMetadata | None = None) -> None:
         self.object_id = image.named or image.object_id
         self.image = image
         self._access = access
+        self._known = known
         self._received = 0
         self._checksum = 0
         self._resumption: Resumption | None = None
@@ -111,7 +115,10 @@ class ObjectBody:
         failures = self._access.failures
         if failures.by_object:
             failures.check(self.image)
-        self._response = response = await self._fetch(headers, method)
+        response = await self._fetch(headers, method)
+        if self._known is not None and response.status != 304 and response.metadata.contradicts(self._known):
+            response = await self._ask_again(response, headers, method)
+        self._response = response
         self.status = response.status
         self.metadata = response.metadata
         self.origin_etag = response.metadata.etag
@@ -222,6 +229,21 @@ class ObjectBody:
             logger.debug("COS has no such object: image=%s reason=%s", self._image_id, error)
             self._access.gone(self.object_id)
             raise
+
+    async def _ask_again(self, first: OriginResponse, headers: Mapping[str, str], method: str) -> OriginResponse:
+        """Ask again about a version that is not known: a faulty box may have sent the answer to another request.
+
+        A version that COS sends twice is the new one, which the application has written over the object. Raises
+        ``OriginUnavailable`` if COS sends a third version, and what ``_fetch`` raises.
+        """
+        first.close()  # with its connection
+        logger.info("COS sends another version than is known, asking again: image=%s", self._image_id)
+        again = await self._fetch(headers, method)
+        metadata = again.metadata
+        if self._known is not None and metadata.contradicts(self._known) and metadata.contradicts(first.metadata):
+            again.close()
+            raise OriginUnavailable("COS sends one version of the object after another")
+        return again
 
     async def _renewed(self, cos_time: float | None) -> AuthorizedImage:
         """Return the image on a new URL. Raises ``RowChanged`` unless access was checked for the row as it is now.

@@ -160,7 +160,7 @@ class ObjectSource:
         self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
     ) -> ObjectBody:
         """Return an open body for this call alone, which the caller closes."""
-        body = ObjectBody(self._access, image)
+        body = ObjectBody(self._access, image, self.memory.known(image))
         await body.open(headers, method)
         return body
 

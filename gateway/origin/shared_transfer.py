@@ -365,7 +365,7 @@ class SharedTransfers:
             if transfer.is_shareable:
                 return reader
             reader.close()
-        body = ObjectBody(self._access, image)
+        body = ObjectBody(self._access, image, memory.known(image))
         transfer = SharedTransfer(self, key, body, conditions, self._limits, memory.now())
         if not is_joinable:  # else it is only for this request
             self._running[key] = transfer
