@@ -83,7 +83,7 @@ class SharedState:
         self._now = now
 
     async def replicas(self) -> Mapping[str, Any]:
-        """Return all replicas with their problems, the worst first. While Redis is down, return only this replica.
+        """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
 
         ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
         """
@@ -94,6 +94,10 @@ class SharedState:
             "commands": self._this_replica.commands,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
+            "events": events_together(
+                self._metrics.events.all(),
+                [(name, event) for name, point in points.items() if name != this.name for event in point.events],
+            ),
         }
 
     async def _others(self) -> list[ReplicaPoint]:
@@ -157,7 +161,6 @@ class Console:
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
                 "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
-                "events": events_together((), self._metrics.events.all()),
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,

@@ -182,6 +182,7 @@ def _this_replica(
     return ThisReplica(
         history,
         symptoms,
+        metrics.events,
         entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,

@@ -39,8 +39,8 @@ ELSEWHERE: Final = {
         "test_10_accel_behind_the_plain_file",
     ),
     "workers end again and again": (
-        "workers/test_merged_console.py",
-        "test_workers_that_end_again_and_again_are_a_problem",
+        "web/test_console_of_workers.py",
+        "test_workers_that_end_again_and_again_are_a_problem_and_each_end_is_an_event",
     ),
     "a worker hangs": (
         "workers/test_merged_console.py",

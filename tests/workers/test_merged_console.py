@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from gateway.metrics.events import Event
 from gateway.metrics.symptom import Symptom
-from gateway.workers.merged_console import WorkerState, merged_console
+from gateway.workers.merged_console import WorkerState, events_of, merged_console
 from tests.serving import serving
-from tests.waiting import until
-from tests.workers.conftest import STARTED, fake_workers, get_json
+from tests.workers.conftest import fake_workers, get_json
 
 CONSOLE = "/api/v1/monitoring/console"
 FAILS = Symptom("requests_fail", "bad", {"failed": 3, "requests": 4}, 50)
@@ -76,22 +76,12 @@ async def test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_wh
     assert shown["status"] == "degraded"
 
 
-async def test_workers_that_end_again_and_again_are_a_problem() -> None:
-    async with (
-        fake_workers([answer("w1")] * 2, [answer("w2")] * 2) as (supervisor, admin),
-        serving(admin.app()) as address,
-    ):
-        for number in range(3):
-            await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
-            ending = supervisor.ready()[number % 2]
-            ending.kill()
-            await ending.ended.wait()
-        await until(lambda: len(supervisor.ready()) == 2, seconds=STARTED)
-        shown = (await get_json(f"{address}{CONSOLE}"))["data"]
-        assert [(problem["name"], problem["values"]) for problem in shown["symptoms"]] == [
-            ("workers_end", {"count": 3})
-        ]
-        assert [event["name"] for event in shown["events"]].count("worker_ended") == 3
+def test_events_of_other_replicas_have_their_names_and_those_of_workers_have_none() -> None:
+    reloaded = {"name": "reloaded", "at": 9, "values": {"keys": "-"}}
+    found = states(answer("w1", row("w1") | {"events": [reloaded]}, row("other") | {"events": [reloaded, "garbled"]}))
+    assert events_of(found) == [(None, Event("reloaded", 9, {"keys": "-"}))]
+    found = states(answer("w1", row("w1"), row("other") | {"events": [reloaded]}))
+    assert events_of(found) == [("other", Event("reloaded", 9, {"keys": "-"}))]
 
 
 def test_a_worker_knows_itself_better_than_what_it_has_published() -> None:
