@@ -21,8 +21,8 @@ _STEP: Final = 15  # seconds between two points
 # ``for`` is half an hour.
 _BEFORE: Final = 20
 _HOUR_BEFORE: Final = 80
-_DURING: Final = 45
-_AFTER: Final = 30
+_DURING: Final = 35
+_AFTER: Final = 25
 _LABELS: Final = 'instance="gateway", job="image-gateway"'
 
 Series = Mapping[str, tuple[float, bool]]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-# The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker as
-# the user of the view. Rows are hidden unless a policy lets that user read every row and none restricts that
+# The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker
+# as the user of the view. Rows are hidden unless a policy lets that user read every row and none restricts that
 # (PostgreSQL, "Rules and Privileges", "Row Security Policies").
 FOUND_TABLES_SQL: Final = r"""
 WITH RECURSIVE wanted AS (

@@ -22,7 +22,7 @@ async def _own_redis(scene: Scene) -> Sections:
         RedisServer(scene.folder / "redis", ephemeral=True, password="secret", extra_args=_MAY_BREAK),
     )
     scene.kept = server
-    return {"redis": {"url": server.url}}
+    return {"redis": {"url": server.url, "timeout": 0.5}}
 
 
 def _commands(*commands: tuple[Any, ...]) -> Step:
