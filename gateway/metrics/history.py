@@ -1,16 +1,17 @@
 """The last day in memory: a point every five seconds for 15 minutes, and every minute for 24 hours."""
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import Gauge
 from prometheus_client.registry import Collector
 
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
 from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.recent_errors import RecentErrors
 
 INTERVAL: Final = 5.0  # seconds between two fine points
 MISDIRECTED: Final = "nginx_misdirected"  # the name of this count
@@ -92,16 +93,29 @@ class Points:
         return [point for point in self._coarse if point.at > since]
 
 
-class History(Points):
-    """The points of a process. Their counts are read from ``metrics``, so the history costs requests nothing."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the totals of a process are read from. ``counters`` have the names that start the names of their totals.
 
-    def __init__(self, metrics: Metrics, now: float) -> None:
-        super().__init__(read(metrics, now), metrics.requests.bounds)
-        self._metrics = metrics
+    rare: events, each of which is a problem for a while.
+    """
+
+    requests: RequestMetrics
+    errors: RecentErrors
+    counters: Sequence[tuple[str, LoopCounter]]
+    rare: Sequence[tuple[str, Callable[[], int]]]
+
+
+class History(Points):
+    """The points of a process. Their counts are read from ``counted``, so the history costs requests nothing."""
+
+    def __init__(self, counted: Counted, now: float) -> None:
+        super().__init__(read(counted, now), counted.requests.bounds)
+        self._counted = counted
 
     def record(self, now: float) -> Point:
         """Add and return the point that ends at ``now``."""
-        return self.add(read(self._metrics, now))
+        return self.add(read(self._counted, now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":
@@ -112,33 +126,21 @@ def total(points: Sequence[Point]) -> "Counter[str]":
     return counts
 
 
-def read(metrics: Metrics, now: float) -> Reading:
+def read(counted: Counted, now: float) -> Reading:
     """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
-    counts: Counter[str] = Counter({f"error {code}": number for code, number in metrics.recent_errors.totals().items()})
-    durations = [0] * (len(metrics.requests.bounds) + 1)
+    counts: Counter[str] = Counter({f"error {code}": number for code, number in counted.errors.totals().items()})
+    durations = [0] * (len(counted.requests.bounds) + 1)
     for route in _IMAGE_ROUTES:
-        for status, number, _ in metrics.requests.totals(route):
+        for status, number, _ in counted.requests.totals(route):
             counts[f"status {status}"] += number
-        durations = [sum(pair) for pair in zip(durations, metrics.requests.durations(route), strict=True)]
-    for status, number, _ in metrics.requests.totals("access"):
+        durations = [sum(pair) for pair in zip(durations, counted.requests.durations(route), strict=True)]
+    for status, number, _ in counted.requests.totals("access"):
         counts[f"access {status}"] += number
-    for name, counter in (
-        ("lookup", metrics.url_cache_lookups),
-        ("bytes", metrics.sent_bytes),
-        ("origin", metrics.origin_requests),
-        ("cos_error", metrics.origin_errors),
-        ("asked", metrics.origin_bucket_requests),
-        ("slow", metrics.origin_slow),
-        (MISDIRECTED, metrics.nginx_misdirected),
-        ("load", metrics.client_loads),
-        ("retry", metrics.client_retries),
-        ("source", metrics.client_sources),
-    ):
+    for name, counter in counted.counters:
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
-    counts["log_lines_dropped"] = metrics.dropped_lines.count()
-    counts["nginx_files_old"] = _count(metrics.nginx_config_mismatches)
-    counts["open_files_short"] = _count(metrics.ports.pauses)
+    for name, count in counted.rare:
+        counts[name] = count()
     return Reading(now, counts, tuple(durations))
 
 
@@ -157,7 +159,7 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
     return float("nan")
 
 
-def _count(counter: Collector) -> int:
+def count_of(counter: Collector) -> int:
     """Return the sum of a counter's series."""
     samples = [sample for family in counter.collect() for sample in family.samples]
     return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.metrics.collectors import VERSION
 from gateway.metrics.events import MOST_SHARED, EventLog
 from gateway.metrics.history import History
+from gateway.metrics.registry import VERSION
 from gateway.metrics.symptom import SymptomLog
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.redis_store.replica_store import ReplicaPoint
+from gateway.redis_replicas.replica_store import ReplicaPoint
 
 
 class ThisReplica:
@@ -36,7 +36,7 @@ class ThisReplica:
     ) -> None:
         self._history = history
         self._symptoms = symptoms
-        self._events = events
+        self.events = events
         self._entry_key = entry_key
         self._streams = streams
         self._now = now
@@ -68,7 +68,7 @@ class ThisReplica:
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
             symptoms=tuple(self._log.note(self._symptoms.now(), now)),
-            events=tuple(self._events.all()[-MOST_SHARED:]),
+            events=tuple(self.events.all()[-MOST_SHARED:]),
         )
 
     def _measure(self) -> dict[str, int]:
