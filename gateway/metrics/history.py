@@ -1,13 +1,13 @@
 """The last day in memory: a point every five seconds for 15 minutes, and every minute for 24 hours."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus_client import Gauge
-from prometheus_client.registry import Collector
 
+from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.image_requests import ABORTED
 from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
 from gateway.metrics.optional_gauge import OptionalGauge
@@ -95,15 +95,12 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the totals of a process are read from. ``counters`` have the names that start the names of their totals.
-
-    rare: events, each of which is a problem for a while.
-    """
+    """What the totals of a process are read from. ``counters`` have the names that start the names of their totals."""
 
     requests: RequestMetrics
     errors: RecentErrors
     counters: Sequence[tuple[str, LoopCounter]]
-    rare: Sequence[tuple[str, Callable[[], int]]]
+    dropped_lines: DroppedLines
 
 
 class History(Points):
@@ -139,8 +136,7 @@ def read(counted: Counted, now: float) -> Reading:
     for name, counter in counted.counters:
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
-    for name, count in counted.rare:
-        counts[name] = count()
+    counts["log_lines_dropped"] = counted.dropped_lines.count()
     return Reading(now, counts, tuple(durations))
 
 
@@ -157,12 +153,6 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
         for sample in family.samples:
             return float(sample.value)
     return float("nan")
-
-
-def count_of(counter: Collector) -> int:
-    """Return the sum of a counter's series."""
-    samples = [sample for family in counter.collect() for sample in family.samples]
-    return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))
 
 
 def _quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> float:

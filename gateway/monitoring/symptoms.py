@@ -198,9 +198,9 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
 
 def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
     counts = total(points)
-    for name in _RARE:
-        if counts[name]:
-            yield Symptom(name, "warning", {"count": counts[name]})
+    for rare in _RARE:
+        if count := sum(count for name, count in counts.items() if name.startswith(rare)):
+            yield Symptom(rare, "warning", {"count": count})
     if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
         yield Symptom("nginx_asks_wrong_port", "bad")
 

@@ -1,7 +1,5 @@
 """The metrics of a process: those of each room, in one registry."""
 
-from functools import partial
-
 from gateway.access.metrics import AccessMetrics
 from gateway.api.beacon_metrics import BeaconMetrics
 from gateway.api.nginx_metrics import NginxMetrics
@@ -9,7 +7,7 @@ from gateway.catalog.metrics import CatalogMetrics
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import EventLog
-from gateway.metrics.history import MISDIRECTED, Counted, count_of
+from gateway.metrics.history import MISDIRECTED, Counted
 from gateway.metrics.loop_counters import LoopTotal
 from gateway.metrics.registry import Registry
 from gateway.monitoring.metrics import MonitoringMetrics
@@ -80,15 +78,13 @@ class Metrics:
                 ("asked", origin.origin_bucket_requests),
                 ("slow", origin.origin_slow),
                 (MISDIRECTED, self.nginx.nginx_misdirected),
+                ("nginx_files_old", self.nginx.nginx_config_mismatches),
+                ("open_files_short", self.server.ports.pauses),
                 ("load", beacons.client_loads),
                 ("retry", beacons.client_retries),
                 ("source", beacons.client_sources),
             ),
-            (
-                ("log_lines_dropped", lambda: self.dropped_lines.count()),
-                ("nginx_files_old", partial(count_of, self.nginx.nginx_config_mismatches)),
-                ("open_files_short", partial(count_of, self.server.ports.pauses)),
-            ),
+            self.dropped_lines,
         )
 
     @property

@@ -63,7 +63,7 @@ ELSEWHERE: Final = {
         "test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew",
     ),
     "redis:// to a Sentinel": (
-        "redis_store/test_topologies.py",
+        "redis_connection/test_topologies.py",
         "test_a_url_that_leads_to_another_kind_of_server_is_refused_with_the_url_to_write",
     ),
 }
