@@ -159,7 +159,7 @@ export const WORDS = {
     log_lines_dropped:
       "{count} lines of the log were lost in the last 15 minutes: its reader is too slow, or its disk is full.",
     nginx_files_old: "{count} requests in the last 15 minutes came through nginx files of another release.",
-    open_files_short: "The gateway paused accepting connections {count} times in the last 15 minutes: open files ran short.",
+    open_files_short: "The gateway paused accepting connections {count} times in 15 minutes: open files ran short.",
     workers_missing: "{ready} of {configured} workers answer.",
     workers_end: "{count} workers ended in the last 15 minutes.",
     event_started: "the gateway started, version {version}",
