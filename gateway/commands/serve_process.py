@@ -73,6 +73,8 @@ async def _serve_as_a_service(
             serving.service.settings.watch(lambda _, new: place.send_settings(settings_to_text(new)))
             if place.settings is None:
                 place.send_settings(settings_to_text(settings))
+            if place.ended is not None:  # the consoles of other replicas hear of it from this worker
+                serving.service.metrics.events.add("worker_ended", worker=place.number, reason=place.ended)
             place.send_version(VERSION)
             serving.service.changes.log.add_observer(place.send_heard)
             place.send_heard()  # from now on

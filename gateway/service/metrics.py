@@ -78,6 +78,8 @@ class Metrics:
                 ("asked", origin.origin_bucket_requests),
                 ("slow", origin.origin_slow),
                 (MISDIRECTED, self.nginx.nginx_misdirected),
+                ("nginx_files_old", self.nginx.nginx_config_mismatches),
+                ("open_files_short", self.server.ports.pauses),
                 ("load", beacons.client_loads),
                 ("retry", beacons.client_retries),
                 ("source", beacons.client_sources),

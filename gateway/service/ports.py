@@ -263,7 +263,6 @@ def _console(service: Service) -> Console:
         shared,
         diagnostics.history,
         metrics.server.recent_errors,
-        metrics.events,
         service.access.admin_guard,
         service.requests.debug_log,
     )

@@ -136,26 +136,13 @@ const worstOf = (made) =>
     .filter(({ className }) => className !== "good")
     .sort((one, other) => LEVELS.indexOf(other.className) - LEVELS.indexOf(one.className))[0];
 
-/** What has happened lately: here, and the starts of other replicas; the newest last. */
-export const eventsOf = ({ events = [], replicas, replica }) =>
-  [
-    ...events,
-    ...replicas
-      .filter(({ name }) => name !== replica)
-      .map(({ name, version, started }) => ({
-        name: "replica_started",
-        at: started,
-        values: { replica: name, version },
-      })),
-  ].sort((one, other) => one.at - other.at);
-
 /** List the events, the newest first. */
 export function showEvents(events) {
   const newest = events.slice(-MOST_EVENTS).reverse();
   replace(el("events"), newest, () =>
-    newest.map(({ name, at, values }) => {
+    newest.map(({ name, at, values, replica }) => {
       const line = node("li", "");
-      line.append(node("b", time(at)), ` ${word(`event_${name}`, values)}`);
+      line.append(node("b", time(at)), ` ${replica ? `${replica}: ` : ""}${word(`event_${name}`, values)}`);
       return line;
     }),
   );
