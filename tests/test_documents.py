@@ -137,6 +137,7 @@ def untranslated(page: str) -> list[dict[str, Any]]:
         {
             "heading": re.findall(r"^#+(?: ImageGateway\w+)?", section),
             "blocks": [next(blocks) for _ in range(section.count("```"))],
+            "paragraphs": len(re.split(r"\n\s*\n", section.strip())),
             "cells of rows": [row.count("|") for row in re.findall(r"^ *\|.*", section, flags=re.MULTILINE)],
             "list items": len(re.findall(r"^ *(?:-|\d+\.) ", section, flags=re.MULTILINE)),
             "links": sorted(re.findall(r"\]\(([^)#\s]+)", section)),
