@@ -1,7 +1,7 @@
 """Authentication: the caller of a request."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from gateway.access.forwarded import BadForwardedUser, ForwardedUser
 from gateway.access.signed_links import SignedLink
 from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
-from gateway.settings import AccessSettings, ForwardedUserSettings
+from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
@@ -74,11 +74,12 @@ class Authenticator:
     proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
     """
 
-    def __init__(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
-        self.use(settings, keys)
+    def __init__(self, settings: Live[AccessSettings], keys: Callable[[], TokenKeys | None] = lambda: None) -> None:
+        """``keys`` returns what verifies tokens. None: the configured key verifies them."""
+        self._accept(settings.value, keys())
+        settings.watch(lambda _, new: self._accept(new, keys()))
 
-    def use(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
-        """Accept only these credentials from now on. ``keys`` verify tokens. None: the configured key verifies them."""
+    def _accept(self, settings: AccessSettings, keys: TokenKeys | None) -> None:
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if settings.jwt is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 
 _KID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _EXP = re.compile(r"[1-9][0-9]{0,11}")
@@ -58,14 +58,11 @@ class SignedLink:
 class SignedLinks:
     """Parses and makes links. The first key signs; every key verifies."""
 
-    def __init__(self, settings: SignedLinksSettings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Live[SignedLinksSettings], now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.use(settings)
-
-    def use(self, settings: SignedLinksSettings) -> None:
-        """Sign and verify with these keys from now on."""
-        self._keys = {kid: key.get_secret_value().encode() for kid, key in settings.keys.items()}
-        self._signing_kid = next(iter(self._keys))
+        self._keys = settings.map(
+            lambda links: {kid: key.get_secret_value().encode() for kid, key in links.keys.items()}
+        )
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
         """Return the link of a request for ``path``, or None without link parameters. Raises ``BadLink``."""
@@ -77,18 +74,19 @@ class SignedLinks:
         kid, exp, sig = (values[0] for values in given)
         if not (_KID.fullmatch(kid) and _EXP.fullmatch(exp) and _SIG.fullmatch(sig)):
             raise BadLink("a parameter is malformed")
-        if kid not in self._keys:
+        if kid not in self._keys.value:
             raise BadLink("the key is unknown")
         if int(exp) <= self._now():
             raise BadLink("the link is expired")
-        return SignedLink(path, int(exp), sig, self._keys[kid])
+        return SignedLink(path, int(exp), sig, self._keys.value[kid])
 
     def make(self, path: str, *, expires_in: int, links_killed: int | None) -> tuple[str, int]:
         """Return a link to ``path`` that expires in ``expires_in`` seconds, and its expiry in Unix seconds."""
         # None (unknown) is signed as 0: if links were killed before, the new link is not valid either.
         expires_at = int(self._now()) + expires_in
-        signature = _signature(self._keys[self._signing_kid], path, expires_at, links_killed)
-        return f"{path}?kid={self._signing_kid}&exp={expires_at}&sig={signature}", expires_at
+        kid, key = next(iter(self._keys.value.items()))
+        signature = _signature(key, path, expires_at, links_killed)
+        return f"{path}?kid={kid}&exp={expires_at}&sig={signature}", expires_at
 
 
 def short_address(image_id: str) -> str:

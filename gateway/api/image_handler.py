@@ -19,7 +19,7 @@ from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRequests
 from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
 from gateway.presign.signed_image import AuthorizedImage
-from gateway.settings import ImageProxySettings
+from gateway.settings import ImageProxySettings, Live
 from gateway.urls.resolver import Resolved
 from gateway.urls.usage_counter import UsageCounter
 
@@ -41,8 +41,8 @@ class ImageHandler:
 
     def __init__(
         self,
-        settings: ImageProxySettings,
-        policy: CachePolicy,
+        settings: Live[ImageProxySettings],
+        policy: Live[CachePolicy],
         lookup: AuthorizedLookup,
         usage: UsageCounter,
         variant_requests: VariantRequests,
@@ -54,17 +54,13 @@ class ImageHandler:
         self._max_streams = max_streams
         self._lookup = lookup
         self._usage = usage
-        self.use(settings, policy)
+        self._settings = settings
+        self._policy = policy
         self._variant_requests = variant_requests
         self._responder = deliveries.responder
         self._accel = deliveries.accel
         self._redirect = deliveries.redirect
         self._variants = deliveries.variants
-
-    def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
-        """Answer requests by these settings from now on. Requests in flight keep their policy."""
-        self._settings = settings
-        self._policy = policy
 
     @property
     def streams(self) -> int:
@@ -77,7 +73,7 @@ class ImageHandler:
         ``image_id`` must be valid. A request beyond ``max_streams`` is refused at once (``Overloaded``), so that
         the requests in flight stay fast.
         """
-        if not self._settings.enabled:
+        if not self._settings.value.enabled:
             raise RouteNotFound
         query, chosen = _NO_QUERY, ORIGINAL
         if raw_query := request.rel_url.raw_query_string:
@@ -102,10 +98,10 @@ class ImageHandler:
             image = resolved.image
             if not context.is_canary:
                 self._usage.accessed(image_id, image.rendition)
-            context.delivery = delivery = "redirect" if wanted.redirect else self._settings.delivery
+            context.delivery = delivery = "redirect" if wanted.redirect else self._settings.value.delivery
             if chosen is ORIGINAL and delivery == "redirect":
-                return self._redirect.answer(request.method, image, self._policy, download=wanted.download)
-            exchange = Exchange(request, context, wanted, image, self._policy, lookup.resolve_again)
+                return self._redirect.answer(request.method, image, self._policy.value, download=wanted.download)
+            exchange = Exchange(request, context, wanted, image, self._policy.value, lookup.resolve_again)
             if chosen is not ORIGINAL:
                 return await self._choose(exchange, chosen)
             # Not by ``_deliver``: a coroutine that only calls the next one costs a percent of an answer from memory.
@@ -116,7 +112,7 @@ class ImageHandler:
     @property
     def answers_at_once(self) -> bool:
         """Whether ``answer_at_once`` is worth a try: memory holds bytes, or images are redirected to COS."""
-        delivery = self._settings.delivery
+        delivery = self._settings.value.delivery
         return delivery == "redirect" or (delivery == "stream" and self._responder.has_bytes)
 
     def answer_at_once(self, image_id: str, raw_query: str, context: RequestContext) -> PreparedResponse | None:
@@ -124,7 +120,7 @@ class ImageHandler:
 
         Only an answer is counted. Raises ``GatewayError`` where ``answer`` does.
         """
-        settings, policy = self._settings, self._policy
+        settings, policy = self._settings.value, self._policy.value
         chosen = self._variant_requests.known(raw_query) if raw_query else ORIGINAL
         is_redirect = settings.delivery == "redirect"
         if (

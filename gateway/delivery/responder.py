@@ -14,7 +14,7 @@ from gateway.delivery.image_request import Exchange
 from gateway.delivery.prepared_response import COPIED, PreparedResponse
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.errors import OriginUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.content import Body, Content
 from gateway.origin.errors import BodyLost, RowChanged
 from gateway.origin.object_source import ObjectSource
@@ -27,10 +27,10 @@ _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 class Responder:
     """Sends the bytes of images, or only the 304 or the headers."""
 
-    def __init__(self, source: ObjectSource, relay: Relay, metrics: Metrics) -> None:
+    def __init__(self, source: ObjectSource, relay: Relay, sent_bytes: LoopCounter) -> None:
         self._source = source
         self._relay = relay
-        self._sent_bytes = metrics.sent_bytes
+        self._sent_bytes = sent_bytes
 
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         """Send 200, 206 or 304.

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.delivery.image_request import Exchange
 from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected, TooManyVariants, Unauthorized
-from gateway.metrics.collectors import Metrics
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage
@@ -29,7 +29,7 @@ def not_made() -> GatewayError:
 class VariantDelivery:
     """Answers requests for renditions, by ``deliver``, which raises one of ``REFUSALS`` before the first byte."""
 
-    def __init__(self, renditions: Renditions, refused: RefusedVariants, metrics: Metrics) -> None:
+    def __init__(self, renditions: Renditions, refused: RefusedVariants, metrics: OriginMetrics) -> None:
         self._renditions = renditions
         self._refused = refused
         self._counts = metrics.variants

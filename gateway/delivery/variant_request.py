@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from gateway.delivery.negotiation import choose_format
 from gateway.errors import InvalidRequest, UnknownFormat
 from gateway.presign.renditions import Renditions
-from gateway.settings import VariantSettings
+from gateway.settings import Live, VariantSettings
 
 _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
@@ -38,14 +38,11 @@ ORIGINAL: Final = VariantRequest(None, None, is_negotiated=False)
 class VariantRequests:
     """Reads the parameters by ``renditions`` and ``settings``."""
 
-    def __init__(self, renditions: Renditions, settings: VariantSettings) -> None:
+    def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions
-        self.use(settings)
-
-    def use(self, settings: VariantSettings) -> None:
-        """Parse by these settings and the current renditions from now on, queries that were remembered, too."""
         self._settings = settings
         self._known: dict[str, VariantRequest] = {}
+        renditions.watch(lambda _: self._known.clear())
 
     def known(self, raw_query: str) -> VariantRequest | None:
         """Return the remembered variant of a query that has only the parameters of a variant and names its format.
@@ -100,4 +97,4 @@ class VariantRequests:
             return int(width)
         if not _DPR.fullmatch(dpr) or float(dpr) == 0:
             raise InvalidRequest("dpr must be a number such as 2 or 1.5")
-        return int(width) * min(float(dpr), self._settings.max_dpr)
+        return int(width) * min(float(dpr), self._settings.value.max_dpr)

@@ -13,7 +13,7 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import SignedImage
-from gateway.settings import ImageProxySettings
+from gateway.settings import ImageProxySettings, Live
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
 _AGAIN = "then asks again with If-None-Match"
@@ -44,41 +44,37 @@ class DeliveryStep:
 
     def __init__(
         self,
-        settings: ImageProxySettings,
+        settings: Live[ImageProxySettings],
         hosts: Hosts,
         lifetime: Lifetime,
         latest: Callable[[], float],
         keeps_original: Callable[[SignedImage], bool],
     ) -> None:
-        self.use(settings)
+        self._settings = settings
         self._hosts = hosts
         self._lifetime = lifetime
         self._latest = latest
         self._keeps_original = keeps_original
 
-    def use(self, settings: ImageProxySettings) -> None:
-        """Deliver by these settings from now on."""
-        self._settings = settings
-
     @property
     def is_enabled(self) -> bool:
         """Whether images are served."""
-        return self._settings.enabled
+        return self._settings.value.enabled
 
     def is_redirect(self, image: SignedImage) -> bool:
         """Return whether the client asks COS itself."""
-        return self._settings.delivery == "redirect" and self._keeps_original(image)
+        return self._settings.value.delivery == "redirect" and self._keeps_original(image)
 
     def picture(self, error: GatewayError) -> Facts:
         """Return that a browser gets a picture in place of the error, or nothing if it does not."""
-        fallback = self._settings.fallback
+        fallback = self._settings.value.fallback
         if fallback is None or not stands_in_for(error, fallback.statuses, "GET", _FROM_A_PAGE):
             return {}
         return {"picture": "browsers that request an image get image_proxy.fallback with this status"}
 
     def of(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy) -> tuple[Facts, Problem | None]:
         """Return the way of delivery and its header fields, and the error that COS's answer becomes."""
-        delivery, record = self._settings.delivery, image.record
+        delivery, record = self._settings.value.delivery, image.record
         facts: Facts = {}
         if delivery == "redirect" and not self.is_redirect(image):
             delivery = "stream"

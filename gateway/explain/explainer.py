@@ -25,7 +25,7 @@ from gateway.metrics.canary import CanaryOutcome
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.signer import Signer
-from gateway.settings import ImageProxySettings
+from gateway.settings import Live
 
 _NO_PARAMETERS: Mapping[str, str] = {}
 _NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
@@ -53,7 +53,7 @@ class Explainer:
         steps: Steps,
         signer: Signer,
         refused: RefusedVariants,
-        policy: CachePolicy,
+        policy: Live[CachePolicy],
         outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
     ) -> None:
         self._outside = outside
@@ -61,11 +61,6 @@ class Explainer:
         self.steps = steps
         self._signer = signer
         self._refused_variants = refused
-        self._policy = policy
-
-    def use(self, delivery: ImageProxySettings, policy: CachePolicy) -> None:
-        """Explain by these settings from now on."""
-        self.steps.delivery.use(delivery)
         self._policy = policy
 
     async def explain(
@@ -101,11 +96,13 @@ class Explainer:
         sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
         if denial is not None:
             errors.append((denial, str(may_view["why"]), ""))
-        policy = self._policy.for_version() if chosen.version == record.version_token else self._policy
+        policy = self._policy.value
+        if chosen.version == record.version_token:
+            policy = policy.for_version()
         sent, asked = await self._ask(image, caller, is_cached=in_use is not None)
         sections["cos"] = asked.facts
         if sent.rendition != image.rendition:
-            image, policy = sent, self._policy.for_substitute()
+            image, policy = sent, self._policy.value.for_substitute()
         delivery, failure = self.steps.delivery.of(image, asked, policy)
         sections["delivery"] = delivery
         if failure is not None:

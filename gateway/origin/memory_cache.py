@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, SignedImage
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 _MOST_ENTRIES = 20_000
 # For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
@@ -42,8 +42,8 @@ class ObjectCache:
 
     def __init__(
         self,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         log: ChangeLog,
         steady: Callable[[], float] = boot_time,
     ) -> None:
@@ -54,16 +54,12 @@ class ObjectCache:
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
         self._bytes = 0
-
-    def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on. Bytes beyond them are released at once."""
-        self._settings = settings
-        self._shrink()
+        settings.watch(lambda *_: self._shrink())
 
     def accepts(self, size: int | None) -> bool:
         """Return whether a body of that size, in bytes, is kept."""
-        most = self._settings.max_bytes
-        return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
+        most = self._settings.value.max_bytes
+        return size is not None and most > 0 and size <= min(self._settings.value.max_object_bytes, most)
 
     @property
     def has_bytes(self) -> bool:
@@ -134,7 +130,7 @@ class ObjectCache:
         self._shrink()
 
     def _shrink(self) -> None:
-        while self._bytes > self._settings.max_bytes:
+        while self._bytes > self._settings.value.max_bytes:
             least_recent, size = self._with_body.popitem(last=False)
             self._entries[least_recent].body = None
             self._bytes -= size

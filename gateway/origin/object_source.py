@@ -7,17 +7,16 @@ from aiohttp import hdrs
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfers
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 
@@ -30,27 +29,19 @@ class ObjectSource:
         access: OriginAccess,
         memory: ObjectCache,
         variants: VariantSource,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.memory = memory
         self.variants = variants
         self.transfers = SharedTransfers(access, memory, settings, metrics, limits)
         self._access = access
-        self._ttl = settings.ttl
+        self._settings = settings
         self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
-
-    def configure(self, settings: MemoryCacheSettings, resumption: ResumptionLimits) -> None:
-        """Use these limits from now on. Running transfers keep their own."""
-        self.memory.configure(settings)
-        self.variants.configure(largest=settings.max_object_bytes)
-        self.transfers.configure(settings)
-        self._access.resumption = resumption
-        self._ttl = settings.ttl
 
     def in_memory(self, image: AuthorizedImage) -> Content | None:
         """Return what memory has of the image, perhaps only metadata. None: COS has to be asked.
@@ -61,20 +52,21 @@ class ObjectSource:
         if entry is None:
             return None
         age = self.memory.now() - entry.requested_at
-        if age >= self._ttl:
-            if entry.body is None or age >= 2 * self._ttl:
+        ttl = self._settings.value.ttl
+        if age >= ttl:
+            if entry.body is None or age >= 2 * ttl:
                 return None
             if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
                 self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
-        return Content(image, entry.metadata, None, entry.body, age, self._ttl - age)
+        return Content(image, entry.metadata, None, entry.body, age, ttl - age)
 
     def fresh_in_memory(self, image: AuthorizedImage) -> Content | None:
         """Return the image with its bytes if memory has them and need not ask COS about them, else None."""
         entry = self.memory.get(image)
         if entry is None or entry.body is None:
             return None
-        age = self.memory.now() - entry.requested_at
-        return Content(image, entry.metadata, None, entry.body, age, self._ttl - age) if age < self._ttl else None
+        age, ttl = self.memory.now() - entry.requested_at, self._settings.value.ttl
+        return Content(image, entry.metadata, None, entry.body, age, ttl - age) if age < ttl else None
 
     async def from_cos(
         self, image: AuthorizedImage, conditions: Mapping[str, str], byte_range: str | None = None, *, is_head: bool

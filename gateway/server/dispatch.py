@@ -29,9 +29,9 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
-from gateway.metrics.collectors import Metrics
 from gateway.server.access_facts import access_facts, facts_at_once
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
+from gateway.server.metrics import ServerMetrics
 from gateway.server.route_match import UNMATCHED, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
@@ -83,7 +83,7 @@ class Accounting:
     ``is_canary`` returns whether a request id marks a request of the canary. None without a canary.
     """
 
-    metrics: Metrics
+    metrics: ServerMetrics
     client_address: ClientAddress
     access_log: AccessLog
     route_prefix: str = ""

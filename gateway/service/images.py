@@ -1,6 +1,7 @@
 """The part that answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -15,13 +16,12 @@ from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
 from gateway.delivery.variant_fallback import VariantDelivery
 from gateway.delivery.variant_request import VariantRequests
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Prepared
 from gateway.service.access import Access
+from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects
 from gateway.service.signing import Signing
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +35,19 @@ class Images:
     handler: ImageHandler
     url_handler: UrlHandler
     nginx_files: NginxFiles
-    access: Access
-
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        self.variant_requests.use(settings.image_variants)
-        self.decisions.ttl = settings.access.decision_ttl
-        self.handler.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
 
 
 def make_images(
-    settings: Settings, metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
+    live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
 ) -> Images:
     """Return the part. It has nothing to open."""
+    settings = live.value
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
-    variant_requests = VariantRequests(renditions, settings.image_variants)
-    decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
-    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
-    responder = Responder(objects.source, Relay(metrics), metrics)
+    variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
+    decisions = Decisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock.now)
+    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
+    responder = Responder(objects.source, Relay(metrics.sent_bytes), metrics.sent_bytes)
     deliveries = Deliveries(
         responder,
         ImageAccel(
@@ -67,10 +58,17 @@ def make_images(
             kept_for=decisions.on_image,
         ),
         ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
-        VariantDelivery(renditions, objects.refused, metrics),
+        VariantDelivery(renditions, objects.refused, metrics.origin),
     )
-    policy, most = cache_policy(settings, access.authenticator), settings.server.max_streams
-    handler = ImageHandler(image_proxy, policy, lookup, urls.usage, variant_requests, deliveries, max_streams=most)
+    handler = ImageHandler(
+        live.map(lambda settings: settings.image_proxy),
+        live.map(partial(cache_policy, access.authenticator)),
+        lookup,
+        urls.usage,
+        variant_requests,
+        deliveries,
+        max_streams=settings.server.max_streams,
+    )
     return Images(
         objects,
         lookup,
@@ -79,11 +77,10 @@ def make_images(
         handler,
         UrlHandler(lookup, urls.usage, signing.public_urls),
         nginx_files,
-        access,
     )
 
 
-def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
+def cache_policy(authenticator: Authenticator, settings: Settings) -> CachePolicy:
     """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
     image_proxy = settings.image_proxy
     return CachePolicy(

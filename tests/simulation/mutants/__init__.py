@@ -25,7 +25,7 @@ class Edit(NamedTuple):
 class Mutant(NamedTuple):
     """``what``: the mechanism that is missing. ``faults``: what it is for; nothing else fails in its runs.
 
-    first: from which seed on it is looked for. One that is found once in hundreds of runs has the seed that found it last.
+    first: from which seed on it is looked for. A rare one has the seed that found it last.
     """
 
     what: str
@@ -148,7 +148,7 @@ MUTANTS: Final = {
     ),
     "no_new_subscription": _mutant(
         "a subscription without heartbeats is kept",
-        ("gateway.redis_store.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+        ("gateway.redis_replicas.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
         faults="deafen_channel",
     ),
     "memory_without_lease": _mutant(
