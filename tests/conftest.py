@@ -29,12 +29,12 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF, FIELD
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
+from gateway.server.request_log import LOGGER
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service
 from gateway.service.serving import serve

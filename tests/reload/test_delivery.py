@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.api.access_log import LOGGER
 from gateway.process.logs import configure_logging
+from gateway.server.request_log import LOGGER
 from gateway.settings import LoggingSettings
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -123,7 +123,7 @@ async def test_lines_of_requests_are_written_as_it_says_now(
     async def lines() -> int:
         before = access_lines.getvalue()
         assert (await gateway.get("/i/a")).status == 200
-        gateway.service.requests.access_log.flush()
+        gateway.service.requests.request_log.flush()
         return len(access_lines.getvalue().removeprefix(before).splitlines())
 
     assert await lines() == 1
@@ -147,7 +147,7 @@ async def test_the_form_of_the_log_changes(
     configure_logging(LoggingSettings())
     await gateway.reload(logging={"format": "console"})
     assert (await gateway.get("/i/a")).status == 200
-    gateway.service.requests.access_log.flush()
+    gateway.service.requests.request_log.flush()
     with pytest.raises(json.JSONDecodeError):
         json.loads(access_lines.getvalue())
     logging.getLogger(LOGGER).warning("of another kind")
