@@ -30,6 +30,8 @@ from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
 from gateway.api.nginx_files import ACCEL_CONF, FIELD
+from gateway.changes.change_log import ChangeLog
+from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
 from gateway.redis_queue.purge_queue import PurgeQueue
@@ -40,6 +42,8 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.resolver import UrlResolver
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -360,6 +364,55 @@ class RunningGateway:
         """The queue of purges; ``purge`` must be configured."""
         assert self.service.purges is not None
         return self.service.purges.queue
+
+    @property
+    def replica_name(self) -> str:
+        """The name by which other replicas know this one."""
+        return self.service.diagnostics.replica.name
+
+    @property
+    def changes(self) -> ChangeLog:
+        """What this gateway knows of changes."""
+        return self.service.changes.log
+
+    @property
+    def resolver(self) -> UrlResolver:
+        """Looks presigned URLs up."""
+        return self.service.urls.resolver
+
+    @property
+    def local(self) -> LocalTier:
+        """The URLs in the memory of this gateway."""
+        return self.service.urls.local
+
+    @property
+    def source(self) -> ObjectSource:
+        """The bytes of objects."""
+        return self.service.objects.source
+
+    def forget(self, image_id: str) -> None:
+        """Drop an image from this gateway's memory, as if another one had purged it."""
+        self.service.urls.invalidation.drop_here(image_id)
+
+    async def forget_everywhere(self, image_id: str) -> None:
+        """Drop an image, as a purge does."""
+        await self.service.urls.invalidation.drop([image_id])
+
+    async def publish_replica(self) -> None:
+        """Tell the other replicas now what this one does; it does so every few seconds."""
+        await self.service.diagnostics.recorder.once()
+
+    async def flush_uses(self) -> None:
+        """Write the counted uses to Redis."""
+        await self.service.urls.usage.flush()
+
+    def flush_request_log(self) -> None:
+        """Write the lines of requests that wait for others."""
+        self.service.requests.request_log.flush()
+
+    def drain(self) -> None:
+        """Begin to drain."""
+        self.service.diagnostics.health.drain()
 
     async def reload(self, **changes: Mapping[str, Any]) -> Difference[Settings]:
         """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""

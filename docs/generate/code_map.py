@@ -19,7 +19,7 @@ ROOMS: Final = {
     "access": "who asks, and may they",
     "catalog": "Postgres: image id -> row; the change feed",
     "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
-    "redis_connection": "one Redis, Sentinel, or a Cluster: clients, shards, scripts, the names of keys",
+    "redis_connection": "Redis on one server, behind Sentinel, or as a Cluster: clients, shards, scripts, keys",
     "redis_entries": "what Redis keeps of images: URLs, descriptions, uses, statistics",
     "redis_queue": "queues in Redis with leases: renewals and purges",
     "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",

@@ -131,10 +131,13 @@ def test_an_application_may_number_its_users() -> None:
             tokens(secret=JWT_SECRET, user_claim="uid").verify(token(uid=invalid))
 
 
-def test_clocks_may_differ_by_half_a_minute() -> None:
+def test_clocks_may_differ_by_half_a_minute_and_no_more() -> None:
     now = int(time.time())
     for genuine in (token(exp=now - 20), token(nbf=now + 20)):
         assert tokens(secret=JWT_SECRET).verify(genuine).user == "alice"
+    for outdated in (token(exp=now - 31), token(nbf=now + 40)):
+        with pytest.raises(BadToken):
+            tokens(secret=JWT_SECRET).verify(outdated)
 
 
 class TestCookies:

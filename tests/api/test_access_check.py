@@ -247,7 +247,7 @@ async def test_while_the_stores_are_down_access_is_denied_and_counted(
     answer = await check(gateway, "a", headers.items(), method=method)
     assert answer.status == 403
     assert gateway.sample("access_checks_total", result="unavailable") == 1
-    gateway.service.requests.request_log.flush()
+    gateway.flush_request_log()
     line = json.loads(access_lines.getvalue().splitlines()[-1])
     assert (line["level"], line["status"], line["code"]) == ("error", 403, "catalog_unavailable")
 

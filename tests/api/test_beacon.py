@@ -60,18 +60,25 @@ def test_everything_but_the_version_may_be_left_out() -> None:
     assert metrics.registry.get_sample_value("image_gateway_client_load_seconds_count") == 0
 
 
+LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)}
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "counter", "labels", "value"),
     [
-        {"loads": {"loaded": MAX_LOADS}},
-        {"retries": {"decode": MAX_RETRIES}},
-        {"attempts": MAX_ATTEMPTS},
-        {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)},
-        {"loads": {"loaded": 1}, "seconds": times(1, total=0)},
+        ({"loads": {"loaded": MAX_LOADS}}, "loads_total", {"result": "loaded"}, MAX_LOADS),
+        ({"retries": {"decode": MAX_RETRIES}}, "retries_total", {"reason": "decode"}, MAX_RETRIES),
+        ({"attempts": MAX_ATTEMPTS}, "attempts_total", {}, MAX_ATTEMPTS),
+        (LONGEST, "load_seconds_sum", {}, MAX_SECONDS),
+        ({"loads": {"loaded": 1}, "seconds": times(1, total=0)}, "load_seconds_count", {}, 1),
     ],
 )
-def test_the_largest_counts_are_accepted(members: dict[str, Any]) -> None:
-    parse(**members)
+def test_the_largest_counts_are_counted(
+    members: dict[str, Any], counter: str, labels: dict[str, str], value: float
+) -> None:
+    metrics = Metrics()
+    parse(**members).count_in(metrics.beacons)
+    assert metrics.registry.get_sample_value(f"image_gateway_client_{counter}", labels) == value
 
 
 @pytest.mark.parametrize(

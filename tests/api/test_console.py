@@ -134,10 +134,10 @@ async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_sto
     first, second = await start_gateway(), await start_gateway(redis={"entry_key": key})
     started = time.time()
     second.service.metrics.reload.config_last_reload_successful.set(0)
-    second.service.diagnostics.health.drain()
+    second.drain()
     for gateway in (second, first, second):
-        await gateway.service.diagnostics.recorder.once()
-    names = [gateway.service.diagnostics.replica.name for gateway in (first, second)]
+        await gateway.publish_replica()
+    names = [gateway.replica_name for gateway in (first, second)]
     shown = await data(first)
     (problem,) = shown["symptoms"]  # that a replica drains is no problem of others
     assert (problem["name"], problem["level"], problem["replicas"]) == ("reload_refused", "warning", [names[1]])

@@ -170,6 +170,7 @@ async def test_a_made_up_key_that_is_denied_shows_that_the_signature_is_right(
     """Without the right to list, COS may not say that there is no such object."""
     emulator.faults.add(Fault(action=DENIED, times=None))
     await probed.probe().probe()
+    assert asked(emulator) == ["image-gateway-probe"]
 
 
 async def test_a_row_whose_object_is_gone_or_archived_shows_that_the_signature_is_right(
@@ -179,6 +180,7 @@ async def test_a_row_whose_object_is_gone_or_archived_shows_that_the_signature_i
     for key in ("gone.png", "b.png"):
         probed.rows = [row(key)]
         await probed.probe().probe()
+        assert asked(emulator)[-1] == key
 
 
 @pytest.mark.parametrize("action", [Refuse(status=503, code="SlowDown"), Refuse(status=500, code="InternalError")])

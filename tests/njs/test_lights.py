@@ -12,7 +12,7 @@ from tests.waiting import until
 
 async def problems_of(gateway: RunningGateway) -> list[str]:
     """Return the names of the problems in the console, after a point of the history."""
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     data: dict[str, Any] = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
     return [problem["name"] for problem in data["symptoms"]]
 

@@ -96,7 +96,7 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     assert gateway.sample("origin_bucket_requests_total", bucket=BUCKET) >= 1
     if ours != 422:
         word = f"{status} {code}" if has_code else str(status)
-        gateway.service.requests.request_log.flush()
+        gateway.flush_request_log()
         line = json.loads(access_lines.getvalue())
         assert (line["level"], line["image"], line["code"]) == ("error" if ours >= 500 else "info", "cat", our_code)
         assert f"COS answered {word}" in line["reason"]

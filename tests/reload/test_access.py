@@ -108,10 +108,10 @@ async def test_nginx_keeps_decisions_for_another_time_and_drops_those_that_it_ha
         return (await gateway.get("/api/v1/images/mine/access", user=user)).headers.get("X-Decision-For")
 
     assert [await kept_for(user) for user in ("alice", None)] == ["10", None]
-    before = gateway.service.changes.log.rights_changed_at
+    before = gateway.changes.rights_changed_at
     await gateway.reload(access={"decision_ttl": 20})
     assert [await kept_for(user) for user in ("alice", None)] == ["20", None]
-    assert gateway.service.changes.log.rights_changed_at > before
+    assert gateway.changes.rights_changed_at > before
     await gateway.reload(access={"decision_ttl": 0})
     assert [await kept_for(user) for user in ("alice", None)] == [None, None]
 

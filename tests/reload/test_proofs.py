@@ -69,7 +69,7 @@ def test_new_values_that_do_not_go_together_with_old_ones_are_a_mistake() -> Non
 
 
 async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> None:
-    gateway.service.diagnostics.health.drain()
+    gateway.drain()
     with pytest.raises(ReloadNotPossible, match="draining"):
         await gateway.reload()
     answer = await gateway.request(

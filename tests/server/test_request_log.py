@@ -33,7 +33,7 @@ async def gateway(access_lines: io.StringIO, start_gateway: StartGateway, links_
 
 def lines_of(gateway: RunningGateway, access_lines: io.StringIO) -> list[dict[str, Any]]:
     """Return the lines so far."""
-    gateway.service.requests.request_log.flush()
+    gateway.flush_request_log()
     return [json.loads(line) for line in access_lines.getvalue().splitlines() if '"gateway.access"' in line]
 
 
@@ -184,7 +184,7 @@ async def test_images_are_served_while_nobody_reads_the_log_and_lost_lines_are_c
     assert gateway.registry.get_sample_value("image_gateway_log_lines_dropped_total") == 0, "it is there from the start"
     for _ in range(50):
         assert (await gateway.get("/i/cat")).status == 200
-        gateway.service.requests.request_log.flush()
+        gateway.flush_request_log()
     assert (await gateway.get("/healthz")).status == 200
     assert gateway.sample("log_lines_dropped_total") == stalled_log.dropped > 0
 
@@ -289,7 +289,7 @@ async def test_a_client_adds_no_line_and_no_colour(
 ) -> None:
     gateway = await start_gateway(logging={"format": format_name})
     assert (await gateway.get("/i/a%0A2026-01-01%20%5Berror%5D%0D%1B%5B31m")).status == 400
-    gateway.service.requests.request_log.flush()
+    gateway.flush_request_log()
     assert "\x1b" not in access_lines.getvalue()
     (line,) = [line for line in access_lines.getvalue().splitlines() if "2026-01-01" in line]
     assert "invalid_image_id" in line, "it is the line of the request"

@@ -308,5 +308,5 @@ async def test_statistics_and_the_points_of_replicas_are_kept_in_a_cluster(gatew
         return bool(day["requests"])
 
     await until(is_counted, what="the count")
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     assert [point.name for point in await gateway.redis.replicas.read(time.time())]

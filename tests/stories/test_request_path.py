@@ -80,7 +80,7 @@ async def test_a_changed_row_runs_through_the_documented_files(gateway: RunningG
         is_feed = task is not None and task.get_name() == "change-feed"
         return name == "catalog/notifications.py" or (is_feed and name.startswith(rooms))
 
-    log = gateway.service.changes.log
+    log = gateway.changes
     with traced(is_traced) as files:
         before = log.number
         await images.add_row(ImageRow("cat", None, "cat.png", public=False))
