@@ -15,6 +15,7 @@ import click
 import pytest
 import yaml
 
+from docs.generate.code_map import ROOMS
 from docs.generate.documents import DOCUMENTS
 from docs.generate.page_table import with_page_table
 from docs.generate.screenshots import MOST_BYTES, digest_in
@@ -138,6 +139,11 @@ def test_a_chinese_page_has_the_headings_and_the_commands_of_the_english_page(pa
         return [blocks, levels]
 
     assert parts(read(page)) == parts(read(page.replace(".zh-CN.md", ".md")))
+
+
+def test_the_map_of_the_code_has_every_room() -> None:
+    folders = {init.parent.name for init in (ROOT / "gateway").glob("*/__init__.py")}
+    assert ROOMS.keys() - {""} == folders
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
