@@ -185,7 +185,7 @@ async def _of_services(
     async def make(image: ImageRecord, rendition: str) -> str | None:
         response = await origin.fetch(signing.signer.sign(image, rendition).url)
         response.close()
-        return response.metadata.content_type
+        return response.head.metadata.content_type
 
     signs_links = settings.access.signed_links is not None
     database = Database(
