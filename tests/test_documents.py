@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from docs.generate.code_map import ROOMS
 from docs.generate.documents import DOCUMENTS
 from docs.generate.page_table import with_page_table
 from docs.generate.screenshots import MOST_BYTES, digest_in
@@ -162,6 +163,11 @@ def test_a_chinese_page_links_to_chinese_pages(page: str) -> None:
     assert read(english).splitlines()[2] == f"[中文]({Path(page).name})"
     linked = {os.path.normpath(Path(page).parent / link) for link in re.findall(r"\]\(([^)#\s]+\.md)", read(page))}
     assert linked & {page.replace(".zh-CN.md", ".md") for page in CHINESE} == {english}
+
+
+def test_the_map_of_the_code_has_every_room() -> None:
+    folders = {init.parent.name for init in (ROOT / "gateway").glob("*/__init__.py")}
+    assert ROOMS.keys() - {""} == folders
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

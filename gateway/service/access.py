@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.access.admin_guard import AdminGuard
+from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
 from gateway.api.caller import Callers
-from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.cors import CorsOrigins
 from gateway.process.reloader import Prepared, ReloadRefused

@@ -139,7 +139,7 @@ def _dispatch(
     accounting = Accounting(
         service.metrics.server,
         service.access.client_address,
-        requests.access_log,
+        requests.request_log,
         route_prefix,
         service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )

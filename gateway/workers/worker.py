@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from gateway.concurrency.first_event import first_of
-from gateway.workers.place import (
+from gateway.workers.worker_channel import (
     FORCE,
     FROM_PARENT,
     GRACE,

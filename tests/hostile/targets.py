@@ -23,10 +23,10 @@ from gateway.api.beacon_metrics import BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
-from gateway.delivery.headers import content_disposition
 from gateway.delivery.image_request import ImageRequest
 from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
+from gateway.net.image_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts

@@ -1,4 +1,4 @@
-"""Recent numbers of accesses from Redis, so that an answer can contain a number without a read of Redis."""
+"""Recent numbers of uses from Redis, so that an answer can contain a number without a read of Redis."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,10 +16,10 @@ class _Total:
     read_at: float
 
 
-class AccessTotals:
-    """The accesses of up to 10,000 variants: the number read from Redis, plus those of this process since.
+class UseTotals:
+    """The uses of up to 10,000 variants: the number read from Redis, plus those of this process since.
 
-    ``now`` returns seconds. A total is fresh for 30 seconds, so the accesses of other replicas are at most as old.
+    ``now`` returns seconds. A total is fresh for 30 seconds, so the uses of other replicas are at most as old.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -46,7 +46,7 @@ class AccessTotals:
             self._totals.popitem(last=False)
 
     def add(self, variant: ImageVariant, count: int) -> None:
-        """Add accesses that this process counted after the total was read."""
+        """Add uses that this process counted after the total was read."""
         total = self._totals.get(variant)
         if total is not None:
             total.count += count

@@ -19,12 +19,12 @@ from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
-from gateway.workers.place import RELOAD, ROLL
-from gateway.workers.program import kept, resolved
 from gateway.workers.public_port import PublicPort
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Accepted, Worker
 from gateway.workers.worker_calls import worker_calls
+from gateway.workers.worker_channel import RELOAD, ROLL
+from gateway.workers.worker_command import kept, resolved
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.api.client_address import ClientAddress
+from gateway.access.client_address import ClientAddress
 from gateway.net.ip_address import parse_ip
 from gateway.settings import Live, ServerSettings
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.headers import content_disposition, is_image
 from gateway.errors import CredentialsExpired
+from gateway.net.image_fields import content_disposition, is_image
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 

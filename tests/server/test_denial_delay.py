@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.denial_delay import DenialDelay
+from gateway.server.denial_delay import DenialDelay
 from tests.tier import Clock
 
 STEP = 0.025

@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 
-from aiohttp import web
-
 from gateway.access.fields import values_of
-from gateway.delivery.request_context import PEER
 from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip, subscriber_of
 from gateway.settings import Live, ServerSettings
 
@@ -35,9 +32,9 @@ class ClientAddress:
             client = address
         return str(client)
 
-    def subscriber(self, request: web.BaseRequest) -> str:
+    def subscriber_of(self, headers: Mapping[str, str], peer: str | None) -> str:
         """Return the clients that share a limit: an IPv4 address or a /64 of IPv6. "" without an address."""
-        address = parse_ip(self.of(request.headers, request.get(PEER, request.remote)) or "")
+        address = parse_ip(self.of(headers, peer) or "")
         return subscriber_of(address) if address is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""The place of a worker: the sockets and the channel that its parent gave it.
+"""What a worker got from its parent: its sockets, and the channel for orders and states.
 
 The channel is a socket pair. The parent writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each on a
 line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line when
@@ -79,7 +79,7 @@ class NoParent(OSError):
     """The descriptor is not a channel: only ``serve --workers`` starts workers."""
 
 
-class Place:
+class WorkerChannel:
     """The sockets of this worker, and its end of the ``channel``."""
 
     def __init__(self, channel: socket.socket, assignment: Assignment, received: bytes = b"") -> None:
@@ -97,7 +97,7 @@ class Place:
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
-        """Return the place whose channel is ``descriptor``. Raises ``NoParent``."""
+        """Return the channel of ``descriptor``. Raises ``NoParent``."""
         try:
             channel = _taken(descriptor)
             channel.settimeout(_FIRST_LINE_TIMEOUT)

@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 import yarl
 
-from gateway.delivery.public_url import PublicUrls
 from gateway.errors import CredentialsExpired
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.presign.signer import Signer

@@ -1,4 +1,4 @@
-"""The access log: a line for each request, also for a failed request, written in batches."""
+"""The request log (``logging.access``): a line for each request, also for a failed request, written in batches."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ Value = str | int | float | None
 Level = Literal["info", "error"]
 
 
-class AccessFacts(NamedTuple):
+class RequestFacts(NamedTuple):
     """The facts of a finished request. No fact holds a query or a credential. None: there is no such fact.
 
     at: when the request ended, in seconds since 1970.
@@ -82,7 +82,7 @@ class AccessFacts(NamedTuple):
         return {name: value for name, value in facts.items() if value is not None}
 
 
-class AccessLog:
+class RequestLog:
     """Writes a line for ``access_sample`` of the requests, and for each request that ended with a 5xx or was aborted.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
@@ -101,7 +101,7 @@ class AccessLog:
         self._stream = stream
         self._worker = worker
         self._chance = chance
-        self._waiting: list[AccessFacts] = []
+        self._waiting: list[RequestFacts] = []
         self._flushing: asyncio.TimerHandle | None = None
         self._second = 0
         self._second_text = ""
@@ -120,7 +120,7 @@ class AccessLog:
         sample = self._settings.value.access_sample
         return sample >= 1 or _is_failure(outcome) or self._chance() < sample
 
-    def add(self, facts: AccessFacts) -> None:
+    def add(self, facts: RequestFacts) -> None:
         """Write a line soon."""
         waiting = self._waiting
         waiting.append(facts)
@@ -164,7 +164,7 @@ def _is_failure(outcome: str) -> bool:
     return outcome[0] == "5" or not outcome.isdigit()
 
 
-def _as_json(facts: AccessFacts, timestamp: str, worker: int | None) -> str:
+def _as_json(facts: RequestFacts, timestamp: str, worker: int | None) -> str:
     # Half the time of a loop over the names, and a quarter of an encoder's.
     status = facts.status if facts.status.isdigit() else _quote(facts.status)
     line = (
@@ -197,7 +197,7 @@ def _as_json(facts: AccessFacts, timestamp: str, worker: int | None) -> str:
     return line + "}\n"
 
 
-def _as_text(facts: AccessFacts, timestamp: str, worker: int | None) -> str:
+def _as_text(facts: RequestFacts, timestamp: str, worker: int | None) -> str:
     said = facts.by_name() if worker is None else {"worker": worker, **facts.by_name()}
     exception = said.pop("exception", "")
     # The image is what the client wrote, perhaps with line breaks; JSON has an escape for them.

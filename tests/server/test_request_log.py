@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.api.access_log import LOGGER, AccessFacts, AccessLog
 from gateway.delivery.request_context import Failure
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler
+from gateway.server.request_log import LOGGER, RequestFacts, RequestLog
 from gateway.settings import Live, LoggingSettings
 from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -208,7 +208,7 @@ async def test_waiting_lines_are_written_at_the_end(
 
 def test_a_sample_keeps_every_failure() -> None:
     chances = iter([0.3, 0.7, 0.1])
-    log = AccessLog(
+    log = RequestLog(
         io.StringIO(), Live(LoggingSettings(format="json", access_sample=0.5)), chance=lambda: next(chances)
     )
     assert [log.wants("short", "200") for _ in range(3)] == [True, False, True]
@@ -216,7 +216,7 @@ def test_a_sample_keeps_every_failure() -> None:
         assert log.wants("short", outcome)
 
 
-FACTS = AccessFacts(
+FACTS = RequestFacts(
     at=1_700_000_000.25,
     request_id="the-request-id",
     trace_id=None,
@@ -251,7 +251,7 @@ EVERY_FACT = FACTS._replace(
 
 async def test_lines_are_written_together_soon() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, Live(LoggingSettings(format="console")))
+    log = RequestLog(stream, Live(LoggingSettings(format="console")))
     for number in range(3):
         log.add(FACTS._replace(image=f"cat-{number}"))
     assert stream.getvalue() == ""
@@ -264,10 +264,10 @@ async def test_lines_are_written_together_soon() -> None:
 
 
 @pytest.mark.parametrize("facts", [FACTS, EVERY_FACT])
-async def test_a_line_has_every_fact_in_both_formats_and_no_other(facts: AccessFacts) -> None:
+async def test_a_line_has_every_fact_in_both_formats_and_no_other(facts: RequestFacts) -> None:
     as_json, as_text = io.StringIO(), io.StringIO()
     for stream, format_name in ((as_json, "json"), (as_text, "console")):
-        log = AccessLog(stream, Live(LoggingSettings(format=format_name)), worker=2)
+        log = RequestLog(stream, Live(LoggingSettings(format=format_name)), worker=2)
         log.add(facts)
         log.flush()
     line, expected = json.loads(as_json.getvalue()), facts.by_name()
@@ -297,7 +297,7 @@ async def test_a_client_adds_no_line_and_no_colour(
 
 async def test_many_lines_do_not_wait() -> None:
     stream = io.StringIO()
-    log = AccessLog(stream, Live(LoggingSettings()))
+    log = RequestLog(stream, Live(LoggingSettings()))
     for _ in range(70):
         log.add(FACTS)
     assert len(stream.getvalue().splitlines()) == 64
