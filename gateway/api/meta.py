@@ -57,7 +57,7 @@ def _metadata(record: ImageRecord, description: ImageDescription, renditions: Re
         "height": description.height,
         "version": version,
         "color": description.color,
-        "placeholder": record.placeholder,
+        "placeholder": description.placeholder,
         "styles": {
             style: {
                 "widths": renditions.widths(style),

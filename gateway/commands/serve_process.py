@@ -75,6 +75,8 @@ async def _serve_as_a_service(
             serving.service.settings.watch(lambda _, new: channel.send_settings(settings_to_text(new)))
             if channel.settings is None:
                 channel.send_settings(settings_to_text(settings))
+            if channel.ended is not None:  # the consoles of other replicas hear of it from this worker
+                serving.service.metrics.events.add("worker_ended", worker=channel.number, reason=channel.ended)
             channel.send_version(VERSION)
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on

@@ -245,7 +245,7 @@ class Dispatch:
         """Remember the error for the console. Errors of the admin port are not of images."""
         failure = context.failure
         if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
-            self._recent_errors.record(failure.code, context.image_id)
+            self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None

@@ -208,7 +208,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             service.answers.about_this,
         ),
         console_files=ConsoleFiles(),
-        explain=ExplainCalls(diagnostics.explainer),
+        explain=ExplainCalls(diagnostics.explainer, metrics.server.recent_errors),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics.sent_bytes)),
         statistics=(
             CacheStatistics(
@@ -263,7 +263,6 @@ def _console(service: Service) -> Console:
         shared,
         diagnostics.history,
         metrics.server.recent_errors,
-        metrics.events,
         service.access.admin_guard,
         service.requests.debug_log,
     )

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gateway.metrics.events import Event, events_in
 from gateway.metrics.symptom import Symptom, together
 from gateway.workers.merged_readiness import NOT_READY, STATES, overall
 
@@ -37,6 +38,7 @@ class _Nginx(_Kept):
 class _Replica(_Kept):
     name: str
     symptoms: tuple[Symptom, ...]
+    events: Any = ()
 
 
 class WorkerState(_Kept):
@@ -49,7 +51,6 @@ class WorkerState(_Kept):
     credentials: tuple[_Credentials, ...]
     clock_difference: float
     nginx: tuple[_Nginx, ...] = ()
-    events: Any = ()
 
     @classmethod
     def read(cls, body: bytes) -> "WorkerState | None":
@@ -80,6 +81,13 @@ def merged_console(
         "replicas": [replicas[name].model_dump() for name in names],
         "nginx": _last_asked(states),
     }
+
+
+def events_of(states: Sequence[WorkerState]) -> list[tuple[str | None, Event]]:
+    """Return the events of the workers, and those of other replicas with their names."""
+    own = {state.replica for state in states}
+    rows = [row for state in states for row in state.replicas]
+    return [(None if row.name in own else row.name, event) for row in rows for event in events_in(row.events)]
 
 
 def _worst_dependencies(states: Sequence[WorkerState]) -> list[Mapping[str, Any]]:

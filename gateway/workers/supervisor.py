@@ -280,7 +280,7 @@ class Supervisor:
                 if slot.current is not ended or self.is_draining:
                     return
                 try:
-                    await self._fill(slot, self._last_accepted())
+                    await self._fill(slot, replace(self._last_accepted(), ended=reason))
                 except (WorkerFailed, OSError) as error:
                     reason = str(error)
 

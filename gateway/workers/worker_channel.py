@@ -53,7 +53,8 @@ _PIECE: Final = 64 * 1024
 class Assignment:
     """The number of a worker, the descriptors that it inherits, and the secret of its admin port.
 
-    ``settings`` is the text of the settings, None: the worker reads the configuration itself.
+    ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
+    worker that it replaces has ended.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Assignment:
     admin: int
     secret: str = field(repr=False)
     settings: str | None = field(default=None, repr=False)
+    ended: str | None = None
 
     def line(self) -> bytes:
         """Return the first line that the parent writes."""
@@ -85,6 +87,7 @@ class WorkerChannel:
         self.public = [_taken(descriptor) for descriptor in assignment.public]
         self.admin = [_taken(assignment.admin)]
         self.settings = assignment.settings
+        self.ended = assignment.ended
         self._secret = assignment.secret.encode()
         channel.setblocking(False)
         self._channel = channel
