@@ -167,3 +167,14 @@ def test_names_that_are_gone_are_known_until_the_next_change_and_rules_have_revi
     with pytest.raises(UnknownStyle):
         renditions.get("new")
     assert renditions.revision("thumb") == 2
+
+
+@proves("image_variants.placeholders")
+async def test_tiny_copies_are_made_from_now_on(gateway: RunningGateway) -> None:
+    async def placeholder() -> str | None:
+        found: str | None = (await gateway.get("/api/v1/images/cat/meta")).json()["data"]["placeholder"]
+        return found
+
+    assert await placeholder() is None
+    await gateway.reload(image_variants={"placeholders": True})
+    assert (await placeholder() or "").startswith("data:image/webp;base64,")
