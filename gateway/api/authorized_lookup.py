@@ -6,11 +6,12 @@ from typing import cast
 
 from aiohttp import web
 
+from gateway.access.client_address import ClientAddress
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
-from gateway.api.client_address import ClientAddress
 from gateway.catalog.record import ImageRecord
+from gateway.delivery.request_context import peer_of
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
@@ -70,7 +71,7 @@ class AuthorizedLookup:
             except NewVariant as new:
                 if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
                     check_view(self._callers.of(request), new.record)
-                client = self._client_address.subscriber(request)
+                client = self._client_address.subscriber_of(request.headers, peer_of(request))
                 resolved = await self._resolver.look_up(image_id, rendition, client=client)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error

@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import PreparedResponse, fields
-from gateway.delivery.public_url import PublicUrls
 from gateway.presign.lifetime import Lifetime
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 
 _CORS = fields(CORS).encode()

@@ -12,6 +12,7 @@ from gateway.access.policy import refusal
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
+from gateway.checks.database import advice_on
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.variant_fallback import REFUSALS, not_made
 from gateway.errors import CatalogUnavailable, RouteNotFound, Unauthorized
@@ -164,7 +165,7 @@ class Explainer:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                errors.append((error, str(error), "check postgres.dsn, postgres.table and postgres.columns"))
+                errors.append((error, str(error), advice_on(error)))
                 return None, errors, facts
             return cached.entries.without_row.record, errors, facts | {"used": "that of the cached entry"}
         cache = self.steps.cache

@@ -4,10 +4,10 @@ import time
 
 from aiohttp import hdrs, web
 
-from gateway.api.access_log import AccessFacts
 from gateway.api.caller import CALLER
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.request_context import RequestContext
+from gateway.server.request_log import RequestFacts
 from gateway.server.route_match import UNMATCHED, image_id_in_path
 
 
@@ -19,14 +19,14 @@ def access_facts(
     outcome: str,
     elapsed: float,
     client: str | None,
-) -> AccessFacts:
+) -> RequestFacts:
     """Return the facts. ``response`` is None if the handler was cancelled."""
     caller = request._state.get(CALLER)  # noqa: SLF001 - request.get() raises and catches an error without a caller
     if isinstance(response, PreparedResponse):
         size, cache = response.body_length, response.cache_status
     else:
         size, cache = _bytes_of(request, response, outcome), _cache_status(response)
-    return AccessFacts(
+    return RequestFacts(
         time.time(),
         context.request_id,
         context.trace_id,
@@ -50,9 +50,9 @@ def access_facts(
 
 def facts_at_once(
     context: RequestContext, response: PreparedResponse, status: str, elapsed: float, client: str | None
-) -> AccessFacts:
+) -> RequestFacts:
     """Return the facts of a GET that was answered from memory at once, for everybody."""
-    return AccessFacts(
+    return RequestFacts(
         time.time(),
         context.request_id,
         None,

@@ -13,9 +13,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import istr
 
-from gateway.api.access_log import AccessLog
-from gateway.api.client_address import ClientAddress
-from gateway.api.denial_delay import DenialDelay
+from gateway.access.client_address import ClientAddress
 from gateway.api.image_handler import ImageHandler
 from gateway.api.nginx_files import FIELD, NginxFiles
 from gateway.api.url_handler import UrlHandler
@@ -30,8 +28,10 @@ from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.access_facts import access_facts, facts_at_once
+from gateway.server.denial_delay import DenialDelay
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.metrics import ServerMetrics
+from gateway.server.request_log import RequestLog
 from gateway.server.route_match import UNMATCHED, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
@@ -85,7 +85,7 @@ class Accounting:
 
     metrics: ServerMetrics
     client_address: ClientAddress
-    access_log: AccessLog
+    request_log: RequestLog
     route_prefix: str = ""
     is_canary: Callable[[str], bool] | None = None
 
@@ -114,7 +114,7 @@ class Dispatch:
         self._fallback = fallback
         self._client_address = accounting.client_address
         self._denial_delay = DenialDelay()
-        self._access_log = accounting.access_log
+        self._request_log = accounting.request_log
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if direct is not None else {}
         self._route_prefix = accounting.route_prefix
@@ -213,9 +213,9 @@ class Dispatch:
         context.stamp(response)
         route, status, elapsed = context.route or UNMATCHED, str(response.status), context.elapsed()
         self._requests.record(route, context.delivery, status, elapsed, context.first_byte)
-        if self._access_log.is_on and self._access_log.wants(route, status):
+        if self._request_log.is_on and self._request_log.wants(route, status):
             client = self._client_address.of(message.headers, peer)
-            self._access_log.add(facts_at_once(context, response, status, elapsed, client))
+            self._request_log.add(facts_at_once(context, response, status, elapsed, client))
         return response.whole()
 
     def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
@@ -245,7 +245,7 @@ class Dispatch:
         """Remember the error for the console. Errors of the admin port are not of images."""
         failure = context.failure
         if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
-            self._recent_errors.record(failure.code, context.image_id)
+            self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(
         self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
@@ -259,12 +259,12 @@ class Dispatch:
         if context.is_canary:
             route = f"{CANARY}{route}"
         self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
-        access_log, failure = self._access_log, context.failure
+        request_log, failure = self._request_log, context.failure
         is_fault = failure is not None and failure.is_fault
         is_of_a_user = not self._route_prefix and not context.is_canary
-        if is_fault or (access_log.is_on and is_of_a_user and access_log.wants(route, outcome)):
+        if is_fault or (request_log.is_on and is_of_a_user and request_log.wants(route, outcome)):
             client = self._client_address.of(request.headers, request.remote)
-            access_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
+            request_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
 
 
 def _close_after_response(request: web.BaseRequest) -> None:

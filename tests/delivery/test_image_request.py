@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from gateway.delivery.headers import content_disposition
 from gateway.delivery.image_request import ImageRequest
 from gateway.errors import InvalidRequest
+from gateway.net.image_fields import content_disposition
 
 
 def parsed(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
