@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "purge": BASE | RECORD | SIGNED | {"gateway.redis_store", "gateway.tencent_api"},
     "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "delivery": BASE | RECORD | SIGNED | {"gateway.origin"},
+    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
@@ -64,7 +64,14 @@ ALLOWED: dict[str, set[str]] = {
     | DOMAIN
     | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
     "server": BASE
-    | {"gateway.api", "gateway.delivery", "gateway.canary.mark", "gateway.catalog.image_id", "gateway.tracing.hooks"},
+    | {
+        "gateway.access.asked",
+        "gateway.api",
+        "gateway.delivery",
+        "gateway.canary.mark",
+        "gateway.catalog.image_id",
+        "gateway.tracing.hooks",
+    },
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
@@ -98,6 +105,7 @@ AUTHORIZING = {
     "gateway.api.authorized_lookup",
     "gateway.api.preview",
     "gateway.commands.url",
+    "gateway.delivery.decision",
     "gateway.origin.object_body",
 }
 # The composition and the commands.
@@ -294,7 +302,6 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
     web.BaseRequest: {
         "_message": "a request that a proxy in front may read otherwise is served, and a drain closes no connection",
         "_cache": "a request of another version of HTTP is answered in that version",
-        "_state": "the access log does not name the caller",
     },
     web.RequestHandler: {
         "_waiter": "a further client of the admin port does not get the place of an idle one",

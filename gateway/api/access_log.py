@@ -8,7 +8,7 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, Literal, NamedTuple
 
-from gateway.delivery.request_context import Failure
+from gateway.delivery.request_context import Failure, RequestContext
 from gateway.net.printable import printable
 from gateway.process.log_format import redact
 from gateway.process.log_stream import LogOutput, NoOutput
@@ -80,6 +80,44 @@ class AccessFacts(NamedTuple):
         if self.failure is not None:
             facts |= _facts_of(self.failure)
         return {name: value for name, value in facts.items() if value is not None}
+
+
+class Ended(NamedTuple):
+    """How a request ended.
+
+    outcome: the status, or what ended the request without a status.
+    size: the bytes of the body.
+    cache: the gateway's part of Cache-Status (RFC 9211): hit, or why not.
+    """
+
+    route: str
+    outcome: str
+    seconds: float
+    size: int
+    cache: str | None
+
+
+def access_facts(method: str, context: RequestContext, ended: Ended, client: str | None) -> AccessFacts:
+    """Return the facts."""
+    return AccessFacts(
+        at=time.time(),
+        request_id=context.request_id,
+        trace_id=context.trace_id,
+        method=method,
+        route=ended.route,
+        image=context.image_id,
+        client=client,
+        caller=context.caller.kind if context.caller is not None else None,
+        delivery=context.delivery,
+        variant=context.variant,
+        status=ended.outcome,
+        bytes=ended.size,
+        seconds=ended.seconds,
+        first_byte=context.first_byte,
+        cache=ended.cache,
+        origin_seconds=context.origin_seconds(),
+        failure=context.failure,
+    )
 
 
 class AccessLog:

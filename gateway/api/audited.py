@@ -7,7 +7,6 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.caller import CALLER
 from gateway.api.client_address import ClientAddress
 from gateway.delivery.request_context import PEER, REQUEST_CONTEXT
 from gateway.errors import GatewayError
@@ -64,5 +63,5 @@ class Audited:
 
 
 def _user_of(request: web.Request) -> str:
-    caller = request.get(CALLER)
+    caller = request[REQUEST_CONTEXT].caller
     return f"user:{caller.user}" if caller is not None and caller.user is not None else "anonymous"

@@ -40,7 +40,11 @@ class ClientAddress:
 
     def subscriber(self, request: web.BaseRequest) -> str:
         """Return the clients that share a limit: an IPv4 address or a /64 of IPv6. "" without an address."""
-        address = parse_ip(self.of(request.headers, request.get(PEER, request.remote)) or "")
+        return self.subscriber_of(request.headers, request.get(PEER, request.remote))
+
+    def subscriber_of(self, headers: Mapping[str, str], peer: str | None) -> str:
+        """Return the clients that share a limit with the sender of a request with these headers."""
+        address = parse_ip(self.of(headers, peer) or "")
         return subscriber_of(address) if address is not None else ""
 
     def _parse_peer(self, peer: str | None) -> tuple[IpAddress | None, str | None, bool]:

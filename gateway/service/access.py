@@ -87,14 +87,14 @@ async def open_access(
     access = settings.access
     await _import_token_libraries(access.jwt)
     async with replaceable(_key_set(access.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
-        authenticator = Authenticator(access, key_set.value)
         links = signed_links(settings)
+        authenticator = Authenticator(access, key_set.value, links)
         yield Access(
             AdminGuard(settings.admin.token, metrics.admin_attempts),
             authenticator,
             key_set,
             links,
-            Callers(authenticator, links),
+            Callers(authenticator),
             ClientAddress(settings.server.trusted_proxies),
             CorsOrigins(settings.server.cors_origins),
             metrics,

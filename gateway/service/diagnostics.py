@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.parameters import VariantRequests
 from gateway.explain.access import AccessStep
 from gateway.explain.cache import CacheStep
 from gateway.explain.delivery import DeliveryStep
@@ -31,7 +31,7 @@ from gateway.process.reloader import Prepared
 from gateway.redis_store.canary_rounds import CanaryRounds
 from gateway.redis_store.guarded_client import CacheUnavailable
 from gateway.service.access import Access
-from gateway.service.images import Images, cache_policy
+from gateway.service.images import Images, cache_policy, image_rules
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
@@ -134,20 +134,14 @@ def make_explainer(
             ClockCorrection(signing.clock, urls.resolver).refused_at,
         ),
         VariantStep(signing.renditions, variant_requests, shared),
-        DeliveryStep(
-            settings.image_proxy,
-            signing.hosts,
-            signing.lifetime,
-            signing.clock.latest,
-            signing.public_urls.keeps_original,
-        ),
+        DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
     )
     return Explainer(
         stores.catalog,
         steps,
         signing.signer,
         refused,
-        cache_policy(settings, access.authenticator),
+        image_rules(settings, access, signing),
         outside,
     )
 

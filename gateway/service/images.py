@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.decisions import Decisions
-from gateway.api.image_handler import Deliveries, ImageHandler
+from gateway.api.image_handler import Counts, ImageHandler, ImageMemory
 from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
-from gateway.delivery.accel import ImageAccel
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.decision import KeptFor, Rules
+from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
-from gateway.delivery.variant_fallback import VariantDelivery
-from gateway.delivery.variant_request import VariantRequests
 from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared
 from gateway.service.access import Access
@@ -54,23 +53,16 @@ def make_images(
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, settings.image_variants)
-    decisions = Decisions(settings.access.decision_ttl, signing.lifetime, signing.clock.now)
+    decisions = Decisions(settings.access.decision_ttl, signing.lifetime, lambda: signing.clock.offset)
     nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
-    responder = Responder(objects.source, Relay(metrics), metrics)
-    deliveries = Deliveries(
-        responder,
-        ImageAccel(
-            objects.source,
-            responder,
-            prefix=image_proxy.accel_prefix,
-            require_nginx=nginx_files.require_accel_conf,
-            kept_for=decisions.on_image,
-        ),
-        ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
-        VariantDelivery(renditions, objects.refused, metrics),
+    handler = ImageHandler(
+        image_rules(settings, access, signing, decisions.on_image),
+        ImageMemory(urls.resolver, objects.source, objects.refused),
+        lookup,
+        variant_requests,
+        Responder(objects.source, Relay(metrics)),
+        Counts(urls.usage, metrics, nginx_files.accel_not_configured),
     )
-    policy, most = cache_policy(settings, access.authenticator), settings.server.max_streams
-    handler = ImageHandler(image_proxy, policy, lookup, urls.usage, variant_requests, deliveries, max_streams=most)
     return Images(
         objects,
         lookup,
@@ -80,6 +72,19 @@ def make_images(
         UrlHandler(lookup, urls.usage, signing.public_urls),
         nginx_files,
         access,
+    )
+
+
+def image_rules(settings: Settings, access: Access, signing: Signing, kept_for: KeptFor = lambda *_: 0) -> Rules:
+    """Return the rules of requests for images. ``kept_for``: for how long nginx may repeat an order."""
+    return Rules(
+        settings.image_proxy,
+        cache_policy(settings, access.authenticator),
+        settings.server.max_streams,
+        access.authenticator,
+        signing.renditions,
+        ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead),
+        kept_for,
     )
 
 

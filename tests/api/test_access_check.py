@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
 from gateway.api.access_log import AccessLog
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.parameters import VariantRequests
 from gateway.metrics.collectors import Metrics
 from gateway.settings import LoggingSettings
 from gateway_dev.database import ImagesTable
