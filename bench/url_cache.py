@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import UrlEntries
 from gateway.service.changes import make_changes
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, open_stores
 from gateway.service.urls import open_urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @asynccontextmanager
@@ -17,9 +17,9 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     """Open the signer and the entries of the cache in Redis."""
     metrics = Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
-        open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
+        open_signing(Live(settings), metrics.presign) as signing,
+        open_stores(Live(settings), metrics, signing) as stores,
+        open_urls(Live(settings), metrics.urls, signing, stores, None, make_changes(Live(settings))) as urls,
     ):
         if stores.redis is None or urls.shared is None:
             raise ValueError("url_cache.enabled is off")

@@ -12,7 +12,7 @@ import psycopg2
 import yaml
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.settings import Settings, SignedLinksSettings
+from gateway.settings import Live, Settings, SignedLinksSettings
 from gateway.settings.sources import load_settings
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -141,7 +141,7 @@ def _example_links(
     """Return signed links by image id: to each private image, or to the first image if all are public."""
     if settings is None:
         return {}
-    links = SignedLinks(settings)
+    links = SignedLinks(Live(settings))
     image_ids = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
     return {
         image_id: links.make(

@@ -31,16 +31,20 @@ from prometheus_client import CollectorRegistry
 
 from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF
+from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
-from gateway.metrics.collectors import Metrics
+from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
+from gateway.service.metrics import Metrics
 from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.resolver import UrlResolver
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -55,6 +59,9 @@ from tests.limits import LIMIT
 from tests.processes import FORK_SERVER
 from tests.sentinel import Watched, running_sentinel
 from tests.stalling import Stalling
+from tests.tier import clock, tier
+
+__all__ = ["clock", "tier"]
 
 # Machines are busy, and the first text that a fresh clone draws builds tables of all of Unicode: slow is no finding.
 hypothesis_settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -358,6 +365,55 @@ class RunningGateway:
         """The queue of purges; ``purge`` must be configured."""
         assert self.service.purges is not None
         return self.service.purges.queue
+
+    @property
+    def replica_name(self) -> str:
+        """The name by which other replicas know this one."""
+        return self.service.diagnostics.replica.name
+
+    @property
+    def changes(self) -> ChangeLog:
+        """What this gateway knows of changes."""
+        return self.service.changes.log
+
+    @property
+    def resolver(self) -> UrlResolver:
+        """Looks presigned URLs up."""
+        return self.service.urls.resolver
+
+    @property
+    def local(self) -> LocalTier:
+        """The URLs in the memory of this gateway."""
+        return self.service.urls.local
+
+    @property
+    def source(self) -> ObjectSource:
+        """The bytes of objects."""
+        return self.service.objects.source
+
+    def forget(self, image_id: str) -> None:
+        """Drop an image from this gateway's memory, as if another one had purged it."""
+        self.service.urls.invalidation.drop_here(image_id)
+
+    async def forget_everywhere(self, image_id: str) -> None:
+        """Drop an image, as a purge does."""
+        await self.service.urls.invalidation.drop([image_id])
+
+    async def publish_replica(self) -> None:
+        """Tell the other replicas now what this one does; it does so every few seconds."""
+        await self.service.diagnostics.recorder.once()
+
+    async def flush_uses(self) -> None:
+        """Write the counted uses to Redis."""
+        await self.service.urls.usage.flush()
+
+    def flush_request_log(self) -> None:
+        """Write the lines of requests that wait for others."""
+        self.service.requests.access_log.flush()
+
+    def drain(self) -> None:
+        """Begin to drain."""
+        self.service.diagnostics.health.drain()
 
     async def reload(self, **changes: Mapping[str, Any]) -> Difference[Settings]:
         """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""

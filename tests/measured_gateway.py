@@ -17,8 +17,8 @@ from pathlib import Path
 from gateway.commands.serve_process import StopSignals, run_until_stopped
 from gateway.commands.shared import settings_from
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.process.logs import configure_logging
+from gateway.service.metrics import Metrics
 from gateway.service.serving import serve
 from gateway.urls.usage_counter import UsageCounter
 from tests.processor import slowness

@@ -10,9 +10,9 @@ from aiohttp import web
 from gateway.api.access_log import AccessLog
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
-from gateway.metrics.collectors import Metrics
 from gateway.server.dispatch import Accounting, Dispatch
-from gateway.settings import LoggingSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, LoggingSettings, ServerSettings
 
 
 @asynccontextmanager
@@ -38,11 +38,13 @@ def dispatched(
     metrics: Metrics, client_address: ClientAddress | None = None, access_log: AccessLog | None = None
 ) -> Callable[[web.AppRunner], None]:
     """Return what lets the gateway's dispatch handle the requests of a runner."""
-    log = access_log or AccessLog(io.StringIO(), LoggingSettings(), is_on=False)
-    accounting = Accounting(metrics, client_address or ClientAddress(()), log)
+    log = access_log or AccessLog(io.StringIO(), Live(LoggingSettings(access=False)))
+    accounting = Accounting(metrics.server, client_address or ClientAddress(Live(ServerSettings())), log)
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None
-        runner.server.request_handler = Dispatch(runner.server.request_handler, InFlight(metrics), accounting)
+        runner.server.request_handler = Dispatch(
+            runner.server.request_handler, InFlight(metrics.server.inflight_requests), accounting
+        )
 
     return install

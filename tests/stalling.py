@@ -9,9 +9,9 @@ from pathlib import Path
 import redis
 from pydantic import SecretStr
 
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.shards import Shards
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shards
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT

@@ -287,3 +287,13 @@ def test_the_version_is_that_of_the_newest_release_and_says_if_that_is_not_relea
     assert json.loads(read("gateway/web/package.json"))["version"] == version
     lock = json.loads(read("gateway/web/package-lock.json"))
     assert [lock["version"], lock["packages"][""]["version"]] == [version, version]
+
+
+@pytest.mark.parametrize(
+    "page", ["production.md", "production.zh-CN.md", "deployment.md", "containers.md", "benchmarks.md"]
+)
+def test_instructions_name_the_newest_release_by_its_tag_and_its_files(page: str) -> None:
+    released = re.findall(r"^## \[(.*?)\] - \d", read("CHANGELOG.md"), flags=re.MULTILINE)
+    instructions = read(f"docs/{page}").partition("## Upgrade and roll back")[0]
+    named = re.findall(r"\bv(\d+\.\d+\.\d+)\b|gateway(?:[-_](?:dev|web))?-(\d+\.\d+\.\d+)", instructions)
+    assert {tag or file for tag, file in named} == {released[0]}

@@ -25,13 +25,14 @@ BASE = {
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
 SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions", "gateway.presign.lifetime"}
+# The packages that speak Redis, by what is kept.
+REDIS = {"gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue", "gateway.redis_replicas"}
 # The packages on the path of a request, below the handlers.
-DOMAIN = {
+DOMAIN = REDIS | {
     "gateway.access",
     "gateway.catalog",
     "gateway.changes",
     "gateway.presign",
-    "gateway.redis_store",
     "gateway.urls",
     "gateway.origin",
     "gateway.delivery",
@@ -48,17 +49,20 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": BASE | {"gateway.changes"},
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
-    "redis_store": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "canary": BASE | {"gateway.redis_store.guarded_client"},
-    "purge": BASE | RECORD | SIGNED | {"gateway.redis_store", "gateway.tencent_api"},
-    "urls": BASE | RECORD | {"gateway.presign", "gateway.redis_store", "gateway.changes", "gateway.purge.intake"},
+    "redis_connection": BASE | RECORD | SIGNED,
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
+    "canary": BASE | {"gateway.redis_connection.guarded_client"},
+    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
+    "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
     "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
     "monitoring": BASE | DOMAIN,
-    "checks": BASE | DOMAIN,
+    "checks": BASE | DOMAIN | {"gateway.monitoring.redis_probe"},
     "explain": BASE | DOMAIN | {"gateway.checks", "gateway.process"},
     "api": BASE
     | DOMAIN
@@ -81,7 +85,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",
     }
-    | {"gateway.server.connection", "gateway.server.file_limit"},
+    | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
 }
 # Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
@@ -132,7 +136,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     ),
     # Only `check` and tests compare with it (10 MiB of imports).
     "qcloud_cos": ("gateway.presign.sdk_signature.",),
-    "redis": ("gateway.redis_store.",),
+    "redis": tuple(f"{room}." for room in REDIS),
     "aiopg": ("gateway.catalog.",),
     # The settings parse a connection string with libpq's parser and open nothing.
     "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),

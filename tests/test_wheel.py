@@ -60,8 +60,8 @@ def on_server(
 
     A secret that they read from the standard input is in a file of its name in ``values``.
     """
+    commands = re.sub(r"version=\S+ release=\S+", f"version={version} release=/opt/image-gateway-{version}", commands)
     for documented, replaced in (
-        ("version=0.2.0 release=/opt/image-gateway-0.2.0", f"version={version} release=/opt/image-gateway-{version}"),
         ("/opt/", f"{server}/opt/"),
         ("/usr/local/sbin/", f"{server}/"),
         ("/etc/", f"{server}/etc/"),

@@ -10,22 +10,22 @@ from gateway.catalog.record import ImageRecord, Rows
 from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime, UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shards
-from gateway.redis_store.url_entries import EntryRules, UrlEntries
-from gateway.redis_store.usage_store import Usage, UsageStore
-from gateway.settings import CosSettings, RedisSettings
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.usage_store import Usage, UsageStore
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live, RedisSettings
 from gateway.urls.shared_maintenance import SharedMaintenance
 from tests.cluster import Cluster
 from tests.heard_changes import quiet_log
@@ -33,7 +33,7 @@ from tests.sentinel import Watched
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
-MAC = EntryMac("y")
+MAC = EntryMac(Live(("y", None)))
 RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
 
 
@@ -180,16 +180,16 @@ def make_tier(
     signer = Signer(
         Credentials("x", "y"),
         Hosts(settings),
-        url_cache(ttl, window=ttl // 12),
+        Live(url_cache(ttl, window=ttl // 12)),
         renditions=renditions,
-        metrics=metrics,
+        metrics=metrics.presign,
         now=clock,
     )
     cache = UrlEntries(shards, MAC, signer, renditions, lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
-    queue = RefreshQueue(shards, QueueLimits(lambda: 60, 3, 10))
+    queue = RefreshQueue(shards, Live(QueueLimits(lambda: 60, 3, 10)))
     settings_of_the_cache = url_cache(ttl, max_size=max_size)
-    maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, settings_of_the_cache)
+    maintenance = SharedMaintenance(shards, cache, usage, queue, renditions, Live(settings_of_the_cache))
     log = quiet_log()
     return Tier(
         clock,

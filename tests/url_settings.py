@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from gateway.presign.lifetime import Lifetime
-from gateway.settings import UrlCacheSettings, UrlPrerefreshSettings
+from gateway.settings import Live, UrlCacheSettings, UrlPrerefreshSettings
 
 
 def url_cache(ttl: int = 3600, *, window: int = 300, min_remaining: int = 60, max_size: int = 100) -> UrlCacheSettings:
@@ -17,4 +17,4 @@ def url_cache(ttl: int = 3600, *, window: int = 300, min_remaining: int = 60, ma
 def lifetime_of(ttl: int, min_remaining: int, threshold: int, random: Callable[[], float] = random.random) -> Lifetime:
     """Return the life of URLs under these settings."""
     renewal = UrlPrerefreshSettings.model_construct(threshold=threshold)
-    return Lifetime(url_cache(ttl, min_remaining=min_remaining), renewal, random)
+    return Lifetime(Live(url_cache(ttl, min_remaining=min_remaining)), Live(renewal), random)

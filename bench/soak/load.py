@@ -27,7 +27,7 @@ from bench.soak.pictures import (
 )
 from bench.soak.stack import LINK_KEY, MIN_REMAINING, Stack
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 from gateway_dev.stack import JWT_SECRET
 
 # A change takes effect within half a second; the rest is for a busy machine.
@@ -92,7 +92,7 @@ class Load:
 
     def __post_init__(self) -> None:
         settings = SignedLinksSettings.model_validate({"keys": {"k1": LINK_KEY}})
-        self._links = SignedLinks(settings)
+        self._links = SignedLinks(Live(settings))
         self._choices: list[tuple[int, str, Callable[[], Awaitable[None]]]] = [
             (30, "small", lambda: self._whole("small")),
             (10, "medium", lambda: self._whole("medium")),

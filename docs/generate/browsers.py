@@ -11,6 +11,9 @@ _INTRODUCTION = """\
 page stays as it is. A page without an `<img>` in its `<smart-image>` shows nothing there.
 
 `make test` runs each of these tests in Chromium, Firefox and WebKitGTK, as Debian has them.
+WebKit that a test drives keeps nothing in its cache:
+[how long a browser keeps an image](delivery.md#caches-in-front-and-how-fast-they-forget) is tested in Chromium and
+Firefox only.
 
 | | Chrome, Edge | Firefox | Safari |
 |---|---|---|---|

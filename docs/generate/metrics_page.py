@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.workers.merged_metrics import about_workers
 
 _OWN: Final = "image_gateway_"

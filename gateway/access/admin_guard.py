@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pydantic import SecretStr
-
 from gateway.access.fields import bearer_token, values_of
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import Forbidden, TooManyRequests, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.settings import AdminSettings, Live
 
 # Of each client address. A token of 16 characters is not guessed at that pace.
 BURST: Final = 10
@@ -25,19 +24,15 @@ class AdminGuard:
     """
 
     def __init__(
-        self, token: SecretStr | None, attempts: LoopCounter, *, now: Callable[[], float] = time.monotonic
+        self, settings: Live[AdminSettings], attempts: LoopCounter, *, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._attempts = attempts
         self._wrong = RateLimit(1 / _SECONDS_PER_ATTEMPT, BURST, now=now)
-        self.use(token)
-
-    def use(self, token: SecretStr | None) -> None:
-        """Accept only this token from now on. None: accept no token."""
-        self._token = token.get_secret_value().encode() if token is not None else None
+        self._token = settings.map(_token)
 
     @property
     def has_token(self) -> bool:
-        return self._token is not None
+        return self._token.value is not None
 
     def check(self, headers: Mapping[str, str], client: str) -> None:
         """Return if the request has the token.
@@ -46,7 +41,8 @@ class AdminGuard:
         ``TooManyRequests`` after many wrong tokens. Then the right token is refused, too, so that an answer tells
         nothing about a guess. ``client``: the client's address.
         """
-        if self._token is None:
+        token = self._token.value
+        if token is None:
             raise Forbidden
         sent = [token for token in map(bearer_token, values_of(headers, "Authorization")) if token is not None]
         if not sent:
@@ -56,8 +52,12 @@ class AdminGuard:
             self._attempts.add(("limited",))
             raise TooManyRequests("attempts with a wrong admin token", wait=wait)
         # One token: the field is not a list, so repetitions are ambiguous (RFC 9110 section 5.3).
-        if len(sent) > 1 or not hmac.compare_digest(sent[0].encode(errors="surrogateescape"), self._token):
+        if len(sent) > 1 or not hmac.compare_digest(sent[0].encode(errors="surrogateescape"), token):
             self._wrong.wait(client)
             self._attempts.add(("refused",))
             raise Unauthorized
         self._attempts.add(("accepted",))
+
+
+def _token(settings: AdminSettings) -> bytes | None:
+    return settings.token.get_secret_value().encode() if settings.token is not None else None

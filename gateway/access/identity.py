@@ -1,6 +1,6 @@
 """Authentication: the caller of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from gateway.access.forwarded import BadForwardedUser, ForwardedUser
 from gateway.access.signed_links import BadLink, LinkParameters, SignedLink, SignedLinks
 from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
-from gateway.settings import AccessSettings, ForwardedUserSettings
+from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
@@ -71,17 +71,21 @@ class Authenticator:
     Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a
     proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
 
-    ``links`` is None if signed links are not configured.
+    keys: returns what verifies tokens. None: the configured key verifies them.
+    links: None if signed links are not configured.
     """
 
     def __init__(
-        self, settings: AccessSettings, keys: TokenKeys | None = None, links: SignedLinks | None = None
+        self,
+        settings: Live[AccessSettings],
+        keys: Callable[[], TokenKeys | None] = lambda: None,
+        links: SignedLinks | None = None,
     ) -> None:
         self._links = links
-        self.use(settings, keys)
+        self._accept(settings.value, keys())
+        settings.watch(lambda _, new: self._accept(new, keys()))
 
-    def use(self, settings: AccessSettings, keys: TokenKeys | None = None) -> None:
-        """Accept only these credentials from now on. ``keys`` verify tokens. None: the configured key verifies them."""
+    def _accept(self, settings: AccessSettings, keys: TokenKeys | None) -> None:
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if settings.jwt is not None:

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import jwt
 
+from gateway.access.metrics import AccessMetrics
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Jwks:
 async def keep_fetching(
     keys: Jwks,
     url: str,
-    metrics: Metrics,
+    metrics: AccessMetrics,
     *,
     refresh: float = _REFRESH,
     min_interval: float = _MIN_INTERVAL,

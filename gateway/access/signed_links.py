@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 
 _KID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _EXP = re.compile(r"[1-9][0-9]{0,11}")
@@ -79,14 +79,11 @@ class SignedLink(NamedTuple):
 class SignedLinks:
     """Parses and makes links. The first key signs; every key verifies."""
 
-    def __init__(self, settings: SignedLinksSettings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Live[SignedLinksSettings], now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.use(settings)
-
-    def use(self, settings: SignedLinksSettings) -> None:
-        """Sign and verify with these keys from now on."""
-        self._keys = {kid: key.get_secret_value().encode() for kid, key in settings.keys.items()}
-        self._signing_kid = next(iter(self._keys))
+        self._keys = settings.map(
+            lambda links: {kid: key.get_secret_value().encode() for kid, key in links.keys.items()}
+        )
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
         """Return the link of a request for ``path``, or None without link parameters. Raises ``BadLink``."""
@@ -97,7 +94,7 @@ class SignedLinks:
         """Return the link to ``path`` with these parameters at ``now`` (Unix seconds). Raises ``BadLink``."""
         if given.problem is not None:
             raise BadLink(given.problem)
-        key = self._keys.get(given.kid)
+        key = self._keys.value.get(given.kid)
         if key is None:
             raise BadLink("the key is unknown")
         if given.expires_at <= now:
@@ -108,8 +105,9 @@ class SignedLinks:
         """Return a link to ``path`` that expires in ``expires_in`` seconds, and its expiry in Unix seconds."""
         # None (unknown) is signed as 0: if links were killed before, the new link is not valid either.
         expires_at = int(self._now()) + expires_in
-        signature = _signature(self._keys[self._signing_kid], path, expires_at, links_killed)
-        return f"{path}?kid={self._signing_kid}&exp={expires_at}&sig={signature}", expires_at
+        kid, key = next(iter(self._keys.value.items()))
+        signature = _signature(key, path, expires_at, links_killed)
+        return f"{path}?kid={kid}&exp={expires_at}&sig={signature}", expires_at
 
 
 def short_address(image_id: str) -> str:

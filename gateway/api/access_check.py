@@ -19,7 +19,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.presign.renditions import Renditions
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -35,14 +35,14 @@ class AccessCheck:
         variant_requests: VariantRequests,
         renditions: Renditions,
         decisions: Decisions,
-        metrics: Metrics,
+        results: LoopCounter,
     ) -> None:
         self._lookup = lookup
         self._callers = callers
         self._variant_requests = variant_requests
         self._renditions = renditions
         self._decisions = decisions
-        self._metrics = metrics
+        self._results = results
 
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
@@ -60,7 +60,7 @@ class AccessCheck:
         except Exception as error:  # noqa: BLE001 - the dispatch would answer 500; it logs the error
             status, result = 403, "unavailable"
             request[REQUEST_CONTEXT].fails_unexpectedly(error)
-        self._metrics.access_checks.add((result,))
+        self._results.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
         if caller is not None and (kept_for := self._decisions.on_access(request.headers, caller, time.time())):

@@ -13,7 +13,7 @@ from gateway.net.printable import printable
 from gateway.process.log_format import redact
 from gateway.process.log_stream import LogOutput, NoOutput
 from gateway.process.logs import LogHandler
-from gateway.settings import LoggingSettings
+from gateway.settings import Live, LoggingSettings
 
 LOGGER: Final = "gateway.access"
 _FLUSH_AFTER: Final = 0.2  # seconds that a line waits for others
@@ -131,9 +131,8 @@ class AccessLog:
     def __init__(
         self,
         stream: LogOutput,
-        settings: LoggingSettings,
+        settings: Live[LoggingSettings],
         *,
-        is_on: bool = True,
         worker: int | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -144,20 +143,16 @@ class AccessLog:
         self._flushing: asyncio.TimerHandle | None = None
         self._second = 0
         self._second_text = ""
-        self.use(settings, is_on=is_on)
-
-    def use(self, settings: LoggingSettings, *, is_on: bool) -> None:
-        """Write lines in the format and the sample of these settings from now on, or none with ``is_on`` False."""
-        self.flush()
-        self._as_line = _as_json if settings.format == "json" else _as_text
-        self._sample = settings.access_sample
-        self.is_on = is_on
+        self._settings = settings
+        # Whether requests get lines: not if the access log is off, or the level excludes it.
+        self.is_on = settings.map(_is_on)
 
     def wants(self, route: str, outcome: str) -> bool:
         """Return whether the request gets a line. ``outcome`` is its status, or what ended it without a status."""
         if route in _QUIET_ROUTES:
             return _is_failure(outcome)
-        return self._sample >= 1 or _is_failure(outcome) or self._chance() < self._sample
+        sample = self._settings.value.access_sample
+        return sample >= 1 or _is_failure(outcome) or self._chance() < sample
 
     def add(self, facts: AccessFacts) -> None:
         """Write a line soon."""
@@ -175,7 +170,8 @@ class AccessLog:
             self._flushing = None
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            as_line, timestamp, worker = self._as_line, self._timestamp, self._worker
+            as_line = _as_json if self._settings.value.format == "json" else _as_text
+            timestamp, worker = self._timestamp, self._worker
             self._stream.write("".join([as_line(facts, timestamp(facts.at), worker) for facts in waiting]))
             self._stream.flush()
 
@@ -185,6 +181,11 @@ class AccessLog:
             self._second = second
             self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._second_text}.{int((at - second) * 1_000_000):06d}Z"
+
+
+def _is_on(settings: LoggingSettings) -> bool:
+    level = logging.getLogger(LOGGER).level or logging.getLevelNamesMapping()[settings.level.upper()]
+    return settings.access and level <= logging.INFO
 
 
 def stream_of_log() -> LogOutput:

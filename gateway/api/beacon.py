@@ -4,9 +4,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gateway.api.beacon_metrics import LOAD_SECONDS, BeaconMetrics, BytesSource, FailureKind, LoadResult
 from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
-from gateway.metrics.collectors import Metrics
 
 # A page sends a beacon every minute, so each count is far above what a page can see. They bound what one
 # request can add to the metrics.
@@ -77,7 +76,7 @@ class Beacon(_Part):
             # Its text quotes the body.
             raise InvalidBeacon from None
 
-    def count_in(self, metrics: Metrics) -> None:
+    def count_in(self, metrics: BeaconMetrics) -> None:
         """Add the counts to the metrics."""
         counters: tuple[tuple[Any, dict[Any, int]], ...] = (
             (metrics.client_loads, self.loads),

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from gateway.api.beacon import Beacon
+from gateway.api.beacon_metrics import BeaconMetrics
 from gateway.api.client_address import ClientAddress
 from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.loop_counters import LoopCounter
 
 MAX_BODY = 16 * 1024  # bytes
@@ -27,7 +27,7 @@ _CONTENT_TYPES = frozenset({"text/plain", "application/json"})
 class Beacons:
     """Validates and counts beacons. Uses neither Redis nor Postgres."""
 
-    def __init__(self, metrics: Metrics, client_address: ClientAddress, bodies: Bodies) -> None:
+    def __init__(self, metrics: BeaconMetrics, client_address: ClientAddress, bodies: Bodies) -> None:
         self._metrics = metrics
         self._client_address = client_address
         self._bodies = bodies

@@ -1,13 +1,14 @@
 """The client's address behind proxies, for the log and for limits: it is no proof of identity."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from aiohttp import web
 
 from gateway.access.fields import values_of
 from gateway.delivery.request_context import PEER
 from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip, subscriber_of
+from gateway.settings import Live, ServerSettings
 
 
 class ClientAddress:
@@ -17,21 +18,17 @@ class ClientAddress:
     proxy. Addresses further left may be forged.
     """
 
-    def __init__(self, trusted_proxies: Sequence[IpNetwork]) -> None:
-        self.use(trusted_proxies)
-
-    def use(self, trusted_proxies: Sequence[IpNetwork]) -> None:
-        """Trust these proxies from now on."""
-        self._trusted = trusted_proxies
-        self._peer = lru_cache(maxsize=4096)(self._parse_peer)
+    def __init__(self, settings: Live[ServerSettings]) -> None:
+        self._settings = settings
+        self._peer = settings.map(lambda server: lru_cache(maxsize=4096)(partial(_parse_peer, server.trusted_proxies)))
 
     def of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
         """Return the client's address, or None for a Unix socket, whose ``peer`` (the socket's other end) is None."""
-        client, text, is_trusted = self._peer(peer)
+        client, text, is_trusted = self._peer.value(peer)
         if client is None or not is_trusted:
             return text
         hops = ",".join(values_of(headers, "X-Forwarded-For")).split(",")
-        while hops and is_among(client, self._trusted):
+        while hops and is_among(client, self._settings.value.trusted_proxies):
             address = _address_in(hops.pop().strip())
             if address is None:
                 break
@@ -47,12 +44,13 @@ class ClientAddress:
         address = parse_ip(self.of(headers, peer) or "")
         return subscriber_of(address) if address is not None else ""
 
-    def _parse_peer(self, peer: str | None) -> tuple[IpAddress | None, str | None, bool]:
-        """Return the address of a peer, its text, and whether it is a trusted proxy."""
-        address = parse_ip(peer or "")
-        if address is None:
-            return None, None, False
-        return address, str(address), is_among(address, self._trusted)
+
+def _parse_peer(trusted: Sequence[IpNetwork], peer: str | None) -> tuple[IpAddress | None, str | None, bool]:
+    """Return the address of a peer, its text, and whether it is among the ``trusted`` proxies."""
+    address = parse_ip(peer or "")
+    if address is None:
+        return None, None, False
+    return address, str(address), is_among(address, trusted)
 
 
 def _address_in(hop: str) -> IpAddress | None:

@@ -12,9 +12,12 @@ from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.events import EventLog
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import History, gauge_value, read
+from gateway.metrics.history import Counted, History, gauge_value, read
+from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
@@ -23,9 +26,9 @@ from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.lifetime import CosClock
 from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
 _MOST_DIGITS = 10  # of a time in Unix seconds
@@ -41,9 +44,11 @@ class Dependencies:
         credentials: BucketCredentials,
         look_at_trigger: Callable[[], None] | None,
         canary: CanaryOutcomes,
+        nginx: NginxAskers,
     ) -> None:
         self._look_at_trigger = look_at_trigger
         self._canary = canary
+        self._nginx = nginx
         self._health = health
         self._clock = clock
         self._credentials = credentials
@@ -62,6 +67,7 @@ class Dependencies:
             ],
             "clock_difference": self._clock.observed_offset,
             "credentials": [_credentials(source) for source in self._credentials.all],
+            "nginx": [{"name": name, "seconds": round(seconds, 1)} for name, seconds in self._nginx.seconds().items()],
         }
 
 
@@ -73,13 +79,13 @@ class SharedState:
         this_replica: ThisReplica,
         replicas: ReplicaStore | None,
         queue: RefreshQueue | None,
-        metrics: Metrics,
+        lag: OptionalGauge,
         now: Callable[[], float],
     ) -> None:
         self._this_replica = this_replica
         self._replicas = replicas
         self._queue = queue
-        self._metrics = metrics
+        self._lag = lag
         self._now = now
 
     async def replicas(self) -> Mapping[str, Any]:
@@ -115,7 +121,7 @@ class SharedState:
             dead = await dead_entries(queue, variant_names)
         except CacheUnavailable:
             return None
-        lag = gauge_value(self._metrics.refresh_lag)
+        lag = gauge_value(self._lag)
         return {
             "queued": lengths.queued,
             "due": lengths.due,
@@ -134,14 +140,16 @@ class Console:
         dependencies: Dependencies,
         shared: SharedState,
         history: History,
-        metrics: Metrics,
+        errors: RecentErrors,
+        events: EventLog,
         admin_guard: AdminGuard,
         debug_log: DebugLog,
     ) -> None:
         self._dependencies = dependencies
         self._shared = shared
         self._history = history
-        self._metrics = metrics
+        self._errors = errors
+        self._events = events
         self._admin_guard = admin_guard
         self._debug_log = debug_log
 
@@ -156,15 +164,11 @@ class Console:
                     "fine": [point.as_json() for point in self._history.fine(since)],
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
-                "errors": [error.as_json() for error in self._metrics.recent_errors.newest()],
-                "events": events_together((), self._metrics.events.all()),
+                "errors": [error.as_json() for error in self._errors.newest()],
+                "events": events_together((), self._events.all()),
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,
-                "nginx": [
-                    {"name": name, "seconds": round(seconds, 1)}
-                    for name, seconds in self._metrics.nginx_asked.seconds().items()
-                ],
             }
         )
 
@@ -178,7 +182,8 @@ class ConsoleTools:
 
     def __init__(
         self,
-        metrics: Metrics,
+        counted: Counted,
+        nginx: NginxAskers,
         configuration: Callable[[], Mapping[str, Any]],
         debug_log: DebugLog,
         bodies: Bodies,
@@ -186,7 +191,8 @@ class ConsoleTools:
         running: Callable[[], Awaitable[Mapping[str, Any]]],
     ) -> None:
         self._running = running
-        self._metrics = metrics
+        self._counted = counted
+        self._nginx = nginx
         self._configuration = configuration
         self._debug_log = debug_log
         self._bodies = bodies
@@ -194,15 +200,14 @@ class ConsoleTools:
 
     async def totals(self, _: web.Request) -> web.Response:
         """Return the totals of this process since its start, of which the points are made."""
-        metrics = self._metrics
-        reading = read(metrics, self._now())
+        reading = read(self._counted, self._now())
         return success(
             {
                 "counts": reading.counts,
                 "durations": reading.durations,
-                "bounds": metrics.requests.bounds,
-                "errors": [error.as_json() for error in metrics.recent_errors.newest()],
-                "nginx": {"asked": metrics.nginx_asked.seconds(), "cache_seconds": metrics.nginx_asked.cache_seconds()},
+                "bounds": self._counted.requests.bounds,
+                "errors": [error.as_json() for error in self._counted.errors.newest()],
+                "nginx": {"asked": self._nginx.seconds(), "cache_seconds": self._nginx.cache_seconds()},
             }
         )
 

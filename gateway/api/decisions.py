@@ -12,6 +12,7 @@ from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import ImageRequest
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import SignedImage
+from gateway.settings import AccessSettings, Live
 
 FIELD: Final = "X-Decision-For"
 # The user in nginx's key of the decision, for callers that a proxy names.
@@ -21,12 +22,11 @@ _KEY_USER: Final = "X-Decision-User"
 class Decisions:
     """Returns seconds, 0 for an answer that must not be kept.
 
-    ttl: the most seconds for an answer that depends on the caller. 0: no answer may be kept.
     offset: returns how far COS's clock, by which presigned URLs end, is ahead of this machine's, in seconds.
     """
 
-    def __init__(self, ttl: int, lifetime: Lifetime, offset: Callable[[], float]) -> None:
-        self.ttl = ttl
+    def __init__(self, settings: Live[AccessSettings], lifetime: Lifetime, offset: Callable[[], float]) -> None:
+        self._settings = settings
         self._lifetime = lifetime
         self._offset = offset
 
@@ -36,14 +36,14 @@ class Decisions:
         if caller.is_forwarded and (headers.get(_KEY_USER) or None) != caller.user:
             return 0
         if caller.known_until is None:
-            return self.ttl
-        return max(0, min(self.ttl, int(caller.known_until - now)))
+            return self._settings.value.decision_ttl
+        return max(0, min(self._settings.value.decision_ttl, int(caller.known_until - now)))
 
     def on_image(
         self, request: ImageRequest, image: SignedImage, caller: Caller | None, policy: CachePolicy, now: float
     ) -> int:
         """Return for how long nginx may repeat an order to send the image, whose URL ends."""
-        if not self.ttl:
+        if not self._settings.value.decision_ttl:
             return 0
         url_ends_in = int(self._lifetime.usable_for(image.presigned, now + self._offset()))
         if image.public:

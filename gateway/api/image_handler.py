@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from prometheus_client import Counter
 
 from gateway.access.asked import Asked
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import (
     NOTHING,
     REFUSALS,
@@ -37,14 +37,14 @@ from gateway.errors import (
     TooManyVariants,
     Unauthorized,
 )
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.content import Content
 from gateway.origin.errors import RowChanged
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.settings import ImageProxySettings
+from gateway.settings import Live
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
 
@@ -122,10 +122,14 @@ class ImageMemory:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Where requests for images are counted. ``accel_not_configured`` reports a request without ``accel.conf``."""
+    """Where requests for images are counted. ``accel_not_configured`` reports a request without ``accel.conf``.
+
+    variants: by style, format and result, what was sent in place of renditions.
+    """
 
     usage: UsageCounter
-    metrics: Metrics
+    sent_bytes: LoopCounter
+    variants: Counter
     accel_not_configured: Callable[[], AccelNotConfigured]
 
 
@@ -134,26 +138,22 @@ class ImageHandler:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: Live[Rules],
         memory: ImageMemory,
         lookup: AuthorizedLookup,
         variant_requests: VariantRequests,
         responder: Responder,
         counts: Counts,
     ) -> None:
-        self.rules = rules
+        self._rules = rules
         self._memory = memory
         self._lookup = lookup
         self._variant_requests = variant_requests
         self._responder = responder
         self._usage = counts.usage
-        self._variants = counts.metrics.variants
-        self._sent_bytes = counts.metrics.sent_bytes
+        self._variants = counts.variants
+        self._sent_bytes = counts.sent_bytes
         self._accel_not_configured = counts.accel_not_configured
-
-    def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
-        """Answer requests by these settings from now on. What was decided before stays."""
-        self.rules = replace(self.rules, settings=settings, policy=policy)
 
     @property
     def streams(self) -> int:
@@ -180,7 +180,7 @@ class ImageHandler:
 
         A request beyond ``most_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
         """
-        if self._memory.streams >= self.rules.most_streams:
+        if self._memory.streams >= self._rules.value.most_streams:
             exchange.decision = self._decide(exchange.wanted, exchange.found)
         self._memory.streams += 1
         try:
@@ -208,7 +208,7 @@ class ImageHandler:
             self._memory.streams -= 1
 
     def _decide(self, wanted: ImageRequest, found: Found) -> Decision:
-        return decide(wanted, found, self._memory, self.rules, time.time())
+        return decide(wanted, found, self._memory, self._rules.value, time.time())
 
     def _note(self, exchange: Exchange, decision: Decision) -> None:
         """Note for metrics and the access log what was decided."""
@@ -230,7 +230,7 @@ class ImageHandler:
             self._usage.accessed(exchange.wanted.image_id, image.rendition)
         if parameters.is_negotiated and isinstance(decision, Answer) and decision.names_content:
             # The client requested the sent image by another address (RFC 9110 section 8.7).
-            query, path = self.rules.renditions.query(image.rendition), exchange.wanted.asked.path
+            query, path = self._rules.value.renditions.query(image.rendition), exchange.wanted.asked.path
             context.content_location = f"{path}?{query}" if query else path
 
     def _sent(self, answer: Answer) -> None:
@@ -244,7 +244,7 @@ class ImageHandler:
 
     def _count(self, name: str, result: str) -> None:
         """Count a request for a rendition that was answered in another way."""
-        rendition = self.rules.renditions.get(name)
+        rendition = self._rules.value.renditions.get(name)
         self._variants.labels(style=rendition.style, format=rendition.format or "fixed", result=result).inc()
 
     def _error_of(self, refused: Refused) -> GatewayError:

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from gateway.api.json_responses import success
 from gateway.presign.signed_image import ImageVariant, PresignedUrl
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.usage_counter import UsageCounter
 
 

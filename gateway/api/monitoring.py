@@ -19,11 +19,11 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
 from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.purge_queue import PurgeQueue
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.refresh_worker import RefreshReport
 from gateway.urls.resolver import LookupCounts, UrlResolver
@@ -89,7 +89,7 @@ class DailyReport:
 
     async def daily_stats(self, request: web.Request) -> web.Response:
         """Return the statistics of the last days, today first."""
-        retention = self._daily.settings.retention_days
+        retention = self._daily.retention_days
         text = request.query.get("days", "7")
         # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
         if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):

@@ -6,11 +6,11 @@ from typing import Final, NoReturn, get_args
 from aiohttp import web
 
 from gateway.api.json_responses import HEADERS
+from gateway.api.nginx_metrics import FloorReason, NginxMetrics
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.errors import InvalidRequest, RouteNotFound
-from gateway.metrics.collectors import FloorReason, Metrics
 
 _OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
@@ -22,7 +22,7 @@ _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 class NginxChanges:
     """Answers nginx, and counts what nginx reports with its question."""
 
-    def __init__(self, nginx_list: NginxList, metrics: Metrics) -> None:
+    def __init__(self, nginx_list: NginxList, metrics: NginxMetrics) -> None:
         self._list = nginx_list
         self._metrics = metrics
 
@@ -55,7 +55,7 @@ class WrongPort:
     no alarm.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: NginxMetrics) -> None:
         self._misdirected = metrics.nginx_misdirected
 
     async def refuse(self, request: web.Request) -> NoReturn:

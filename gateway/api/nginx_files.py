@@ -5,8 +5,8 @@ import logging
 import re
 from typing import Final
 
+from gateway.api.nginx_metrics import NginxMetrics
 from gateway.errors import AccelNotConfigured
-from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class NginxFiles:
 
     _SILENT_ABOUT: Final = frozenset({None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF})
 
-    def __init__(self, delivery: str, accel_prefix: str, metrics: Metrics) -> None:
+    def __init__(self, delivery: str, accel_prefix: str, metrics: NginxMetrics) -> None:
         self.accepted = self._SILENT_ABOUT
         self._delivery = delivery
         self._accel_prefix = accel_prefix

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.log_format import redact
-from gateway.redis_store.leased_queue import LeasedQueue
+from gateway.redis_queue.leased_queue import LeasedQueue
 
 T = TypeVar("T")
 

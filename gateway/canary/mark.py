@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from gateway.settings import Live
+
 PREFIX: Final = "canary-"
 _MARK: Final = re.compile(rf"{PREFIX}([0-9a-f]{{8}})-([0-9a-f]{{32}})")
 _LIFE: Final = 120  # seconds; a mark is also in logs
@@ -17,13 +19,9 @@ class CanaryMark:
     secret: the same for all gateways. Users cannot make a mark without it.
     """
 
-    def __init__(self, secret: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, secret: Live[str], now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self.use(secret)
-
-    def use(self, secret: str) -> None:
-        """Use this secret from now on."""
-        self._key = hmac.digest(secret.encode(), b"image-gateway canary", "sha256")
+        self._key = secret.map(lambda value: hmac.digest(value.encode(), b"image-gateway canary", "sha256"))
 
     def make(self) -> str:
         """Return a mark that is valid for two minutes."""
@@ -40,4 +38,4 @@ class CanaryMark:
         )
 
     def _mac(self, time_of_it: str) -> str:
-        return hmac.digest(self._key, time_of_it.encode(), "sha256").hex()[:32]
+        return hmac.digest(self._key.value, time_of_it.encode(), "sha256").hex()[:32]

@@ -7,12 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from prometheus_client import Counter
+
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known, judge
-from gateway.metrics.canary import CanaryOutcome, Check
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.settings import CanarySettings
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Asker:
 
 
 class Canary:
-    """Asks in turn with other gateways, and keeps the latest outcomes in ``metrics.canary``.
+    """Asks in turn with other gateways, and keeps the latest outcomes in ``outcomes``.
 
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
@@ -84,7 +85,8 @@ class Canary:
         settings: CanarySettings,
         asker: Asker,
         rounds: Rounds | None,
-        metrics: Metrics,
+        outcomes: CanaryOutcomes,
+        background_errors: Counter,
         *,
         asks_alone: bool = True,
     ) -> None:
@@ -92,8 +94,8 @@ class Canary:
         self._every = settings.every
         self._asker = asker
         self._rounds = rounds
-        self._outcomes = metrics.canary
-        self._background_errors = metrics.background_errors.labels(task="canary")
+        self._outcomes = outcomes
+        self._background_errors = background_errors.labels(task="canary")
         self._proven: frozenset[Check] = frozenset()
 
     async def run(self) -> None:

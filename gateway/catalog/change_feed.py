@@ -14,6 +14,7 @@ from typing import Final
 import aiopg
 import psycopg2
 
+from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.notifications import HEARTBEAT_PREFIX, TEST_PREFIX, Notifications
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
@@ -22,7 +23,6 @@ from gateway.changes.change_log import Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.changes.listener import RowListener
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ChangeFeed:
         self,
         dsn: str,
         timeout: float,
-        metrics: Metrics,
+        metrics: CatalogMetrics,
         positions: ReplayPositions | None = None,
         resolve: Resolve = system_addresses,
         steady: Callable[[], float] = boot_time,

@@ -12,9 +12,9 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
+from gateway.catalog.metrics import ConnectionState, PostgresConnections
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
-from gateway.metrics.postgres_connections import ConnectionState, PostgresConnections
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.

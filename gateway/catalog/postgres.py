@@ -14,6 +14,7 @@ import psycopg2
 from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
 from gateway.catalog.inspection import DatabaseReport, Inspection
 from gateway.catalog.locks import HELD_LOCK_SQL, HeldLock
+from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows
@@ -21,7 +22,6 @@ from gateway.catalog.replay_positions import ReplayPositions, read_position, rea
 from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
-from gateway.metrics.collectors import Metrics
 from gateway.settings import PostgresSettings
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class PostgresCatalog:
         pool: Pool,
         query: CatalogQuery,
         timeout: float,
-        metrics: Metrics,
+        metrics: CatalogMetrics,
         observe: ObserveQuery | None = None,
         primary: Primary | None = None,
     ) -> None:
@@ -389,7 +389,7 @@ async def open_catalog(
     *,
     default_bucket: str,
     regions: Mapping[str, str],
-    metrics: Metrics,
+    metrics: CatalogMetrics,
     with_links: bool = False,
     observe: ObserveQuery | None = None,
     resolve: Resolve = system_addresses,

@@ -1,5 +1,6 @@
 """The list of changes that nginx asks for: what the change log knows, with the times in milliseconds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quote
 from operator import itemgetter
@@ -58,15 +59,15 @@ class NginxList:
     """Makes lists of the changes in the log.
 
     name: the name of this process.
-    settings: a name of the settings on which the answers of this process depend. A reload replaces it.
+    settings: returns a name of the settings on which the answers of this process depend.
     epoch: Unix seconds at the zero of the steady clock. It stays as it was at the start of the process, so that the
     times of the list never jump.
     """
 
     def __init__(
-        self, log: ChangeLog, name: str, settings: str, epoch: float, *, most_listed: int = _MOST_LISTED
+        self, log: ChangeLog, name: str, settings: Callable[[], str], epoch: float, *, most_listed: int = _MOST_LISTED
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self._log = log
         self._name = name
         self._epoch = epoch
@@ -95,7 +96,7 @@ class NginxList:
             tuple((image_id, at) for at, image_id in found[: self._most_listed]),
             len(found) > self._most_listed,
             self._milliseconds(log.rights_changed_at),
-            self.settings,
+            self._settings(),
         )
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:

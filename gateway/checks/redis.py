@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.checks.finding import Finding
 from gateway.errors import DependencyDown
-from gateway.redis_store.layout import WrongRedis
-from gateway.redis_store.probe import NodeState
+from gateway.monitoring.redis_probe import NodeState
+from gateway.redis_connection.layout import WrongRedis
 
 # Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
 _ADVICE: Final = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.checks.finding import Finding, warning
-from gateway.redis_store.replica_questions import ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
 
 SILENT: Final = 30.0  # seconds, as of the alert
 # What has to be the same everywhere, by the name of its column.

@@ -37,16 +37,16 @@ from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
+from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
 from gateway.service.purges import open_purge_target
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.settings import FallbackSettings, RedisSettings, Settings
+from gateway.settings import FallbackSettings, Live, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
 
@@ -91,7 +91,7 @@ def check(
     if running and (deep or before_start):
         raise click.UsageError("--running asks the gateways alone: leave out --deep and --before-start")
     settings = settings_from(config)
-    for package in ("gateway.redis_store", "gateway.presign"):
+    for package in ("gateway.redis_connection", "gateway.presign"):
         logging.getLogger(package).addHandler(logging.NullHandler())  # the finding says it
 
     async def run() -> bool:
@@ -132,12 +132,12 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
-        open_cos(settings, metrics, signing) as origin,
-        open_purge_target(settings, metrics, signing) as purges,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
+        open_cos(live, metrics.origin, signing) as origin,
+        open_purge_target(settings, metrics.presign, signing) as purges,
     ):
 
         def presign(image: ImageRecord, method: str) -> str:
@@ -187,7 +187,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             async for finding in check_variants(make, image, signing.renditions):
                 yield finding
         async with FrontClient() as client:
-            if (canary := make_canary(settings, signing, stores, origin, client)) is not None:
+            if (canary := make_canary(live, signing, stores, origin, client)) is not None:
                 for finding in diagnose_canary(await canary.asker.ask(frozenset())):
                     yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))

@@ -26,12 +26,12 @@ from gateway.checks.running import (
 )
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
-from gateway.redis_store.replica_questions import ANSWER, ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
@@ -57,10 +57,10 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
     answers: dict[str, ReplicaAnswer] = {}
     silent: list[str] = []
     findings: list[Finding] = []
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
         BoundedHttp(_WAIT) as http,
     ):
         if stores.redis is None:

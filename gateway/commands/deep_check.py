@@ -8,13 +8,13 @@ from gateway.checks.deep.probe import Subject, Verdict
 from gateway.checks.deep.run import as_line, run_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.errors import GatewayError
-from gateway.metrics.collectors import Metrics
 from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 _STYLES = {
     Verdict.OK: "green",
@@ -41,10 +41,10 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
     if unknown := set(options.styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
     ):
         try:
             images = await stores.catalog.sample_images()

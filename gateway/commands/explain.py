@@ -15,15 +15,16 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.inspection import inspect_database
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.explain.access import Credentials
-from gateway.metrics.collectors import Metrics
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
 from gateway.service.changes import make_changes
 from gateway.service.diagnostics import make_explainer
+from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
 from gateway.service.urls import open_urls
+from gateway.settings import Live
 
 
 @click.command()
@@ -66,17 +67,17 @@ def explain(
 
     async def print_explanation() -> None:
         nonlocal is_served
-        metrics = Metrics()
+        live, metrics = Live(settings), Metrics()
         async with (
-            open_access(settings, metrics, verifies_tokens=token is not None) as access,
-            open_signing(settings, metrics) as signing,
-            open_stores(settings, metrics, signing) as stores,
-            open_urls(settings, metrics, signing, stores, None, make_changes(settings, metrics, hears=False)) as urls,
-            open_cos(settings, metrics, signing) as origin,
+            open_access(live, metrics.access, verifies_tokens=token is not None) as access,
+            open_signing(live, metrics.presign) as signing,
+            open_stores(live, metrics, signing) as stores,
+            open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
+            open_cos(live, metrics.origin, signing) as origin,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
-            watch = TriggerWatch(inspect, metrics)
-            explainer = make_explainer(settings, access, signing, stores, urls, origin, watch, None, metrics)
+            watch = TriggerWatch(inspect, metrics.monitoring)
+            explainer = make_explainer(live, access, signing, stores, urls, origin, watch, None, metrics.canary)
             explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
         if as_json:
             click.echo(json.dumps(explanation.as_json(), indent=2))

@@ -12,10 +12,11 @@ from gateway.access.signed_links import short_address
 from gateway.api.link_handlers import MAX_LIFETIME
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.metrics.collectors import Metrics
 from gateway.service.access import signed_links
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
+from gateway.settings import Live
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -44,10 +45,11 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
     settings = settings_from(config)
 
     async def print_link() -> None:
-        links, metrics = signed_links(settings), Metrics()
+        live, metrics = Live(settings), Metrics()
+        links = signed_links(live)
         async with (
-            open_signing(settings, metrics) as signing,
-            open_stores(settings, metrics, signing) as stores,
+            open_signing(live, metrics.presign) as signing,
+            open_stores(live, metrics, signing) as stores,
         ):
             record = await active_record(stores.catalog, image_id)
             if links is None:

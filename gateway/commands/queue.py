@@ -13,16 +13,16 @@ from rich.text import Text
 
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import config_option, run_or_explain, settings_from
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
-from gateway.redis_store.purge_queue import PurgeQueue
-from gateway.redis_store.refresh_queue import RefreshQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.service.metrics import Metrics
 from gateway.service.purges import purge_queueing
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 _MOST_LISTED = 50
 
@@ -54,7 +54,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
                     requeued = await opened.requeue(time.time())
                     click.echo(f"{requeued} requeued")
                     name = "purges" if purges else "renewals"
-                    audit = AuditLog(settings.logging.audit)
+                    audit = AuditLog(Live(settings.logging))
                     await audit.note("requeue", operating_user(), queue=name, requeued=requeued)
 
     run_or_explain(run())
@@ -91,13 +91,13 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 @asynccontextmanager
 async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
-    logging.getLogger("gateway.redis_store").addHandler(logging.NullHandler())
-    metrics = Metrics()
+    logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
     ):
-        queueing = purge_queueing(settings, metrics, stores)
+        queueing = purge_queueing(settings, metrics.purge, stores)
         if purges and queueing is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
         if stores.redis is None:

@@ -15,13 +15,14 @@ from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.commands.shared import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
 from gateway.process.service_manager import ServiceManager
 from gateway.process.socket_activation import inherited_listeners
-from gateway.redis_store.layout import WrongRedis
+from gateway.redis_connection.layout import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
+from gateway.service.metrics import Metrics
 from gateway.service.ports import Inherited
 from gateway.service.service import Service
 from gateway.service.serving import serve
@@ -65,12 +66,11 @@ async def _serve_as_a_service(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
-        reloader = serving.service.reloader
         # The parent logs the ports of all workers.
         level = logging.INFO if place is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
         if place is not None:
-            reloader.add_listener(lambda accepted: place.send_settings(settings_to_text(accepted)))
+            serving.service.settings.watch(lambda _, new: place.send_settings(settings_to_text(new)))
             if place.settings is None:
                 place.send_settings(settings_to_text(settings))
             place.send_version(VERSION)
@@ -80,7 +80,7 @@ async def _serve_as_a_service(
         async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if place is not None:
-            place.send_grace(reloader.settings.server.shutdown_grace)
+            place.send_grace(serving.service.settings.value.server.shutdown_grace)
         manager.stopping()
 
 

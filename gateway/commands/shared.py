@@ -55,7 +55,7 @@ def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
 
 def _in_words(error: DependencyDown | GatewayError) -> str:
     """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
-    from gateway.redis_store.guarded_client import CacheUnavailable  # the parent of workers uses no Redis
+    from gateway.redis_connection.guarded_client import CacheUnavailable  # the parent of workers uses no Redis
 
     message = str(error) or type(error).__name__
     match error:

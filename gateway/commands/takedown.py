@@ -21,7 +21,6 @@ from gateway.catalog.record import InspectedRow
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.net.printable import printable
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
@@ -29,11 +28,12 @@ from gateway.purge.addresses import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
 from gateway.service.changes import make_changes
+from gateway.service.metrics import Metrics
 from gateway.service.purges import PurgeQueueing, purge_queueing
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, Stores, open_stores
 from gateway.service.urls import Urls, open_urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
@@ -82,7 +82,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
                 is_gone = await work.run(parsed, timeout)
             finally:
                 outcome = "gone" if is_gone else "not seen gone"
-                await AuditLog(settings.logging.audit).note(
+                await AuditLog(Live(settings.logging)).note(
                     "takedown", operating_user(), image_id=parsed, outcome=outcome
                 )
 
@@ -93,16 +93,14 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 
 @asynccontextmanager
 async def _open(settings: Settings, fronts: Sequence[str]) -> AsyncIterator["_Takedown"]:
-    metrics = Metrics()
+    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(settings, metrics) as signing,
-        open_stores(settings, metrics, signing) as stores,
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
         FrontClient(connections=32) as client,
     ):
-        purges = purge_queueing(settings, metrics, stores)
-        async with open_urls(
-            settings, metrics, signing, stores, purges, make_changes(settings, metrics, hears=False)
-        ) as urls:
+        purges = purge_queueing(settings, metrics.purge, stores)
+        async with open_urls(live, metrics.urls, signing, stores, purges, make_changes(live)) as urls:
             yield _Takedown(settings, signing, stores, urls, purges, client, fronts)
 
 
@@ -157,7 +155,7 @@ class _Takedown:
 
         The address is None without links.
         """
-        links = signed_links(self.settings)
+        links = signed_links(Live(self.settings))
         if links is None:
             _print("ok", "links", "access.signed_links is not configured, so there are none")
             return None, True
@@ -217,7 +215,7 @@ class _Takedown:
         """Return what asks a front at every address of the image that it may still answer with the image."""
         left = Addresses([front], self.signing.renditions).of(image_id) + ([front + old_link] if old_link else [])
         asked = len(left)
-        mark = CanaryMark(shared_secret(self.settings))
+        mark = CanaryMark(Live(shared_secret(self.settings)))
 
         async def look() -> Mapping[str, Seen]:
             answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in left))

@@ -10,10 +10,11 @@ import click
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.errors import CredentialsExpired
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import AuthorizedImage
+from gateway.service.metrics import Metrics
 from gateway.service.signing import open_signing
 from gateway.service.stores import open_stores
+from gateway.settings import Live
 
 
 @click.command()
@@ -24,10 +25,10 @@ def url(image_id: str, config: Path | None) -> None:
     settings = settings_from(config)
 
     async def print_url() -> None:
-        metrics = Metrics()
+        live, metrics = Live(settings), Metrics()
         async with (
-            open_signing(settings, metrics) as signing,
-            open_stores(settings, metrics, signing) as stores,
+            open_signing(live, metrics.presign) as signing,
+            open_stores(live, metrics, signing) as stores,
         ):
             record = await active_record(stores.catalog, image_id)
             image = signing.signer.sign_image(record, fresh=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.metrics.collectors import Metrics
+from prometheus_client import Gauge
 
 
 class InFlight:
@@ -15,11 +15,11 @@ class InFlight:
     The dispatch updates the first two for each request, so they are plain attributes.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, gauge: Gauge) -> None:
         self.started = 0
         self.closes_connections = False
         self.transports: dict[int, asyncio.Transport | None] = {}
-        metrics.inflight_requests.set_function(lambda: len(self.transports))
+        gauge.set_function(lambda: len(self.transports))
 
     def open_transports(self) -> list[asyncio.Transport]:
         """Return the connections of the requests in flight."""

@@ -1,12 +1,13 @@
 """Which pages of other sites may read responses with the credentials of their visitors (``server.cors_origins``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
 from gateway.delivery.prepared_response import Prepared, fields
+from gateway.settings import Live, ServerSettings
 
 _EVERYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"
 
@@ -14,19 +15,16 @@ _EVERYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"
 class CorsOrigins:
     """The exact origins whose pages may send cookies. Pages of all others read responses to anonymous requests."""
 
-    def __init__(self, origins: Sequence[str]) -> None:
-        self.use(origins)
-
-    def use(self, origins: Sequence[str]) -> None:
-        """Allow these origins from now on."""
-        self._origins = frozenset(origins)
+    def __init__(self, settings: Live[ServerSettings]) -> None:
+        self._origins = settings.map(lambda server: frozenset(server.cors_origins))
 
     def of(self, headers: Mapping[str, str]) -> str | None:
         """Return the listed origin of a request, "" if it has none, and None if no origin is listed."""
-        if not self._origins:
+        origins = self._origins.value
+        if not origins:
             return None
         origin = headers.get(hdrs.ORIGIN, "")
-        return origin if origin in self._origins else ""
+        return origin if origin in origins else ""
 
 
 def allow(response: web.StreamResponse | Prepared, origin: str) -> None:

@@ -15,7 +15,7 @@ from gateway.access.signed_links import LinkParameters
 from gateway.delivery.negotiation import choose_format
 from gateway.errors import GatewayError, InvalidRequest, UnknownFormat
 from gateway.presign.renditions import Renditions
-from gateway.settings import VariantSettings
+from gateway.settings import Live, VariantSettings
 
 _WIDTH = re.compile(r"[1-9][0-9]{0,4}")
 _DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
@@ -57,14 +57,12 @@ NO_PARAMETERS: Final = Parameters()
 class VariantRequests:
     """Reads the parameters by ``renditions`` and ``settings``."""
 
-    def __init__(self, renditions: Renditions, settings: VariantSettings) -> None:
+    def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions
-        self.use(settings)
-
-    def use(self, settings: VariantSettings) -> None:
-        """Parse by these settings and the current renditions from now on, queries that were remembered, too."""
         self._settings = settings
         self._known: dict[str, Parameters] = {}
+        renditions.watch(lambda _: self._known.clear())
+        settings.watch(lambda *_: self._known.clear())
 
     def read(self, raw_query: str, headers: MultiMapping[str]) -> Parameters:
         """Return what the query of an image's address asks for.
@@ -126,7 +124,7 @@ class VariantRequests:
             return int(width)
         if not _DPR.fullmatch(dpr) or float(dpr) == 0:
             raise InvalidRequest("dpr must be a number such as 2 or 1.5")
-        return int(width) * min(float(dpr), self._settings.max_dpr)
+        return int(width) * min(float(dpr), self._settings.value.max_dpr)
 
 
 def _file_name(text: str | None) -> str | None:

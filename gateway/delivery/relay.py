@@ -9,7 +9,7 @@ from multidict import CIMultiDict
 
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost, RowChanged
 
@@ -38,8 +38,8 @@ class ClientLeft(Exception):
 class Relay:
     """Streams bodies at the client's pace. ``slow_clients`` disconnects clients that stall."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._sent_bytes = metrics.sent_bytes
+    def __init__(self, sent_bytes: LoopCounter) -> None:
+        self._sent_bytes = sent_bytes
 
     async def send(
         self,

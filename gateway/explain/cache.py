@@ -14,8 +14,8 @@ from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.process.log_format import redact
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import Found, UrlEntries
+from gateway.redis_entries.url_entries import Found, UrlEntries
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.resolver import Entries, UrlResolver
 

@@ -17,7 +17,6 @@ from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.accel import CONFIG_VERSION
-from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import (
     NOTHING,
     REFUSALS,
@@ -43,7 +42,7 @@ from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.signer import Signer
-from gateway.settings import ImageProxySettings
+from gateway.settings import Live
 
 _NO_PARAMETERS: Mapping[str, str] = {}
 _NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
@@ -72,7 +71,7 @@ class Explainer:
         steps: Steps,
         signer: Signer,
         refused: RefusedVariants,
-        rules: Rules,
+        rules: Live[Rules],
         outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
     ) -> None:
         self._outside = outside
@@ -81,10 +80,6 @@ class Explainer:
         self.signer = signer
         self.refused_variants = refused
         self._rules = rules
-
-    def use(self, settings: ImageProxySettings, policy: CachePolicy) -> None:
-        """Explain by these settings from now on."""
-        self._rules = replace(self._rules, settings=settings, policy=policy)
 
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
@@ -106,7 +101,7 @@ class Explainer:
         caller, facts = steps.access.caller_of(credentials)
         row = await self._row(image_id, cached)
         dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
-        rules = replace(self._rules, authenticator=_Sender(steps.access.sender(caller, image_id)))
+        rules = replace(self._rules.value, authenticator=_Sender(steps.access.sender(caller, image_id)))
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))

@@ -10,7 +10,7 @@ from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import UrlEntries
 
 # The parameters of an address that choose a rendition.
 PARAMETERS = ("style", "w", "dpr", "format", "v")

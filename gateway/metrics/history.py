@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from prometheus_client import Gauge
 
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
 from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.recent_errors import RecentErrors
 
 INTERVAL: Final = 5.0  # seconds between two fine points
 DROPPED_LINES: Final = "log_lines_dropped"  # the name of this count
@@ -92,16 +94,26 @@ class Points:
         return [point for point in self._coarse if point.at > since]
 
 
-class History(Points):
-    """The points of a process. Their counts are read from ``metrics``, so the history costs requests nothing."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the totals of a process are read from. ``counters`` have the names that start the names of their totals."""
 
-    def __init__(self, metrics: Metrics, now: float) -> None:
-        super().__init__(read(metrics, now), metrics.requests.bounds)
-        self._metrics = metrics
+    requests: RequestMetrics
+    errors: RecentErrors
+    counters: Sequence[tuple[str, LoopCounter]]
+    dropped_lines: DroppedLines
+
+
+class History(Points):
+    """The points of a process. Their counts are read from ``counted``, so the history costs requests nothing."""
+
+    def __init__(self, counted: Counted, now: float) -> None:
+        super().__init__(read(counted, now), counted.requests.bounds)
+        self._counted = counted
 
     def record(self, now: float) -> Point:
         """Add and return the point that ends at ``now``."""
-        return self.add(read(self._metrics, now))
+        return self.add(read(self._counted, now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":
@@ -112,31 +124,20 @@ def total(points: Sequence[Point]) -> "Counter[str]":
     return counts
 
 
-def read(metrics: Metrics, now: float) -> Reading:
+def read(counted: Counted, now: float) -> Reading:
     """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
-    counts: Counter[str] = Counter({f"error {code}": number for code, number in metrics.recent_errors.totals().items()})
-    durations = [0] * (len(metrics.requests.bounds) + 1)
+    counts: Counter[str] = Counter({f"error {code}": number for code, number in counted.errors.totals().items()})
+    durations = [0] * (len(counted.requests.bounds) + 1)
     for route in _IMAGE_ROUTES:
-        for status, number, _ in metrics.requests.totals(route):
+        for status, number, _ in counted.requests.totals(route):
             counts[f"status {status}"] += number
-        durations = [sum(pair) for pair in zip(durations, metrics.requests.durations(route), strict=True)]
-    for status, number, _ in metrics.requests.totals("access"):
+        durations = [sum(pair) for pair in zip(durations, counted.requests.durations(route), strict=True)]
+    for status, number, _ in counted.requests.totals("access"):
         counts[f"access {status}"] += number
-    for name, counter in (
-        ("lookup", metrics.url_cache_lookups),
-        ("bytes", metrics.sent_bytes),
-        ("origin", metrics.origin_requests),
-        ("cos_error", metrics.origin_errors),
-        ("asked", metrics.origin_bucket_requests),
-        ("slow", metrics.origin_slow),
-        (MISDIRECTED, metrics.nginx_misdirected),
-        ("load", metrics.client_loads),
-        ("retry", metrics.client_retries),
-        ("source", metrics.client_sources),
-    ):
+    for name, counter in counted.counters:
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
-    counts[DROPPED_LINES] = metrics.dropped_lines.count()
+    counts[DROPPED_LINES] = counted.dropped_lines.count()
     return Reading(now, counts, tuple(durations))
 
 

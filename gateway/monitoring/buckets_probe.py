@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDegraded, OriginUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_error import CosError
 from gateway.origin.probe_answer import ProbeAnswer
@@ -93,7 +93,7 @@ class BucketsProbe:
         self,
         questions: ObjectQuestions,
         regions: Mapping[str, str],
-        metrics: Metrics,
+        metrics: MonitoringMetrics,
         *,
         sample: Callable[[], Awaitable[Sequence[ImageRecord]]],
         observe: Callable[[float | None], None],

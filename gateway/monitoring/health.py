@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.errors import DependencyDegraded, DependencyDown, GatewayError
-from gateway.metrics.collectors import Metrics
+from gateway.monitoring.metrics import MonitoringMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class DependencyProbes:
     seconds: how long the last probe of each dependency took.
     """
 
-    def __init__(self, probes: Mapping[str, Probe], metrics: Metrics, *, timeout: float = 2.0) -> None:
+    def __init__(self, probes: Mapping[str, Probe], metrics: MonitoringMetrics, *, timeout: float = 2.0) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
         self._timeout = timeout
@@ -109,7 +109,7 @@ class Health:
     """The readiness by the states of the dependencies, which are probed again after ``max_age`` seconds.
 
     The gateway is ready while one of the two stores is not down, since it serves from the cache or signs URLs. While
-    both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` returns true. It is not ready
+    both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` return true. It is not ready
     while it drains, and before ``may_serve`` returns true.
     """
 
@@ -119,7 +119,7 @@ class Health:
         *,
         may_serve: Callable[[], bool] = lambda: True,
         serves_from_memory: Callable[[], bool] = lambda: False,
-        ready_without_stores: bool = True,
+        ready_without_stores: Callable[[], bool] = lambda: True,
         max_age: float = 1.0,
         interval: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
@@ -127,7 +127,7 @@ class Health:
         self.probes = probes
         self._may_serve = may_serve
         self._serves_from_memory = serves_from_memory
-        self.ready_without_stores = ready_without_stores
+        self._ready_without_stores = ready_without_stores
         self._max_age = max_age
         self._interval = interval
         self._monotonic = monotonic
@@ -173,6 +173,6 @@ class Health:
         if self._draining or not self._may_serve():
             return Readiness.NOT_READY
         has_store = not _STORES & self.probes.names <= down
-        if not (has_store or (self.ready_without_stores and self._serves_from_memory())):
+        if not (has_store or (self._ready_without_stores() and self._serves_from_memory())):
             return Readiness.NOT_READY
         return Readiness.READY if set(self.probes.states.values()) <= {State.OK} else Readiness.DEGRADED

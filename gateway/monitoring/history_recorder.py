@@ -4,26 +4,41 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.events import EventLog
 from gateway.metrics.history import INTERVAL, History, gauge_value
+from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.monitoring.this_replica import ThisReplica
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.replica_store import ReplicaStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_store import ReplicaStore
 
 logger = logging.getLogger(__name__)
 
 
 class HistoryRecorder:
-    """``store`` is None without Redis."""
+    """Adds points to the history.
 
-    def __init__(self, history: History, replica: ThisReplica, store: ReplicaStore | None, metrics: Metrics) -> None:
+    store: None without Redis.
+    dead_lists: the lengths of the lists of what was given up, by the name of the event when one grows.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        replica: ThisReplica,
+        store: ReplicaStore | None,
+        events: EventLog,
+        dead_lists: Mapping[str, OptionalGauge],
+        metrics: MonitoringMetrics,
+    ) -> None:
         self._history = history
         self._replica = replica
         self._store = store
-        self._events = metrics.events
-        self._dead_lists = {"renewals_left": metrics.refresh_dead, "purges_left": metrics.purge_dead}
+        self._events = events
+        self._dead_lists = dead_lists
         self._dead: dict[str, float] = {}
         self._background_errors = metrics.background_errors.labels(task="history")
 

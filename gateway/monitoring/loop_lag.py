@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from gateway.metrics.collectors import Metrics
+from prometheus_client import Histogram
 
 _INTERVAL: Final = 0.05  # seconds; twenty wake-ups a second cost less than a thousandth of a core
 
@@ -15,8 +15,8 @@ class LoopLag:
     interpreter's lock.
     """
 
-    def __init__(self, metrics: Metrics, interval: float = _INTERVAL) -> None:
-        self._lag = metrics.event_loop_lag
+    def __init__(self, lag: Histogram, interval: float = _INTERVAL) -> None:
+        self._lag = lag
         self._interval = interval
 
     async def run(self) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.metrics.canary import CanaryOutcome
-from gateway.metrics.collectors import Metrics
+from prometheus_client import Gauge
+
+from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import DROPPED_LINES, MISDIRECTED, History, Point, gauge_value, total
+from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.by_bucket import BucketCredentials
@@ -199,6 +202,20 @@ def _of_log(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Sympto
         yield Symptom("nginx_asks_wrong_port", "bad")
 
 
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the rooms measure of themselves and ``symptoms`` judges."""
+
+    trigger_installed: Gauge
+    reload_successful: Gauge
+    renewal_lag: OptionalGauge
+    dead: OptionalGauge
+    purge_lag: OptionalGauge
+    purge_dead: OptionalGauge
+    nginx: NginxAskers
+    canary: CanaryOutcomes
+
+
 class CurrentSymptoms:
     """Observes the gateway for ``symptoms``. ``paused_buckets`` returns the buckets that get no requests."""
 
@@ -206,21 +223,21 @@ class CurrentSymptoms:
         self,
         health: Health,
         history: History,
-        metrics: Metrics,
+        gauges: Gauges,
         clock: CosClock,
         credentials: BucketCredentials,
         paused_buckets: Callable[[], list[str]],
     ) -> None:
         self._health = health
         self._history = history
-        self._metrics = metrics
+        self._gauges = gauges
         self._clock = clock
         self._credentials = credentials
         self._paused_buckets = paused_buckets
 
     def now(self) -> list[Symptom]:
         """Return the current problems, the worst first."""
-        metrics = self._metrics
+        gauges = self._gauges
         left = [source.seconds_left for source in self._credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(
@@ -231,13 +248,13 @@ class CurrentSymptoms:
                 paused_buckets=self._paused_buckets(),
                 clock_difference=self._clock.observed_offset,
                 credentials_left=min(left, default=None),
-                trigger_installed=gauge_value(metrics.change_trigger_installed),
-                reload_successful=gauge_value(metrics.config_last_reload_successful),
-                renewal_lag=gauge_value(metrics.refresh_lag),
-                dead=gauge_value(metrics.refresh_dead),
-                purge_lag=gauge_value(metrics.purge_lag),
-                purge_dead=gauge_value(metrics.purge_dead),
-                of_nginx=metrics.nginx_asked.symptoms(),
-                canary=metrics.canary.latest,
+                trigger_installed=gauge_value(gauges.trigger_installed),
+                reload_successful=gauge_value(gauges.reload_successful),
+                renewal_lag=gauge_value(gauges.renewal_lag),
+                dead=gauge_value(gauges.dead),
+                purge_lag=gauge_value(gauges.purge_lag),
+                purge_dead=gauge_value(gauges.purge_dead),
+                of_nginx=gauges.nginx.symptoms(),
+                canary=gauges.canary.latest,
             )
         )

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway.metrics.collectors import VERSION
 from gateway.metrics.history import History
+from gateway.metrics.registry import VERSION
 from gateway.metrics.symptom import SymptomLog
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.redis_store.replica_store import ReplicaPoint
+from gateway.redis_replicas.replica_store import ReplicaPoint
 
 
 class ThisReplica:

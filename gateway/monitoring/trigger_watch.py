@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from gateway.catalog.inspection import DatabaseReport
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.monitoring.metrics import MonitoringMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class TriggerWatch:
     def __init__(
         self,
         inspect: Callable[[], Awaitable[DatabaseReport]],
-        metrics: Metrics,
+        metrics: MonitoringMetrics,
         interval: float = _INTERVAL,
         least_pause: float = _LEAST_PAUSE,
     ) -> None:

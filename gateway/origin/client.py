@@ -16,12 +16,12 @@ from aiohttp.connector import Connection
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
 from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
 from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
@@ -60,7 +60,7 @@ class ObservedAnswers:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: OriginMetrics,
         buckets: Collection[str] = (),
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
@@ -255,7 +255,7 @@ class OriginClient:
 
     def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
         return (
-            attempt < self.retries.count
+            attempt < self.retries.count.value
             and pause <= _LONGEST_PAUSE
             and time.monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)

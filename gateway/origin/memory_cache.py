@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 _MOST_ENTRIES = 20_000
 # For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
@@ -43,8 +43,8 @@ class ObjectCache:
 
     def __init__(
         self,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         log: ChangeLog,
         steady: Callable[[], float] = boot_time,
     ) -> None:
@@ -55,16 +55,12 @@ class ObjectCache:
         self._entries: OrderedDict[ObjectId, Entry] = OrderedDict()
         self._with_body: OrderedDict[ObjectId, int] = OrderedDict()
         self._bytes = 0
-
-    def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on. Bytes beyond them are released at once."""
-        self._settings = settings
-        self._shrink()
+        settings.watch(lambda *_: self._shrink())
 
     def accepts(self, size: int | None) -> bool:
         """Return whether a body of that size, in bytes, is kept."""
-        most = self._settings.max_bytes
-        return size is not None and most > 0 and size <= min(self._settings.max_object_bytes, most)
+        most = self._settings.value.max_bytes
+        return size is not None and most > 0 and size <= min(self._settings.value.max_object_bytes, most)
 
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old. None: nothing since the image changed."""
@@ -88,7 +84,7 @@ class ObjectCache:
         entry = self.get(image)
         if entry is None:
             return None
-        age, ttl = self.now() - entry.requested_at, self._settings.ttl
+        age, ttl = self.now() - entry.requested_at, self._settings.value.ttl
         if age >= ttl and (entry.body is None or age >= 2 * ttl):
             return None
         return Content(image, entry.metadata, None, entry.body, age, ttl - age)
@@ -143,7 +139,7 @@ class ObjectCache:
         self._shrink()
 
     def _shrink(self) -> None:
-        while self._bytes > self._settings.max_bytes:
+        while self._bytes > self._settings.value.max_bytes:
             least_recent, size = self._with_body.popitem(last=False)
             self._entries[least_recent].body = None
             self._bytes -= size

@@ -21,13 +21,14 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ContentRange, ObjectMetadata, OriginResponse
 from gateway.origin.resumption import Resumption, ResumptionLimits
 from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, ObjectId, PresignedUrl, SignedImage
+from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,8 @@ class OriginAccess:
     gone: Callable[[ObjectId], None]
     renew: Renew
     sign_for_head: SignForHead
-    metrics: Metrics
-    resumption: ResumptionLimits
+    metrics: OriginMetrics
+    resumption: Live[ResumptionLimits]
 
 
 class ObjectBody:
@@ -174,7 +175,7 @@ class ObjectBody:
         """Return a body of the bytes from ``position`` on, over a new connection. Raises what ``read`` raises."""
         rest = copy.copy(self)
         rest._received = position  # noqa: SLF001 - its own class
-        rest._resumption = Resumption(self._access.resumption, position)  # noqa: SLF001
+        rest._resumption = Resumption(self._access.resumption.value, position)  # noqa: SLF001
         rest._expected_checksum = None  # noqa: SLF001 - it is of the whole
         rest._response = await rest._open_rest()  # noqa: SLF001
         return rest
@@ -298,7 +299,7 @@ class ObjectBody:
         if self.metadata.strong_etag is None:
             return False
         if self._resumption is None:
-            self._resumption = Resumption(self._access.resumption)
+            self._resumption = Resumption(self._access.resumption.value)
         pause = self._resumption.pause(loss, self._received)
         if pause is None:
             return False

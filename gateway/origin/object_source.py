@@ -7,17 +7,16 @@ from aiohttp import hdrs
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfers
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 
@@ -30,8 +29,8 @@ class ObjectSource:
         access: OriginAccess,
         memory: ObjectCache,
         variants: VariantSource,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.memory = memory
@@ -42,13 +41,6 @@ class ObjectSource:
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
-
-    def configure(self, settings: MemoryCacheSettings, resumption: ResumptionLimits) -> None:
-        """Use these limits from now on. Running transfers keep their own."""
-        self.memory.configure(settings)
-        self.variants.configure(largest=settings.max_object_bytes)
-        self.transfers.configure(settings)
-        self._access.resumption = resumption
 
     def revalidate(self, image: AuthorizedImage) -> None:
         """Ask COS about old bytes that are used, unless many others are asked about: then the next request may do it.

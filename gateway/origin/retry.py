@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from gateway.net.http_date import seconds_of
+from gateway.settings import Live
 
 _BASE = 0.05
 _CAP = 1.0
@@ -52,7 +53,7 @@ class Backoff:
 class Retries:
     """How often a request is made again: ``count`` times at most, within the budget, with a pause before each time."""
 
-    def __init__(self, count: int, budget: RetryBudget | None = None, backoff: Backoff | None = None) -> None:
+    def __init__(self, count: Live[int], budget: RetryBudget | None = None, backoff: Backoff | None = None) -> None:
         self.count = count
         self.budget = budget or RetryBudget()
         self.backoff = backoff or Backoff()

@@ -9,13 +9,13 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.client_middlewares import ClientHandlerType, ClientMiddlewareType
 from yarl import URL
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest, send_once
 from gateway.origin.cos_error import REQUEST_ID
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import READ_AHEAD
 from gateway.origin.retry import Retries
 from gateway.origin.waiting_limit import WaitingLimit
-from gateway.settings import ImageProxySettings
+from gateway.settings import ImageProxySettings, Live
 
 # The most running requests to COS for which no client waits.
 MOST_UNATTENDED: Final = 32
@@ -41,10 +41,10 @@ def observed(observe: ObserveRequest) -> ClientMiddlewareType:
 
 @asynccontextmanager
 async def open_origin(
-    settings: ImageProxySettings,
+    settings: Live[ImageProxySettings],
     *,
     max_connections: int,
-    metrics: Metrics,
+    metrics: OriginMetrics,
     buckets: Collection[str] = (),
     credentials_refused: Callable[[str, str], None] | None = None,
     resolver: AbstractResolver | None = None,
@@ -60,12 +60,12 @@ async def open_origin(
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
     async with origin_session(
-        timeout=settings.timeout, max_connections=most, resolver=resolver, observe=observe
+        timeout=settings.value.timeout, max_connections=most, resolver=resolver, observe=observe
     ) as session:
         yield OriginClient(
             session,
-            timeout=settings.timeout,
-            retries=Retries(settings.retry_count),
+            timeout=settings.value.timeout,
+            retries=Retries(settings.map(lambda image_proxy: image_proxy.retry_count)),
             observed=ObservedAnswers(metrics, buckets, credentials_refused),
             # With one bucket there is no other to leave places to.
             waiting=WaitingLimit(max(1, max_connections // 2)) if len(buckets) > 1 else None,

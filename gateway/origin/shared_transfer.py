@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
-from gateway.settings import MemoryCacheSettings
+from gateway.settings import Live, MemoryCacheSettings
 
 Piece = bytes | memoryview
 # The object, and the conditional header fields that COS was sent.
@@ -329,22 +329,18 @@ class SharedTransfers:
         self,
         access: OriginAccess,
         memory: ObjectCache,
-        settings: MemoryCacheSettings,
-        metrics: Metrics,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
         limits: BufferLimits | None = None,
     ) -> None:
         self.reserved_bytes = 0
         self._beginnings = 0  # bytes that transfers may keep for readers that join late
         self._access = access
         self._memory = memory
-        self._most_reserved = settings.max_bytes
+        self._settings = settings
         self._coalesced = metrics.coalesced_requests
         self._limits = limits or BufferLimits()
         self._running: dict[TransferKey, SharedTransfer] = {}
-
-    def configure(self, settings: MemoryCacheSettings) -> None:
-        """Keep within these limits from now on. Running transfers keep what was reserved for them."""
-        self._most_reserved = settings.max_bytes
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
         """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
@@ -381,7 +377,7 @@ class SharedTransfers:
             or size is None
             or not memory.accepts(size)
             or body.metadata.strong_etag is None
-            or self.reserved_bytes + size > self._most_reserved
+            or self.reserved_bytes + size > self._settings.value.max_bytes
         ):
             return False
         transfer.reserved = size

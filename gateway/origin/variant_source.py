@@ -13,14 +13,15 @@ from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
+from gateway.settings import Live, MemoryCacheSettings
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes that are read before the first one is sent, if memory keeps less
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all running fetches
@@ -36,27 +37,32 @@ class VariantSource:
         memory: ObjectCache,
         renditions: Renditions,
         refused: RefusedVariants,
-        metrics: Metrics,
-        *,
-        largest: int,
+        settings: Live[MemoryCacheSettings],
+        metrics: OriginMetrics,
     ) -> None:
         self._access = access
         self._memory = memory
         self._renditions = renditions
         self._refused = refused
         self._counts = metrics.variants
-        self.configure(largest=largest)
+        self._settings = settings
+        self._start_at_zero()
+        renditions.watch(lambda _: self._start_at_zero())
         self._reserved = 0
         self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
         self._fetches: SingleFlight[tuple[ObjectId, float], Content | None] = SingleFlight(
             "variant", metrics.coalesced_requests, cancel_without_callers=True
         )
 
-    def configure(self, *, largest: int) -> None:
-        """Read renditions of up to ``largest`` bytes, or 2 MiB if that is more, before they are sent."""
-        self._largest = max(largest, _LARGEST)
+    @property
+    def _largest(self) -> int:
+        """The most bytes of a rendition that is read before it is sent."""
+        return max(self._settings.value.max_object_bytes, _LARGEST)
+
+    def _start_at_zero(self) -> None:
+        """Export the count of each rendition, so that ``rate()`` sees its first increase."""
         for rendition in map(self._renditions.get, self._renditions.names):
-            self._made(rendition)  # starts at 0, so that rate() sees the first increase
+            self._made(rendition)
 
     def _made(self, rendition: Rendition) -> Counter:
         return self._counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made")

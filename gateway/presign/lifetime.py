@@ -11,7 +11,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.presign.signed_image import BACKDATE, CLOCK_TOLERANCE, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
-from gateway.settings import UrlCacheSettings, UrlPrerefreshSettings
+from gateway.settings import Live, UrlCacheSettings, UrlPrerefreshSettings
 
 logger = logging.getLogger(__name__)
 
@@ -82,37 +82,33 @@ class CosClock:
 
 
 class Lifetime:
-    """Durations in seconds.
+    """How long URLs may be used, and when they are due for renewal, by the settings in use. Durations are in seconds.
 
-    ttl: the life for which a URL is signed.
-    min_remaining: the least remaining life with which a URL is used. It is a margin for the transfer and for clocks
-    that differ.
-    threshold: how long before its end a URL is due for renewal.
-
-    When a token ends a URL sooner, margin and threshold shrink in proportion to the life of the URL. The margin stays
-    above the difference of clocks.
+    ``min_remaining`` is a margin for the transfer and for clocks that differ. When a token ends a URL sooner, it and
+    ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.
     """
 
     def __init__(
         self,
-        url_cache: UrlCacheSettings,
-        renewal: UrlPrerefreshSettings,
+        url_cache: Live[UrlCacheSettings],
+        renewal: Live[UrlPrerefreshSettings],
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.use(url_cache, renewal)
+        self._url_cache = url_cache
+        self._renewal = renewal
         self.random = random
 
-    def use(self, url_cache: UrlCacheSettings, renewal: UrlPrerefreshSettings) -> None:
-        """Use these settings from now on, also for URLs that are already signed."""
-        self.ttl, self.min_remaining = url_cache.default_ttl, url_cache.min_remaining
-        self.threshold = renewal.threshold
+    @property
+    def ttl(self) -> int:
+        """The life for which a URL is signed."""
+        return self._url_cache.value.default_ttl
 
     def margin(self, presigned: PresignedUrl) -> int:
         """Return the seconds of validity that the URL must have left to be used."""
-        life = presigned.expires_at - presigned.signed_at
-        if life >= self.ttl:
-            return self.min_remaining
-        return max(min(self.min_remaining, CLOCK_SKEW), self.min_remaining * life // self.ttl)
+        settings, life = self._url_cache.value, presigned.expires_at - presigned.signed_at
+        if life >= settings.default_ttl:
+            return settings.min_remaining
+        return max(min(settings.min_remaining, CLOCK_SKEW), settings.min_remaining * life // settings.default_ttl)
 
     def lease(self, lease: float, token_life: float | None) -> float:
         """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
@@ -140,7 +136,7 @@ class Lifetime:
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
-        return expires_at - min(self.threshold, self.ttl) - 2 * _SPREAD * self.ttl
+        return expires_at - min(self._renewal.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
         """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
@@ -154,7 +150,8 @@ class Lifetime:
         return max(float(presigned.signed_at), due)
 
     def _threshold(self, life: float) -> float:
-        return min(self.threshold, life) if life >= self.ttl else self.threshold * life / self.ttl
+        threshold, ttl = self._renewal.value.threshold, self.ttl
+        return min(threshold, life) if life >= ttl else threshold * life / ttl
 
 
 class UsableUrls:

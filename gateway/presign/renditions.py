@@ -5,7 +5,7 @@ name, and the rule of that name is signed. A fixed style is named as itself (``t
 format (``card@640.webp``).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -60,9 +60,14 @@ class Renditions:
         self.originals_for_owner = False
         self._revision = -1
         self._by_name: dict[str, Rendition] = {}
-        self.use(styles, defaults)
+        self._watchers: list[Callable[[frozenset[str | None]], None]] = []
+        self.replace(styles, defaults)
 
-    def use(
+    def watch(self, replaced: Callable[[frozenset[str | None]], None]) -> None:
+        """Call ``replaced`` after each ``replace``, with the names that it returns."""
+        self._watchers.append(replaced)
+
+    def replace(
         self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.
@@ -96,7 +101,10 @@ class Renditions:
         changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
         # Requests in flight may still sign and count a removed one.
         self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
-        return frozenset(changed if was_for_owner == self.originals_for_owner else {*changed, None})
+        names = frozenset(changed if was_for_owner == self.originals_for_owner else {*changed, None})
+        for replaced in self._watchers:
+            replaced(names)
+        return names
 
     @property
     def styles(self) -> list[str]:

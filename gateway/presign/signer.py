@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
+from gateway.presign.metrics import PresignMetrics
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import (
     BACKDATE,
@@ -27,7 +27,7 @@ from gateway.presign.signed_image import (
     SignedImage,
     shared_second,
 )
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
@@ -55,15 +55,15 @@ class Signer:
         self,
         credentials: CredentialsSource,
         hosts: Hosts,
-        settings: UrlCacheSettings,
+        settings: Live[UrlCacheSettings],
         *,
-        metrics: Metrics,
+        metrics: PresignMetrics,
         renditions: Renditions | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._credentials = credentials
         self._hosts = hosts
-        self.settings = settings
+        self._settings = settings
         self._metrics = metrics
         self._renditions = renditions or Renditions({})
         self._now = now
@@ -140,7 +140,7 @@ class Signer:
         A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
         different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
         """
-        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self.settings.default_ttl:
+        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._settings.value.default_ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
@@ -153,7 +153,7 @@ class Signer:
         return newest
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
-        window = max(1, self.settings.sign_window)
+        window = max(1, self._settings.value.sign_window)
         if token_end is not None:
             # Halved until it is a tenth of the remaining life: most replicas with this token agree, and the URL lives.
             while window > 1 and window * 10 > token_end - now:
@@ -165,7 +165,7 @@ class Signer:
 
         A million URLs of one token would otherwise end, and be signed again, in the same second.
         """
-        end = signed_at + self.settings.default_ttl
+        end = signed_at + self._settings.value.default_ttl
         if token_end is None:
             return end
         latest_spread = max(0, token_end - signed_at - _NOT_SPREAD) // _END_SPREAD

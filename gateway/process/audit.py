@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.process.logs import log_handler
+from gateway.settings import Live, LoggingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -19,38 +20,35 @@ _MODE: Final = 0o640
 
 
 class AuditLog:
-    """Appends to the file ``target``, or writes to standard error for ``-``. None: there is no audit log.
+    """Appends to the file ``logging.audit``, or writes to standard error for ``-``. None: there is no audit log.
 
     The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
     the log at the level error, and the act itself goes on: a takedown must not wait for a disk.
     """
 
-    def __init__(self, target: str | None, *, worker: int | None = None) -> None:
+    def __init__(self, settings: Live[LoggingSettings], *, worker: int | None = None) -> None:
         self._worker = worker
         self._lock = asyncio.Lock()
-        self.use(target)
+        self._settings = settings
 
     @property
     def is_on(self) -> bool:
         """Whether there is an audit log."""
-        return self._target is not None
-
-    def use(self, target: str | None) -> None:
-        """Write there from now on."""
-        self._target = target
+        return self._settings.value.audit is not None
 
     async def note(
         self, action: str, caller: str, *, client: str | None = None, request_id: str | None = None, **facts: Any
     ) -> None:
         """Write that ``caller`` has done ``action``. ``client``: the address. Facts that are None are left out."""
-        if self._target is None:
+        target = self._settings.value.audit
+        if target is None:
             return
         said = {"action": action, "caller": caller, "client": client, "request_id": request_id, **facts}
         if self._worker is not None:
             said["worker"] = self._worker
         known = {name: value for name, value in said.items() if value is not None}
         line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **known}) + "\n"
-        if self._target == STANDARD_ERROR:
+        if target == STANDARD_ERROR:
             handler = log_handler()
             stream = handler.stream if handler is not None else sys.stderr
             stream.write(line)
@@ -58,7 +56,7 @@ class AuditLog:
             return
         try:
             async with self._lock:  # lines in their order
-                await asyncio.to_thread(_append, Path(self._target), line)
+                await asyncio.to_thread(_append, Path(target), line)
         except OSError as error:
             logger.error("audit line not written: reason=%s line=%s", error.strerror or error, line.rstrip())  # noqa: TRY400 - no defect
 

@@ -2,7 +2,7 @@
 
 A reload has two phases. The first may fail and may take long: a thread reads the sources, and each part prepares
 its change. The second awaits nothing, so each request sees either all changes or none: each part applies its
-prepared change.
+prepared change, and the settings in use are replaced.
 """
 
 import asyncio
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
 from gateway.concurrency.daemon_thread import in_daemon_thread
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.events import EventLog
+from gateway.metrics.registry import Registry
+from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,20 @@ _READ_TIMEOUT: Final = 10.0  # seconds; a network file system may hang
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class ReloadMetrics:
+    """The outcome of the last reload, in metrics and among the ``events``."""
+
+    def __init__(self, registry: Registry, events: EventLog) -> None:
+        self.events = events
+        self.config_last_reload_successful = registry.gauge(
+            "config_last_reload_successful", "1 if the last reload of the configuration was accepted, else 0."
+        )
+        self.config_last_reload_success = registry.gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "Unix time of the last reload of the configuration that was accepted; at first, of the start.",
+        )
 
 
 class ReloadRefused(Exception):
@@ -55,7 +71,7 @@ class Prepared:
 
 
 class Part(Protocol[S_contra]):
-    """A part of the gateway that a reload changes."""
+    """A part of the gateway that opens something for new settings, or may refuse them."""
 
     async def prepare(self, old: S_contra, new: S_contra, /) -> Prepared:
         """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``."""
@@ -103,8 +119,9 @@ class Sources(Generic[S]):
 
 
 class Reloader(Generic[S]):
-    """Holds the ``settings`` in use. ``need_restart`` are the keys that the last reload could not change.
+    """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
 
+    live: the settings in use.
     sources: what the settings are read from. None: there are no sources.
     compare: returns the difference between the settings in use and the settings read. Raises ``ReloadRefused`` if the
     two cannot be mixed.
@@ -113,29 +130,24 @@ class Reloader(Generic[S]):
 
     def __init__(
         self,
-        settings: S,
+        live: Live[S],
         sources: Sources[S] | None,
         compare: Callable[[S, S], Difference[S]],
         parts: Sequence[Part[S]],
-        metrics: Metrics,
+        metrics: ReloadMetrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.settings = settings
+        self.live = live
         self.need_restart: Sequence[str] = ()
         self._sources = sources
         self._compare = compare
         self._metrics = metrics
         self._is_draining = is_draining
         self._parts = parts
-        self._listeners: list[Callable[[S], None]] = []
         self._lock = asyncio.Lock()
         self._running: set[asyncio.Task[Difference[S]]] = set()
         self._count(is_success=True)
-
-    def add_listener(self, accepted: Callable[[S], None]) -> None:
-        """Call ``accepted`` with the settings in use after each reload that is not refused."""
-        self._listeners.append(accepted)
 
     async def reload(self) -> Difference[S]:
         """Reload, after a running reload has ended. Raises ``ReloadRefused`` or ``ReloadNotPossible``. Both are logged.
@@ -183,19 +195,18 @@ class Reloader(Generic[S]):
             self._sources = None
 
     async def _reload(self, sources: Sources[S]) -> Difference[S]:
-        difference = self._compare(self.settings, await sources.read())
+        difference = self._compare(self.live.value, await sources.read())
         async with AsyncExitStack() as prepared:
             changes = []
             for part in self._parts:
-                change = await part.prepare(self.settings, difference.settings)
+                change = await part.prepare(self.live.value, difference.settings)
                 prepared.push_async_callback(change.discard)
                 changes.append(change)
             prepared.pop_all()
         for change in changes:
             change.apply()
-        self.settings, self.need_restart = difference.settings, difference.need_restart
-        for accepted in self._listeners:
-            accepted(self.settings)
+        self.need_restart = difference.need_restart
+        self.live.replace(difference.settings)
         for change in changes:
             try:
                 await change.close()

@@ -14,10 +14,10 @@ class Addresses:
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls
         self._renditions = renditions
-        self.use()
+        self._read_renditions()
+        renditions.watch(lambda _: self._read_renditions())
 
-    def use(self) -> None:
-        """Use the renditions that are configured now."""
+    def _read_renditions(self) -> None:
         renditions = self._renditions
         queries = ["", *(f"?{query}" for style in renditions.styles for query in renditions.queries(style))]
         self._templates = [base + path + query for base in self._base_urls for path in _PATHS for query in queries]

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.purge.metrics import PurgeMetrics
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_queue.purge_queue import PurgeQueue
 
 # Seconds from a change to its purge. By then every replica has dropped the image, so that the edge does not fetch the
 # old one again; and each has queued the purge, so it is sent once.
@@ -20,7 +20,7 @@ class PurgeIntake:
     def __init__(
         self,
         queue: PurgeQueue,
-        metrics: Metrics,
+        metrics: PurgeMetrics,
         *,
         now: Callable[[], float] = time.time,
         settle: float = _SETTLE,

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
-from gateway.metrics.collectors import Metrics
 from gateway.purge.intake import PurgeIntake
+from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
-from gateway.redis_store.guarded_client import CacheUnavailable, WrongType
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.purge_queue import LATEST_DUE, PurgeQueue
+from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.purge_queue import LATEST_DUE, PurgeQueue
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class PurgeWorker:
         queue: PurgeQueue,
         intake: PurgeIntake,
         target: Target,
-        metrics: Metrics,
+        metrics: PurgeMetrics,
         *,
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.metrics.port_metrics import PortMetrics
+from gateway.server.metrics import PortMetrics
 
 logger = logging.getLogger(__name__)
 

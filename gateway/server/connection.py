@@ -15,9 +15,9 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.metrics.port_metrics import PortMetrics
 from gateway.net.port import url_of
 from gateway.server.acceptor import Acceptor
+from gateway.server.metrics import PortMetrics
 from gateway.server.slow_clients import SlowClients
 
 logger = logging.getLogger("aiohttp.server")

@@ -32,9 +32,9 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
-from gateway.metrics.collectors import Metrics
 from gateway.server.connection import Connection
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
+from gateway.server.metrics import ServerMetrics
 from gateway.server.route_match import UNMATCHED, image_id_in_path, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
@@ -76,7 +76,7 @@ class Accounting:
     ``is_canary`` returns whether a request id marks a request of the canary. None without a canary.
     """
 
-    metrics: Metrics
+    metrics: ServerMetrics
     client_address: ClientAddress
     access_log: AccessLog
     route_prefix: str = ""
@@ -248,7 +248,7 @@ class Dispatch:
         self._requests.record(ended.route, context.delivery, ended.outcome, ended.seconds, context.first_byte)
         access_log, failure = self._access_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary
-        if (is_of_a_user and access_log.is_on and access_log.wants(ended.route, ended.outcome)) or (
+        if (is_of_a_user and access_log.is_on.value and access_log.wants(ended.route, ended.outcome)) or (
             failure is not None and failure.is_fault
         ):
             client = self._client_address.of(request.headers, peer)

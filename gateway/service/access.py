@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.access.identity import Authenticator
+from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
-from gateway.access.token_keys import TokenKeys
 from gateway.api.caller import Callers
 from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.cors import CorsOrigins
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared, ReloadRefused
-from gateway.settings import JwtSettings, Settings
+from gateway.settings import JwtSettings, Live, Settings
 
 if TYPE_CHECKING:
     from gateway.access.jwks import Jwks
@@ -34,7 +33,7 @@ class Access:
     callers: Callers
     client_address: ClientAddress
     cors_origins: CorsOrigins
-    metrics: Metrics
+    metrics: AccessMetrics
     rights_changed: Callable[[], None]
 
     async def prepare(self, old: Settings, new: Settings) -> Prepared:
@@ -42,7 +41,7 @@ class Access:
         held = self.key_set
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
-            return Prepared(lambda: self._use(new, held.value))
+            return Prepared(lambda: None)
         successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
 
         async def discard() -> None:
@@ -56,26 +55,16 @@ class Access:
 
         def apply() -> None:
             successor.take_over()
-            self._use(new, successor.value)
             if successor.value is None:
                 self.metrics.dependency_up.remove("jwks")
 
         return Prepared(apply, successor.close_replaced, discard)
 
-    def _use(self, settings: Settings, keys: TokenKeys | None) -> None:
-        access = settings.access
-        self.authenticator.use(access, keys)
-        self.admin_guard.use(settings.admin.token)
-        if self.links is not None and access.signed_links is not None:
-            self.links.use(access.signed_links)
-        self.client_address.use(settings.server.trusted_proxies)
-        self.cors_origins.use(settings.server.cors_origins)
-
 
 @asynccontextmanager
 async def open_access(
-    settings: Settings,
-    metrics: Metrics,
+    live: Live[Settings],
+    metrics: AccessMetrics,
     rights_changed: Callable[[], None] = lambda: None,
     *,
     verifies_tokens: bool = True,
@@ -84,28 +73,30 @@ async def open_access(
 
     ``rights_changed`` is called when the key set has other keys than before.
     """
-    access = settings.access
-    await _import_token_libraries(access.jwt)
-    async with replaceable(_key_set(access.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
-        links = signed_links(settings)
-        authenticator = Authenticator(access, key_set.value, links)
+    access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
+    await _import_token_libraries(access.value.jwt)
+    async with replaceable(_key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
+        links = signed_links(live)
+        authenticator = Authenticator(access, lambda: key_set.value, links)
         yield Access(
-            AdminGuard(settings.admin.token, metrics.admin_attempts),
+            AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts),
             authenticator,
             key_set,
             links,
             Callers(authenticator),
-            ClientAddress(settings.server.trusted_proxies),
-            CorsOrigins(settings.server.cors_origins),
+            ClientAddress(server),
+            CorsOrigins(server),
             metrics,
             rights_changed,
         )
 
 
-def signed_links(settings: Settings) -> SignedLinks | None:
+def signed_links(live: Live[Settings]) -> SignedLinks | None:
     """Return what signs and verifies links, or None without ``access.signed_links``."""
-    configured = settings.access.signed_links
-    return SignedLinks(configured) if configured is not None else None
+    configured = live.value.access.signed_links  # whether there are any needs a restart
+    if configured is None:
+        return None
+    return SignedLinks(live.map(lambda settings: settings.access.signed_links or configured))
 
 
 def _key_source(jwt: JwtSettings | None) -> tuple[object, ...]:
@@ -121,7 +112,7 @@ async def _import_token_libraries(jwt: JwtSettings | None) -> None:
 
 @asynccontextmanager
 async def _key_set(
-    jwt: JwtSettings | None, metrics: Metrics, changed: Callable[[], None], *, fetches: bool = True
+    jwt: JwtSettings | None, metrics: AccessMetrics, changed: Callable[[], None], *, fetches: bool = True
 ) -> "AsyncIterator[Jwks | None]":
     """Keep fetching the key set of ``access.jwt.jwks_url``. None without it."""
     if jwt is None or jwt.jwks_url is None:

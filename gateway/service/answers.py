@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,16 +13,17 @@ from typing import Any
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.process.reloader import Reloader
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.replica_questions import Question, ReplicaAnswer
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_questions import Question, ReplicaAnswer
 from gateway.service.changes import Changes
 from gateway.service.diagnostics import Diagnostics
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ _MOST_WAITING = 100
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers about this process. ``reloader`` has the settings in use."""
+    """Answers about this process. ``settings`` are the settings in use."""
 
+    settings: Live[Settings]
     metrics: Metrics
     signing: Signing
     urls: Urls
@@ -51,10 +53,10 @@ class Answers:
             self.diagnostics.replica.name,
             VERSION,
             sys.prefix,
-            _fingerprint(self.reloader),
+            _fingerprint(self.settings.value, self.reloader.need_restart),
             urls.shared.mac.fingerprint if urls.shared is not None else "",
             await self._state_of_changes(),
-            {name: round(seconds, 1) for name, seconds in self.metrics.nginx_asked.seconds().items()},
+            {name: round(seconds, 1) for name, seconds in self.metrics.nginx.nginx_asked.seconds().items()},
             self._last_error(),
             image_id is not None
             and any(urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
@@ -69,7 +71,7 @@ class Answers:
         return "ok"
 
     def _last_error(self) -> str:
-        errors = self.metrics.recent_errors.newest()
+        errors = self.metrics.server.recent_errors.newest()
         if not errors:
             return ""
         return f"{errors[0].code} {datetime.fromtimestamp(errors[0].at, UTC).isoformat(timespec='seconds')}"
@@ -104,14 +106,14 @@ async def _answer(waiting: "asyncio.Queue[Question]", answers: Answers, redis: R
         except CacheUnavailable as error:
             logger.debug("a question is not answered: %s", error)
         except Exception:  # otherwise this process would answer no other question
-            answers.metrics.background_errors.labels(task="answers").inc()
+            answers.metrics.registry.background_errors.labels(task="answers").inc()
             logger.exception("a question is not answered")
 
 
-def _fingerprint(reloader: Reloader[Settings]) -> str:
+def _fingerprint(in_use: Settings, need_restart: Sequence[str]) -> str:
     """Return a hash of the settings in use, in which a secret is ``**********``, without what differs by design."""
-    settings = reloader.settings.model_dump(
+    settings = in_use.model_dump(
         mode="json", exclude={"server": {"host", "port", "reuse_port"}, "admin": {"host", "port"}}
     )
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{digest} ({len(reloader.need_restart)} need a restart)" if reloader.need_restart else digest
+    return f"{digest} ({len(need_restart)} need a restart)" if need_restart else digest

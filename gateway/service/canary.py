@@ -13,16 +13,15 @@ from gateway.canary.watch import Asker, Canary, Question
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
-from gateway.process.reloader import Prepared
-from gateway.redis_store.canary_rounds import CanaryRounds
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import entry_secrets
-from gateway.settings import CanarySettings, Settings
+from gateway.settings import CanarySettings, Live, Settings
 
 _LINK_LIFE = 60  # seconds
 
@@ -34,16 +33,6 @@ class CanaryPart:
     asker: Asker
     mark: CanaryMark
     rounds: CanaryRounds | None
-    questions: "CanaryQuestions"
-
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        self.mark.use(shared_secret(settings))
-        if self.questions.links is not None and settings.access.signed_links is not None:
-            self.questions.links.use(settings.access.signed_links)
 
 
 class CanaryQuestions:
@@ -61,7 +50,7 @@ class CanaryQuestions:
         self._catalog = catalog
         self._signing = signing
         self._origin = origin
-        self.links = links
+        self._links = links
 
     async def __call__(self) -> Sequence[Question]:
         """Return the questions. Links are valid for a minute."""
@@ -78,8 +67,8 @@ class CanaryQuestions:
             Question("public", _with(short_address(settings.public), style), public, at_public),
             Question("private_anonymous", hidden, private),
         ]
-        if self.links is not None:
-            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
+        if self._links is not None:
+            link, _ = self._links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
             questions.append(Question("private_link", _with(link, style), private, at_private))
         return questions
 
@@ -106,31 +95,38 @@ class CanaryQuestions:
 
 
 def make_canary(
-    settings: Settings, signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
+    live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
 ) -> CanaryPart | None:
     """Return the part, or None without ``canary``. The caller opens ``client``."""
-    configured = settings.canary
+    configured = live.value.canary
     if configured is None:
         return None
-    mark = CanaryMark(shared_secret(settings))
-    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(settings))
+    mark = CanaryMark(live.map(shared_secret))
+    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
     rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
-    return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds, questions)
+    return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds)
 
 
 @asynccontextmanager
 async def open_canary(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
 ) -> AsyncIterator[CanaryPart | None]:
     """Ask in the background. None without ``canary``."""
     async with FrontClient() as client:
-        part = make_canary(settings, signing, stores, origin, client)
-        if part is None or settings.canary is None:
+        part = make_canary(live, signing, stores, origin, client)
+        if part is None or live.value.canary is None:
             yield None
             return
         handler = log_handler()
         asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
-        canary = Canary(settings.canary, part.asker, part.rounds, metrics, asks_alone=asks_alone)
+        canary = Canary(
+            live.value.canary,
+            part.asker,
+            part.rounds,
+            metrics.canary,
+            metrics.registry.background_errors,
+            asks_alone=asks_alone,
+        )
         async with background("canary", canary.run()):
             yield part
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from prometheus_client import Gauge
+
 from gateway.catalog.change_feed import ChangeFeed
+from gateway.catalog.metrics import CatalogMetrics
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Prepared
 from gateway.service.stores import Stores
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.urls.invalidation import Invalidation
 
 # Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
@@ -46,41 +47,37 @@ class Changes:
             if (age := heartbeat.age(boot_time())) > _OVERDUE:
                 raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        if _results(old) != _results(new):
-            return Prepared(lambda: self._have_other_results(new))
-        if old.access != new.access:
-            return Prepared(self.rights_changed)
-        return Prepared(lambda: None)
-
     def rights_changed(self) -> None:
         """Make caches in front forget decisions about access: callers have other rights from now on."""
         self.log.sweep(Scope.DECISIONS, boot_time())
 
-    def _have_other_results(self, settings: Settings) -> None:
-        self.nginx_list.settings = _results(settings)
-        self.log.sweep(Scope.IMAGES, boot_time())
+    def settings_changed(self, old: Settings, new: Settings) -> None:
+        """Make every cache forget what depends on settings that have changed."""
+        if _results(old) != _results(new):
+            self.log.sweep(Scope.IMAGES, boot_time())
+        elif old.access != new.access:
+            self.rights_changed()
 
 
-def make_changes(settings: Settings, metrics: Metrics, *, hears: bool = True) -> Changes:
-    """Return the part. It has nothing to open. Without ``hears``, this process serves nothing and hears no changes."""
-    sources = []
-    if hears and settings.postgres.listen:
-        sources.append(Source.ROWS)
-    if hears and settings.url_cache.enabled:
-        sources.append(Source.REPLICAS)
+def make_changes(live: Live[Settings], heartbeat_age: Gauge | None = None) -> Changes:
+    """Return the part. It has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
+    settings, results = live.value, live.map(_results)
+    heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
+    sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]
     name = secrets.token_hex(8)
     log = ChangeLog(sources, name, boot_time())
-    for source, heartbeat in log.heartbeats.items():
-        metrics.heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
-    return Changes(log, NginxList(log, name, _results(settings), time.time() - boot_time()))
+    if heartbeat_age is not None:
+        for source, heartbeat in log.heartbeats.items():
+            heartbeat_age.labels(source.value).set_function(partial(_age, heartbeat))
+    changes = Changes(log, NginxList(log, name, lambda: results.value, time.time() - boot_time()))
+    live.watch(changes.settings_changed)
+    return changes
 
 
 @asynccontextmanager
 async def hearing(
     settings: Settings,
-    metrics: Metrics,
+    metrics: CatalogMetrics,
     stores: Stores,
     changes: Changes,
     invalidation: Invalidation,

@@ -14,8 +14,7 @@ from gateway.explain.delivery import DeliveryStep
 from gateway.explain.explainer import Explainer, Steps
 from gateway.explain.origin import OriginStep
 from gateway.explain.variants import VariantStep
-from gateway.metrics.canary import CanaryOutcome
-from gateway.metrics.collectors import Metrics
+from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
@@ -27,15 +26,15 @@ from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.process.reloader import Prepared
-from gateway.redis_store.canary_rounds import CanaryRounds
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
-from gateway.service.images import Images, cache_policy, image_rules
+from gateway.service.images import Images, image_rules
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.urls.clock_correction import ClockCorrection
 
 
@@ -49,45 +48,34 @@ class Diagnostics:
     recorder: HistoryRecorder
     replica: ThisReplica
     trigger_watch: TriggerWatch
-    access: Access
-    signing: Signing
-
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        self.explainer.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
-        credentials = self.signing.credentials
-        self.health.ready_without_stores = settings.server.ready_without_stores
-        self.health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
 
 
 @asynccontextmanager
 async def open_diagnostics(
-    settings: Settings, metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
+    live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
-    origin = images.objects.origin
-    trigger_watch = TriggerWatch(stores.catalog.report, metrics)
-    explainer = make_explainer(settings, access, signing, stores, urls, origin, trigger_watch, images, metrics)
-    health = _health(settings, metrics, signing, stores, urls, origin)
-    history = History(metrics, time.time())
+    settings, origin = live.value, images.objects.origin
+    trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
+    explainer = make_explainer(live, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
+    health = _health(live, metrics, signing, stores, urls, origin)
+    history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
     replica = _this_replica(settings, metrics, signing, urls, images, health, history)
-    recorder = HistoryRecorder(history, replica, replicas, metrics)
+    dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
+    recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", LoopLag(metrics).run()))
+        await stack.enter_async_context(background("loop-lag", LoopLag(metrics.monitoring.event_loop_lag).run()))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
         stack.push_async_callback(recorder.withdraw)
         await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch, access, signing)
+        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch)
 
 
 def make_explainer(
-    settings: Settings,
+    live: Live[Settings],
     access: Access,
     signing: Signing,
     stores: Stores,
@@ -95,16 +83,17 @@ def make_explainer(
     origin: OriginClient,
     trigger_watch: TriggerWatch,
     images: Images | None,
-    metrics: Metrics,
+    seen: CanaryOutcomes,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
+    settings = live.value
     canary, redis = settings.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
         """Return what the canary of any gateway saw last."""
-        if metrics.canary.latest or rounds is None:
-            return metrics.canary.latest
+        if seen.latest or rounds is None:
+            return seen.latest
         try:
             return (await rounds.read())[0]
         except CacheUnavailable:
@@ -113,7 +102,7 @@ def make_explainer(
     if images is not None:
         variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
     else:
-        variant_requests = VariantRequests(signing.renditions, settings.image_variants)
+        variant_requests = VariantRequests(signing.renditions, live.map(lambda settings: settings.image_variants))
         failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
     shared = urls.shared.entries if urls.shared is not None else None
     queue = stores.redis.queue if stores.redis is not None else None
@@ -141,7 +130,7 @@ def make_explainer(
         steps,
         signing.signer,
         refused,
-        image_rules(settings, access, signing),
+        image_rules(live, access, signing),
         outside,
     )
 
@@ -164,7 +153,7 @@ def _this_replica(
     symptoms = CurrentSymptoms(
         health,
         history,
-        metrics,
+        metrics.gauges,
         signing.clock,
         signing.credentials,
         lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
@@ -179,7 +168,7 @@ def _this_replica(
 
 
 def _health(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> Health:
     buckets = BucketsProbe(
         ObjectQuestions(
@@ -188,8 +177,8 @@ def _health(
             ClockCorrection(signing.clock, urls.resolver).refused_at,
             signing.clock.now,
         ),
-        settings.cos.regions,
-        metrics,
+        live.value.cos.regions,
+        metrics.monitoring,
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
@@ -198,11 +187,17 @@ def _health(
         probes["changes"] = urls.changes.probe
     if stores.redis is not None:
         probes["redis"] = stores.redis.probe.run
-    if signing.credentials.can_end:
-        probes["credentials"] = signing.credentials.check_life
-    return Health(
-        DependencyProbes(probes, metrics),
+    health = Health(
+        DependencyProbes(probes, metrics.monitoring),
         may_serve=lambda: buckets.may_serve,
         serves_from_memory=urls.resolver.serves_from_memory,
-        ready_without_stores=settings.server.ready_without_stores,
+        ready_without_stores=lambda: live.value.server.ready_without_stores,
     )
+
+    def look_at_credentials() -> None:
+        credentials = signing.credentials
+        health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
+
+    look_at_credentials()
+    live.watch(lambda *_: look_at_credentials())
+    return health

@@ -14,13 +14,12 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Prepared
 from gateway.service.access import Access
+from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects
 from gateway.service.signing import Signing
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,34 +33,26 @@ class Images:
     handler: ImageHandler
     url_handler: UrlHandler
     nginx_files: NginxFiles
-    access: Access
-
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        self.variant_requests.use(settings.image_variants)
-        self.decisions.ttl = settings.access.decision_ttl
-        self.handler.use(settings.image_proxy, cache_policy(settings, self.access.authenticator))
 
 
 def make_images(
-    settings: Settings, metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
+    live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
 ) -> Images:
     """Return the part. It has nothing to open."""
+    settings = live.value
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
-    variant_requests = VariantRequests(renditions, settings.image_variants)
-    decisions = Decisions(settings.access.decision_ttl, signing.lifetime, lambda: signing.clock.offset)
-    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics)
+    variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
+    access_settings = live.map(lambda settings: settings.access)
+    decisions = Decisions(access_settings, signing.lifetime, lambda: signing.clock.offset)
+    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
     handler = ImageHandler(
-        image_rules(settings, access, signing, decisions.on_image),
+        image_rules(live, access, signing, decisions.on_image),
         ImageMemory(urls.resolver, objects.source, objects.refused),
         lookup,
         variant_requests,
-        Responder(objects.source, Relay(metrics)),
-        Counts(urls.usage, metrics, nginx_files.accel_not_configured),
+        Responder(objects.source, Relay(metrics.sent_bytes)),
+        Counts(urls.usage, metrics.sent_bytes, metrics.origin.variants, nginx_files.accel_not_configured),
     )
     return Images(
         objects,
@@ -71,24 +62,24 @@ def make_images(
         handler,
         UrlHandler(lookup, urls.usage, signing.public_urls),
         nginx_files,
-        access,
     )
 
 
-def image_rules(settings: Settings, access: Access, signing: Signing, kept_for: KeptFor = lambda *_: 0) -> Rules:
+def image_rules(
+    live: Live[Settings], access: Access, signing: Signing, kept_for: KeptFor = lambda *_: 0
+) -> Live[Rules]:
     """Return the rules of requests for images. ``kept_for``: for how long nginx may repeat an order."""
-    return Rules(
-        settings.image_proxy,
-        cache_policy(settings, access.authenticator),
-        settings.server.max_streams,
-        access.authenticator,
-        signing.renditions,
-        ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead),
-        kept_for,
-    )
+    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
+
+    def rules(settings: Settings) -> Rules:
+        policy, most = cache_policy(access.authenticator, settings), settings.server.max_streams
+        authenticator, renditions = access.authenticator, signing.renditions
+        return Rules(settings.image_proxy, policy, most, authenticator, renditions, redirect, kept_for)
+
+    return live.map(rules)
 
 
-def cache_policy(settings: Settings, authenticator: Authenticator) -> CachePolicy:
+def cache_policy(authenticator: Authenticator, settings: Settings) -> CachePolicy:
     """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
     image_proxy = settings.image_proxy
     return CachePolicy(

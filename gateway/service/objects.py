@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
+from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
@@ -17,11 +17,11 @@ from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
-from gateway.process.reloader import Prepared
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
-from gateway.settings import ImageProxySettings, Settings
+from gateway.settings import Live, Settings
 from gateway.tracing.hooks import Tracing
 from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.descriptions import Descriptions
@@ -39,20 +39,13 @@ class Objects:
     refused: RefusedVariants
     source: ObjectSource
 
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new.image_proxy))
-
-    def _use(self, settings: ImageProxySettings) -> None:
-        self.origin.retries.count = settings.retry_count
-        self.source.configure(settings.memory_cache, _resumption_limits(settings))
-
 
 def open_cos(
-    settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: Tracing | None = None
 ) -> AbstractAsyncContextManager[OriginClient]:
+    settings = live.value
     return open_origin(
-        settings.image_proxy,
+        live.map(lambda settings: settings.image_proxy),
         max_connections=settings.server.max_streams,
         metrics=metrics,
         buckets=list(settings.cos.regions),
@@ -63,18 +56,18 @@ def open_cos(
 
 @asynccontextmanager
 async def open_objects(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> AsyncIterator[Objects]:
     """Get the bytes and the descriptions of images, and sign new URLs in place of URLs that COS refuses."""
     redis, shared = stores.redis, urls.shared
     probe = ImageProbe(origin, signing.signer.sign_rule)
-    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics)
+    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics.urls)
     renewal = OnDemandRenewal(
         urls.resolver,
         stores.catalog,
         shared.entries if shared is not None else None,
         urls.local,
-        metrics,
+        metrics.urls,
         signing.clock.now,
     )
 
@@ -84,8 +77,8 @@ async def open_objects(
         clock_correction.refused_at(cos_time)
         return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
 
-    image_proxy = settings.image_proxy
-    memory = ObjectCache(image_proxy.memory_cache, metrics, urls.changes.log)
+    memory_settings = live.map(lambda settings: settings.image_proxy.memory_cache)
+    memory = ObjectCache(memory_settings, metrics.origin, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
@@ -93,8 +86,8 @@ async def open_objects(
         memory.discard,
         renew,
         urls.resolver.urls.sign_for_head,
-        metrics,
-        _resumption_limits(image_proxy),
+        metrics.origin,
+        live.map(_resumption_limits),
     )
     refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
     variants = VariantSource(
@@ -102,10 +95,10 @@ async def open_objects(
         memory,
         signing.renditions,
         refused,
-        metrics,
-        largest=image_proxy.memory_cache.max_object_bytes,
+        memory_settings,
+        metrics.origin,
     )
-    source = ObjectSource(access, memory, variants, image_proxy.memory_cache, metrics)
+    source = ObjectSource(access, memory, variants, memory_settings, metrics.origin)
     urls.changes.log.add_cache(renewal)
     urls.changes.log.add_cache(descriptions)
     async with AsyncExitStack() as stack:
@@ -114,5 +107,5 @@ async def open_objects(
         yield Objects(origin, descriptions, renewal, failures, refused, source)
 
 
-def _resumption_limits(settings: ImageProxySettings) -> ResumptionLimits:
-    return ResumptionLimits(settings.retry_count, Backoff())
+def _resumption_limits(settings: Settings) -> ResumptionLimits:
+    return ResumptionLimits(settings.image_proxy.retry_count, Backoff())

@@ -35,7 +35,6 @@ from gateway.api.static_files import Features, StaticFiles
 from gateway.delivery.relay import Relay
 from gateway.net.ip_address import is_loopback
 from gateway.presign.renditions import Renditions
-from gateway.process.reloader import Reloader
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.file_limit import connection_budget
@@ -66,7 +65,7 @@ def public_port(
     service: Service, inherited: Inherited, extend: Callable[[web.Application], None] | None = None
 ) -> Port:
     """Return the port of clients, proxies and CDNs. ``extend`` may add routes to its application."""
-    app, server = public_app(service), service.settings.server
+    app, server = public_app(service), service.settings.value.server
     if extend is not None:
         extend(app)
     images = service.images
@@ -82,7 +81,7 @@ def public_port(
         server.host,
         server.port,
         server.keepalive_timeout,
-        connection_budget(server.max_streams, service.settings.postgres.pool_size).public,
+        connection_budget(server.max_streams, service.settings.value.postgres.pool_size).public,
         "public",
         reuse_port=server.reuse_port,
         inherited=inherited.public,
@@ -92,15 +91,15 @@ def public_port(
 
 def admin_port(service: Service, inherited: Inherited) -> Port:
     """Return the port of operators and Prometheus."""
-    app, admin = admin_app(service), service.settings.admin
+    app, admin = admin_app(service), service.settings.value.admin
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     if admin.token is None and not inherited.admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
-    budget = connection_budget(service.settings.server.max_streams, service.settings.postgres.pool_size)
+    budget = connection_budget(service.settings.value.server.max_streams, service.settings.value.postgres.pool_size)
     endpoint = Endpoint(
         admin.host,
         admin.port,
-        min(ADMIN_KEEPALIVE, service.settings.server.keepalive_timeout),
+        min(ADMIN_KEEPALIVE, service.settings.value.server.keepalive_timeout),
         budget.admin,
         "admin",
         closes_idle=True,
@@ -118,7 +117,7 @@ def public_app(service: Service) -> web.Application:
 
 def admin_app(service: Service) -> web.Application:
     """Return the routes of the admin port."""
-    host_guard = HostGuard(service.settings.admin.names)
+    host_guard = HostGuard(service.settings.value.admin.names)
     app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
     admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
     add_admin_routes(app, _admin_handlers(service), admin_only, _audited(service))
@@ -138,7 +137,7 @@ def _dispatch(
     """
     requests = service.requests
     accounting = Accounting(
-        service.metrics,
+        service.metrics.server,
         service.access.client_address,
         requests.access_log,
         route_prefix,
@@ -156,7 +155,7 @@ def _dispatch(
 
 def _public_handlers(service: Service) -> PublicHandlers:
     settings, metrics, access, urls, images = (
-        service.settings,
+        service.settings.value,
         service.metrics,
         service.access,
         service.urls,
@@ -178,11 +177,13 @@ def _public_handlers(service: Service) -> PublicHandlers:
         links=LinkCalls(_link_kills(service), lookup, callers, bodies),
         metadata=metadata,
         batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
-        beacons=Beacons(metrics, access.client_address, bodies),
-        access_check=AccessCheck(lookup, callers, images.variant_requests, renditions, images.decisions, metrics),
-        static_files=StaticFiles(lambda: _features(service.reloader.settings, renditions)),
+        beacons=Beacons(metrics.beacons, access.client_address, bodies),
+        access_check=AccessCheck(
+            lookup, callers, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
+        ),
+        static_files=StaticFiles(lambda: _features(service.settings.value, renditions)),
         health=HealthCalls(service.diagnostics.health),
-        misdirected_changes=WrongPort(metrics),
+        misdirected_changes=WrongPort(metrics.nginx),
         accel_prefix=(
             AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
         ),
@@ -190,7 +191,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 
 def _admin_handlers(service: Service) -> AdminHandlers:
-    settings, metrics, urls, redis = service.settings, service.metrics, service.urls, service.stores.redis
+    settings, metrics, urls, redis = service.settings.value, service.metrics, service.urls, service.stores.redis
     bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
     diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
     daily = redis.daily if redis is not None else None
@@ -198,18 +199,24 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         exposition=Exposition(metrics.registry),
         console=_console(service),
         console_tools=ConsoleTools(
-            metrics, lambda: _configuration(reloader), debug_log, bodies, now, service.answers.about_this
+            metrics.counted,
+            metrics.nginx.nginx_asked,
+            lambda: _configuration(service),
+            debug_log,
+            bodies,
+            now,
+            service.answers.about_this,
         ),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer),
-        preview=Preview(urls.resolver, service.objects.source, Relay(metrics)),
+        preview=Preview(urls.resolver, service.objects.source, Relay(metrics.sent_bytes)),
         statistics=(
             CacheStatistics(
                 redis.usage,
                 redis.queue,
                 urls.resolver.lookup_counts,
                 lambda: renewal.report,
-                lambda: reloader.settings.url_prerefresh.threshold,
+                lambda: service.settings.value.url_prerefresh.threshold,
                 now,
             )
             if redis is not None
@@ -222,7 +229,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             else None
         ),
         changes=CachePurges(urls.invalidation, bodies),
-        nginx_changes=NginxChanges(service.changes.nginx_list, metrics),
+        nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         images=AdminImageCalls(
             urls.resolver,
             service.images.lookup,
@@ -241,7 +248,7 @@ def _console(service: Service) -> Console:
         diagnostics.replica,
         redis.replicas if redis is not None else None,
         redis.queue if redis is not None else None,
-        metrics,
+        metrics.urls.refresh_lag,
         signing.clock.now,
     )
     return Console(
@@ -249,12 +256,14 @@ def _console(service: Service) -> Console:
             diagnostics.health,
             signing.clock,
             signing.credentials,
-            diagnostics.trigger_watch.look_soon if service.settings.postgres.listen else None,
+            diagnostics.trigger_watch.look_soon if service.settings.value.postgres.listen else None,
             metrics.canary,
+            metrics.nginx.nginx_asked,
         ),
         shared,
         diagnostics.history,
-        metrics,
+        metrics.server.recent_errors,
+        metrics.events,
         service.access.admin_guard,
         service.requests.debug_log,
     )
@@ -268,9 +277,9 @@ def _features(settings: Settings, renditions: Renditions) -> Features:
     )
 
 
-def _configuration(reloader: Reloader[Settings]) -> dict[str, Any]:
-    in_use = reloader.settings.model_dump(mode="json")
-    return {"settings": in_use, "needs_restart": list(reloader.need_restart)}
+def _configuration(service: Service) -> dict[str, Any]:
+    in_use = service.settings.value.model_dump(mode="json")
+    return {"settings": in_use, "needs_restart": list(service.reloader.need_restart)}
 
 
 def _new_urls(service: Service) -> NewUrls:

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
-from gateway.process.reloader import Prepared
+from gateway.presign.metrics import PresignMetrics
 from gateway.purge import edgeone, tencent_cdn
 from gateway.purge.addresses import Addresses
 from gateway.purge.edgeone import EdgeOne
 from gateway.purge.intake import PurgeIntake
+from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import Target
 from gateway.purge.tencent_cdn import TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings
@@ -52,12 +52,8 @@ class PurgeTarget:
     addresses: Addresses | None
     credentials: BucketCredentials | None
 
-    async def prepare(self, _: Settings, __: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation: the styles have been changed before."""
-        return Prepared(self.addresses.use if self.addresses is not None else lambda: None)
 
-
-def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> PurgeQueueing | None:
+def purge_queueing(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeQueueing | None:
     """Return the queue of purges and its intake, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
@@ -67,7 +63,7 @@ def purge_queueing(settings: Settings, metrics: Metrics, stores: Stores) -> Purg
 
 @asynccontextmanager
 async def open_purge_target(
-    settings: Settings, metrics: Metrics, signing: Signing
+    settings: Settings, metrics: PresignMetrics, signing: Signing
 ) -> AsyncIterator[PurgeTarget | None]:
     """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
     purge = settings.purge
@@ -97,7 +93,7 @@ async def open_purge_target(
 
 
 @asynccontextmanager
-async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: Metrics) -> AsyncIterator[None]:
+async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
     worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
     async with AsyncExitStack() as stack:

@@ -2,26 +2,25 @@
 
 from collections.abc import Callable, Sequence
 
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Difference, Part, Reloader, ReloadRefused, Sources
-from gateway.settings import Settings
+from gateway.process.reloader import Difference, Part, Reloader, ReloadMetrics, ReloadRefused, Sources
+from gateway.settings import Live, Settings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import difference
 
 
 def make_reloader(
-    settings: Settings,
+    live: Live[Settings],
     read_settings: Callable[[], Settings] | None,
     parts: Sequence[Part[Settings]],
-    metrics: Metrics,
+    metrics: ReloadMetrics,
     is_draining: Callable[[], bool],
 ) -> Reloader[Settings]:
-    """Return the reloader, which holds the settings in use and at each reload changes ``parts`` in this order.
+    """Return the reloader, which at each reload changes ``parts`` in this order, and then replaces the settings in use.
 
     read_settings: reads the sources again, and raises ``SettingsError`` if they are not valid. None: there are none.
     """
     return Reloader(
-        settings,
+        live,
         Sources(_reading(read_settings)) if read_settings is not None else None,
         _compare,
         parts,

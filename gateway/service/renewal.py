@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ImageRequests
 from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
-from gateway.process.reloader import Prepared
-from gateway.redis_store.daily_statistics import DailyStatistics
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.service.urls import Urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.maintenance import Job, Maintenance
 from gateway.urls.refresh_batch import RefreshBatch
@@ -34,22 +33,14 @@ class Renewal:
         """The results of the worker since its start. All are zero without a worker."""
         return self.worker.report if self.worker is not None else RefreshReport()
 
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        if self.worker is not None:
-            self.worker.use(settings.url_prerefresh)
-
 
 @asynccontextmanager
 async def open_renewal(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> AsyncIterator[Renewal]:
     """Renew URLs before they expire, and write counters, trim the cache and compare clocks each second."""
     async with AsyncExitStack() as stack:
-        worker = _refresh_worker(settings, metrics, signing, stores, urls)
+        worker = _refresh_worker(live, metrics, signing, stores, urls)
         if worker is not None:
             await stack.enter_async_context(background("refresh-worker", worker.run()))
         renewal = Renewal(worker)
@@ -71,10 +62,11 @@ async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) 
 
 
 def _refresh_worker(
-    settings: Settings, metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
 ) -> RefreshWorker | None:
-    renewal, redis, shared, now = settings.url_prerefresh, stores.redis, urls.shared, signing.clock.now
-    if not renewal.enabled or redis is None or shared is None:
+    renewal = live.map(lambda settings: settings.url_prerefresh)
+    redis, shared, now = stores.redis, urls.shared, signing.clock.now
+    if not renewal.value.enabled or redis is None or shared is None:
         return None
     maintenance = shared.maintenance
 
@@ -84,7 +76,7 @@ def _refresh_worker(
 
     selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
     batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.entries, redis.queue, forget, now)
-    return RefreshWorker(redis.shards, redis.queue, batch, metrics, renewal, now=now)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, renewal, now=now)
 
 
 def _maintenance(
@@ -101,7 +93,7 @@ def _maintenance(
 
 
 def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal: Renewal) -> None:
-    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.requests, IMAGE_ROUTES)
+    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
     daily.watch("requests", requests.count)
     daily.watch("errors", requests.errors)
     daily.watch("response_ms", requests.milliseconds)

@@ -7,16 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.api.access_log import LOGGER, AccessLog, stream_of_log
+from gateway.api.access_log import AccessLog, stream_of_log
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.image_requests import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
-from gateway.process.reloader import Prepared
-from gateway.settings import LoggingSettings, Settings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, LoggingSettings, Settings
 from gateway.tracing.hooks import Tracing
 
 _ROUTES: Final = ("proxy", "short")
@@ -35,55 +34,37 @@ class Requests:
     tracing: Tracing | None
     fallback: FallbackPicture | None
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(old.logging, new.logging))
-
-    def _use(self, before: LoggingSettings, now: LoggingSettings) -> None:
-        if before == now:
-            return
-        self.audit.use(now.audit)
-        level = logging.getLevelNamesMapping()[now.level.upper()]
-        if now.format != before.format and (handler := log_handler()) is not None:
-            handler.set_format(now.format)
-        if now.level != before.level:
-            self.debug_log.set_level(level)
-        self.access_log.use(now, is_on=now.access and (logging.getLogger(LOGGER).level or level) <= logging.INFO)
+    def log_replaced(self, old: LoggingSettings, new: LoggingSettings) -> None:
+        """Write the log as the new settings say."""
+        if new.format != old.format and (handler := log_handler()) is not None:
+            handler.set_format(new.format)
+        if new.level != old.level:
+            self.debug_log.set_level(logging.getLevelNamesMapping()[new.level.upper()])
 
 
 @asynccontextmanager
-async def open_requests(settings: Settings, metrics: Metrics) -> AsyncIterator[Requests]:
+async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator[Requests]:
     """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
+    settings, log_settings = live.value, live.map(lambda settings: settings.logging)
     async with _tracing(settings, metrics) as tracing:
         picture = settings.image_proxy.fallback
         fallback = None
         if picture is not None:
             fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
         metrics.dropped_lines.count = dropped_lines
-        metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
-        metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
-        access_log, debug_log = _access_log(settings), DebugLog()
+        metrics.server.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
+        metrics.server.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
+        handler, debug_log = log_handler(), DebugLog()
+        worker = handler.worker if handler is not None else None
+        access_log = AccessLog(stream_of_log(), log_settings, worker=worker)
+        audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.server.inflight_requests)
+        requests = Requests(in_flight, access_log, audit, debug_log, tracing, fallback)
+        log_settings.watch(requests.log_replaced)
         try:
-            yield Requests(InFlight(metrics), access_log, _audit(settings), debug_log, tracing, fallback)
+            yield requests
         finally:
             debug_log.stop()
             access_log.flush()
-
-
-def _access_log(settings: Settings) -> AccessLog:
-    """Return what writes a line for each request, unless the access log is off or the level excludes it."""
-    handler = log_handler()
-    return AccessLog(
-        stream_of_log(),
-        settings.logging,
-        is_on=settings.logging.access and logging.getLogger(LOGGER).isEnabledFor(logging.INFO),
-        worker=handler.worker if handler is not None else None,
-    )
-
-
-def _audit(settings: Settings) -> AuditLog:
-    handler = log_handler()
-    return AuditLog(settings.logging.audit, worker=handler.worker if handler is not None else None)
 
 
 @asynccontextmanager

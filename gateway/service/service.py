@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Part, Reloader
+from gateway.process.reloader import Reloader
 from gateway.service.access import Access, open_access
 from gateway.service.answers import Answers, answering
 from gateway.service.canary import CanaryPart, open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
+from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
 from gateway.service.reload import make_reloader
@@ -20,14 +20,14 @@ from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import Urls, open_urls
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts. ``settings`` are the settings of the start. ``reloader`` has the settings in use."""
+    """The parts. ``settings`` are the settings in use."""
 
-    settings: Settings
+    settings: Live[Settings]
     metrics: Metrics
     requests: Requests
     changes: Changes
@@ -55,41 +55,38 @@ async def open_service(
     ``SettingsError``. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and
     ``UnusablePicture``.
     """
+    live = Live(settings)
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
-        requests = await opened(open_requests(settings, metrics))
-        changes = make_changes(settings, metrics)
-        access = await opened(open_access(settings, metrics, changes.rights_changed))
-        signing = await opened(open_signing(settings, metrics))
-        stores = await opened(open_stores(settings, metrics, signing, requests.tracing))
+        requests = await opened(open_requests(live, metrics))
+        changes = make_changes(live, metrics.heartbeat_age)
+        access = await opened(open_access(live, metrics.access, changes.rights_changed))
+        signing = await opened(open_signing(live, metrics.presign))
+        stores = await opened(open_stores(live, metrics, signing, requests.tracing))
         await stores.try_query()
         await stores.check_layout()
-        purges = purge_queueing(settings, metrics, stores)
-        urls = await opened(open_urls(settings, metrics, signing, stores, purges, changes))
-        origin = await opened(open_cos(settings, metrics, signing, requests.tracing))
-        objects = await opened(open_objects(settings, metrics, signing, stores, urls, origin))
-        images = make_images(settings, metrics, access, signing, urls, objects)
-        diagnostics = await opened(open_diagnostics(settings, metrics, access, signing, stores, urls, images))
-        target = await opened(open_purge_target(settings, metrics, signing))
+        purges = purge_queueing(settings, metrics.purge, stores)
+        urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
+        origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
+        objects = await opened(open_objects(live, metrics, signing, stores, urls, origin))
+        images = make_images(live, metrics, access, signing, urls, objects)
+        diagnostics = await opened(open_diagnostics(live, metrics, access, signing, stores, urls, images))
+        target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
-            await opened(purging(purges, target, metrics))
-        renewal = await opened(open_renewal(settings, metrics, signing, stores, urls, origin))
+            await opened(purging(purges, target, metrics.purge))
+        renewal = await opened(open_renewal(live, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
-        parts: list[Part[Settings]] = [requests, access, signing, stores, urls, objects, images, renewal, diagnostics]
-        if target is not None:
-            parts.append(target)
-        canary = await opened(open_canary(settings, metrics, signing, stores, origin))
-        if canary is not None:
-            parts.append(canary)
-        parts.append(changes)
-        reloader = make_reloader(settings, read_settings, parts, metrics, lambda: diagnostics.health.is_draining)
+        canary = await opened(open_canary(live, metrics, signing, stores, origin))
+        reloader = make_reloader(
+            live, read_settings, (access, signing), metrics.reload, lambda: diagnostics.health.is_draining
+        )
         stack.push_async_callback(reloader.finish)
-        answers = Answers(metrics, signing, urls, changes, diagnostics, reloader)
+        answers = Answers(live, metrics, signing, urls, changes, diagnostics, reloader)
         await opened(answering(answers, stores.redis))
         yield Service(
-            settings,
+            live,
             metrics,
             requests,
             changes,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.server.listener import Drain, Listening, listening
+from gateway.service.metrics import Metrics
 from gateway.service.ports import Inherited, admin_port, public_port
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
@@ -38,15 +39,17 @@ async def serve(
     drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
     ``PurePythonParser``, and the errors of ``open_service``.
     """
-    metrics.nginx_asked.hears_all = inherited.guard_admin is None
+    metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
     async with open_service(settings, metrics, read_settings) as service:
         added = None if extend is None else lambda app: extend(service, app)
         drain = Drain(
             service.requests.in_flight,
             service.diagnostics.health.drain,
-            lambda: service.reloader.settings.server.shutdown_grace,
+            lambda: service.settings.value.server.shutdown_grace,
         )
         public, admin = public_port(service, inherited, added), admin_port(service, inherited)
-        async with listening(public, admin, settings.image_proxy.timeout, metrics.ports, drain, force_stop) as ports:
+        async with listening(
+            public, admin, settings.image_proxy.timeout, metrics.server.ports, drain, force_stop
+        ) as ports:
             metrics.events.add("started", version=VERSION)
             yield Serving(service, ports)

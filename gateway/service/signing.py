@@ -3,17 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.public_url import PublicUrls
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock, Lifetime
+from gateway.presign.metrics import PresignMetrics
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.process.reloader import Prepared, ReloadRefused
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class BucketKeys:
 
     in_use: BucketCredentials
     opened: Replaceable[BucketCredentials]
-    metrics: Metrics
+    metrics: PresignMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Signing:
     async def prepare(self, old: Settings, new: Settings) -> Prepared:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
-            return Prepared(lambda: self._use(new))
+            return Prepared(lambda: None)
         successor = await self.keys.opened.prepare(open_credentials(new.cos, self.keys.metrics, now=self.clock.now))
 
         async def discard() -> None:
@@ -68,29 +69,26 @@ class Signing:
             successor.take_over()
             self.credentials.replace(successor.value)
             self.public_urls.forget()
-            self._use(new)
 
         return Prepared(apply, successor.close_replaced, discard)
 
-    def _use(self, settings: Settings) -> None:
-        self.lifetime.use(settings.url_cache, settings.url_prerefresh)
-        self.signer.settings = settings.url_cache
-
 
 @asynccontextmanager
-async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Signing]:
+async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIterator[Signing]:
     """Keep the credentials of each bucket fresh, by COS's clock."""
+    settings, url_cache = live.value, live.map(lambda settings: settings.url_cache)
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
     async with replaceable(open_credentials(settings.cos, metrics, now=clock.now)) as opened:
-        lifetime = Lifetime(settings.url_cache, settings.url_prerefresh)
+        lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
         hosts = Hosts(settings.cos)
         renditions = Renditions(settings.image_styles, settings.image_variants)
+        live.watch(partial(_replace_renditions, renditions))
         signer = Signer(
             opened.value,
             hosts,
-            settings.url_cache,
+            url_cache,
             renditions=renditions,
             metrics=metrics,
             now=clock.now,
@@ -104,3 +102,8 @@ async def open_signing(settings: Settings, metrics: Metrics) -> AsyncIterator[Si
         yield Signing(
             clock, BucketKeys(opened.value, opened, metrics), hosts, renditions, lifetime, signer, public_urls
         )
+
+
+def _replace_renditions(renditions: Renditions, old: Settings, new: Settings) -> None:
+    if (old.image_styles, old.image_variants) != (new.image_styles, new.image_variants):
+        renditions.replace(new.image_styles, new.image_variants)

@@ -5,26 +5,26 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
-from gateway.process.reloader import Prepared
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout, WrongRedis
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.probe import RedisProbe
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.replica_questions import ReplicaQuestions
-from gateway.redis_store.replica_store import ReplicaStore
-from gateway.redis_store.shards import Shards
-from gateway.redis_store.usage_store import UsageStore
+from gateway.monitoring.redis_probe import RedisProbe
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.redis_replicas.replica_questions import ReplicaQuestions
+from gateway.redis_replicas.replica_store import ReplicaStore
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.tracing.hooks import Tracing
 
 logger = logging.getLogger(__name__)
@@ -54,18 +54,6 @@ class Stores:
 
     catalog: PostgresCatalog
     redis: RedisStores | None
-    signing: Signing
-
-    async def prepare(self, _: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(new))
-
-    def _use(self, settings: Settings) -> None:
-        if self.redis is None:
-            return
-        self.redis.queue.limits = _queue_limits(settings, self.signing)
-        if self.redis.daily is not None:
-            self.redis.daily.settings = settings.url_stats
 
     async def try_query(self) -> None:
         """Try the query that requests use. Raises ``CatalogQueryRefused`` if it cannot work.
@@ -97,41 +85,43 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(
-    settings: Settings, metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+    live: Live[Settings], metrics: Metrics, signing: Signing, tracing: Tracing | None = None
 ) -> AsyncIterator[Stores]:
     """Open pools of connections to Redis and Postgres. Neither has to answer."""
+    settings = live.value
     opening = open_catalog(
         settings.postgres,
         default_bucket=settings.cos.bucket,
         regions=settings.cos.regions,
-        metrics=metrics,
+        metrics=metrics.catalog,
         with_links=settings.access.signed_links is not None,
         observe=tracing.postgres if tracing is not None else None,
     )
     async with opening as catalog:
         if not settings.url_cache.enabled:
-            yield Stores(catalog, None, signing)
+            yield Stores(catalog, None)
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
-            yield Stores(catalog, _redis_stores(settings, metrics, shards, signing), signing)
+            yield Stores(catalog, _redis_stores(live, metrics, shards, signing))
 
 
-def _redis_stores(settings: Settings, metrics: Metrics, shards: Shards, signing: Signing) -> RedisStores:
+def _redis_stores(live: Live[Settings], metrics: Metrics, shards: Shards, signing: Signing) -> RedisStores:
+    settings = live.value
     channel, layout = InvalidationChannel(shards), Layout(shards, settings.redis)
     return RedisStores(
         shards,
         UsageStore(shards),
         ReplicaStore(shards),
         DescriptionStore(shards),
-        DailyStatistics(shards, settings.url_stats) if settings.url_stats.enabled else None,
-        RefreshQueue(shards, _queue_limits(settings, signing)),
+        DailyStatistics(shards, live.map(lambda settings: settings.url_stats)) if settings.url_stats.enabled else None,
+        RefreshQueue(shards, live.map(partial(_queue_limits, signing))),
         channel,
         ReplicaQuestions(shards, channel),
         layout,
-        RedisProbe(shards, channel, layout, metrics),
+        RedisProbe(shards, channel, layout, metrics.invalidation_receivers),
     )
 
 
-def _queue_limits(settings: Settings, signing: Signing) -> QueueLimits:
+def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
     renewal = settings.url_prerefresh
     return QueueLimits(lambda: signing.lease(renewal.lease), renewal.max_attempts, settings.url_cache.max_size)

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
-from gateway.process.reloader import Prepared
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryRules, UrlEntries
 from gateway.service.changes import Changes
 from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
-from gateway.settings import CosSettings, RedisSettings, Settings
+from gateway.settings import CosSettings, Live, RedisSettings, Settings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_maintenance import SharedMaintenance
@@ -46,29 +45,12 @@ class Urls:
     invalidation: Invalidation
     usage: UsageCounter
     changes: Changes
-    signing: Signing
-
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
-        """Return how to use the new settings, which needs no preparation."""
-        return Prepared(lambda: self._use(old, new))
-
-    def _use(self, old: Settings, new: Settings) -> None:
-        url_cache, variants, renditions = new.url_cache, new.image_variants, self.signing.renditions
-        if (old.image_styles, old.image_variants) != (new.image_styles, variants):
-            # Drop the cached results of renditions that changed.
-            self.resolver.forget_renditions(renditions.use(new.image_styles, variants))
-        if old.image_variants.max_new_per_minute != variants.max_new_per_minute:
-            self.new_variants.use(variants.max_new_per_minute)
-        self.local.use(url_cache)
-        if self.shared is not None:
-            self.shared.maintenance.settings = url_cache
-            self.shared.mac.use(*entry_secrets(new.redis, new.cos))
 
 
 @asynccontextmanager
 async def open_urls(
-    settings: Settings,
-    metrics: Metrics,
+    live: Live[Settings],
+    metrics: UrlMetrics,
     signing: Signing,
     stores: Stores,
     purges: PurgeQueueing | None,
@@ -76,10 +58,14 @@ async def open_urls(
 ) -> AsyncIterator[Urls]:
     """Find the signed image of an id, count its uses, and invalidate cached entries."""
     redis, now = stores.redis, signing.clock.now
-    shared = _shared_urls(settings, signing, redis) if redis is not None else None
-    local = LocalTier(settings.url_cache, signing.renditions, changes.log, unknown_ttl=UNKNOWN_TTL)
+    shared = _shared_urls(live, signing, redis) if redis is not None else None
+    local = LocalTier(
+        live.map(lambda settings: settings.url_cache), signing.renditions, changes.log, unknown_ttl=UNKNOWN_TTL
+    )
     trust = EntryTrust(changes.log)
-    new_variants = NewVariants(signing.renditions, settings.image_variants.max_new_per_minute)
+    new_variants = NewVariants(
+        signing.renditions, live.map(lambda settings: settings.image_variants.max_new_per_minute)
+    )
     resolver = UrlResolver(
         stores.catalog,
         UsableUrls(signing.signer, signing.lifetime, now),
@@ -98,6 +84,7 @@ async def open_urls(
         redis.channel if redis is not None else None,
         purges.intake if purges is not None else None,
     )
+    signing.renditions.watch(resolver.forget_renditions)
     changes.log.add_cache(resolver)
     usage = UsageCounter(
         redis.usage if redis is not None else None,
@@ -107,7 +94,7 @@ async def open_urls(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes, signing)
+        yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes)
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
@@ -118,8 +105,9 @@ def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | No
     return secret.get_secret_value(), previous.get_secret_value() if previous is not None else None
 
 
-def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> SharedUrls:
-    mac = EntryMac(*entry_secrets(settings.redis, settings.cos))
+def _shared_urls(live: Live[Settings], signing: Signing, redis: RedisStores) -> SharedUrls:
+    settings = live.value
+    mac = EntryMac(live.map(lambda settings: entry_secrets(settings.redis, settings.cos)))
     rules = EntryRules(
         renews=settings.url_prerefresh.enabled,
         with_links=settings.access.signed_links is not None,
@@ -129,6 +117,11 @@ def _shared_urls(settings: Settings, signing: Signing, redis: RedisStores) -> Sh
         redis.shards, mac, signing.signer, signing.renditions, signing.lifetime, rules, signing.clock.now
     )
     maintenance = SharedMaintenance(
-        redis.shards, entries, redis.usage, redis.queue, signing.renditions, settings.url_cache
+        redis.shards,
+        entries,
+        redis.usage,
+        redis.queue,
+        signing.renditions,
+        live.map(lambda settings: settings.url_cache),
     )
     return SharedUrls(entries, maintenance, mac)

@@ -25,6 +25,7 @@ from gateway.settings.credentials import (
 )
 from gateway.settings.images import FallbackSettings, ImageProxySettings, MemoryCacheSettings
 from gateway.settings.jwt import JwtSettings
+from gateway.settings.live import Live as Live
 from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
 from gateway.settings.section import Reloaded, Restarted, Section
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings

@@ -39,7 +39,7 @@ class ServerSettings(Section):
     port: Restarted[int] = Field(8080, ge=0, le=65535)
     reuse_port: Restarted[bool] = False
     shutdown_grace: Reloaded[float] = Field(30, ge=0, le=3600)
-    keepalive_timeout: Restarted[Timeout] = 75
+    keepalive_timeout: Restarted[Timeout] = 130
     max_streams: Restarted[Count] = 1000
     trusted_proxies: Reloaded[Networks] = ()
     cors_origins: Reloaded[tuple[PageOrigin, ...]] = ()

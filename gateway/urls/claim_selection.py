@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import EntryHeader, UrlEntries
-from gateway.redis_store.usage_store import UsageStore
-from gateway.settings import UrlPrerefreshSettings
+from gateway.redis_entries.url_entries import EntryHeader, UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, UrlPrerefreshSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ClaimSelection:
         queue: RefreshQueue,
         signer: Signer,
         lifetime: Lifetime,
-        settings: UrlPrerefreshSettings,
+        settings: Live[UrlPrerefreshSettings],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._shared = shared
@@ -50,7 +50,7 @@ class ClaimSelection:
         self._queue = queue
         self._signer = signer
         self._lifetime = lifetime
-        self.settings = settings
+        self._settings = settings
         self._now = now
 
     async def select(self, claims: Sequence[Claim[ImageVariant]]) -> Selected:
@@ -66,7 +66,7 @@ class ClaimSelection:
             if (there := found.get(variant)) is None:
                 continue
             last_access, _ = used[variant]
-            if last_access is None or last_access < self._now() - self.settings.idle_after:
+            if last_access is None or last_access < self._now() - self._settings.value.idle_after:
                 idle.append(variant)
             elif (due := self._still_fresh_until(there)) is not None:
                 fresh[variant] = due

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 from gateway.catalog.record import ImageDescription, ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.description_store import INCOMPLETE_LIFE, DescriptionStore
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.description_store import INCOMPLETE_LIFE, DescriptionStore
+from gateway.urls.metrics import UrlMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Descriptions:
         self,
         describe: Describe,
         store: DescriptionStore | None,
-        metrics: Metrics,
+        metrics: UrlMetrics,
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:

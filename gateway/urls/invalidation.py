@@ -11,8 +11,8 @@ from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.purge.intake import PurgeIntake
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 
 # The key of an original is its id, because a hundred thousand tuples take seven megabytes.
 _Key: TypeAlias = ImageVariant | str
@@ -65,7 +65,7 @@ class LocalTier:
 
     def __init__(
         self,
-        settings: UrlCacheSettings,
+        settings: Live[UrlCacheSettings],
         renditions: Renditions,
         log: ChangeLog,
         *,
@@ -73,7 +73,7 @@ class LocalTier:
         steady: Callable[[], float] = boot_time,
     ) -> None:
         self._settings = settings
-        self._max_size = settings.max_size if settings.enabled else 0
+        settings.watch(self._replaced)
         self._renditions = renditions
         self._log = log
         self._unknown_ttl = unknown_ttl
@@ -84,12 +84,10 @@ class LocalTier:
         self._renditions_changed = 0  # look-ups that began before this number of the log keep nothing
         self._last_fresh_until = 0.0
 
-    def use(self, settings: UrlCacheSettings) -> None:
-        """Use these limits from now on. Entries kept longer become stale. ``enabled`` stays as it was at the start."""
-        if settings.local_ttl < self._settings.local_ttl:
+    def _replaced(self, old: UrlCacheSettings, new: UrlCacheSettings) -> None:
+        """Keep within the new limits. Entries that were kept longer become stale."""
+        if new.local_ttl < old.local_ttl:
             self.drop_all()
-        self._settings = settings
-        self._max_size = settings.max_size if settings.enabled else 0
         self._evict()
 
     def __len__(self) -> int:
@@ -146,7 +144,7 @@ class LocalTier:
         variant = ImageVariant(image.record.image_id, image.rendition)
         if self._has_changed(variant.image_id, mark):
             return
-        key, fresh_until = _key(variant), self._fresh_until(min(self._settings.local_ttl, usable_for), mark)
+        key, fresh_until = _key(variant), self._fresh_until(min(self._settings.value.local_ttl, usable_for), mark)
         self._entries[key] = _Entry(image, fresh_until, self._generation, is_excused)
         self._entries.move_to_end(key)
         self._missing.pop(key, None)
@@ -197,9 +195,10 @@ class LocalTier:
         return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0
 
     def _evict(self) -> None:
-        while len(self._entries) > self._max_size:
+        most = self._settings.value.max_size if self._settings.value.enabled else 0
+        while len(self._entries) > most:
             self._entries.popitem(last=False)
-        while self._missing and (len(self._missing) - 1) * _MISSING_SHARE >= self._max_size:
+        while self._missing and (len(self._missing) - 1) * _MISSING_SHARE >= most:
             self._missing.popitem(last=False)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable
 
 logger = logging.getLogger(__name__)
 

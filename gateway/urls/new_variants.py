@@ -9,6 +9,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
+from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,16 @@ class NewVariants:
     clients cannot use up everyone's. Fixed styles and originals are not bounded. ``now`` is in seconds.
     """
 
-    def __init__(self, renditions: Renditions, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, renditions: Renditions, per_minute: Live[int], now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._renditions = renditions
         self._now = now
         self._logged_at = float("-inf")
-        self.use(per_minute)
+        self._start(per_minute.value)
+        per_minute.watch(lambda old, new: self._start(new) if old != new else None)
 
-    def use(self, per_minute: int) -> None:
+    def _start(self, per_minute: int) -> None:
         """Admit ``per_minute`` variants a minute from now on. Earlier admissions do not count."""
         share = max(_LEAST_SHARE, per_minute // _SHARES)
         self._by_client = RateLimit(share / 60, share, now=self._now)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.metrics.collectors import Metrics
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found, UrlEntries
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.resolver import UrlResolver
 
 
@@ -26,7 +26,7 @@ class OnDemandRenewal:
         catalog: Catalog,
         shared: UrlEntries | None,
         local: LocalTier,
-        metrics: Metrics,
+        metrics: UrlMetrics,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._resolver = resolver

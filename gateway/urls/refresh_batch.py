@@ -9,9 +9,9 @@ from gateway.catalog.record import Catalog, ImageRecord
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.url_entries import UrlEntries
+from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.claim_selection import ClaimSelection, Work
 
 logger = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.leased_queue import QueueState
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shard, Shards, in_parallel
-from gateway.settings import UrlPrerefreshSettings
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard, Shards, in_parallel
+from gateway.redis_queue.leased_queue import QueueState
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, UrlPrerefreshSettings
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_batch import RefreshBatch
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ class RefreshWorker:
         shards: Shards,
         queue: RefreshQueue,
         refresh_batch: RefreshBatch,
-        metrics: Metrics,
-        settings: UrlPrerefreshSettings,
+        metrics: UrlMetrics,
+        settings: Live[UrlPrerefreshSettings],
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -75,10 +75,6 @@ class RefreshWorker:
         self._states: dict[Shard, QueueState] = {}  # of the last look; none of a shard that could not be read
         self._turn = 0
         self.report = RefreshReport()
-
-    def use(self, settings: UrlPrerefreshSettings) -> None:
-        """Renew by these settings from now on."""
-        self._settings = self._refresh_batch.selection.settings = settings
 
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
@@ -107,8 +103,8 @@ class RefreshWorker:
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``. Other replicas may queue earlier renewals meanwhile."""
         began = self._now()
-        await asyncio.sleep(min(_LEAST_PAUSE, self._settings.interval))
-        while (remaining := began + self._settings.interval - self._now()) > 0:
+        await asyncio.sleep(min(_LEAST_PAUSE, self._settings.value.interval))
+        while (remaining := began + self._settings.value.interval - self._now()) > 0:
             self._turn += 1
             await self._look({*self._worth_a_look(), *self._shards.in_turn(self._turn)})
             next_due = min(
@@ -161,7 +157,7 @@ class RefreshWorker:
 
     def _next_batch(self, due: dict[Shard, int]) -> tuple[int, dict[Shard, int]]:
         """Take a batch from what is due, shard by shard. Return its size, and how many are from which shard."""
-        most = room = min(self._settings.batch_size, _MOST_AT_ONCE)
+        most = room = min(self._settings.value.batch_size, _MOST_AT_ONCE)
         batch: dict[Shard, int] = {}
         while due and room:
             shard = next(iter(due))

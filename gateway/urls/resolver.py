@@ -18,12 +18,12 @@ from gateway.errors import (
     TooManyVariants,
     UnknownStyle,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.url_entries import Found, UrlEntries
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class LookupCounts:
     that a gateway with another configuration wrote).
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: UrlMetrics) -> None:
         self._lookups = metrics.url_cache_lookups
 
     def total(self, tier: str, result: str) -> int:
@@ -152,7 +152,7 @@ class UrlResolver:
         shared: UrlEntries | None,
         local: LocalTier,
         trust: EntryTrust,
-        metrics: Metrics,
+        metrics: UrlMetrics,
         *,
         admits_new: Callable[[ImageVariant, str], bool] = lambda _variant, _client: True,
     ) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from gateway.concurrency.time_slices import in_groups
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shard, Shards
-from gateway.redis_store.url_entries import UrlEntries
-from gateway.redis_store.usage_store import UsageStore
-from gateway.settings import UrlCacheSettings
+from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, UrlCacheSettings
 
 _REMOVED_AT_ONCE = 200
 _TRIMMED_AT_ONCE, _MOST_TRIMMED = 100, 1000
@@ -26,14 +26,14 @@ class SharedMaintenance:
         usage: UsageStore,
         queue: RefreshQueue,
         renditions: Renditions,
-        settings: UrlCacheSettings,
+        settings: Live[UrlCacheSettings],
     ) -> None:
         self._shards = shards
         self._entries = entries
         self._usage = usage
         self._queue = queue
         self._renditions = renditions
-        self.settings = settings
+        self._settings = settings
         self._turn = 0
         self._too_large: set[Shard] = set()
 
@@ -44,7 +44,7 @@ class SharedMaintenance:
         """
         self._turn += 1
         looked_at = {*self._shards.in_turn(self._turn), *self._too_large}
-        share = math.ceil(self.settings.max_size / len(self._shards.all))
+        share = math.ceil(self._settings.value.max_size / len(self._shards.all))
         self._too_large = set()
         trimmed = 0
         for shard, size in (await self._usage.sizes(list(looked_at))).items():

@@ -9,9 +9,9 @@ from itertools import islice
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.shards import Shard
-from gateway.redis_store.usage_store import Usage, UsageBatch, UsageStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard
+from gateway.redis_entries.usage_store import Usage, UsageBatch, UsageStore
 from gateway.urls.access_totals import AccessTotals
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.usage_store import UsageStore
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.usage_store import UsageStore
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.shared_maintenance import SharedMaintenance
 

@@ -26,8 +26,8 @@ from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLar
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import events_in, together
 from gateway.metrics.history import INTERVAL
-from gateway.metrics.port_metrics import PortMetrics
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.server.metrics import PortMetrics
 from gateway.workers.merged_console import WorkerState, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers

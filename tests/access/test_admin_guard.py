@@ -2,20 +2,19 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
 
 import aiohttp
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
 from gateway.access.admin_guard import BURST, AdminGuard
 from gateway.api.admin import AdminOnly
 from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.errors import TooManyRequests, Unauthorized
-from gateway.metrics.collectors import Metrics
 from gateway.net.ip_address import is_loopback
+from gateway.service.metrics import Metrics
+from gateway.settings import AdminSettings, Live, ServerSettings
 from tests.conftest import ADMIN_TOKEN, StartGateway, token_for
 from tests.serving import dispatched, serving
 
@@ -31,8 +30,10 @@ async def start() -> AsyncIterator[Callable[[str | None], Awaitable[Change]]]:
         async def started(token: str | None) -> Change:
             metrics = Metrics()
             app = web.Application()
-            guard = AdminGuard(SecretStr(token) if token is not None else None, metrics.admin_attempts)
-            admin_only = AdminOnly(guard, ClientAddress((ip_network("127.0.0.0/8"),)))
+            guard = AdminGuard(Live(AdminSettings.model_validate({"token": token})), metrics.access.admin_attempts)
+            admin_only = AdminOnly(
+                guard, ClientAddress(Live(ServerSettings.model_validate({"trusted_proxies": ["127.0.0.0/8"]})))
+            )
             app.router.add_post("/change", admin_only(_changed), name="change")
             address = await stack.enter_async_context(serving(app, dispatched(metrics)))
             session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -105,7 +106,9 @@ async def test_an_address_cannot_guess_the_token(start: Callable[[str | None], A
 
 def test_attempts_are_counted_from_the_start_and_limited_until_time_has_passed() -> None:
     metrics, clock = Metrics(), [0.0]
-    guard = AdminGuard(SecretStr(ADMIN_TOKEN), metrics.admin_attempts, now=lambda: clock[0])
+    guard = AdminGuard(
+        Live(AdminSettings.model_validate({"token": ADMIN_TOKEN})), metrics.access.admin_attempts, now=lambda: clock[0]
+    )
     right, wrong = ({"Authorization": f"Bearer {token}"} for token in (ADMIN_TOKEN, "wrong"))
 
     def attempts() -> list[float | None]:

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.entry_codec import EntryMac
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.settings import Live
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.access.deliveries import BODY, DELIVERIES
@@ -17,7 +18,7 @@ from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGate
 EVIL = "http://127.0.0.1:1"
 
 
-MAC = EntryMac(SECRET_KEY)
+MAC = EntryMac(Live((SECRET_KEY, None)))
 MINE = ImageVariant("mine")
 
 
@@ -112,7 +113,7 @@ async def test_a_forged_cache_entry_is_not_used(
 
 
 @pytest.mark.parametrize("change", [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}], ids=str)
-@pytest.mark.parametrize("mac", [None, EntryMac("another secret")], ids=["no-mac", "another-mac"])
+@pytest.mark.parametrize("mac", [None, EntryMac(Live(("another secret", None)))], ids=["no-mac", "another-mac"])
 async def test_access_does_not_depend_on_unsigned_values_in_redis(
     start_gateway: StartGateway,
     images: Images,

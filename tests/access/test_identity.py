@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.errors import Unauthorized
-from gateway.settings import AccessSettings
+from gateway.settings import AccessSettings, Live
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 REJECTED = Caller(rejected=True)
@@ -19,7 +19,7 @@ REJECTED = Caller(rejected=True)
 
 def authenticator(**settings: Any) -> Authenticator:
     """One that knows tokens."""
-    return Authenticator(AccessSettings.model_validate({"jwt": {"secret": SECRET, **settings}}))
+    return Authenticator(Live(AccessSettings.model_validate({"jwt": {"secret": SECRET, **settings}})))
 
 
 def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
@@ -44,7 +44,7 @@ def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> N
 
 
 def test_without_tokens_configured_the_header_is_not_looked_at() -> None:
-    assert Authenticator(AccessSettings()).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
+    assert Authenticator(Live(AccessSettings())).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
 
 
 @pytest.mark.parametrize(

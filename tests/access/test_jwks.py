@@ -16,7 +16,7 @@ from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
 from gateway.access.token_keys import BadToken
 from gateway.access.tokens import Tokens
 from gateway.concurrency.clocks import boot_time
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import JwtSettings
 from tests.access.credentials import (
     AUDIENCE,
@@ -195,7 +195,7 @@ class TestFetching:
 
     async def test_keys_are_fetched_before_the_gateway_serves(self, provider: Provider) -> None:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
-        async with keep_fetching(keys, provider.url, metrics):
+        async with keep_fetching(keys, provider.url, metrics.access):
             assert verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA")).user
         assert provider.requests == 1
         assert metrics.registry.get_sample_value("image_gateway_dependency_up", {"dependency": "jwks"}) == 1
@@ -212,7 +212,7 @@ class TestFetching:
     )
     async def test_keys_stay_valid_during_an_outage(self, provider: Provider, failure: dict[str, Any]) -> None:
         keys, metrics = Jwks(ALGORITHMS), Metrics()
-        async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
+        async with keep_fetching(keys, provider.url, metrics.access, refresh=0.01, retry=0.01):
             for name, value in failure.items():
                 setattr(provider, name, value)
             requests = provider.requests
@@ -223,7 +223,7 @@ class TestFetching:
     async def test_a_provider_that_is_down_at_the_start_is_retried(self, provider: Provider) -> None:
         keys = Jwks(ALGORITHMS)
         provider.status = 503
-        async with keep_fetching(keys, provider.url, Metrics(), retry=0.01):
+        async with keep_fetching(keys, provider.url, Metrics().access, retry=0.01):
             with pytest.raises(BadToken):
                 verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
             provider.status = 200
@@ -231,7 +231,7 @@ class TestFetching:
 
     async def test_a_refused_connection_is_an_outage(self) -> None:
         keys = Jwks(ALGORITHMS)
-        async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics()):
+        async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics().access):
             with pytest.raises(BadToken):
                 verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
 
@@ -239,7 +239,7 @@ class TestFetching:
         keys = Jwks(ALGORITHMS)
         new = generate_private_key(SECP256R1())
         good = token(key=new, algorithm="ES256", headers={"kid": "new"})
-        async with keep_fetching(keys, provider.url, Metrics(), min_interval=0.2):
+        async with keep_fetching(keys, provider.url, Metrics().access, min_interval=0.2):
             provider.body = document(published(new, "ES256", "new"))
             assert not _is_good(keys, good)  # triggers the fetch
             for number in range(1000):
@@ -251,7 +251,7 @@ class TestFetching:
     async def test_a_document_has_at_most_256_kib(self, provider: Provider, size: int, is_accepted: bool) -> None:
         keys = Jwks(ALGORITHMS)
         provider.body = ALL + b" " * (size - len(ALL))
-        async with keep_fetching(keys, provider.url, Metrics()):
+        async with keep_fetching(keys, provider.url, Metrics().access):
             assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")) == is_accepted
 
     @pytest.mark.parametrize("status", [201, 203, 206, 300, 404])
@@ -260,7 +260,7 @@ class TestFetching:
     ) -> None:
         keys = Jwks(ALGORITHMS)
         provider.status = status
-        async with keep_fetching(keys, provider.url, Metrics()):
+        async with keep_fetching(keys, provider.url, Metrics().access):
             assert not _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
         assert f"status {status}" in caplog.text
 
@@ -271,12 +271,12 @@ class TestFetching:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        async with keep_fetching(keys, provider.url, Metrics()):
+        async with keep_fetching(keys, provider.url, Metrics().access):
             assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
 
     async def test_an_unknown_key_is_fetched_60_seconds_after_the_last_fetch(self, provider: Provider) -> None:
         keys, clock = Jwks(ALGORITHMS), Clock()
-        async with keep_fetching(keys, provider.url, Metrics(), monotonic=clock):
+        async with keep_fetching(keys, provider.url, Metrics().access, monotonic=clock):
             await asyncio.sleep(0)  # the task reads the clock
             clock.now += 60 - 0.25
             began = time.monotonic()
@@ -300,7 +300,7 @@ class TestFetching:
 
         keys, metrics = Failing(ALGORITHMS), Metrics()
         new = generate_private_key(SECP256R1())
-        async with keep_fetching(keys, provider.url, metrics, refresh=0.01, retry=0.01):
+        async with keep_fetching(keys, provider.url, metrics.access, refresh=0.01, retry=0.01):
             provider.body = document(published(new, "ES256", "new"))
             await until(lambda: _is_good(keys, token(key=new, algorithm="ES256", headers={"kid": "new"})))
         counted = metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "jwks"})

@@ -7,12 +7,12 @@ from multidict import MultiDict
 from pydantic import ValidationError
 
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 from tests.access.credentials import LINK_KEY, OLD_LINK_KEY, link_query
 
 NOW = 1_700_000_000
 SETTINGS = SignedLinksSettings.model_validate({"keys": {"new": LINK_KEY, "old": OLD_LINK_KEY}})
-LINKS = SignedLinks(SETTINGS, now=lambda: float(NOW))
+LINKS = SignedLinks(Live(SETTINGS), now=lambda: float(NOW))
 PATH = "/i/a"
 GOOD = link_query(PATH, exp=NOW + 60)
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.access.token_keys import BadToken
 from gateway.access.tokens import LEEWAY, MOST_REMEMBERED, ConfiguredKey, Tokens
-from gateway.settings import AccessSettings, JwtSettings
+from gateway.settings import AccessSettings, JwtSettings, Live
 from gateway.settings.sources import SettingsError, load_settings
 from tests.access.credentials import (
     AUDIENCE,
@@ -131,10 +131,13 @@ def test_an_application_may_number_its_users() -> None:
             tokens(secret=JWT_SECRET, user_claim="uid").verify(token(uid=invalid))
 
 
-def test_clocks_may_differ_by_half_a_minute() -> None:
+def test_clocks_may_differ_by_half_a_minute_and_no_more() -> None:
     now = int(time.time())
     for genuine in (token(exp=now - 20), token(nbf=now + 20)):
         assert tokens(secret=JWT_SECRET).verify(genuine).user == "alice"
+    for outdated in (token(exp=now - 31), token(nbf=now + 40)):
+        with pytest.raises(BadToken):
+            tokens(secret=JWT_SECRET).verify(outdated)
 
 
 class CountedKey(ConfiguredKey):
@@ -197,7 +200,7 @@ class TestRemembered:
     def test_it_counts_only_where_it_would_be_verified(self) -> None:
         """A cookie of another site's page changes nothing, also if its token is remembered."""
         settings = JwtSettings.model_validate({"secret": JWT_SECRET, "cookie": COOKIE, "audience": AUDIENCE})
-        identify = Authenticator(AccessSettings(jwt=settings)).identify
+        identify = Authenticator(Live(AccessSettings(jwt=settings))).identify
         fields = {"Cookie": f"{COOKIE}={token()}", "Sec-Fetch-Site": "cross-site"}
         assert identify(fields) == Caller("alice")
         assert identify(fields, method="POST") == ANONYMOUS
@@ -211,7 +214,7 @@ class TestCookies:
     def identify(cookie: str, method: str = "GET", **headers: str) -> Caller:
         """The caller who sends this Cookie field."""
         settings = JwtSettings.model_validate({"secret": JWT_SECRET, "cookie": COOKIE})
-        return Authenticator(AccessSettings(jwt=settings)).identify({"Cookie": cookie, **headers}, method=method)
+        return Authenticator(Live(AccessSettings(jwt=settings))).identify({"Cookie": cookie, **headers}, method=method)
 
     def test_a_token_in_the_cookie_names_the_user(self) -> None:
         good = token(aud=None)
@@ -339,5 +342,5 @@ class TestSettings:
 )
 def test_a_rejected_token_comes_with_the_reason_and_without_the_token(shown: str, reason: str) -> None:
     settings = JwtSettings.model_validate({"secret": JWT_SECRET, "audience": AUDIENCE, "issuer": ISSUER})
-    caller = Authenticator(AccessSettings(jwt=settings)).identify(bearer(shown))
+    caller = Authenticator(Live(AccessSettings(jwt=settings))).identify(bearer(shown))
     assert (caller.rejected, caller.reason) == (True, reason)

@@ -14,8 +14,8 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.access_log import AccessLog
 from gateway.delivery.parameters import VariantRequests
-from gateway.metrics.collectors import Metrics
-from gateway.settings import LoggingSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, LoggingSettings
 from gateway_dev.database import ImagesTable
 from tests.access.callers import ACCEPTED, BAD_CREDENTIALS, PATHS, STRANGERS, Sent, cookie, header, link
 from tests.access.credentials import ACCESS, USER_HEADER, bearer, forged, link_query, token
@@ -247,7 +247,7 @@ async def test_while_the_stores_are_down_access_is_denied_and_counted(
     answer = await check(gateway, "a", headers.items(), method=method)
     assert answer.status == 403
     assert gateway.sample("access_checks_total", result="unavailable") == 1
-    gateway.service.requests.access_log.flush()
+    gateway.flush_request_log()
     line = json.loads(access_lines.getvalue().splitlines()[-1])
     assert (line["level"], line["status"], line["code"]) == ("error", 403, "catalog_unavailable")
 
@@ -327,12 +327,17 @@ class Broken:
 
 async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> None:
     metrics, lines = Metrics(), io.StringIO()
-    log = AccessLog(lines, LoggingSettings())
+    log = AccessLog(lines, Live(LoggingSettings()))
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())
     check = AccessCheck(
-        images.lookup, access.callers, broken, gateway.service.signing.renditions, images.decisions, metrics
+        images.lookup,
+        access.callers,
+        broken,
+        gateway.service.signing.renditions,
+        images.decisions,
+        metrics.access.access_checks,
     )
     app.router.add_get(CHECK.format("{image_id}"), check.access)
     async with serving(app, dispatched(metrics, access_log=log)) as address, aiohttp.ClientSession() as session:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.process.audit import AuditLog
 from gateway.process.logs import LogHandler
+from gateway.settings import Live, LoggingSettings
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
@@ -108,7 +109,7 @@ async def test_standard_error_is_the_stream_of_the_log() -> None:
     logging.getLogger().addHandler(handler)
     earlier, logging.getLogger().handlers[:] = logging.getLogger().handlers[:], [handler]
     try:
-        await AuditLog("-", worker=2).note("reload", "signal", outcome="reloaded")
+        await AuditLog(Live(LoggingSettings(audit="-")), worker=2).note("reload", "signal", outcome="reloaded")
     finally:
         logging.getLogger().handlers[:] = [each for each in earlier if each is not handler]
     line = json.loads(text.getvalue())

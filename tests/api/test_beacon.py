@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from gateway.api.beacon import MAX_ATTEMPTS, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
 from gateway.errors import InvalidBeacon
-from gateway.metrics.client_loads import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 
 WEB = Path(__file__).parents[2] / "gateway" / "web" / "src" / "core"
 BUCKETS = len(LOAD_SECONDS) + 1
@@ -35,7 +35,7 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
             sources={"cache": 1, "network": 3},
             attempts=10,
             seconds=times(1, 0, 2, 0, 0, 0, 0, 0, 0, 1, total=41.5),
-        ).count_in(metrics)
+        ).count_in(metrics.beacons)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"image_gateway_client_{name}", labels)
@@ -56,22 +56,29 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
 
 def test_everything_but_the_version_may_be_left_out() -> None:
     beacon = parse()
-    beacon.count_in(metrics := Metrics())
+    beacon.count_in((metrics := Metrics()).beacons)
     assert metrics.registry.get_sample_value("image_gateway_client_load_seconds_count") == 0
 
 
+LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)}
+
+
 @pytest.mark.parametrize(
-    "members",
+    ("members", "counter", "labels", "value"),
     [
-        {"loads": {"loaded": MAX_LOADS}},
-        {"retries": {"decode": MAX_RETRIES}},
-        {"attempts": MAX_ATTEMPTS},
-        {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)},
-        {"loads": {"loaded": 1}, "seconds": times(1, total=0)},
+        ({"loads": {"loaded": MAX_LOADS}}, "loads_total", {"result": "loaded"}, MAX_LOADS),
+        ({"retries": {"decode": MAX_RETRIES}}, "retries_total", {"reason": "decode"}, MAX_RETRIES),
+        ({"attempts": MAX_ATTEMPTS}, "attempts_total", {}, MAX_ATTEMPTS),
+        (LONGEST, "load_seconds_sum", {}, MAX_SECONDS),
+        ({"loads": {"loaded": 1}, "seconds": times(1, total=0)}, "load_seconds_count", {}, 1),
     ],
 )
-def test_the_largest_counts_are_accepted(members: dict[str, Any]) -> None:
-    parse(**members)
+def test_the_largest_counts_are_counted(
+    members: dict[str, Any], counter: str, labels: dict[str, str], value: float
+) -> None:
+    metrics = Metrics()
+    parse(**members).count_in(metrics.beacons)
+    assert metrics.registry.get_sample_value(f"image_gateway_client_{counter}", labels) == value
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import redis
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 import gateway as package
-from gateway.metrics.collectors import VERSION, Metrics
+from gateway.metrics.registry import VERSION
 from gateway.presign.signed_image import ImageVariant
+from gateway.service.metrics import Metrics
 from tests.conftest import ADMIN_TOKEN, BUCKET, JWT_SECRET, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.processor import slowness
@@ -121,7 +122,7 @@ async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gate
 
 async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
-    images.cos.store.delete(gateway.service.settings.cos.bucket, "objects/a.png")
+    images.cos.store.delete(gateway.service.settings.value.cos.bucket, "objects/a.png")
     await gateway.get("/i/a")
     gateway.service.diagnostics.history.record(time.time())
     found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
@@ -132,11 +133,11 @@ async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_sto
     key = "k" * 32
     first, second = await start_gateway(), await start_gateway(redis={"entry_key": key})
     started = time.time()
-    second.service.metrics.config_last_reload_successful.set(0)
-    second.service.diagnostics.health.drain()
+    second.service.metrics.reload.config_last_reload_successful.set(0)
+    second.drain()
     for gateway in (second, first, second):
-        await gateway.service.diagnostics.recorder.once()
-    names = [gateway.service.diagnostics.replica.name for gateway in (first, second)]
+        await gateway.publish_replica()
+    names = [gateway.replica_name for gateway in (first, second)]
     shown = await data(first)
     (problem,) = shown["symptoms"]  # that a replica drains is no problem of others
     assert (problem["name"], problem["level"], problem["replicas"]) == ("reload_refused", "warning", [names[1]])
@@ -187,14 +188,14 @@ def test_a_scrape_stays_small_and_fast() -> None:
     metrics = Metrics()
     for route in ("short", "proxy", "url", "refresh", "status", "link", "links", "meta", "urls", "access", "static"):
         for status in ("200", "206", "302", "304", "400", "401", "404", "416", "499", "502", "503", "504", "aborted"):
-            metrics.requests.record(route, "stream", status, 0.01, 0.005)
+            metrics.server.requests.record(route, "stream", status, 0.01, 0.005)
     for bucket in (f"pictures{number}-1250000000" for number in range(10)):
-        metrics.origin_bucket_requests.add((bucket,))
+        metrics.origin.origin_bucket_requests.add((bucket,))
         for code in ("none", "timeout", "no_answer", "AccessDenied", "NoSuchKey", "NoSuchBucket", "SlowDown"):
-            metrics.origin_errors.add((bucket, code))
+            metrics.origin.origin_errors.add((bucket, code))
     for style in range(20):
         for format_ in ("original", "webp", "avif"):
-            metrics.variants.labels(style=f"style{style}", format=format_, result="made").inc()
+            metrics.origin.variants.labels(style=f"style{style}", format=format_, result="made").inc()
     size = len(generate_latest(metrics.registry))
     assert 20_000 < size < 100_000
     # The limit is 5 ms, the time of the client library for a thousand samples on a quiet machine. The test measures
@@ -235,8 +236,8 @@ async def test_an_open_page_costs_under_a_hundredth_of_a_core(
     statuses = ("200", "206", "304", "404", "502")
     for step in range(12 * 1440):
         for status in statuses:
-            metrics.requests.record("short", "stream", status, 0.01, 0.005)
-            metrics.origin_requests.add((status,))
+            metrics.server.requests.record("short", "stream", status, 0.01, 0.005)
+            metrics.origin.origin_requests.add((status,))
         history.record(now - 5 * (12 * 1440 - step))
 
     async def seconds(path: str, times: int) -> float:

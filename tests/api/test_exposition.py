@@ -3,7 +3,7 @@
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from tests.conftest import Images, RunningGateway
 
 
@@ -45,10 +45,10 @@ def test_a_scrape_of_a_busy_gateway_stays_below_100_kb() -> None:
     metrics = Metrics()
     for route in range(15):
         for status in ("200", "206", "304", "404", "499", "502"):
-            metrics.requests.record(f"admin:route-{route}", "stream", status, 0.1, 0.1)
+            metrics.server.requests.record(f"admin:route-{route}", "stream", status, 0.1, 0.1)
     for number in range(51):
         bucket = f"photos-{number}-1250000000"
-        metrics.origin_bucket_requests.add((bucket,))
+        metrics.origin.origin_bucket_requests.add((bucket,))
         for code in ("AccessDenied", "NoSuchKey", "timeout"):
-            metrics.origin_errors.add((bucket, code))
+            metrics.origin.origin_errors.add((bucket, code))
     assert len(generate_latest(metrics.registry)) < 100_000

@@ -75,7 +75,7 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
 
 
 async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
-    gateway.service.diagnostics.health.drain()
+    gateway.drain()
     status, body = await ready(gateway)
     assert status == 503
     assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageDescription, ImageRecord
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.urls.descriptions import PER_CLIENT, PER_MINUTE, Descriptions
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -72,7 +72,7 @@ async def test_cos_is_asked_once_for_each_version(
     assert (await meta_of(other_replica, "cat"))["width"] == 800
     assert len(cos.request_log.requests) == 2
     await images.add("cat", photo(300, 200), content_type="image/jpeg")
-    await gateway.service.urls.invalidation.drop(["cat"])
+    await gateway.forget_everywhere("cat")
     assert (await meta_of(gateway, "cat"))["width"] == 300
 
 
@@ -87,7 +87,7 @@ async def test_the_row_s_size_comes_first(start_gateway: StartGateway, images: I
     assert (data["width"], data["height"], data["placeholder"]) == (4000, 3000, "L6Pj0^")
     assert not any("imageInfo" in seen.query for seen in cos.request_log.requests)
     await images.execute("UPDATE images SET width = -1, height = 'tall' WHERE id = 'cat'")
-    await gateway.service.urls.invalidation.drop(["cat"])
+    await gateway.forget_everywhere("cat")
     assert (await meta_of(gateway, "cat"))["width"] == 800
 
 
@@ -207,7 +207,7 @@ async def test_images_that_cos_cannot_describe_do_not_stop_the_others(
     for image_id in failing:
         assert (await gateway.get(f"/i/{image_id}?style=card&w=160")).status in (502, 503)
     assert (await gateway.get("/i/cat?v=old")).status == 302
-    await gateway.service.urls.invalidation.drop(["cat"])
+    await gateway.forget_everywhere("cat")
     assert (await gateway.get("/i/cat")).status == 200
 
 
@@ -263,7 +263,7 @@ async def describer() -> Describer:
 @pytest.fixture
 async def descriptions(describer: Describer) -> AsyncIterator[Descriptions]:
     """Descriptions without Redis."""
-    described = Descriptions(describer.describe, None, describer.metrics, now=lambda: describer.time)
+    described = Descriptions(describer.describe, None, describer.metrics.urls, now=lambda: describer.time)
     yield described
     await described.close()
 

@@ -218,7 +218,7 @@ async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the
     for drop in (kill, purge, change):
         async with asyncio.timeout(LIMIT):
             while is_dropped():  # more than one notification may follow a change
-                await gateway.service.urls.resolver.look_up("a")
+                await gateway.resolver.look_up("a")
                 await asyncio.sleep(0.02)
         await drop()
         await until(is_dropped, what=drop.__name__)

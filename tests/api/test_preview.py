@@ -68,7 +68,7 @@ async def test_a_row_that_moved_meanwhile_is_looked_up_again(start_gateway: Star
     gateway = await start_gateway(postgres={"listen": False}, url_cache={"local_ttl": 300})
     await images.add("a", b"old", key="objects/old.png")
     assert (await gateway.get(path("a"), admin=True, headers=ADMIN)).body == b"old"
-    gateway.service.urls.invalidation.drop_here("a")
+    gateway.forget("a")
     await images.add("a", b"new", key="objects/new.png")
     images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key="objects/old.png"))
     assert (await gateway.get(path("a"), admin=True, headers=ADMIN)).body == b"new"

@@ -67,7 +67,7 @@ async def test_the_count_includes_the_uses_of_other_replicas_before_it_was_read(
     first, other = await start_gateway(), await start_gateway()
     for _ in range(3):
         await first.get("/i/cat")
-    await first.service.urls.usage.flush()
+    await first.flush_uses()
     assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 4
     assert (await other.get("/api/v1/images/cat/url")).json()["data"]["access_count"] == 5
 

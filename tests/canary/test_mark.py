@@ -1,11 +1,12 @@
 """The mark by which gateways know the canary's requests."""
 
 from gateway.canary.mark import CanaryMark
+from gateway.settings import Live
 
 
 def test_a_mark_counts_for_gateways_with_the_secret_and_for_two_minutes() -> None:
     now = 1_000_000.0
-    mark, other, stranger = (CanaryMark(secret, lambda: now) for secret in ("secret", "secret", "another"))
+    mark, other, stranger = (CanaryMark(Live(secret), lambda: now) for secret in ("secret", "secret", "another"))
     made = mark.make()
     assert other.is_on(made)
     assert not stranger.is_on(made)
@@ -14,6 +15,6 @@ def test_a_mark_counts_for_gateways_with_the_secret_and_for_two_minutes() -> Non
 
 
 def test_what_a_user_writes_is_no_mark() -> None:
-    mark = CanaryMark("secret")
+    mark = CanaryMark(Live("secret"))
     for text in ("canary-", "canary-12345678", f"canary-00000000-{'0' * 32}", f"{mark.make()}x", ""):
         assert not mark.is_on(text)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.record import ImageRecord
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import BUCKET
@@ -32,7 +32,9 @@ async def open_one(postgres_dsn: str, metrics: Metrics) -> AsyncIterator[OpenCat
 
         async def opened(**settings: Any) -> PostgresCatalog:
             made = PostgresSettings.model_validate({"dsn": postgres_dsn, "timeout": 3, **settings})
-            opening = open_catalog(made, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics)
+            opening = open_catalog(
+                made, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics.catalog
+            )
             return await stack.enter_async_context(opening)
 
         yield opened

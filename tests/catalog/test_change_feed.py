@@ -12,7 +12,7 @@ from gateway.catalog.change_feed import CHANNEL, ChangeFeed
 from gateway.catalog.notifications import TEST_PREFIX
 from gateway.changes.change_log import Source
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.heard_changes import Recorder
@@ -42,7 +42,7 @@ class Changes(Recorder):
 @asynccontextmanager
 async def listening(dsn: str, changes: Changes, metrics: Metrics | None = None) -> AsyncIterator[None]:
     """Start a feed and wait until it listens."""
-    feed = ChangeFeed(dsn, 1, metrics or Metrics())
+    feed = ChangeFeed(dsn, 1, (metrics or Metrics()).catalog)
     async with background("change-feed", feed.listen(changes)):
         await until(lambda: changes.starts == 1)
         yield
@@ -163,7 +163,7 @@ async def test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew(
 
 async def test_a_test_of_the_trigger_comes_the_way_of_changes(postgres_dsn: str, made_table: ImagesTable) -> None:
     changes, tests = Changes(), asyncio.Event()
-    feed = ChangeFeed(postgres_dsn, 1, Metrics())
+    feed = ChangeFeed(postgres_dsn, 1, Metrics().catalog)
     async with background("change-feed", feed.listen(changes, tests.set)):
         await until(lambda: changes.starts == 1)
         await asyncio.to_thread(made_table.execute, "SELECT pg_notify(%s, %s)", CHANNEL, f"{TEST_PREFIX}x")

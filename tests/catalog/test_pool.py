@@ -13,11 +13,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from gateway.catalog.metrics import PostgresConnections
 from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
-from gateway.metrics.postgres_connections import PostgresConnections
+from gateway.service.metrics import Metrics
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway_dev.database import ImagesTable
 from tests.catalog.conftest import RECORD, OpenCatalog
 from tests.pgbouncer import Pooler, running_pgbouncer

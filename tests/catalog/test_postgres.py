@@ -8,7 +8,7 @@ import pytest
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.catalog.conftest import RECORD, OpenCatalog, queries
@@ -200,7 +200,7 @@ async def test_the_probe_reads_the_table_of_links_if_requests_do(
     settings = PostgresSettings.model_validate({"dsn": postgres_dsn})
     await asyncio.to_thread(images_table.execute, "DROP TABLE IF EXISTS image_gateway_links")
     async with open_catalog(
-        settings, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics, with_links=True
+        settings, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=metrics.catalog, with_links=True
     ) as catalog:
         with pytest.raises(CatalogQueryRefused, match="image_gateway_links"):
             await catalog.try_query()

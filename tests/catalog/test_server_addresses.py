@@ -19,7 +19,7 @@ from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImagesTable
 from tests.catalog.conftest import RECORD, ROW
@@ -64,7 +64,7 @@ def named_dsn(postgres_dsn: str) -> str:
 def opening(dsn: str, resolver: Resolve, **changes: Any) -> AbstractAsyncContextManager[PostgresCatalog]:
     settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 5, **changes})
     return open_catalog(
-        settings, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=Metrics(), resolve=resolver
+        settings, default_bucket=BUCKET, regions={BUCKET: "ap-guangzhou"}, metrics=Metrics().catalog, resolve=resolver
     )
 
 
@@ -87,7 +87,7 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
     recorder = Recorder()
-    feed = ChangeFeed(named_dsn, 5, Metrics(), resolve=resolver)
+    feed = ChangeFeed(named_dsn, 5, Metrics().catalog, resolve=resolver)
     async with background("change-feed", feed.listen(recorder)):
         await until(lambda: recorder.starts)
     assert resolver.asked == [NAME]

@@ -24,7 +24,7 @@ class Listed:
 
     def __post_init__(self) -> None:
         self.log = ChangeLog([Source.ROWS], "me", 100, most_kept=self.most_kept)
-        self.list = NginxList(self.log, "me", "0f", EPOCH, most_listed=self.most_listed)
+        self.list = NginxList(self.log, "me", lambda: "0f", EPOCH, most_listed=self.most_listed)
         self.log.listens(Source.ROWS, 100)
         self.beat()
 
@@ -126,7 +126,9 @@ def test_without_heartbeats_the_list_is_not_complete() -> None:
     assert found.complete_since == found.now
     listed.log.lost(Source.ROWS)
     assert json.loads(listed.list.since(0, listed.now).as_json())["heartbeat"] == 0
-    assert "heartbeat" not in json.loads(NginxList(ChangeLog([], "me", 0), "me", "0f", EPOCH).since(0, 1).as_json())
+    assert "heartbeat" not in json.loads(
+        NginxList(ChangeLog([], "me", 0), "me", lambda: "0f", EPOCH).since(0, 1).as_json()
+    )
 
 
 def test_a_long_list_comes_in_parts() -> None:

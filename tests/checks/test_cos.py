@@ -9,13 +9,13 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.finding import Finding
-from gateway.metrics.collectors import Metrics
 from gateway.origin.cos_error import CosError
 from gateway.origin.session import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings, ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -40,8 +40,10 @@ async def checking(port: int) -> AsyncIterator[CosCheck]:
         }
     )
     hosts, metrics = Hosts(settings), Metrics()
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, url_cache(600, window=1), metrics=metrics)
-    opening = open_origin(ImageProxySettings(timeout=2), max_connections=2, metrics=metrics, resolver=Here())
+    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, Live(url_cache(600, window=1)), metrics=metrics.presign)
+    opening = open_origin(
+        Live(ImageProxySettings(timeout=2)), max_connections=2, metrics=metrics.origin, resolver=Here()
+    )
     async with opening as origin:
 
         async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:

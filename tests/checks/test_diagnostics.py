@@ -15,8 +15,8 @@ from gateway.checks.diagnostics import diagnose
 from gateway.checks.finding import Finding
 from gateway.checks.redis import RedisCheck
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
+from gateway.monitoring.redis_probe import NodeState
 from gateway.origin.cos_error import CosError
-from gateway.redis_store.probe import NodeState
 
 BUCKET = "photos-1250000000"
 IMAGE = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)

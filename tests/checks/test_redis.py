@@ -12,15 +12,15 @@ from pydantic import SecretStr
 from gateway.checks.finding import Finding
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.errors import DependencyDown
-from gateway.metrics.collectors import Metrics
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout, WrongRedis
-from gateway.redis_store.probe import NodeState, RedisProbe
+from gateway.monitoring.redis_probe import NodeState, RedisProbe
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.limits import LIMIT
-from tests.redis_store.test_topologies import lifecycle
+from tests.redis_connection.test_topologies import lifecycle
 from tests.tier import Clock
 
 
@@ -144,7 +144,7 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
         async with open_redis(settings) as shards:
             channel, layout = InvalidationChannel(shards), Layout(shards, settings)
-            probe = RedisProbe(shards, channel, layout, Metrics())
+            probe = RedisProbe(shards, channel, layout, Metrics().invalidation_receivers)
             check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", RULES)
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.checks.nginx import list_addresses
 from gateway.checks.running import diagnose_list_address, diagnose_nginx_list, diagnose_ports, diagnose_running, rows_of
-from gateway.redis_store.replica_questions import ReplicaAnswer
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from tests.config.files import CONFIG
 
 

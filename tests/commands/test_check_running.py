@@ -17,14 +17,14 @@ async def started(start_gateway: StartGateway, redis_client: "redis.Redis", **ch
     """A gateway that Redis lists, and that listens to questions."""
     before = dict(redis_client.pubsub_numsub("image:changes"))[b"image:changes"]
     gateway = await start_gateway(**changes)
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await until(lambda: dict(redis_client.pubsub_numsub("image:changes"))[b"image:changes"] > before)
     await until(lambda: gateway.sample("change_feed_connected"))
     return gateway
 
 
 def name_of(gateway: RunningGateway) -> str:
-    return gateway.service.diagnostics.replica.name
+    return gateway.replica_name
 
 
 async def test_gateways_are_a_table_and_nginx_is_asked(

@@ -30,7 +30,7 @@ COMMANDS = tuple(
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),
-    *("gateway.catalog", "gateway.origin", "gateway.redis_store"),
+    *("gateway.catalog", "gateway.origin", "gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue"),
     *("aiopg", "redis"),
 )
 NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep", "gateway.checks.diagnostics")

@@ -24,7 +24,7 @@ async def replicas(
     await images.add("a")
     made = [await start_gateway(postgres={"listen": False}, access=LINKS) for _ in range(2)]
     for gateway in made:
-        await gateway.service.diagnostics.recorder.once()
+        await gateway.publish_replica()
         await until_answered(gateway, "/i/a", 200)
     await until(lambda: dict(redis_client.pubsub_numsub("image:changes"))[b"image:changes"] == 2)
     return made
@@ -46,7 +46,7 @@ async def test_an_image_whose_row_is_blocked_is_seen_gone_in_every_layer(
     config = write_config(access=LINKS, canary=canary, logging={"audit": str(audit)})
     code, output = await run_gateway("takedown", "a", "--config", str(config))
     assert code == 0, output
-    names = sorted(gateway.service.diagnostics.replica.name for gateway in replicas)
+    names = sorted(gateway.replica_name for gateway in replicas)
     expected = {
         "ok    row",
         "ok    links",
@@ -122,7 +122,7 @@ async def test_a_replica_that_does_not_answer_is_named(
         "takedown", "a", "--via", replicas[0].ports.public, "--timeout", "1", "--config", str(write_config())
     )
     assert code == 1
-    assert f"fail  replica {replicas[1].service.diagnostics.replica.name}: does not answer" in output
+    assert f"fail  replica {replicas[1].replica_name}: does not answer" in output
 
 
 async def test_without_postgres_the_image_is_purged_all_the_same(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import pytest
 
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from tests.waiting import until
 
 LONG = 60.0  # seconds that no test lasts
@@ -50,7 +50,9 @@ def work() -> Work:
 @pytest.fixture
 async def calls(work: Work, metrics: Metrics) -> AsyncIterator[GroupedCalls[str, str]]:
     """Groups of three keys at most, which hold back the next one until they end."""
-    grouped: GroupedCalls[str, str] = GroupedCalls("test", work, metrics.coalesced_requests, most_keys=3, hold=LONG)
+    grouped: GroupedCalls[str, str] = GroupedCalls(
+        "test", work, metrics.registry.coalesced_requests, most_keys=3, hold=LONG
+    )
     yield grouped
     await grouped.close()
 
@@ -103,7 +105,7 @@ async def test_a_group_is_bounded_and_the_rest_is_the_next_one(calls: GroupedCal
 
 
 async def test_a_group_that_lasts_does_not_hold_back_the_next_one(work: Work, metrics: Metrics) -> None:
-    calls: GroupedCalls[str, str] = GroupedCalls("test", work, metrics.coalesced_requests, hold=0.001)
+    calls: GroupedCalls[str, str] = GroupedCalls("test", work, metrics.registry.coalesced_requests, hold=0.001)
     tasks = []
     for number, key in enumerate("abc", 1):
         tasks.append(call(calls, key))
@@ -229,7 +231,7 @@ async def test_a_detached_key_is_looked_up_again_and_its_present_callers_get_the
 
 
 async def test_the_end_of_a_detached_key_leaves_the_later_one(work: Work, metrics: Metrics) -> None:
-    calls: GroupedCalls[str, str] = GroupedCalls("test", work, metrics.coalesced_requests, hold=0.001)
+    calls: GroupedCalls[str, str] = GroupedCalls("test", work, metrics.registry.coalesced_requests, hold=0.001)
     early = call(calls, "a")
     await until(lambda: work.groups)
     calls.detach()

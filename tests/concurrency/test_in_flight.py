@@ -1,12 +1,12 @@
 """The requests in flight."""
 
 from gateway.concurrency.in_flight import InFlight
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 
 
 def test_requests_are_in_flight_until_they_end_in_any_order() -> None:
     metrics = Metrics()
-    in_flight = InFlight(metrics)
+    in_flight = InFlight(metrics.server.inflight_requests)
     assert not in_flight.any()
     in_flight.transports = {1: None, 2: None}
     del in_flight.transports[1]
@@ -18,7 +18,7 @@ def test_requests_are_in_flight_until_they_end_in_any_order() -> None:
 
 
 def test_any_before_ignores_later_requests() -> None:
-    in_flight = InFlight(Metrics())
+    in_flight = InFlight(Metrics().server.inflight_requests)
     in_flight.transports = {7: None}
     assert in_flight.any_before(7)
     in_flight.transports = {8: None}

@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from tests.waiting import until
 
 
@@ -33,7 +33,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def single_flight(metrics: Metrics) -> SingleFlight[str, int]:
-    return SingleFlight("test", metrics.coalesced_requests)
+    return SingleFlight("test", metrics.registry.coalesced_requests)
 
 
 async def test_concurrent_callers_share_one_run(single_flight: SingleFlight[str, int], metrics: Metrics) -> None:
@@ -136,7 +136,7 @@ class TestCancelWithoutCallers:
 
     @pytest.fixture
     def single_flight(self, metrics: Metrics) -> SingleFlight[str, int]:
-        return SingleFlight("test", metrics.coalesced_requests, cancel_without_callers=True)
+        return SingleFlight("test", metrics.registry.coalesced_requests, cancel_without_callers=True)
 
     async def test_cancelling_the_last_caller_cancels_the_run(self, single_flight: SingleFlight[str, int]) -> None:
         work = Work()

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from tests.config.files import CONFIG, ROOT, read, read_yaml
 
 DASHBOARD = CONFIG / "grafana" / "dashboards" / "image-gateway.json"
@@ -44,7 +44,7 @@ def expressions() -> list[str]:
 def collected() -> dict[str, set[str]]:
     """Return the labels of each metric, by every name that a query may use."""
     metrics = Metrics()
-    metrics.requests.record("short", "stream", "200", 0.1, 0.1)
+    metrics.server.requests.record("short", "stream", "200", 0.1, 0.1)
     collectors = set(metrics.registry._collector_to_names)
     labels: dict[str, set[str]] = {}
     for collector in collectors:

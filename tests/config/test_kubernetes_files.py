@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.settings.sources import load_settings
 from tests.config.files import CONFIG, read

@@ -14,9 +14,9 @@ from gateway.delivery.headers import content_disposition
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
 from gateway.presign.renditions import Renditions
-from gateway.settings import VariantSettings
+from gateway.settings import Live, VariantSettings
 
-VARIANTS = VariantRequests(Renditions({}), VariantSettings())
+VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))
 
 
 def asked(headers: dict[str, str], method: str = "GET") -> ImageRequest:

@@ -8,13 +8,13 @@ import yarl
 
 from gateway.delivery.public_url import PublicUrls
 from gateway.errors import CredentialsExpired
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Headers
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
@@ -142,7 +142,9 @@ class TestTokens:
 
         def signer(credentials: Credentials) -> Signer:
             cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-            return Signer(credentials, Hosts(cos), url_cache(3600, window=1), metrics=Metrics(), now=clock)
+            return Signer(
+                credentials, Hosts(cos), Live(url_cache(3600, window=1)), metrics=Metrics().presign, now=clock
+            )
 
         lifetime = lifetime_of(3600, 60, 900)
         here = signer(Credentials("HERE", "key", "token", NOW + left))

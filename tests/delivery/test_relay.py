@@ -13,10 +13,10 @@ from multidict import CIMultiDict
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
-from gateway.metrics.collectors import Metrics
 from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl
+from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.raw_client import RawConnection, connect
@@ -231,7 +231,7 @@ async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
         try:
             content = Content(IMAGE, ObjectMetadata(10, None, None, None, None), 200, body=_Short())
             context, headers = RequestContext(None), CIMultiDict[str]()
-            return await Relay(Metrics()).send(request, context, content, headers, status=200, length=10)
+            return await Relay(Metrics().sent_bytes).send(request, context, content, headers, status=200, length=10)
         except RelayAborted:
             assert request.transport is not None
             request.transport.abort()

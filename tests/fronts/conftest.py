@@ -18,6 +18,7 @@ import pytest
 import yarl
 
 from gateway_dev.processes import free_port
+from tests.certificates import write_certificate
 from tests.conftest import Answer, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -33,7 +34,7 @@ User www-data
 Group www-data
 """ + "".join(
     f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
-    for name in ("mpm_event", "authz_core", "proxy", "proxy_http", "headers", "cache", "cache_disk")
+    for name in ("mpm_event", "authz_core", "proxy", "proxy_http", "headers", "cache", "cache_disk", "ssl", "http2")
 )
 _NGINX = """daemon off;
 pid {folder}/pid;
@@ -47,7 +48,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
 """
-_CADDY = "{{\n\tadmin off\n\tpersist_config off\n\tstorage file_system {folder}\n}}\n"
+_CADDY = "{{\n\tadmin off\n\tpersist_config off\n\tauto_https disable_redirects\n\tstorage file_system {folder}\n}}\n"
 _SQUID = """
 pid_filename none
 cache_log {folder}/cache.log
@@ -101,7 +102,9 @@ class Front:
         """Send a request. An underscore in the name of a header argument becomes a dash."""
         named = {"Host": SITE} | {name.replace("_", "-"): value for name, value in headers.items()}
         url = yarl.URL(self.url + path, encoded=True)
-        async with self.session.request(method, url, headers=named, allow_redirects=False) as answer:
+        async with self.session.request(
+            method, url, headers=named, allow_redirects=False, ssl=False, server_hostname=SITE
+        ) as answer:
             return Answer(answer.status, answer.headers, await answer.read())
 
     async def get(self, path: str, **headers: str) -> Answer:
@@ -133,6 +136,11 @@ def _configured(name: str, text: str, gateway: str, port: int, folder: Path) -> 
         ("http://img.example.com {", f"http://img.example.com:{port} {{\n\tbind 127.0.0.1"),
         ("address: 0.0.0.0, port_value: 80}", f"address: 127.0.0.1, port_value: {port}}}"),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
+        ("listen 443 ", f"listen 127.0.0.1:{port} "),
+        ("bind :443", f"bind 127.0.0.1:{port}"),
+        ("VirtualHost *:443>", f"VirtualHost *:{port}>"),
+        ("https://img.example.com {", f"https://img.example.com:{port} {{\n\tbind 127.0.0.1"),
+        ("/etc/ssl/images.pem", f"{folder}/images.pem"),
     ):
         text = text.replace(old, new)
     recipe = RECIPES[name]
@@ -141,9 +149,18 @@ def _configured(name: str, text: str, gateway: str, port: int, folder: Path) -> 
 
 @asynccontextmanager
 async def running_front(
-    name: str, gateway: RunningGateway, changes: Mapping[str, str] | None = None, *, address: str | None = None
+    name: str,
+    gateway: RunningGateway,
+    changes: Mapping[str, str] | None = None,
+    *,
+    address: str | None = None,
+    has_tls: bool = False,
 ) -> AsyncIterator[Front]:
-    """Run a proxy with its recipe, in which ``changes`` replaces texts. ``address``: where it finds the gateway."""
+    """Run a proxy with its recipe, in which ``changes`` replaces texts.
+
+    address: where it finds the gateway.
+    has_tls: its clients speak TLS; a certificate is where the page has it.
+    """
     address = address or gateway.ports.public.removeprefix("http://")
     text = recipe_of(name)
     for old, new in (changes or {}).items():
@@ -153,6 +170,9 @@ async def running_front(
     with tempfile.TemporaryDirectory(prefix="image-gateway-front-", ignore_cleanup_errors=True) as temporary:
         folder, port = Path(temporary), free_port()
         (folder / "cache").mkdir()
+        if has_tls:
+            files = write_certificate(folder, SITE)
+            (folder / "images.pem").write_bytes(b"".join(file.read_bytes() for file in files))
         for each in (folder, folder / "cache"):
             each.chmod(0o777)
         file = folder / _ENDINGS.get(name, "front.conf")
@@ -165,7 +185,7 @@ async def running_front(
             process = await asyncio.create_subprocess_exec(program, *arguments, stdout=output, stderr=output)
         try:
             async with aiohttp.ClientSession(auto_decompress=False) as session:
-                front = Front(name, f"http://127.0.0.1:{port}", session)
+                front = Front(name, f"http{'s' * has_tls}://127.0.0.1:{port}", session)
                 await until(lambda: _serves(front, process), what=f"{name}: {(folder / 'output').read_text()}")
                 yield front
         finally:

@@ -1,15 +1,18 @@
 """A private image is for its owner alone, through each front, whoever asks first."""
 
+import io
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, COOKIE, bearer, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.fronts.conftest import Front, running_front
-from tests.waiting import until_answered, until_listening_to_changes
+from tests.waiting import until, until_answered, until_listening_to_changes
 
 BODY = b"bytes of a private image" * 100
 
@@ -55,6 +58,26 @@ async def test_no_client_names_its_own_user(front: Front, images: Images) -> Non
     """The gateway trusts the header of the front, so the front must empty it."""
     await images.add("mine", BODY, owner="alice", public=False)
     assert (await front.get("/i/mine", X_User_Id="alice")).status == 404
+
+
+async def test_the_gateway_counts_by_the_client_and_not_by_what_the_client_says(
+    front_name: str, access_lines: io.StringIO, start_gateway: StartGateway, images: Images
+) -> None:
+    """The front adds the client's address to X-Forwarded-For, and the gateway trusts the front."""
+    await images.add("a", BODY)
+    gateway = await start_gateway(server={"trusted_proxies": ["127.0.0.1"]})
+    async with running_front(front_name, gateway) as front:
+        connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            answer = await Front(front_name, front.url, session).get("/i/a", X_Forwarded_For="203.0.113.9")
+            assert answer.status == 200
+
+        def clients() -> set[str]:
+            return {json.loads(line)["client"] for line in access_lines.getvalue().splitlines()}
+
+        # The front's own questions, for /readyz, come from 127.0.0.1.
+        await until(lambda: clients() - {"127.0.0.1"}, what="the line of the request")
+        assert clients() - {"127.0.0.1"} == {"127.0.0.2"}
 
 
 async def test_an_image_that_the_owner_has_opened_to_all_and_closed_again(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -52,15 +52,15 @@ async def test_a_gateway_that_restarts_is_used_again(
             await until(is_back, what="the gateway")
 
 
-IDLE = 2  # seconds after which the front closes, in place of the recipe's 60
-GATEWAY_IDLE = 4  # in place of 75
+IDLE = 2  # seconds after which the front closes, in place of its default or the recipe's line
+GATEWAY_IDLE = 4  # in place of 130
 LATE = 0.4  # seconds that the end of a connection takes to the front
 CHANGES = {
     "squid": {"server_idle_pconn_timeout 60 ": f"server_idle_pconn_timeout {IDLE} "},
-    "haproxy": {"check inter": "pool-purge-delay 250ms check inter"},  # as 5 s to 75
+    "haproxy": {"check inter": "pool-purge-delay 250ms check inter"},  # as 5 s to 130
     "apache": {"ttl=60": f"ttl={IDLE}"},
-    "caddy": {"keepalive 60s": f"keepalive {IDLE}s"},
-    "traefik": {"idleConnTimeout: 60s": f"idleConnTimeout: {IDLE}s"},
+    "caddy": {"transport http {": f"transport http {{\n\t\t\tkeepalive {IDLE}s"},
+    "traefik": {"forwardingTimeouts:": f"forwardingTimeouts:\n        idleConnTimeout: {IDLE}s"},
     "envoy": {"idle_timeout: 60s": f"idle_timeout: {IDLE}s"},
     "nginx": {"keepalive_timeout 60s": f"keepalive_timeout {IDLE}s"},
 }
@@ -109,7 +109,15 @@ async def far_away(gateway: RunningGateway) -> AsyncIterator[str]:
 
 
 async def test_no_request_fails_after_a_pause(front_name: str, start_gateway: StartGateway) -> None:
-    """Pauses around the time after which the gateway closes an idle connection. Each front's own time is shorter."""
+    """Each front's own time is shorter than the gateway's. Varnish's is not here: it repeats what was lost."""
+    statuses = await statuses_after_pauses(start_gateway, front_name, CHANGES.get(front_name))
+    assert set(statuses) <= {400, 415}, statuses
+
+
+async def statuses_after_pauses(
+    start_gateway: StartGateway, front_name: str, changes: Mapping[str, str] | None
+) -> list[int]:
+    """Return the statuses after pauses around the time after which the gateway closes an idle connection."""
     gateway = await start_gateway(server={"keepalive_timeout": GATEWAY_IDLE})
     statuses: list[int] = []
 
@@ -122,10 +130,10 @@ async def test_no_request_fails_after_a_pause(front_name: str, start_gateway: St
 
     async with (
         far_away(gateway) as address,
-        running_front(front_name, gateway, CHANGES.get(front_name), address=address) as front,
+        running_front(front_name, gateway, changes, address=address) as front,
     ):
         await asyncio.gather(*(with_pause(front, GATEWAY_IDLE + step * 0.02) for step in range(-5, 25)))
-    assert set(statuses) <= {400, 415}, statuses
+    return statuses
 
 
 def _is_over(end: float) -> bool:

@@ -20,6 +20,7 @@ from gateway.access.jwks import Jwks, JwksUnavailable
 from gateway.access.original_uri import original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import LoadResult
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
@@ -27,18 +28,18 @@ from gateway.delivery.decision import ImageRequest
 from gateway.delivery.headers import content_disposition
 from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
-from gateway.metrics.client_loads import LoadResult
-from gateway.metrics.collectors import Metrics
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_store.entry_codec import decode, encode
+from gateway.redis_entries.entry_codec import decode, encode
+from gateway.service.metrics import Metrics
 from gateway.settings import (
     AccessSettings,
     CosSettings,
+    Live,
     SignedLinksSettings,
     StyleSettings,
     VariantSettings,
@@ -49,21 +50,23 @@ from tests.url_settings import url_cache
 SECRET = "a-secret-of-the-fuzzer-of-thirty-two-bytes-or-more"
 COS = CosSettings.model_validate({"secret_id": "AKID", "secret_key": SECRET, "bucket": "photos-1250000000"})
 AUTHENTICATOR = Authenticator(
-    AccessSettings.model_validate(
-        {
-            "jwt": {"secret": SECRET, "cookie": "session", "audience": "images"},
-            "forwarded_user": {"trusted_proxies": ["10.0.0.0/8"]},
-        }
+    Live(
+        AccessSettings.model_validate(
+            {
+                "jwt": {"secret": SECRET, "cookie": "session", "audience": "images"},
+                "forwarded_user": {"trusted_proxies": ["10.0.0.0/8"]},
+            }
+        )
     )
 )
-LINKS = SignedLinks(SignedLinksSettings.model_validate({"keys": {"k": SECRET}}), now=lambda: 1_700_000_000.0)
+LINKS = SignedLinks(Live(SignedLinksSettings.model_validate({"keys": {"k": SECRET}})), now=lambda: 1_700_000_000.0)
 RENDITIONS = Renditions(
     {"thumb": "imageMogr2/thumbnail/10x10", "card": StyleSettings(formats=("avif", "webp"))},
     VariantSettings(negotiate="accept"),
 )
-VARIANTS = VariantRequests(RENDITIONS, VariantSettings())
+VARIANTS = VariantRequests(RENDITIONS, Live(VariantSettings()))
 HOSTS = Hosts(COS)
-SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, url_cache(), metrics=Metrics())
+SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 
@@ -186,7 +189,7 @@ def beacons(data: bytes) -> None:
     except InvalidBeacon:
         return
     metrics = Metrics()
-    beacon.count_in(metrics)
+    beacon.count_in(metrics.beacons)
     samples = {
         (sample.name, *sample.labels.values()): sample.value
         for found in metrics.registry.collect()

@@ -16,18 +16,18 @@ from gateway.changes.change_log import Scope
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.canary_rounds import CanaryRounds
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.daily_statistics import DailyStatistics
-from gateway.redis_store.description_store import DescriptionStore
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.layout import Layout
-from gateway.redis_store.purge_queue import PurgeQueue
-from gateway.redis_store.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
-from gateway.redis_store.replica_store import ReplicaPoint, ReplicaStore
-from gateway.redis_store.shards import Shards
-from gateway.redis_store.usage_store import Usage
-from gateway.settings import CanarySettings, RedisSettings, UrlStatsSettings
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.layout import Layout
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.usage_store import Usage
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_replicas.canary_rounds import CanaryRounds
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.redis_replicas.replica_questions import Question, ReplicaAnswer, ReplicaQuestions
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
+from gateway.settings import CanarySettings, Live, RedisSettings, UrlStatsSettings
 from gateway_dev.redis_server import RedisServer
 from tests.tier import Clock, Tier, make_tier, record
 
@@ -160,7 +160,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
         pass
     while not await purges.fail(GIVEN_UP, "reason", now):
         pass
-    daily = DailyStatistics(shards, UrlStatsSettings())
+    daily = DailyStatistics(shards, Live(UrlStatsSettings()))
     total = iter((0, 1))
     daily.watch("requests", lambda: next(total))
     daily.add_images(["IMAGE"])

@@ -2,14 +2,14 @@
 
 from prometheus_client import generate_latest
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 
 
 def test_requests_and_distributions_are_exposed_by_their_labels() -> None:
     metrics = Metrics()
-    metrics.requests.record("short", "stream", "200", 0.001, 0.002)
-    metrics.requests.record("short", "stream", "200", 0.3, None)
-    metrics.requests.record("short", "none", "404", 100, None)
+    metrics.server.requests.record("short", "stream", "200", 0.001, 0.002)
+    metrics.server.requests.record("short", "stream", "200", 0.3, None)
+    metrics.server.requests.record("short", "none", "404", 100, None)
 
     def sample(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"image_gateway_{name}", labels)
@@ -27,10 +27,10 @@ def test_requests_and_distributions_are_exposed_by_their_labels() -> None:
 
 def test_plain_counters_are_exposed_by_their_labels() -> None:
     metrics = Metrics()
-    metrics.origin_requests.add(("200",))
-    metrics.origin_requests.add(("200",), 3)
-    assert metrics.origin_requests.total(("200",)) == 4
-    assert metrics.origin_requests.total(("503",)) == 0
+    metrics.origin.origin_requests.add(("200",))
+    metrics.origin.origin_requests.add(("200",), 3)
+    assert metrics.origin.origin_requests.total(("200",)) == 4
+    assert metrics.origin.origin_requests.total(("503",)) == 0
     assert metrics.registry.get_sample_value("image_gateway_origin_requests_total", {"status": "200"}) == 4
     assert metrics.registry.get_sample_value("image_gateway_response_bytes_total") == 0, "there from the start"
 
@@ -38,7 +38,7 @@ def test_plain_counters_are_exposed_by_their_labels() -> None:
 def test_an_objective_of_200_ms_can_be_counted() -> None:
     metrics = Metrics()
     for seconds in (0.199, 0.201):
-        metrics.requests.record("short", "stream", "200", seconds, seconds)
+        metrics.server.requests.record("short", "stream", "200", seconds, seconds)
     for name in ("request_duration_seconds", "time_to_first_byte_seconds"):
         labels = {"route": "short", "le": "0.2"}
         assert metrics.registry.get_sample_value(f"image_gateway_{name}_bucket", labels) == 1

@@ -8,7 +8,6 @@ import pytest
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, DependencyDegraded, GatewayError, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused
@@ -17,7 +16,8 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings, ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -49,7 +49,7 @@ class Probed:
         return BucketsProbe(
             ObjectQuestions(self.origin, self.sign, self.clock.refused_at, lambda: self.clock.now() + self.later),
             dict.fromkeys(buckets or (BUCKET,), REGION),
-            self.metrics,
+            self.metrics.monitoring,
             sample=self._sample,
             observe=self.clock.observe,
             timeout=timeout,
@@ -61,7 +61,9 @@ class Probed:
         place = f"{{bucket}}.cos.test.myqcloud.com:{self.port}"
         settings = CosSettings(bucket=BUCKET, scheme="http", domain=place, secret_id=SECRET_ID, secret_key=SECRET_KEY)
         credentials, hosts = Credentials(SECRET_ID, self.secret_key), Hosts(settings)
-        signer = Signer(credentials, hosts, url_cache(600, window=1), metrics=self.metrics, now=self.clock.now)
+        signer = Signer(
+            credentials, hosts, Live(url_cache(600, window=1)), metrics=self.metrics.presign, now=self.clock.now
+        )
         return signer.sign(image).url
 
     async def _sample(self) -> Sequence[ImageRecord]:
@@ -91,7 +93,9 @@ async def emulator() -> AsyncIterator[CosEmulator]:
 async def probed(emulator: CosEmulator) -> AsyncIterator[Probed]:
     """What is probed: the emulator, without rows."""
     metrics = Metrics()
-    opening = open_origin(ImageProxySettings(timeout=20), max_connections=4, metrics=metrics, resolver=Here())
+    opening = open_origin(
+        Live(ImageProxySettings(timeout=20)), max_connections=4, metrics=metrics.origin, resolver=Here()
+    )
     async with opening as origin:
         yield Probed(origin, emulator.port, metrics=metrics)
 
@@ -166,6 +170,7 @@ async def test_a_made_up_key_that_is_denied_shows_that_the_signature_is_right(
     """Without the right to list, COS may not say that there is no such object."""
     emulator.faults.add(Fault(action=DENIED, times=None))
     await probed.probe().probe()
+    assert asked(emulator) == ["image-gateway-probe"]
 
 
 async def test_a_row_whose_object_is_gone_or_archived_shows_that_the_signature_is_right(
@@ -175,6 +180,7 @@ async def test_a_row_whose_object_is_gone_or_archived_shows_that_the_signature_i
     for key in ("gone.png", "b.png"):
         probed.rows = [row(key)]
         await probed.probe().probe()
+        assert asked(emulator)[-1] == key
 
 
 @pytest.mark.parametrize("action", [Refuse(status=503, code="SlowDown"), Refuse(status=500, code="InternalError")])

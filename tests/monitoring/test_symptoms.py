@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.history import History, Point
 from gateway.metrics.symptom import Symptom
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
 from gateway.presign.credentials.by_bucket import open_credentials
 from gateway.presign.lifetime import CosClock
+from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings
 
 NAN = float("nan")
@@ -208,30 +208,30 @@ def test_cos_s_errors_name_the_bucket_and_the_code() -> None:
 
 async def test_the_parts_of_the_gateway_are_observed_at_each_question() -> None:
     metrics, clock, paused = Metrics(), CosClock(), list[str]()
-    metrics.config_last_reload_successful.set(1)
+    metrics.reload.config_last_reload_successful.set(1)
 
     async def away() -> None:
         raise DependencyDown("no answer")
 
-    health, history = Health(DependencyProbes({"cos": away}, metrics)), History(metrics, 0)
+    health, history = Health(DependencyProbes({"cos": away}, metrics.monitoring)), History(metrics.counted, 0)
     end = int(time.time()) + 60
     cos = CosSettings(secret_id="i", secret_key="k", token="t", token_expires_at=end, bucket="b-1250000000")
-    async with open_credentials(cos, metrics) as credentials:
-        current = CurrentSymptoms(health, history, metrics, clock, credentials, lambda: paused)
+    async with open_credentials(cos, metrics.presign) as credentials:
+        current = CurrentSymptoms(health, history, metrics.gauges, clock, credentials, lambda: paused)
         assert names(current.now()) == ["credentials_end"], "nothing else has been observed"
         await health.report()
         paused.append("b-1250000000")
         clock.observe(time.time() + 600)
         health.drain()
-        metrics.requests.record("proxy", "stream", "502", 0.1, None)
+        metrics.server.requests.record("proxy", "stream", "502", 0.1, None)
         history.record(5)
         for gauge, value in (
-            (metrics.change_trigger_installed, 0),
-            (metrics.config_last_reload_successful, 0),
-            (metrics.refresh_lag, 61),
-            (metrics.refresh_dead, 1),
-            (metrics.purge_lag, 61),
-            (metrics.purge_dead, 1),
+            (metrics.monitoring.change_trigger_installed, 0),
+            (metrics.reload.config_last_reload_successful, 0),
+            (metrics.urls.refresh_lag, 61),
+            (metrics.urls.refresh_dead, 1),
+            (metrics.purge.purge_lag, 61),
+            (metrics.purge.purge_dead, 1),
         ):
             gauge.set(value)
         assert names(current.now()) == [

@@ -11,8 +11,8 @@ import pytest
 from gateway.catalog.inspection import DatabaseReport
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.monitoring.trigger_watch import TriggerWatch
+from gateway.service.metrics import Metrics
 from tests.conftest import RunningGateway
 from tests.waiting import until
 
@@ -38,7 +38,7 @@ async def test_a_problem_is_logged_once_and_so_is_its_end(caplog: pytest.LogCapt
             raise report
         return report
 
-    watch = TriggerWatch(inspect, metrics)
+    watch = TriggerWatch(inspect, metrics.monitoring)
     assert math.isnan(installed(metrics))
     while reports:
         await watch.look()
@@ -60,7 +60,7 @@ async def test_an_unexpected_error_does_not_end_the_watch(caplog: pytest.LogCapt
             raise LookupError("an unexpected error")
         return FINE
 
-    async with background("trigger-watch", TriggerWatch(inspect, metrics, interval=0.01).run()):
+    async with background("trigger-watch", TriggerWatch(inspect, metrics.monitoring, interval=0.01).run()):
         await until(lambda: looks > 2)
     assert installed(metrics) == 1
     assert metrics.registry.get_sample_value("image_gateway_background_errors_total", {"task": "trigger-watch"}) == 1
@@ -75,7 +75,7 @@ async def test_it_looks_again_at_once_when_somebody_asks_and_at_most_once_in_a_p
         return FINE if len(looks) == 1 else MISSING
 
     metrics = Metrics()
-    watch = TriggerWatch(inspect, metrics, least_pause=0.2)
+    watch = TriggerWatch(inspect, metrics.monitoring, least_pause=0.2)
     async with background("trigger-watch", watch.run()):
         await until(lambda: installed(metrics) == 1)
         for _ in range(20):

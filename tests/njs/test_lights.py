@@ -12,7 +12,7 @@ from tests.waiting import until
 
 async def problems_of(gateway: RunningGateway) -> list[str]:
     """Return the names of the problems in the console, after a point of the history."""
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     data: dict[str, Any] = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
     return [problem["name"] for problem in data["symptoms"]]
 
@@ -35,7 +35,7 @@ async def test_an_nginx_that_asks_the_public_port_is_named_until_it_asks_the_adm
     await start_njs(site("gateway-cache.conf", [public], [admin]))
 
     async def is_over() -> bool:
-        return await problems_of(gateway) == [] and bool(gateway.service.metrics.nginx_asked.seconds())
+        return await problems_of(gateway) == [] and bool(gateway.service.metrics.nginx.nginx_asked.seconds())
 
     await until(is_over, what="the end")
     assert gateway.sample("nginx_misdirected_total") == asked
@@ -55,7 +55,7 @@ async def test_a_cache_in_use_that_cannot_ask_is_named_after_half_a_minute_until
             return await problems_of(gateway)
 
         async def is_heard() -> bool:
-            return await ask() == [] and bool(gateway.service.metrics.nginx_asked.seconds())
+            return await ask() == [] and bool(gateway.service.metrics.nginx.nginx_asked.seconds())
 
         async def is_named() -> bool:
             return (await ask())[:2] == ["nginx_unheard", "nginx_silent"]

@@ -23,7 +23,7 @@ async def test_nginx_that_had_the_image_is_seen_without_it(
 ) -> None:
     await images.add("a")
     gateway = await start_gateway()
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await until_listening_to_changes(gateway.ports.admin)
     nginx = await start_njs(in_front([gateway]))
     await until_cached([nginx], "/i/a")

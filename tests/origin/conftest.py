@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.object_body import ObjectBody, OriginAccess
@@ -19,7 +18,8 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings, ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.signed_images import signed_image
@@ -42,7 +42,7 @@ async def open_one(metrics: Metrics) -> AsyncIterator[OpenOrigin]:
 
         async def opened(**settings: Any) -> OriginClient:
             made = ImageProxySettings.model_validate({"timeout": 10, "retry_count": 2, **settings})
-            return await stack.enter_async_context(open_origin(made, max_connections=100, metrics=metrics))
+            return await stack.enter_async_context(open_origin(Live(made), max_connections=100, metrics=metrics.origin))
 
         yield opened
 
@@ -58,7 +58,7 @@ def presign(raw_settings: dict[str, dict[str, Any]], metrics: Metrics, cos: CosE
     """Return the function that presigns the URL of an object."""
     settings = CosSettings.model_validate(raw_settings["cos"])
     hosts = Hosts(settings)
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, url_cache(600, window=1), metrics=metrics)
+    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, Live(url_cache(600, window=1)), metrics=metrics.presign)
 
     def sign(key: str = "cat.png", method: str = "GET") -> str:
         record = ImageRecord("cat", None, True, BUCKET, settings.region, key, None)
@@ -94,8 +94,8 @@ async def object_body(origin: OriginClient, url: str, resumes: int = 0, /, **hea
         gone,
         renew,
         lambda image: image.presigned,
-        Metrics(),
-        ResumptionLimits(resumes, Backoff()),
+        Metrics().origin,
+        Live(ResumptionLimits(resumes, Backoff())),
     )
     body = ObjectBody(access, signed_image(record, PresignedUrl(url, 0, 0)))
     await body.open(headers)

@@ -11,11 +11,11 @@ import pytest
 from gateway.errors import (
     OriginUnavailable,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.origin.session import MOST_UNATTENDED, open_origin
-from gateway.settings import ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
@@ -196,7 +196,7 @@ async def test_client_requests_leave_connections_for_revalidations_and_probes(
     """To wait for a place would pass for a failure of COS, and open its breaker."""
     cos.store.put(BUCKET, "large.png", bytes(5_000_000))
     settings = ImageProxySettings.model_validate({"timeout": 2, "retry_count": 0})
-    async with open_origin(settings, max_connections=10, metrics=metrics) as origin:
+    async with open_origin(Live(settings), max_connections=10, metrics=metrics.origin) as origin:
         held = [await origin.fetch(presign("large.png")) for _ in range(10 + MOST_UNATTENDED)]
         assert await fetch(origin, presign()) == (200, DATA)
         for response in held:

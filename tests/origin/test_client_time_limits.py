@@ -14,11 +14,11 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries
 from gateway.origin.session import open_origin
-from gateway.settings import ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.limits import LIMIT
@@ -58,7 +58,7 @@ class SilentNameServer(AbstractResolver):
 async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Metrics) -> None:
     settings = ImageProxySettings(timeout=0.2)
     async with (
-        open_origin(settings, max_connections=1, metrics=metrics, resolver=SilentNameServer()) as origin,
+        open_origin(Live(settings), max_connections=1, metrics=metrics.origin, resolver=SilentNameServer()) as origin,
         asyncio.timeout(LIMIT),
     ):
         with pytest.raises(OriginTimeout):
@@ -71,7 +71,7 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
 ) -> None:
     cos.faults.add(Fault(action=Hang()))
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=0.1)) as session:
-        origin = OriginClient(session, timeout=5, retries=Retries(2), observed=ObservedAnswers(metrics))
+        origin = OriginClient(session, timeout=5, retries=Retries(Live(2)), observed=ObservedAnswers(metrics.origin))
         with pytest.raises(OriginTimeout):
             await fetch(origin, presign())
     assert len(cos.request_log.requests) == 1, "a slow COS gets no further requests"
@@ -80,8 +80,8 @@ async def test_a_single_phase_that_takes_too_long_is_given_up_too(
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
     async with aiohttp.ClientSession() as session:
-        retries = Retries(10, backoff=Backoff(lambda: 1.0))
-        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
+        retries = Retries(Live(10), backoff=Backoff(lambda: 1.0))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         began = time.monotonic()
         with pytest.raises(GatewayError):
             await fetch(origin, presign())

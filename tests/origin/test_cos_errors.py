@@ -8,10 +8,10 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.metrics.collectors import Metrics
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.cos_error import parse_error
 from gateway.origin.error_counts import OriginErrorCounts
+from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -96,7 +96,7 @@ async def test_cos_s_code_decides_the_status_and_reaches_the_log_and_a_metric(
     assert gateway.sample("origin_bucket_requests_total", bucket=BUCKET) >= 1
     if ours != 422:
         word = f"{status} {code}" if has_code else str(status)
-        gateway.service.requests.access_log.flush()
+        gateway.flush_request_log()
         line = json.loads(access_lines.getvalue())
         assert (line["level"], line["image"], line["code"]) == ("error" if ours >= 500 else "info", "cat", our_code)
         assert f"COS answered {word}" in line["reason"]
@@ -200,6 +200,6 @@ def test_labels_of_the_metric_are_from_bounded_sets() -> None:
 
 def test_metrics_has_the_counter_by_its_name() -> None:
     metrics = Metrics()
-    metrics.origin_errors.add(("b", "NoSuchKey"))
+    metrics.origin.origin_errors.add(("b", "NoSuchKey"))
     labels = {"bucket": "b", "code": "NoSuchKey"}
     assert metrics.registry.get_sample_value("image_gateway_origin_errors_total", labels) == 1

@@ -2,11 +2,11 @@
 
 from gateway.catalog.record import ImageRecord
 from gateway.changes.change_log import ChangeLog
-from gateway.metrics.collectors import Metrics
 from gateway.origin.memory_cache import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
-from gateway.settings import MemoryCacheSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
 from tests.tier import Clock
@@ -29,7 +29,10 @@ def metadata(size: int, etag: str | None = '"1"', content_type: str = "image/png
 def cache(clock: Clock | None = None, log: ChangeLog | None = None, **settings: int) -> ObjectCache:
     """Return an empty cache."""
     return ObjectCache(
-        MemoryCacheSettings.model_validate(settings), Metrics(), log or quiet_log(), steady=clock or Clock()
+        Live(MemoryCacheSettings.model_validate(settings)),
+        Metrics().origin,
+        log or quiet_log(),
+        steady=clock or Clock(),
     )
 
 

@@ -22,8 +22,8 @@ KEPT = bytes(range(256)) * 7_000
 async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
     await images.add("a", KEPT)
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
-    source = gateway.service.objects.source
-    image = AuthorizedImage((await gateway.service.urls.resolver.look_up("a")).image)
+    source = gateway.source
+    image = AuthorizedImage((await gateway.resolver.look_up("a")).image)
     quick, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
     first, second = await asyncio.gather(quick.read_whole(), slow.read_whole())
     kept = source.memory.content(image)

@@ -94,7 +94,7 @@ async def test_a_change_of_the_row_discards_the_failure_at_once(
         return (await gateway.get("/i/cat")).status != 200
 
     await until(is_remembered)
-    gateway.service.urls.invalidation.drop_here("cat")
+    gateway.forget("cat")
     assert (await gateway.get("/i/cat")).body == b"bytes"
 
 

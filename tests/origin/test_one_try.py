@@ -10,10 +10,11 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries, RetryBudget
 from gateway.origin.session import origin_session
+from gateway.service.metrics import Metrics
+from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
@@ -59,8 +60,8 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
     async with origin_session(timeout=2, max_connections=10) as session:
-        retries = Retries(2, RetryBudget(ratio=0, reserve=5))
-        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
+        retries = Retries(Live(2), RetryBudget(ratio=0, reserve=5))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for _ in range(4):
             with pytest.raises(OriginUnavailable):
                 await fetch(origin, presign())
@@ -172,8 +173,8 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
         return 0.0
 
     async with origin_session(timeout=2, max_connections=10) as session:
-        retries = Retries(3, backoff=Backoff(no_pause))
-        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics))
+        retries = Retries(Live(3), backoff=Backoff(no_pause))
+        origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for losses in (1, 3):
             cos.faults.add(Fault(action=Reset(), times=losses))
             assert await fetch(origin, presign()) == b"bytes"

@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
 from gateway.origin.errors import BodyLost
 from gateway.origin.origin_response import READ_AHEAD, ContentRange
 from gateway.origin.retry import Retries
+from gateway.service.metrics import Metrics
+from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, Headers, NoLength, WrongLength
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.certificates import server_context, write_certificate
@@ -156,7 +157,7 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
         await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
         aiohttp.ClientSession(connector=connector, request_class=OriginRequest, read_bufsize=READ_AHEAD) as session,
     ):
-        origin = OriginClient(session, timeout=5, retries=Retries(0), observed=ObservedAnswers(Metrics()))
+        origin = OriginClient(session, timeout=5, retries=Retries(Live(0)), observed=ObservedAnswers(Metrics().origin))
         port = server.sockets[0].getsockname()[1]
         with closing(await origin.fetch(f"https://127.0.0.1:{port}/cat.png")) as response:
             received = bytearray(await response.read())

@@ -25,8 +25,8 @@ DATA = b"x" * 300_000
 
 async def source_and_image(gateway: RunningGateway) -> tuple[ObjectSource, AuthorizedImage]:
     """Return the source, and an image whose object it can fetch."""
-    resolved = await gateway.service.urls.resolver.look_up("cat")
-    return gateway.service.objects.source, AuthorizedImage(resolved.image)
+    resolved = await gateway.resolver.look_up("cat")
+    return gateway.source, AuthorizedImage(resolved.image)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
             while await reader.read() and read_all:
                 pass
             reader.close()
-            gateway.service.urls.invalidation.drop_here("cat")
+            gateway.forget("cat")
             del reader
         assert transfers_left() == 0
 
@@ -75,7 +75,7 @@ async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
             pass
         assert reader.transfer.keeps_all
         reader.close()
-        gateway.service.urls.invalidation.drop_here("cat")
+        gateway.forget("cat")
     assert source.transfers.reserved_bytes == 0
 
 

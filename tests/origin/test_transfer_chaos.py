@@ -14,7 +14,6 @@ from fastcrc import crc64
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
-from gateway.metrics.collectors import Metrics
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
@@ -30,7 +29,8 @@ from gateway.origin.shared_transfer import BufferLimits, Reader
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
-from gateway.settings import MemoryCacheSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log
 from tests.limits import LIMIT
 from tests.signed_images import signed_image
@@ -116,7 +116,7 @@ class Chaos:
     random: Random = field(init=False)
     objects: dict[str, list[Version]] = field(default_factory=dict)  # the last is the one that is
     answers: list[Answer] = field(default_factory=list)
-    observed: ObservedAnswers = field(default_factory=lambda: ObservedAnswers(Metrics()))
+    observed: ObservedAnswers = field(default_factory=lambda: ObservedAnswers(Metrics().origin))
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)  # noqa: S311 - the same in every run
@@ -172,7 +172,7 @@ class Gateway:
         self.chaos = chaos
         metrics = Metrics()
         self.log = quiet_log()
-        self.cache = ObjectCache(KEPT, metrics, self.log)
+        self.cache = ObjectCache(Live(KEPT), metrics.origin, self.log)
         self.readers: list[Reader] = []
 
         async def renew(refused: SignedImage, _cos_time: float | None) -> SignedImage:
@@ -185,13 +185,13 @@ class Gateway:
             self.cache.discard,
             renew,
             lambda image: image.presigned,
-            metrics,
-            ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS),
+            metrics.origin,
+            Live(ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS)),
         )
         renditions = Renditions({})
         refused = RefusedVariants(renditions, self.cache.changed_at)
-        variants = VariantSource(access, self.cache, renditions, refused, metrics, largest=1)
-        self.source = ObjectSource(access, self.cache, variants, KEPT, metrics, LIMITS)
+        variants = VariantSource(access, self.cache, renditions, refused, Live(KEPT), metrics.origin)
+        self.source = ObjectSource(access, self.cache, variants, Live(KEPT), metrics.origin, LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""

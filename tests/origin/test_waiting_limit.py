@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from gateway.errors import OriginPaused, OriginTimeout
-from gateway.metrics.collectors import Metrics
 from gateway.origin.session import open_origin
 from gateway.origin.waiting_limit import WaitingLimit
-from gateway.settings import ImageProxySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
@@ -35,7 +35,9 @@ async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign
     cos.store.put(BUCKET, "dog.png", b"data")
     cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
     settings = ImageProxySettings(timeout=2, retry_count=0)
-    opening = open_origin(settings, max_connections=8, metrics=Metrics(), buckets=[BUCKET, "other-1250000000"])
+    opening = open_origin(
+        Live(settings), max_connections=8, metrics=Metrics().origin, buckets=[BUCKET, "other-1250000000"]
+    )
     async with opening as origin, asyncio.TaskGroup() as group:
         waiting = [group.create_task(_outcome(origin.fetch(presign("dog.png"), "other-1250000000"))) for _ in range(4)]
         await until(lambda: len(cos.request_log.of("dog.png")) == 4)
@@ -52,7 +54,7 @@ async def test_one_bucket_has_every_place(presign: Presign, cos: CosEmulator) ->
     cos.store.put(BUCKET, "dog.png", b"data")
     cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
     settings = ImageProxySettings(timeout=0.5, retry_count=0)
-    async with open_origin(settings, max_connections=8, metrics=Metrics(), buckets=[BUCKET]) as origin:
+    async with open_origin(Live(settings), max_connections=8, metrics=Metrics().origin, buckets=[BUCKET]) as origin:
         outcomes = await asyncio.gather(*(_outcome(origin.fetch(presign("dog.png"), BUCKET)) for _ in range(8)))
     assert outcomes == [OriginTimeout] * 8
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import PresignedUrl
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live
 from tests.tier import NOW, Clock, record
 from tests.url_settings import lifetime_of, url_cache
 
@@ -90,7 +90,7 @@ class TestTokens:
         clock, number_of_urls = Clock(NOW), 16_000
         credentials = Credentials("AKID", "key", "token", NOW + 7200)
         cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-        signer = Signer(credentials, Hosts(cos), url_cache(), metrics=Metrics(), now=clock)
+        signer = Signer(credentials, Hosts(cos), Live(url_cache()), metrics=Metrics().presign, now=clock)
         lifetime, due, ends = lifetime_of(3600, 60, 900), Counter[int](), Counter[int]()
         for number in range(number_of_urls):
             clock.now = NOW + number * 5760 / number_of_urls

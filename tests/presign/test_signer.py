@@ -13,7 +13,6 @@ from qcloud_cos import CosConfig, CosS3Client, cos_auth
 
 from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.checks.signature import diagnose_signature
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import sign_query
@@ -21,7 +20,8 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.sdk_signature import signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live
 from tests.signed_images import signed_image
 from tests.tier import NOW, Clock, record
 from tests.url_settings import url_cache
@@ -42,9 +42,9 @@ def signer(clock: Clock, *, credentials: Credentials = CREDENTIALS, ttl: int = 3
     return Signer(
         credentials,
         hosts(),
-        url_cache(ttl, window=window),
+        Live(url_cache(ttl, window=window)),
         renditions=Renditions(RULES),
-        metrics=Metrics(),
+        metrics=Metrics().presign,
         now=clock,
     )
 
@@ -107,8 +107,8 @@ class TestEqualityWithTheSdk:
         ours = Signer(
             CREDENTIALS,
             hosts(domain=domain, scheme=scheme),
-            url_cache(60, window=1),
-            metrics=metrics,
+            Live(url_cache(60, window=1)),
+            metrics=metrics.presign,
             now=Clock(NOW),
         ).sign(record(key=key), fresh=True)
         assert ours.url == sdk_url(key, "GET", 60, {}, NOW, Domain=domain, Scheme=scheme)

@@ -20,11 +20,11 @@ INTERRUPTED = """
 import asyncio, logging, signal
 from gateway.api.access_log import AccessFacts, AccessLog, stream_of_log
 from gateway.process.logs import configure_logging
-from gateway.settings import LoggingSettings
+from gateway.settings import Live, LoggingSettings
 
 async def serve():
     configure_logging(LoggingSettings())
-    requests = AccessLog(stream_of_log(), LoggingSettings())
+    requests = AccessLog(stream_of_log(), Live(LoggingSettings()))
     facts = AccessFacts(*[0.0, *[""] * 9, "200", 1234567, 0.5, *[None] * 4])
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)

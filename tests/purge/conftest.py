@@ -1,4 +1,4 @@
-"""The tier in a real Redis with a clock to sign by, and the services that purge."""
+"""The services that purge."""
 
 from collections.abc import AsyncIterator
 
@@ -6,9 +6,8 @@ import pytest
 
 from tests.answering import http, service
 from tests.purge.tencent import Cloud, cloud_of
-from tests.tier import clock, tier
 
-__all__ = ["clock", "cloud", "http", "service", "tier"]
+__all__ = ["cloud", "http", "service"]
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable
 
-from gateway.metrics.collectors import Metrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.purge_services import PurgeLimits
 from tests.purge.tencent import cloud_of
 from tests.tier import Tier
@@ -23,8 +23,8 @@ async def test_100_000_tags_leave_within_the_rate_oldest_first_each_once(tier: T
 
         def replica() -> tuple[PurgeIntake, PurgeWorker]:
             queue, target = PurgeQueue(tier.shards, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
-            intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
-            return intake, PurgeWorker(queue, intake, target, metrics, now=tier.clock)
+            intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
+            return intake, PurgeWorker(queue, intake, target, metrics.purge, now=tier.clock)
 
         replicas = [replica(), replica()]
         for start in range(0, ROWS, 1000):

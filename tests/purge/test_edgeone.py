@@ -86,6 +86,7 @@ async def test_no_failed_target_is_a_success(cloud: Cloud, failed: object) -> No
     async with answering() as service:
         service.body = json.dumps({"Response": {"JobId": "1", "FailedList": failed}}).encode()
         await edgeone_at(cloud, service.url).purge(["a"])
+        assert len(service.seen) == 1
 
 
 async def test_the_quota_is_asked_for_without_purging(cloud: Cloud) -> None:

@@ -13,7 +13,7 @@ from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.webhook import Webhook
-from gateway.settings import StyleSettings, VariantSettings
+from gateway.settings import Live, StyleSettings, VariantSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service
 
@@ -45,7 +45,7 @@ def test_every_address_that_the_documents_show_is_purged_and_can_be_requested() 
     )
     assert {address for address in shown if "dpr" not in address} <= set(purged)
     assert "/i/sunrise?style=card&w=640&format=auto" in shown
-    parse = VariantRequests(renditions, VariantSettings()).parse
+    parse = VariantRequests(renditions, Live(VariantSettings())).parse
     for address in purged:
         parse(dict(parse_qsl(urlsplit(address).query)), CIMultiDict())
 
@@ -101,6 +101,5 @@ def test_a_request_names_fewer_images_when_a_reload_adds_addresses_to_each(http:
     addresses = Addresses(BASES, renditions)
     webhook = Webhook(http, "http://x", addresses)
     assert webhook.most == 200
-    renditions.use({"card": CARD})
-    addresses.use()
+    renditions.replace({"card": CARD})
     assert webhook.most == 1000 // addresses.per_image < 200

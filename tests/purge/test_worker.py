@@ -11,12 +11,12 @@ import pytest
 import redis
 
 from gateway.concurrency.background import background
-from gateway.metrics.collectors import Metrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.leased_queue import Claim
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_queue.leased_queue import Claim
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock, Tier
 
 
@@ -71,8 +71,8 @@ def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> P
     """Return a worker that sends added purges at once."""
     queue = PurgeQueue(tier.shards, per_second=per_second, max_dead=max_dead)
     edge, metrics = Edge(), Metrics()
-    intake = PurgeIntake(queue, metrics, now=tier.clock, settle=0)
-    worker = PurgeWorker(queue, intake, edge, metrics, now=tier.clock, random=lambda: 1.0)
+    intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
+    worker = PurgeWorker(queue, intake, edge, metrics.purge, now=tier.clock, random=lambda: 1.0)
     return Purges(tier.clock, queue, intake, edge, metrics, worker)
 
 
@@ -100,7 +100,7 @@ async def test_changed_rows_leave_within_the_rate_the_oldest_first_each_once(tie
 
 async def test_a_purge_waits_until_every_replica_has_dropped_the_image(tier: Tier) -> None:
     purges = purges_of(tier)
-    await PurgeIntake(purges.queue, purges.metrics, now=tier.clock).add(["a"])
+    await PurgeIntake(purges.queue, purges.metrics.purge, now=tier.clock).add(["a"])
     assert 0 < await purges.worker.send_batch() <= 1
     assert purges.edge.requests == []
     tier.clock.now += 1
@@ -216,7 +216,7 @@ def evals(redis_client: "redis.Redis") -> int:
 
 async def test_two_workers_send_each_purge_once(tier: Tier) -> None:
     purges = purges_of(tier)
-    other = PurgeWorker(purges.queue, purges.intake, purges.edge, purges.metrics, now=tier.clock)
+    other = PurgeWorker(purges.queue, purges.intake, purges.edge, purges.metrics.purge, now=tier.clock)
     purges.edge.most = 3
     await purges.intake.add([f"id-{number}" for number in range(20)])
     while not await purges.worker.send_batch() or not await other.send_batch():

@@ -13,7 +13,7 @@ from jwt.algorithms import ECAlgorithm
 
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.process.reloader import ReloadRefused
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
 from tests.waiting import until
@@ -118,10 +118,10 @@ async def test_nginx_keeps_decisions_for_another_time_and_drops_those_that_it_ha
         return (await gateway.get("/api/v1/images/mine/access", user=user)).headers.get("X-Decision-For")
 
     assert [await kept_for(user) for user in ("alice", None)] == ["10", None]
-    before = gateway.service.changes.log.rights_changed_at
+    before = gateway.changes.rights_changed_at
     await gateway.reload(access={"decision_ttl": 20})
     assert [await kept_for(user) for user in ("alice", None)] == ["20", None]
-    assert gateway.service.changes.log.rights_changed_at > before
+    assert gateway.changes.rights_changed_at > before
     await gateway.reload(access={"decision_ttl": 0})
     assert [await kept_for(user) for user in ("alice", None)] == [None, None]
 
@@ -153,7 +153,7 @@ async def test_links_of_a_key_that_is_gone_are_refused_and_the_first_key_signs(
 ) -> None:
     await images.add("mine", owner="alice", public=False)
     gateway = await start_gateway(access={"signed_links": {"keys": {"one": KEYS["one"]}}})
-    old, _ = SignedLinks(SignedLinksSettings(keys={"one": KEYS["one"]})).make(
+    old, _ = SignedLinks(Live(SignedLinksSettings(keys={"one": KEYS["one"]}))).make(
         short_address("mine"), expires_in=60, links_killed=0
     )
     assert await status(gateway, old) == 200

@@ -123,7 +123,7 @@ async def test_lines_of_requests_are_written_as_it_says_now(
     async def lines() -> int:
         before = access_lines.getvalue()
         assert (await gateway.get("/i/a")).status == 200
-        gateway.service.requests.access_log.flush()
+        gateway.flush_request_log()
         return len(access_lines.getvalue().removeprefix(before).splitlines())
 
     assert await lines() == 1
@@ -147,7 +147,7 @@ async def test_the_form_of_the_log_changes(
     configure_logging(LoggingSettings())
     await gateway.reload(logging={"format": "console"})
     assert (await gateway.get("/i/a")).status == 200
-    gateway.service.requests.access_log.flush()
+    gateway.flush_request_log()
     with pytest.raises(json.JSONDecodeError):
         json.loads(access_lines.getvalue())
     logging.getLogger(LOGGER).warning("of another kind")

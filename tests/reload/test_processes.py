@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.settings import SignedLinksSettings
+from gateway.settings import Live, SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, Images, token_for
 from tests.process.test_service_manager import Receiver
 from tests.processes import GatewayProcess, gateway_process, ready
@@ -133,7 +133,7 @@ async def test_a_rotated_link_key_closes_old_links_and_opens_new_ones(
     config: Path, write: Write, images: Images, links_table: object
 ) -> None:
     def link_by(key: str, kid: str) -> str:
-        links = SignedLinks(SignedLinksSettings(keys={kid: key}))
+        links = SignedLinks(Live(SignedLinksSettings(keys={kid: key})))
         return links.make(short_address("mine"), expires_in=600, links_killed=0)[0]
 
     await images.add("mine", owner="alice", public=False)
@@ -192,7 +192,7 @@ async def test_the_level_changes_and_what_needs_a_restart_is_named(config: Path,
         assert "server.port" in line["event"]
         assert await get(running, "/i/a", Authorization="Bearer wrong") == 200
         assert await get(running, "/i/none", Authorization="Bearer wrong") == 401
-        assert json.loads(await running.line_with("credentials rejected"))["level"] == "debug"
+        assert json.loads(await running.line_with("request refused"))["level"] == "debug"
         assert running.public.endswith(port)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Difference, Prepared, Reloader, ReloadNotPossible, ReloadRefused, Sources
-from gateway.settings import Settings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, Settings
 from gateway.settings.cos import BucketSettings
 from gateway.settings.mistakes import SettingsError
 from gateway.settings.reloading import KEYS, difference
@@ -69,7 +69,7 @@ def test_new_values_that_do_not_go_together_with_old_ones_are_a_mistake() -> Non
 
 
 async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> None:
-    gateway.service.diagnostics.health.drain()
+    gateway.drain()
     with pytest.raises(ReloadNotPossible, match="draining"):
         await gateway.reload()
     answer = await gateway.request(
@@ -93,7 +93,9 @@ class FixedPart:
 
 def reloader_of(*parts: FixedPart) -> Reloader[int]:
     """Reloads 2 in place of 1."""
-    return Reloader(1, Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics())
+    return Reloader(
+        Live(1), Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics().reload
+    )
 
 
 async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
@@ -109,7 +111,7 @@ async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_confi
 
     reloader = reloader_of(FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
     assert (await reloader.reload()).changed == ("number",)
-    assert reloader.settings == 2
+    assert reloader.live.value == 2
     assert closed == [True]
     assert "it does not close" in caplog.text
 
@@ -124,7 +126,7 @@ async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() ->
     reloader = reloader_of(ready, FixedPart(ReloadRefused("number: for a test")))
     with pytest.raises(ReloadRefused):
         await reloader.reload()
-    assert (reloader.settings, applied, discarded) == (1, [], [True])
+    assert (reloader.live.value, applied, discarded) == (1, [], [True])
 
 
 async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
@@ -135,17 +137,19 @@ async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() 
         may_end.wait()
         return 2
 
-    reloader = Reloader(1, Sources(read, timeout=0.2), lambda _old, new: Difference(new, (), ()), (), Metrics())
+    reloader = Reloader(
+        Live(1), Sources(read, timeout=0.2), lambda _old, new: Difference(new, (), ()), (), Metrics().reload
+    )
     with pytest.raises(ReloadRefused, match="cannot be read within"):
         await reloader.reload()
     with pytest.raises(ReloadRefused, match="an earlier read"):
         await reloader.reload()
-    assert reloader.settings == 1
+    assert reloader.live.value == 1
     may_end.set()
 
     async def is_reloaded() -> bool:
         with suppress(ReloadRefused):
             await reloader.reload()
-        return reloader.settings == 2
+        return reloader.live.value == 2
 
     await until(is_reloaded)

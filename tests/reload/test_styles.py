@@ -158,12 +158,12 @@ async def test_so_many_new_variants_are_made_from_now_on(gateway: RunningGateway
 def test_names_that_are_gone_are_known_until_the_next_change_and_rules_have_revisions() -> None:
     record = ImageRecord("a", None, True, "b-1250000000", "ap-beijing", "a.jpg", None)
     renditions = Renditions({"thumb": SMALL, "kept": SMALL})
-    assert renditions.use({"kept": SMALL, "new": LARGE}) == {"thumb", "new"}
+    assert renditions.replace({"kept": SMALL, "new": LARGE}) == {"thumb", "new"}
     assert not renditions.has("thumb")
     assert renditions.get("thumb").rule(record) == SMALL
-    assert renditions.use({"kept": SMALL, "thumb": SMALL}) == {"thumb", "new"}
+    assert renditions.replace({"kept": SMALL, "thumb": SMALL}) == {"thumb", "new"}
     assert [renditions.revision(name) for name in ("kept", "thumb", "unknown")] == [0, 2, 0]
-    renditions.use({"kept": SMALL, "thumb": SMALL})
+    renditions.replace({"kept": SMALL, "thumb": SMALL})
     with pytest.raises(UnknownStyle):
         renditions.get("new")
     assert renditions.revision("thumb") == 2

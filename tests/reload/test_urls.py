@@ -29,7 +29,7 @@ async def test_new_urls_live_as_long_as_it_says_now(
     await gateway.reload(url_cache={"default_ttl": 1000, "sign_window": 0})
     assert 995 < await life(gateway, "b") < 1001
     assert await life(gateway, "a") > 1001, "the local tier keeps a good URL for local_ttl"
-    gateway.service.urls.local.drop_all()
+    gateway.local.drop_all()
     assert await life(gateway, "a") < 1001
 
 
@@ -74,9 +74,9 @@ async def test_both_tiers_shrink_to_the_new_size(
     for image_id in ("a", "b", "c"):
         await images.add(image_id)
         await gateway.get(f"/i/{image_id}")
-    assert len(gateway.service.urls.local) == 3
+    assert len(gateway.local) == 3
     await gateway.reload(url_cache={"max_size": 1})
-    assert len(gateway.service.urls.local) == 1
+    assert len(gateway.local) == 1
     await until(lambda: len(list(redis_client.scan_iter("image:url:*"))) == 1)
 
 
@@ -142,7 +142,7 @@ async def test_batches_have_the_new_size(gateway: RunningGateway, images: Images
     for image_id in ("a", "b"):
         await images.add(image_id)
         await gateway.get(f"/i/{image_id}")
-    await gateway.service.urls.usage.flush()
+    await gateway.flush_uses()
     redis_client.delete("image:url:a", "image:url:b")
     before = gateway.sample("catalog_queries_total", result="found")
     await gateway.redis.queue.schedule({ImageVariant("a"): 1.0, ImageVariant("b"): 1.0})
@@ -156,7 +156,7 @@ async def test_what_was_not_used_for_so_long_is_not_renewed(
 ) -> None:
     await images.add("a")
     await gateway.get("/i/a")
-    await gateway.service.urls.usage.flush()
+    await gateway.flush_uses()
     await gateway.reload(url_prerefresh={"idle_after": 1})
 
     async def is_idle() -> bool:

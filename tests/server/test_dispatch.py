@@ -15,8 +15,8 @@ from gateway.api.client_address import ClientAddress
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
-from gateway.metrics.collectors import Metrics
-from gateway.settings import LoggingSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, LoggingSettings, ServerSettings
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.raw_client import RawConnection, connect
@@ -25,7 +25,7 @@ from tests.waiting import until, until_counted
 
 Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[str]]
-ANY_PEER = ClientAddress(())
+ANY_PEER = ClientAddress(Live(ServerSettings()))
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     is_on: bool,
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, LoggingSettings(), is_on=is_on)
+    log = AccessLog(lines, Live(LoggingSettings(access=is_on)))
 
     async def fail(request: web.Request) -> web.StreamResponse:
         raise error
@@ -137,7 +137,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
     serve: Serve, metrics: Metrics, error: Exception, outcome: str, reason: str | None, length: str | None
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, LoggingSettings(), is_on=False)
+    log = AccessLog(lines, Live(LoggingSettings(access=False)))
 
     async def fail_late(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={} if length is None else {"Content-Length": length})
@@ -232,8 +232,8 @@ async def test_without_an_access_log_the_client_address_is_not_computed(serve: S
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    log = AccessLog(io.StringIO(), LoggingSettings()) if is_on else None
-    async with connect(await serve(answer, Recording(()), log)) as connection:
+    log = AccessLog(io.StringIO(), Live(LoggingSettings())) if is_on else None
+    async with connect(await serve(answer, Recording(Live(ServerSettings())), log)) as connection:
         await connection.get("/")
         await connection.read_head()
     assert addresses_of == (["127.0.0.1"] if is_on else [])

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.metrics.collectors import Metrics
 from gateway.process.reloader import Prepared, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.service.metrics import Metrics
 from gateway.service.reload import make_reloader
-from gateway.settings import Settings
+from gateway.settings import Live, Settings
 from gateway.settings.mistakes import SettingsError
 
 
@@ -34,7 +34,7 @@ def reloader_of(
     read: Callable[[], Settings] | None, *parts: Asked, is_draining: Callable[[], bool] = lambda: False
 ) -> Reloader[Settings]:
     """Return the reloader of a service that has started with the least configuration."""
-    return make_reloader(settings(), read, parts, Metrics(), is_draining)
+    return make_reloader(Live(settings()), read, parts, Metrics().reload, is_draining)
 
 
 async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep_their_values() -> None:
@@ -45,7 +45,7 @@ async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep
     result = await reloader.reload()
     assert turns == [(first, most, 7), (second, most, 7)]
     assert (result.changed, result.need_restart) == (("url_cache.max_size",), ("server.port",))
-    assert (reloader.settings.url_cache.max_size, reloader.settings.server.port) == (7, settings().server.port)
+    assert (reloader.live.value.url_cache.max_size, reloader.live.value.server.port) == (7, settings().server.port)
 
 
 def mistaken() -> Settings:
@@ -80,7 +80,7 @@ async def test_what_cannot_be_read_or_used_is_refused_with_a_line_for_each_mista
         await reloader.reload()
     assert [line[: len(problem)] for line, problem in zip(refused.value.problems, problems, strict=True)] == problems
     assert not turns
-    assert reloader.settings == settings()
+    assert reloader.live.value == settings()
 
 
 async def test_without_sources_and_while_draining_nothing_is_read() -> None:

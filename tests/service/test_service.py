@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.service.service import open_service
 from gateway.settings import Settings
 from gateway_dev.cos_emulator.faults import Fault, Hang

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.settings import RedisSettings
 
 SCHEMES = ["redis", "rediss", "unix", *(f"{a}+{b}" for a in ("redis", "rediss") for b in ("sentinel", "cluster"))]

@@ -20,8 +20,6 @@ _USUAL: Final[Mapping[str, object]] = {
     "slowness": 0.0,
 }
 
-_UPGRADE_PAUSE: Final = 2.0  # seconds
-
 
 class Events:
     """The steps of a plan: each method takes a target and a value, which is mostly the seconds until the end.
@@ -32,7 +30,6 @@ class Events:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._upgraded_at = 0.0
         self.running = self.unreadable = 0
         self.calm_since = self.readable_since = world.loop.time()
 
@@ -77,7 +74,7 @@ class Events:
             host.rights += 1
             if host.gateway is not None:
                 host.gateway.change_rights(host.rights)
-                self._world.note_settings()
+                self._world.note_settings(is_reload=True)
 
         for number, host in enumerate(self._world.hosts):
             self._for(number * value / 10, lambda: None, partial(reload, host))
@@ -130,10 +127,7 @@ class Events:
             self._for(value, host.stop, host.start)
 
     def upgrade_gateway(self, target: int, value: float) -> None:
-        """Restart a gateway with other settings, not before the one upgraded last has answered nginx."""
-        if self._world.loop.time() - self._upgraded_at < _UPGRADE_PAUSE:
-            return
-        self._upgraded_at = self._world.loop.time() + value
+        """Restart a gateway with other settings."""
         self._at(target).settings = "2"
         self.kill_gateway(target, value)
 

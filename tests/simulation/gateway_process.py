@@ -15,18 +15,18 @@ from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.nginx_list import NginxList
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.guarded_client import GuardedRedis
-from gateway.redis_store.invalidation_channel import InvalidationChannel
-from gateway.redis_store.shards import OneServer, Shards
-from gateway.redis_store.url_entries import EntryRules, UrlEntries
-from gateway.settings import CosSettings, PostgresSettings
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.shards import OneServer, Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
@@ -42,7 +42,7 @@ _METRICS: Final = Metrics()
 _COS: Final = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": BUCKET})
 _POSTGRES: Final = PostgresSettings.model_validate({"dsn": "postgresql://gateway:x@localhost/simulation"})
 _RENDITIONS: Final = Renditions({})
-_MAC: Final = EntryMac("y")
+_MAC: Final = EntryMac(Live(("y", None)))
 _CREDENTIALS, _HOSTS = Credentials("x", "y"), Hosts(_COS)
 
 
@@ -97,23 +97,25 @@ class Gateway:
             ModelPool(postgres, process, TIMEOUT, is_standby=has_standby),  # type: ignore[arg-type]
             CatalogQuery(_POSTGRES, BUCKET, {BUCKET: REGION}, with_links=True),
             TIMEOUT,
-            _METRICS,
+            _METRICS.catalog,
             primary=Primary(primary, positions) if positions is not None else None,  # type: ignore[arg-type]
         )
         self.server = GuardedRedis(Client(redis, process), REDIS_TIMEOUT)  # type: ignore[arg-type]
         shards = Shards(OneServer(self.server), "image:")
         self.channel = InvalidationChannel(shards, steady=steady)
         lifetime = lifetime_of(3600, 60, 900)
-        signer = Signer(_CREDENTIALS, _HOSTS, url_cache(), renditions=_RENDITIONS, metrics=_METRICS, now=clocks.cos)
+        signer = Signer(
+            _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
+        )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
         entries = UrlEntries(shards, _MAC, signer, _RENDITIONS, lifetime, rules, clocks.cos)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
-        self.nginx_list = NginxList(self.log, name, settings, clocks.wall() - steady())
-        local = LocalTier(url_cache(), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
+        self.nginx_list = NginxList(self.log, name, lambda: settings, clocks.wall() - steady())
+        local = LocalTier(Live(url_cache()), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
         trust = EntryTrust(self.log)
         urls = UsableUrls(signer, lifetime, clocks.cos)
-        self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS)
+        self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
         self.invalidation = Invalidation(self.log, steady, self.resolver, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)
         self.feed = Feed(self, positions)
@@ -182,7 +184,7 @@ class Feed(ChangeFeed):
     """The change feed of a gateway, over the model of aiopg's connection."""
 
     def __init__(self, gateway: Gateway, positions: ReplayPositions | None) -> None:
-        super().__init__("postgres://simulation", TIMEOUT, _METRICS, positions, steady=gateway.steady)
+        super().__init__("postgres://simulation", TIMEOUT, _METRICS.catalog, positions, steady=gateway.steady)
         self._gateway = gateway
 
     def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[Any]:

@@ -18,6 +18,7 @@ REACH = 6000
 STEP = 100
 LONGEST = 2000
 HEARTBEAT = 15_000
+ENDED = 60_000
 PAGES = 40
 MOST_GATEWAYS = 200
 
@@ -57,8 +58,7 @@ class State:
     trouble: str = ""
     told: int = 0
     reason: str = ""
-    settings: str = ""
-    gateways: list[tuple[str, int, int]] = field(default_factory=list)
+    gateways: list[tuple[str, int, int, str, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,6 @@ def epoch(floor: int | None, changed: int | None, now: int) -> int | None:
 def _raise_floor(state: State, orders: Orders, number: int, reason: str) -> None:
     state.floor = number
     state.reason = reason
-    state.settings = ""
     orders.clear = True
     orders.log.append(f"nginx forgets its copies of all images: {reason}")
 
@@ -207,22 +206,22 @@ def _question(state: State, now: int) -> Question:
     return Question(max(needed - REACH, 0), now, now, needed, "", 0, state.reason)
 
 
-def _apply(state: State, orders: Orders, number: int, answer: ListAnswer, needed_there: int) -> None:
+def _apply(state: State, orders: Orders, event: Event, page: int, answer: ListAnswer, needed_there: int) -> None:
     known = next((gateway for gateway in state.gateways if gateway[0] == answer["gateway"]), None)
     after_there = known[1] + 1 if known is not None and known[1] <= answer["now"] else needed_there
     changes = [change["image_id"] for change in answer["changes"] if change["at"] >= after_there]
     if known is None or known[2] != answer["access"]:
-        state.access = number
+        state.access = event.number
     orders.forget = [image_id for image_id in changes if image_id is not None]
     if None in changes:
-        _raise_floor(state, orders, number, "gap")
-    differ = state.settings != "" and state.settings != answer["settings"]
-    if differ and known is None:
-        _raise_floor(state, orders, number, "settings")
-    state.settings = "several" if differ and known is not None else answer["settings"]
+        _raise_floor(state, orders, event.number, "gap")
+    differing = (gateway for gateway in state.gateways if gateway[3] != answer["settings"])
+    if known is None and page == 0 and any(event.now - gateway[4] <= ENDED for gateway in differing):
+        _raise_floor(state, orders, event.number, "settings")
     if not answer.get("more"):
         others = [gateway for gateway in state.gateways if gateway[0] != answer["gateway"]]
-        state.gateways = [*others[1 - MOST_GATEWAYS :], (answer["gateway"], answer["now"], answer["access"])]
+        now = (answer["gateway"], answer["now"], answer["access"], answer["settings"], event.now)
+        state.gateways = [*others[1 - MOST_GATEWAYS :], now]
 
 
 def _take(state: State, orders: Orders, event: Event, asked: Question, answer: ListAnswer) -> None:
@@ -236,7 +235,7 @@ def _take(state: State, orders: Orders, event: Event, asked: Question, answer: L
     hears = heartbeat is None or answer["now"] - heartbeat <= HEARTBEAT
     is_another = asked.page > 0 and answer["gateway"] != asked.gateway
     if not is_another:
-        _apply(state, orders, event.number, answer, needed_there)
+        _apply(state, orders, event, asked.page, answer, needed_there)
     if is_another or (answer.get("more") and is_listed):
         if not is_another:
             following = replace(following, gateway=answer["gateway"], since=answer["changes"][-1]["at"])
@@ -253,7 +252,6 @@ def _take(state: State, orders: Orders, event: Event, asked: Question, answer: L
     ):
         if not orders.clear:
             _raise_floor(state, orders, event.number, "gap" if state.begun else "start")
-            state.settings = answer["settings"]
         state.begun = asked.now
         _is_heard(state, orders, asked.now)
     else:

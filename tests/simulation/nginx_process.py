@@ -135,7 +135,7 @@ class Nginx:
     def _hear(self, event: Event) -> Question | None:
         heard = self._state.heard
         self._state, orders = hear(self._state, event)
-        if event.kind == "silent" or self._state.heard > heard:
+        if event.kind == "silent" or self._state.heard not in (0, heard):
             self._doubt_since = None
         elif event.kind != "ask" and self._doubt_since is None:
             self._doubt_since = self._loop.time()
@@ -143,11 +143,12 @@ class Nginx:
             self._epochs.clear()
         self._epochs.update(dict.fromkeys(orders.forget, event.number))
         floors, now = orders.floors, self._milliseconds()
-        self._floors = {
-            "public": (floors.floor, now + floors.public),
-            "private": (floors.floor, now + floors.private),
-            "access": (floors.access, now + floors.public),
+        values = {
+            "public": (floors.floor, floors.public),
+            "private": (floors.floor, floors.private),
+            "access": (floors.access, floors.public),
         }
+        self._floors = {name: (value, now + lasts) for name, (value, lasts) in values.items() if lasts}
         return orders.question
 
     @property

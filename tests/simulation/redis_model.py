@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import redis
 
-from gateway.redis_store.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from tests.simulation.redis_model import Redis
 
 _SETS = ("used", "expiry", "queue", "attempts", "dead")

@@ -23,8 +23,8 @@ def test_the_text_that_a_mutant_replaces_is_in_the_code(name: str) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_simulation_finds_the_mutant(name: str) -> None:
-    command = [sys.executable, "-m", "tests.simulation", "--mutant", name, "--first", "0", "--runs", str(MOST_RUNS)]
-    command += ["--minutes", "4", "--most", "1", "--no-shrink"]
+    command = [sys.executable, "-m", "tests.simulation", "--mutant", name, "--first", str(MUTANTS[name].first)]
+    command += ["--runs", str(MOST_RUNS), "--minutes", "4", "--most", "1", "--no-shrink"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "1 failures" in result.stdout, result.stdout + result.stderr

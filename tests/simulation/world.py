@@ -328,17 +328,17 @@ class World:
         if age > bound and not is_unread:
             self._fail(f"nginx sends {answer}, replaced {age:.3f} s before the request")
 
-    def note_settings(self) -> None:
-        """Note which settings are in use, and since when others are not.
+    def note_settings(self, *, is_reload: bool = False) -> None:
+        """Note which settings and rights are in use, and since when others are not.
 
-        Called when settings come into use: nginx learns from a process that starts that others are gone.
+        Called when some come into use. nginx hears of other rights; that a process is gone it learns from the next one.
         """
         gateways = [host.gateway for host in self.hosts if host.gateway is not None]
         used = {value for gateway in gateways for value in (gateway.settings, gateway.rights)}
         for value in used:
             self._in_use_until[value] = float("inf")
         for value, until in self._in_use_until.items():
-            if value not in used:
+            if value not in used and not (is_reload and isinstance(value, str)):
                 self._in_use_until[value] = min(until, self.loop.time())
 
     def _replaced(self, image_id: str, answer: Answer) -> tuple[float, int]:

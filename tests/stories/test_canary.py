@@ -1,6 +1,6 @@
 """The canary: it sees through the fronts what users see, shares its rounds, and is not counted among users.
 
-It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_store/canary_rounds.py`` and
+It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_replicas/canary_rounds.py`` and
 ``gateway/checks/canary.py``.
 """
 
@@ -19,8 +19,8 @@ from psycopg2.extensions import make_dsn
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.watch import Asker, Canary, Question
-from gateway.metrics.collectors import Metrics
-from gateway.settings import CanarySettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CanarySettings, Live
 from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.waiting import until
@@ -119,7 +119,7 @@ async def test_the_canary_is_not_counted_among_users(
         sample.labels["route"] for sample in families if sample.name == "image_gateway_requests_total" and sample.value
     }
     assert {route for route in routes if not route.startswith("admin:")} == {"canary:short"}
-    assert canary.service.metrics.recent_errors.newest() == []
+    assert canary.service.metrics.server.recent_errors.newest() == []
     assert redis_client.zcard("image:index:hits") == 0
 
 
@@ -245,7 +245,9 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
         raise AssertionError("the second worker asks")
 
     async with FrontClient() as client:
-        asker = Asker(canary.via, nothing, client, CanaryMark("secret"))
-        await Canary(canary, asker, None, Metrics(), asks_alone=False).once()
+        asker = Asker(canary.via, nothing, client, CanaryMark(Live("secret")))
+        metrics = Metrics()
+        counts = metrics.canary, metrics.registry.background_errors
+        await Canary(canary, asker, None, *counts, asks_alone=False).once()
         with pytest.raises(AssertionError):
-            await Canary(canary, asker, None, Metrics()).once()
+            await Canary(canary, asker, None, *counts).once()

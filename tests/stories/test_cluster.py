@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.guarded_client import CacheUnavailable
-from gateway.redis_store.shards import Shard, Shards
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard, Shards
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
@@ -308,5 +308,5 @@ async def test_statistics_and_the_points_of_replicas_are_kept_in_a_cluster(gatew
         return bool(day["requests"])
 
     await until(is_counted, what="the count")
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     assert [point.name for point in await gateway.redis.replicas.read(time.time())]

@@ -72,12 +72,12 @@ async def test_a_gateway_has_all_the_rights_that_it_uses(
     assert (await gateway.get("/api/v1/images/cat/status", user="alice")).status == 200
     assert (await gateway.get("/api/v1/images/cat/meta", user="alice")).status == 200
     assert (await gateway.request("DELETE", "/api/v1/images/cat/links", headers=ALICE)).status == 200
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     question = await gateway.redis.questions.ask("cat")
 
     async def is_answered() -> bool:
         return [answer.name for answer in await gateway.redis.questions.answers(question)] == [
-            other.service.diagnostics.replica.name  # no process answers itself
+            other.replica_name  # no process answers itself
         ]
 
     await until(is_answered, what="the answer")

@@ -109,13 +109,13 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     under_way = asyncio.create_task(gateway.get("/i/a"))
     await cos.request_log.arrived(1)
     await images.add("a", b"another version")
-    gateway.service.urls.invalidation.drop_here("a")
+    gateway.forget("a")
     assert (await gateway.get("/i/a")).body == b"another version"
     await under_way
     for _ in range(2):
         assert (await gateway.get("/i/a")).body == b"another version"
     await images.add("a", b"third version")
-    gateway.service.urls.invalidation.drop_here("a")
+    gateway.forget("a")
     assert (await gateway.get("/i/a")).body == b"third version"
 
 

@@ -19,6 +19,8 @@ from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.waiting import until
 
+PATIENT = 20  # seconds of a time-out: a test in which one request waits for it fails
+
 
 @pytest.fixture
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
@@ -79,13 +81,13 @@ class TestRedisAway:
     """URLs are signed on the spot, and the queue resumes when it is back."""
 
     async def test_killed(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
-        gateway = await start_gateway(redis={"url": own_redis.url})
+        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": PATIENT})
         for number in range(20):
             await images.add(f"id-{number}")
         await timed(gateway, "/i/id-0")
         await asyncio.to_thread(own_redis.kill)
         took = await timed(gateway, *(f"/i/id-{number}" for number in range(20)))
-        assert sum(took) < 30, "nobody waits"
+        assert sum(took) < PATIENT, "nobody waits"
         await ready(gateway, "degraded", redis="down", postgres="ok")
         assert gateway.sample("dependency_up", dependency="redis") == 0
         await asyncio.to_thread(own_redis.start)
@@ -99,11 +101,11 @@ class TestRedisAway:
     async def test_each_outage_is_told_once_with_its_reason(
         self, start_gateway: StartGateway, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, kind: str
     ) -> None:
-        caplog.set_level("INFO", "gateway.redis_store")
+        caplog.set_level("INFO", "gateway.redis_connection")
         gateway = await start_gateway(redis={"url": f"{kind}://:not-the-password@127.0.0.1:{own_redis.port}"})
         await told(caplog, ["redis does not answer, going on without it: reason="], "invalid username-password pair")
         for _ in range(5):
-            await gateway.service.urls.resolver.resolve_many(["a"])
+            await gateway.resolver.resolve_many(["a"])
         await told(caplog, ["redis does not answer, going on without it: reason="])
         assert "not-the-password" not in caplog.text
         if kind == "redis":
@@ -112,16 +114,14 @@ class TestRedisAway:
             await told(caplog, ["redis does not answer, going on without it: reason=", "redis answers again"])
 
     async def test_hung(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
-        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 2})
+        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 5})
         for number in range(20):
             await images.add(f"id-{number}")
         await timed(gateway, "/i/id-0")
         own_redis.pause()
         try:
             took = await timed(gateway, *(f"/i/id-{number}" for number in range(1, 20)))
-            # One waits until the time-out, then one in each pause of a second.
-            assert sorted(took)[len(took) // 2] < 1
-            assert sum(took) < 19
+            assert sum(seconds >= 5 for seconds in took) <= 1, "only the first waits for the time-out"
             await timed(gateway, "/api/v1/images/id-0/url")
             await ready(gateway, "degraded", redis="down")
         finally:
@@ -165,10 +165,10 @@ class TestRedisAway:
     async def test_a_cluster_that_is_away(
         self, start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
     ) -> None:
-        gateway = await start_gateway(redis={"url": "redis+cluster://127.0.0.1:1"})
+        gateway = await start_gateway(redis={"url": "redis+cluster://127.0.0.1:1", "timeout": PATIENT})
         for number in range(10):
             await images.add(f"id-{number}")
-        assert sum(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < 30, "nobody waits"
+        assert sum(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < PATIENT, "nobody waits"
         await ready(gateway, "degraded", redis="down", postgres="ok")
         assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -191,7 +191,7 @@ class TestRedisAway:
         """Its entries are still read, and no client gets an error."""
         # Not listening, since what was cached right after listening began is read again to be sure.
         gateway = await start_gateway(
-            redis={"url": own_redis.url}, url_cache={"local_ttl": 0}, postgres={"listen": False}
+            redis={"url": own_redis.url, "timeout": PATIENT}, url_cache={"local_ttl": 0}, postgres={"listen": False}
         )
         await images.add("cached")
         await timed(gateway, "/i/cached")
@@ -199,7 +199,7 @@ class TestRedisAway:
             await asyncio.to_thread(broken, client)
             for number in range(10):
                 await images.add(f"id-{number}")
-            assert sum(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < 30, "nobody waits"
+            assert sum(await timed(gateway, *(f"/i/id-{number}" for number in range(10)))) < PATIENT, "nobody waits"
             await ready(gateway, "degraded", redis="degraded")
             hits = gateway.sample("url_cache_lookups_total", tier="redis", result="hit")
             await timed(gateway, "/i/cached", "/i/cached")
@@ -235,7 +235,9 @@ class TestPostgresAway:
     """What is cached is served."""
 
     async def test_killed(self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer) -> None:
-        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 2}, url_cache={"local_ttl": 0.1})
+        gateway = await start_gateway(
+            postgres={"dsn": own_postgres.dsn, "timeout": PATIENT}, url_cache={"local_ttl": 0.1}
+        )
         await own_images.add("a", owner="alice", public=False)
         await own_images.add("b")
         assert (await gateway.get("/i/a", user="alice")).status == 200
@@ -245,7 +247,7 @@ class TestPostgresAway:
             assert (await gateway.get("/i/a", user="alice")).status == 200
             assert (await gateway.get("/i/a", user="bob")).status == 404
         [took] = await timed(gateway, "/i/b", status=503)
-        assert took < 20
+        assert took < PATIENT
         refused = await gateway.get("/i/b")
         assert (refused.json()["code"], refused.headers["Retry-After"]) == ("catalog_unavailable", "2")
         await ready(gateway, "degraded", postgres="down", redis="ok")
@@ -254,14 +256,14 @@ class TestPostgresAway:
         await timed(gateway, "/i/b")
 
     async def test_slow(self, start_gateway: StartGateway, own_images: Images, own_postgres: PostgresServer) -> None:
-        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 2})
+        gateway = await start_gateway(postgres={"dsn": own_postgres.dsn, "timeout": 5})
         await own_images.add("a")
         await own_images.add("b")
         await timed(gateway, "/i/a")
         own_postgres.pause()
         try:
-            assert min(await timed(gateway, *["/i/a"] * 5)) < 1, "what is cached does not wait"
-            assert max(await timed(gateway, "/i/b", status=503)) < 20
+            assert sum(await timed(gateway, *["/i/a"] * 5)) < 5, "what is cached does not wait"
+            assert sum(await timed(gateway, "/i/b", status=503)) < 2 * 5
         finally:
             own_postgres.resume()
         await ready(gateway, "ready")
@@ -285,8 +287,7 @@ class TestPostgresAway:
 
         await asyncio.to_thread(take_all)
         try:
-            await timed(gateway, "/i/a")
-            assert (await gateway.get("/i/b")).status in (200, 503)  # a kept connection may still do
+            await timed(gateway, "/i/a", "/i/b")  # by the connection that the gateway has kept
         finally:
             for connection in others:
                 connection.close()
@@ -382,7 +383,7 @@ class TestBothRefuse:
         for image_id in ("a", "b"):
             await images.add(image_id)
         await timed(gateway, "/i/a", "/i/b")
-        log = gateway.service.changes.log
+        log = gateway.changes
         before = log.number
         with redis.Redis.from_url(own_redis.url) as client, psycopg2.connect(postgres_dsn) as lock:
             await asyncio.to_thread(client.config_set, "min-replicas-to-write", "1")

@@ -36,7 +36,7 @@ async def test_a_hundred_cold_images_at_once_are_one_query_and_one_read_of_redis
     await asyncio.to_thread(
         images.table.put, [ImageRow(image_id, None, f"{image_id}.png", public=True) for image_id in ids]
     )
-    resolver = gateway.service.urls.resolver
+    resolver = gateway.resolver
     await resolver.resolve_many(["unknown"])  # the catalog has its connection, and knows the type of the ids
     before = gateway.sample("catalog_queries_total", result="found")
     redis_client.config_resetstat()

@@ -12,15 +12,15 @@ import redis
 import yaml
 from pydantic import SecretStr
 
-from gateway.metrics.collectors import Metrics
 from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.tencent_cdn import SERVICE, VERSION, TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.purge.worker import PurgeWorker
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.purge_queue import PurgeQueue
+from gateway.redis_connection.client import open_redis
+from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
@@ -164,7 +164,7 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         api = TencentApi(http, services.url, service=SERVICE, version=VERSION)
         target = TencentCdn(TencentService(api, key, 1000), target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(queue, PurgeIntake(queue, metrics), target, metrics, now=in_a_minute)
+        worker = PurgeWorker(queue, PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()

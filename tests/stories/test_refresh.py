@@ -14,12 +14,12 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.entry_codec import EntryMac
-from gateway.redis_store.leased_queue import QueueLimits
-from gateway.redis_store.refresh_queue import RefreshQueue
-from gateway.redis_store.shards import Shards
-from gateway.settings import RedisSettings
+from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.shards import Shards
+from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_queue.leased_queue import QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, RedisSettings
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import SECRET_KEY
 from tests.limits import LIMIT
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("forked_commands")
 
 IDS = [f"id-{number}" for number in range(2000)]
 LIFE = 300  # of a URL, in seconds: longer than the test
-MAC = EntryMac(SECRET_KEY)
+MAC = EntryMac(Live((SECRET_KEY, None)))
 
 
 @pytest.fixture(params=TOPOLOGIES)
@@ -88,7 +88,7 @@ async def test_a_killed_worker_leaves_not_one_url_unrenewed(
         await warm(running)
         first = await ends(shards)
         due = max(first.values()) - LIFE + 3  # when none is fresh any more
-        queue = RefreshQueue(shards, QueueLimits(lambda: 3, 5, 1000))
+        queue = RefreshQueue(shards, Live(QueueLimits(lambda: 3, 5, 1000)))
         await queue.schedule(dict.fromkeys(map(ImageVariant, IDS), due))
         await until(lambda: renewed(shards, first), what="the first renewals")
         os.kill(workers_of(running)[0], signal.SIGKILL)

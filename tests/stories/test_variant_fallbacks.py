@@ -52,7 +52,7 @@ class TestFallbacks:
         cos.faults.add(Fault(action=Refuse(status=400, code="ImageTooLarge"), times=1))
         address = "/i/cat?style=card&w=320&format=webp"
         assert (await gateway.get(address)).headers["Content-Type"] == "image/jpeg"
-        await gateway.service.urls.invalidation.drop(["cat"])
+        await gateway.forget_everywhere("cat")
         assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"
 
     async def test_a_refusal_of_what_was_there_before_the_row_changed_does_not_count(
@@ -67,7 +67,7 @@ class TestFallbacks:
             valve.close()
             first = asyncio.create_task(gateway.get(address))
             await valve.holds.wait()
-            await gateway.service.urls.invalidation.drop(["cat"])
+            await gateway.forget_everywhere("cat")
             valve.open()
             assert (await first).status == 200
             assert (await gateway.get(address)).headers["Content-Type"] == "image/webp"

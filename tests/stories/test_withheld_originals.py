@@ -102,6 +102,6 @@ async def test_an_image_that_becomes_private_has_no_such_redirect_any_more(
     public = await gateway.get("/i/cat?style=teaser")
     assert await bytes_at(public.headers["Location"]) == (200, b"no picture")
     await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
-    await gateway.service.urls.invalidation.drop(["cat"])
+    await gateway.forget_everywhere("cat")
     private = await gateway.get("/i/cat?style=teaser")
     assert (private.status, (await bytes_at(private.headers["Location"]))[0]) == (302, 400)

@@ -37,7 +37,7 @@ class Release:
 
 @pytest.fixture(scope="session")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """The release that ``make upgrade`` names, installed as its document says: with its own constraints."""
+    """The release that ``make upgrade`` names, installed as its document says: with its own versions."""
     folder = tmp_path_factory.mktemp("previous")
     tree, environment = folder / "tree", folder / "environment"
     tree.mkdir()
@@ -47,7 +47,11 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Release:
     subprocess.run(("tar", "-x", "-C", str(tree)), input=archive.stdout, check=True)
     _run(sys.executable, "-m", "venv", str(environment))
     pip = (str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    _run(*pip, "-c", str(tree / "constraints.txt"), str(tree))
+    if (requirements := tree / "requirements.txt").exists():
+        _run(*pip, "--require-hashes", "-r", str(requirements))
+        _run(*pip, "--no-deps", str(tree))
+    else:  # 0.1.0
+        _run(*pip, "-c", str(tree / "constraints.txt"), str(tree))
     return Release(tree, environment / "bin")
 
 

@@ -6,12 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.settings.mistakes import SettingsError
 from gateway.settings.sources import load_settings
 from tests.config.test_gateway_yaml import examples, uncommented
-from tests.processes import run_gateway
 from tests.upgrade.conftest import Release
-
-pytestmark = pytest.mark.usefixtures("forked_commands")
 
 LOAD = """
 import sys
@@ -19,15 +17,22 @@ from pathlib import Path
 from gateway.settings.sources import load_settings
 load_settings(Path(sys.argv[1]))
 """
+VERSION = "import importlib.metadata; print(importlib.metadata.version('image-gateway'))"
 
-# Values that the previous release takes, and this version refuses at the start.
-REFUSED: dict[str, dict[str, Any]] = {
-    "server": {"trusted_proxies": ["0.0.0.0/0"]},
-    "admin": {"token": "a-short-token"},
-    "redis": {"prefix": "our images:"},
-    "purge": {"target": "webhook", "url": "https://purge.example.com/a b", "base_urls": ["https://{host}.example.com"]},
+# Values that a release takes, and this version refuses at the start, naming the keys.
+REFUSED: dict[str, dict[str, dict[str, Any]]] = {
+    "0.1.0": {
+        "server": {"trusted_proxies": ["0.0.0.0/0"]},
+        "admin": {"token": "a-short-token"},
+        "redis": {"prefix": "our images:"},
+        "purge": {
+            "target": "webhook",
+            "url": "https://purge.example.com/a b",
+            "base_urls": ["https://{host}.example.com"],
+        },
+    }
 }
-NAMED = ("server.trusted_proxies", "admin.token", "redis.prefix", "purge.url", "purge.base_urls")
+NAMED = {"0.1.0": ("server.trusted_proxies", "admin.token", "redis.prefix", "purge.url", "purge.base_urls")}
 
 
 @pytest.mark.parametrize("has_examples", [False, True])
@@ -41,18 +46,24 @@ def test_every_documented_key_of_the_previous_release_is_taken(
     load_settings(file)
 
 
-async def test_each_value_that_is_refused_now_is_named_in_a_line(previous: Release, tmp_path: Path) -> None:
-    file = tmp_path / "gateway.yaml"
+def test_each_value_that_is_refused_now_is_named_in_a_line(previous: Release, tmp_path: Path) -> None:
+    """All others of that configuration are taken. A release without an entry has no value that is refused."""
+    release = previous.python(VERSION).strip()
+    refused = REFUSED.get(release, {})
     sections: dict[str, dict[str, Any]] = {
         "postgres": {"dsn": "postgresql://gateway@localhost/app"},
         "cos": {"secret_id": "AKID", "secret_key": "the-secret-key", "bucket": "photos-1250000000"},
     }
+    file = tmp_path / "gateway.yaml"
     file.write_text(
-        yaml.safe_dump({name: sections.get(name, {}) | REFUSED.get(name, {}) for name in sections | REFUSED})
+        yaml.safe_dump({name: sections.get(name, {}) | refused.get(name, {}) for name in sections | refused})
     )
     previous.python(LOAD, file)
-    for command in ("serve", "check"):
-        code, output = await run_gateway(command, "--config", str(file))
-        assert code == 2
-        assert [key for key in NAMED if sum(key in line for line in output.splitlines()) != 1] == [], output
-        assert "Traceback" not in output
+    problems: list[str] = []
+    try:
+        load_settings(file)
+    except SettingsError as error:
+        problems = error.problems
+    named = NAMED.get(release, ())
+    assert [key for key in named if sum(line.startswith(key) for line in problems) != 1] == []
+    assert len(problems) == len(named)

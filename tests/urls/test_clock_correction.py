@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.presign.lifetime import CosClock, UsableUrls
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
@@ -22,9 +22,9 @@ def cos_clock(tier: Tier) -> CosClock:
 @pytest.fixture
 async def resolver(tier: Tier, cos_clock: CosClock) -> AsyncIterator[UrlResolver]:
     """A resolver by COS's clock, which has looked up the image ``a``."""
-    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=3000), RENDITIONS, tier.log, unknown_ttl=3)
+    local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=3000)), RENDITIONS, tier.log, unknown_ttl=3)
     urls = UsableUrls(tier.signer, tier.lifetime, cos_clock.now)
-    made = UrlResolver(tier.table, urls, tier.cache, local, tier.trust, tier.metrics)
+    made = UrlResolver(tier.table, urls, tier.cache, local, tier.trust, tier.metrics.urls)
     tier.table.add("a")
     await made.look_up("a")
     yield made

@@ -12,7 +12,7 @@ from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.heartbeat import LEASE
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.lifetime import UsableUrls
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
@@ -30,8 +30,8 @@ def log(tier: Tier) -> ChangeLog:
 async def resolver(tier: Tier, log: ChangeLog) -> AsyncIterator[UrlResolver]:
     """A resolver without a memory of its own, whose image ``a`` is in Redis."""
     urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    made = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    local = LocalTier(Live(UrlCacheSettings(enabled=False)), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    made = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
     log.add_cache(made)
     tier.table.add("a")
     await made.look_up("a")
@@ -163,8 +163,8 @@ async def test_when_listening_begins_rows_are_read_again_whatever_failed_before(
 
 async def test_a_row_that_could_not_be_read_is_asked_for_again_after_a_second(tier: Tier, log: ChangeLog) -> None:
     urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(UrlCacheSettings(), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    local = LocalTier(Live(UrlCacheSettings()), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
     tier.table.add("a")
     await resolver.look_up("a")
     tier.table.is_away = True
@@ -180,8 +180,8 @@ async def test_an_image_that_was_missing_here_is_not_served_from_redis_while_no_
 ) -> None:
     """It was deleted while nobody listened, so that nobody has dropped it from Redis."""
     urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(UrlCacheSettings(), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    local = LocalTier(Live(UrlCacheSettings()), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
     hear(tier, invalidation)
     tier.table.records.clear()
     with pytest.raises(ImageNotFound):
@@ -208,8 +208,8 @@ async def test_rows_that_took_longer_than_a_lease_are_read_again(
 
     table = Paused(dict(tier.table.records))
     urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(UrlCacheSettings(enabled=False), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    paused = UrlResolver(table, urls, tier.cache, local, EntryTrust(log), tier.metrics)
+    local = LocalTier(Live(UrlCacheSettings(enabled=False)), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
+    paused = UrlResolver(table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
     assert (await paused.look_up("a")).image.record.key == "after-the-pause.png"
     await paused.close()
 

@@ -8,7 +8,7 @@ from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.heartbeat import LEASE
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import ImageMissing, LocalTier
 from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
@@ -29,7 +29,7 @@ def log() -> ChangeLog:
 @pytest.fixture
 def tier(log: ChangeLog, clock: Clock) -> LocalTier:
     tier = LocalTier(
-        UrlCacheSettings(max_size=3, local_ttl=30),
+        Live(UrlCacheSettings(max_size=3, local_ttl=30)),
         Renditions({"thumb": "imageMogr2/thumbnail/10x"}),
         log,
         unknown_ttl=3,
@@ -51,7 +51,7 @@ def test_an_entry_is_fresh_for_its_time_and_stale_after(tier: LocalTier, clock: 
 def test_a_life_ends_within_a_sixteenth_of_a_second(clock: Clock) -> None:
     """Entries kept together share the time at which they become stale."""
     tier = LocalTier(
-        UrlCacheSettings(max_size=3, local_ttl=2), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+        Live(UrlCacheSettings(max_size=3, local_ttl=2)), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
     )
     clock.now += 0.05
     tier.put(image("a"), tier.mark(), LONG)
@@ -91,7 +91,7 @@ def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Cloc
 
 def test_unknown_ids_push_no_image_out_and_are_bounded(clock: Clock) -> None:
     tier = LocalTier(
-        UrlCacheSettings(max_size=30, local_ttl=30), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+        Live(UrlCacheSettings(max_size=30, local_ttl=30)), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
     )
     for number in range(30):
         tier.put(image(f"known-{number}"), tier.mark(), LONG)
@@ -140,7 +140,7 @@ def test_styles_are_stored_apart_and_dropped_together(tier: LocalTier) -> None:
 
 def test_a_tier_of_size_zero_stores_nothing(clock: Clock) -> None:
     tier = LocalTier(
-        UrlCacheSettings(enabled=False, local_ttl=30), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
+        Live(UrlCacheSettings(enabled=False, local_ttl=30)), Renditions({}), quiet_log(), unknown_ttl=3, steady=clock
     )
     tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) is None
@@ -203,7 +203,7 @@ def test_a_url_is_not_served_beyond_its_life(tier: LocalTier, clock: Clock) -> N
 
 def test_without_heartbeats_only_an_entry_whose_row_could_not_be_read_is_fresh(clock: Clock) -> None:
     log = ChangeLog([Source.ROWS], "test", clock())
-    tier = LocalTier(UrlCacheSettings(max_size=3, local_ttl=30), Renditions({}), log, unknown_ttl=3, steady=clock)
+    tier = LocalTier(Live(UrlCacheSettings(max_size=3, local_ttl=30)), Renditions({}), log, unknown_ttl=3, steady=clock)
     log.listens(Source.ROWS, clock())
     heartbeat = log.heartbeats[Source.ROWS].send(clock())
     tier.put(image("a"), tier.mark(), LONG)

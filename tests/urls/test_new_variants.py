@@ -4,6 +4,7 @@ import pytest
 
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
+from gateway.settings import Live
 from gateway.settings.styles import StyleSettings
 from gateway.urls.new_variants import NewVariants
 from tests.tier import Clock
@@ -24,14 +25,14 @@ def variants(number: int, rendition: str | None = "card@10.webp") -> list[ImageV
 def test_a_client_has_a_quarter_and_two_at_least(
     renditions: Renditions, clock: Clock, per_minute: int, share: int
 ) -> None:
-    new = NewVariants(renditions, per_minute, now=clock)
+    new = NewVariants(renditions, Live(per_minute), now=clock)
     assert [new.admit(variant, "a") for variant in variants(share + 1)] == [True] * share + [False]
     clock.now += 60 / share
     assert new.admit(variants(1)[0], "a")
 
 
 def test_what_a_client_is_refused_is_left_to_others(renditions: Renditions, clock: Clock) -> None:
-    new = NewVariants(renditions, 8, now=clock)
+    new = NewVariants(renditions, Live(8), now=clock)
     admitted = {client: [new.admit(variant, client) for variant in variants(10)].count(True) for client in "abcdef"}
     assert admitted == {"a": 2, "b": 2, "c": 2, "d": 1, "e": 1, "f": 0}
 
@@ -39,7 +40,7 @@ def test_what_a_client_is_refused_is_left_to_others(renditions: Renditions, cloc
 def test_four_clients_do_not_use_up_what_is_kept_for_those_that_ask_for_little(
     renditions: Renditions, clock: Clock
 ) -> None:
-    new = NewVariants(renditions, 600, now=clock)
+    new = NewVariants(renditions, Live(600), now=clock)
     for _ in range(10):
         for client in "abcd":
             for variant in variants(200):
@@ -52,14 +53,14 @@ def test_four_clients_do_not_use_up_what_is_kept_for_those_that_ask_for_little(
 
 @pytest.mark.parametrize("rendition", [None, "fixed"])
 def test_originals_and_fixed_styles_are_not_bounded(renditions: Renditions, rendition: str | None) -> None:
-    new = NewVariants(renditions, 1)
+    new = NewVariants(renditions, Live(1))
     assert all(new.admit(variant, "a") for variant in variants(10, rendition))
 
 
 def test_the_log_has_one_line_a_minute_that_names_who_reached_the_bound(
     renditions: Renditions, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    new = NewVariants(renditions, 8, now=clock)
+    new = NewVariants(renditions, Live(8), now=clock)
     for client in "abcde":
         for variant in variants(4):
             new.admit(variant, client)

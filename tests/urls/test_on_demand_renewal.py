@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import ImageVariant
-from gateway.settings import UrlCacheSettings
+from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_renewal import OnDemandRenewal
 from gateway.urls.resolver import UrlResolver
@@ -19,11 +19,16 @@ class Replica:
     """A gateway's memory, and renewal on demand, over the tier in Redis that all replicas share."""
 
     def __init__(self, tier: Tier) -> None:
-        local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
+        local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=30)), RENDITIONS, tier.log, unknown_ttl=3)
         self.resolver = UrlResolver(
-            tier.table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics
+            tier.table,
+            UsableUrls(tier.signer, tier.lifetime, tier.clock),
+            tier.cache,
+            local,
+            tier.trust,
+            tier.metrics.urls,
         )
-        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics, tier.clock)
+        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics.urls, tier.clock)
 
     async def close(self) -> None:
         await self.renewal.close()

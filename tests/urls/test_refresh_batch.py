@@ -14,9 +14,9 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.usage_store import Usage
-from gateway.settings import CosSettings, RedisSettings, StyleSettings, UrlPrerefreshSettings
+from gateway.redis_connection.client import open_redis
+from gateway.redis_entries.usage_store import Usage
+from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
@@ -38,7 +38,9 @@ def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
     settings = UrlPrerefreshSettings(idle_after=int(idle_after))
-    selection = ClaimSelection(tier.cache, tier.usage, tier.queue, tier.signer, tier.lifetime, settings, tier.clock)
+    selection = ClaimSelection(
+        tier.cache, tier.usage, tier.queue, tier.signer, tier.lifetime, Live(settings), tier.clock
+    )
     forget = (invalidated if invalidated is not None else InvalidatedIds()).add
     return RefreshBatch(selection, tier.table, tier.sign, tier.cache, tier.queue, forget, tier.clock)
 
@@ -55,8 +57,8 @@ def refresh_worker_of(
         tier.shards,
         tier.queue,
         refresh_batch_of(tier, invalidated, idle_after=idle_after),
-        tier.metrics,
-        UrlPrerefreshSettings(interval=interval, batch_size=batch_size),
+        tier.metrics.urls,
+        Live(UrlPrerefreshSettings(interval=interval, batch_size=batch_size)),
         now=tier.clock,
     )
 
@@ -274,7 +276,7 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
             return Credentials("x", "y")
 
     cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(OneBucket(), Hosts(cos), url_cache(), metrics=tier.metrics, now=tier.clock)
+    signer = Signer(OneBucket(), Hosts(cos), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
     tier.clock.now += 3000
     worker = refresh_worker_of(replace(tier, signer=signer))
     assert await worker.drain_once() == Counter(renewed=1, postponed=1)

@@ -10,14 +10,14 @@ from gateway.catalog.record import ImageRecord, Rows
 from gateway.changes.change_log import Source
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.settings import CosSettings, UrlCacheSettings
+from gateway.service.metrics import Metrics
+from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
@@ -56,9 +56,9 @@ def table(tier: Tier) -> SlowTable:
 
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), RENDITIONS, tier.log, unknown_ttl=3)
+    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), RENDITIONS, tier.log, unknown_ttl=3)
     made = UrlResolver(
-        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics
+        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics.urls
     )
     tier.log.add_cache(made)
     yield made
@@ -161,9 +161,11 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
             return Credentials("x", "y")
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(Source(), Hosts(settings), url_cache(), metrics=tier.metrics, now=tier.clock)
-    local = LocalTier(UrlCacheSettings(max_size=10, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
-    resolver = UrlResolver(table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.trust, tier.metrics)
+    signer = Signer(Source(), Hosts(settings), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
+    local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
+    resolver = UrlResolver(
+        table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.trust, tier.metrics.urls
+    )
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = ImageRecord(
             image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
@@ -256,9 +258,9 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
 
 async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
     tier.table.add(*IDS)
-    local = LocalTier(UrlCacheSettings(max_size=1000, local_ttl=30), Renditions({}), tier.log, unknown_ttl=3)
+    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
     resolver = UrlResolver(
-        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, tier.trust, Metrics()
+        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, tier.trust, Metrics().urls
     )
     await asyncio.gather(*map(resolver.look_up, IDS))
     assert len(tier.table.queries) == 1

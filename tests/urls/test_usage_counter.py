@@ -6,8 +6,8 @@ import redis
 from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_store.client import open_redis
-from gateway.redis_store.usage_store import Usage, UsageStore
+from gateway.redis_connection.client import open_redis
+from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
 from tests.limits import LIMIT

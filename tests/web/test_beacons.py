@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from gateway.metrics.client_loads import BytesSource
+from gateway.api.beacon_metrics import BytesSource
 from tests.conftest import Images, RunningGateway
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -162,7 +162,7 @@ async def test_a_gateway_that_serves_is_well(
         ]
     )
     await expect(row.locator("td").nth(2)).to_have_text(re.compile("^[0-9a-f]{8}$"))
-    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ MB$"))
+    await expect(row.locator("td").nth(4)).to_have_text(re.compile("^[0-9.]+ [MG]B$"))
     await console.look("serving")
 
 
@@ -198,11 +198,11 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
 async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage, gateway: RunningGateway) -> None:
     """A busy moment between two quiet ones has a latency and a hit rate at one time only."""
     page, metrics, now = console.page, gateway.service.metrics, time.time()
-    past = History(metrics, now - 25)
+    past = History(metrics.counted, now - 25)
     for step in range(1, 5):
         if step == 2:
-            metrics.requests.record("short", "stream", "200", 0.004, None)
-            metrics.url_cache_lookups.add(("local", "hit"), 1)
+            metrics.server.requests.record("short", "stream", "200", 0.004, None)
+            metrics.urls.url_cache_lookups.add(("local", "hit"), 1)
         past.record(now - 25 + 5 * step)
     await change_answer(page, lambda data: data.update(points=points_of(past)))
     await console.open(gateway)
@@ -253,7 +253,7 @@ async def test_the_cause_is_the_headline_with_its_section_of_the_runbook_and_its
             Fault(action=Refuse(status=403, code="SignatureDoesNotMatch"), times=None, key=f"objects/a{number}.png")
         )
         assert (await gateway.get(f"/i/a{number}")).status == 502
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_have_text(
@@ -322,9 +322,9 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
 ) -> None:
     watched, *others = [await start_gateway() for _ in range(3)]
     for other in others:
-        other.service.metrics.config_last_reload_successful.set(0)
-        await other.service.diagnostics.recorder.once()
-    names = ", ".join(sorted(other.service.diagnostics.replica.name for other in others))
+        other.service.metrics.reload.config_last_reload_successful.set(0)
+        await other.publish_replica()
+    names = ", ".join(sorted(other.replica_name for other in others))
     await console.open(watched)
     sentence = console.page.locator("#sentence")
     refused = "The last reload was refused, and the old configuration stays: the log names each mistake."
@@ -333,10 +333,8 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     )
     await expect(sentence).to_have_class("warning")
     rows = console.page.locator("#replicas tbody tr")
-    await expect(rows.filter(has_text=others[0].service.diagnostics.replica.name).locator("td").nth(9)).to_have_text(
-        "1"
-    )
-    watched.service.metrics.config_last_reload_successful.set(0)
+    await expect(rows.filter(has_text=others[0].replica_name).locator("td").nth(9)).to_have_text("1")
+    watched.service.metrics.reload.config_last_reload_successful.set(0)
     await console.page.reload()
     await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
@@ -371,9 +369,9 @@ async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     page, metrics = console.page, gateway.service.metrics
     await images.add("a")
     await gateway.reload()
-    metrics.requests.record("short", "stream", "200", 1.68, None)
-    past = History(metrics, time.time() - 5)
-    metrics.requests.record("short", "stream", "200", 1.68, None)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
+    past = History(metrics.counted, time.time() - 5)
+    metrics.server.requests.record("short", "stream", "200", 1.68, None)
     past.record(time.time())
     drawn = """() => document.querySelector("#charts canvas").toDataURL()"""
     await change_answer(page, lambda data: data.update(points=points_of(past), events=[]))
@@ -433,7 +431,7 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
 
 
 async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
-    gateway.service.diagnostics.health.drain()
+    gateway.drain()
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_contain_text("The gateway is stopping.")
     await console.look("draining")
@@ -494,7 +492,7 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await images.add("a", png)
     images.cos.store.delete(BUCKET, "objects/a.png")
     assert (await gateway.get("/i/a")).status == 404
-    await gateway.service.diagnostics.recorder.once()
+    await gateway.publish_replica()
     await console.open(gateway)
     page = console.page
     await expect(page.locator("#sentence")).to_contain_text("NoSuchKey")

@@ -195,7 +195,7 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     gateway = await start_gateway(redis={"timeout": 10})
     entry = json.dumps({"reason": HOSTILE, "at": time.time(), "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping={f"i{number}": entry for number in range(10_000)})
-    gateway.service.metrics.refresh_dead.set(10_000)
+    gateway.service.metrics.urls.refresh_dead.set(10_000)
     await gateway.redis.queue.schedule(
         {ImageVariant(f"due{number}"): time.time() + 7 * number for number in range(130)}
     )

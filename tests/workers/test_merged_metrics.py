@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import Metric
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.workers.merged_metrics import RULES, MergedMetrics, merged, rule_of
 
 

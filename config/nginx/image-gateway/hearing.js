@@ -23,17 +23,18 @@ const REACH = 6000;      // further back than what is needed: more than LONGEST,
 const STEP = 100;        // the clock may be set back by this time without a word
 const LONGEST = 2000;    // of a question; a later answer is from before a pause of this process
 const HEARTBEAT = 15000; // a gateway whose heartbeat is older does not hear
+const ENDED = 60000;    // a gateway that has not answered for so long has sent nothing since the last process started
 const PAGES = 40;        // answers to one question; each has at most 10,000 changes
 const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
 
 // The state at the start. `turn`: when the last event was. `heard`: all changes before this time are known; 0: none.
 // `begun`: when nginx began with an empty cache. `refused`: since when gateways refuse. `stopped`: no copy is used until
 // all changes are known. `lapsed`: nobody asked for so long that no copy is used until the next outcome of a question. `told`:
-// how much of the trouble is logged. `gateways`: name, its time at its last answer, and `access`; the last one to answer is
-// the last.
+// how much of the trouble is logged. `gateways`: name, its time at its last answer, `access`, `settings`, and when that
+// answer was; the last one to answer is the last.
 function begin() {
     return {turn: 0, floor: 0, access: 0, heard: 0, begun: 0, refused: 0, stopped: false, lapsed: false, trouble: '', told: 0,
-            reason: '', settings: '', gateways: []};
+            reason: '', gateways: []};
 }
 
 function is_time(value) {
@@ -64,7 +65,6 @@ function parse(text) {
 function raise_floor(state, orders, number, reason) {
     state.floor = number;
     state.reason = reason;
-    state.settings = '';
     orders.clear = true;
     orders.log.push('nginx forgets its copies of all images: ' + reason);
 }
@@ -128,16 +128,15 @@ function apply(state, orders, event, answer, needed_there) {
     if (changes.some((change) => change.image_id === null)) {
         raise_floor(state, orders, event.number, 'gap');
     }
-    // A process has just started, and its answers depend on other settings than those of the gateways since the floor was
-    // raised: nginx may have copies of these answers.
-    const differ = state.settings !== '' && state.settings !== answer.settings;
-    if (differ && !known) {
+    // A process has just started, and its answers depend on other settings than those of a gateway that was there: nginx may
+    // have copies of what that gateway answered until it ended.
+    if (!known && event.question.page === 0 && state.gateways.some((gateway) => gateway[3] !== answer.settings
+                                                                   && event.now - gateway[4] <= ENDED)) {
         raise_floor(state, orders, event.number, 'settings');
     }
-    state.settings = differ && known ? 'several' : answer.settings;
     if (!answer.more) {  // further pages of the same answer contain older changes than `now`
         state.gateways = state.gateways.filter((gateway) => gateway[0] !== answer.gateway).slice(1 - MOST_GATEWAYS);
-        state.gateways.push([answer.gateway, answer.now, answer.access]);
+        state.gateways.push([answer.gateway, answer.now, answer.access, answer.settings, event.now]);
     }
 }
 
@@ -176,7 +175,6 @@ function take(state, orders, event) {
         // Nothing is missing from the question on: begin with an empty cache.
         if (!orders.clear) {
             raise_floor(state, orders, event.number, state.begun ? 'gap' : 'start');
-            state.settings = answer.settings;
         }
         state.begun = asked.now;
         is_heard(state, orders, asked.now);

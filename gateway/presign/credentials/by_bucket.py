@@ -8,12 +8,12 @@ from typing import Final
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDown
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, Source
 from gateway.presign.credentials.file import FileSource
 from gateway.presign.credentials.instance_role import InstanceRoleSource
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.credentials.sts import AssumeRoleSource, TkeOidcSource
+from gateway.presign.metrics import PresignMetrics
 from gateway.settings import (
     AssumeRoleCredentialsSettings,
     CosSettings,
@@ -112,7 +112,7 @@ class BucketCredentials:
 
 @asynccontextmanager
 async def open_credentials(
-    settings: CosSettings, metrics: Metrics, *, now: Callable[[], float] = time.time
+    settings: CosSettings, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
 ) -> AsyncIterator[BucketCredentials]:
     """Keep the credentials of every source fresh. ``now`` is COS's clock in Unix seconds.
 
@@ -126,7 +126,7 @@ async def open_credentials(
 
 @asynccontextmanager
 async def open_source(
-    settings: CredentialsSettings, name: str, metrics: Metrics, *, now: Callable[[], float] = time.time
+    settings: CredentialsSettings, name: str, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
 ) -> AsyncIterator[BucketCredentials]:
     """Refresh the credentials of a source that does not belong to a bucket. Metrics and logs call it ``name``."""
     async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
@@ -138,7 +138,7 @@ async def _kept_fresh(
     default: CredentialsSettings,
     buckets: Sequence[str],
     own: Mapping[str, CredentialsSettings],
-    metrics: Metrics,
+    metrics: PresignMetrics,
     now: Callable[[], float],
 ) -> AsyncIterator[BucketCredentials]:
     async with AsyncExitStack() as stack:

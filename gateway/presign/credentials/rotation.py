@@ -14,8 +14,8 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from gateway.errors import NoCredentials
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
+from gateway.presign.metrics import PresignMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class RotatingCredentials:
         self,
         source: Source,
         buckets: Sequence[str],
-        metrics: Metrics,
+        metrics: PresignMetrics,
         *,
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.metrics.collectors import Metrics
+from gateway.service.metrics import Metrics
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway_dev.database import ImagesTable

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from gateway.concurrency.background import background
 from gateway.errors import NoCredentials
-from gateway.metrics.collectors import Metrics
 from gateway.presign.credentials import Credentials, CredentialsUnavailable
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock
 from tests.waiting import until
 
@@ -67,13 +67,13 @@ class Rotation:
 def rotation(clock: Clock, *, random: float = 0.0, **source: object) -> Rotation:
     """Return rotating credentials on a clock of the test's."""
     scripted, metrics = Scripted(clock, **source), Metrics()  # type: ignore[arg-type]
-    made = RotatingCredentials(scripted, ["b-1", "c-1"], metrics, now=clock, random=lambda: random)
+    made = RotatingCredentials(scripted, ["b-1", "c-1"], metrics.presign, now=clock, random=lambda: random)
     return Rotation(clock, scripted, metrics, made)
 
 
 async def test_each_new_set_stands_under_the_names_of_its_buckets(clock: Clock) -> None:
     source, newest = Scripted(clock), dict[str, Credentials]()
-    it = RotatingCredentials(source, ["b-1", "c-1"], Metrics(), now=clock, by_bucket=newest)
+    it = RotatingCredentials(source, ["b-1", "c-1"], Metrics().presign, now=clock, by_bucket=newest)
     assert await it.refresh()
     assert newest == dict.fromkeys(("b-1", "c-1"), source.given[0])
     clock.now += 3600
@@ -247,14 +247,14 @@ class TestTask:
 
     async def test_it_refreshes_before_the_end(self) -> None:
         source = Scripted(time.time, life=8)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics(), random=lambda: 0.0)
+        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, random=lambda: 0.0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: len(source.given) == 2 and newest_of(credentials) == source.given[1])
             assert (credentials.seconds_left or 0) > 4
 
     async def test_a_refusal_of_the_newest_credentials_refreshes_at_once(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics(), refusal_pause=0)
+        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, refusal_pause=0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             credentials.refused(url_of("AKID10"))  # signed with the credentials of another replica
@@ -280,7 +280,7 @@ class TestTask:
 
     async def test_a_key_that_another_service_refuses_is_replaced(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["purge"], Metrics(), refusal_pause=0)
+        credentials = RotatingCredentials(source, ["purge"], Metrics().presign, refusal_pause=0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             credentials.refused_key("AKID10")  # replaced meanwhile
@@ -290,7 +290,7 @@ class TestTask:
 
     async def test_a_thousand_refusals_cause_one_refresh_in_a_pause(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics(), random=lambda: 0.0, refusal_pause=0.3)
+        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, random=lambda: 0.0, refusal_pause=0.3)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             began = time.monotonic()
@@ -303,7 +303,7 @@ class TestTask:
     async def test_a_file_is_looked_at_every_second(self) -> None:
         source = Scripted(time.time, poll=0.02, same=Credentials("AKID", "key"))
         metrics = Metrics()
-        credentials = RotatingCredentials(source, ["b-1"], metrics)
+        credentials = RotatingCredentials(source, ["b-1"], metrics.presign)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked > 3)
             source.same = Credentials("AKIDNEW", "key")
@@ -313,7 +313,7 @@ class TestTask:
 
     async def test_it_can_be_cancelled_while_the_source_hangs(self) -> None:
         source = Scripted(time.time, hangs=True)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics())
+        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
         assert not credentials.tried.is_set()

@@ -23,15 +23,19 @@ class Edit(NamedTuple):
 
 
 class Mutant(NamedTuple):
-    """``what``: the mechanism that is missing. ``faults``: what it is for; nothing else fails in its runs."""
+    """``what``: the mechanism that is missing. ``faults``: what it is for; nothing else fails in its runs.
+
+    first: from which seed on it is looked for. A rare one has the seed that found it last.
+    """
 
     what: str
     edits: tuple[Edit, ...]
     faults: tuple[str, ...]
+    first: int
 
 
-def _mutant(what: str, *edits: tuple[str, str, str], faults: str = "") -> Mutant:
-    return Mutant(what, tuple(Edit(*edit) for edit in edits), tuple(faults.split()))
+def _mutant(what: str, *edits: tuple[str, str, str], faults: str = "", first: int = 0) -> Mutant:
+    return Mutant(what, tuple(Edit(*edit) for edit in edits), tuple(faults.split()), first)
 
 
 _LOG: Final = "gateway.changes.change_log"
@@ -144,7 +148,7 @@ MUTANTS: Final = {
     ),
     "no_new_subscription": _mutant(
         "a subscription without heartbeats is kept",
-        ("gateway.redis_store.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
+        ("gateway.redis_replicas.invalidation_channel", "if heartbeat.is_lost(self._steady()):", "if False:"),
         faults="deafen_channel",
     ),
     "memory_without_lease": _mutant(
@@ -191,7 +195,7 @@ MUTANTS: Final = {
     ),
     "settings_ignored": _mutant(
         "nginx keeps what a process with other settings has made",
-        (_NGINX, "if differ and known is None:", "if False:"),
+        (_NGINX, "if known is None and page == 0 and any", "if known is None and False and any"),
         faults="upgrade_gateway",
     ),
     "rights_ignored": _mutant(

@@ -1,0 +1,22 @@
+"""The metrics of checks of access."""
+
+from gateway.metrics.registry import Registry
+
+
+class AccessMetrics:
+    """Attempts with an admin token, questions of proxies, and the fetches of a key set."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.admin_attempts = registry.loop_counter(
+            "admin_attempts",
+            "Requests with an admin token: 'accepted', 'refused' (a wrong one), or 'limited' (after many wrong ones).",
+            ("result",),
+            ("accepted", "refused", "limited"),
+        )
+        self.access_checks = registry.loop_counter(
+            "access_checks",
+            "Access checks of proxies and CDNs by result; 'unavailable': denied because a store did not respond.",
+            ("result",),
+        )
+        self.background_errors = registry.background_errors
+        self.dependency_up = registry.dependency_up

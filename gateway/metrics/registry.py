@@ -1,0 +1,82 @@
+"""The registry of a process, and the kinds of collectors that the rooms of the gateway make in it."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway.metrics.loop_counters import LoopCounter
+from gateway.metrics.optional_gauge import OptionalGauge
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+def _version() -> str:
+    """Return the version of the installed package, "unknown" if it is not installed."""
+    try:
+        return version("image-gateway")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+VERSION = _version()
+
+
+class Registry(CollectorRegistry):
+    """The collectors of a process. The names of all but those about the process itself start with ``image_gateway_``.
+
+    Several rooms count in ``background_errors``, ``coalesced_requests`` and ``dependency_up``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self)
+        self.gauge("build_info", "Always 1; the version is the label.", ("version",)).labels(VERSION).set(1)
+        self.background_errors = self.counter(
+            "background_errors", "Unexpected errors in background tasks, which keep running.", ("task",)
+        )
+        self.coalesced_requests = self.counter(
+            "coalesced_requests", "Requests that shared the work of another request for the same image."
+        )
+        self.dependency_up = self.gauge(
+            "dependency_up",
+            "1 if the last check of the dependency, which does what requests do, succeeded, else 0.",
+            ("dependency",),
+        )
+
+    def loop_counter(
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...] = (),
+        values: tuple[str, ...] | tuple[tuple[str, ...], ...] = (),
+    ) -> LoopCounter:
+        """Return a counter. Its ``values`` start at 0, so that ``rate()`` and ``increase()`` see the first increase."""
+        counter = LoopCounter(f"image_gateway_{name}", documentation, labels)
+        for value in values:
+            counter.add(value if isinstance(value, tuple) else (value,), 0)
+        self.register(counter)
+        return counter
+
+    def counter(
+        self, name: str, documentation: str, labels: tuple[str, ...] = (), values: tuple[str, ...] = ()
+    ) -> Counter:
+        """Return a counter with at most one label. The ``values`` of the label start at 0, as in ``loop_counter``."""
+        counter = Counter(f"image_gateway_{name}", documentation, labels, registry=self)
+        for value in values:
+            counter.labels(value)
+        return counter
+
+    def gauge(self, name: str, documentation: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"image_gateway_{name}", documentation, labels, registry=self)
+
+    def optional_gauge(self, name: str, documentation: str) -> OptionalGauge:
+        gauge = OptionalGauge(f"image_gateway_{name}", documentation)
+        self.register(gauge)
+        return gauge
+
+    def histogram(self, name: str, documentation: str) -> Histogram:
+        return Histogram(f"image_gateway_{name}", documentation, registry=self, buckets=SECONDS)

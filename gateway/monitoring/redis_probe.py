@@ -1,0 +1,137 @@
+"""The probe of Redis: it does what requests and renewals do, with keys of its own that expire."""
+
+import math
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.errors import DependencyDegraded
+from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.redis_connection.guarded_client import CacheUnavailable, message_of
+from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_connection.shards import Command, Shard, Shards, in_parallel
+from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
+from gateway.redis_queue.queue_scripts import claim_due
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+
+_LIFE: Final = 60  # seconds; of the keys that a probe leaves
+_SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as `keep_entries` names them
+_WORD: Final = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """The result on a server. ``address`` is empty outside of a Cluster. ``problem`` is empty if everything worked."""
+
+    address: str
+    problem: str = ""
+    is_readable: bool = True
+
+
+class RedisProbe:
+    """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
+
+    def __init__(self, shards: Shards, channel: InvalidationChannel, layout: Layout, receivers: OptionalGauge) -> None:
+        self._shards = shards
+        self._layout = layout
+        self._channel = channel
+        self._receivers = receivers
+        self._name = secrets.token_hex(4)
+
+    async def run(self) -> None:
+        """Return if all of it works.
+
+        Raises ``CacheUnavailable`` if no server can be read. Raises ``DependencyDegraded`` if a server refuses
+        something, or if invalidations are not received or cannot be sent.
+        """
+        try:
+            problems = await self._refusals()
+        except CacheUnavailable:
+            self._receivers.clear()
+            raise
+        if deafness := await self._channel.problem():
+            problems.append(f"invalidations of other replicas are not received: {deafness}")
+        try:
+            receivers = await self._channel.publish([])  # after the first subscription, which is counted
+        except CacheUnavailable as error:
+            self._receivers.set(0)
+            problems.append(f"invalidations cannot be sent: {error}")
+        else:
+            if receivers is not None:
+                self._receivers.set(receivers)
+            else:
+                self._receivers.clear()
+        if problems:
+            raise DependencyDegraded("; ".join(problems))
+
+    async def _refusals(self) -> list[str]:
+        states = await self.try_nodes()
+        problems = [f"{state.address} {state.problem}".strip() for state in states if state.problem]
+        if not any(state.is_readable for state in states):
+            raise CacheUnavailable("; ".join(problems))
+        try:
+            await self._layout.check()
+        except WrongRedis as error:
+            problems.append(str(error))
+        except CacheUnavailable:  # the server that holds the number: its state has the reason
+            pass
+        return problems
+
+    async def try_nodes(self) -> list[NodeState]:
+        """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
+        states = {server.address: NodeState(server.address) for server in self._shards.servers.all}
+        by_server = self._shards.by_server()
+
+        async def try_(address: str, shard: Shard) -> None:
+            states[address] = await self._try_scripts(address, shard)
+
+        await in_parallel([try_(server.address, shards[0]) for server, shards in by_server.items()])
+        if missing := len(self._shards.all) - sum(map(len, by_server.values())):
+            problem = f"CLUSTERDOWN the slots of {missing} shards have no node"
+            states["(no node)"] = NodeState("(no node)", problem, is_readable=False)
+        return list(states.values())
+
+    async def _try_scripts(self, address: str, shard: Shard) -> NodeState:
+        """Read two entries, keep and index them, claim from the queue, drop them."""
+        try:
+            answers = await self._shards.try_on(shard, *self._commands(shard))
+        except CacheUnavailable as error:
+            return NodeState(address, str(error), is_readable=False)
+        reading, *writing = (message_of(answer) if isinstance(answer, Exception) else "" for answer in answers)
+        if reading:
+            return NodeState(address, f"refuses look-ups: {reading}", is_readable=False)
+        refusal = next(filter(None, writing), "")
+        return NodeState(address, f"refuses writes: {refusal}" if refusal else "")
+
+    def _commands(self, shard: Shard) -> list[Command]:
+        def own(name: str) -> str:
+            return shard.key("probe", self._name, name)
+
+        entries = [own("a"), own("b")]
+        used, expiry, queue, attempts, dead = map(own, _SETS)
+        now = math.ceil(time.time())
+        values: list[Any] = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
+        keep = keep_entries(
+            entries=entries,
+            sets=(used, expiry, queue, attempts, dead),
+            latest_end=now + _LIFE,
+            now=now,
+            index_life=_LIFE,
+            values=values,
+        )
+        drop = drop_entries(
+            entries=entries,
+            sets=(expiry, queue, attempts, dead),
+            descriptions=(),
+            tombstone=b"-",
+            milliseconds=1,
+            words=[_WORD],
+        )
+        return [
+            ("MGET", *entries),
+            ("EVAL", *keep),
+            ("EVAL", *claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now)),
+            ("ZMSCORE", used, _WORD),  # the newest command that the gateway needs: Redis 6.2
+            ("EVAL", *drop),
+        ]

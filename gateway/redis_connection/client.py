@@ -1,0 +1,200 @@
+"""Opens the shards on one server, on a master behind Sentinel, or on a Cluster, chosen by the URL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from gateway.concurrency.background import background
+from gateway.redis_connection.cluster import Address, ClusterServers, OpenNode
+from gateway.redis_connection.guarded_client import GuardedRedis
+from gateway.redis_connection.observed_commands import ObserveCommand, observe_commands
+from gateway.redis_connection.shards import OneServer, Shards
+from gateway.settings import RedisSettings
+
+_CONNECTIONS = 64
+# redis-py's own limit also counts the time in which the event loop is late; that of ``GuardedRedis`` ends earlier.
+_LATE = 10
+_SENTINEL_PORT = 26379
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+@asynccontextmanager
+async def open_redis(
+    settings: RedisSettings,
+    observe: ObserveCommand | None = None,
+    *,
+    try_every: float = 1.0,
+) -> AsyncIterator[Shards]:
+    """Open clients with a bounded number of connections, which are made when first needed.
+
+    - ``redis://``, ``rediss://`` and ``unix://`` are read by redis-py.
+    - ``redis+sentinel://host:port,host:port/name/db`` follows the master that Sentinel lists as ``name``.
+    - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the nodes that answer.
+    - ``rediss+…`` is the same over TLS, also with the Sentinels. ``?ssl_ca_certs=FILE`` names a private authority.
+
+    A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
+    ``try_every``: after how many seconds a server that did not answer is tried again, in the background. When this
+    function's own context is entered, only a Cluster is connected to, for at most ``settings.timeout`` seconds.
+    """
+    url = settings.url.get_secret_value()
+    options: dict[str, Any] = {
+        "socket_timeout": settings.timeout * _LATE,
+        "socket_connect_timeout": settings.timeout * _LATE,
+        "protocol": 2,
+        "client_name": "image-gateway",
+        "driver_info": None,  # else every new connection reads the library's version from the disk
+    }
+    parts = settings.parts()
+    async with AsyncExitStack() as stack:
+        if settings.names_a_cluster:
+            seeds = [Address(host, port) for host, port in _hosts(parts, 6379)]
+            cluster = ClusterServers(seeds, _open_node(parts, settings.timeout, options, observe), settings.timeout)
+            stack.push_async_callback(cluster.aclose)
+            await cluster.look()
+            await stack.enter_async_context(background("redis-cluster", cluster.watch()))
+            yield Shards(cluster, settings.prefix, settings.shard_count)
+            return
+        if parts.scheme.endswith("+sentinel"):
+            sentinel = _sentinel(parts, settings.timeout, options)
+            for watcher in sentinel.sentinels:
+                stack.push_async_callback(watcher.aclose)
+            client = _master(sentinel, parts, settings.timeout)
+        else:
+            client = Redis.from_pool(_pool(url, settings.timeout, options))
+        stack.push_async_callback(client.aclose)
+        if observe is not None:
+            observe_commands(client, observe)
+        failed = asyncio.Event()
+        server = GuardedRedis(client, settings.timeout, on_failure=failed.set)
+        await stack.enter_async_context(background("redis", _watch(server, failed, try_every)))
+        yield Shards(OneServer(server), settings.prefix, settings.shard_count)
+
+
+async def _watch(server: GuardedRedis, failed: asyncio.Event, try_every: float) -> None:
+    """Try the server every so many seconds while it is away, until cancelled. So no request waits for it.
+
+    A master that became a replica keeps its connections, though the address leads to another server by now.
+    """
+    while True:
+        await failed.wait()
+        failed.clear()
+        if server.is_read_only:
+            await server.reconnect()
+            await asyncio.sleep(try_every)
+        while server.is_away:
+            await asyncio.sleep(try_every)
+            await server.try_again()
+
+
+def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
+    # One retry: a connection kept open may have been closed by the server meanwhile.
+    return BlockingConnectionPool.from_url(
+        url, max_connections=_CONNECTIONS, timeout=timeout * _LATE, retry=Retry(NoBackoff(), 1), **options
+    )
+
+
+def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], observe: ObserveCommand | None) -> OpenNode:
+    """Return what opens the client of a node. Only ``ClusterServers`` try a node again that did not answer."""
+    login = _login(parts)
+    connection = SSLConnection if login.pop("ssl", False) else Connection
+
+    def open_node(address: Address, on_failure: Callable[[], None]) -> GuardedRedis:
+        pool = BlockingConnectionPool(
+            max_connections=_CONNECTIONS,
+            timeout=timeout * _LATE,
+            retry=Retry(NoBackoff(), 1),
+            host=address.host,
+            port=address.port,
+            connection_class=connection,
+            **login,
+            **options,
+        )
+        client = Redis.from_pool(pool)
+        if observe is not None:
+            observe_commands(client, observe)
+        return GuardedRedis(client, timeout, address=str(address), on_failure=on_failure)
+
+    return open_node
+
+
+def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Sentinel:
+    # A sentinel may need another password: ?sentinel_password=…
+    own = parse_qs(parts.query).get("sentinel_password", [None])[0]
+    hosts = _hosts(parts, _SENTINEL_PORT)
+    # They are asked one after another, and a call has the time of all: one that hangs must leave time for the others.
+    share = timeout / (len(hosts) + 1)
+    sentinel_options = {
+        **{key: value for key, value in options.items() if key != "client_name"},
+        "socket_timeout": share,
+        "socket_connect_timeout": share,
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),  # redis-py's own pauses for seconds
+        **_tls(parts),
+    }
+    return Sentinel(  # type: ignore[no-untyped-call]
+        hosts,
+        sentinel_kwargs={**sentinel_options, "password": own},
+        retry=Retry(NoBackoff(), 1),
+        **_login(parts),
+        **options,
+    )
+
+
+class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
+    """Connections to the master. redis-py's own pool behind Sentinel fails when all are in use, instead of waiting."""
+
+    def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
+        super().__init__(
+            service_name=service_name,
+            sentinel_manager=sentinel_manager,
+            connection_class=SentinelManagedSSLConnection if ssl else SentinelManagedConnection,
+            **options,
+        )
+
+
+def _master(sentinel: Sentinel, parts: SplitResult, timeout: float) -> Redis:
+    name, _, db = parts.path.strip("/").partition("/")
+    master: Redis = sentinel.master_for(
+        unquote(name),
+        connection_pool_class=_MasterPool,
+        db=int(db or 0),
+        max_connections=_CONNECTIONS,
+        timeout=timeout * _LATE,
+    )
+    return master
+
+
+def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
+    """Return the hosts and ports of a URL that names several, which ``urlsplit`` does not split."""
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    places = [urlsplit(f"//{host}") for host in hosts]  # handles the brackets of IPv6
+    return [(place.hostname or "", place.port or default_port) for place in places]
+
+
+def _login(parts: SplitResult) -> dict[str, Any]:
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    login = _tls(parts)
+    if user:
+        login["username"] = unquote(user)
+    if password:
+        login["password"] = unquote(password)
+    return login
+
+
+def _tls(parts: SplitResult) -> dict[str, Any]:
+    if not parts.scheme.startswith("rediss"):
+        return {}
+    query = parse_qs(parts.query)
+    return {"ssl": True, **{name: query[name][0] for name in _TLS_FILES if name in query}}

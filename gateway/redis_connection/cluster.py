@@ -1,0 +1,252 @@
+"""The nodes of a Redis Cluster: which node has which slot, and commands that follow a slot to its node.
+
+redis-py's client of a Cluster is not used. It reads the map of slots while commands wait, and waits for each node in
+turn, so that a node that does not answer holds up the commands to all other nodes.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from redis.exceptions import AskError, MovedError
+
+from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.redis_connection.availability_log import AvailabilityLog
+from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_connection.shards import Command, Redirect, in_parallel
+
+logger = logging.getLogger(__name__)
+
+_MOST_REDIRECTS: Final = 5
+_TRY_AGAIN_AFTER: Final = 0.05  # seconds, while the keys of a script are on their way to another node
+_LOOK_EVERY: Final = 1.0  # seconds, while a node does not answer
+_LEAST_PAUSE: Final = 0.1  # seconds between two looks
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def read(cls, text: str) -> "Address":
+        """Return the address that ``str`` made the text of."""
+        host, _, port = text.rpartition(":")
+        return cls(host.strip("[]"), int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a node says about its Cluster. ``slots`` are first slots in order, each with the address of its primary."""
+
+    is_ok: bool
+    epoch: int
+    starts: Sequence[int]
+    ends: Sequence[int]
+    primaries: Sequence[Address]
+    nodes: frozenset[Address]
+
+    def primary_of(self, slot: int) -> Address | None:
+        at = bisect_right(self.starts, slot) - 1
+        return self.primaries[at] if at >= 0 and slot <= self.ends[at] else None
+
+
+# Opens the client of a node. The function that it gets is to be called when the node did not answer.
+OpenNode = Callable[[Address, Callable[[], None]], GuardedRedis]
+
+
+class ClusterServers:
+    """The primaries of a Cluster, each with its own breaker.
+
+    The map of slots is read at the start (``look``), and again by the background task ``watch``: after a MOVED, and
+    every second while a node does not answer. No request waits for it. A node that does not answer is tried again only
+    by ``watch``.
+    """
+
+    def __init__(self, seeds: Sequence[Address], open_node: OpenNode, timeout: float) -> None:
+        self._seeds = tuple(seeds)
+        self._open_node = open_node
+        self._timeout = timeout
+        self._nodes: dict[Address, GuardedRedis] = {}
+        self._view: _View | None = None
+        self._owners: dict[int, GuardedRedis] = {}
+        self._problem = "no node of the Cluster has been asked"
+        self._availability_log = AvailabilityLog()
+        self._is_stale = asyncio.Event()
+
+    @property
+    def all(self) -> Sequence[GuardedRedis]:
+        """Every primary. Raises ``CacheUnavailable`` while the Cluster is not known."""
+        if self._view is None or not self._view.primaries:
+            raise CacheUnavailable(self._problem)
+        return [self.node(address) for address in dict.fromkeys(self._view.primaries)]
+
+    def of(self, slot: int) -> GuardedRedis:
+        """Return the primary of the slot. Raises ``CacheUnavailable`` if none is known."""
+        if (owner := self._owners.get(slot)) is not None:
+            return owner
+        if self._view is None:
+            raise CacheUnavailable(self._problem)
+        address = self._view.primary_of(slot)
+        if address is None:
+            self.mark_stale()
+            raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
+        self._owners[slot] = owner = self.node(address)
+        return owner
+
+    def node(self, address: Address) -> GuardedRedis:
+        """Return the node at the address."""
+        if (node := self._nodes.get(address)) is None:
+            node = self._nodes[address] = self._open_node(address, self.mark_stale)
+        return node
+
+    def moved(self, slot: int, address: Address) -> None:
+        """Send the commands of a slot to another node from now on."""
+        self._owners[slot] = self.node(address)
+        self.mark_stale()
+
+    def mark_stale(self) -> None:
+        """Let ``watch`` read the map of slots again."""
+        self._is_stale.set()
+
+    async def watch(self) -> None:
+        """Read the map of slots whenever it may have changed, until cancelled."""
+        while True:
+            await self._is_stale.wait()
+            self._is_stale.clear()
+            try:
+                is_well = await self.look() and not any(node.is_away for node in self.all)
+            except Exception:  # else the map of slots would not be read again until a restart
+                logger.exception("reading the map of slots failed")
+                is_well = False
+            await asyncio.sleep(_LEAST_PAUSE if is_well else _LOOK_EVERY)
+            if not is_well:
+                self._is_stale.set()
+
+    async def look(self) -> bool:
+        """Ask every node for the map of slots, and take that of the newest epoch. Return whether any node answered.
+
+        A node that answers is used again.
+        """
+        views: list[_View] = []
+        problems: list[str] = []
+
+        async def ask(address: Address) -> None:
+            node = self.node(address)
+            try:
+                async with loop_timeout(self._timeout):
+                    views.append(_view_in(await _map_of_slots(node), address))
+                node.answered()
+            except (*REDIS_ERRORS, ValueError) as error:
+                problems.append(f"{address} {message_of(error) or 'does not answer'}")
+
+        await in_parallel([ask(address) for address in dict.fromkeys((*self._seeds, *self._nodes))])
+        if not views:
+            self._problem = "; ".join(sorted(problems))
+            self._availability_log.away(self._problem)
+            self.mark_stale()
+            return False
+        self._availability_log.answered()
+        view = max(views, key=lambda view: (view.is_ok, view.epoch))
+        self._view, self._owners = view, {}
+        if not view.primaries:
+            self._problem = "CLUSTERDOWN no node has any slot"
+            self.mark_stale()
+            return False
+        await self._close(self._nodes.keys() - view.nodes - set(self._seeds))
+        return True
+
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
+        """Send the command where ``redirect`` leads, up to five times, and return the last answer.
+
+        A node that a redirect leads to has its own time limit and breaker, so that ``server`` is not held responsible
+        for it.
+        """
+        target, is_asking = server, False
+        for _ in range(_MOST_REDIRECTS):
+            if isinstance(redirect, AskError):
+                address = _reached_at(redirect.host, redirect.port, Address.read(target.address).host)
+                is_asking = not isinstance(redirect, MovedError)
+                if not is_asking:
+                    self.moved(redirect.slot_id, address)
+                target = self.node(address)
+            else:
+                await asyncio.sleep(_TRY_AGAIN_AFTER)
+            answer = await _answer_of(target, command, is_asking=is_asking)
+            if not isinstance(answer, Redirect):
+                return answer
+            redirect = answer
+        return redirect
+
+    async def _close(self, addresses: Iterable[Address]) -> None:
+        async def close(node: GuardedRedis) -> None:
+            with suppress(*REDIS_ERRORS):  # over TLS, a node that hangs does not close its end
+                await node.client.aclose()
+
+        await in_parallel([close(self._nodes.pop(address)) for address in addresses])
+
+    async def aclose(self) -> None:
+        """Close the connections to all nodes."""
+        await self._close(list(self._nodes))
+
+
+async def _answer_of(node: GuardedRedis, command: Command, *, is_asking: bool) -> Any:
+    """Return the answer of a node, or the error that it answered with."""
+    async with node.bounded():
+        pipeline = node.client.pipeline(transaction=False)
+        if is_asking:  # or the node would say that the slot is not here yet
+            pipeline.execute_command("ASKING")
+        pipeline.execute_command(*command)
+        return (await pipeline.execute(raise_on_error=False))[-1]
+
+
+async def _map_of_slots(node: GuardedRedis) -> list[Any]:
+    pipeline = node.client.pipeline(transaction=False)
+    pipeline.execute_command("CLUSTER INFO")
+    pipeline.execute_command("CLUSTER SLOTS")
+    answers: list[Any] = await pipeline.execute()
+    return answers
+
+
+def _view_in(answers: Sequence[Any], asked: Address) -> _View:
+    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of the node at ``asked``."""
+    info, slots = answers
+    ranges = sorted((int(start), int(end), [_address(node, asked) for node in nodes]) for start, end, *nodes in slots)
+    return _View(
+        info.get("cluster_state") == "ok",
+        int(info.get("cluster_current_epoch", 0)),
+        [start for start, _, _ in ranges],
+        [end for _, end, _ in ranges],
+        [nodes[0] for _, _, nodes in ranges],
+        frozenset(address for _, _, nodes in ranges for address in nodes),
+    )
+
+
+def _address(node: Sequence[Any], asked: Address) -> Address:
+    """Return the address of a node in the answer to CLUSTER SLOTS.
+
+    A node that prefers a host name and has none is called ``?``. The metadata of Redis 7 then has its IP address.
+    """
+    endpoint, port, *more = node
+    host = _text(endpoint or "")
+    if host == "?" and len(more) > 1:
+        words = [_text(word) for word in more[1]]
+        host = dict(zip(words[::2], words[1::2], strict=False)).get("ip", "")
+    return _reached_at(host, int(port), asked.host)
+
+
+def _reached_at(host: str, port: int, asked_host: str) -> Address:
+    """Return the address of a node. A node without a host is reached where another was asked (CLUSTER SLOTS, Redis)."""
+    return Address(asked_host if host in ("", "?") else host, port)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,285 @@
+"""Shards: an image id belongs to a shard by its hash, and a shard has keys of its own.
+
+With one shard, the keys have no hash tag. With more, the tag of the shard puts all keys of the shard into one slot of a
+Cluster, so that a script may name all of them there as on a server.
+"""
+
+import asyncio
+import binascii
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from redis.exceptions import AskError, ResponseError, TryAgainError
+
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
+from gateway.redis_connection.variant_names import entry_key_part
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SLOTS: Final = 16384
+# A command and its arguments, as the client's ``execute_command`` takes them.
+Command: TypeAlias = tuple[Any, ...]
+# The answers of a node of a Cluster that lead elsewhere. ``MovedError`` is an ``AskError``.
+Redirect: TypeAlias = AskError | TryAgainError
+
+
+class Shard:
+    """The keys of a share of the image ids. ``slot`` is their slot in a Cluster.
+
+    used, expiry, hits, refreshes: sorted sets by variant: last access, end of the URL, numbers of uses and of renewals.
+    queue, attempts, dead: the queue of renewals.
+    """
+
+    __slots__ = ("attempts", "dead", "expiry", "hits", "number", "prefix", "queue", "refreshes", "slot", "used")
+
+    def __init__(self, number: int, prefix: str, slot: int) -> None:
+        self.number = number
+        self.prefix = prefix
+        self.slot = slot
+        self.used, self.expiry, self.hits, self.refreshes = (
+            self.key("index", name) for name in ("used", "expiry", "hits", "refreshes")
+        )
+        self.queue, self.attempts, self.dead = (self.key("refresh", name) for name in ("queue", "attempts", "dead"))
+
+    def key(self, *parts: str) -> str:
+        """``image:url:a`` for ``key("url", "a")`` if there is one shard, else ``image:{s07}:url:a``."""
+        return self.prefix + ":".join(parts)
+
+    def entry(self, variant: ImageVariant) -> str:
+        """Return the key of the cached URL of a variant."""
+        return f"{self.prefix}url:{entry_key_part(variant)}"
+
+    def description(self, image_id: str) -> str:
+        """Return the key of the description of an image."""
+        return self.key("description", image_id)
+
+    def marker(self, key: str, writer: str) -> str:
+        """Return the key of the number of the last batch that a writer added to ``key``."""
+        return self.key("marker", f"{{{key}}}", writer)
+
+
+class Servers(Protocol):
+    """The servers that hold the shards."""
+
+    @property
+    def all(self) -> Sequence[GuardedRedis]:
+        """Every server that takes writes, at least one. Raises ``CacheUnavailable`` while none is known."""
+
+    def of(self, slot: int) -> GuardedRedis:
+        """Return the server that has the slot. Raises ``CacheUnavailable`` if none is known."""
+
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
+        """Send a command that ``server`` answered with ``redirect`` again, where it leads.
+
+        Returns the answer, which may be an error. Raises ``CacheUnavailable`` if the server there does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OneServer:
+    """A single server, or the master behind Sentinel: it has every slot."""
+
+    server: GuardedRedis
+
+    @property
+    def all(self) -> Sequence[GuardedRedis]:
+        """The server."""
+        return (self.server,)
+
+    def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as the protocol has it
+        """Return the server."""
+        return self.server
+
+    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:  # noqa: ARG002
+        """Return the redirect: only nodes of a Cluster are followed."""
+        return redirect
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers to the commands of each shard. ``failed``: why the commands of other shards were not answered."""
+
+    by_shard: Mapping[Shard, list[Any]]
+    failed: Mapping[Shard, CacheUnavailable] = field(default_factory=dict)
+
+    def complete(self) -> Mapping[Shard, list[Any]]:
+        """Return the answers of all shards. Raises ``CacheUnavailable`` if any of them failed."""
+        for error in self.failed.values():
+            raise error
+        return self.by_shard
+
+    def available(self) -> Mapping[Shard, list[Any]]:
+        """Return the answers of the shards that answered. Raises ``CacheUnavailable`` if none did."""
+        return self.by_shard or self.complete()
+
+
+class Shards:
+    """All shards, and the servers that hold them.
+
+    What belongs to no image, such as the statistics of a day, is in the ``first`` shard.
+    """
+
+    def __init__(self, servers: Servers, prefix: str, count: int = 1) -> None:
+        self.servers = servers
+        self.prefix = prefix
+        if count == 1:
+            self.all: Sequence[Shard] = (Shard(0, prefix, 0),)
+        else:
+            tags = [f"s{number:02}" for number in range(count)]
+            self.all = tuple(Shard(n, f"{prefix}{{{tag}}}:", slot_of(tag)) for n, tag in enumerate(tags))
+        self.first = self.all[0]
+        self._mask = count - 1
+
+    def of(self, image_id: str) -> Shard:
+        """Return the shard of an image: the last bits of the CRC-32 of its id."""
+        return self.all[zlib.crc32(image_id.encode()) & self._mask] if self._mask else self.first
+
+    def split(self, items: Iterable[T], image_id_of: Callable[[T], str]) -> dict[Shard, list[T]]:
+        """Return the items by shard."""
+        if not self._mask:
+            alone = list(items)
+            return {self.first: alone} if alone else {}
+        groups: dict[Shard, list[T]] = {}
+        for item in items:
+            groups.setdefault(self.of(image_id_of(item)), []).append(item)
+        return groups
+
+    def split_variants(self, variants: Iterable[ImageVariant]) -> dict[Shard, list[ImageVariant]]:
+        """Return the variants by shard. All variants of an image are in one shard."""
+        return self.split(variants, _image_id_of)
+
+    def address_of(self, image_id: str) -> str:
+        """Return the address of the node that has the image, or "" outside of a Cluster, or if no node is known."""
+        try:
+            return self.servers.of(self.of(image_id).slot).address
+        except CacheUnavailable:
+            return ""
+
+    def by_server(self, shards: Iterable[Shard] | None = None) -> dict[GuardedRedis, list[Shard]]:
+        """Return the shards (default: all) by server, without those whose server is not known."""
+        found: dict[GuardedRedis, list[Shard]] = {}
+        for shard in self.all if shards is None else shards:
+            try:
+                found.setdefault(self.servers.of(shard.slot), []).append(shard)
+            except CacheUnavailable:
+                continue
+        return found
+
+    def in_turn(self, turn: int) -> list[Shard]:
+        """Return a shard of each server: another one at each turn. So looking costs a command for each server."""
+        return [shards[turn % len(shards)] for shards in self.by_server().values()]
+
+    async def run_on(self, shard: Shard, *commands: Command) -> list[Any]:
+        """Return the answers to the commands, which are sent together. Raises ``CacheUnavailable``."""
+        server = self.servers.of(shard.slot)
+        return _accepted(server, await self._follow(server, commands, await _send(server, commands)))
+
+    async def try_on(self, shard: Shard, *commands: Command) -> list[Any]:
+        """Return the answer to each command, or the error that it was answered with."""
+        server = self.servers.of(shard.slot)
+        return await self._follow(server, commands, await _send(server, commands))
+
+    async def _follow(self, server: GuardedRedis, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
+        """Return the answers, with those that led to another server replaced. Raises ``CacheUnavailable``."""
+        for number, answer in enumerate(answers):
+            if isinstance(answer, Redirect):
+                answers[number] = await self.servers.follow(answer, commands[number], server)
+        return answers
+
+    async def run(self, commands: Mapping[Shard, Sequence[Command]]) -> Answers:
+        """Send the commands of each shard, to all servers in parallel and to each in one pipeline."""
+        if len(commands) == 1:
+            [(shard, own)] = commands.items()
+            try:
+                return Answers({shard: await self.run_on(shard, *own)})
+            except CacheUnavailable as error:
+                return Answers({}, {shard: error})
+        answers: dict[Shard, list[Any]] = {}
+        failed: dict[Shard, CacheUnavailable] = {}
+        by_server: dict[GuardedRedis, list[Shard]] = {}
+        for shard in commands:
+            try:
+                by_server.setdefault(self.servers.of(shard.slot), []).append(shard)
+            except CacheUnavailable as error:
+                failed[shard] = error
+
+        async def run_at(server: GuardedRedis, shards: Sequence[Shard]) -> None:
+            try:
+                results = iter(await _send(server, [command for shard in shards for command in commands[shard]]))
+            except CacheUnavailable as error:
+                failed.update(dict.fromkeys(shards, error))
+                return
+            for shard in shards:
+                own = [next(results) for _ in commands[shard]]
+                try:
+                    answers[shard] = _accepted(server, await self._follow(server, commands[shard], own))
+                except CacheUnavailable as error:
+                    failed[shard] = error
+
+        await in_parallel(run_at(server, shards) for server, shards in by_server.items())
+        return Answers(answers, failed)
+
+    def met_wrong_type(self) -> bool:
+        """Return whether any command met a value of the wrong type since the last call of this method."""
+        try:
+            return sum(server.met_wrong_type() for server in self.servers.all) > 0  # of each: it forgets what it met
+        except CacheUnavailable:
+            return False
+
+    async def remove_unless(self, kind: bytes, keys: Mapping[Shard, Sequence[str]]) -> None:
+        """Delete each of the keys whose type is not ``kind``: it would block the value that belongs there."""
+        types = (await self.run({shard: [("TYPE", key) for key in own] for shard, own in keys.items()})).available()
+        for shard, found in types.items():
+            for key, type_ in zip(keys[shard], found, strict=True):
+                if type_ not in (kind, b"none"):
+                    logger.warning("redis key removed: key=%s type=%s expected=%s", key, type_.decode(), kind.decode())
+                    await self.run_on(shard, ("DEL", key))
+
+
+def slot_of(key: str) -> int:
+    """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
+    return binascii.crc_hqx(key.encode(), 0) % SLOTS
+
+
+async def in_parallel(work: Iterable[Any]) -> None:
+    """Run coroutines that handle their own errors. A single coroutine needs no task."""
+    some = list(work)
+    if len(some) == 1:
+        await some[0]
+        return
+    async with asyncio.TaskGroup() as group:
+        for number, coroutine in enumerate(some):
+            group.create_task(coroutine, name=f"redis-{number}")
+
+
+async def _send(server: GuardedRedis, commands: Sequence[Command]) -> list[Any]:
+    """Return the answers, which may be errors. Raises ``CacheUnavailable`` if the server does not answer."""
+    async with server.bounded():
+        if len(commands) == 1:
+            try:
+                return [await server.client.execute_command(*commands[0])]
+            except ResponseError as error:
+                return [error]
+        pipeline = server.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
+
+def _accepted(server: GuardedRedis, answers: list[Any]) -> list[Any]:
+    """Return the answers. Raises ``CacheUnavailable`` if any of them is an error."""
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise server.refusal(answer) from answer
+    return answers
+
+
+def _image_id_of(variant: ImageVariant) -> str:
+    return variant.image_id

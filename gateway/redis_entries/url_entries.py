@@ -1,0 +1,268 @@
+"""The cached URLs in Redis."""
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.presign.lifetime import Lifetime
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Command, Shard, Shards
+from gateway.redis_connection.variant_names import encode_variant
+from gateway.redis_entries.entry_codec import EntryMac, UrlBuilder, decode, encode
+from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
+from gateway.redis_entries.usage_store import INDEX_LIFE
+
+_NO_HITS: Mapping[ImageVariant, float] = {}
+_RENEWAL_LOCK: Final = 1  # second
+# The most variants of one command: packing them keeps the event loop busy for less than a millisecond, and the script
+# blocks Redis for about as long.
+_DROPPED_AT_ONCE: Final = 200
+_KEPT_AT_ONCE: Final = 100
+# Between an entry and the tombstone it took the place of: its JSON has no line break.
+_TOMBSTONE_MARK: Final = b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The result of a look-up.
+
+    tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
+    dropped. It must be passed to the ``keep`` that follows.
+    image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
+    secret, release or configuration.
+    """
+
+    image: SignedImage | None = None
+    tombstone: bytes = b""
+    is_foreign: bool = False
+
+
+_NOTHING: Final = Found()
+_FOREIGN: Final = Found(is_foreign=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryHeader:
+    """An entry read without its URL: the end it claims (None when there is no entry), or its tombstone."""
+
+    expires_at: int | None = None
+    tombstone: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRules:
+    """What is kept, and for how long.
+
+    renews: an entry is queued for its renewal.
+    with_links: links are signed, so an entry without the count of killed links is not used.
+    tombstone_ttl: for how many seconds a dropped image leaves a tombstone. It must be longer than a renewal takes from
+    reading the row to writing the entry.
+    """
+
+    renews: bool = True
+    with_links: bool = False
+    tombstone_ttl: float = 30.0
+
+
+_DEFAULT_RULES: Final = EntryRules()
+
+
+class UrlEntries:
+    """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
+
+    mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+
+    What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
+    does.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        mac: EntryMac,
+        urls: UrlBuilder,
+        renditions: Renditions,
+        lifetime: Lifetime,
+        rules: EntryRules = _DEFAULT_RULES,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.shards = shards
+        self._lifetime = lifetime
+        self._mac = mac
+        self._urls = urls
+        self._renditions = renditions
+        self._rules = rules
+        self._now = now
+
+    async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+        """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
+        answers = await self._read(variants)
+        found: dict[ImageVariant, Found] = {}
+        garbage: list[tuple[ImageVariant, bytes]] = []
+        slices = TimeSlices() if len(variants) > 1 else None
+        for variant, answer in answers.items():
+            if slices is not None:
+                await slices.pause()
+            found[variant] = there = self._trusted(variant, answer)
+            if answer is not None and there.is_foreign:
+                garbage.append((variant, answer))
+        if garbage:
+            await self._remove_garbage(garbage)
+        return found
+
+    async def _remove_garbage(self, garbage: Sequence[tuple[ImageVariant, bytes]]) -> None:
+        """Remove values that are no entries, in one round trip. A Redis that takes no writes still answers reads."""
+        commands: dict[Shard, list[Command]] = {}
+        for variant, value in garbage:
+            shard = self.shards.of(variant.image_id)
+            commands.setdefault(shard, []).append(("EVAL", *drop_if_same(key=shard.entry(variant), value=value)))
+        await self.shards.run(commands)
+
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
+        """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
+        return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
+
+    async def keep(
+        self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
+    ) -> dict[ImageVariant, bool]:
+        """Keep each image for as long as its URL may be used, unless the entry there is good and ends later.
+
+        Each image comes with the tombstone found before its row was read: an image dropped since is not kept. Returns
+        for each image whether it was kept. The images kept are indexed and queued for their renewal in the same step,
+        images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if
+        the server of a shard fails.
+        """
+        now = self._now()
+        kept: dict[ImageVariant, bool] = {}
+        for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+            kept |= await self._keep(some, hits, now)
+        return kept
+
+    async def _keep(
+        self, entries: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float], now: float
+    ) -> dict[ImageVariant, bool]:
+        commands: dict[Shard, list[Command]] = {}
+        written: dict[Shard, list[ImageVariant]] = {}
+        slices = TimeSlices() if len(entries) > 1 else None
+        for shard, own in self.shards.split(entries, _image_id_of).items():
+            keys: list[str] = []
+            values: list[bytes | str | float] = []
+            for image, tombstone in own:
+                if slices is not None:
+                    await slices.pause()
+                variant = ImageVariant(image.record.image_id, image.rendition)
+                keys.append(shard.entry(variant))
+                usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
+                due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
+                values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
+                values += encode_variant(variant), due
+                written.setdefault(shard, []).append(variant)
+            call = keep_entries(
+                entries=keys,
+                sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
+                latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
+                now=now,
+                index_life=INDEX_LIFE,
+                values=values,
+            )
+            commands[shard] = [("EVAL", *call)]
+        answers = (await self.shards.run(commands)).complete()
+        return {
+            variant: bool(done)
+            for shard, [group] in answers.items()
+            for variant, done in zip(written[shard], group, strict=True)
+        }
+
+    async def drop(self, image_ids: Sequence[str]) -> None:
+        """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
+
+        The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
+        removed in the same step. The usage stays: a changed row still names the same image. Raises
+        ``CacheUnavailable`` if a server fails, which may come back with the images.
+        """
+        renditions = (None, *self._renditions.names)
+        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        failed: dict[Shard, CacheUnavailable] = {}
+        for some in in_groups(variants, _DROPPED_AT_ONCE):
+            failed.update(await self._drop(some))
+        for error in failed.values():
+            raise error
+
+    async def _drop(self, variants: Sequence[ImageVariant]) -> Mapping[Shard, CacheUnavailable]:
+        """Return the shards whose server failed, with the reason."""
+        tombstone = b"-" + secrets.token_hex(8).encode()
+        milliseconds = int(self._rules.tombstone_ttl * 1000)
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in self.shards.split_variants(variants).items():
+            call = drop_entries(
+                entries=[shard.entry(variant) for variant in own],
+                sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
+                descriptions=[shard.description(image_id) for image_id in {variant.image_id for variant in own}],
+                tombstone=tombstone,
+                milliseconds=milliseconds,
+                words=[encode_variant(variant) for variant in own],
+            )
+            commands[shard] = [("EVAL", *call)]
+        return (await self.shards.run(commands)).failed
+
+    async def remove(self, variants: Sequence[ImageVariant]) -> None:
+        """Remove entries without a tombstone: they may come back at any time."""
+        commands: dict[Shard, list[Command]] = {
+            shard: [("UNLINK", *(shard.entry(variant) for variant in own))]
+            for shard, own in self.shards.split_variants(variants).items()
+        }
+        (await self.shards.run(commands)).complete()
+
+    async def lock_renewal(self, variant: ImageVariant) -> bool:
+        """Return whether this caller is the first within a second to renew the variant on demand."""
+        shard = self.shards.of(variant.image_id)
+        key = shard.key("refresh", "lock", encode_variant(variant))
+        [answer] = await self.shards.run_on(shard, ("SET", key, b"", "NX", "EX", _RENEWAL_LOCK))
+        return bool(answer)
+
+    async def _read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, bytes | None]:
+        """Return the values. A value of the wrong type reads as None (MGET), and the next write replaces it."""
+        groups = self.shards.split_variants(variants)
+        if len(groups) == 1:  # as a request for an image does
+            [(shard, own)] = groups.items()
+            [values] = await self.shards.run_on(shard, ("MGET", *map(shard.entry, own)))
+            return dict(zip(own, values, strict=True))
+        answers = await self.shards.run({shard: [("MGET", *map(shard.entry, own))] for shard, own in groups.items()})
+        found: dict[ImageVariant, bytes | None] = {}
+        for shard, [values] in answers.available().items():
+            found.update(zip(groups[shard], values, strict=True))
+        return found
+
+    def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
+        if answer is None:
+            return _NOTHING
+        if answer.startswith(b"-"):
+            return Found(tombstone=answer)
+        entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
+        try:
+            image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
+        except ValueError:
+            return _FOREIGN
+        has_links = image.record.links_killed is not None or not self._rules.with_links
+        return Found(image, tombstone) if has_links else _FOREIGN
+
+
+def _entry_header(answer: bytes | None) -> EntryHeader:
+    if answer is None:
+        return EntryHeader()
+    if answer.startswith(b"-"):
+        return EntryHeader(tombstone=answer)
+    end = answer.partition(b" ")[0]
+    tombstone = answer.partition(_TOMBSTONE_MARK)[2]
+    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
+
+
+def _image_id_of(entry: tuple[SignedImage, bytes]) -> str:
+    return entry[0].record.image_id

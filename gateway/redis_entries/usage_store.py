@@ -1,0 +1,248 @@
+"""Use of the images and the ends of their URLs: sorted sets in Redis, trimmed together.
+
+The sets expire a month after the last write of any gateway.
+"""
+
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.lua_script import Key, lua_script
+from gateway.redis_connection.shards import Command, Shard, Shards
+from gateway.redis_connection.variant_names import decode_variants, encode_variant
+
+INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
+_MARKER_LIFE = 24 * 3600
+
+
+@lua_script("""
+if (tonumber(redis.call('GET', marker)) or 0) >= tonumber(batch) then
+    return 0
+end
+for word, count in string.gmatch(lines, '(%S+) (%S+)') do
+    if math.abs(tonumber(redis.call('ZINCRBY', counts, count, word)) or math.huge) == math.huge then
+        redis.call('ZADD', counts, count, word)
+    end
+end
+redis.call('EXPIRE', counts, life)
+redis.call('SET', marker, batch, 'EX', marker_life)
+return 1
+""")
+def _add(*, counts: Key, marker: Key, batch: int, life: int, marker_life: int, lines: str) -> None:
+    """Add a batch to a sorted set of counts. A batch sent again, because no answer to it came, adds nothing.
+
+    An infinite count, which adding cannot change, starts again from the new count.
+
+    marker: the number of the last batch that this writer added.
+    life, marker_life: for how many seconds the two are kept.
+    lines: a word and a count on each.
+    """
+
+
+@lua_script("""
+for word, at in string.gmatch(lines, '(%S+) (%S+)') do
+    local kept, new = tonumber(redis.call('ZSCORE', times, word)), tonumber(at)
+    if not (kept and kept >= new and kept <= new + 86400) then
+        redis.call('ZADD', times, at, word)
+    end
+end
+redis.call('EXPIRE', times, life)
+return 1
+""")
+def _touch(*, times: Key, life: int, lines: str) -> None:
+    """Set times in a sorted set that is kept for ``life`` seconds. A line has a word and its time.
+
+    The later time stays, unless it is over a day later: no gateway's clock wrote such a time.
+    """
+
+
+class Usage(NamedTuple):
+    """Numbers of uses and renewals of a URL. ``last_access`` in Unix seconds, None when the URL was never used."""
+
+    access_count: int = 0
+    refresh_count: int = 0
+    last_access: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """Uses of images of a shard, to be added once. ``number`` grows with each batch.
+
+    ``used``, ``hits`` and ``refreshes`` hold ``counted`` as lines of word and number.
+    """
+
+    shard: Shard
+    number: int
+    counted: Mapping[ImageVariant, Usage]
+    used: str
+    hits: str
+    refreshes: str
+
+
+class UsageStore:
+    """Sorted sets of each shard by variant: last access, numbers of uses and of renewals, ends of the URLs."""
+
+    def __init__(self, shards: Shards) -> None:
+        self.shards = shards
+        self._writer = secrets.token_hex(8)
+        self._batches = 0
+
+    async def read(self, variant: ImageVariant) -> Usage:
+        """Return the usage of the variant. Zeros when the variant was never used."""
+        shard, word = self.shards.of(variant.image_id), encode_variant(variant)
+        keys = (shard.hits, shard.refreshes, shard.used)
+        hits, refreshes, used = await self.shards.run_on(shard, *(("ZSCORE", key, word) for key in keys))
+        return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
+
+    async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
+        """Return the number of uses of each variant, by a single command for each shard.
+
+        The shards of a server that does not answer are left out, unless none answers.
+        """
+        groups = self.shards.split_variants(variants)
+        answers = await self.shards.run(
+            {shard: [("ZMSCORE", shard.hits, *map(encode_variant, own))] for shard, own in groups.items()}
+        )
+        return {
+            variant: int(_count(count))
+            for shard, [counts] in answers.available().items()
+            for variant, count in zip(groups[shard], counts, strict=True)
+        }
+
+    async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
+        """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses."""
+        groups = self.shards.split_variants(variants)
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in groups.items():
+            words = [encode_variant(variant) for variant in own]
+            commands[shard] = [("ZMSCORE", shard.used, *words), ("ZMSCORE", shard.hits, *words)]
+        return {
+            variant: (_time(at), _count(count))
+            for shard, [used, hits] in (await self.shards.run(commands)).complete().items()
+            for variant, at, count in zip(groups[shard], used, hits, strict=True)
+        }
+
+    def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
+        """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
+        self._batches += 1
+        return UsageBatch(
+            shard,
+            self._batches,
+            counted,
+            _lines(
+                {variant: int(usage.last_access) for variant, usage in counted.items() if usage.last_access is not None}
+            ),
+            _lines({variant: usage.access_count for variant, usage in counted.items() if usage.access_count}),
+            _lines({variant: usage.refresh_count for variant, usage in counted.items() if usage.refresh_count}),
+        )
+
+    async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
+        """Add each batch once, however often it is written after lost answers, within a day.
+
+        Returns the shards whose batch may not be written, with the reason.
+        """
+        commands: dict[Shard, list[Command]] = {}
+        for batch in batches:
+            shard, own = batch.shard, commands.setdefault(batch.shard, [])
+            if batch.used:
+                own.append(("EVAL", *_touch(times=shard.used, life=INDEX_LIFE, lines=batch.used)))
+            for key, lines in ((shard.hits, batch.hits), (shard.refreshes, batch.refreshes)):
+                if lines:
+                    call = _add(
+                        counts=key,
+                        marker=shard.marker(key, self._writer),
+                        batch=batch.number,
+                        life=INDEX_LIFE,
+                        marker_life=_MARKER_LIFE,
+                        lines=lines,
+                    )
+                    own.append(("EVAL", *call))
+        return (await self.shards.run({shard: own for shard, own in commands.items() if own})).failed
+
+    async def remove(self, variants: Sequence[ImageVariant]) -> None:
+        """Remove everything stored about the variants."""
+        commands: dict[Shard, list[Command]] = {}
+        for shard, own in self.shards.split_variants(variants).items():
+            words = [encode_variant(variant) for variant in own]
+            keys = (shard.used, shard.hits, shard.refreshes, shard.expiry)
+            commands[shard] = [("ZREM", key, *words) for key in keys]
+        (await self.shards.run(commands)).complete()
+
+    async def hottest(self, most: int) -> list[str]:
+        """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
+
+        Each shard is read by pages of its share of ``most``, so with several shards the last ids are about the next.
+        """
+        counts: dict[str, float] = {}
+        page, start = math.ceil(most / len(self.shards.all)), 0
+        while len(counts) < most:
+            answers = await self.shards.run(
+                {shard: [("ZREVRANGE", shard.hits, start, start + page - 1, "WITHSCORES")] for shard in self.shards.all}
+            )
+            scores = {
+                word: float(score)
+                for [flat] in answers.complete().values()
+                for word, score in zip(flat[::2], flat[1::2], strict=True)
+            }
+            if not scores:
+                break
+            for word, score in scores.items():
+                for variant in decode_variants([word])[0]:
+                    counts[variant.image_id] = max(score, counts.get(variant.image_id, score))
+            start += page
+        return sorted(counts, key=counts.__getitem__, reverse=True)[:most]
+
+    async def cached(self, now: float, soon: float) -> tuple[int, int]:
+        """Return the number of URLs alive at ``now``, and how many of them end within ``soon`` seconds."""
+        answers = await self.shards.run(
+            {
+                shard: [
+                    ("ZREMRANGEBYSCORE", shard.expiry, "-inf", now),
+                    ("ZREMRANGEBYSCORE", shard.expiry, "+inf", "+inf"),  # no URL of a gateway has an infinite end
+                    ("ZCARD", shard.expiry),
+                    ("ZCOUNT", shard.expiry, now, now + soon),
+                ]
+                for shard in self.shards.all
+            }
+        )
+        found = answers.complete().values()
+        return sum(total for _, _, total, _ in found), sum(ending for _, _, _, ending in found)
+
+    async def sizes(self, shards: Sequence[Shard]) -> Mapping[Shard, int]:
+        """Return how many variants were used in each of the shards whose server answers."""
+        answers = await self.shards.run({shard: [("ZCARD", shard.used)] for shard in shards})
+        return {shard: size for shard, [size] in answers.available().items()}
+
+    async def take_least_used(self, shard: Shard, most: int) -> tuple[int, list[ImageVariant]]:
+        """Remove up to ``most`` variants of a shard, the least recently used first.
+
+        Returns how many words were removed, and the variants that they name. This is atomic: replicas that trim at the
+        same time take different variants.
+        """
+        [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
+        return len(taken), decode_variants(word for word, _ in taken)[0]
+
+    async def repair(self) -> None:
+        """Delete each key that holds a value of another type."""
+        await self.shards.remove_unless(
+            b"zset",
+            {shard: (shard.used, shard.hits, shard.refreshes, shard.expiry) for shard in self.shards.all},
+        )
+
+
+def _lines(numbers: Mapping[ImageVariant, int]) -> str:
+    """Return a single argument for all lines: packing an argument costs as much as counting a use."""
+    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items())
+
+
+def _count(score: float | None) -> float:
+    """Return the count, or 0 for a value that no gateway wrote."""
+    return score if score is not None and 0 <= score < math.inf else 0.0
+
+
+def _time(score: float | None) -> float | None:
+    return score if score is not None and math.isfinite(score) else None

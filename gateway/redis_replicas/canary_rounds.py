@@ -1,0 +1,70 @@
+"""The rounds of the canary, which all gateways with the same canary share."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from gateway.metrics.canary import CanaryOutcome, Check
+from gateway.net.printable import printable
+from gateway.redis_connection.shards import Shards
+from gateway.settings import CanarySettings
+
+_REMEMBERED: Final = 7 * 24 * 3600  # seconds without a round after which nothing is known of earlier rounds
+_MOST_OUTCOMES: Final = 60
+
+
+class _Outcome(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    via: Annotated[str, Field(max_length=300)]
+    check: Check
+    is_up: bool | None
+    what: Annotated[str, Field(max_length=500), AfterValidator(printable)]
+    seconds: Annotated[float, Field(ge=0, le=3600)] | None
+    at: Annotated[float, Field(ge=0, le=10**12)]
+
+
+class _Round(BaseModel):
+    model_config = ConfigDict(frozen=True)
+    outcomes: Annotated[tuple[_Outcome, ...], Field(max_length=_MOST_OUTCOMES)]
+    proven: frozenset[Check]
+
+
+_ROUND: Final = TypeAdapter(_Round)
+
+
+class CanaryRounds:
+    """Two keys: whose turn it is, and the last round. The methods raise ``CacheUnavailable``."""
+
+    def __init__(self, shards: Shards, settings: CanarySettings) -> None:
+        self._shards = shards
+        self._via = settings.via
+        self._place = shards.first
+        named = json.dumps([settings.via, settings.public, settings.private])
+        name = hashlib.sha256(named.encode()).hexdigest()[:16]
+        self._turn, self._round = self._place.key("canary", name, "turn"), self._place.key("canary", name, "round")
+
+    async def claim(self, seconds: float) -> bool:
+        """Return whether it is this gateway's turn for the next ``seconds``."""
+        [taken] = await self._shards.run_on(
+            self._place, ("SET", self._turn, "1", "NX", "PX", max(1, int(seconds * 1000)))
+        )
+        return taken is not None
+
+    async def publish(self, outcomes: Sequence[CanaryOutcome], proven: frozenset[Check]) -> None:
+        """Replace the round that other gateways read."""
+        text = json.dumps({"outcomes": [asdict(outcome) for outcome in outcomes], "proven": sorted(proven)})
+        await self._shards.run_on(self._place, ("SET", self._round, text, "EX", _REMEMBERED))
+
+    async def read(self) -> tuple[Sequence[CanaryOutcome], frozenset[Check]]:
+        """Return the last round, and the checks that have succeeded before. Empty without a round."""
+        [text] = await self._shards.run_on(self._place, ("GET", self._round))
+        try:
+            found = _ROUND.validate_json(text or b"")
+        except ValidationError:  # none, or that of another version
+            return (), frozenset()
+        outcomes = [CanaryOutcome(**dict(outcome)) for outcome in found.outcomes if outcome.via in self._via]
+        return outcomes, found.proven

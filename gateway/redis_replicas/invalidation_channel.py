@@ -1,0 +1,203 @@
+"""Invalidations between replicas, through Redis publish and subscribe."""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from redis.asyncio.client import PubSub
+
+from gateway.changes.change_log import Scope, Source
+from gateway.changes.heartbeat import LEASE, Heartbeat
+from gateway.changes.listener import ReplicaListener
+from gateway.concurrency.clocks import boot_time
+from gateway.concurrency.time_slices import TimeSlices
+from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
+from gateway.redis_connection.shards import Shards, in_parallel
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to subscribe
+# After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
+_ONLY_URLS: Final = ":urls"
+
+
+# Before a question of a command, which the replicas answer in Redis. An earlier release takes its words for image ids.
+_QUESTION: Final = ":ask"
+_SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
+# Earlier releases find no image in it.
+_HEARTBEAT: Final = ":heartbeat:"
+
+
+class InvalidationChannel:
+    """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
+
+    Every node of a Cluster passes a message on to all others (PUBLISH, Redis), so any node can be used. A node that
+    does not answer is left for another.
+    """
+
+    def __init__(self, shards: Shards, *, steady: Callable[[], float] = boot_time) -> None:
+        self._shards = shards
+        self._steady = steady
+        self._channel = f"{shards.prefix}changes"
+        self._name = secrets.token_hex(8)
+        self._problem = "there is no subscription yet"
+        self._is_subscribed = False
+        self._tried = asyncio.Event()
+        self.on_question: Callable[[str], None] = lambda _: None  # called with each question of a command
+
+    async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
+        """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
+
+        Returns how many replicas receive the message, this replica included if it listens. None if a Cluster does not
+        tell.
+        """
+        sender = self._name + _ONLY_URLS if only_urls else self._name
+        count = await self._send(" ".join([sender, *image_ids]))
+        return count if len(self._shards.servers.all) == 1 else await self._count_receivers()
+
+    async def publish_sweep(self, scope: Scope) -> None:
+        """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
+        await self._send(f"{self._name}:{scope.value}")
+
+    async def ask(self, question: str) -> None:
+        """Send a question to all replicas."""
+        await self._send(f"{self._name}{_QUESTION} {question}")
+
+    async def _send(self, message: str) -> int:
+        """Publish on a server that answers. Return how many connections of this server receive the message."""
+        server, *others = self._servers()
+        while True:
+            try:
+                async with server.bounded():
+                    return int(await server.client.publish(self._channel, message))
+            except CacheUnavailable:
+                if not others:
+                    raise
+                server, *others = others
+
+    async def _count_receivers(self) -> int | None:
+        """Return how many replicas listen. A node counts only those that are connected to it (PUBLISH, Redis)."""
+        counts: list[int | None] = []
+
+        async def count(server: GuardedRedis) -> None:
+            try:
+                async with server.bounded():
+                    [(_, number)] = await server.client.pubsub_numsub(self._channel)
+                counts.append(int(number))
+            except CacheUnavailable:
+                counts.append(None)
+
+        await in_parallel([count(server) for server in self._servers()])
+        known = [number for number in counts if number is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def _servers(self) -> list[GuardedRedis]:
+        """Return the servers in a random order, first those that answer. Raises ``CacheUnavailable`` without any."""
+        servers = list(self._shards.servers.all)
+        random.shuffle(servers)
+        return sorted(servers, key=lambda server: server.is_away)
+
+    async def problem(self) -> str:
+        """Return why ``listen`` receives nothing now, or an empty string. Waits for the first attempt of ``listen``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_TRY):
+                await self._tried.wait()
+        return self._problem
+
+    async def try_out(self) -> None:
+        """Subscribe, publish and receive, on each primary of a Cluster: users and channels are set on each of them."""
+        for server in self._shards.servers.all:
+            async with server.bounded(), server.client.pubsub() as subscription:
+                await subscription.subscribe(self._channel)
+                await _received(subscription, "subscribe")
+                await server.client.publish(self._channel, self._name)  # names no image
+                await _received(subscription, "message")
+
+    async def listen(self, listener: ReplicaListener) -> None:
+        """Tell ``listener`` what other replicas publish, until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            self._is_subscribed = False
+            try:
+                server = self._servers()[0]
+                await server.ping()
+                async with server.client.pubsub() as subscription:
+                    await subscription.subscribe(self._channel)
+                    await self._receive(subscription, server, listener)
+            except (CacheUnavailable, *REDIS_ERRORS) as error:
+                self._note(message_of(error) or "no answer")
+                logger.debug("not listening to the other replicas: %s", error)
+            except Exception:  # else this replica would miss every purge until a restart
+                self._note("an unexpected error: the log has it")
+                logger.exception("listening to the other replicas failed")
+            listener.lost(Source.REPLICAS)
+            pause = _FIRST_PAUSE if self._is_subscribed else min(_LONGEST_PAUSE, pause * 2)
+            await asyncio.sleep(pause)
+
+    def _note(self, problem: str) -> None:
+        self._problem = problem
+        self._tried.set()
+
+    async def _receive(self, subscription: PubSub, server: GuardedRedis, listener: ReplicaListener) -> None:
+        """Handle messages until the connection fails. Raises ``TimeoutError`` when no heartbeat comes back.
+
+        Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster works, and
+        receives nothing. The client reconnects automatically; each time Redis confirms the subscription again.
+        """
+        heartbeat = listener.heartbeat_of(Source.REPLICAS)
+        while True:
+            wait = heartbeat.wait(self._steady()) if self._is_subscribed else LEASE
+            message = await subscription.get_message(timeout=wait)
+            if message is not None and message["type"] == "subscribe":
+                self._is_subscribed = True
+                self._note("")
+                listener.listens(Source.REPLICAS)
+            elif message is not None and message["type"] == "message":
+                await self._dispatch(message["data"], listener)
+            elif not self._is_subscribed:
+                raise TimeoutError("Redis does not answer")
+            if heartbeat.wait(self._steady()) == 0:
+                if server not in self._shards.servers.all:
+                    return
+                await self._send_heartbeat(heartbeat)
+            if heartbeat.is_lost(self._steady()):
+                raise TimeoutError(f"no heartbeat came back within {LEASE:g} s")
+
+    async def _send_heartbeat(self, heartbeat: Heartbeat) -> None:
+        text = heartbeat.send(self._steady())
+        try:
+            await self._send(f"{self._name}{_HEARTBEAT}{text}")
+        except CacheUnavailable as error:
+            heartbeat.withdraw(text)
+            self._note(f"cannot publish: {message_of(error) or 'no answer'}")
+        else:
+            self._note("")
+
+    async def _dispatch(self, data: bytes, listener: ReplicaListener) -> None:
+        sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
+        name, colon, kind = sender.partition(":")
+        if name == self._name:
+            if (colon + kind).startswith(_HEARTBEAT):
+                listener.heard_heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
+        elif (scope := _SCOPES.get(colon + kind)) is not None:
+            listener.heard_sweep(scope)
+        elif colon + kind == _QUESTION:
+            self.on_question(" ".join(image_ids))
+        else:
+            call = listener.use_new_url if colon + kind == _ONLY_URLS else listener.drop_here
+            slices = TimeSlices()
+            for image_id in image_ids:
+                call(image_id)
+                await slices.pause()
+
+
+async def _received(subscription: PubSub, kind: str) -> None:
+    """Wait for the first message of that kind. The caller bounds the time."""
+    async for message in subscription.listen():
+        if message["type"] == kind:
+            return

@@ -1,0 +1,133 @@
+"""The last point of each replica, which every console shows: a sorted set in Redis, bounded and expiring."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from gateway.metrics.symptom import Symptom, Value
+from gateway.net.printable import printable
+from gateway.redis_connection.guarded_client import WrongType
+from gateway.redis_connection.lua_script import Key, lua_script
+from gateway.redis_connection.shards import Shards
+
+_LIFE: Final = 30  # seconds without a new point after which a replica is left out
+_MOST_REPLICAS: Final = 100
+_MOST_SYMPTOMS: Final = 50
+_LONGEST_NAME: Final = 100  # characters
+_LARGEST: Final = 10**15
+
+
+Amount = Annotated[float, Field(ge=0, le=_LARGEST)]
+Number = Annotated[int, Field(ge=0, le=_LARGEST)]
+Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)]
+
+
+def _made_printable(symptoms: tuple[Symptom, ...]) -> tuple[Symptom, ...]:
+    return tuple(replace(symptom, values=_printable_values(symptom.values)) for symptom in symptoms)
+
+
+def _printable_values(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: printable(value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaPoint:
+    """What a replica does at ``at`` (Unix seconds), with the rates of the seconds before.
+
+    ``started`` is when its process started. ``entry_key`` is the fingerprint of the key of cached entries.
+    """
+
+    name: Text
+    at: Amount
+    requests_per_second: Amount
+    errors_per_second: Amount
+    version: Text
+    entry_key: Text | None
+    started: Amount
+    streams: Number
+    memory_bytes: Number | None
+    open_files: Number | None
+    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_made_printable)] = ()
+
+    def encode(self) -> str:
+        """Return the member of the sorted set."""
+        return json.dumps(self.as_json())
+
+    @staticmethod
+    def decode(member: bytes) -> "ReplicaPoint | None":
+        """Return the point that ``encode`` wrote, or None for other text, such as the point of another version."""
+        try:
+            return _POINT.validate_json(member)
+        except ValidationError:
+            return None
+
+    def as_json(self) -> dict[str, Any]:
+        found = {name: getattr(self, name) for name in _FIELDS}
+        return found | {"symptoms": [symptom.as_json() for symptom in self.symptoms]}
+
+
+_POINT: Final = TypeAdapter(ReplicaPoint)
+_FIELDS: Final = tuple(field.name for field in fields(ReplicaPoint))
+
+
+@lua_script("""
+if before ~= '' then
+    redis.call('ZREM', replicas, before)
+end
+redis.call('ZADD', replicas, at, point)
+redis.call('ZREMRANGEBYSCORE', replicas, '-inf', ended)
+redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
+redis.call('EXPIRE', replicas, life)
+""")
+def _publish(*, replicas: Key, before: str, point: str, at: float, ended: float, most: int, life: int) -> None:
+    """Replace the point ``before`` (or "") by a new point, and remove points up to ``ended`` and beyond ``most``."""
+
+
+class ReplicaStore:
+    """Publishes the point of this replica, and reads the points of all. The methods raise ``CacheUnavailable``."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._place = shards.first
+        self._key = self._place.key("replicas")
+        self._published: str | None = None
+
+    async def publish(self, point: ReplicaPoint) -> None:
+        """Replace the last point of this replica, and remove the replicas that have ended.
+
+        A value of the wrong type under the key is deleted, so that the next point can be published.
+        """
+        try:
+            await self._replace(point.encode(), point.at)
+        except WrongType:
+            await self._shards.remove_unless(b"zset", {self._place: [self._key]})
+            raise
+
+    async def _replace(self, member: str, at: float) -> None:
+        before, self._published = self._published, member  # also if no answer comes: Redis may have added it
+        call = _publish(
+            replicas=self._key,
+            before=before or "",
+            point=member,
+            at=at,
+            ended=at - _LIFE,
+            most=_MOST_REPLICAS,
+            life=_LIFE,
+        )
+        await self._shards.run_on(self._place, ("EVAL", *call))
+
+    async def withdraw(self) -> None:
+        """Remove the last point of this replica."""
+        if self._published is not None:
+            await self._shards.run_on(self._place, ("ZREM", self._key, self._published))
+
+    async def read(self, now: float) -> list[ReplicaPoint]:
+        """Return the replicas of the last half minute, by name."""
+        [members] = await self._shards.run_on(
+            self._place, ("ZREVRANGEBYSCORE", self._key, "+inf", now - _LIFE, "LIMIT", 0, _MOST_REPLICAS)
+        )
+        points = [point for member in members if (point := ReplicaPoint.decode(member)) is not None]
+        return sorted(points, key=lambda point: point.name)

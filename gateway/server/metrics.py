@@ -1,0 +1,34 @@
+"""The metrics of the ports, and of the requests that come through them."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.metrics.loop_counters import RequestMetrics
+from gateway.metrics.recent_errors import RecentErrors
+from gateway.metrics.registry import SECONDS, Registry
+
+
+class PortMetrics:
+    """Open connections, and pauses in accepting them, by the label ``port``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge(
+            "image_gateway_client_connections", "Open client connections.", ("port",), registry=registry
+        )
+        self.pauses = Counter(
+            "image_gateway_accept_pauses",
+            "Pauses in accepting connections, because file descriptors ran short.",
+            ("port",),
+            registry=registry,
+        )
+
+
+class ServerMetrics:
+    """Requests, those in flight, the latest errors, and the ports."""
+
+    def __init__(self, registry: Registry) -> None:
+        # Updated at every request, so without the locks of prometheus_client.
+        self.requests = RequestMetrics(SECONDS)
+        registry.register(self.requests)
+        self.recent_errors = RecentErrors()
+        self.inflight_requests = registry.gauge("inflight_requests", "Requests in flight.")
+        self.ports = PortMetrics(registry)

@@ -1,0 +1,100 @@
+"""The metrics of a process: those of each room, in one registry."""
+
+from gateway.access.metrics import AccessMetrics
+from gateway.api.beacon_metrics import BeaconMetrics
+from gateway.api.nginx_metrics import NginxMetrics
+from gateway.catalog.metrics import CatalogMetrics
+from gateway.metrics.canary import CanaryOutcomes
+from gateway.metrics.dropped_lines import DroppedLines
+from gateway.metrics.events import EventLog
+from gateway.metrics.history import MISDIRECTED, Counted
+from gateway.metrics.loop_counters import LoopTotal
+from gateway.metrics.registry import Registry
+from gateway.monitoring.metrics import MonitoringMetrics
+from gateway.monitoring.symptoms import Gauges
+from gateway.origin.metrics import OriginMetrics
+from gateway.presign.metrics import PresignMetrics
+from gateway.process.reloader import ReloadMetrics
+from gateway.purge.metrics import PurgeMetrics
+from gateway.server.metrics import ServerMetrics
+from gateway.urls.metrics import UrlMetrics
+
+
+class Metrics:
+    """The metrics of each room, and the few of which a room has only one. They exist whatever the settings are."""
+
+    def __init__(self) -> None:
+        self.registry = registry = Registry()
+        self.server = ServerMetrics(registry)
+        self.events = EventLog()
+        self.sent_bytes = registry.loop_counter(
+            "sent_bytes",
+            "Bytes of image bodies sent to clients, by where they were when the request came: 'memory' or 'cos'.",
+            ("source",),
+            ("memory", "cos"),
+        )
+        registry.register(
+            LoopTotal("image_gateway_response_bytes", "Bytes of image bodies sent to clients.", self.sent_bytes)
+        )
+        self.catalog = CatalogMetrics(registry)
+        self.access = AccessMetrics(registry)
+        self.origin = OriginMetrics(registry)
+        self.presign = PresignMetrics(registry)
+        self.urls = UrlMetrics(registry)
+        self.purge = PurgeMetrics(registry)
+        self.nginx = NginxMetrics(registry)
+        self.monitoring = MonitoringMetrics(registry)
+        self.beacons = BeaconMetrics(registry)
+        self.reload = ReloadMetrics(registry, self.events)
+        self.canary = CanaryOutcomes()
+        registry.register(self.canary)
+        self.dropped_lines = DroppedLines(registry)
+        self.heartbeat_age = registry.gauge(
+            "heartbeat_age_seconds",
+            "Seconds since this gateway sent the newest of its heartbeats that came back, among the notifications of "
+            "changed rows ('rows') and the messages of replicas ('replicas').",
+            ("from",),
+        )
+        self.invalidation_receivers = registry.optional_gauge(
+            "invalidation_receivers",
+            "Processes that receive the invalidations of this one, itself included; absent while that is not known.",
+        )
+        self.trace_spans = registry.counter(
+            "trace_spans", "Spans of traces that were exported or, in a failed batch, dropped, by result.", ("result",)
+        )
+
+    @property
+    def counted(self) -> Counted:
+        """What a history of this process is made of."""
+        origin, beacons = self.origin, self.beacons
+        return Counted(
+            self.server.requests,
+            self.server.recent_errors,
+            (
+                ("lookup", self.urls.url_cache_lookups),
+                ("bytes", self.sent_bytes),
+                ("origin", origin.origin_requests),
+                ("cos_error", origin.origin_errors),
+                ("asked", origin.origin_bucket_requests),
+                ("slow", origin.origin_slow),
+                (MISDIRECTED, self.nginx.nginx_misdirected),
+                ("load", beacons.client_loads),
+                ("retry", beacons.client_retries),
+                ("source", beacons.client_sources),
+            ),
+            self.dropped_lines,
+        )
+
+    @property
+    def gauges(self) -> Gauges:
+        """What is judged for the list of current problems."""
+        return Gauges(
+            self.monitoring.change_trigger_installed,
+            self.reload.config_last_reload_successful,
+            self.urls.refresh_lag,
+            self.urls.refresh_dead,
+            self.purge.purge_lag,
+            self.purge.purge_dead,
+            self.nginx.nginx_asked,
+            self.canary,
+        )

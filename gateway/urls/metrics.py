@@ -1,0 +1,41 @@
+"""The metrics of the life of a presigned URL: look-ups in its caches, and its renewal."""
+
+from gateway.metrics.registry import Registry
+
+
+class UrlMetrics:
+    """Look-ups of URLs, their renewal and its queue, and descriptions of images."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.url_cache_lookups = registry.loop_counter(
+            "url_cache_lookups",
+            "Look-ups in a tier (local, redis) of the cache of presigned URLs; 'foreign': a gateway with another "
+            "configuration or release wrote the entry.",
+            ("tier", "result"),
+            (("redis", "hit"), ("redis", "miss"), ("redis", "error"), ("redis", "foreign")),
+        )
+        self.descriptions = registry.loop_counter(
+            "descriptions",
+            "Images to be described by COS, for metadata: 'described', 'failed', or 'limited' (COS was not asked).",
+            ("result",),
+            ("described", "failed", "limited"),
+        )
+        self.refresh = registry.counter(
+            "refresh", "Presigned URLs processed by the refresh task, by result.", ("result",)
+        )
+        self.refresh_queue_length = registry.optional_gauge(
+            "refresh_queue_length", "Presigned URLs in the refresh queue."
+        )
+        self.refresh_due = registry.optional_gauge("refresh_due", "Presigned URLs that are due for renewal.")
+        self.refresh_dead = registry.optional_gauge("refresh_dead", "Presigned URLs whose renewal failed for good.")
+        self.refresh_lag = registry.optional_gauge(
+            "refresh_lag_seconds", "Delay of the oldest renewal that is due; 0 when nothing is due."
+        )
+        self.refresh_cycle_duration = registry.histogram(
+            "refresh_cycle_duration_seconds", "Duration of a cycle that renews everything due."
+        )
+        self.refresh_last_success = registry.gauge(
+            "refresh_last_success_timestamp_seconds",
+            "Unix time when the refresh task last had nothing left to renew; 0 without a refresh task.",
+        )
+        self.coalesced_requests = registry.coalesced_requests

@@ -1,0 +1,176 @@
+"""The queue: ordered by time, claimed under a lease, losing nothing (LESSONS.md section 2)."""
+
+import asyncio
+import json
+
+import redis
+
+from gateway.presign.signed_image import ImageVariant
+from gateway.redis_queue.dead_entry import DeadEntry
+from gateway.redis_queue.leased_queue import Claim, QueueLengths, QueueLimits
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live
+from tests.tier import NOW, Tier, on_each_topology
+
+A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
+
+
+async def test_due_renewals_are_claimed_in_the_order_of_their_time(tier: Tier) -> None:
+    await tier.queue.schedule({B: NOW - 10, A: NOW - 20, C: NOW + 1})
+    assert await tier.queue.claim(NOW, 10) == [Claim(A, NOW - 20), Claim(B, NOW - 10)]
+    assert await tier.queue.claim(NOW, 10) == []
+    assert await tier.queue.lengths(NOW) == QueueLengths(queued=3, due=0, dead=0)
+
+
+@on_each_topology
+async def test_i2_a_claim_of_a_dead_worker_is_visible_again_when_its_lease_ends(tier: Tier) -> None:
+    await tier.queue.schedule({A: NOW})
+    assert await tier.queue.claim(NOW, 10)
+    assert await tier.queue.claim(NOW + 59, 10) == []
+    assert await tier.queue.claim(NOW + 60, 10) == [Claim(A, NOW + 60)]
+
+
+@on_each_topology
+async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> None:
+    variants = [ImageVariant(f"id-{number}") for number in range(500)]
+    await tier.queue.schedule(dict.fromkeys(variants, NOW))
+
+    async def work() -> list[ImageVariant]:
+        mine: list[ImageVariant] = []
+        while claims := await tier.queue.claim(NOW, 7):
+            mine += [claim.item for claim in claims]
+        return mine
+
+    taken = [variant for mine in await asyncio.gather(*(work() for _ in range(5))) for variant in mine]
+    assert sorted(taken) == sorted(variants)
+
+
+@on_each_topology
+async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(tier: Tier) -> None:
+    for _ in range(2):
+        await tier.queue.schedule({A: NOW})
+    assert len(await tier.queue.claim(NOW, 10)) == 1
+    for _ in range(2):
+        await tier.queue.ack({A: NOW + 100})
+    assert await tier.queue.lengths(NOW) == QueueLengths(1, 0, 0)
+    assert await tier.queue.due_at(A) == NOW + 100
+    for _ in range(2):
+        await tier.queue.remove([A])
+    assert await tier.queue.due_at(A) is None
+
+
+async def test_ten_thousand_renewals_are_queued_at_once(tier: Tier) -> None:
+    await tier.queue.schedule({ImageVariant(f"id-{number}"): NOW for number in range(10_000)})
+    assert await tier.queue.lengths(NOW) == QueueLengths(10_000, 10_000, 0)
+
+
+@on_each_topology
+async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
+    await tier.queue.schedule({A: NOW})
+    await tier.queue.claim(NOW, 10)
+    await tier.queue.remove([A])
+    await tier.queue.ack({A: NOW + 100})
+    await tier.queue.postpone([A], NOW, 5)
+    assert await tier.queue.next_due() is None
+
+
+@on_each_topology
+async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_delays_no_other(tier: Tier) -> None:
+    await tier.queue.schedule({A: NOW, B: NOW})
+    now, given_up = float(NOW), []
+    for _ in range(3):
+        claims = await tier.queue.claim(now, 10)
+        assert ImageVariant("a") in [claim.item for claim in claims]
+        given_up.append(await tier.queue.fail(A, "no such key", now))
+        await tier.queue.ack({B: now + 1000})
+        now += 600
+    assert given_up == [False, False, True]
+    assert await tier.queue.dead() == [DeadEntry(A, "no such key", now - 600, 3)]
+    assert await tier.queue.lengths(now) == QueueLengths(1, 0, 1)
+
+
+async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 100, 1)), random=lambda: 1.0)
+    await queue.schedule({A: NOW})
+    waits = []
+    for _ in range(6):
+        await queue.fail(A, "x", NOW)
+        waits.append((await queue.due_at(A) or 0) - NOW)
+    assert waits == [2, 4, 8, 10, 10, 10]
+
+
+@on_each_topology
+async def test_a_success_resets_the_attempts(tier: Tier) -> None:
+    await tier.queue.schedule({A: NOW})
+    for _ in range(2):
+        await tier.queue.fail(A, "x", NOW)
+    await tier.queue.ack({A: NOW})
+    assert not await tier.queue.fail(A, "x", NOW)
+
+
+async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 10)))
+    variants = [ImageVariant(f"id-{number}") for number in range(15)]
+    await queue.schedule(dict.fromkeys(variants, NOW))
+    for variant in variants:
+        assert await queue.fail(variant, "x", NOW)
+    assert len(await queue.dead()) == 10
+    assert len(await queue.dead(3)) == 3
+    assert await queue.requeue(NOW + 5) == 10
+    assert await queue.lengths(NOW + 5) == QueueLengths(10, 10, 0)
+
+
+@on_each_topology
+async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> None:
+    """They are in several shards of a Cluster."""
+    queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 1000)))
+    variants = [ImageVariant(f"id-{number}") for number in range(15)]
+    await queue.schedule(dict.fromkeys(variants, NOW))
+    for variant in variants:
+        assert await queue.fail(variant, "x", NOW)
+    assert await queue.requeue(NOW, variants[:2]) == 2
+    assert {entry.item for entry in await queue.dead()} == set(variants[2:])
+    assert await queue.requeue(NOW) == 13
+    assert await queue.lengths(NOW) == QueueLengths(15, 15, 0)
+
+
+async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_client: "redis.Redis") -> None:
+    """Half of the list is removed from its beginning: Redis 8 then answers cursor 0 with nothing, Valkey with more."""
+    entry = DeadEntry(A, "x", NOW, 1).encode()
+    redis_client.hset("image:refresh:dead", mapping={f"id-{number}": entry for number in range(10_000)})
+    for _ in range(10):
+        if page := redis_client.hscan("image:refresh:dead", 0, count=500)[1]:
+            redis_client.hdel("image:refresh:dead", *page)
+    left = redis_client.hlen("image:refresh:dead")
+    assert left > 4000
+    assert len(await tier.queue.dead(50)) == 50
+    assert len(await tier.queue.dead(10_000)) == left
+    assert await tier.queue.requeue(NOW) == left
+    assert await tier.queue.lengths(NOW) == QueueLengths(left, left, 0)
+
+
+async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.Redis") -> None:
+    redis_client.zadd("image:refresh:queue", {b"\xff\xfe": NOW, b"a": NOW})
+    assert [claim.item for claim in await tier.queue.claim(NOW, 10)] == [A]
+    assert redis_client.zrange("image:refresh:queue", 0, -1) == [b"a"]
+    redis_client.hset("image:refresh:dead", "b", "nonsense")
+    assert [entry.reason for entry in await tier.queue.dead()] == ["unreadable entry"]
+
+
+async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "redis.Redis") -> None:
+    for name in ("queue", "dead", "attempts"):
+        redis_client.set(f"image:refresh:{name}", "x")
+    await tier.maintenance.repair()
+    await tier.queue.schedule({A: NOW})
+    assert await tier.queue.first(10) == [Claim(A, NOW)]
+    assert await tier.queue.next_due() == NOW
+
+
+async def test_chosen_dead_entries_are_due_again_and_nothing_else(tier: Tier, redis_client: "redis.Redis") -> None:
+    entry = json.dumps({"reason": "x", "at": NOW, "attempts": 5})
+    redis_client.hset("image:refresh:dead", mapping=dict.fromkeys(("a", "a|card", "b"), entry))
+    styled = ImageVariant("a", "card")
+    assert await tier.queue.requeue(NOW, [styled, ImageVariant("never-there")]) == 1
+    assert await tier.queue.first(10) == [Claim(styled, NOW)]
+    assert {entry.item for entry in await tier.queue.dead()} == {ImageVariant("a"), ImageVariant("b")}
+    assert await tier.queue.requeue(NOW, [ImageVariant("never-there")]) == 0

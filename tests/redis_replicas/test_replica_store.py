@@ -1,0 +1,94 @@
+"""The points of the replicas in a real Redis."""
+
+import json
+import logging
+
+import pytest
+import redis
+
+from gateway.metrics.symptom import Symptom
+from gateway.redis_connection.guarded_client import WrongType
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
+from tests.tier import Tier
+
+NOW = 1_000_000.0
+KEY = "image:replicas"
+
+
+LATE = Symptom("renewals_late", "warning", {"seconds": 90}, NOW)
+
+
+def point(name: str, at: float, *symptoms: Symptom) -> ReplicaPoint:
+    return ReplicaPoint(
+        name=name,
+        at=at,
+        requests_per_second=2.5,
+        errors_per_second=0,
+        version="1.2.3",
+        entry_key="0a1b2c3d",
+        started=at - 100,
+        streams=7,
+        memory_bytes=90_000_000,
+        open_files=None,
+        symptoms=symptoms,
+    )
+
+
+async def test_each_replica_is_shown_with_its_last_point_until_it_is_gone(
+    tier: Tier, redis_client: "redis.Redis"
+) -> None:
+    first, second = ReplicaStore(tier.shards), ReplicaStore(tier.shards)
+    await first.publish(point("one", NOW))
+    await second.publish(point("two", NOW + 1))
+    await first.publish(point("one", NOW + 5, LATE))
+    assert await first.read(NOW + 5) == [point("one", NOW + 5, LATE), point("two", NOW + 1)]
+    assert await first.read(NOW + 32) == [point("one", NOW + 5, LATE)]
+    await first.publish(point("one", NOW + 40))
+    assert redis_client.zcard(KEY) == 1
+    assert 0 < redis_client.ttl(KEY) <= 30
+    await first.withdraw()
+    assert redis_client.zcard(KEY) == 0
+
+
+async def test_the_number_of_replicas_is_bounded(tier: Tier, redis_client: "redis.Redis") -> None:
+    for number in range(110):
+        await ReplicaStore(tier.shards).publish(point(f"{number:03}", NOW + number / 10))
+    assert redis_client.zcard(KEY) == 100
+    assert len(await ReplicaStore(tier.shards).read(NOW + 11)) == 100
+
+
+def member(**changes: object) -> str:
+    return json.dumps(point("one", NOW, LATE).as_json() | changes)
+
+
+async def test_what_others_wrote_is_left_out_or_made_printable(tier: Tier, redis_client: "redis.Redis") -> None:
+    bucket: dict[str, object] = {"name": "bucket_paused", "level": "bad", "values": {"bucket": "a\x1b"}}
+    wrong: list[dict[str, object]] = [{"name": "A-b"}, {"level": "x"}, {"values": {"b": []}}]
+    hostile = [
+        *("x", "[]", "{}", '["a", 1, 2, 3]', "[" * 5000, '"a"', "null"),
+        *(member(at=-1), member(streams="many"), member(at=float("nan")), member(started=float("inf"))),
+        *(member(name="x" * 101), member(name=1), member(symptoms=[{}]), member(symptoms=[bucket] * 51)),
+        *(member(symptoms=[bucket | change]) for change in wrong),
+        member(symptoms=[bucket | {"values": {f"v{'a' * number}": 1 for number in range(9)}}]),
+    ]
+    newer = member(name="a\x1b\u202e<b>", symptoms=[bucket], of_a_later_version=[1])
+    redis_client.zadd(KEY, {**dict.fromkeys(hostile, NOW), newer: NOW})
+    redis_client.expire(KEY, 30)
+    paused = Symptom("bucket_paused", "bad", {"bucket": "a?"})
+    assert await ReplicaStore(tier.shards).read(NOW) == [point("a??<b>", NOW, paused)]
+
+
+async def test_a_value_of_the_wrong_type_is_reported_and_replaced(
+    tier: Tier, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_client.set(KEY, "x", ex=1000)
+    store = ReplicaStore(tier.shards)
+    caplog.set_level(logging.WARNING)
+    with pytest.raises(WrongType):
+        await store.read(NOW)
+    assert redis_client.get(KEY) == b"x"  # reading changes nothing
+    with pytest.raises(WrongType):
+        await store.publish(point("one", NOW))
+    assert "redis key removed: key=image:replicas type=string expected=zset" in caplog.messages
+    await store.publish(point("one", NOW + 5))
+    assert await store.read(NOW + 5) == [point("one", NOW + 5)]
