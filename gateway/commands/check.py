@@ -182,7 +182,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             async def make(image: ImageRecord, rendition: str) -> str | None:
                 response = await origin.fetch(signing.signer.sign(image, rendition).url)
                 response.close()
-                return response.metadata.content_type
+                return response.head.metadata.content_type
 
             async for finding in check_variants(make, image, signing.renditions):
                 yield finding

@@ -11,10 +11,10 @@ from gateway.explain.explanation import Facts
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.object_body import time_for_renewal
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.outcome import failure_of
 from gateway.origin.probe_answer import ProbeAnswer
+from gateway.origin.transfer_state import Renewal
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
@@ -73,15 +73,14 @@ class OriginStep:
             facts["first_byte"] = {"url": "the cached one" if is_cached else "newly signed", **_facts_of(answer)}
             if abs(ahead := (answer.error.date or time.time()) - time.time()) >= CLOCK_TOLERANCE:
                 facts["clock"] = f"this machine is {abs(ahead):.0f} s {'slow' if ahead > 0 else 'fast'} by COS's clock"
-            outcome, renewals, presigned = _outcome_of(answer), 0, image.presigned
+            outcome, renewal, presigned = _outcome_of(answer), Renewal(), image.presigned
             while isinstance(outcome, PresignedUrlRefused):
                 try:
-                    self._correct_clock(time_for_renewal(outcome, presigned, renewals))
+                    self._correct_clock(renewal.refused(outcome, presigned))
                     presigned = self._urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
                 except (CredentialsExpired, OriginRefused) as error:
                     outcome = error
                 else:
-                    renewals += 1
                     answer = await self._first_byte(presigned.url)
                     facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
                     outcome = _outcome_of(answer)

@@ -1,34 +1,39 @@
 """Requests to COS by presigned URL: retries before the first byte, translates failures into outcomes."""
 
 import asyncio
+import re
 import select
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from typing import ClassVar, Final
-from weakref import WeakSet
+from contextlib import AbstractContextManager
+from typing import Final, Self
 
 import aiohttp
 import yarl
 from aiohttp import hdrs
-from aiohttp.client_middlewares import ClientHandlerType
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.origin.answer_clock import FirstAnswer
 from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import CREDENTIAL_CODES, CosError, read_error
+from gateway.origin.cos_error import CREDENTIAL_CODES, REQUEST_ID, CosError
 from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
 from gateway.origin.errors import ConnectionLost, NothingSent
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.origin_response import FAST_RECEIVE, OriginResponse, set_receive
+from gateway.origin.origin_response import FAST_RECEIVE, READ_AHEAD, CosAnswer, OriginResponse, set_receive
 from gateway.origin.outcome import Failure, failure_of
 from gateway.origin.probe_answer import ProbeAnswer
 from gateway.origin.retry import Retries
 from gateway.origin.signature_verdicts import SignatureVerdicts
-from gateway.origin.waiting_limit import WaitingLimit
 
+_CONNECT_TIMEOUT: Final = 5.0  # seconds
+_MOST_ORIGINS: Final = 256
+_FIXED_FIELDS: Final = "Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: image-gateway\r\n"
+_UNSAFE_IN_URL: Final = re.compile(r"[\x00-\x20\x7f]")
+_UNSAFE_IN_FIELD: Final = re.compile(r"[\r\n\x00]")
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
 _SLOW: Final = 1.0  # seconds until the header of an answer
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
@@ -47,6 +52,10 @@ _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 _CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 _PEER_CLOSED: Final = "a kept-alive connection was closed"
 _UNASKED: Final = "a kept-alive connection had bytes that were not asked for"
+
+
+# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
+ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int, str | None], None]]]
 
 
 class ObservedAnswers:
@@ -110,6 +119,110 @@ class ObservedAnswers:
             self._errors.request(bucket)
 
 
+class CosConnections:
+    """Sends requests over persistent connections, each one time: no redirect, cookie or decompression, no retry.
+
+    aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
+    to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.
+
+    observe: makes the context in which a request is sent.
+    """
+
+    def __init__(
+        self, connector: aiohttp.TCPConnector, *, timeout: float, observe: ObserveRequest | None = None
+    ) -> None:
+        self._connector = connector
+        # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
+        # look-up, a free place, handshakes.
+        self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
+        self._observe = observe
+        self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connector.close()
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
+
+        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
+        """
+        if self._observe is None:
+            return await self._send(method, url, headers)
+        with self._observe(method, yarl.URL(url, encoded=True)) as answered:
+            answer = await self._send(method, url, headers)
+            answered(answer.status, answer.headers.get(REQUEST_ID))
+            return answer
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        path = url.find("/", 8)  # after "https://"
+        if path < 0 or _UNSAFE_IN_URL.search(url) or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
+            raise ValueError("a URL without path or with control characters, or a field with line breaks")
+        origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
+        text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"
+        for name, value in headers.items():
+            text += f"{name}: {value}\r\n"
+        try:
+            connection = await self._connector.connect(origin, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.host}") from error
+        try:
+            return await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+                raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+            if isinstance(error, HttpProcessingError):
+                raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
+            raise
+
+    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> CosAnswer:
+        """Write the request, and return the answer once its header has come.
+
+        Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
+        with an answer that nobody asked for, each later answer would be that of the request before it.
+        """
+        transport, protocol = connection.transport, connection.protocol
+        if transport is None or protocol is None or transport.is_closing():
+            raise NothingSent(_PEER_CLOSED)
+        # A new connection has None there. Over TLS it may hold bytes: the server's session tickets.
+        _require_quiet(transport, is_used=protocol.read_timeout is not None)
+        if protocol.should_close:
+            raise NothingSent(_UNASKED)
+        set_receive(transport, FAST_RECEIVE)
+        # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
+        # aiohttp's read timeout is off (0): it would set a timer for each wait.
+        protocol.set_response_params(
+            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_timeout=0, read_bufsize=READ_AHEAD
+        )
+        transport.write(text.encode("utf-8", "surrogateescape"))
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                return CosAnswer(message.code, message.headers, content, connection)
+
+    def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
+        """Return the request by which the connector tells connections apart, and the fields of all requests."""
+        request = aiohttp.ClientRequest(hdrs.METH_GET, yarl.URL(base), loop=asyncio.get_running_loop())
+        if len(self._origins) >= _MOST_ORIGINS:
+            self._origins.clear()
+        self._origins[base] = origin = request, f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
+        return origin
+
+
+def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
+    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        raise NothingSent(_PEER_CLOSED)
+    poll = select.poll()
+    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
+    for _, found in poll.poll(0):
+        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)
+
+
 class OriginClient:
     """Requests objects by presigned URL over persistent connections.
 
@@ -121,26 +234,27 @@ class OriginClient:
     timeout: seconds from the first attempt to the first byte. After that, each pause in a body may last as long.
     retries: whether a request is made again, and when.
     observed: learns from each answer.
-    waiting: limits the requests that wait for a bucket. None: no limit.
+    most_waiting: how many requests may wait for a bucket, so that one that hangs leaves places to others. None: any.
     """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        connections: CosConnections,
         *,
         timeout: float,
         retries: Retries,
         observed: ObservedAnswers,
-        waiting: WaitingLimit | None = None,
+        most_waiting: int | None = None,
     ) -> None:
-        self._session = session
+        self._connections = connections
         self._timeout = timeout
         self._shared_timeout = SharedTimeout(timeout)
         self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
         self.retries = retries
         self.observed = observed
         self._breakers = CircuitBreakers()
-        self._waiting = waiting
+        self._most_waiting = most_waiting
+        self._waiting: Counter[str] = Counter()
 
     async def fetch(
         self,
@@ -158,17 +272,23 @@ class OriginClient:
         ``ImageTooLarge``, ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or
         ``OriginTimeout``.
         """
-        if self._waiting is None:
+        if self._most_waiting is None:
             return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
-        with self._waiting.place(bucket):
+        if self._waiting[bucket] >= self._most_waiting:
+            raise OriginPaused(f"{self._most_waiting} requests wait for bucket {bucket}")
+        self._waiting[bucket] += 1
+        try:
             return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
+        finally:
+            self._waiting[bucket] -= 1
+            self._waiting += Counter()  # without buckets that have none
 
     async def _fetch(
         self, url: str, bucket: str, method: str, headers: Mapping[str, str], *, is_processed: bool
     ) -> OriginResponse:
-        target, breakers = yarl.URL(url, encoded=True), self._breakers
+        breakers = self._breakers
         circuit = f"{bucket}{_PROCESSED}" if is_processed else bucket
-        if breakers.by_bucket and not breakers.allows_call(circuit, target.raw_path):
+        if breakers.by_bucket and not breakers.allows_call(circuit, _object_of(url)):
             raise OriginPaused(f"the breaker of bucket {circuit} is open")
         retries, observed = self.retries, self.observed
         retries.budget.requests += 1
@@ -179,7 +299,7 @@ class OriginClient:
             pause = 0.0
             try:
                 with shared_timeout.limit():
-                    response = await self._session.request(method, target, headers=headers, allow_redirects=False)
+                    response = await self._connections.request(method, url, headers)
             except NothingSent as error:
                 # COS got no request, so this is no failure of COS. It closes idle connections together: the first one
                 # that is found closed costs no attempt, each further one does.
@@ -191,7 +311,7 @@ class OriginClient:
                 else:
                     may_retry = was_unsent = retries.budget.spend()
             except (aiohttp.ClientError, OSError) as error:
-                breakers.failed(circuit, target.raw_path)
+                breakers.failed(circuit, _object_of(url))
                 failure = self._unanswered(error, bucket)
                 # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 if attempt or not isinstance(error, ConnectionLost):
@@ -204,16 +324,16 @@ class OriginClient:
                 if not is_processed and time.monotonic() - started > _SLOW:
                     observed.slow(bucket)
                 if status >= 500 or status == 429:
-                    breakers.failed(circuit, target.raw_path)
+                    breakers.failed(circuit, _object_of(url))
                 elif breakers.by_bucket:
-                    breakers.succeeded(circuit, target.raw_path)
+                    breakers.succeeded(circuit, _object_of(url))
                 causes = _CAUSED_BY.get(status)
                 if causes is not None and causes.isdisjoint(headers):
                     response.close()
                     raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
                 if status in _SUCCESSES:
                     observed.verdicts.accepted[bucket] = url
-                    return OriginResponse(response, self._shared_timeout, method)
+                    return OriginResponse(response, self._shared_timeout, method, is_processed=is_processed)
                 failure = await self._refused(response, bucket, url)
                 pause = max(failure.wait, retries.backoff.pause(attempt))
                 may_retry = self._may_retry(attempt, pause, circuit, deadline)
@@ -242,9 +362,7 @@ class OriginClient:
         started = time.monotonic()
         try:
             with self._shared_timeout.limit():
-                response = await self._session.request(
-                    method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=False
-                )
+                response = await self._connections.request(method, url, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
         return await ProbeAnswer.read(response, time.monotonic() - started, self._error_body_timeout)
@@ -279,9 +397,9 @@ class OriginClient:
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome)
 
-    async def _refused(self, response: aiohttp.ClientResponse, bucket: str, url: str) -> Failure:
+    async def _refused(self, response: CosAnswer, bucket: str, url: str) -> Failure:
         """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
-        error = await read_error(response, self._error_body_timeout)
+        error = await response.read_error(self._error_body_timeout)
         self.observed.refused(bucket, url, error)
         try:
             failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
@@ -292,52 +410,6 @@ class OriginClient:
         return failure
 
 
-class OriginRequest(aiohttp.ClientRequest):
-    """A request that is not written to a kept-alive connection which COS has closed, or on which it sent more.
-
-    On a connection with an answer that nobody asked for, each later answer would be that of the request before it.
-
-    used: the connections that had a request. A new one over TLS may hold bytes: the server's session tickets.
-    """
-
-    used: ClassVar["WeakSet[ResponseHandler]"] = WeakSet()
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write the request. Raises ``NothingSent``."""
-        transport, protocol = conn.transport, conn.protocol
-        if transport is None or protocol is None:
-            raise NothingSent(_PEER_CLOSED)
-        _require_quiet(transport, is_used=protocol in self.used)
-        if protocol.should_close:
-            raise NothingSent(_UNASKED)
-        self.used.add(protocol)
-        set_receive(transport, FAST_RECEIVE)
-        try:
-            return await super().send(conn)
-        except aiohttp.ClientConnectionResetError as error:
-            raise NothingSent(_PEER_CLOSED) from error.with_traceback(None)
-
-
-async def send_once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send ``request`` one time. Raises ``ConnectionLost`` in place of the exceptions that aiohttp retries.
-
-    aiohttp repeats GET and HEAD when a connection is lost, without the counters and the retry budget. It does so for
-    two exceptions, so they must not reach it.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, TimeoutError):
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
-
-
-def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
-    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        raise NothingSent(_PEER_CLOSED)
-    poll = select.poll()
-    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
-    for _, found in poll.poll(0):
-        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)
+def _object_of(url: str) -> str:
+    """Return the URL without the signature."""
+    return url.partition("?")[0]

@@ -3,15 +3,11 @@
 import re
 from typing import Final, NamedTuple
 
-import aiohttp
-from aiohttp import hdrs
 from multidict import istr
 
-from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.net.http_date import seconds_of
 
 REQUEST_ID: Final = istr("x-cos-request-id")
-_MOST_BYTES: Final = 4096  # of a body that names the code in its first line
 _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
 # COS rejects the credentials: it answers either code for a token that has ended.
@@ -58,21 +54,3 @@ def parse_error(status: int, date: str | None, body: bytes, request_id: str | No
         _EXPIRED in body,
         request_id if request_id is not None and _REQUEST_ID.fullmatch(request_id) else None,
     )
-
-
-async def read_error(response: aiohttp.ClientResponse, shared_timeout: SharedTimeout) -> CosError:
-    """Return the error in a response without an object, and give its connection back.
-
-    At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
-    """
-    status, date = response.status, response.headers.get(hdrs.DATE)
-    body = b""
-    try:
-        with shared_timeout.limit():
-            while len(body) < _MOST_BYTES and (piece := await response.content.read(_MOST_BYTES - len(body))):
-                body += piece
-    except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
-        pass
-    finally:
-        response.release()
-    return parse_error(status, date, body, response.headers.get(REQUEST_ID))

@@ -103,7 +103,7 @@ class DeepSession:
                 )
                 return Reply(
                     error,
-                    metadata_in(response),
+                    metadata_in(response.status, fields),
                     received,
                     checksum,
                     checksum_in(fields),

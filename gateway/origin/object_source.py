@@ -10,10 +10,10 @@ from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.session import MOST_UNATTENDED
-from gateway.origin.shared_transfer import BufferLimits, Reader, SharedTransfers
+from gateway.origin.transfer import ObjectBody, OriginAccess, SharedTransfers
+from gateway.origin.transfer_state import BufferLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import Live, MemoryCacheSettings
@@ -67,7 +67,7 @@ class ObjectSource:
             return await self.head(image)
         if byte_range is not None:
             return await self._part(image, byte_range, conditions)
-        return _content_of(image, await self.transfers.join(image, conditions))
+        return await self.whole(image, conditions)
 
     async def rest_from_cos(self, content: Content, byte_range: str | None) -> Content:
         """Fetch the bytes of an image of which only the metadata, or another part, is known. Raises as ``from_cos``."""
@@ -89,9 +89,26 @@ class ObjectSource:
         key = image.object_id, self.memory.changed_at(image.record.image_id)
         return (await self._heads.run(key, lambda: self._head(image))).of(image)
 
-    async def whole(self, image: AuthorizedImage) -> Content:
-        """Return the whole object. Raises the errors of ``ObjectBody.open``."""
-        return _content_of(image, await self.transfers.join(image, _NO_CONDITIONS))
+    async def whole(self, image: AuthorizedImage, conditions: Mapping[str, str] = _NO_CONDITIONS) -> Content:
+        """Return the whole object: its bytes, if all came with the header, or a reader of them.
+
+        Raises the errors of ``ObjectBody.open``.
+        """
+        reader = await self.transfers.join(image, conditions)
+        transfer, data = reader.transfer, None
+        head, state = transfer.body.state.head, transfer.state
+        if state.whole is not None and head.has_body:
+            data = state.whole
+            reader.close()
+        return Content(
+            image,
+            head.metadata,
+            head.status,
+            data,
+            body=reader if data is None else None,
+            is_stored=state.keeps_all,
+            is_collapsed=reader.is_collapsed,
+        )
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
         content = await self.variants.fetch(image, stale)
@@ -103,41 +120,34 @@ class ObjectSource:
         Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
         """
         try:
-            reader = await self.transfers.join(image, {"If-None-Match": stale.metadata.etag or ""})
-            body = reader.transfer.body
-            if body.status == 304:
-                reader.close()
-                if body.metadata.confirm(stale.metadata):
+            content = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
+            if content.status == 304:
+                if content.body is not None:
+                    content.body.close()
+                if content.metadata.confirm(stale.metadata):
                     return self._kept(image, stale, data, 304)
-                reader = await self.transfers.join(image, _NO_CONDITIONS)
+                content = await self.whole(image)
         except (OriginUnavailable, OriginTimeout, Unavailable):
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
             return self._kept(image, stale, data, None)
-        return _content_of(image, reader, had_stale=True)
+        content.had_stale = True
+        return content
 
     def _kept(self, image: AuthorizedImage, stale: Entry, data: bytes, status: int | None) -> Content:
         return Content(image, stale.metadata, status, data, age=self.memory.age(stale), had_stale=True)
 
     async def _part(self, image: AuthorizedImage, byte_range: str, conditions: Mapping[str, str]) -> Content:
         """Return one range of the object, on a separate transfer, or only the metadata if there is no such range."""
-        requested_at = self.memory.now()
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
         try:
-            body = await self._unshared(image, {**conditions, "Range": byte_range})
+            head = await body.open({**conditions, "Range": byte_range})
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
             return await self.head(image)
-        if body.status == 206:
-            self.memory.answered(body.object_id, body.status, body.metadata, requested_at)
-        return Content(body.image, body.metadata, body.status, body=body, covered=body.content_range)
-
-    async def _unshared(
-        self, image: AuthorizedImage, headers: Mapping[str, str], method: str = hdrs.METH_GET
-    ) -> ObjectBody:
-        """Return an open body for this call alone, which the caller closes."""
-        body = ObjectBody(self._access, image)
-        await body.open(headers, method)
-        return body
+        if head.status == 206:
+            self.memory.answered(body.object_id, head.status, head.metadata, requested_at)
+        return Content(body.image, head.metadata, head.status, body=body, covered=head.content_range)
 
     async def close(self) -> None:
         """Stop the work that no request waits for."""
@@ -146,10 +156,10 @@ class ObjectSource:
         await self.variants.close()
 
     async def _head(self, image: AuthorizedImage) -> Content:
-        requested_at = self.memory.now()
-        body = await self._unshared(image, _NO_CONDITIONS, hdrs.METH_HEAD)
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
+        head = await body.open(_NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        entry = self.memory.update(body.object_id, body.metadata, requested_at)
+        entry = self.memory.update(body.object_id, head.metadata, requested_at)
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
@@ -165,16 +175,3 @@ class ObjectSource:
         finally:
             if content.body is not None:
                 content.body.close()
-
-
-def _content_of(image: AuthorizedImage, reader: Reader, *, had_stale: bool = False) -> Content:
-    body, is_stored = reader.transfer.body, reader.transfer.keeps_all
-    return Content(
-        image,
-        body.metadata,
-        body.status,
-        body=reader,
-        had_stale=had_stale,
-        is_stored=is_stored,
-        is_collapsed=reader.is_collapsed,
-    )

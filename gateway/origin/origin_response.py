@@ -9,10 +9,12 @@ from typing import Any, Final, NamedTuple, cast
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.connector import Connection
 from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
+from gateway.origin.cos_error import REQUEST_ID, CosError, parse_error
 from gateway.origin.errors import BodyLost, BodyTooSlow
 
 # Bytes to read ahead for a reader that never waits. The connection is paused at twice as many.
@@ -31,6 +33,7 @@ _PROVEN: Final = 448 * 1024
 # Bytes a second that COS has to send while the gateway waits for it. A client has to read as many.
 _MIN_RATE: Final = 1024
 
+_MOST_OF_ERROR: Final = 4096  # bytes of a body that names the code in its first line
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
 _CRC64: Final = istr("x-cos-hash-crc64ecma")
 
@@ -85,12 +88,72 @@ class ObjectMetadata(NamedTuple):
         return self.etag if self.etag is not None and self.etag.startswith('"') else None
 
 
-class OriginResponse:
-    """An open response: ``status`` is 200, 206 or 304.
+class CosAnswer:
+    """An answer of COS whose header has come. ``connection`` is None once the body has come to its end."""
 
-    ``length`` is the length of the body in bytes, and ``crc64`` is of the whole object. None where COS sent none.
-    ``content_range`` is None unless it is a 206. ``shared_timeout`` bounds each wait for the next bytes, and waits of
-    this total length must bring 1 KiB a second: otherwise single bytes would hold a connection without end.
+    __slots__ = ("connection", "content", "headers", "status")
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader, connection: Connection
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.content = content
+        self.connection: Connection | None = connection
+        content.on_eof(self._give_back)
+
+    def close(self) -> None:
+        """Close the connection if the body was not read to its end. Its reader gets an error."""
+        if self.connection is not None:
+            if self.content.exception() is None:
+                self.content.set_exception(aiohttp.ClientConnectionError("closed"))
+            self._give_back()
+
+    async def read_error(self, shared_timeout: SharedTimeout) -> CosError:
+        """Return the error in an answer without an object, and close it.
+
+        At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
+        """
+        body = b""
+        try:
+            with shared_timeout.limit():
+                while len(body) < _MOST_OF_ERROR and (piece := await self.content.read(_MOST_OF_ERROR - len(body))):
+                    body += piece
+        except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
+            pass
+        finally:
+            self.close()
+        return parse_error(self.status, self.headers.get(hdrs.DATE), body, self.headers.get(REQUEST_ID))
+
+    def _give_back(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release()
+
+
+class AnswerHead(NamedTuple):
+    """The header of a success of COS: ``status`` is 200, 206 or 304.
+
+    length: of the body in bytes, and ``crc64`` of the whole object. None where COS sent none.
+    content_range: None unless it is a 206.
+    origin_etag: the entity tag that COS sent. ``metadata`` of a processed object has none.
+    """
+
+    status: int
+    metadata: ObjectMetadata
+    length: int | None
+    content_range: ContentRange | None = None
+    crc64: int | None = None
+    has_body: bool = True
+    origin_etag: str | None = None
+
+
+class OriginResponse:
+    """An open response with the header ``head``.
+
+    ``shared_timeout`` bounds each wait for the next bytes, and waits of this total length must bring 1 KiB a second:
+    otherwise single bytes would hold a connection without end. COS may repeat the checksum and the entity tag of the
+    original on a processed image (``is_processed``): neither is used.
 
     Raises ``OriginUnavailable`` for a response whose end cannot be distinguished from a lost connection, or whose range
     does not match its length: no image is better than half of one.
@@ -106,16 +169,12 @@ class OriginResponse:
         "_returned_at",
         "_shared_timeout",
         "_waited",
-        "content_range",
-        "crc64",
-        "has_body",
-        "length",
-        "metadata",
-        "status",
+        "head",
     )
 
-    def __init__(self, response: aiohttp.ClientResponse, shared_timeout: SharedTimeout, method: str) -> None:
-        headers = response.headers
+    def __init__(
+        self, response: CosAnswer, shared_timeout: SharedTimeout, method: str, *, is_processed: bool = False
+    ) -> None:
         self._response = response
         self._shared_timeout = shared_timeout
         self._received = self._received_at_check = 0
@@ -123,35 +182,30 @@ class OriginResponse:
         self._is_held = self._is_trickle = False
         self._returned_at = 0.0
         self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
-        self.status = status = response.status
-        self.has_body = method != hdrs.METH_HEAD and status != 304
-        self.length = length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
-        self.crc64 = checksum_in(headers)
-        self.content_range = covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
-        self.metadata = _metadata(headers, length if covered is None else covered.size)
+        status, headers = response.status, response.headers
+        length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
+        crc64 = None if is_processed else checksum_in(headers)
+        covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        metadata = _metadata(headers, length if covered is None else covered.size)
+        has_body, etag = method != hdrs.METH_HEAD and status != 304, metadata.etag
+        if is_processed:
+            metadata = metadata._replace(etag=None)
+        self.head = AnswerHead(status, metadata, length, covered, crc64, has_body, etag)
         if status == 206:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        else:
-            self._require_framing()
-
-    def ignore_checksum(self) -> None:
-        """Drop ``crc64``, which may be of other bytes: COS may repeat the original's on a processed image.
-
-        Raises ``OriginUnavailable`` if the end of the body is then unknown.
-        """
-        self.crc64 = None
-        self._require_framing()
+        elif length is None and has_body and crc64 is None and not _is_chunked(response):
+            self.close()
+            raise OriginUnavailable("a body without length, chunks or checksum")
 
     async def read(self) -> bytes:
         """Return the next bytes of the body, however many have come. They are empty at its end.
 
-        Raises ``BodyLost`` when it breaks off, stalls, or ends short of the announced length, and again on the next
-        call; ``BodyTooSlow`` when COS sends less than 1 KiB a second. After a call that was cancelled, the next one
-        continues without loss.
+        Raises ``BodyLost`` when it breaks off or stalls, and again on the next call; ``BodyTooSlow`` when COS sends
+        less than 1 KiB a second. After a call that was cancelled, the next one continues without loss.
         """
-        if not self.has_body:
+        if not self.head.has_body:
             return b""
         content, began = self._response.content, time.monotonic()
         if began - self._returned_at > _A_WHILE and self._received:
@@ -175,9 +229,7 @@ class OriginResponse:
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
-        if not piece and self.length not in (None, self._received):
-            raise BodyLost(f"{self._received} bytes came of {self.length}")
-        if self._waited >= self._shared_timeout.seconds and self._received != self.length:
+        if self._waited >= self._shared_timeout.seconds and self._received != self.head.length:
             self._check_rate()
         return piece
 
@@ -190,7 +242,7 @@ class OriginResponse:
 
     def close(self) -> None:
         """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
-        self._response.release()
+        self._response.close()
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
@@ -239,11 +291,6 @@ class OriginResponse:
         self._received_at_check = self._received
         self._waited = 0.0
 
-    def _require_framing(self) -> None:
-        if self.length is None and self.has_body and self.crc64 is None and not _is_chunked(self._response):
-            self.close()
-            raise OriginUnavailable("a body without length, chunks or checksum")
-
 
 def set_receive(transport: asyncio.Transport, most: int) -> None:
     """Set the bytes that a system call may receive.
@@ -262,10 +309,9 @@ def set_receive(transport: asyncio.Transport, most: int) -> None:
         tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
 
 
-def metadata_in(response: aiohttp.ClientResponse) -> ObjectMetadata:
+def metadata_in(status: int, headers: Mapping[str, str]) -> ObjectMetadata:
     """Return the metadata of the object in the header of a response, of the whole or of a part."""
-    headers = response.headers
-    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if response.status == 206 else None
+    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
     return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)
 
 
@@ -284,7 +330,7 @@ def _metadata(headers: Mapping[str, str], size: int | None) -> ObjectMetadata:
     )
 
 
-def _is_chunked(response: aiohttp.ClientResponse) -> bool:
+def _is_chunked(response: CosAnswer) -> bool:
     return response.headers.get("Transfer-Encoding", "").lower() == "chunked"
 
 

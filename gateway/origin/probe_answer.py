@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import Self
 
-import aiohttp
-
 from gateway.concurrency.shared_timeout import SharedTimeout
-from gateway.origin.cos_error import CosError, read_error
-from gateway.origin.origin_response import ObjectMetadata, checksum_in, metadata_in
+from gateway.origin.cos_error import CosError
+from gateway.origin.origin_response import CosAnswer, ObjectMetadata, checksum_in, metadata_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class ProbeAnswer:
         return self.status in (200, 206)
 
     @classmethod
-    async def read(cls, response: aiohttp.ClientResponse, seconds: float, shared_timeout: SharedTimeout) -> Self:
+    async def read(cls, response: CosAnswer, seconds: float, shared_timeout: SharedTimeout) -> Self:
         """Return the answer, and give its connection back."""
-        metadata, crc64 = metadata_in(response), checksum_in(response.headers)
-        return cls(await read_error(response, shared_timeout), metadata, crc64, seconds)
+        metadata, crc64 = metadata_in(response.status, response.headers), checksum_in(response.headers)
+        return cls(await response.read_error(shared_timeout), metadata, crc64, seconds)

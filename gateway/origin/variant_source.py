@@ -17,8 +17,8 @@ from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.refused_variants import RefusedVariants
+from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 from gateway.settings import Live, MemoryCacheSettings
@@ -101,9 +101,9 @@ class VariantSource:
         requested_at = self._memory.now()
         body = ObjectBody(self._access, image)
         tag = stale.origin_etag if stale is not None and kept is not None else None
-        await body.open({"If-None-Match": tag} if tag is not None else {})
+        head = await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
-            if body.status == 304 and stale is not None:
+            if head.status == 304 and stale is not None:
                 stale.requested_at = max(stale.requested_at, requested_at)
                 return Content(body.image, stale.metadata, 304, kept, age=self._memory.age(stale), had_stale=True)
             data = await self._read_body(body)
@@ -116,9 +116,9 @@ class VariantSource:
             return None
         self._refused.made(image)
         self._count(body.object_id)
-        metadata = body.metadata._replace(size=len(data), etag=_entity_tag(data))
+        metadata = head.metadata._replace(size=len(data), etag=_entity_tag(data))
         entry = self._memory.update(body.object_id, metadata, requested_at, data)
-        entry.origin_etag = body.origin_etag
+        entry.origin_etag = head.origin_etag
         # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
         if entry.body is not None:
             metadata, data = entry.metadata, entry.body
@@ -131,7 +131,7 @@ class VariantSource:
 
     async def _read_body(self, body: ObjectBody) -> bytes | None:
         """Return the whole body, or None if it is larger than ``_largest``."""
-        if body.length is not None and body.length > self._largest:
+        if body.state.length is not None and body.state.length > self._largest:
             return None
         pieces: list[bytes] = []
         size = 0

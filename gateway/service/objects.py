@@ -9,12 +9,12 @@ from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
+from gateway.origin.transfer import OriginAccess
+from gateway.origin.transfer_state import ResumptionLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.signed_image import SignedImage
 from gateway.service.metrics import Metrics

@@ -150,11 +150,11 @@ class LocalTier:
         self._missing.pop(key, None)
         self._evict()
 
-    def put_unknown(self, variant: ImageVariant, mark: int) -> None:
-        """Cache that there is no such image, unless it has changed since ``mark``."""
+    def put_unknown(self, variant: ImageVariant, mark: int, began: float) -> None:
+        """Cache that there was no such image when its look-up ``began``, unless it has changed since ``mark``."""
         if self._has_changed(variant.image_id, mark):
             return
-        key, fresh_until = _key(variant), self._fresh_until(self._unknown_ttl, mark)
+        key, fresh_until = _key(variant), self._fresh_until(self._unknown_ttl + began - self.now(), mark)
         self._missing[key] = _Missing(fresh_until, self._generation)
         self._missing.move_to_end(key)
         self._entries.pop(key, None)

@@ -66,7 +66,7 @@ class OnDemandRenewal:
         if newest is not None and await self._was_just_renewed(variant, newest, refused):
             resolver.keep_local(newest, mark)
             return newest
-        read_at = int(self._now())
+        read_at, began = int(self._now()), self._local.now()
         try:
             record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
         except CatalogUnavailable:
@@ -75,7 +75,7 @@ class OnDemandRenewal:
             resolver.note_unread(variant.image_id)
             record, read_at = refused.record, refused.read_at
         if record is None:
-            self._local.put_unknown(variant, mark)
+            self._local.put_unknown(variant, mark, began)
             raise ImageNotFound(variant.image_id)
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
         await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)

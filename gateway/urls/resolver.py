@@ -217,7 +217,7 @@ class UrlResolver:
 
     async def peek(self, image_id: str) -> Known:
         """Return the image without making a URL. Raises ``ImageNotFound`` or ``CatalogUnavailable``."""
-        variant, mark = ImageVariant(image_id), self._local.mark()
+        variant, mark, began = ImageVariant(image_id), self._local.mark(), self._local.now()
         cached = self._from_local(variant)
         if cached is None:
             _, usable = await self.find([variant])
@@ -228,7 +228,7 @@ class UrlResolver:
             return Known(cached.image.record, cached.image.presigned)
         record = (await self._catalog.fetch_many([image_id])).get(image_id)
         if record is None:
-            self._local.put_unknown(variant, mark)
+            self._local.put_unknown(variant, mark, began)
             raise ImageNotFound(image_id)
         return Known(record, None)
 
@@ -338,7 +338,7 @@ class UrlResolver:
             if isinstance(result, Resolved):
                 made[look_up.variant] = result.image, there.tombstone
             elif isinstance(result, ImageNotFound):
-                self._local.put_unknown(look_up.variant, mark)
+                self._local.put_unknown(look_up.variant, mark, began)
         await self.keep(list(made.values()), mark)
         if self._local.now() - began >= LEASE and not is_repeated:
             # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access.identity import ANONYMOUS, Caller
-from gateway.access.policy import check_owner, check_view
+from gateway.access.policy import check_original, check_owner, check_view
 from gateway.errors import ImageNotFound, Unauthorized
 
 
@@ -51,6 +51,10 @@ REJECTED = Caller(rejected=True)
         (check_owner, ANONYMOUS, PRIVATE, ImageNotFound),
         (check_owner, REJECTED, PUBLIC, Unauthorized),
         (check_owner, REJECTED, PRIVATE, Unauthorized),
+        (check_original, ALICE, PUBLIC, None),
+        (check_original, BOB, PUBLIC, ImageNotFound),
+        (check_original, ANONYMOUS, PUBLIC, ImageNotFound),
+        (check_original, ANONYMOUS, NOBODYS, ImageNotFound),
     ],
 )
 def test_who_may_see_and_who_owns_an_image(

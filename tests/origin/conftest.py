@@ -9,11 +9,11 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.object_body import ObjectBody, OriginAccess
 from gateway.origin.origin_response import OriginResponse
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
 from gateway.origin.session import open_origin
+from gateway.origin.transfer import ObjectBody, OriginAccess
+from gateway.origin.transfer_state import ResumptionLimits
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage

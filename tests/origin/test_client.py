@@ -21,6 +21,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.limits import LIMIT
 from tests.origin.conftest import Presign, read_all
+from tests.origin.scripted import head, scripted
 
 DATA = bytes(range(256)) * 40
 
@@ -36,7 +37,7 @@ async def fetch(
 ) -> tuple[int, bytes]:
     """Status and body of an answer read to its end."""
     with closing(await origin.fetch(url, method=method, headers=headers or {})) as response:
-        return response.status, await read_all(response)
+        return response.head.status, await read_all(response)
 
 
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
@@ -46,9 +47,9 @@ def counted(metrics: Metrics, name: str, **labels: str) -> float:
 
 async def test_an_object_is_opened(origin: OriginClient, presign: Presign, metrics: Metrics) -> None:
     with closing(await origin.fetch(presign())) as response:
-        headers = response.metadata
+        headers = response.head.metadata
         body = await read_all(response)
-    assert (response.status, body) == (200, DATA)
+    assert (response.head.status, body) == (200, DATA)
     assert (headers.content_type, headers.size, headers.etag) == ("image/png", len(DATA), '"cat-1"')
     assert headers.last_modified == "Tue, 14 Nov 2023 22:13:20 GMT"
     assert counted(metrics, "origin_requests_total", status="200") == 1
@@ -134,7 +135,7 @@ async def test_lesson_3_no_compression_is_requested_or_decoded(
     cos.store.put(BUCKET, "cat.svgz", squeezed, headers={"Content-Encoding": "gzip"})
     with closing(await origin.fetch(presign("cat.svgz"))) as response:
         assert await read_all(response) == squeezed
-        assert (response.metadata.content_encoding, response.length) == ("gzip", len(squeezed))
+        assert (response.head.metadata.content_encoding, response.head.length) == ("gzip", len(squeezed))
     assert cos.request_log.requests[0].headers["accept-encoding"] == "identity"
 
 
@@ -201,3 +202,29 @@ async def test_client_requests_leave_connections_for_revalidations_and_probes(
         assert await fetch(origin, presign()) == (200, DATA)
         for response in held:
             response.close()
+
+
+async def test_neither_an_address_nor_a_field_adds_a_line_to_the_request(
+    origin: OriginClient, presign: Presign, cos: CosEmulator
+) -> None:
+    """An entity tag comes from COS, and a condition from a client: parsers pass some bytes on."""
+    for url, value in (
+        (presign() + "\r\nX-Added: 1", '"v1"'),
+        (presign() + " HTTP/1.0", '"v1"'),
+        (presign(), "a\r\nb: c"),
+    ):
+        with pytest.raises(ValueError, match="control characters"):
+            await origin.fetch(url, headers={"If-None-Match": value})
+    assert not cos.request_log.requests
+
+
+async def test_answers_that_come_before_the_final_one_are_skipped(origin: OriginClient) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with scripted(early + head("200 OK", "Content-Length: 4") + b"data") as port:
+        assert await fetch(origin, f"http://127.0.0.1:{port}/cat.png") == (200, b"data")
+
+
+async def test_an_answer_that_is_no_http_is_a_failure_of_cos(origin: OriginClient) -> None:
+    async with scripted(b"SSH-2.0-OpenSSH\r\n\r\n") as port:
+        with pytest.raises(OriginUnavailable):
+            await origin.fetch(f"http://127.0.0.1:{port}/cat.png")

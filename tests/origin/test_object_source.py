@@ -2,16 +2,14 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 from fastcrc import crc64
 
-from gateway.origin.shared_transfer import Piece
+from gateway.origin.transfer_state import Piece
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.origin.scripted import head, scripted
 from tests.stories.test_variants import photo
 from tests.valve import Valve
 from tests.waiting import until, until_asked
@@ -36,19 +34,6 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     assert {piece.obj is kept.data for piece in pieces if isinstance(piece, memoryview)} == {True}
     quick.close()
     slow.close()
-
-
-async def test_a_range_that_ends_short_of_the_rest_is_not_served_as_the_rest(
-    start_gateway: StartGateway, images: Images
-) -> None:
-    """Without an announced length, the 206 of the resumption says where the object ends."""
-    await images.add("a", KEPT)
-    begun = head("200 OK", "Transfer-Encoding: chunked") + b"30d40\r\n" + b"x" * 200_000 + b"\r\n"
-    less = head("206 Partial Content", "Content-Range: bytes 200000-299999/400000", "Content-Length: 100000")
-    async with scripted(begun, less + b"x" * 100_000) as port:
-        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{port}"})
-        with pytest.raises(aiohttp.ClientPayloadError):
-            await gateway.get("/i/a")
 
 
 async def test_a_head_request_whose_client_left_holds_no_connection_to_cos(

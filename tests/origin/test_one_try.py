@@ -10,15 +10,13 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.client import ObservedAnswers, OriginClient
+from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
 from gateway.origin.retry import Backoff, Retries, RetryBudget
-from gateway.origin.session import origin_session
 from gateway.service.metrics import Metrics
 from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
-from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign, read_all
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
@@ -59,7 +57,7 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 ) -> None:
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
-    async with origin_session(timeout=2, max_connections=10) as session:
+    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
         retries = Retries(Live(2), RetryBudget(ratio=0, reserve=5))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for _ in range(4):
@@ -172,7 +170,7 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
         pauses.append(0.0)
         return 0.0
 
-    async with origin_session(timeout=2, max_connections=10) as session:
+    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
         retries = Retries(Live(3), backoff=Backoff(no_pause))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for losses in (1, 3):
@@ -191,11 +189,3 @@ async def test_a_retry_count_of_0_requests_an_image_once(
     answer = await gateway.get("/i/a")
     assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
     assert len(cos.request_log.of("objects/a.png")) == 1
-
-
-async def test_a_lost_connection_stays_a_client_error(cos: CosEmulator) -> None:
-    """As aiohttp's own errors: users of the session catch one class."""
-    cos.faults.add(Fault(action=Reset()))
-    async with origin_session(timeout=2, max_connections=1) as session:
-        with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(session.get(f"{cos.url}/cat.png"), LIMIT)

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.client import ObservedAnswers, OriginClient, OriginRequest
+from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import READ_AHEAD, ContentRange
+from gateway.origin.origin_response import ContentRange
 from gateway.origin.retry import Retries
 from gateway.service.metrics import Metrics
 from gateway.settings import Live
@@ -122,13 +122,13 @@ async def test_a_part_without_a_length_is_refused(origin: OriginClient, presign:
 
 async def test_a_range_says_which_bytes_of_how_many(origin: OriginClient, presign: Presign) -> None:
     with closing(await origin.fetch(presign(), headers={"Range": "bytes=10-19"})) as response:
-        assert response.content_range == ContentRange(10, 19, len(DATA))
+        assert response.head.content_range == ContentRange(10, 19, len(DATA))
 
 
 async def test_an_answer_without_a_body_ends_at_once(origin: OriginClient, presign: Presign) -> None:
     with closing(await origin.fetch(presign(method="HEAD"), method="HEAD")) as response:
-        assert not response.has_body
-        assert response.length == len(DATA)
+        assert not response.head.has_body
+        assert response.head.length == len(DATA)
         assert await response.read() == b""
 
 
@@ -155,7 +155,7 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(certificate)))
     async with (
         await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
-        aiohttp.ClientSession(connector=connector, request_class=OriginRequest, read_bufsize=READ_AHEAD) as session,
+        CosConnections(connector, timeout=5) as session,
     ):
         origin = OriginClient(session, timeout=5, retries=Retries(Live(0)), observed=ObservedAnswers(Metrics().origin))
         port = server.sockets[0].getsockname()[1]

@@ -19,13 +19,12 @@ from gateway.origin.cos_error import CosError
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_body import OriginAccess
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.resumption import ResumptionLimits
 from gateway.origin.retry import Backoff
-from gateway.origin.shared_transfer import BufferLimits, Reader
+from gateway.origin.transfer import OriginAccess, Reader
+from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
@@ -64,13 +63,14 @@ class Answer:
         self._is_over = False
         self.is_closed = False
         size = len(version.data)
-        self.status = 206 if is_part else 200
-        self.has_body = True
-        self.length = size - first if version.has_length or is_part else None
-        self.crc64 = crc64.xz(version.data)
-        self.content_range = ContentRange(first, size - 1, size) if is_part else None
         announced = size if version.has_length or is_part else None
-        self.metadata = ObjectMetadata(announced, version.etag, None, "image/png", None)
+        self.head = AnswerHead(
+            206 if is_part else 200,
+            ObjectMetadata(announced, version.etag, None, "image/png", None),
+            size - first if announced is not None else None,
+            ContentRange(first, size - 1, size) if is_part else None,
+            crc64.xz(version.data),
+        )
 
     @property
     def is_given_back(self) -> bool:
@@ -204,7 +204,7 @@ class Gateway:
         received = bytearray()
         pieces = 0
         try:
-            if reader.transfer.keeps_all and self.chaos.random.random() < 0.3:
+            if reader.transfer.state.keeps_all and self.chaos.random.random() < 0.3:
                 received += await reader.read_whole()
             else:
                 while piece := await reader.read():
@@ -224,19 +224,19 @@ class Gateway:
 
     def check_bounds(self) -> None:
         """Fail if a window or the reserved memory is exceeded."""
-        assert 0 <= self.source.transfers.reserved_bytes <= KEPT.max_bytes
+        assert 0 <= self.source.transfers.kept.taken <= KEPT.max_bytes
         for reader in self.readers:
-            transfer = reader.transfer
+            transfer = reader.transfer.state
             if not transfer.keeps_all:
                 assert transfer._kept_bytes <= max(LIMITS.window, LIMITS.alone) + 400
 
     def check_the_end(self) -> None:
         """Fail if a transfer, a connection or reserved memory is left."""
-        assert self.source.transfers.reserved_bytes == 0
+        assert self.source.transfers.kept.taken == 0
         assert not self.source.transfers._running
         for reader in self.readers:
-            assert reader.transfer._readers == 0
-            assert not reader.transfer._is_fetching
+            assert reader.transfer.state.readers == 0
+            assert not reader.transfer.state._is_fetching
             assert not [turn for turn in reader.transfer._waiting if not turn.done()]
         assert all(answer.is_given_back for answer in self.chaos.answers), "a connection to COS is kept"
         for key, versions in self.chaos.objects.items():

@@ -7,7 +7,6 @@ import pytest
 
 from gateway.errors import OriginPaused, OriginTimeout
 from gateway.origin.session import open_origin
-from gateway.origin.waiting_limit import WaitingLimit
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang
@@ -15,19 +14,6 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.origin.conftest import Presign
 from tests.waiting import until
-
-
-def test_each_bucket_has_its_places_and_gets_them_back() -> None:
-    limit = WaitingLimit(2)
-    with limit.place("a"), limit.place("a"):
-        with pytest.raises(OriginPaused, match="2 requests wait for bucket a"), limit.place("a"):
-            pass
-        with limit.place("b"):
-            pass
-    with pytest.raises(LookupError), limit.place("a"):
-        raise LookupError
-    with limit.place("a"), limit.place("a"):
-        pass
 
 
 async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign: Presign, cos: CosEmulator) -> None:
@@ -48,6 +34,7 @@ async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign
         assert [await task for task in waiting] == [OriginTimeout] * 4
         with pytest.raises(OriginTimeout):
             await origin.fetch(presign("dog.png"), "other-1250000000")
+    assert not origin._waiting
 
 
 async def test_one_bucket_has_every_place(presign: Presign, cos: CosEmulator) -> None:

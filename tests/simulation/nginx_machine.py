@@ -18,6 +18,7 @@ REACH = 6000
 STEP = 100
 LONGEST = 2000
 HEARTBEAT = 15_000
+LOST = 4000
 ENDED = 60_000
 PAGES = 40
 MOST_GATEWAYS = 200
@@ -126,9 +127,7 @@ def hear(before: State, event: Event) -> tuple[State, Orders]:
     state, orders = replace(before, gateways=list(before.gateways)), Orders()
     took = event.now - event.question.asked if event.question is not None else 0
     if event.now < state.turn - STEP:
-        state.heard = 0
-        state.gateways = []
-        orders.log.append("the clock of this machine was set back")
+        _clock_was_set_back(state, orders)
     state.lapsed = state.lapsed or event.now - state.turn > ALIVE
     state.turn = event.now
     if event.kind == "ask":
@@ -224,7 +223,20 @@ def _apply(state: State, orders: Orders, event: Event, page: int, answer: ListAn
         state.gateways = [*others[1 - MOST_GATEWAYS :], now]
 
 
+def _clock_was_set_back(state: State, orders: Orders) -> None:
+    state.heard = 0
+    state.gateways = []
+    orders.log.append("the clock of this machine was set back")
+
+
 def _take(state: State, orders: Orders, event: Event, asked: Question, answer: ListAnswer) -> None:
+    lost = (
+        answer["now"] - gateway[1] - (event.now - gateway[4])
+        for gateway in state.gateways
+        if gateway[0] == answer["gateway"]
+    )
+    if any(time > LOST for time in lost):
+        _clock_was_set_back(state, orders)
     took = event.now - asked.asked
     needed_there = asked.needed + answer["now"] - event.now
     following = replace(asked, asked=event.now, page=asked.page + 1)

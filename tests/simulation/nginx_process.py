@@ -66,7 +66,7 @@ class Nginx:
         self._last = 0
         self._doubt_since: float | None = None
         self._epochs: dict[str, int] = {}
-        self._floors: dict[str, tuple[int, int]] = {}  # each with its end, as in a shared dictionary
+        self._floors: dict[str, tuple[int, float]] = {}  # each with its end, as in a shared dictionary
 
     @property
     def workers(self) -> list[Process]:
@@ -142,13 +142,13 @@ class Nginx:
         if orders.clear:
             self._epochs.clear()
         self._epochs.update(dict.fromkeys(orders.forget, event.number))
-        floors, now = orders.floors, self._milliseconds()
+        floors, now = orders.floors, self._loop.time()
         values = {
             "public": (floors.floor, floors.public),
             "private": (floors.floor, floors.private),
             "access": (floors.access, floors.public),
         }
-        self._floors = {name: (value, now + lasts) for name, (value, lasts) in values.items() if lasts}
+        self._floors = {name: (value, now + lasts / 1000) for name, (value, lasts) in values.items() if lasts}
         return orders.question
 
     @property
@@ -162,8 +162,9 @@ class Nginx:
         return self._state.trouble == "no gateway answers"
 
     def _floor(self, name: str) -> int | None:
-        value, end = self._floors.get(name, (0, 0))
-        return value if end > self._milliseconds() else None
+        """Return the floor while it lasts. In nginx it lasts longer if the clock is set back while nobody asks."""
+        value, end = self._floors.get(name, (0, 0.0))
+        return value if end > self._loop.time() else None
 
     def _epoch(self, image_id: str) -> int | None:
         floor = self._floor("private" if self.keeps_decisions else "public")

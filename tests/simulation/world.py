@@ -372,6 +372,8 @@ class World:
                         continue
                     self._fail(f"{host.name} does not keep {image_id} after the recovery")
             if not self.nginx.uses_copies(image_id):
+                await asyncio.sleep(_FORGOTTEN)  # a gateway may have read its first row only now
+            if not self.nginx.uses_copies(image_id):
                 self._fail(f"nginx uses no copy of {image_id} after the recovery")
         now = self.loop.time()
         for process, waiting in self.requests.items():

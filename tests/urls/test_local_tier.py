@@ -81,11 +81,16 @@ def test_the_least_recently_used_entry_is_evicted_first(tier: LocalTier) -> None
 
 
 def test_an_unknown_image_is_remembered_for_a_while(tier: LocalTier, clock: Clock) -> None:
-    tier.put_unknown(ImageVariant("a"), tier.mark())
+    began = tier.now()
+    clock.now += 1  # while the row was read
+    tier.put_unknown(ImageVariant("a"), tier.mark(), began)
     with pytest.raises(ImageMissing):
         tier.get(ImageVariant("a"))
     assert tier.get_stale(ImageVariant("a")) is None
+    clock.now += 2
+    assert tier.get(ImageVariant("a")) is None
     clock.now += 3
+    tier.put_unknown(ImageVariant("a"), tier.mark(), began)  # the process was paused
     assert tier.get(ImageVariant("a")) is None
 
 
@@ -96,17 +101,17 @@ def test_unknown_ids_push_no_image_out_and_are_bounded(clock: Clock) -> None:
     for number in range(30):
         tier.put(image(f"known-{number}"), tier.mark(), LONG)
     for number in range(12_000):
-        tier.put_unknown(ImageVariant(f"unknown-{number}"), tier.mark())
+        tier.put_unknown(ImageVariant(f"unknown-{number}"), tier.mark(), tier.now())
     assert all(tier.get(ImageVariant(f"known-{number}")) is not None for number in range(30))
     remembered = [number for number in range(12_000) if tier.inspect(ImageVariant(f"unknown-{number}")) is not None]
     assert remembered == [11_997, 11_998, 11_999]
 
 
 def test_an_image_that_comes_or_goes_is_remembered_as_it_was_last(tier: LocalTier) -> None:
-    tier.put_unknown(ImageVariant("a"), tier.mark())
+    tier.put_unknown(ImageVariant("a"), tier.mark(), tier.now())
     tier.put(image("a"), tier.mark(), LONG)
     assert tier.get(ImageVariant("a")) == image("a")
-    tier.put_unknown(ImageVariant("a"), tier.mark())
+    tier.put_unknown(ImageVariant("a"), tier.mark(), tier.now())
     assert tier.get_stale(ImageVariant("a")) is None
     with pytest.raises(ImageMissing):
         tier.get(ImageVariant("a"))
@@ -125,7 +130,7 @@ def test_an_image_that_comes_or_goes_is_remembered_as_it_was_last(tier: LocalTie
 def test_a_missing_image_is_looked_up_again_once_it_is_dropped(
     tier: LocalTier, forget: Callable[[LocalTier, str | None], None], rendition: str | None
 ) -> None:
-    tier.put_unknown(ImageVariant("a", rendition), tier.mark())
+    tier.put_unknown(ImageVariant("a", rendition), tier.mark(), tier.now())
     forget(tier, rendition)
     assert tier.get(ImageVariant("a", rendition)) is None
 
@@ -152,7 +157,7 @@ def test_a_look_up_that_began_before_a_change_does_not_bring_the_image_back(
     mark = tier.mark()
     log.image_changed("a", clock())
     tier.put(image("a"), mark, LONG)
-    tier.put_unknown(ImageVariant("a"), mark)
+    tier.put_unknown(ImageVariant("a"), mark, tier.now())
     assert tier.get(ImageVariant("a")) is None
     tier.put(image("b"), mark, LONG)
     assert tier.get(ImageVariant("b")) == image("b")

@@ -23,6 +23,7 @@ const REACH = 6000;      // further back than what is needed: more than LONGEST,
 const STEP = 100;        // the clock may be set back by this time without a word
 const LONGEST = 2000;    // of a question; a later answer is from before a pause of this process
 const HEARTBEAT = 15000; // a gateway whose heartbeat is older does not hear
+const LOST = 4000;       // the clock may lose this time beside that of a gateway: more than LONGEST, less than REACH
 const ENDED = 60000;    // a gateway that has not answered for so long has sent nothing since the last process started
 const PAGES = 40;        // answers to one question; each has at most 10,000 changes
 const MOST_GATEWAYS = 200;  // processes: each worker of a gateway is one
@@ -140,9 +141,21 @@ function apply(state, orders, event, answer, needed_there) {
     }
 }
 
+// No copy is used until nginx has begun anew.
+function clock_was_set_back(state, orders) {
+    state.heard = 0;
+    state.gateways = [];
+    orders.log.push('the clock of this machine was set back');
+}
+
 function take(state, orders, event) {
     const asked = event.question;
     const answer = event.answer;
+    // During a pause of this process only the gateways see it: their times never go back.
+    if (state.gateways.some((gateway) => gateway[0] === answer.gateway
+                                         && answer.now - gateway[1] > event.now - gateway[4] + LOST)) {
+        clock_was_set_back(state, orders);
+    }
     const took = event.now - asked.asked;
     const needed_there = asked.needed + answer.now - event.now;
     const next = Object.assign({}, asked, {asked: event.now, page: asked.page + 1});
@@ -192,9 +205,7 @@ function hear(state, event) {
     const orders = {question: null, forget: [], floors: {}, clear: false, log: []};
     const took = event.question ? event.now - event.question.asked : 0;
     if (event.now < state.turn - STEP) {
-        state.heard = 0;  // no copy is used until nginx has begun anew
-        state.gateways = [];
-        orders.log.push('the clock of this machine was set back');
+        clock_was_set_back(state, orders);
     }
     state.lapsed = state.lapsed || event.now - state.turn > ALIVE;
     state.turn = event.now;

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.shared_transfer import SharedTransfer
+from gateway.origin.transfer import SharedTransfer
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse
@@ -62,21 +62,6 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
             gateway.forget("cat")
             del reader
         assert transfers_left() == 0
-
-
-async def test_memory_reserved_for_a_transfer_is_released_however_it_ends(
-    gateway: RunningGateway, images: Images
-) -> None:
-    await images.add("cat", DATA)
-    source, image = await source_and_image(gateway)
-    for read_all in (True, False):
-        reader = await source.transfers.join(image, {})
-        while await reader.read() and read_all:
-            pass
-        assert reader.transfer.keeps_all
-        reader.close()
-        gateway.forget("cat")
-    assert source.transfers.reserved_bytes == 0
 
 
 async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
