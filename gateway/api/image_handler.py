@@ -85,8 +85,7 @@ class Exchange:
         if self.lookups == _MOST_LOOKUPS:
             raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
         self.lookups += 1
-        found = self.found
-        return Found(rendition=found.rendition, instead_of=found.instead_of, is_admitted=True)
+        return _NOTHING_ADMITTED
 
 
 @dataclass(slots=True)
@@ -222,9 +221,9 @@ class ImageHandler:
             self._count(parameters.rendition, result)
         image = decision.image
         context.may_view = image is not None
+        context.delivery = decision.delivery
         if image is None:
             return
-        context.delivery = decision.delivery
         if not exchange.is_used and not context.is_canary:
             exchange.is_used = True
             self._usage.accessed(exchange.wanted.image_id, image.rendition)

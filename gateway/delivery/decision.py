@@ -13,8 +13,9 @@ from aiohttp import hdrs
 
 from gateway.access.asked import Asked
 from gateway.access.identity import Caller
-from gateway.access.policy import check_original, check_view, refusal
+from gateway.access.policy import check_original, check_view, may_view, refusal
 from gateway.access.signed_links import LinkParameters
+from gateway.catalog.record import ImageRecord
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
@@ -305,7 +306,7 @@ class _Case:
                         return None
                 check_image(self.caller, image, originals_for_owner=rules.renditions.originals_for_owner)
             except (ImageNotFound, Unauthorized) as error:
-                if found.instead_of is not None:  # the caller may see this style of the image and not the original
+                if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
                     raise found.instead_of from None
                 raise _Denied from error
             self.image = authorized = AuthorizedImage(image)
@@ -316,6 +317,12 @@ class _Case:
                 return authorized
             other = memory.substitute_for(image, found.refusal)
             self.found = Found(rendition=other, instead_of=found.refusal or not_made(), is_admitted=found.is_admitted)
+
+    def _may_view_requested(self, record: ImageRecord) -> bool:
+        """Return whether the caller, who may not see the replacement, may see the requested style of this row."""
+        name = self.request.parameters.rendition
+        is_public = self.rules.renditions.is_for_everybody(name, image_is_public=record.public)
+        return is_public or may_view(self.caller(), record)
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
