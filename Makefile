@@ -20,6 +20,7 @@ WEB_STAMP := $(WEB)/node_modules/.package-lock.json
 NPM := $(shell command -v npm)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser)
 FIREFOX := $(shell command -v firefox-esr || command -v firefox)
+PROMTOOL := $(shell command -v promtool)
 PGBOUNCER := $(shell PATH="$$PATH:/usr/sbin" command -v pgbouncer)
 WEBKIT := $(and $(shell command -v WebKitWebDriver),$(shell command -v Xvfb))
 
@@ -64,6 +65,7 @@ NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_axe_
 	web/test_playground.py::test_axe_finds_nothing
 LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) $(if $(NJS),,--ignore=tests/njs) \
 	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \
+	$(if $(and $(PGBOUNCER),$(PROMTOOL)),,--ignore=tests/stories/test_faults.py) \
 	$(if $(PGBOUNCER),,--ignore=tests/catalog/test_pooler.py --deselect=tests/stories/test_several_postgres.py::test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening) \
 	$(if $(FIREFOX),$(if $(WEBKIT),,-m "not webkit"),-m "not firefox$(if $(WEBKIT),, and not webkit)")
 
@@ -135,14 +137,15 @@ webtest: $(if $(NPM),$(WEB_STAMP))
 	$(if $(FIREFOX),,@echo "Firefox was not found: the tests of the web component in it do not run (Debian: firefox-esr)")
 	$(if $(WEBKIT),,@echo "WebKit was not found: the tests of the web component in it do not run (Debian: webkit2gtk-driver xvfb)")
 	$(if $(PGBOUNCER),,@echo "PgBouncer was not found: its tests do not run (Debian: pgbouncer)")
+	$(if $(PROMTOOL),,@echo "promtool was not found: tests/stories/test_faults.py does not run (Debian: promtool)")
 
 # They use the gateway of `make run`. The package is installed as an application installs it.
 examples: $(WEB_STAMP)  ## serve the examples of the web component; needs npm, and `make run` beside it
 	cd $(WEB) && npm pack --silent --pack-destination dist
 	cd examples && npm install --silent --no-save ../$(WEB)/dist/*.tgz && npx vite
 
-# A minute each, and 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
-frameworks: install  ## build applications of Next.js and Nuxt with the npm package; needs npm, downloads them
+# A minute and up to 300 MB of packages each: not part of `make test`. .ci/run builds the one of Next.js.
+frameworks: install  ## build applications of five frameworks with the npm package; needs npm and Chromium, downloads them
 	$(BIN)/python -m pytest tests/frameworks $(ARGS)
 
 # Four minutes, and 100 MB of packages: not part of `make test`. .ci/run runs it.

@@ -28,6 +28,7 @@ class Picture:
     width: int
     height: int
     hero: bool = False
+    placeholder: str = ""
 
     @property
     def box(self) -> str:
@@ -86,6 +87,12 @@ def ours_with_img(base: str, picture: Picture) -> str:
         f'<source type="image/webp" sizes="{sizes}" srcset="{webp}">{img} src="{picture.address(base)}"></picture>'
     )
     return ours(base, picture).replace("></smart-image>", f">{inner}</smart-image>")
+
+
+def ours_with_placeholders(base: str, picture: Picture) -> str:
+    """As above, and each picture has the tiny copy of its metadata, as a server renders it."""
+    tiny = f'<img slot="placeholder" alt="" {picture.box} src="{picture.placeholder}">'
+    return ours_with_img(base, picture).replace(">", f' placeholder="{picture.placeholder}">{tiny}', 1)
 
 
 def next_image(base: str, picture: Picture) -> str:
@@ -153,4 +160,5 @@ MARKUPS: Final = (
     Markup("next/image", _next_preload, next_image),
     Markup("Nuxt Image", _nothing, nuxt_image),
     Markup("unpic", _nothing, unpic),
+    Markup("`<smart-image>` with an `<img>`, and placeholders", _component, ours_with_placeholders),
 )

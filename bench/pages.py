@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,6 +123,7 @@ async def _running_site() -> AsyncIterator[str]:
                 "server": {"host": "127.0.0.1", "port": public},
                 "admin": {"port": admin},
                 "image_styles": {STYLE: {"formats": list(FORMATS), "quality": {"avif": 50, "webp": 75}}},
+                "image_variants": {"placeholders": True},
                 "image_proxy": {"timeout": 120},
                 "logging": {"level": "warning"},
             }
@@ -135,9 +136,14 @@ async def _running_site() -> AsyncIterator[str]:
 
 
 async def _pages(base: str) -> Sequence[str]:
-    async with aiohttp.ClientSession() as session, session.get(f"{base}/static/config.json") as answer:
-        config = await answer.text()
-    return [page(markup, base, config, PICTURES) for markup in MARKUPS]
+    asked = {"image_ids": [picture.image_id for picture in PICTURES], "include": ["meta"]}
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{base}/static/config.json") as answer:
+            config = await answer.text()
+        async with session.post(f"{base}/api/v1/images/urls", json=asked) as answer:
+            urls = (await answer.json())["data"]["urls"]
+    pictures = [replace(picture, placeholder=urls[picture.image_id]["meta"]["placeholder"]) for picture in PICTURES]
+    return [page(markup, base, config, pictures) for markup in MARKUPS]
 
 
 @asynccontextmanager

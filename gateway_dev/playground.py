@@ -20,6 +20,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from gateway_dev.faults import FAULTS, NamedFaults
 from gateway_dev.same_origin import this_machine_only
+from gateway_dev.stack import ADMIN_TOKEN
 from gateway_dev.tokens import token_for
 
 _CONTENT_TYPES: Final[Mapping[str, str]] = {
@@ -69,7 +70,7 @@ class Playground:
         return await self._file(request.match_info["name"])
 
     async def images(self, request: web.Request) -> web.Response:
-        """Answer the images, a token for each owner, the faults that are on, and the address of the console."""
+        """Answer the images, a token for each owner, the faults that are on, the console's address and token."""
         del request
         rows = self._rows.values()
         owners = sorted({row.owner for row in rows if row.owner is not None})
@@ -82,6 +83,7 @@ class Playground:
                 "tokens": {owner: token_for(owner) for owner in owners},
                 "faults": self._faults.active(),
                 "console": self.console,
+                "admin_token": ADMIN_TOKEN,
             }
         )
 

@@ -29,7 +29,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.access_log import LOGGER
 from gateway.api.nginx_files import ACCEL_CONF
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
@@ -38,6 +37,7 @@ from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
+from gateway.server.request_log import LOGGER
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service
 from gateway.service.serving import serve
@@ -409,7 +409,7 @@ class RunningGateway:
 
     def flush_request_log(self) -> None:
         """Write the lines of requests that wait for others."""
-        self.service.requests.access_log.flush()
+        self.service.requests.request_log.flush()
 
     def drain(self) -> None:
         """Begin to drain."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.api.access_log import AccessLog
-from gateway.api.client_address import ClientAddress
+from gateway.access.client_address import ClientAddress
 from gateway.concurrency.in_flight import InFlight
 from gateway.server.dispatch import Accounting, Dispatch
+from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, ServerSettings
 
@@ -35,10 +35,10 @@ async def serving(
 
 
 def dispatched(
-    metrics: Metrics, client_address: ClientAddress | None = None, access_log: AccessLog | None = None
+    metrics: Metrics, client_address: ClientAddress | None = None, request_log: RequestLog | None = None
 ) -> Callable[[web.AppRunner], None]:
     """Return what lets the gateway's dispatch handle the requests of a runner."""
-    log = access_log or AccessLog(io.StringIO(), Live(LoggingSettings(access=False)))
+    log = request_log or RequestLog(io.StringIO(), Live(LoggingSettings(access=False)))
     accounting = Accounting(metrics.server, client_address or ClientAddress(Live(ServerSettings())), log)
 
     def install(runner: web.AppRunner) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
@@ -15,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from docs.generate.code_map import ROOMS
 from docs.generate.documents import DOCUMENTS
 from docs.generate.page_table import with_page_table
 from docs.generate.screenshots import MOST_BYTES, digest_in
@@ -126,18 +128,46 @@ def test_the_site_is_built_and_every_link_leads_somewhere(tmp_path: Path) -> Non
 
 
 CHINESE = sorted({page for page in PAGES if page.endswith(".zh-CN.md")} | {"gateway/web/README.zh-CN.md"})
+FENCED = re.compile(r"^ *```.*?^ *```$", flags=re.DOTALL | re.MULTILINE)
+
+
+def untranslated(page: str) -> Counter[str]:
+    """Return what is the same in both languages, by the number of its section."""
+    text = read(page).replace(".zh-CN.md", ".md")
+    blocks = iter(FENCED.findall(text))
+    facts = Counter[str]()
+    for number, section in enumerate(re.split(r"^(?=#)", FENCED.sub("```", text), flags=re.MULTILINE)):
+        found = [
+            *re.findall(r"^#+(?: ImageGateway\w+)?", section),
+            *(next(blocks) for _ in range(section.count("```"))),
+            *("paragraph" for _ in re.split(r"\n\s*\n", section.strip())),
+            *("list item" for _ in re.findall(r"^ *(?:-|\d+\.) ", section, flags=re.MULTILINE)),
+            *("|" * row.count("|") for row in re.findall(r"^ *\|.*", section, flags=re.MULTILINE)),
+            *re.findall(r"\]\([^)#\s]+", section),
+            *{" ".join(code.split()) for code in re.findall(r"`+[^`]+`+", section.replace("```", ""))},
+        ]
+        facts.update(f"section {number}: {fact}" for fact in found)
+    return facts
 
 
 @pytest.mark.parametrize("page", CHINESE)
-def test_a_chinese_page_has_the_headings_and_the_commands_of_the_english_page(page: str) -> None:
-    def parts(text: str) -> list[list[str]]:
-        blocks = re.findall(r"^```.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
-        levels = re.findall(
-            r"^(#+) ", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), flags=re.MULTILINE
-        )
-        return [blocks, levels]
+def test_a_chinese_page_is_in_step_with_the_english_page(page: str) -> None:
+    chinese, english = untranslated(page), untranslated(page.replace(".zh-CN.md", ".md"))
+    assert (english - chinese, chinese - english) == (Counter(), Counter())
 
-    assert parts(read(page)) == parts(read(page.replace(".zh-CN.md", ".md")))
+
+@pytest.mark.parametrize("page", CHINESE)
+def test_a_chinese_page_links_to_chinese_pages(page: str) -> None:
+    english = page.replace(".zh-CN.md", ".md")
+    assert read(page).splitlines()[2] == f"[English]({Path(english).name})"
+    assert read(english).splitlines()[2] == f"[中文]({Path(page).name})"
+    linked = {os.path.normpath(Path(page).parent / link) for link in re.findall(r"\]\(([^)#\s]+\.md)", read(page))}
+    assert linked & {page.replace(".zh-CN.md", ".md") for page in CHINESE} == {english}
+
+
+def test_the_map_of_the_code_has_every_room() -> None:
+    folders = {init.parent.name for init in (ROOT / "gateway").glob("*/__init__.py")}
+    assert ROOMS.keys() - {""} == folders
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

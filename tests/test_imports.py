@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin"},
+    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin", "gateway.presign.public_url"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
@@ -70,10 +70,12 @@ ALLOWED: dict[str, set[str]] = {
     "server": BASE
     | {
         "gateway.access.asked",
+        "gateway.access.client_address",
         "gateway.api",
         "gateway.delivery",
         "gateway.canary.mark",
         "gateway.catalog.image_id",
+        "gateway.process",
         "gateway.tracing.hooks",
     },
     # the parent of worker processes, which opens nothing that they do
@@ -146,7 +148,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.yaml_file.",),
+    "yaml": ("gateway.settings.yaml_file.", "gateway.api.openapi."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {

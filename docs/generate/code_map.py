@@ -18,6 +18,7 @@ ROOMS: Final = {
     "api": "routes and handlers",
     "access": "who asks, and may they",
     "catalog": "Postgres: image id -> row; the change feed",
+    "changes": "what has changed, and who has heard of it: the log, heartbeats, the list for nginx; no I/O",
     "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
     "redis_connection": "Redis on one server, behind Sentinel, or as a Cluster: clients, shards, scripts, keys",
     "redis_entries": "what Redis keeps of images: URLs, descriptions, uses, statistics",
@@ -27,6 +28,7 @@ ROOMS: Final = {
     "purge": "changes reach the edge: the worker that tells caches in front",
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
     "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
+    "tencent_api": "signed calls of Tencent Cloud's services",
     "workers": "`serve --workers N`: the parent of N processes on one port",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
     "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
@@ -41,6 +43,16 @@ DEV_ROOMS: Final = {
     "cos_emulator": "a server that behaves as COS does; imports nothing of the gateway",
 }
 
+
+_README: Final = """# Rooms of the gateway
+
+One line a folder, in the order of a request. [The code map](../docs/code-map.md) has every module. `make docs` writes
+this page. Scripts that run inside nginx are in [`config/nginx/image-gateway`](../config/nginx/image-gateway), their
+tests in `tests/njs`.
+
+| room | |
+| --- | --- |
+"""
 
 _HEAD: Final = """# Code map
 
@@ -68,6 +80,12 @@ def code_map(root: Path) -> str:
             lines.append(f"| `{name}` | {_first_line(path)} |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def rooms_page() -> str:
+    """Return the README of the package: a line for each room."""
+    web = {"web": "what browsers load: `<smart-image>`, its adapters for frameworks, the console"}
+    return _README + "".join(f"| `{room or '.'}` | {purpose} |\n" for room, purpose in {**ROOMS, **web}.items())
 
 
 def _first_line(path: Path) -> str:

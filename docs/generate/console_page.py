@@ -5,8 +5,9 @@ from typing import Final
 
 from markdown import Markdown
 
-# The wheel has no other page. A heading of the same page stays a link.
+# The wheel has no other page, and no other language. A heading of the same page stays a link.
 _LINK_ELSEWHERE: Final = re.compile(r"\[([^\]]+)\]\((?!#)[^)]+\)")
+_OTHER_LANGUAGE: Final = re.compile(r"^\[中文\]\(.+\)\n\n", flags=re.MULTILINE)
 _PAGE: Final = """<!doctype html>
 <!-- Written by `make docs`. -->
 <html lang="en">
@@ -36,7 +37,7 @@ def console_page(document: str, base: str) -> str:
     base: the way from the page's address to the console's.
     """
     renderer = Markdown(extensions=["tables", "fenced_code", "toc"], extension_configs={"toc": {"slugify": _anchor}})
-    body = renderer.convert(_LINK_ELSEWHERE.sub(r"\1", document))
+    body = renderer.convert(_LINK_ELSEWHERE.sub(r"\1", _OTHER_LANGUAGE.sub("", document)))
     body = re.sub(r"<tr>\n<td><code>(\w+)</code></td>", r'<tr id="\1">\n<td><code>\1</code></td>', body)
     body = body.replace("<th></th>", "<td></td>")  # a header without a text heads nothing
     # The keyboard must reach what scrolls.

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from docs.generate.browsers import browsers
-from docs.generate.code_map import code_map
+from docs.generate.code_map import code_map, rooms_page
 from docs.generate.configuration import configuration
 from docs.generate.console_page import console_page
 from docs.generate.metrics_page import metrics_page
@@ -36,6 +36,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/metrics.md": metrics_page,
         "docs/overview.svg": overview,
         "docs/variants.svg": variants,
+        "gateway/README.md": rooms_page,
         "gateway/web/console/api.html": lambda: console_page(_read("docs", "api.md"), "./"),
         "gateway/web/console/errors.html": lambda: console_page(_read("docs", "errors.md"), "../"),
         "gateway/web/console/remedies.js": lambda: remedies(_read("config", "prometheus", "alerts.yml")),

@@ -30,6 +30,8 @@ ALERTS: Final[Mapping[str, str]] = {
     "trigger_missing": "ImageGatewayChangesNotNotified",
     "reload_refused": "ImageGatewayConfigReloadFailed",
     "log_lines_dropped": "ImageGatewayLogLinesDropped",
+    "nginx_files_old": "ImageGatewayNginxFilesOld",
+    "open_files_short": "ImageGatewayOpenFilesShort",
     "workers_missing": "ImageGatewayWorkersMissing",
     "workers_end": "ImageGatewayWorkersEnd",
     "renewals_late": "ImageGatewayRenewalsLate",

@@ -16,6 +16,7 @@ import jwt
 
 from gateway.access.metrics import AccessMetrics
 from gateway.concurrency.background import background
+from gateway.errors import DependencyDegraded, DependencyDown
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +44,17 @@ class Jwks:
         self._keys: list[jwt.PyJWK] = []
         self.generation = 0
         self.missed = asyncio.Event()  # set once a token names an unknown key
+        self.problem: str | None = None  # why the last fetch failed
 
     @property
     def is_empty(self) -> bool:
         """Whether no key has been fetched yet."""
         return not self._keys
+
+    async def probe(self) -> None:
+        """Raise ``DependencyDown`` if the last fetch failed, or ``DependencyDegraded`` while keys of before verify."""
+        if self.problem is not None:
+            raise (DependencyDown if self.is_empty else DependencyDegraded)(self.problem)
 
     def key_for(self, token: str) -> jwt.PyJWK:
         """Return the key that the token names (RFC 7515 section 4.1.4), or else the only key of its algorithm."""
@@ -105,7 +112,6 @@ async def keep_fetching(
     While the provider is down, the last keys stay valid. The gateway also starts without any key. A failed fetch is
     repeated after ``retry`` seconds.
     """
-    is_up = metrics.dependency_up.labels(dependency="jwks")
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
@@ -117,15 +123,15 @@ async def keep_fetching(
             try:
                 keys.replace(await _document(session, url))
             except JwksUnavailable as error:
-                is_up.set(0)
-                logger.warning("the identity provider's keys cannot be fetched: %s", error)
+                keys.problem = f"the identity provider's keys cannot be fetched: {error}"
+                logger.warning("%s", keys.problem)
                 return False
             except Exception:  # the task must survive, or it would never fetch new keys
-                is_up.set(0)
+                keys.problem = "the fetch of the identity provider's keys failed: see the log"
                 metrics.background_errors.labels(task="jwks").inc()
                 logger.exception("the fetch of the identity provider's keys failed")
                 return False
-            is_up.set(1)
+            keys.problem = None
             return True
 
         async def fetch_repeatedly(fetched: bool) -> None:

@@ -4,7 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class AccessMetrics:
-    """Attempts with an admin token, questions of proxies, and the fetches of a key set."""
+    """Attempts with an admin token, and questions of proxies."""
 
     def __init__(self, registry: Registry) -> None:
         self.admin_attempts = registry.loop_counter(
@@ -19,4 +19,3 @@ class AccessMetrics:
             ("result",),
         )
         self.background_errors = registry.background_errors
-        self.dependency_up = registry.dependency_up

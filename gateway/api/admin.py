@@ -6,7 +6,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access.admin_guard import AdminGuard
-from gateway.api.client_address import ClientAddress
+from gateway.access.client_address import ClientAddress
+from gateway.delivery.request_context import peer_of
 
 
 class AdminOnly:
@@ -21,7 +22,7 @@ class AdminOnly:
 
         @wraps(handler)
         async def guarded(request: web.Request) -> web.StreamResponse:
-            self._guard.check(request.headers, self._client_address.subscriber(request))
+            self._guard.check(request.headers, self._client_address.subscriber_of(request.headers, peer_of(request)))
             return await handler(request)
 
         return guarded

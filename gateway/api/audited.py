@@ -7,8 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.api.client_address import ClientAddress
-from gateway.delivery.request_context import PEER, REQUEST_CONTEXT
+from gateway.access.client_address import ClientAddress
+from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 from gateway.errors import GatewayError
 from gateway.process.audit import AuditLog
 
@@ -55,7 +55,7 @@ class Audited:
         await self._audit.note(
             action,
             caller,
-            client=self._client_address.of(request.headers, request.get(PEER, request.remote)),
+            client=self._client_address.of(request.headers, peer_of(request)),
             request_id=request[REQUEST_CONTEXT].request_id,
             outcome=outcome,
             **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},

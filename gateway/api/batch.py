@@ -12,9 +12,9 @@ from gateway.api.json_responses import success
 from gateway.api.meta import Metadata
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import TimeSlices
-from gateway.delivery.public_url import PublicUrls
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidImageId, InvalidRequest
+from gateway.presign.public_url import PublicUrls
 from gateway.urls.usage_counter import UsageCounter
 
 MAX_IMAGES = 200

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from gateway.access.client_address import ClientAddress
 from gateway.api.beacon import Beacon
 from gateway.api.beacon_metrics import BeaconMetrics
-from gateway.api.client_address import ClientAddress
 from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
+from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, TooManyRequests, UnsupportedMediaType
 from gateway.metrics.loop_counters import LoopCounter
 
@@ -36,7 +37,7 @@ class Beacons:
     async def receive(self, request: web.Request) -> web.Response:
         """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
         with _counted(self._metrics.client_beacons):
-            wait = self._limit.wait(self._client_address.subscriber(request))
+            wait = self._limit.wait(self._client_address.subscriber_of(request.headers, peer_of(request)))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:

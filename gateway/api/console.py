@@ -12,7 +12,6 @@ from gateway.api.json_responses import success
 from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
-from gateway.metrics.events import EventLog
 from gateway.metrics.events import together as events_together
 from gateway.metrics.history import Counted, History, gauge_value, read
 from gateway.metrics.nginx_askers import NginxAskers
@@ -89,7 +88,7 @@ class SharedState:
         self._now = now
 
     async def replicas(self) -> Mapping[str, Any]:
-        """Return all replicas with their problems, the worst first. While Redis is down, return only this replica.
+        """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
 
         ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
         """
@@ -100,6 +99,10 @@ class SharedState:
             "commands": self._this_replica.commands,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
+            "events": events_together(
+                self._this_replica.events.all(),
+                [(name, event) for name, point in points.items() if name != this.name for event in point.events],
+            ),
         }
 
     async def _others(self) -> list[ReplicaPoint]:
@@ -141,7 +144,6 @@ class Console:
         shared: SharedState,
         history: History,
         errors: RecentErrors,
-        events: EventLog,
         admin_guard: AdminGuard,
         debug_log: DebugLog,
     ) -> None:
@@ -149,7 +151,6 @@ class Console:
         self._shared = shared
         self._history = history
         self._errors = errors
-        self._events = events
         self._admin_guard = admin_guard
         self._debug_log = debug_log
 
@@ -165,7 +166,6 @@ class Console:
                     "coarse": [point.as_json() for point in self._history.coarse(since)],
                 },
                 "errors": [error.as_json() for error in self._errors.newest()],
-                "events": events_together((), self._events.all()),
                 **await self._shared.replicas(),
                 "renewals": await self._shared.renewals(),
                 "debug_until": self._debug_log.until,

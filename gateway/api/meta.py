@@ -5,12 +5,13 @@ from typing import Any
 
 from aiohttp import web
 
+from gateway.access.client_address import ClientAddress
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
-from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageDescription, ImageRecord
+from gateway.delivery.request_context import peer_of
 from gateway.presign.renditions import Renditions
 from gateway.urls.descriptions import Descriptions
 
@@ -40,7 +41,7 @@ class Metadata:
 
     async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
         """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
-        client = self._client_address.subscriber(request)
+        client = self._client_address.subscriber_of(request.headers, peer_of(request))
         descriptions = await self._descriptions.of_many(records, client)
         return {
             record.image_id: _metadata(record, descriptions[record.image_id], self._renditions) for record in records
@@ -56,7 +57,7 @@ def _metadata(record: ImageRecord, description: ImageDescription, renditions: Re
         "height": description.height,
         "version": version,
         "color": description.color,
-        "placeholder": record.placeholder,
+        "placeholder": description.placeholder,
         "styles": {
             style: {
                 "widths": renditions.widths(style),

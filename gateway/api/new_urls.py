@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.api.json_responses import success
-from gateway.delivery.public_url import PublicUrls
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.on_demand_renewal import OnDemandRenewal

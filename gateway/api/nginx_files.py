@@ -46,7 +46,7 @@ class NginxFiles:
             self.accepted = self._SILENT_ABOUT | {GATEWAY_CACHE_CONF}
             asyncio.get_running_loop().call_later(_LOOK_AGAIN, self._look_again)
             return
-        self._metrics.nginx_config_mismatches.inc()
+        self._metrics.nginx_config_mismatches.add()
         if self._is_logged:
             return
         self._is_logged = True

@@ -17,7 +17,7 @@ class NginxMetrics:
         self.accel_not_configured = registry.counter(
             "accel_not_configured", "Requests with image_proxy.delivery accel that came without accel.conf of nginx."
         )
-        self.nginx_config_mismatches = registry.counter(
+        self.nginx_config_mismatches = registry.loop_counter(
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
         )
         self.nginx_misdirected = registry.loop_counter(

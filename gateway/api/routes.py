@@ -23,7 +23,7 @@ from gateway.api.link_handlers import LinkCalls
 from gateway.api.meta import Metadata
 from gateway.api.monitoring import AdminImageCalls, CachePurges, CacheStatistics, DailyReport, QueueCalls
 from gateway.api.nginx_changes import NginxChanges, WrongPort
-from gateway.api.openapi.document import openapi
+from gateway.api.openapi import openapi
 from gateway.api.preview import Preview
 from gateway.api.static_files import StaticFiles
 from gateway.errors import RouteNotFound

@@ -113,6 +113,7 @@ def _description(features: Features, script: Mapping[str, str] | None) -> Mappin
             "proxy": features.proxy,
             "meta": True,
             "beacons": True,
+            "paints": True,
             "links": features.links,
         },
     }

@@ -9,7 +9,7 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_responses import HEADERS
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
-from gateway.delivery.public_url import PublicUrls
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import ImageVariant
 from gateway.urls.usage_counter import UsageCounter
 

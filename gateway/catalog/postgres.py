@@ -1,6 +1,7 @@
 """The application's table in Postgres: image ids -> ``ImageRecord``."""
 
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Row = Sequence[Any]
 
 _NONE: Mapping[str, str] = {}
 _PROBE_TIMEOUT = 1.5  # seconds
+_PRIMARY_SHARE = 0.25  # of the connections, for changed rows and links, where rows are read elsewhere
 _LOCK_SHARE = 0.8  # of the time of a query; the rest is for the question who holds the lock
 _MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
 _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
@@ -402,15 +404,17 @@ async def open_catalog(
     async with AsyncExitStack() as stack:
         opening = partial(
             open_pool,
-            size=settings.pool_size,
             timeout=settings.timeout,
             connections=metrics.postgres_connections,
             resolve=resolve,
         )
-        pool = await stack.enter_async_context(opening(settings.dsn.get_secret_value(), name="postgres.dsn"))
-        primary = None
-        if settings.listen_dsn is not None:
-            writable = await stack.enter_async_context(opening(settings.primary_dsn(), name="postgres.listen_dsn"))
+        size, primary = settings.pool_size, None
+        of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
+        dsn = settings.dsn.get_secret_value()
+        pool = await stack.enter_async_context(opening(dsn, max(1, size - of_primary), name="postgres.dsn"))
+        if of_primary:
+            dsn = settings.primary_dsn()
+            writable = await stack.enter_async_context(opening(dsn, of_primary, name="postgres.listen_dsn"))
             primary = Primary(writable, ReplayPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

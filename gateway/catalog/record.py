@@ -54,11 +54,15 @@ class ImageRecord:
 
 
 class ImageDescription(NamedTuple):
-    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``. None for what is unknown."""
+    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``. None for what is unknown.
+
+    placeholder: a tiny copy as a data URL. Empty if COS makes none, None if it was not asked.
+    """
 
     width: int | None = None
     height: int | None = None
     color: str | None = None
+    placeholder: str | None = None
 
     def is_complete_for(self, record: ImageRecord) -> bool:
         """Return whether the colour and both sides are known, from here or from the row."""

@@ -11,6 +11,7 @@ from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
+_NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
 _CHANGES = 'run: image-gateway sql changes --config FILE > changes.sql && psql "$DSN" -v ON_ERROR_STOP=1 -f changes.sql'
 _LINKS = "run config/sql/links.sql and grant what it lists: access.signed_links needs that table"
 _POOLER = (
@@ -69,15 +70,13 @@ class DatabaseCheck:
         try:
             report = await self._database.inspect()
         except GatewayError as error:
-            yield Finding("postgres", False, str(error), _CONFIGURATION)
+            yield Finding("postgres", False, str(error), advice_on(error))
             return
         try:
             images = await self._catalog.sample_images() + await self._catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
             problem = f": {report.table_problem}" if report.table_problem is not None else ""
-            advice = f"run: {'; '.join(report.repairs)}" if report.repairs else _CONFIGURATION
-            if isinstance(error, CatalogLocked):
-                advice = f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
+            advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
             is_refused = isinstance(error, CatalogQueryRefused)
             yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
             return
@@ -120,3 +119,10 @@ class DatabaseCheck:
         if report.links_problem is not None:
             return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
         return Finding("signed_links", True, "the table of killed links can be read and written")
+
+
+def advice_on(error: GatewayError) -> str:
+    """Return what to do about an error of a query, by its cause."""
+    if isinstance(error, CatalogLocked):
+        return f"{_LOCK}: SELECT pg_terminate_backend({error.lock.pid})" if error.lock.pid else _LOCK
+    return _CONFIGURATION if isinstance(error, CatalogQueryRefused) else _NO_SERVER

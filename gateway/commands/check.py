@@ -38,14 +38,15 @@ from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.net.printable import printable
+from gateway.origin.client import OriginClient
 from gateway.origin.cos_error import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
 from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
-from gateway.service.purges import open_purge_target
-from gateway.service.signing import open_signing
-from gateway.service.stores import RedisStores, open_stores
+from gateway.service.purges import PurgeTarget, open_purge_target
+from gateway.service.signing import Signing, open_signing
+from gateway.service.stores import RedisStores, Stores, open_stores
 from gateway.settings import FallbackSettings, Live, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
@@ -139,65 +140,90 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         open_cos(live, metrics.origin, signing) as origin,
         open_purge_target(settings, metrics.presign, signing) as purges,
     ):
-
-        def presign(image: ImageRecord, method: str) -> str:
-            presigned = signing.signer.sign(image, method=method)
-            if not signing.lifetime.is_usable(presigned, signing.clock.now()):
-                raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-            return presigned.url
-
-        async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
-            return (await origin.diagnose(url, method, headers)).error
-
-        def host_of(image: ImageRecord) -> str:
-            return signing.hosts.origin_of(image.bucket, image.region).base
-
         yield await asyncio.to_thread(diagnose_signature, signing.hosts, settings.cos.regions)
-        sources = signing.credentials.all
-        if purges is not None and purges.credentials is not None:
-            sources += purges.credentials.all
-        for credentials in sources:
-            finding = await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
-            # Purges wait until their credentials are right, and images do not need them.
-            yield finding if credentials in signing.credentials.all else replace(finding, stops_start=False)
-        if settings.purge is not None and purges is not None:
-            yield await diagnose_purge(purges.target, settings.purge.target)
-        signs_links = settings.access.signed_links is not None
-        database = Database(
-            partial(inspect_database, settings.postgres, with_links=signs_links, tells_gateways=True),
-            partial(time_notification, settings.postgres) if settings.postgres.listen else None,
-        )
-        tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)
-        is_read = True
-        async for finding in diagnose(
-            _redis_check(stores.redis, settings.redis) if stores.redis is not None else None,
-            tables,
-            CosCheck(ask, presign, host_of, time.time, signing.clock.refused_at),
-            buckets=settings.cos.regions,
+        for findings in (
+            _of_credentials(settings, signing, purges),
+            _of_services(settings, signing, stores, origin),
+            _of_canary(live, signing, stores, origin),
         ):
-            is_read &= finding.is_well or not finding.name.startswith("cos ")
-            yield finding
-        for image in tables.images[:1] if is_read else ():
-
-            async def make(image: ImageRecord, rendition: str) -> str | None:
-                response = await origin.fetch(signing.signer.sign(image, rendition).url)
-                response.close()
-                return response.head.metadata.content_type
-
-            async for finding in check_variants(make, image, signing.renditions):
+            async for finding in findings:
                 yield finding
-        async with FrontClient() as client:
-            if (canary := make_canary(live, signing, stores, origin, client)) is not None:
-                for finding in diagnose_canary(await canary.asker.ask(frozenset())):
-                    yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    for of_nginx in (
-        await asyncio.to_thread(diagnose_nginx, nginx or _NGINX, VERSION, is_required=nginx is not None),
-        await asyncio.to_thread(diagnose_nginx_changes, nginx or _NGINX),
-        await asyncio.to_thread(diagnose_nginx_cache, nginx or _NGINX),
+    for finding in await asyncio.to_thread(_of_nginx, nginx):
+        yield finding
+
+
+async def _of_credentials(settings: Settings, signing: Signing, purges: PurgeTarget | None) -> AsyncIterator[Finding]:
+    sources = signing.credentials.all
+    if purges is not None and purges.credentials is not None:
+        sources += purges.credentials.all
+    for credentials in sources:
+        finding = await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
+        # Purges wait until their credentials are right, and images do not need them.
+        yield finding if credentials in signing.credentials.all else replace(finding, stops_start=False)
+    if settings.purge is not None and purges is not None:
+        yield await diagnose_purge(purges.target, settings.purge.target)
+
+
+async def _of_services(
+    settings: Settings, signing: Signing, stores: Stores, origin: OriginClient
+) -> AsyncIterator[Finding]:
+    """Yield the findings about Redis, Postgres and COS, and about the variants of an image if COS gives one."""
+
+    def presign(image: ImageRecord, method: str) -> str:
+        presigned = signing.signer.sign(image, method=method)
+        if not signing.lifetime.is_usable(presigned, signing.clock.now()):
+            raise CredentialsExpired("the credentials end too soon for any URL to be usable")
+        return presigned.url
+
+    async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
+        return (await origin.diagnose(url, method, headers)).error
+
+    def host_of(image: ImageRecord) -> str:
+        return signing.hosts.origin_of(image.bucket, image.region).base
+
+    async def make(image: ImageRecord, rendition: str) -> str | None:
+        response = await origin.fetch(signing.signer.sign(image, rendition).url)
+        response.close()
+        return response.head.metadata.content_type
+
+    signs_links = settings.access.signed_links is not None
+    database = Database(
+        partial(inspect_database, settings.postgres, with_links=signs_links, tells_gateways=True),
+        partial(time_notification, settings.postgres) if settings.postgres.listen else None,
+    )
+    tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)
+    is_read = True
+    async for finding in diagnose(
+        _redis_check(stores.redis, settings.redis) if stores.redis is not None else None,
+        tables,
+        CosCheck(ask, presign, host_of, time.time, signing.clock.refused_at),
+        buckets=settings.cos.regions,
     ):
-        if of_nginx is not None:
-            yield of_nginx
+        is_read &= finding.is_well or not finding.name.startswith("cos ")
+        yield finding
+    for image in tables.images[:1] if is_read else ():
+        async for finding in check_variants(make, image, signing.renditions):
+            yield finding
+
+
+async def _of_canary(
+    live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient
+) -> AsyncIterator[Finding]:
+    async with FrontClient() as client:
+        if (canary := make_canary(live, signing, stores, origin, client)) is not None:
+            for finding in diagnose_canary(await canary.asker.ask(frozenset())):
+                yield finding
+
+
+def _of_nginx(program: Path | None) -> list[Finding]:
+    """Return the findings about nginx, if it is installed or ``program`` names it. Blocks."""
+    findings = (
+        diagnose_nginx(program or _NGINX, VERSION, is_required=program is not None),
+        diagnose_nginx_changes(program or _NGINX),
+        diagnose_nginx_cache(program or _NGINX),
+    )
+    return [finding for finding in findings if finding is not None]
 
 
 def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:

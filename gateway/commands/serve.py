@@ -7,7 +7,7 @@ import click
 
 from gateway.commands.shared import config_option, settings_from
 from gateway.process.logs import configure_logging
-from gateway.workers.place import NoParent, Place
+from gateway.workers.worker_channel import NoParent, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     try:
-        place = Place.take(channel) if channel is not None else None
+        worker_channel = WorkerChannel.take(channel) if channel is not None else None
     except NoParent as error:
         raise click.ClickException(str(error)) from None
-    settings = settings_from(config, place.settings if place is not None else None)
-    configure_logging(settings.logging, worker=place.number if place is not None else None)
-    if settings.server.names_loop and place is None:
+    settings = settings_from(config, worker_channel.settings if worker_channel is not None else None)
+    configure_logging(settings.logging, worker=worker_channel.number if worker_channel is not None else None)
+    if settings.server.names_loop and worker_channel is None:
         logger.warning("server.loop is ignored, and the next release refuses it: remove it from the configuration")
     # Imported here: the parent of workers needs 15 MB less without the modules that serve.
     if workers > 1:
@@ -40,4 +40,4 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
     else:
         from gateway.commands.serve_process import serve_in_this_process
 
-        serve_in_this_process(settings, config, place)
+        serve_in_this_process(settings, config, worker_channel)

@@ -30,21 +30,21 @@ from gateway.settings import Settings
 from gateway.settings.handover import settings_to_text
 from gateway.settings.sources import SettingsError, load_settings
 from gateway.tracing.hooks import UnusableTracing
-from gateway.workers.place import FORCE, RELOAD, ROLL, STOP, Place
+from gateway.workers.worker_channel import FORCE, RELOAD, ROLL, STOP, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
 
-def serve_in_this_process(settings: Settings, config: Path | None, place: Place | None) -> None:
+def serve_in_this_process(settings: Settings, config: Path | None, channel: WorkerChannel | None) -> None:
     """Serve until SIGTERM or SIGINT, a second of which ends the drain; SIGHUP reloads.
 
-    In a ``place``, the parent sends the same orders. Raises what ``run_until_stopped`` raises.
+    With a ``channel``, the parent sends the same orders. Raises what ``run_until_stopped`` raises.
     """
     run_until_stopped(
         settings,
-        lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, place),
+        lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, channel),
         reloads=True,
-        place=place,
+        channel=channel,
     )
 
 
@@ -58,29 +58,33 @@ class StopSignals:
 
 
 async def _serve_as_a_service(
-    settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, place: Place | None
+    settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, channel: WorkerChannel | None
 ) -> None:
-    manager = ServiceManager.from_environment() if place is None else place.manager()
-    inherited = Inherited(inherited_listeners()) if place is None else Inherited(place.public, place.admin, place.guard)
+    manager = ServiceManager.from_environment() if channel is None else channel.manager()
+    inherited = (
+        Inherited(inherited_listeners()) if channel is None else Inherited(channel.public, channel.admin, channel.guard)
+    )
     async with (
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
         # The parent logs the ports of all workers.
-        level = logging.INFO if place is None else logging.DEBUG
+        level = logging.INFO if channel is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
-        if place is not None:
-            serving.service.settings.watch(lambda _, new: place.send_settings(settings_to_text(new)))
-            if place.settings is None:
-                place.send_settings(settings_to_text(settings))
-            place.send_version(VERSION)
-            serving.service.changes.log.add_observer(place.send_heard)
-            place.send_heard()  # from now on
+        if channel is not None:
+            serving.service.settings.watch(lambda _, new: channel.send_settings(settings_to_text(new)))
+            if channel.settings is None:
+                channel.send_settings(settings_to_text(settings))
+            if channel.ended is not None:  # the consoles of other replicas hear of it from this worker
+                serving.service.metrics.events.add("worker_ended", worker=channel.number, reason=channel.ended)
+            channel.send_version(VERSION)
+            serving.service.changes.log.add_observer(channel.send_heard)
+            channel.send_heard()  # from now on
         manager.ready()
         async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
-        if place is not None:
-            place.send_grace(serving.service.settings.value.server.shutdown_grace)
+        if channel is not None:
+            channel.send_grace(serving.service.settings.value.server.shutdown_grace)
         manager.stopping()
 
 
@@ -103,11 +107,11 @@ def run_until_stopped(
     main: Callable[[StopSignals], Coroutine[Any, Any, None]],
     *,
     reloads: bool = False,
-    place: Place | None = None,
+    channel: WorkerChannel | None = None,
 ) -> None:
     """Run ``main`` until SIGTERM or SIGINT stops it. A second signal ends the drain.
 
-    SIGHUP makes it reload, or stop unless it ``reloads``. In a ``place``, the parent sends the same orders.
+    SIGHUP makes it reload, or stop unless it ``reloads``. With a ``channel``, the parent sends the same orders.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
     settings name cannot be used.
     """
@@ -117,10 +121,10 @@ def run_until_stopped(
         raise_nofile_limit(settings.server.max_streams)
         signals = StopSignals()
         async with AsyncExitStack() as stack:
-            if place is None:
+            if channel is None:
                 _handle_signals(signals, reloads=reloads)
             else:
-                await stack.enter_async_context(_obeying(signals, place))
+                await stack.enter_async_context(_obeying(signals, channel))
             await stack.enter_async_context(background("memory-release", release_free_memory()))
             await main(signals)
 
@@ -149,11 +153,11 @@ def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
         loop.add_signal_handler(signal.SIGHUP, stop.set)
 
 
-def _obeying(signals: StopSignals, place: Place) -> AbstractAsyncContextManager[None]:
+def _obeying(signals: StopSignals, channel: WorkerChannel) -> AbstractAsyncContextManager[None]:
     """Obey the parent. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both the parent and the worker."""
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
     for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # the parent reloads or replaces workers
-        loop.add_signal_handler(signum, place.send_signal, order)
-    return place.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})
+        loop.add_signal_handler(signum, channel.send_signal, order)
+    return channel.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

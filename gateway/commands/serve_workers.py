@@ -12,9 +12,9 @@ from gateway.process.service_manager import ServiceManager, environment_of_child
 from gateway.process.socket_activation import inherited_listeners
 from gateway.settings import Settings
 from gateway.settings.handover import settings_to_text
-from gateway.workers.parent import Signals, WorkerCommand, run_workers
-from gateway.workers.program import started_by
+from gateway.workers.run_workers import Signals, WorkerCommand, run_workers
 from gateway.workers.worker import WorkerFailed
+from gateway.workers.worker_command import started_by
 
 
 def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:

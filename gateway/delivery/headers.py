@@ -1,13 +1,12 @@
 """Response headers of images, built from scratch so that no header field of COS reaches a client."""
 
-import re
-from email.utils import encode_rfc2231
 from functools import lru_cache
 
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import Plan
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
+from gateway.net.image_fields import content_disposition, is_image
 from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
@@ -15,8 +14,6 @@ from gateway.presign.signed_image import SignedImage
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _CACHE = "image-gateway"  # in Cache-Status
-_IMAGE = re.compile(r"image/[a-z0-9!#$&^_.+-]+")  # RFC 6838 section 4.2
-_PLAIN_FILENAME = re.compile(r"[A-Za-z0-9 ._-]+")
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 # Any page may show an image, because access was checked before. ``server.cors_origins`` replaces the first field.
@@ -37,14 +34,9 @@ def content_type_of(catalog_type: str | None, cos_type: str | None) -> str:
     media_type = _media_type(cos_type)
     if media_type in _UNSPECIFIC:
         media_type = _media_type(catalog_type) or media_type
-    if not _IMAGE.fullmatch(media_type):
+    if not is_image(media_type):
         raise NotAnImage(f"the type is {media_type!r}")
     return media_type
-
-
-def is_image(media_type: str) -> bool:
-    """Return whether it is ``image/*`` without parameters."""
-    return _IMAGE.fullmatch(media_type) is not None
 
 
 def _media_type(text: str | None) -> str:
@@ -97,15 +89,6 @@ def _cached_fields(
         if download is not None:
             headers["Content-Disposition"] = content_disposition(download)
     return fields(headers).encode(errors="surrogateescape")
-
-
-def content_disposition(file_name: str) -> str:
-    """Return ``attachment`` with the file name (RFC 6266 section 4.1), in both forms if it is not plain ASCII."""
-    plain = "".join(char if _PLAIN_FILENAME.fullmatch(char) else "_" for char in file_name)
-    value = f'attachment; filename="{plain}"'
-    if plain != file_name:
-        value += f"; filename*={encode_rfc2231(file_name, 'UTF-8')}"
-    return value
 
 
 def own_fields(content: Content, plan: Plan, *, is_substitute: bool) -> str:

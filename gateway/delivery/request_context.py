@@ -152,3 +152,9 @@ def request_id_from(header: str | None) -> str:
     if header is not None and _ACCEPTABLE_ID.fullmatch(header):
         return header
     return f"{random.getrandbits(64):016x}"
+
+
+def peer_of(request: web.BaseRequest) -> str | None:
+    """Return the other end of the socket: behind workers, the peer of their parent."""
+    peer: str | None = request.get(PEER, request.remote)
+    return peer

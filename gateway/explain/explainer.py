@@ -16,6 +16,7 @@ from gateway.access.signed_links import LinkParameters, short_address
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
+from gateway.checks.database import advice_on
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.decision import (
     NOTHING,
@@ -147,8 +148,7 @@ class Explainer:
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                advice = "check postgres.dsn, postgres.table and postgres.columns"
-                return _Row(None, facts, error=error, advice=advice)
+                return _Row(None, facts, error=error, advice=advice_on(error))
             return _Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
         cache = self.steps.cache
         facts = {}

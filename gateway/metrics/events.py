@@ -8,7 +8,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from gateway.metrics.symptom import Value
+
 _MOST: Final = 50
+MOST_SHARED: Final = 10  # with the consoles of other replicas
 _SAME: Final = 60.0  # seconds within which equal events of several processes are one
 _NAME: Final = r"^[a-z_]{1,40}$"
 
@@ -19,7 +22,7 @@ class Event:
 
     name: Annotated[str, Field(pattern=_NAME)]
     at: float
-    values: Annotated[Mapping[str, str | int], Field(max_length=4)] = field(default_factory=dict)
+    values: Annotated[Mapping[str, Value], Field(max_length=4)] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {"name": self.name, "at": self.at, "values": dict(self.values)}
@@ -32,7 +35,7 @@ class EventLog:
         self._now = now
         self._events: deque[Event] = deque(maxlen=_MOST)
 
-    def add(self, name: str, **values: str | int) -> None:
+    def add(self, name: str, **values: Value) -> None:
         self._events.append(Event(name, self._now(), values))
 
     def all(self) -> list[Event]:
@@ -51,18 +54,23 @@ def events_in(found: object) -> list[Event]:
         return []
 
 
-def together(events: Iterable[Event], own: Iterable[Event] = ()) -> list[dict[str, Any]]:
+def together(own: Iterable[Event], others: Iterable[tuple[str | None, Event]]) -> list[dict[str, Any]]:
     """Return the last 50 events of several processes, the oldest first. A reload of all of them is one event.
 
-    own: events that only one process sees, each of which counts.
+    own: events that only this process sees, each of which counts.
+    others: events of other processes, and the name of the replica if it is to be shown.
     """
-    found: list[Event] = []
-    for event in sorted(events, key=lambda event: event.at):
-        same = (other for other in reversed(found) if (other.name, other.values) == (event.name, event.values))
-        if (before := next(same, None)) is None or event.at - before.at > _SAME:
-            found.append(event)
-    found = sorted([*found, *own], key=lambda event: event.at)
-    return [event.as_json() for event in found[-_MOST:]]
+    found: list[tuple[str | None, Event]] = [(None, event) for event in own]
+    for replica, event in sorted(others, key=lambda other: other[1].at):
+        if not any(_is_same(event, known) for _, known in found):
+            found.append((replica, event))
+    found.sort(key=lambda shown: shown[1].at)
+    named = ({} if replica is None else {"replica": replica} for replica, _ in found[-_MOST:])
+    return [event.as_json() | name for name, (_, event) in zip(named, found[-_MOST:], strict=True)]
+
+
+def _is_same(event: Event, other: Event) -> bool:
+    return (event.name, event.values) == (other.name, other.values) and abs(event.at - other.at) <= _SAME
 
 
 _EVENTS: Final = TypeAdapter(list[Event])

@@ -9,13 +9,12 @@ from prometheus_client import Gauge
 
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.image_requests import ABORTED
-from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
+from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.recent_errors import RecentErrors
 
 INTERVAL: Final = 5.0  # seconds between two fine points
-DROPPED_LINES: Final = "log_lines_dropped"  # the name of this count
-MISDIRECTED: Final = "nginx_misdirected"  # and of this one
+MISDIRECTED: Final = "nginx_misdirected"  # the name of this count
 _FINE_IN_A_COARSE: Final = 12
 _MOST_FINE: Final = 180
 _MOST_COARSE: Final = 1440
@@ -100,7 +99,7 @@ class Counted:
 
     requests: RequestMetrics
     errors: RecentErrors
-    counters: Sequence[tuple[str, LoopCounter]]
+    counters: Sequence[tuple[str, LoopCounter | MergedHistogram]]
     dropped_lines: DroppedLines
 
 
@@ -137,7 +136,7 @@ def read(counted: Counted, now: float) -> Reading:
     for name, counter in counted.counters:
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
-    counts[DROPPED_LINES] = counted.dropped_lines.count()
+    counts["log_lines_dropped"] = counted.dropped_lines.count()
     return Reading(now, counts, tuple(durations))
 
 

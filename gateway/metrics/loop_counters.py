@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, product
+from operator import add
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -87,29 +88,42 @@ class LoopTotal(Collector):
 
 
 class MergedHistogram(Collector):
-    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it."""
+    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it.
 
-    def __init__(self, name: str, documentation: str, bounds: Sequence[float]) -> None:
+    labels: ``source`` or nothing. A source is absent until it is observed: most gateways have no reports of browsers.
+    """
+
+    def __init__(self, name: str, documentation: str, bounds: Sequence[float], labels: tuple[str, ...] = ()) -> None:
         self._name = name
         self._documentation = documentation
         self._bounds = bounds
-        # Replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
-        self._merged: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
+        self._labels = labels
+        # Each is replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
+        self._nothing: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
+        self._merged = {} if labels else {"": self._nothing}
 
-    def merge(self, counts: Sequence[int], total: float) -> None:
+    def merge(self, counts: Sequence[int], total: float, source: str = "") -> None:
         """Add observations.
 
         counts: the number in each bucket, not cumulative. The last element counts what exceeds all bounds.
         """
-        merged = tuple(known + more for known, more in zip(self._merged[0], counts, strict=True))
-        self._merged = (merged, self._merged[1] + total)
+        known, sum_before = self._merged.get(source, self._nothing)
+        self._merged[source] = tuple(map(add, known, counts)), sum_before + total
+
+    def totals(self) -> dict[tuple[str, ...], int]:
+        """Return the number in each bucket by source and by the number of the bucket, like the counts of a counter."""
+        return {
+            (source, str(bucket)): count
+            for source, (counts, _) in self._merged.items()
+            for bucket, count in enumerate(counts)
+        }
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the current counts."""
-        counts, total = self._merged
-        yield HistogramMetricFamily(
-            self._name, self._documentation, buckets=_cumulative(self._bounds, counts), sum_value=total
-        )
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for source, (counts, total) in list(self._merged.items()):
+            family.add_metric((source,) if self._labels else (), _cumulative(self._bounds, counts), total)
+        yield family
 
     describe = collect  # so the registry refuses another collector of this name
 

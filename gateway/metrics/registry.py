@@ -27,7 +27,7 @@ VERSION = _version()
 class Registry(CollectorRegistry):
     """The collectors of a process. The names of all but those about the process itself start with ``image_gateway_``.
 
-    Several rooms count in ``background_errors``, ``coalesced_requests`` and ``dependency_up``.
+    Several rooms count in ``background_errors`` and ``coalesced_requests``.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,6 @@ class Registry(CollectorRegistry):
         )
         self.coalesced_requests = self.counter(
             "coalesced_requests", "Requests that shared the work of another request for the same image."
-        )
-        self.dependency_up = self.gauge(
-            "dependency_up",
-            "1 if the last check of the dependency, which does what requests do, succeeded, else 0.",
-            ("dependency",),
         )
 
     def loop_counter(

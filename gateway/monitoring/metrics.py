@@ -15,4 +15,8 @@ class MonitoringMetrics:
         )
         self.change_trigger_installed.set(float("nan"))
         self.background_errors = registry.background_errors
-        self.dependency_up = registry.dependency_up
+        self.dependency_up = registry.gauge(
+            "dependency_up",
+            "1 if the last check of the dependency, which does what requests do, succeeded, else 0.",
+            ("dependency",),
+        )

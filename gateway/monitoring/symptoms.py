@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import Gauge
 
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
-from gateway.metrics.history import DROPPED_LINES, MISDIRECTED, History, Point, gauge_value, total
+from gateway.metrics.history import MISDIRECTED, History, Point, gauge_value, total
 from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.symptom import Level, Symptom
@@ -32,6 +32,7 @@ _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 _CHANGES: Final = "changes"  # a check that heartbeats come back
 _OWN_PROBLEMS: Final = frozenset({_CREDENTIALS, _CHANGES})
+_RARE: Final = ("log_lines_dropped", "nginx_files_old", "open_files_short")  # counts, each of which is a problem
 _SLOW_SHARE: Final = 0.1  # of a bucket's answers, as in the alert
 _LEAST_SLOW: Final = 3
 # The mix of answers, as in the alert: the statuses, the points of the last five minutes and of the hour before them.
@@ -78,7 +79,7 @@ def symptoms(seen: Observations) -> list[Symptom]:
         *_of_buckets(minute),
         *_of_mix(seen.points[-_MIX_NOW:], seen.minutes),
         *_of_state(seen),
-        *_of_log(seen.points, minute),
+        *_of_events(seen.points, minute),
         *seen.of_nginx,
     ]
     return sorted(found, key=lambda symptom: symptom.order)
@@ -195,9 +196,11 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})
 
 
-def _of_log(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
-    if lost := total(points)[DROPPED_LINES]:
-        yield Symptom("log_lines_dropped", "warning", {"count": lost})
+def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
+    counts = total(points)
+    for rare in _RARE:
+        if count := sum(count for name, count in counts.items() if name.startswith(rare)):
+            yield Symptom(rare, "warning", {"count": count})
     if total(minute[-_JUST_NOW:])[MISDIRECTED]:  # nginx asks five times a second
         yield Symptom("nginx_asks_wrong_port", "bad")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from prometheus_client.process_collector import ProcessCollector
 
+from gateway.metrics.events import MOST_SHARED, EventLog
 from gateway.metrics.history import History
 from gateway.metrics.registry import VERSION
 from gateway.metrics.symptom import SymptomLog
@@ -27,6 +28,7 @@ class ThisReplica:
         self,
         history: History,
         symptoms: CurrentSymptoms,
+        events: EventLog,
         *,
         entry_key: Callable[[], str | None],
         streams: Callable[[], int],
@@ -34,6 +36,7 @@ class ThisReplica:
     ) -> None:
         self._history = history
         self._symptoms = symptoms
+        self.events = events
         self._entry_key = entry_key
         self._streams = streams
         self._now = now
@@ -65,6 +68,7 @@ class ThisReplica:
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
             symptoms=tuple(self._log.note(self._symptoms.now(), now)),
+            events=tuple(self.events.all()[-MOST_SHARED:]),
         )
 
     def _measure(self) -> dict[str, int]:

@@ -89,6 +89,11 @@ class ObjectCache:
             return None
         return Content(image, entry.metadata, None, entry.body, age, ttl - age)
 
+    def known(self, image: SignedImage) -> ObjectMetadata | None:
+        """Return the version of the image's object that COS sent last, or None. COS makes each rendition anew."""
+        entry = self.get(image) if image.rendition is None else None
+        return entry.metadata if entry is not None else None
+
     def age(self, entry: Entry) -> float:
         """Return the seconds since COS last sent or confirmed the entry (RFC 9111 section 4.2.3)."""
         return self.now() - entry.requested_at

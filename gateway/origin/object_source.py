@@ -139,7 +139,7 @@ class ObjectSource:
 
     async def _part(self, image: AuthorizedImage, byte_range: str, conditions: Mapping[str, str]) -> Content:
         """Return one range of the object, on a separate transfer, or only the metadata if there is no such range."""
-        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image, self.memory.known(image))
         try:
             head = await body.open({**conditions, "Range": byte_range})
         except RangeNotSatisfiable:
@@ -156,7 +156,7 @@ class ObjectSource:
         await self.variants.close()
 
     async def _head(self, image: AuthorizedImage) -> Content:
-        requested_at, body = self.memory.now(), ObjectBody(self._access, image)
+        requested_at, body = self.memory.now(), ObjectBody(self._access, image, self.memory.known(image))
         head = await body.open(_NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
         entry = self.memory.update(body.object_id, head.metadata, requested_at)

@@ -75,6 +75,11 @@ class ObjectMetadata(NamedTuple):
         """Return whether both are of the same bytes. False without an entity tag."""
         return self.etag is not None and self.etag == other.etag and self.size == other.size
 
+    def contradicts(self, other: "ObjectMetadata") -> bool:
+        """Return whether tag or size show that these are other bytes."""
+        pairs = ((self.etag, other.etag), (self.size, other.size))
+        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
+
     def confirm(self, kept: "ObjectMetadata") -> bool:
         """Return whether a 304 with this metadata confirms that the object is the one of ``kept``.
 

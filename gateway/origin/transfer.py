@@ -23,7 +23,7 @@ from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, Ver
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.origin_response import AnswerHead, OriginResponse
+from gateway.origin.origin_response import AnswerHead, ObjectMetadata, OriginResponse
 from gateway.origin.transfer_state import (
     BodyState,
     Budget,
@@ -71,19 +71,21 @@ class ObjectBody:
     then the image on the new URL. The renewal reads the row again, and COS is asked for nothing of a row that has
     changed since access was checked (``RowChanged``).
 
+    known: the version that COS sent last, if the row has not changed since.
     state: once the body is open.
     """
 
-    __slots__ = ("_access", "_requested_at", "_response", "image", "object_id", "state")
+    __slots__ = ("_access", "_known", "_requested_at", "_response", "image", "object_id", "state")
 
     state: BodyState
     _response: OriginResponse
     _requested_at: float
 
-    def __init__(self, access: OriginAccess, image: AuthorizedImage) -> None:
+    def __init__(self, access: OriginAccess, image: AuthorizedImage, known: ObjectMetadata | None = None) -> None:
         self.object_id = image.named or image.object_id
         self.image = image
         self._access = access
+        self._known = known
 
     async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> AnswerHead:
         """Request the object. A call that was cancelled may be repeated.
@@ -94,7 +96,10 @@ class ObjectBody:
         access = self._access
         if access.failures.by_object:
             access.failures.check(self.image)
-        self._response = response = await self._fetch(headers, method)
+        response, known = await self._fetch(headers, method), self._known
+        if known is not None and response.head.status != 304 and response.head.metadata.contradicts(known):
+            response = await self._ask_again(response, known, headers, method)
+        self._response = response
         self.state = BodyState(access.resumption.value, response.head)
         return response.head
 
@@ -179,6 +184,22 @@ class ObjectBody:
             logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
             self._access.gone(self.object_id)
             raise
+
+    async def _ask_again(
+        self, first: OriginResponse, known: ObjectMetadata, headers: Mapping[str, str], method: str
+    ) -> OriginResponse:
+        """Ask again about a version that is not known: a faulty box may have sent the answer to another request.
+
+        A version that COS sends twice is the new one, which the application has written over the object. Raises
+        ``OriginUnavailable`` if COS sends a third version, and what ``_fetch`` raises.
+        """
+        first.close()  # with its connection
+        logger.info("COS sends another version than is known, asking again: image=%s", self.image.record.image_id)
+        again = await self._fetch(headers, method)
+        if again.head.metadata.contradicts(known) and again.head.metadata.contradicts(first.head.metadata):
+            again.close()
+            raise OriginUnavailable("COS sends one version of the object after another")
+        return again
 
     async def _renewed(self, cos_time: float | None) -> SignedImage:
         try:
@@ -451,7 +472,7 @@ class SharedTransfers:
             if transfer.state.is_shareable:
                 return reader
             reader.close()
-        body = ObjectBody(self._access, image)
+        body = ObjectBody(self._access, image, memory.known(image))
         transfer = SharedTransfer(self, key, body, conditions, memory.now())
         if not is_joinable:  # else it is only for this request
             self._running[key] = transfer

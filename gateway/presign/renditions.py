@@ -53,7 +53,7 @@ class Renditions:
     """The renditions of the configured styles.
 
     ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: callers other than the owner of an image get
-    only its renditions.
+    only its renditions. ``makes_placeholders``: COS makes a tiny copy of each image, for its metadata.
     """
 
     def __init__(self, styles: Mapping[str, str | StyleSettings], defaults: VariantSettings | None = None) -> None:
@@ -80,6 +80,7 @@ class Renditions:
         self._revision += 1
         self._defaults = defaults = defaults or VariantSettings()
         self.negotiates = defaults.negotiate == "accept"
+        self.makes_placeholders = defaults.placeholders
         self.originals_for_owner = defaults.originals == "owner"
         self._sized: dict[str, _Sized] = {}
         before, self._by_name = self._by_name, {}

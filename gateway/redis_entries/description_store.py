@@ -12,6 +12,7 @@ _LIFE: Final = 7 * 24 * 3600  # seconds
 # Seconds of an incomplete description: the object may be uploaded after its row, or processing switched on later.
 INCOMPLETE_LIFE: Final = 60
 _COLOR = re.compile(r"#[0-9a-f]{6}")
+_PLACEHOLDER = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,1400}={0,2}")
 
 
 class DescriptionStore:
@@ -47,7 +48,8 @@ class DescriptionStore:
         commands: dict[Shard, list[Command]] = {}
         for image_id, (record, description) in described.items():
             shard = self._shards.of(image_id)
-            value = json.dumps([record.version_token, *description], separators=(",", ":"))
+            known = description if description.placeholder is not None else description[:-1]
+            value = json.dumps([record.version_token, *known], separators=(",", ":"))
             life = _LIFE if description.is_complete_for(record) else INCOMPLETE_LIFE
             commands.setdefault(shard, []).append(("SET", shard.description(image_id), value, "EX", life))
         if commands:
@@ -65,7 +67,14 @@ def _decoded(value: bytes, version: str) -> ImageDescription | None:
     except (ValueError, RecursionError):
         return None
     match parsed:
-        case [str(of), int() | None as width, int() | None as height, str() | None as color] if of == version:
+        case [str(of), int() | None as width, int() | None as height, str() | None as color, *more] if of == version:
             is_color = color is None or _COLOR.fullmatch(color) is not None
-            return ImageDescription(side_of(width), side_of(height), color if is_color else None)
+            return ImageDescription(side_of(width), side_of(height), color if is_color else None, _placeholder_of(more))
+    return None
+
+
+def _placeholder_of(more: list[Any]) -> str | None:
+    match more:
+        case [str(text)] if not text or _PLACEHOLDER.fullmatch(text):
+            return text
     return None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from gateway.metrics.events import MOST_SHARED, Event
 from gateway.metrics.symptom import Symptom, Value
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import WrongType
@@ -27,6 +28,10 @@ Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)
 
 def _made_printable(symptoms: tuple[Symptom, ...]) -> tuple[Symptom, ...]:
     return tuple(replace(symptom, values=_printable_values(symptom.values)) for symptom in symptoms)
+
+
+def _printable_events(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    return tuple(replace(event, values=_printable_values(event.values)) for event in events)
 
 
 def _printable_values(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -51,6 +56,7 @@ class ReplicaPoint:
     memory_bytes: Number | None
     open_files: Number | None
     symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_made_printable)] = ()
+    events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable_events)] = ()
 
     def encode(self) -> str:
         """Return the member of the sorted set."""
@@ -66,7 +72,9 @@ class ReplicaPoint:
 
     def as_json(self) -> dict[str, Any]:
         found = {name: getattr(self, name) for name in _FIELDS}
-        return found | {"symptoms": [symptom.as_json() for symptom in self.symptoms]}
+        for name in ("symptoms", "events"):
+            found[name] = [part.as_json() for part in found[name]]
+        return found
 
 
 _POINT: Final = TypeAdapter(ReplicaPoint)

@@ -58,7 +58,8 @@ class Acceptor:
         self._protocol_factory = protocol_factory
         self._max_connections = max_connections
         self._port = port
-        self._pauses = metrics.pauses.labels(port=port)
+        self._pauses = metrics.pauses
+        self._pauses.add((port,), 0)
         self._close_idle = close_idle
         self._loop = asyncio.get_running_loop()
         self._open = 0
@@ -146,7 +147,7 @@ class Acceptor:
 
     def _pause(self, reason: str) -> None:
         self._stop()
-        self._pauses.inc()
+        self._pauses.add((self._port,))
         now = self._loop.time()
         if now - self._warned_at >= _WARNING_INTERVAL:
             self._warned_at = now

@@ -14,10 +14,8 @@ from aiohttp.http import RawRequestMessage
 from multidict import istr
 
 from gateway.access.asked import Asked
-from gateway.api.access_log import AccessLog, Ended, access_facts
+from gateway.access.client_address import ClientAddress
 from gateway.api.caller import asked_by
-from gateway.api.client_address import ClientAddress
-from gateway.api.denial_delay import DenialDelay
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
@@ -33,8 +31,10 @@ from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
+from gateway.server.denial_delay import DenialDelay
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.metrics import ServerMetrics
+from gateway.server.request_log import Ended, RequestLog, access_facts
 from gateway.server.route_match import UNMATCHED, image_id_in_path, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
@@ -78,7 +78,7 @@ class Accounting:
 
     metrics: ServerMetrics
     client_address: ClientAddress
-    access_log: AccessLog
+    request_log: RequestLog
     route_prefix: str = ""
     is_canary: Callable[[str], bool] | None = None
 
@@ -107,7 +107,7 @@ class Dispatch:
         self._fallback = fallback
         self._client_address = accounting.client_address
         self._denial_delay = DenialDelay()
-        self._access_log = accounting.access_log
+        self._request_log = accounting.request_log
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if direct is not None else {}
         self._route_prefix = accounting.route_prefix
@@ -188,7 +188,6 @@ class Dispatch:
             self._in_flight.started += 1
             size, cache = len(answer.body), answer.cache_status  # not those of what ``stamp`` adds
             context.stamp(answer)
-            route = f"{CANARY}{route}" if context.is_canary else route
             self._count(message, context, Ended(route, str(answer.status), context.elapsed(), size, cache), peer)
             return answer.whole()
         except Exception:  # noqa: BLE001 - a call fails, too, and answers with the error
@@ -236,7 +235,7 @@ class Dispatch:
         """Remember the error for the console. Errors of the admin port are not of images."""
         failure = context.failure
         if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
-            self._recent_errors.record(failure.code, context.image_id)
+            self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(
         self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, ended: Ended, peer: str | None
@@ -245,14 +244,16 @@ class Dispatch:
 
         On the admin port, and of the canary, only faults are logged.
         """
+        if context.is_canary:
+            ended = ended._replace(route=f"{CANARY}{ended.route}")
         self._requests.record(ended.route, context.delivery, ended.outcome, ended.seconds, context.first_byte)
-        access_log, failure = self._access_log, context.failure
+        request_log, failure = self._request_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary
-        if (is_of_a_user and access_log.is_on.value and access_log.wants(ended.route, ended.outcome)) or (
+        if (is_of_a_user and request_log.is_on.value and request_log.wants(ended.route, ended.outcome)) or (
             failure is not None and failure.is_fault
         ):
             client = self._client_address.of(request.headers, peer)
-            access_log.add(access_facts(request.method, context, ended, client))
+            request_log.add(access_facts(request.method, context, ended, client))
 
 
 def _begun(request: web.BaseRequest) -> Exchange | None:

@@ -1,8 +1,8 @@
 """The metrics of the ports, and of the requests that come through them."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
-from gateway.metrics.loop_counters import RequestMetrics
+from gateway.metrics.loop_counters import LoopCounter, RequestMetrics
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.registry import SECONDS, Registry
 
@@ -14,12 +14,12 @@ class PortMetrics:
         self.connections = Gauge(
             "image_gateway_client_connections", "Open client connections.", ("port",), registry=registry
         )
-        self.pauses = Counter(
+        self.pauses = LoopCounter(
             "image_gateway_accept_pauses",
             "Pauses in accepting connections, because file descriptors ran short.",
             ("port",),
-            registry=registry,
         )
+        registry.register(self.pauses)
 
 
 class ServerMetrics:

@@ -6,11 +6,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
-from gateway.api.access_log import Ended, access_facts
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.request_log import Ended, access_facts
 from gateway.tracing.hooks import RequestSpans
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.access.admin_guard import AdminGuard
+from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
 from gateway.api.caller import Callers
-from gateway.api.client_address import ClientAddress
 from gateway.concurrency.replaceable import Replaceable, replaceable
 from gateway.delivery.cors import CorsOrigins
 from gateway.process.reloader import Prepared, ReloadRefused
@@ -43,22 +43,10 @@ class Access:
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
             return Prepared(lambda: None)
         successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
-
-        async def discard() -> None:
-            await successor.discard()
-            if held.value is not None:
-                held.value.missed.set()  # fetch soon, so that the metric shows this provider again
-
         if successor.value is not None and successor.value.is_empty:
-            await discard()
+            await successor.discard()
             raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
-
-        def apply() -> None:
-            successor.take_over()
-            if successor.value is None:
-                self.metrics.dependency_up.remove("jwks")
-
-        return Prepared(apply, successor.close_replaced, discard)
+        return Prepared(successor.take_over, successor.close_replaced, successor.discard)
 
 
 @asynccontextmanager

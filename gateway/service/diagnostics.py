@@ -58,7 +58,7 @@ async def open_diagnostics(
     settings, origin = live.value, images.objects.origin
     trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
     explainer = make_explainer(live, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
-    health = _health(live, metrics, signing, stores, urls, origin)
+    health = _health(live, metrics, access, signing, stores, urls, origin)
     history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
     replica = _this_replica(settings, metrics, signing, urls, images, health, history)
@@ -161,6 +161,7 @@ def _this_replica(
     return ThisReplica(
         history,
         symptoms,
+        metrics.events,
         entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
@@ -168,7 +169,13 @@ def _this_replica(
 
 
 def _health(
-    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
+    live: Live[Settings],
+    metrics: Metrics,
+    access: Access,
+    signing: Signing,
+    stores: Stores,
+    urls: Urls,
+    origin: OriginClient,
 ) -> Health:
     buckets = BucketsProbe(
         ObjectQuestions(
@@ -194,10 +201,11 @@ def _health(
         ready_without_stores=lambda: live.value.server.ready_without_stores,
     )
 
-    def look_at_credentials() -> None:
-        credentials = signing.credentials
+    def look_again() -> None:
+        credentials, keys = signing.credentials, access.key_set.value
         health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
+        health.set_probe("jwks", keys.probe if keys is not None else None)
 
-    look_at_credentials()
-    live.watch(lambda *_: look_at_credentials())
+    look_again()
+    live.watch(lambda *_: look_again())
     return health

@@ -78,9 +78,13 @@ class Metrics:
                 ("asked", origin.origin_bucket_requests),
                 ("slow", origin.origin_slow),
                 (MISDIRECTED, self.nginx.nginx_misdirected),
+                ("nginx_files_old", self.nginx.nginx_config_mismatches),
+                ("open_files_short", self.server.ports.pauses),
                 ("load", beacons.client_loads),
                 ("retry", beacons.client_retries),
                 ("source", beacons.client_sources),
+                ("paint", beacons.client_paint_seconds),
+                ("size", beacons.client_picture_bytes),
             ),
             self.dropped_lines,
         )

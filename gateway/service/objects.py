@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.catalog.record import ImageRecord
 from gateway.origin.client import OriginClient
 from gateway.origin.failed_objects import FailedObjects
 from gateway.origin.image_probe import ImageProbe
@@ -60,8 +61,13 @@ async def open_objects(
 ) -> AsyncIterator[Objects]:
     """Get the bytes and the descriptions of images, and sign new URLs in place of URLs that COS refuses."""
     redis, shared = stores.redis, urls.shared
-    probe = ImageProbe(origin, signing.signer.sign_rule)
-    descriptions = Descriptions(probe.describe, redis.descriptions if redis is not None else None, metrics.urls)
+
+    def wants_placeholder(record: ImageRecord) -> bool:
+        return signing.renditions.makes_placeholders and record.placeholder is None
+
+    probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
+    described = redis.descriptions if redis is not None else None
+    descriptions = Descriptions(probe.describe, described, metrics.urls, wants_placeholder)
     renewal = OnDemandRenewal(
         urls.resolver,
         stores.catalog,

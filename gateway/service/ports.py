@@ -139,7 +139,7 @@ def _dispatch(
     accounting = Accounting(
         service.metrics.server,
         service.access.client_address,
-        requests.access_log,
+        requests.request_log,
         route_prefix,
         service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
@@ -208,7 +208,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             service.answers.about_this,
         ),
         console_files=ConsoleFiles(),
-        explain=ExplainCalls(diagnostics.explainer),
+        explain=ExplainCalls(diagnostics.explainer, metrics.server.recent_errors),
         preview=Preview(urls.resolver, service.objects.source, Relay(metrics.sent_bytes)),
         statistics=(
             CacheStatistics(
@@ -263,7 +263,6 @@ def _console(service: Service) -> Console:
         shared,
         diagnostics.history,
         metrics.server.recent_errors,
-        metrics.events,
         service.access.admin_guard,
         service.requests.debug_log,
     )

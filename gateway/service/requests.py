@@ -7,13 +7,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.api.access_log import AccessLog, stream_of_log
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.image_requests import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.debug_log import DebugLog
 from gateway.process.logs import dropped_lines, log_handler
+from gateway.server.request_log import RequestLog, stream_of_log
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, Settings
 from gateway.tracing.hooks import Tracing
@@ -28,7 +28,7 @@ class Requests:
     """``tracing`` is None unless ``tracing.enabled``, ``fallback`` is None without ``image_proxy.fallback``."""
 
     in_flight: InFlight
-    access_log: AccessLog
+    request_log: RequestLog
     audit: AuditLog
     debug_log: DebugLog
     tracing: Tracing | None
@@ -56,15 +56,15 @@ async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator
         metrics.server.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         handler, debug_log = log_handler(), DebugLog()
         worker = handler.worker if handler is not None else None
-        access_log = AccessLog(stream_of_log(), log_settings, worker=worker)
+        request_log = RequestLog(stream_of_log(), log_settings, worker=worker)
         audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.server.inflight_requests)
-        requests = Requests(in_flight, access_log, audit, debug_log, tracing, fallback)
+        requests = Requests(in_flight, request_log, audit, debug_log, tracing, fallback)
         log_settings.watch(requests.log_replaced)
         try:
             yield requests
         finally:
             debug_log.stop()
-            access_log.flush()
+            request_log.flush()
 
 
 @asynccontextmanager

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.replaceable import Replaceable, replaceable
-from gateway.delivery.public_url import PublicUrls
 from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.metrics import PresignMetrics
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer
 from gateway.process.reloader import Prepared, ReloadRefused

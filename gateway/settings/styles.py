@@ -78,6 +78,7 @@ class VariantSettings(Section):
     negotiate: Reloaded[Literal["explicit", "accept"]] = "explicit"
     originals: Reloaded[Literal["everyone", "owner"]] = "everyone"
     max_new_per_minute: Reloaded[Count] = 600
+    placeholders: Reloaded[bool] = False
 
 
 def _kind_of(value: Any) -> str:

@@ -41,6 +41,7 @@ class Descriptions:
 
     describe: asks COS; returns None if COS does not answer.
     store: the descriptions in Redis, or None without Redis.
+    wants_placeholder: whether COS makes the placeholder of an image.
     now: monotonic seconds.
     """
 
@@ -49,12 +50,14 @@ class Descriptions:
         describe: Describe,
         store: DescriptionStore | None,
         metrics: UrlMetrics,
+        wants_placeholder: Callable[[ImageRecord], bool],
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._describe = describe
         self._store = store
         self._results = metrics.descriptions
+        self._wants_placeholder = wants_placeholder
         self._now = now
         self._places = asyncio.Semaphore(_MOST_AT_ONCE)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -80,7 +83,7 @@ class Descriptions:
             await asyncio.wait(tasks.values(), timeout=_LONGEST_WAIT)
             described = {image_id: task.result() for image_id, task in tasks.items() if task.done()}
             found |= {image_id: result for image_id, result in described.items() if result is not None}
-        return {record.image_id: _with_row(record, found.get(record.image_id, _NOTHING)) for record in records}
+        return {record.image_id: self._with_row(record, found.get(record.image_id, _NOTHING)) for record in records}
 
     def drop(self, image_id: str) -> None:
         """Forget an image that has changed."""
@@ -98,7 +101,8 @@ class Descriptions:
         now, found = self._now(), {}
         for record in records:
             kept = self._kept.get(record.image_id)
-            if kept is not None and now < kept.until and kept.version == record.version_token:
+            is_usable = kept is not None and now < kept.until and kept.version == record.version_token
+            if kept is not None and is_usable and not self._lacks_placeholder(record, kept.description):
                 self._kept.move_to_end(record.image_id)
                 found[record.image_id] = kept.description
         return found
@@ -113,8 +117,15 @@ class Descriptions:
             return {}
         for record in records:
             if record.image_id in found:
-                self._keep(record, found[record.image_id])
+                if self._lacks_placeholder(record, found[record.image_id]):
+                    del found[record.image_id]
+                else:
+                    self._keep(record, found[record.image_id])
         return found
+
+    def _lacks_placeholder(self, record: ImageRecord, description: ImageDescription) -> bool:
+        """Return whether COS has yet to be asked for a placeholder."""
+        return description.placeholder is None and self._wants_placeholder(record)
 
     def _start(self, record: ImageRecord, client: str) -> "asyncio.Task[ImageDescription | None] | None":
         """Return the call that asks COS, or None if none is running and none may be started."""
@@ -149,9 +160,9 @@ class Descriptions:
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
 
-
-def _with_row(record: ImageRecord, description: ImageDescription) -> ImageDescription:
-    """Return the description with the row's size, if the row has one."""
-    if not record.has_size:
-        return description
-    return description._replace(width=record.width, height=record.height)
+    def _with_row(self, record: ImageRecord, description: ImageDescription) -> ImageDescription:
+        """Return the description with the row's size and placeholder, where the row has them."""
+        if record.has_size:
+            description = description._replace(width=record.width, height=record.height)
+        made = description.placeholder if self._wants_placeholder(record) else None
+        return description._replace(placeholder=record.placeholder or made or None)

@@ -12,7 +12,7 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard
 from gateway.redis_entries.usage_store import Usage, UsageBatch, UsageStore
-from gateway.urls.access_totals import AccessTotals
+from gateway.urls.use_totals import UseTotals
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class UsageCounter:
         self._backlogs: dict[Shard | None, _Backlog] = {}  # before it, and not yet written; None without a store
         self._waiting = 0  # variants in all of them
         self._batches = 0
-        self._totals = AccessTotals(now)  # without ``_accesses`` and ``_collecting``
+        self._totals = UseTotals(now)  # without ``_accesses`` and ``_collecting``
         self._reads: PartitionedCalls[ImageVariant, int] = PartitionedCalls(
             lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
             lambda: GroupedCalls("access-totals", self._read_totals),

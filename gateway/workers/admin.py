@@ -24,11 +24,11 @@ from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
 from gateway.metrics.dropped_lines import DroppedLines
-from gateway.metrics.events import events_in, together
+from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.symptom import Symptom, SymptomLog
 from gateway.server.metrics import PortMetrics
-from gateway.workers.merged_console import WorkerState, merged_console
+from gateway.workers.merged_console import WorkerState, events_of, merged_console
 from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_nginx import MergedNginx
@@ -179,8 +179,7 @@ class Admin:
             missing = len(self._supervisor.slots) - len(states)
             own = {self._name: self._own_symptoms()}
             data = {**data, **merged_console(list(states.values()), missing, own)}
-            events = [event for state in states.values() for event in events_in(state.events)]
-            data |= {"events": together(events, self._supervisor.events.all())}
+            data |= {"events": together(self._supervisor.events.all(), events_of(list(states.values())))}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
     async def _running(self, request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gateway.metrics.events import Event, events_in
 from gateway.metrics.symptom import Symptom, together
 from gateway.workers.merged_readiness import NOT_READY, STATES, overall
 
@@ -37,6 +38,7 @@ class _Nginx(_Kept):
 class _Replica(_Kept):
     name: str
     symptoms: tuple[Symptom, ...]
+    events: Any = ()
 
 
 class WorkerState(_Kept):
@@ -49,7 +51,6 @@ class WorkerState(_Kept):
     credentials: tuple[_Credentials, ...]
     clock_difference: float
     nginx: tuple[_Nginx, ...] = ()
-    events: Any = ()
 
     @classmethod
     def read(cls, body: bytes) -> "WorkerState | None":
@@ -71,23 +72,38 @@ def merged_console(
     replicas = {row.name: row for state in states for row in state.replicas}
     replicas |= {row.name: row for state in states for row in state.replicas if row.name == state.replica}
     names = sorted(replicas)
-    dependencies = [light for state in states for light in state.dependencies]
-    credentials = [source for state in states for source in state.credentials]
-    worst_dependency = {
-        light.name: light for light in sorted(dependencies, key=lambda light: STATES.index(light.state))
-    }
-    worst_credentials = {
-        (source.source, source.buckets): source
-        for source in sorted(credentials, key=lambda source: _ENDS.index(source.state))
-    }
-    askers = sorted((asker for state in states for asker in state.nginx), key=lambda asker: -asker.seconds)
-    last_asked = {asker.name: asker for asker in askers}  # nginx asks one of the workers
     return {
         "status": overall([*(state.status for state in states), *[NOT_READY] * missing]),
         "symptoms": together({name: replicas[name].symptoms for name in names} | dict(own)),
-        "dependencies": [light.model_dump() for light in worst_dependency.values()],
-        "credentials": [source.model_dump() for source in worst_credentials.values()],
+        "dependencies": _worst_dependencies(states),
+        "credentials": _worst_credentials(states),
         "clock_difference": max((state.clock_difference for state in states), key=abs),
         "replicas": [replicas[name].model_dump() for name in names],
-        "nginx": [last_asked[name].model_dump() for name in sorted(last_asked)],
+        "nginx": _last_asked(states),
     }
+
+
+def events_of(states: Sequence[WorkerState]) -> list[tuple[str | None, Event]]:
+    """Return the events of the workers, and those of other replicas with their names."""
+    own = {state.replica for state in states}
+    rows = [row for state in states for row in state.replicas]
+    return [(None if row.name in own else row.name, event) for row in rows for event in events_in(row.events)]
+
+
+def _worst_dependencies(states: Sequence[WorkerState]) -> list[Mapping[str, Any]]:
+    lights = [light for state in states for light in state.dependencies]
+    worst = {light.name: light for light in sorted(lights, key=lambda light: STATES.index(light.state))}
+    return [light.model_dump() for light in worst.values()]
+
+
+def _worst_credentials(states: Sequence[WorkerState]) -> list[Mapping[str, Any]]:
+    sources = [source for state in states for source in state.credentials]
+    ordered = sorted(sources, key=lambda source: _ENDS.index(source.state))
+    return [source.model_dump() for source in {(source.source, source.buckets): source for source in ordered}.values()]
+
+
+def _last_asked(states: Sequence[WorkerState]) -> list[Mapping[str, Any]]:
+    """Return each nginx once, with its last question: it asks one of the workers."""
+    askers = sorted((asker for state in states for asker in state.nginx), key=lambda asker: -asker.seconds)
+    last = {asker.name: asker for asker in askers}
+    return [last[name].model_dump() for name in sorted(last)]

@@ -27,7 +27,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 
 class Slot:
-    """The place of a worker. ``deaths`` counts ends in a row.
+    """A worker and those that replace it. ``deaths`` counts ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """
@@ -280,7 +280,7 @@ class Supervisor:
                 if slot.current is not ended or self.is_draining:
                     return
                 try:
-                    await self._fill(slot, self._last_accepted())
+                    await self._fill(slot, replace(self._last_accepted(), ended=reason))
                 except (WorkerFailed, OSError) as error:
                     reason = str(error)
 

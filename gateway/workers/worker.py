@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from gateway.concurrency.first_event import first_of
-from gateway.workers.place import (
+from gateway.workers.worker_channel import (
     FORCE,
     FROM_PARENT,
     GRACE,
@@ -43,12 +43,14 @@ class WorkerFailed(Exception):
 class Accepted:
     """What a worker became ready with, or has reloaded: its ``program``, and its ``settings`` as text.
 
-    ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them.
+    ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them. ``ended``
+    is why the worker before ended, for the worker that replaces it.
     """
 
     program: Sequence[str]
     settings: str | None = field(repr=False)
     at: float = field(default_factory=time.monotonic)
+    ended: str | None = None
 
 
 class Worker:
@@ -123,6 +125,7 @@ class Worker:
                 admin.fileno(),
                 secret,
                 accepted.settings if accepted is not None else None,
+                accepted.ended if accepted is not None else None,
             )
             writer.write(assignment.line())
             process = await asyncio.create_subprocess_exec(

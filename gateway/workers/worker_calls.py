@@ -12,8 +12,8 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.workers.place import PARENT_PEER
 from gateway.workers.worker import Worker
+from gateway.workers.worker_channel import PARENT_PEER
 
 logger = logging.getLogger(__name__)
 

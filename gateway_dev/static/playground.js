@@ -682,14 +682,16 @@ var LinkMaker = class {
 var Session = class {
 	tokens;
 	console;
+	adminToken;
 	user = "";
 	way = "url";
 	#links = new Map();
 	#maker = new LinkMaker(void 0);
 	#images;
-	constructor(images, tokens, console) {
+	constructor(images, tokens, console, adminToken) {
 		this.tokens = tokens;
 		this.console = console;
+		this.adminToken = adminToken;
 		this.#images = new Map([...images].map((image) => [image.image_id, image]));
 		configureSmartImage({
 			getLink: (id, { renew }) => this.#linkFor(id, renew),
@@ -725,14 +727,16 @@ var Session = class {
 		if (!this.console) return null;
 		const asked = new URLSearchParams({
 			image: image_id,
-			...this.user && { user: this.user }
+			...this.user && { user: this.user },
+			...requestId && { request: requestId },
+			token: this.adminToken
 		});
 		return make("a", {
 			href: `${this.console}/#${asked}`,
 			target: "_blank",
 			rel: "noreferrer",
 			className: "out",
-			title: "Why? The console looks the image up. Its token: development-only"
+			title: "Why? The console looks the request and the image up."
 		}, requestId ? `request ${requestId.slice(0, 8)}` : "look it up");
 	}
 	async linkTo(image) {
@@ -1092,9 +1096,9 @@ function timeText(ms) {
 }
 // ../../gateway_dev/web/playground.ts
 async function start() {
-	const { images, tokens, faults, console } = await stack();
+	const { images, tokens, faults, console, admin_token: adminToken } = await stack();
 	const users = Object.keys(tokens);
-	const session = new Session(images, tokens, console);
+	const session = new Session(images, tokens, console, adminToken);
 	session.become(users[0] ?? "", "url");
 	const trying = new Trying(images, session);
 	const details = new Details(session);
@@ -1112,7 +1116,7 @@ async function start() {
 		grid.restartPrivate();
 		trying.restart();
 	});
-	showConsole(console);
+	showConsole(console, adminToken);
 	trying.restart();
 }
 function chooseUser(session, users, changed) {
@@ -1135,11 +1139,11 @@ function chooseUser(session, users, changed) {
 	way.addEventListener("input", chosen);
 	return become;
 }
-function showConsole(address) {
+function showConsole(address, token) {
 	const link = byId("console", HTMLAnchorElement);
 	link.hidden = !address;
-	link.href = `${address}/`;
-	link.title = "What is wrong now, and why. Its token: development-only";
+	link.href = `${address}/#token=${token}`;
+	link.title = "What is wrong now, and why.";
 }
 start().catch((error) => {
 	byId("told", HTMLOutputElement).textContent = `The playground could not start: ${error}`;

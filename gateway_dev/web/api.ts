@@ -13,6 +13,7 @@ export interface Stack {
   faults: string[];
   /** The address of the console, without a slash at its end; empty until it is known. */
   console: string;
+  admin_token: string;
 }
 
 /** An answer of the API that is not a success. */

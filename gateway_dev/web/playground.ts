@@ -10,9 +10,9 @@ import { Session, type Way } from "./session.js";
 import { Trying } from "./trying.js";
 
 async function start(): Promise<void> {
-  const { images, tokens, faults, console } = await stack();
+  const { images, tokens, faults, console, admin_token: adminToken } = await stack();
   const users = Object.keys(tokens);
-  const session = new Session(images, tokens, console);
+  const session = new Session(images, tokens, console, adminToken);
   session.become(users[0] ?? "", "url");
   const trying = new Trying(images, session);
   const details = new Details(session);
@@ -31,7 +31,7 @@ async function start(): Promise<void> {
     grid.restartPrivate();
     trying.restart();
   });
-  showConsole(console);
+  showConsole(console, adminToken);
   trying.restart();
 }
 
@@ -54,11 +54,11 @@ function chooseUser(session: Session, users: readonly string[], changed: () => v
   return become;
 }
 
-function showConsole(address: string): void {
+function showConsole(address: string, token: string): void {
   const link = byId("console", HTMLAnchorElement);
   link.hidden = !address;
-  link.href = `${address}/`;
-  link.title = "What is wrong now, and why. Its token: development-only";
+  link.href = `${address}/#token=${token}`;
+  link.title = "What is wrong now, and why.";
 }
 
 start().catch((error: unknown) => {

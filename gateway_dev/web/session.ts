@@ -18,6 +18,7 @@ export class Session {
     images: Iterable<Listed>,
     private readonly tokens: Readonly<Record<string, string>>,
     private readonly console: string,
+    private readonly adminToken: string,
   ) {
     this.#images = new Map([...images].map((image) => [image.image_id, image]));
     configureSmartImage({ getLink: (id, { renew }) => this.#linkFor(id, renew), monitor: true });
@@ -60,7 +61,12 @@ export class Session {
   /** Return a link to the console's look-up of the image; null without a console. */
   causeLink({ image_id }: Listed, requestId: string | null | undefined): HTMLElement | null {
     if (!this.console) return null;
-    const asked = new URLSearchParams({ image: image_id, ...(this.user && { user: this.user }) });
+    const asked = new URLSearchParams({
+      image: image_id,
+      ...(this.user && { user: this.user }),
+      ...(requestId && { request: requestId }),
+      token: this.adminToken,
+    });
     return make(
       "a",
       {
@@ -68,7 +74,7 @@ export class Session {
         target: "_blank",
         rel: "noreferrer",
         className: "out",
-        title: "Why? The console looks the image up. Its token: development-only",
+        title: "Why? The console looks the request and the image up.",
       },
       requestId ? `request ${requestId.slice(0, 8)}` : "look it up",
     );

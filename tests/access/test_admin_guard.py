@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from gateway.access.admin_guard import BURST, AdminGuard
+from gateway.access.client_address import ClientAddress
 from gateway.api.admin import AdminOnly
-from gateway.api.client_address import ClientAddress
 from gateway.api.json_responses import success
 from gateway.errors import TooManyRequests, Unauthorized
 from gateway.net.ip_address import is_loopback

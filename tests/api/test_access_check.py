@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
-from gateway.api.access_log import AccessLog
 from gateway.delivery.parameters import VariantRequests
+from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings
 from gateway_dev.database import ImagesTable
@@ -327,7 +327,7 @@ class Broken:
 
 async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> None:
     metrics, lines = Metrics(), io.StringIO()
-    log = AccessLog(lines, Live(LoggingSettings()))
+    log = RequestLog(lines, Live(LoggingSettings()))
     app = web.Application()
     images, access = gateway.service.images, gateway.service.access
     broken = cast("VariantRequests", Broken())
@@ -340,7 +340,7 @@ async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> 
         metrics.access.access_checks,
     )
     app.router.add_get(CHECK.format("{image_id}"), check.access)
-    async with serving(app, dispatched(metrics, access_log=log)) as address, aiohttp.ClientSession() as session:
+    async with serving(app, dispatched(metrics, request_log=log)) as address, aiohttp.ClientSession() as session:
         async with session.get(address + CHECK.format("a")) as answer:
             assert (answer.status, await answer.read()) == (403, b"")
             assert KEPT_FOR not in answer.headers, "the caller may have the right"

@@ -6,11 +6,11 @@ import pytest
 
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.delivery.public_url import PublicUrls
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 from gateway.origin.content import Content
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
+from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.urls.resolver import Resolved
 from tests.conftest import Images, RunningGateway

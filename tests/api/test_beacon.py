@@ -7,8 +7,15 @@ from typing import Any, get_args
 
 import pytest
 
-from gateway.api.beacon import MAX_ATTEMPTS, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
-from gateway.api.beacon_metrics import LOAD_SECONDS, BytesSource, FailureKind, LoadResult
+from gateway.api.beacon import MAX_ATTEMPTS, MAX_BYTES, MAX_LOADS, MAX_RETRIES, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import (
+    LOAD_SECONDS,
+    PAINT_SECONDS,
+    PICTURE_BYTES,
+    BytesSource,
+    FailureKind,
+    LoadResult,
+)
 from gateway.errors import InvalidBeacon
 from gateway.service.metrics import Metrics
 
@@ -35,6 +42,8 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
             sources={"cache": 1, "network": 3},
             attempts=10,
             seconds=times(1, 0, 2, 0, 0, 0, 0, 0, 0, 1, total=41.5),
+            paints={"network": times(0, 0, 0, 1, total=1.2)},
+            sizes={"network": times(0, 2, total=4000), "cache": times(*[0] * 9, 1, total=2e7)},
         ).count_in(metrics.beacons)
 
     def sample(name: str, **labels: str) -> float | None:
@@ -52,6 +61,13 @@ def test_a_beacon_adds_its_counts_to_the_metrics() -> None:
     assert sample("load_seconds_bucket", le="30.0") == 6
     assert sample("load_seconds_bucket", le="+Inf") == sample("load_seconds_count") == 8
     assert sample("load_seconds_sum") == 83
+    assert sample("paint_seconds_bucket", source="network", le="1.5") == 2
+    assert sample("paint_seconds_sum", source="network") == 2.4
+    assert sample("paint_seconds_count", source="cache") is None
+    assert sample("picture_bytes_bucket", source="network", le="1000.0") == 0
+    assert sample("picture_bytes_bucket", source="network", le="3000.0") == 4
+    assert sample("picture_bytes_bucket", source="cache", le="10000000.0") == 0
+    assert sample("picture_bytes_sum", source="cache") == 4e7
 
 
 def test_everything_but_the_version_may_be_left_out() -> None:
@@ -61,6 +77,8 @@ def test_everything_but_the_version_may_be_left_out() -> None:
 
 
 LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, total=MAX_SECONDS)}
+LATEST = {"paints": {"unknown": times(1, total=MAX_SECONDS)}}
+LARGEST = {"loads": {"loaded": 1}, "sizes": {"cache": times(1, total=MAX_BYTES)}}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +89,8 @@ LONGEST = {"loads": {"loaded": 1}, "seconds": times(*[0] * (BUCKETS - 1), 1, tot
         ({"attempts": MAX_ATTEMPTS}, "attempts_total", {}, MAX_ATTEMPTS),
         (LONGEST, "load_seconds_sum", {}, MAX_SECONDS),
         ({"loads": {"loaded": 1}, "seconds": times(1, total=0)}, "load_seconds_count", {}, 1),
+        (LATEST, "paint_seconds_sum", {"source": "unknown"}, MAX_SECONDS),
+        (LARGEST, "picture_bytes_sum", {"source": "cache"}, MAX_BYTES),
     ],
 )
 def test_the_largest_counts_are_counted(
@@ -117,6 +137,13 @@ def test_the_largest_counts_are_counted(
         {"loads": {"loaded": 9}, "seconds": {"buckets": [0] * (BUCKETS - 1), "sum": 0, "count": 0}},
         {"loads": {"loaded": 9}, "seconds": {"buckets": [0] * (BUCKETS + 1), "sum": 0, "count": 0}},
         {"loads": {"loaded": 9}, "seconds": times(2, -1, count=1)},
+        {"loads": {"loaded": 9}, "paints": {"network": times(1), "cache": times(1)}},
+        {"loads": {"loaded": 9}, "paints": {"network": times(2)}},
+        {"loads": {"loaded": 9}, "paints": {"network": times(1, total=MAX_SECONDS + 1)}},
+        {"loads": {"loaded": 9}, "paints": {"disk": times(1)}},
+        {"loads": {"loaded": 9}, "sizes": {"unknown": times(1)}},
+        {"loads": {"loaded": 1}, "sizes": {"network": times(1), "cache": times(1)}},
+        {"loads": {"loaded": 9}, "sizes": {"network": times(1, total=MAX_BYTES + 1)}},
     ],
     ids=lambda members: json.dumps(members)[:50],
 )
@@ -141,8 +168,11 @@ def test_browsers_count_by_the_same_bounds_and_labels() -> None:
         (members,) = re.findall(rf"export type {name} =(.*?);", re.sub(r"//.*", "", source), re.DOTALL)
         return re.findall(r'"(\w+)"', members)
 
-    (bounds,) = re.findall(r"BOUNDS\b.*?= \[(.*?)\]", monitor)
-    assert tuple(map(float, bounds.split(","))) == LOAD_SECONDS
+    found = [tuple(map(float, numbers.split(","))) for numbers in re.findall(r"BOUNDS\b.*?= \[(.*?)\]", monitor)]
+    assert found == [LOAD_SECONDS, PAINT_SECONDS, PICTURE_BYTES]
+    state = (WEB.parents[1] / "console" / "state.js").read_text(encoding="utf-8")
+    shown = [tuple(map(float, numbers.split(","))) for numbers in re.findall(r"bounds: \[(.*?)\]", state)]
+    assert shown == [PAINT_SECONDS, PICTURE_BYTES]
     assert union(monitor, "LoadResult") == [*get_args(LoadResult)]
     assert union(monitor, "BytesSource") == [*get_args(BytesSource)]
     assert union(failure, "FailureKind") == [*get_args(FailureKind)]

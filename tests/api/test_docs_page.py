@@ -4,9 +4,11 @@ import pytest
 
 from docs.generate.console_page import console_page
 from docs.generate.remedies import ALERTS
-from gateway.api.openapi.document import document
+from gateway.api.openapi import document
 from tests.conftest import RunningGateway
 from tests.test_documents import errors
+
+DOCUMENT = document()
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/errors", "/docs/runbook"])
@@ -22,7 +24,7 @@ async def test_a_page_needs_nothing_from_elsewhere(gateway: RunningGateway, path
 
 async def test_every_call_of_the_description_is_on_the_page(gateway: RunningGateway) -> None:
     text = (await gateway.get("/docs", admin=True)).body.decode()
-    for path, operations in document()["paths"].items():
+    for path, operations in DOCUMENT["paths"].items():
         assert path.replace("{image_id}", "{id}") in text
         assert [method for method in operations.keys() & {"get", "post", "delete"} if method.upper() not in text] == []
 

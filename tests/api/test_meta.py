@@ -1,11 +1,14 @@
 """Metadata of images: sizes before bytes."""
 
 import asyncio
+import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from gateway.catalog.record import ImageDescription, ImageRecord
 from gateway.service.metrics import Metrics
@@ -89,6 +92,47 @@ async def test_the_row_s_size_comes_first(start_gateway: StartGateway, images: I
     await images.execute("UPDATE images SET width = -1, height = 'tall' WHERE id = 'cat'")
     await gateway.forget_everywhere("cat")
     assert (await meta_of(gateway, "cat"))["width"] == 800
+
+
+PLACEHOLDERS: dict[str, Any] = {"image_variants": {"placeholders": True}}
+
+
+async def test_a_tiny_copy_is_the_placeholder_of_an_image_whose_row_has_none(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, redis_client: Any
+) -> None:
+    """A description that was kept without one is asked for again, once."""
+    await images.add("cat", photo(800, 500), content_type="image/jpeg")
+    await images.add("broken", b"no picture", content_type="image/jpeg")
+    assert (await meta_of(await start_gateway(), "cat"))["placeholder"] is None
+    gateway, other = await start_gateway(**PLACEHOLDERS), await start_gateway(**PLACEHOLDERS)
+    for replica in (gateway, gateway, other):
+        found = await batch(replica, "cat", "broken")
+        kind, _, text = found["urls"]["cat"]["meta"]["placeholder"].partition(",")
+        assert kind == "data:image/webp;base64"
+        tiny = base64.b64decode(text)
+        assert len(tiny) < 400
+        assert Image.open(io.BytesIO(tiny)).size == (16, 10)
+        assert found["urls"]["broken"]["meta"]["placeholder"] is None
+    assert len([seen for seen in cos.request_log.requests if "thumbnail" in str(seen.query)]) == 2
+    assert (await meta_of(await start_gateway(), "cat"))["placeholder"] is None, "switched off again"
+    redis_client.set("image:description:cat", json.dumps([data_version(redis_client), 1, 1, None, "url(x)"]), ex=60)
+    third = await start_gateway(**PLACEHOLDERS)
+    assert (await meta_of(third, "cat"))["placeholder"] == f"{kind},{text}", "of another program"
+
+
+def data_version(redis_client: Any) -> str:
+    """The version of the image in its description."""
+    version: str = json.loads(redis_client.get("image:description:cat"))[0]
+    return version
+
+
+async def test_the_row_s_placeholder_comes_first(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:
+    await images.execute("ALTER TABLE images ADD COLUMN IF NOT EXISTS placeholder text")
+    gateway = await start_gateway(postgres={"columns": {"placeholder": "placeholder"}}, **PLACEHOLDERS)
+    await images.add("cat", photo(), content_type="image/jpeg")
+    await images.execute("UPDATE images SET placeholder = 'L6Pj0^' WHERE id = 'cat'")
+    assert (await meta_of(gateway, "cat"))["placeholder"] == "L6Pj0^"
+    assert len(cos.request_log.requests) == 2
 
 
 async def test_the_batch_has_two_hundred_in_one_call(gateway: RunningGateway, images: Images) -> None:
@@ -263,7 +307,9 @@ async def describer() -> Describer:
 @pytest.fixture
 async def descriptions(describer: Describer) -> AsyncIterator[Descriptions]:
     """Descriptions without Redis."""
-    described = Descriptions(describer.describe, None, describer.metrics.urls, now=lambda: describer.time)
+    described = Descriptions(
+        describer.describe, None, describer.metrics.urls, lambda _: False, now=lambda: describer.time
+    )
     yield described
     await described.close()
 

@@ -14,11 +14,16 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.api.openapi.document import PATHS, document
+from gateway.api.batch import MAX_IMAGES
+from gateway.api.beacon import Beacon
+from gateway.api.link_handlers import MAX_LIFETIME
+from gateway.api.openapi import document
+from gateway.catalog.image_id import PATTERN
 from gateway.service.ports import public_app
 from tests.conftest import Images, RunningGateway
 
 EXAMPLES = 8
+DOCUMENT = document()
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -33,7 +38,7 @@ async def test_exactly_the_routes_are_described(gateway: RunningGateway) -> None
     for route in public_app(gateway.service).router.routes():
         assert route.resource is not None
         routed.setdefault(route.resource.canonical, set()).add(route.method.lower())
-    described = {path: set(methods) for path, methods in PATHS.items()}
+    described = {path: set(methods) for path, methods in DOCUMENT["paths"].items()}
     hidden = ("/static", "/api/v1/changes")  # the question of an nginx that asks the wrong port
     assert {path: methods for path, methods in routed.items() if not path.startswith(hidden)} == described
 
@@ -45,14 +50,32 @@ async def test_the_description_is_served(gateway: RunningGateway) -> None:
     assert answer.json()["openapi"].startswith("3.1")
 
 
+def test_its_limits_and_the_form_of_a_report_are_those_of_the_code() -> None:
+    paths, schemas = DOCUMENT["paths"], DOCUMENT["components"]["schemas"]
+    image_id = paths["/i/{image_id}"]["get"]["parameters"][0]
+    assert image_id["schema"]["pattern"] == f"^{PATTERN}$"
+
+    def body_of(path: str) -> Any:
+        return paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+    for path in ("/api/v1/images/urls", "/api/v1/images/links"):
+        assert body_of(path)["image_ids"]["maxItems"] == MAX_IMAGES
+    assert body_of("/api/v1/images/links")["expires_in"]["maximum"] == MAX_LIFETIME
+    beacon = Beacon.model_json_schema(ref_template="#/components/schemas/{model}")
+    for name, schema in {**beacon.pop("$defs"), "Beacon": beacon}.items():
+        described = dict(schemas[name])
+        assert described.pop("examples")
+        assert described == schema
+
+
 async def test_generated_requests_get_described_responses(gateway: RunningGateway, images: Images) -> None:
     """Schemathesis: no 5xx, and every response has a described status, type and schema."""
     await images.add("a", b"x" * 1000)
     operations = [
         found.ok()  # type: ignore[union-attr]
-        for found in schemathesis.openapi.from_dict(document()).get_all_operations()
+        for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
     ]
-    assert {operation.path for operation in operations} == set(PATHS)
+    assert {operation.path for operation in operations} == set(DOCUMENT["paths"])
     for operation in operations:
         takes_input = "{" in operation.path or bool(operation.body)
         for mode in GenerationMode if takes_input else [GenerationMode.POSITIVE]:

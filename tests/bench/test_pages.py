@@ -9,7 +9,7 @@ from bench.pages import View, table
 
 BASE = "http://gateway"
 CARD = Picture("card", 320, 213)
-HERO = Picture("hero", 640, 427, hero=True)
+HERO = Picture("hero", 640, 427, hero=True, placeholder="data:image/webp;base64,AAAA")
 
 
 def widths(markup: str) -> list[int]:
@@ -35,10 +35,17 @@ def test_each_library_offers_the_widths_that_its_documents_name() -> None:
         "next/image": [384, 640],
         "Nuxt Image": [320, 640],
         "unpic": [320, 640],
+        "`<smart-image>` with an `<img>`, and placeholders": [],
     }
     assert widths(next(markup for markup in MARKUPS if markup.name == "unpic").picture(BASE, HERO)) == [
         640, 750, 828, 960, 1080, 1280,
     ]  # fmt: skip
+
+
+def test_a_server_renders_the_placeholder_behind_the_picture() -> None:
+    tiny = '<img slot="placeholder" alt="" width="640" height="427" src="data:image/webp;base64,AAAA">'
+    made = MARKUPS[-1].picture(BASE, HERO)
+    assert re.search(f'<smart-image [^>]*placeholder="data:image/[^>]*>{tiny}<picture>', made)
 
 
 def test_the_table_has_the_median_of_each_measure() -> None:

@@ -109,9 +109,48 @@ async def test_row_level_security_is_a_problem_unless_a_policy_shows_every_row(
     try:
         settings = settings_for(app_schema, table="app.pictures", listen=False)
         (table,) = (await inspect_database(settings, with_links=False)).tables
-        assert table.hides_rows == hides_rows
+        assert (table.problem is not None) == hides_rows
     finally:
         await asyncio.to_thread(made_table.execute, "DROP OWNED BY other; DROP ROLE other")
+
+
+@pytest.mark.parametrize(
+    ("owner", "views", "user"),
+    [
+        ("writer", ["CREATE VIEW app.seen AS SELECT * FROM app.pictures"], "writer"),
+        (
+            "writer",
+            ["CREATE VIEW app.inner AS SELECT * FROM app.pictures", "CREATE VIEW app.seen AS SELECT * FROM app.inner"],
+            "writer",
+        ),
+        ("writer", ["CREATE VIEW app.seen WITH (security_invoker) AS SELECT * FROM app.pictures"], "reader"),
+        (None, ["CREATE VIEW app.seen AS SELECT * FROM app.pictures"], None),
+    ],
+    ids=["as its owner", "of a view", "as the user", "as a superuser"],
+)
+async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_reads_the_table(
+    app_schema: str, made_table: ImagesTable, owner: str | None, views: list[str], user: str | None
+) -> None:
+    statements = ["CREATE ROLE writer", "GRANT USAGE ON SCHEMA app TO reader, writer", *views]
+    statements += ["GRANT SELECT ON ALL TABLES IN SCHEMA app TO reader, writer"]
+    if owner is not None:
+        statements += [f"ALTER VIEW {view.split()[2]} OWNER TO {owner}" for view in views]
+    statements += ["ALTER TABLE app.pictures ENABLE ROW LEVEL SECURITY"]
+    await asyncio.to_thread(made_table.execute, "; ".join(statements))
+    try:
+        settings = settings_for(app_schema, table="app.seen", listen=False)
+        (table,) = (await inspect_database(settings, with_links=False)).tables
+        if user is None:
+            assert table.problem is None
+            return
+        assert (
+            table.problem == f"row level security may hide rows of app.pictures from {user}, as if they did not exist"
+        )
+        await asyncio.to_thread(made_table.execute, table.repair)
+        (table,) = (await inspect_database(settings, with_links=False)).tables
+        assert table.problem is None
+    finally:
+        await asyncio.to_thread(made_table.execute, "DROP OWNED BY writer CASCADE; DROP ROLE writer")
 
 
 async def test_the_repair_makes_every_row_visible(app_schema: str, made_table: ImagesTable) -> None:

@@ -20,7 +20,7 @@ from tests.waiting import until
 POOL_SIZE = 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pooler(postgres_dsn: str, server_folder: Path) -> Iterator[Pooler]:
     """A pooler in front of the run's Postgres."""
     with running_pgbouncer(postgres_dsn, server_folder / "full-pgbouncer") as made:
@@ -71,3 +71,37 @@ async def test_a_full_pooler_gets_no_more_clients_than_the_pool_has_connections(
     assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(10))) == [RECORD] * 10
     assert metrics.registry.get_sample_value("image_gateway_postgres_connections", {"state": "idle"}) == POOL_SIZE
     assert metrics.registry.get_sample_value("image_gateway_postgres_waiting") == 0
+
+
+async def test_the_pool_of_the_primary_is_a_part_of_the_size(
+    open_one: OpenCatalog,
+    images_table: ImagesTable,
+    links_table: ImagesTable,
+    table: ImagesTable,
+    pooler: Pooler,
+    postgres_dsn: str,
+    metrics: Metrics,
+) -> None:
+    """Rows are read through the pooler, and links are killed at the primary, while both tables are locked."""
+    del images_table, links_table, table
+    size, timeout = 4, 0.5
+    catalog = await open_one(dsn=pooler.dsn, listen_dsn=postgres_dsn, pool_size=size, timeout=timeout)
+    assert await catalog.fetch("cat") == RECORD
+    holder: psycopg2.extensions.connection = await asyncio.to_thread(psycopg2.connect, postgres_dsn)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'image-gateway'"
+    seen = []
+    with closing(holder):
+        cursor = holder.cursor()
+        await asyncio.to_thread(cursor.execute, "LOCK TABLE images, image_gateway_links IN ACCESS EXCLUSIVE MODE")
+        for _ in range(3):
+            calls = [*(catalog.fetch("cat") for _ in range(8)), *(catalog.kill_links("cat") for _ in range(8))]
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(outcome, CatalogUnavailable)
+            await asyncio.to_thread(cursor.execute, count)
+            (backends,) = cursor.fetchone() or (0,)
+            seen.append(backends + await asyncio.to_thread(pooler.waiting, "image-gateway"))
+            states = ("in_use", "idle", "abandoned")
+            name = "image_gateway_postgres_connections"
+            assert sum(metrics.registry.get_sample_value(name, {"state": state}) or 0 for state in states) <= size
+    assert max(seen) <= size
+    assert min(seen) > 1, "both pools are in use"

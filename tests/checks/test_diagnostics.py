@@ -8,6 +8,7 @@ import pytest
 
 from gateway.catalog.found_tables import FoundTable
 from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.database import Database, DatabaseCheck
@@ -165,7 +166,7 @@ async def test_a_cache_that_is_turned_off_is_not_a_failure() -> None:
 
 
 async def test_cos_is_tried_although_postgres_failed() -> None:
-    down = Postgres(CatalogUnavailable("there is no table images with a column id"))
+    down = Postgres(CatalogQueryRefused("there is no table images with a column id"))
     found = await findings(postgres=down, cos=Cos("check", (404, "NoSuchKey")))
     assert found["postgres"].what.startswith("there is no table images with a column id")
     assert "postgres.columns" in found["postgres"].advice
@@ -205,7 +206,7 @@ async def test_an_empty_table_is_a_warning() -> None:
 
 
 async def test_a_table_whose_rows_are_hidden_or_of_an_ambiguous_name_is_a_warning_with_a_repair() -> None:
-    table = FoundTable("public.images", "reader", hides_rows=True, others=("app.images",))
+    table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
     report = replace(REPORT, tables=[table], path_problem="the search path leads to public.images")
     found = await findings(postgres=Postgres(report=report))
     assert [name for name, finding in found.items() if finding.is_warning] == ["rows", "table"]

@@ -65,7 +65,7 @@ async def test_the_parent_of_workers_imports_nothing_that_serves(write_config: W
         code, output = await run_gateway("serve", "--workers", "2", "--config", str(config), program=program)
     assert code == 1, output
     imported = set(json.loads(output.splitlines()[-1])["imported"])
-    assert "gateway.workers.parent" in imported
+    assert "gateway.workers.run_workers" in imported
     assert not of((*NEVER, *TOKENS, *SERVING), imported)
 
 
@@ -75,7 +75,7 @@ async def test_a_serving_process_imports_nothing_that_it_does_not_use(
     await images.add("cat", public=True)
     imported = await imported_by_serving(write_config(access={"jwt": None}))
     assert "gateway.commands.serve_process" in imported
-    assert "gateway.workers.parent" not in imported
+    assert "gateway.workers.run_workers" not in imported
     assert not of((*NEVER, *TOKENS), imported)
 
 

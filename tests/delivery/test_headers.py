@@ -11,12 +11,12 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import (
     cache_status_of,
-    content_disposition,
     content_type_of,
     image_fields,
 )
 from gateway.delivery.prepared_response import Prepared
 from gateway.errors import NotAnImage
+from gateway.net.image_fields import content_disposition
 from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl

@@ -10,9 +10,9 @@ from multidict import CIMultiDict, MultiDict
 
 from gateway.access.asked import Asked
 from gateway.delivery.decision import ImageRequest
-from gateway.delivery.headers import content_disposition
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
+from gateway.net.image_fields import content_disposition
 from gateway.presign.renditions import Renditions
 from gateway.settings import Live, VariantSettings
 

@@ -1,1 +1,1 @@
-"""Applications of Next.js and Nuxt that use the npm package, built for real; `make frameworks` runs these tests."""
+"""Applications of five frameworks that use the npm package, built for real; `make frameworks` runs these tests."""

@@ -1,4 +1,4 @@
-"""The package in applications of Next.js and Nuxt, as npm installs it; their dependencies are downloaded."""
+"""The package in applications of frameworks, as npm installs it; their dependencies are downloaded."""
 
 import asyncio
 import os
@@ -10,9 +10,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from playwright.async_api import async_playwright
 
 from gateway_dev.processes import free_port
+from tests.conftest import Images, StartGateway
+from tests.serving import serving
+from tests.stories.test_variants import photo
 from tests.waiting import until
+from tests.web.browser import running_chromium
+from tests.web.test_package import EXAMPLES, STYLES, site_of
 
 APPLICATIONS = Path(__file__).parent
 WEB = Path(__file__).parents[2] / "gateway" / "web"
@@ -50,11 +56,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def installed(name: str, folder: Path, *packages: str | Path) -> Path:
-    """Copy the application into ``folder`` and install the packages."""
+def installed(name: str, folder: Path, *packages: str | Path, source: Path = APPLICATIONS) -> Path:
+    """Copy the application into ``folder`` and install the packages, and those that its ``package.json`` names."""
     application = folder / name
-    shutil.copytree(APPLICATIONS / name, application)
-    (application / "package.json").write_text('{"private": true, "type": "module"}\n', encoding="utf-8")
+    shutil.copytree(source / name, application)
+    if not (application / "package.json").exists():
+        (application / "package.json").write_text('{"private": true, "type": "module"}\n', encoding="utf-8")
     run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages, folder=application)
     return application
 
@@ -104,5 +111,40 @@ async def test_nuxt_builds_an_application_with_the_module_and_renders_the_images
         await server.wait()
     assert re.search(r'<smart-image image-id="sunrise"[^>]*><picture><source type="image/webp"', made)
     assert f"{CARD}&format=webp 320w" in made
+    (preload,) = re.findall(r'<link [^>]*rel="preload"[^>]*as="image"[^>]*>', made.partition("</head>")[0])
+    assert f"{CARD}&format=webp 320w" in preload
     assert f"{LINKED}&format=webp 640w" in made
     assert f"{LINKED}&format=original 640w" in made
+
+
+@pytest.mark.parametrize("name", ["svelte", "angular", "astro"])
+async def test_an_example_displays_images_and_says_what_fails(
+    archive: Path, tmp_path: Path, start_gateway: StartGateway, images: Images, name: str
+) -> None:
+    application = await asyncio.to_thread(installed, name, tmp_path, archive, source=EXAMPLES)
+    await asyncio.to_thread(run, "npm", "run", "build", folder=application)
+    made = application / "dist"
+    built = {f"/{file.relative_to(made)}": file.read_bytes() for file in made.rglob("*") if file.is_file()}
+    for image_id in ("sunrise", "poster-large"):
+        await images.add(image_id, photo(80, 60), content_type="image/jpeg")
+    gateway = await start_gateway(image_styles=STYLES)
+    state = "document.querySelector('output')?.textContent"
+    shown = "document.querySelector('smart-image').currentSrc"
+    with running_chromium() as chromium:
+        async with serving(site_of(built, gateway)) as address, async_playwright() as playwright:
+            page = await (await playwright.chromium.connect_over_cdp(chromium)).new_page()
+            problems: list[str] = []
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            await page.goto(f"{address}/")
+            await page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/sunrise?style=card')")
+            await page.click("#next")
+            await page.wait_for_function(f"{state} === 'loaded' && {shown}.includes('/i/poster-large?style=card')")
+            await page.evaluate(
+                "window.states = []; document.querySelector('smart-image')"
+                ".addEventListener('statechange', ({ detail }) => states.push(detail.to))"
+            )
+            await page.click("#reload")
+            await page.wait_for_function("states.join() === 'loading,loaded'")
+            await page.click("#next")
+            await page.wait_for_function(f"{state} === 'failed'")
+            assert problems == []

@@ -155,11 +155,13 @@ async def running_front(
     *,
     address: str | None = None,
     has_tls: bool = False,
+    readiness: int = 200,
 ) -> AsyncIterator[Front]:
     """Run a proxy with its recipe, in which ``changes`` replaces texts.
 
     address: where it finds the gateway.
     has_tls: its clients speak TLS; a certificate is where the page has it.
+    readiness: the status of ``/readyz`` that is waited for.
     """
     address = address or gateway.ports.public.removeprefix("http://")
     text = recipe_of(name)
@@ -186,7 +188,9 @@ async def running_front(
         try:
             async with aiohttp.ClientSession(auto_decompress=False) as session:
                 front = Front(name, f"http{'s' * has_tls}://127.0.0.1:{port}", session)
-                await until(lambda: _serves(front, process), what=f"{name}: {(folder / 'output').read_text()}")
+                await until(
+                    lambda: _answers(front, process, readiness), what=f"{name}: {(folder / 'output').read_text()}"
+                )
                 yield front
         finally:
             if process.returncode is None:
@@ -195,10 +199,10 @@ async def running_front(
             process._transport.close()  # type: ignore[attr-defined]
 
 
-async def _serves(front: Front, process: asyncio.subprocess.Process) -> bool:
+async def _answers(front: Front, process: asyncio.subprocess.Process, status: int) -> bool:
     assert process.returncode is None, f"{front.name} ended with {process.returncode}"
     try:
-        return (await front.get("/readyz")).status == 200
+        return (await front.get("/readyz")).status == status
     except aiohttp.ClientError:
         return False
 

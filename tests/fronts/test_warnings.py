@@ -31,12 +31,8 @@ async def test_squid_without_passthru_refuses_every_private_image(
 
 async def test_haproxy_with_plain_httpchk_uses_no_gateway(gateway: RunningGateway) -> None:
     plain = {"    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host readyz\n": "", "inter 2s": "inter 100ms"}
-    async with running_front("haproxy", gateway, plain) as front:
-
-        async def is_down() -> bool:
-            return (await front.get("/readyz")).status == 503
-
-        await until(is_down, what="a failed check")
+    async with running_front("haproxy", gateway, plain, readiness=503) as front:
+        assert (await front.get("/healthz")).status == 503
 
 
 async def test_the_cache_of_haproxy_answers_a_range_with_the_whole_image(

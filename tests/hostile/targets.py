@@ -19,15 +19,15 @@ from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
 from gateway.access.original_uri import original_address
 from gateway.access.signed_links import BadLink, SignedLinks
-from gateway.api.beacon import MAX_LOADS, MAX_SECONDS, Beacon
-from gateway.api.beacon_metrics import LoadResult
+from gateway.api.beacon import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon
+from gateway.api.beacon_metrics import BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.decision import ImageRequest
-from gateway.delivery.headers import content_disposition
 from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
+from gateway.net.image_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -201,6 +201,11 @@ def beacons(data: bytes) -> None:
     count = samples["image_gateway_client_load_seconds_count",]
     assert 0 <= count <= sum(loads)
     assert 0 <= samples["image_gateway_client_load_seconds_sum",] <= count * MAX_SECONDS
+    for name, most in (("paint_seconds", MAX_SECONDS), ("picture_bytes", MAX_BYTES)):
+        for source in get_args(BytesSource):
+            found = samples.get((f"image_gateway_client_{name}_count", source), 0)
+            assert 0 <= samples.get((f"image_gateway_client_{name}_sum", source), 0) <= found * most
+            assert found <= (1 if name == "paint_seconds" else sum(loads))
 
 
 def settings_files(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """More clients than the process may have open files."""
 
+import json
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from tests.conftest import Images
 from tests.processes import GatewayProcess, gateway_process
 from tests.raw_client import connect
+from tests.waiting import until
 
 LIMITED = ("sh", "-c", 'ulimit -n 256 && exec "$@"', "sh", sys.executable, "-m", "gateway")
 
@@ -37,10 +39,16 @@ async def test_lesson_17_accepting_pauses_before_descriptors_run_out_and_resumes
                 await running.line_with("accepting connections is paused")
                 await _the_admin_port_and_the_stores_are_well(running)
             assert await fetch(running.public + "/i/a") == (200, "body")
+            await until(lambda: _is_named(running), what="the problem in the console")
     said = "".join(running.lines)
     assert said.count("accepting connections is paused") == 1
     assert "Traceback" not in said
     assert "Too many open files" not in said
+
+
+async def _is_named(running: GatewayProcess) -> bool:
+    _, console = await fetch(running.admin + "/api/v1/monitoring/console")
+    return "open_files_short" in {problem["name"] for problem in json.loads(console)["data"]["symptoms"]}
 
 
 async def _the_admin_port_and_the_stores_are_well(running: GatewayProcess) -> None:

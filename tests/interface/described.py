@@ -12,7 +12,7 @@ import click
 
 from docs.generate.metrics_page import families
 from gateway import cli
-from gateway.api.openapi.document import document
+from gateway.api.openapi import document
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.settings.reloading import KEYS

@@ -15,20 +15,20 @@ def test_the_last_fifty_events_are_kept() -> None:
 
 
 def test_a_reload_of_all_processes_is_one_event_and_a_later_one_another() -> None:
-    reloads = [Event("reloaded", at, {"keys": "cos.secret_key"}) for at in (3, 1, 62, 500)]
+    reloads = [Event("reloaded", at, {"keys": "cos.secret_key"}) for at in (3, 1, 64, 500)]
     other = Event("reloaded", 2, {"keys": "logging.level"})
-    found = together([*reloads, other])
+    found = together([reloads[0]], [("b", event) for event in [*reloads[1:], other]])
     assert [(event["at"], event["values"]["keys"]) for event in found] == [
-        (1, "cos.secret_key"),
         (2, "logging.level"),
-        (62, "cos.secret_key"),
+        (3, "cos.secret_key"),
+        (64, "cos.secret_key"),
         (500, "cos.secret_key"),
     ]
 
 
 def test_events_that_one_process_sees_each_count() -> None:
     ends = [Event("worker_ended", at, {"worker": 1, "reason": "SIGKILL"}) for at in (1, 2, 3)]
-    assert [event["at"] for event in together([Event("started", 2.5)], ends)] == [1, 2, 2.5, 3]
+    assert [event["at"] for event in together(ends, [(None, Event("started", 2.5))])] == [1, 2, 2.5, 3]
 
 
 def test_events_of_another_version_are_left_out() -> None:

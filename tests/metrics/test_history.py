@@ -14,7 +14,7 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
     metrics.server.requests.record("proxy", "stream", "502", 0.02, None)
     metrics.server.requests.record("url", "none", "200", 9, None)  # no image
     metrics.sent_bytes.add(("memory",), 7)
-    metrics.server.recent_errors.record("origin_unavailable", "a")
+    metrics.server.recent_errors.record("origin_unavailable", "a", "r1")
     metrics.origin.origin_errors.add(("pictures", "AccessDenied"))
     metrics.dropped_lines.count = lambda: 3
     point = history.record(105)

@@ -79,6 +79,10 @@ def test_a_gateway_that_is_well_has_none() -> None:
             {"points": [Point(5, 5, {"log_lines_dropped": 7}, None), *[point(status_200=1)] * 12]},
             Symptom("log_lines_dropped", "warning", {"count": 7}),
         ),
+        (
+            {"points": [Point(5, 5, {"open_files_short": 1}, None)]},
+            Symptom("open_files_short", "warning", {"count": 1}),
+        ),
         ({"of_nginx": [Symptom("nginx_unheard", "bad")]}, Symptom("nginx_unheard", "bad")),
         ({"points": [Point(5, 5, {"nginx_misdirected": 3}, None)]}, Symptom("nginx_asks_wrong_port", "bad")),
         (

@@ -18,14 +18,14 @@ _PAGE = 4096  # the smallest pipe, so that whoever writes has to wait
 
 INTERRUPTED = """
 import asyncio, logging, signal
-from gateway.api.access_log import AccessFacts, AccessLog, stream_of_log
+from gateway.server.request_log import RequestFacts, RequestLog, stream_of_log
 from gateway.process.logs import configure_logging
 from gateway.settings import Live, LoggingSettings
 
 async def serve():
     configure_logging(LoggingSettings())
-    requests = AccessLog(stream_of_log(), Live(LoggingSettings()))
-    facts = AccessFacts(*[0.0, *[""] * 9, "200", 1234567, 0.5, *[None] * 4])
+    requests = RequestLog(stream_of_log(), Live(LoggingSettings()))
+    facts = RequestFacts(*[0.0, *[""] * 9, "200", 1234567, 0.5, *[None] * 4])
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     for _ in range(60):

@@ -11,8 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.api.access_log import LOGGER
 from gateway.process.logs import configure_logging
+from gateway.server.request_log import LOGGER
 from gateway.settings import LoggingSettings
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -93,7 +93,7 @@ def added(before: Counts, after: Counts, times: int = 1) -> Counts:
 
 def new_lines(gateway: RunningGateway, lines: io.StringIO) -> list[dict[str, Any]]:
     """Return the access lines since the last call, without what differs between two equal requests."""
-    gateway.service.requests.access_log.flush()
+    gateway.service.requests.request_log.flush()
     written = [json.loads(line) for line in lines.getvalue().splitlines()]
     lines.seek(0)
     lines.truncate()

@@ -10,11 +10,11 @@ from contextlib import AsyncExitStack
 import pytest
 from aiohttp import web
 
-from gateway.api.access_log import AccessLog
-from gateway.api.client_address import ClientAddress
+from gateway.access.client_address import ClientAddress
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
+from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, ServerSettings
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -43,13 +43,13 @@ async def serve(metrics: Metrics) -> AsyncIterator[Serve]:
         return web.Response(text="ok")
 
     async def start(
-        handler: Handle, client_address: ClientAddress = ANY_PEER, access_log: AccessLog | None = None
+        handler: Handle, client_address: ClientAddress = ANY_PEER, request_log: RequestLog | None = None
     ) -> str:
         app = web.Application()
         app.router.add_get("/", handler, name="under_test")
         app.router.add_get("/ok", ok, name="ok")
         return await stack.enter_async_context(
-            serving(app, dispatched(metrics, client_address, access_log), handler_cancellation=True)
+            serving(app, dispatched(metrics, client_address, request_log), handler_cancellation=True)
         )
 
     async with stack:
@@ -98,12 +98,12 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     is_on: bool,
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, Live(LoggingSettings(access=is_on)))
+    log = RequestLog(lines, Live(LoggingSettings(access=is_on)))
 
     async def fail(request: web.Request) -> web.StreamResponse:
         raise error
 
-    async with connect(await serve(fail, access_log=log)) as connection:
+    async with connect(await serve(fail, request_log=log)) as connection:
         await send_two_requests(connection)
         head = await connection.read_head()
         body = await connection.read_body(head)
@@ -137,7 +137,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
     serve: Serve, metrics: Metrics, error: Exception, outcome: str, reason: str | None, length: str | None
 ) -> None:
     lines = io.StringIO()
-    log = AccessLog(lines, Live(LoggingSettings(access=False)))
+    log = RequestLog(lines, Live(LoggingSettings(access=False)))
 
     async def fail_late(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={} if length is None else {"Content-Length": length})
@@ -145,7 +145,7 @@ async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_bo
         await response.write(b"x" * 100)
         raise error
 
-    async with connect(await serve(fail_late, access_log=log)) as connection:
+    async with connect(await serve(fail_late, request_log=log)) as connection:
         await send_two_requests(connection)
         assert (await connection.read_head()).status == 200
         rest = await connection.read_rest()
@@ -232,7 +232,7 @@ async def test_without_an_access_log_the_client_address_is_not_computed(serve: S
     async def answer(request: web.Request) -> web.StreamResponse:
         return web.Response()
 
-    log = AccessLog(io.StringIO(), Live(LoggingSettings())) if is_on else None
+    log = RequestLog(io.StringIO(), Live(LoggingSettings())) if is_on else None
     async with connect(await serve(answer, Recording(Live(ServerSettings())), log)) as connection:
         await connection.get("/")
         await connection.read_head()

@@ -7,6 +7,7 @@ It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings, Live
 from gateway_dev.database import ImagesTable
 from tests.conftest import Images, RunningGateway, StartGateway
+from tests.serving import serving
 from tests.waiting import until
 
 LINKS = {"signed_links": {"keys": {"k": "x" * 32}}}
@@ -49,18 +51,21 @@ class Front:
             return web.Response(status=response.status, body=await response.read(), headers=response.headers)
 
 
-@pytest.fixture
-async def front() -> AsyncIterator[Front]:
-    """The front of a test, on a free port."""
+@asynccontextmanager
+async def running_front() -> AsyncIterator[Front]:
+    """Run a front on a free port."""
     front = Front()
     app = web.Application()
     app.router.add_get("/{path:.*}", front.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    front.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield front
-    await runner.cleanup()
+    async with serving(app) as front.url:
+        yield front
+
+
+@pytest.fixture
+async def front() -> AsyncIterator[Front]:
+    """The front of a test."""
+    async with running_front() as front:
+        yield front
 
 
 @pytest.fixture

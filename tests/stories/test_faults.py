@@ -1,6 +1,6 @@
-"""Twelve faults, put in on purpose: each is named by ``/readyz``, ``check``, ``explain`` or the metric of an alert.
+"""Faults, put in on purpose: each is named by ``/readyz``, ``check``, ``explain``, the console or an alert.
 
-The table in docs/runbook.md says which tool names which; tests/prometheus shows that the alerts fire.
+``tests/faults`` has the table of most of them. The table in docs/runbook.md says which tool names which.
 """
 
 import asyncio
@@ -8,8 +8,8 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow, ImagesTable
-from gateway_dev.redis_server import RedisServer
 from tests.config.files import read, read_yaml
 from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
-from tests.injected_faults import FAULTS, Injected, Scene, scene_of
+from tests.faults.scene import Scene, mortal_postgres, stage
+from tests.faults.table import ELSEWHERE, FAULTS, parameters
+from tests.firing import phases_with
 from tests.limits import LIMIT
 from tests.processes import run_gateway
 from tests.waiting import until
 
+__all__ = ["mortal_postgres", "stage"]
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
 RawSettings = dict[str, dict[str, Any]]
@@ -134,94 +136,6 @@ async def test_1_a_rotated_cos_key(
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code=code) > 0
 
 
-async def test_2_a_wrong_redis_password(
-    start_gateway: StartGateway, images: Images, operator: Operator, redis_url: str
-) -> None:
-    await images.add("cat")
-    settings = {"url": redis_url.replace("redis://", "redis://:wrong-password@")}
-    gateway = await start_gateway(redis=settings)
-    await until_down(gateway, "redis")
-    assert "Redis does not answer" in (await explained(gateway))["cached_url"]["redis"]["state"]
-    found = await operator.check(redis=settings)
-    assert "fail  redis: " in found
-    assert re.search("AUTH|password|WRONGPASS", found)
-    assert "wrong-password" not in found
-
-
-@pytest.mark.parametrize(
-    ("break_it", "reason", "finding", "advice", "heard_by"),
-    [
-        (
-            lambda client: client.config_set("maxmemory", "1"),
-            "refuses writes: OOM ",
-            "fail  redis: refuses writes: OOM ",
-            "maxmemory-policy",
-            1,
-        ),
-        (
-            lambda client: client.execute_command("ACL", "SETUSER", "default", "resetchannels"),
-            "invalidations of other replicas are not received: NOPERM ",
-            "fail  invalidations: ",
-            "ACL SETUSER default ~image:* &image:* ",
-            0,
-        ),
-    ],
-    ids=["full", "no channels"],
-)
-async def test_2_a_redis_that_answers_and_refuses_what_requests_do(
-    start_gateway: StartGateway,
-    images: Images,
-    operator: Operator,
-    tmp_path: Path,
-    break_it: Callable[[Any], object],
-    reason: str,
-    finding: str,
-    advice: str,
-    heard_by: int,
-) -> None:
-    await images.add("cat")
-    with RedisServer(tmp_path / "redis", ephemeral=True) as server, redis.Redis.from_url(server.url) as client:
-        gateway = await start_gateway(redis={"url": server.url})
-
-        async def is_(state: str) -> bool:
-            report = (await gateway.get("/readyz", admin=True)).json()
-            return bool(report["checks"]["redis"] == state)
-
-        await until(lambda: is_("ok"))
-        await asyncio.to_thread(break_it, client)
-        await until(lambda: is_("degraded"))
-        report = (await gateway.get("/readyz", admin=True)).json()
-        assert (report["status"], report["reasons"]["redis"][: len(reason)]) == ("degraded", reason)
-        assert gateway.sample("dependency_up", dependency="redis") == 0
-        console = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
-        degraded = {"name": "dependency_degraded", "level": "warning", "values": {"dependency": "redis"}}
-        assert any(degraded.items() <= symptom.items() for symptom in console["symptoms"])
-        assert next(light for light in console["dependencies"] if light["name"] == "redis")["state"] == "degraded"
-        assert (await gateway.get("/i/cat")).status == 200
-        purged = await gateway.request(
-            "POST",
-            "/api/v1/cache/purge",
-            admin=True,
-            json={"image_ids": ["cat"]},
-            headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
-        )
-        assert purged.json()["data"] == {"purged": 1, "heard_by": heard_by}
-        assert gateway.sample("invalidation_receivers") == heard_by
-        found = await operator.check(redis={"url": server.url})
-        assert finding in found
-        assert advice in found
-
-
-async def test_3_a_renamed_column(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:
-    gateway = await start_gateway(postgres={"dsn": own_dsn})
-    await asyncio.to_thread(ImagesTable(own_dsn).execute, "ALTER TABLE images RENAME cos_key TO path")
-    await until_down(gateway, "postgres")
-    explanation = await explained(gateway)
-    assert explanation["verdict"]["code"] == "catalog_unavailable"
-    assert "cos_key" in explanation["verdict"]["reason"]
-    assert "has no column cos_key" in await operator.check(postgres={"dsn": own_dsn})
-
-
 @pytest.mark.parametrize(("ahead", "words"), [(600, "slow"), (-600, "fast")])
 async def test_4_a_clock_ten_minutes_off(
     start_gateway: StartGateway, images: Images, operator: Operator, ahead: int, words: str
@@ -269,16 +183,6 @@ async def test_5_one_bucket_of_two(start_gateway: StartGateway, images: Images, 
     assert gateway.sample("origin_errors_total", bucket=BUCKET, code=code) == 0
 
 
-async def test_6_a_deleted_object(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
-    await images.add("cat")
-    cos.store.delete(BUCKET, KEY)
-    assert (await gateway.get("/i/cat")).status == 404
-    verdict = (await explained(gateway))["verdict"]
-    assert "NoSuchKey" in verdict["reason"]
-    assert "names an object that is not in the bucket" in verdict["advice"]
-    assert gateway.sample("origin_errors_total", bucket=BUCKET, code="NoSuchKey") > 0
-
-
 async def test_7_a_missing_trigger(
     start_gateway: StartGateway, operator: Operator, images: Images, own_dsn: str
 ) -> None:
@@ -306,16 +210,6 @@ async def test_7_a_missing_trigger(
     assert found.startswith("warn  changes: no trigger on images notifies of changes")
     assert "sql changes" in found
     await until_it_shows(0)
-
-
-async def test_8_a_missing_table_of_links(start_gateway: StartGateway, operator: Operator, own_dsn: str) -> None:
-    gateway = await start_gateway(postgres={"dsn": own_dsn}, access=LINKS)
-    await asyncio.to_thread(ImagesTable(own_dsn).execute, "DROP TABLE image_gateway_links")
-    await until_down(gateway, "postgres")
-    assert "image_gateway_links" in (await explained(gateway))["verdict"]["reason"]
-    found = await operator.check(postgres={"dsn": own_dsn}, access=LINKS)
-    assert "fail  signed_links: there is no table image_gateway_links" in found
-    assert "config/sql/links.sql" in found
 
 
 async def test_9_too_few_open_files(operator: Operator, images: Images) -> None:
@@ -361,12 +255,8 @@ async def test_9_a_full_disk_of_nginx(operator: Operator, images: Images, tmp_pa
     assert "min_free=2g" in output
 
 
-async def test_10_an_older_file_of_nginx(
-    gateway: RunningGateway, images: Images, operator: Operator, tmp_path: Path
-) -> None:
+async def test_10_an_older_file_of_nginx(images: Images, operator: Operator, tmp_path: Path) -> None:
     await images.add("cat")
-    await gateway.get("/i/cat", headers={"X-Gateway-Config-Version": "gateway.conf 0"})
-    assert gateway.sample("nginx_config_mismatches_total") == 1
     (tmp_path / "nginx" / "conf.d").mkdir(parents=True)
     (tmp_path / "nginx" / "conf.d" / "accel.conf").write_text("# nginx in front of the gateway\n")
     found = await operator.check("--nginx", str(tmp_path / "nginx"))
@@ -419,51 +309,76 @@ async def test_12_renewals_that_were_given_up(
     assert ("renewals_left", {"count": 1}) in [(event["name"], event["values"]) for event in shown["events"]]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-async def test_an_injected_fault_is_named_by_the_console_with_its_alert_and_advice_and_ends(
-    fault: Injected,
-    start_gateway: StartGateway,
-    images: Images,
-    cos: CosEmulator,
-    postgres_dsn: str,
+@pytest.mark.parametrize("stage", parameters(*FAULTS), indirect=True)
+async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_ends(
+    stage: AbstractAsyncContextManager[Scene], tmp_path: Path
 ) -> None:
-    async with scene_of(fault, start_gateway, images, cos, postgres_dsn) as scene:
+    async with stage as scene:
+        fault, alert = scene.fault, ALERTS[scene.fault.problem]
         await until(lambda: has_problems(scene, []), what="no problem")
-        before = scene.gateway.sample(fault.metric[0], **fault.metric[1])
+        seen = [await scene.metrics()]
+        assert set(await scene.ask(*["/i/c"] * 5)) == {200}
+        seen += [await scene.metrics()] * 2
+
         await fault.inject(scene)
         scene.five_seconds_pass()
-        await until(lambda: is_first(scene, fault), what=f"{fault.problem} as the first problem")
-        assert ALERTS[fault.problem] == fault.alert
-        assert scene.gateway.sample(fault.metric[0], **fault.metric[1]) > before or fault.problem == "reload_refused"
+        await until(lambda: is_first(scene), what=f"{fault.problem} as the first problem")
+        await until(lambda: has_light(scene), what=f"the light {fault.light}")
+        seen.append(await scene.metrics())
         if fault.advice is not None:
-            verdict = (await explained(scene.gateway, image_id="b" if fault.works == "/i/b" else "a"))["verdict"]
+            verdict = await scene.explained()
             assert not verdict["served"]
             assert fault.advice in verdict["advice"]
+        found = await scene.check() if fault.check else ""
+        assert [words for words in fault.check if words not in found] == [], found
+        assert f"\n### {alert}\n" in read("docs/runbook.md")
+
         await scene.heal()
-        await until(lambda: is_answered(scene, fault.works), what="a request that works")
+        await until(lambda: is_answered(scene), what="a request that works")
         scene.five_seconds_pass()
+        seen.append(await scene.metrics())
         assert await scene.ask(fault.works, user="alice") == [200]
         scene.five_seconds_pass()
         await until(lambda: has_problems(scene, ["warning"]), what="the end of red")
-        for _ in range(60):
+        for _ in range(fault.lasts):
             scene.five_seconds_pass()
-        assert await scene.problems() == []
+        await until(lambda: has_problems(scene, []), what="the end of the fault")
+        seen.append(await scene.metrics())
+        phases = list(zip(seen[::2], seen[1::2], strict=True))
+        assert await phases_with(alert, phases, tmp_path) == [False, fault.is_alarming, False]
+
+
+async def has_light(scene: Scene) -> bool:
+    """Return whether ``/readyz`` shows the fault."""
+    if scene.fault.light is None:
+        return True
+    name, state, reason = scene.fault.light
+    report = scene.gateway.service.diagnostics.health.latest
+    if report.checks[name] == state and reason in report.reasons.get(name, ""):
+        return True
+    await scene.gateway.service.diagnostics.health.probes.run()
+    return False
 
 
 async def has_problems(scene: Scene, levels: list[str]) -> bool:
     """Return whether every problem in the console has one of these levels."""
-    return {problem["level"] for problem in await scene.problems()} <= set(levels)
+    return {level for _, level in await scene.probed_problems()} <= set(levels)
 
 
-async def is_first(scene: Scene, fault: Injected) -> bool:
+async def is_first(scene: Scene) -> bool:
     """Return whether the fault is the first problem in the console."""
-    found = [(problem["name"], problem["level"]) for problem in await scene.problems()]
-    return found[:1] == [(fault.problem, fault.level)]
+    return (await scene.probed_problems())[:1] == [(scene.fault.problem, scene.fault.level)]
 
 
-async def is_answered(scene: Scene, path: str) -> bool:
+async def is_answered(scene: Scene) -> bool:
     """Return whether a request for the image works."""
-    return await scene.ask(path) == [200]
+    return await scene.ask(scene.fault.works) == [200]
+
+
+def test_thirty_nine_faults_and_more_are_injected_and_others_have_tests_elsewhere() -> None:
+    assert len(FAULTS) >= 39
+    for file, name in ELSEWHERE.values():
+        assert f"def {name}(" in read(f"tests/{file}")
 
 
 def test_the_table_of_the_runbook_names_tools_and_alerts_that_exist() -> None:

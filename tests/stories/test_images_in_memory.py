@@ -71,7 +71,7 @@ async def test_stale_bytes_are_served_while_they_are_revalidated(
 
     await until(is_stale)
     await until(is_replaced)
-    assert requests_to(cos) == [("GET", None)] * 2
+    assert requests_to(cos) == [("GET", None)] * 3, "a version that is not known is asked for again"
 
 
 @pytest.mark.parametrize("action", [Refuse(status=500, code="InternalError"), Refuse(), Hang(), Reset()])

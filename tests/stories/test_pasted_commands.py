@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.config.files import CONFIG, read, read_yaml
+from tests.config.test_prometheus_files import RULE_FILES
 from tests.conftest import Images
 from tests.processes import run_gateway
 
@@ -22,7 +23,8 @@ _NOT_FOUND = 127
 
 
 def commands() -> list[str]:
-    rules = [rule for group in read_yaml("config/prometheus/alerts.yml")["groups"] for rule in group["rules"]]
+    documents = [read_yaml(f"config/prometheus/{file}") for file in RULE_FILES]
+    rules = [rule for document in documents for group in document["groups"] for rule in group["rules"]]
     texts = [read("docs/runbook.md"), *(text for rule in rules for text in rule.get("annotations", {}).values())]
     return sorted({" ".join(match.split()) for text in texts for match in _COMMAND.findall(text)})
 

@@ -242,3 +242,13 @@ async def test_twenty_misses_at_once_cost_one_query(start_gateway: StartGateway,
     assert gateway.sample("catalog_queries_total", result="found") == 1
     assert gateway.sample("presigns_total") == 1
     assert gateway.resolver.lookup_counts.total("local", "miss") == 20
+
+
+async def test_the_console_shows_what_happened_to_another_replica(start_gateway: StartGateway) -> None:
+    first, second = [await start_gateway() for _ in range(2)]
+    await second.reload(logging={"access_sample": 0.5})
+    await second.publish_replica()
+    shown = (await first.get("/api/v1/monitoring/console", admin=True)).json()["data"]
+    events = [(event["name"], event.get("replica")) for event in shown["events"]]
+    assert events == [("started", None), ("reloaded", second.replica_name)]
+    assert shown["events"][-1]["values"] == {"keys": "logging.access_sample"}

@@ -104,23 +104,26 @@ async def change_answer(page: Page, change: Callable[[Any], object], address: st
 
 def busy_quarter(metrics: Any, now: float) -> History:
     """Return points of traffic and errors of all kinds up to ``now``."""
-    past = History(metrics, now - 900)
+    past = History(metrics.counted, now - 900)
     codes = ("image_not_found", "origin_timeout", "origin_unavailable", "overloaded", "unauthorized", "not_an_image")
     for step in range(1, 180):
         times = 2 if step == 179 else 1  # no other point has a value of the newest, wherever the cursor is
         for number in range(times * (20 + step % 30)):
-            metrics.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
-        metrics.url_cache_lookups.add(("local", "hit"), 30)
-        metrics.url_cache_lookups.add(("redis", "miss"), times * (1 + step % 7))
+            metrics.server.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
+        metrics.urls.url_cache_lookups.add(("local", "hit"), 30)
+        metrics.urls.url_cache_lookups.add(("redis", "miss"), times * (1 + step % 7))
         metrics.sent_bytes.add(("memory",), times * 900_000 * (1 + step % 5))
         metrics.sent_bytes.add(("cos",), 400_000 * (1 + step % 3))
-        metrics.origin_requests.add(("200",), times * (10 + step % 11))
-        metrics.origin_requests.add(("404",), step % 4)
-        metrics.client_loads.add(("loaded",), times * (40 + step % 9))
-        metrics.client_loads.add(("recovered",), step % 6)
+        metrics.origin.origin_requests.add(("200",), times * (10 + step % 11))
+        metrics.origin.origin_requests.add(("404",), step % 4)
+        metrics.beacons.client_loads.add(("loaded",), times * (40 + step % 9))
+        metrics.beacons.client_loads.add(("recovered",), step % 6)
+        metrics.beacons.client_paint_seconds.merge((0, 0, 2, 1, 1, 0, 0, 0, 0, 0), 5.4, "network")
+        metrics.beacons.client_picture_bytes.merge((0, 0, 0, 4, 0, 0, 0, 0, 0, 0), 80_000, "network")
+        metrics.beacons.client_picture_bytes.merge((0, 0, 3, 0, 0, 0, 0, 0, 0, 0), 18_000, "cache")
         for number, code in enumerate((*codes, "origin_refused")):
             for _ in range(times * (step % 20) // (number + 1)):
-                metrics.recent_errors.record(code, f"image-{number}")
+                metrics.server.recent_errors.record(code, f"image-{number}", "r1")
         past.record(now - 900 + 5 * step)
     return past
 
@@ -182,6 +185,13 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await expect(page.locator("#cursor")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     under_cursor = await legends.all_inner_texts()
     assert [shown != other for shown, other in zip(newest, under_cursor, strict=True)] == [True] * CHARTS
+    await expect(page.locator("#field tbody tr")).to_have_text(
+        [
+            re.compile("^Largest paintthe network1 s1.5 s2.3 s[0-9]+$"),
+            re.compile("^Size of a picturethe network20 kB25 kB29 kB[0-9]+$"),
+            re.compile("^Size of a picturea cache6.5 kB8.25 kB9.65 kB[0-9]+$"),
+        ]
+    )
     await console.look("charts")
     await page.mouse.move(1, 1)
     await expect(page.locator("#cursor")).to_have_text("newest")
@@ -511,6 +521,23 @@ async def test_failing_requests_are_the_sentence_and_the_errors_lead_to_their_ex
     await expect(documentation.locator("tr:target td").first).to_have_text("image_not_found")
     await console.take_picture(documentation, "errors")
     await page.reload()
+    await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
+
+
+async def test_a_token_in_a_link_neither_replaces_another_one_nor_stays_in_the_address(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
+    page, address = console.page, gateway.ports.admin + "/"
+    await page.goto(f"{address}#token={ADMIN_TOKEN}")
+    await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
+    await page.goto(f"{address}#image=a&token=of-somebody&request=r1")
+    await expect(page.locator("#verdict")).to_contain_text("a: 404")
+    await expect(page.locator("#facts")).to_contain_text("r1")
+    assert page.url == f"{address}#image=a&request=r1"
+    await page.fill("#id", "b")
+    await console.press("Explain")
+    await expect(page.locator("#verdict")).to_contain_text("b: 404")
+    assert page.url == f"{address}#image=b"
     await expect(page.locator("#token")).to_have_value(ADMIN_TOKEN)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import redis
 import yaml
 from playwright.async_api import expect
 
@@ -76,9 +77,8 @@ async def test_the_charts_the_errors_and_the_problems_are_those_of_all_workers(
             kill(hangs)
 
 
-@pytest.mark.usefixtures("redis_client")
 async def test_workers_that_end_again_and_again_are_a_problem_and_each_end_is_an_event(
-    console: ConsolePage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path
+    console: ConsolePage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path, redis_client: "redis.Redis"
 ) -> None:
     config = tmp_path / "gateway.yaml"
     config.write_text(yaml.safe_dump(raw_settings))
@@ -103,4 +103,6 @@ async def test_workers_that_end_again_and_again_are_a_problem_and_each_end_is_an
         await expect(console.page.locator("#remedy a")).to_have_text("Runbook: ImageGatewayWorkersEnd")
         ends = console.page.locator("#events li", has_text=re.compile(r"the worker \d ended: .*SIGKILL"))
         await expect(ends).to_have_count(3)
+        points = "image:replicas"
+        await until(lambda: "worker_ended" in str(redis_client.zrange(points, 0, -1)), what="the event for others")
         await expect(console.page.locator("#events li", has_text="the gateway started, version")).not_to_have_count(0)

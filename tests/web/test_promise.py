@@ -281,6 +281,34 @@ async def test_a_lazy_image_that_the_browser_has_not_requested_yet_is_not_late(
         assert await tab.types(name) == ["load"]
 
 
+async def test_what_is_below_the_first_screen_waits_until_the_page_has_loaded(
+    tab: Tab, images: Images, photo: bytes
+) -> None:
+    """Otherwise it shares a slow network with the pictures that the visitor sees."""
+    for name in ("hero", "seen", "below"):
+        await images.add(name, photo, content_type="image/jpeg")
+    release = tab.front.hold("/i/hero")
+    await tab.open(
+        f"""<smart-image id="hero" image-id="hero" alt="" {SIZE} priority></smart-image>
+            <smart-image id="seen" image-id="seen" alt="" {SIZE} lazy></smart-image>
+            <div style="height: 100vh"></div>
+            <smart-image id="below" image-id="below" alt="" {SIZE} lazy></smart-image>""",
+        before="""
+          window.ahead = [];
+          const later = setTimeout;
+          setTimeout = (work, delay) => delay === 1000 ? ahead.push(work) : later(work, delay);
+        """,
+    )
+    await tab.until("ahead.length === 1 && hero.state === 'loading'")
+    assert await tab.evaluate("seen.state") == "idle", "for a second at most"
+    await tab.evaluate("ahead[0]()")
+    await tab.state("seen", "loaded")
+    assert await tab.evaluate("[hero.state, below.state, document.readyState]") == ["loading", "idle", "interactive"]
+    release()
+    await tab.state("below", "loaded")
+    assert await tab.evaluate("[hero.state, scrollY]") == ["loaded", 0]
+
+
 @pytest.mark.parametrize("attributes", [SIZE, CARD, f"{CARD} version=VERSION"])
 async def test_a_fresh_reload_costs_at_most_two_requests(
     tab: Tab, gateway: RunningGateway, images: Images, photo: bytes, attributes: str

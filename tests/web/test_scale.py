@@ -27,7 +27,7 @@ async def test_a_page_of_fifty_images_costs_one_request_each_and_eleven_kilobyte
         )
     )
     await visit.all_loaded(50)
-    assert len(visit.asked_for("GET")) == 1 + 2 + 50  # the page, the component, the images
+    assert len(visit.asked_for("GET")) == 1 + 1 + 50  # the page, the component, the images
     assert len(visit.asked) == len(visit.asked_for("GET"))
     component = sum(size for request, size in sizes.items() if "/static/" in names.get(request, ""))
     assert 0 < component <= 11 * KILOBYTE  # with the response fields

@@ -42,6 +42,8 @@ for (const props of pictures) {
 console.log(JSON.stringify(made));
 """
 CAT: dict[str, object] = {"imageId": "cat-42", "alt": "A cat on a sofa"}
+# A WebP of two pixels
+TINY = "data:image/webp;base64,UklGRjQAAABXRUJQVlA4ICgAAABQAQCdASoCAAEABUB8JQBOgCgAAP7rSdSscZGJzI0wTTY/E3YGAAAA"
 PICTURES = [
     CAT,
     {**CAT, "width": 320, "height": 240},
@@ -49,6 +51,7 @@ PICTURES = [
     {**CAT, "width": 640, "height": 427, "styleName": "card", "widths": [640], "formats": ["webp"], "priority": True},
     {**CAT, "styleName": "card"},
     {**CAT, "width": 320, "height": 240, "styleName": "card", "lazy": True},
+    {**CAT, "width": 320, "height": 240, "placeholder": TINY},
 ]
 
 
@@ -114,10 +117,10 @@ async def test_what_documents_show_and_servers_render_is_seen_without_a_script(
     for markup in (*documented(base), *rendered(package, base)):
         page = f'<meta name="viewport" content="width=device-width">{sheet}<p>Above</p>{markup}<p>Below</p>'
         await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{page}"))
-        await tab.until("document.querySelector('img').naturalWidth")
+        await tab.until("document.querySelector('img:not([slot])').naturalWidth")
         seen = await tab.evaluate(
             """(() => {
-                 const img = document.querySelector("img");
+                 const img = document.querySelector("img:not([slot])");
                  const { x, y, width, height } = img.getBoundingClientRect();
                  const points = [[0.5, 0.5], [0.02, 0.02], [0.98, 0.98]];
                  const found = points.map(([across, down]) =>
@@ -126,6 +129,26 @@ async def test_what_documents_show_and_servers_render_is_seen_without_a_script(
                })()"""
         )
         assert seen == [True] * 4, markup
+
+
+async def test_a_placeholder_that_a_server_renders_is_seen_until_the_picture_is(tab: Tab, package: Path) -> None:
+    base = tab.front.url
+    sheet = f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
+    size = "((img) => [img.naturalWidth, img.offsetWidth, img.offsetHeight])(document.querySelector('img[slot]'))"
+    for number, markup in enumerate(rendered(package, base)[-2:]):
+        release = tab.front.hold(f"/i/cat-42?{number}")
+        held = markup.replace("/i/cat-42", f"/i/cat-42?{number}")
+        await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{sheet}<p>Below</p>"))
+        # Later, since WebKit opens a page only when its images are there.
+        await tab.evaluate(f"document.body.insertAdjacentHTML('afterbegin', {json.dumps(held)})")
+        boxes = "new Set([...document.images].map((img) => JSON.stringify(img.getBoundingClientRect())))"
+        await tab.until(f"{boxes}.size === 1 && `${{{size}}}` === '2,320,240'")
+        module = f"import('{base}/static/smart-image.js')"
+        await tab.evaluate(f"{module}.then(() => undefined)")
+        assert await tab.evaluate(size) == [2, 320, 240], "the element shows it, too"
+        release()
+        await tab.until("document.querySelector('smart-image').state === 'loaded'")
+        assert await tab.evaluate(size) == [2, 0, 0], "it is not behind a picture that is partly transparent"
 
 
 async def test_a_server_that_does_not_know_the_style_renders_no_larger_picture_than_needed(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
-from tests.web.conftest import PASS_ON, Visit, on_one_loop
+from tests.web.conftest import PASS_ON, Tab, Visit, on_one_loop
 
 STYLES: dict[str, Any] = {
     "card": {"widths": [80, 160], "formats": ["avif", "webp"]},
@@ -126,6 +126,22 @@ async def test_an_img_of_the_page_is_shown_without_a_call_for_its_style(visit: V
     assert await visit.page.evaluate("linked") == []
 
 
+async def test_a_page_that_loads_the_file_by_both_of_its_names_has_one_configuration(
+    visit: Visit, gateway: RunningGateway
+) -> None:
+    path = (await gateway.get("/static/config.json")).json()["script"]["path"]
+    await visit.open(
+        f'<smart-image id="one" image-id="a" alt="" {SIZE}></smart-image>',
+        script=f"""
+          window.linked = [];
+          const other = await import("{gateway.ports.public}{path}");
+          other.configureSmartImage({{getLink: (id) => linked.push(id) && null}});
+          one.reload();
+        """,
+    )
+    await visit.until("() => linked.length === 1")
+
+
 async def test_metadata_is_asked_for_images_without_a_size_alone(visit: Visit, images: Images, photo: bytes) -> None:
     """COS is paid for the size and the colour of each."""
     for number in range(5):
@@ -212,6 +228,28 @@ async def test_the_space_is_reserved_before_the_bytes_and_has_the_colour_of_the_
     await visit.page.evaluate("one.placeholder = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=\"); color: red'")
     await visit.until(f"""() => {look}.backgroundImage.startsWith('url("data:image/gif')""")
     assert await visit.page.evaluate("getComputedStyle(one).color") != "rgb(255, 0, 0)"
+
+
+async def test_the_tiny_copy_of_the_metadata_is_shown_where_the_policy_allows_it_else_the_colour(
+    tab: Tab, start_gateway: StartGateway
+) -> None:
+    other = await start_gateway(**PASS_ON, image_variants={"placeholders": True})
+    tab.front.behind = other.ports.public
+    tab.front.hold("/i/a")
+    await tab.open('<div id="place"></div>')
+    await tab.evaluate(
+        f"""place.innerHTML = `<smart-image id="one" image-id="a" alt=""></smart-image>
+              <smart-image id="two" image-id="a" alt="" {SIZE} placeholder="blur"></smart-image>
+              <smart-image id="three" image-id="a" alt="" {SIZE} placeholder="#123"></smart-image>`"""
+    )
+    styles = "[one, two, three].map((image) => getComputedStyle(image.shadowRoot.querySelector('[part=placeholder]')))"
+    tiny = 'backgroundImage.startsWith(`url("data:image/webp;base64,`)'
+    await tab.until(f"{styles}.slice(0, 2).every((style) => style.{tiny})")
+    colours = await tab.evaluate(f"{styles}.map((style) => style.backgroundColor)")
+    assert colours[0] == colours[1] != colours[2] == "rgb(17, 34, 51)"
+    assert colours[0].startswith("rgb(")
+    assert await tab.evaluate(f"{styles}[2].backgroundImage") == "none"
+    assert len(tab.front.asked_for("POST")) == 1
 
 
 async def test_images_without_a_size_do_not_shift_the_layout_while_the_page_is_scrolled(visit: Visit) -> None:

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.access.admin_guard import BURST
 from gateway.settings import AdminSettings
-from gateway.workers.parent import admin_port
+from gateway.workers.run_workers import admin_port
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.metrics.events import Event
 from gateway.metrics.symptom import Symptom
-from gateway.workers.merged_console import WorkerState, merged_console
+from gateway.workers.merged_console import WorkerState, events_of, merged_console
 from tests.serving import serving
 from tests.workers.conftest import fake_workers, get_json
 
@@ -73,6 +74,14 @@ async def test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_wh
     assert (problem["name"], problem["values"]) == ("workers_missing", {"ready": 1, "configured": 2})
     assert started < problem["since"] < time.time()
     assert shown["status"] == "degraded"
+
+
+def test_events_of_other_replicas_have_their_names_and_those_of_workers_have_none() -> None:
+    reloaded = {"name": "reloaded", "at": 9, "values": {"keys": "-"}}
+    found = states(answer("w1", row("w1") | {"events": [reloaded]}, row("other") | {"events": [reloaded, "garbled"]}))
+    assert events_of(found) == [(None, Event("reloaded", 9, {"keys": "-"}))]
+    found = states(answer("w1", row("w1"), row("other") | {"events": [reloaded]}))
+    assert events_of(found) == [("other", Event("reloaded", 9, {"keys": "-"}))]
 
 
 def test_a_worker_knows_itself_better_than_what_it_has_published() -> None:

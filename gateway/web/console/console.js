@@ -3,7 +3,7 @@ import { confirmed, el } from "./elements.js";
 import { call, failure, NoAnswer, post } from "./gateway.js";
 import { choose, language, word, writeTexts } from "./language.js";
 import { followAddress, start } from "./lookup.js";
-import { eventsOf, show, showEvents, showLost } from "./state.js";
+import { show, showEvents, showField, showLost } from "./state.js";
 
 const POLL = 5000;
 const MOST = { fine: 180, coarse: 1440 };
@@ -30,10 +30,12 @@ function drawCharts() {
   const span = Number(el("window").value);
   const kind = span > 900 ? "coarse" : "fine";
   const from = shown.now - span;
-  const events = eventsOf(shown).filter((event) => event.at > from);
+  const events = (shown.events ?? []).filter((event) => event.at > from);
   showEvents(events);
+  const within = points[kind].filter((point) => point.at > from);
+  showField(within);
   draw(
-    points[kind].filter((point) => point.at > from),
+    within,
     from,
     shown.now,
     events.map((event) => event.at),

@@ -6,6 +6,7 @@ import { count, time, word } from "./language.js";
 let asked = 0; // the number of the newest question; an older answer is not shown
 const FIELDS = { image: "id", user: "user", style: "style" }; // names in the address, and fields
 
+let request = ""; // the id of the request that led here
 let picture = null; // the address of the blob that is shown
 
 /** Look up an image; `style` is the name of a rendition, such as card@640.webp, or null. */
@@ -16,11 +17,24 @@ export function lookUp(id, style = null) {
   return explain();
 }
 
-/** Look up the image that the address of the page names: #image=ID&user=USER&style=STYLE. */
+/** The playground's links have the token of `dev`. It does not replace another one, and does not stay in the address. */
+function takeToken(named) {
+  const token = named.get("token");
+  if (!token) return;
+  named.delete("token");
+  history.replaceState(null, "", named.size ? `#${named}` : location.pathname + location.search);
+  if (el("token").value) return;
+  el("token").value = token;
+  el("token").dispatchEvent(new Event("input"));
+}
+
+/** Look up the image that the address of the page names: #image=ID&user=USER&style=STYLE&request=REQUEST. */
 export function followAddress() {
   const named = new URLSearchParams(location.hash.slice(1));
+  takeToken(named);
   if (!named.get("image")) return;
   for (const [name, place] of Object.entries(FIELDS)) el(place).value = named.get(name) ?? "";
+  request = named.get("request") ?? "";
   lookUp(el("id").value, el("style").value);
 }
 
@@ -38,14 +52,17 @@ function imageId() {
 
 /** Put the look-up into the address of the page, so that it can be sent to others. */
 function writeAddress() {
-  const given = Object.entries(FIELDS).map(([name, place]) => [name, el(place).value.trim()]);
+  const given = [
+    ...Object.entries(FIELDS).map(([name, place]) => [name, el(place).value.trim()]),
+    ["request", request],
+  ];
   const address = `#${new URLSearchParams(given.filter(([, value]) => value))}`;
   if (address !== location.hash) history.pushState(null, "", address);
 }
 
 function explainPath() {
   const [, style, width, format] = /^([^@]*)(?:@(\d+)\.(\w+))?$/.exec(el("style").value.trim()) ?? [];
-  const given = { user: el("user").value.trim(), style: style ?? el("style").value.trim(), w: width, format };
+  const given = { user: el("user").value.trim(), style: style ?? el("style").value.trim(), w: width, format, request };
   const query = new URLSearchParams(Object.entries(given).filter(([, value]) => value));
   return `api/v1/monitoring/explain/${encodeURIComponent(imageId())}${query.size ? `?${query}` : ""}`;
 }
@@ -173,7 +190,10 @@ export function start(changed) {
     event.preventDefault();
     explain();
   });
-  el("lookup").addEventListener("input", clear);
+  el("lookup").addEventListener("input", () => {
+    request = "";
+    clear();
+  });
   addEventListener("hashchange", followAddress);
   followAddress();
   el("show").addEventListener("click", valid(show));

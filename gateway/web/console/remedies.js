@@ -92,6 +92,14 @@ export const REMEDIES = {
     "alert": "ImageGatewayLogLinesDropped",
     "command": "systemctl status systemd-journald | head -20; df -h /var/log"
   },
+  "nginx_files_old": {
+    "alert": "ImageGatewayNginxFilesOld",
+    "command": "image-gateway-admin check --nginx /etc/nginx"
+  },
+  "open_files_short": {
+    "alert": "ImageGatewayOpenFilesShort",
+    "command": "image-gateway-admin check"
+  },
   "workers_missing": {
     "alert": "ImageGatewayWorkersMissing",
     "command": "curl -s http://{{ $labels.instance }}/readyz"

@@ -15,6 +15,13 @@ const WITHOUT_CODE = {
   body_lost: "body_lost",
   other: "other_code",
 };
+// As the browsers count them: a test compares the bounds.
+const FIELD = {
+  paint: { bounds: [0.25, 0.5, 1, 1.5, 2.5, 4, 6, 10, 30], text: duration },
+  size: { bounds: [1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7], text: bytesText },
+};
+const SOURCES = ["network", "cache", "unknown"];
+const SHARES = [0.5, 0.75, 0.95];
 const MOST_NGINX = 20;
 const MOST_EVENTS = 10;
 const SILENT = 30; // seconds, as of the alert
@@ -129,29 +136,44 @@ const worstOf = (made) =>
     .filter(({ className }) => className !== "good")
     .sort((one, other) => LEVELS.indexOf(other.className) - LEVELS.indexOf(one.className))[0];
 
-/** What has happened lately: here, and the starts of other replicas; the newest last. */
-export const eventsOf = ({ events = [], replicas, replica }) =>
-  [
-    ...events,
-    ...replicas
-      .filter(({ name }) => name !== replica)
-      .map(({ name, version, started }) => ({
-        name: "replica_started",
-        at: started,
-        values: { replica: name, version },
-      })),
-  ].sort((one, other) => one.at - other.at);
-
 /** List the events, the newest first. */
 export function showEvents(events) {
   const newest = events.slice(-MOST_EVENTS).reverse();
   replace(el("events"), newest, () =>
-    newest.map(({ name, at, values }) => {
+    newest.map(({ name, at, values, replica }) => {
       const line = node("li", "");
-      line.append(node("b", time(at)), ` ${word(`event_${name}`, values)}`);
+      line.append(node("b", time(at)), ` ${replica ? `${replica}: ` : ""}${word(`event_${name}`, values)}`);
       return line;
     }),
   );
+}
+
+/** What browsers reported in the time of `points`: percentiles of largest paints and of the sizes of pictures. */
+export function showField(points) {
+  const rows = Object.entries(FIELD).flatMap(([kind, { bounds, text }]) =>
+    SOURCES.flatMap((source) => {
+      const counts = [...bounds, 0].map((_, index) =>
+        points.reduce((all, point) => all + (point.counts[`${kind} ${source} ${index}`] ?? 0), 0),
+      );
+      const all = counts.reduce((sum, found) => sum + found, 0);
+      const shares = SHARES.map((share) => text(quantile(share, counts, bounds)));
+      return all ? [[word(`field_${kind}`), word(`from_${source}`), ...shares, count(all)]] : [];
+    }),
+  );
+  el("seen").hidden = !rows.length;
+  replace(el("field"), rows, () => table(["what", "source", "50 %", "75 %", "95 %", "count"], rows));
+}
+
+/** The value below which that share of the counts is, as the gateway and Prometheus compute it. */
+function quantile(share, counts, bounds) {
+  let rank = share * counts.reduce((sum, found) => sum + found, 0);
+  let lower = 0;
+  for (const [index, bound] of bounds.entries()) {
+    if (counts[index] && rank <= counts[index]) return lower + ((bound - lower) * rank) / counts[index];
+    rank -= counts[index];
+    lower = bound;
+  }
+  return lower;
 }
 
 /** The section of the runbook that helps with a problem, and the command that names more. */

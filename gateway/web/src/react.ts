@@ -1,12 +1,12 @@
 "use client";
 /** The React package, for React 19 or newer: the element as a component. */
 import { createElement, type HTMLAttributes, type ReactElement, type Ref, useState, useSyncExternalStore } from "react";
-import { preload } from "react-dom";
+import { type PreloadOptions, preload } from "react-dom";
 import { type AttributeProperties, NAMES, propertyOf } from "./element/attributes.js";
 import { defineSmartImage } from "./element/define-element.js";
 import type { SmartImageElement } from "./element/smart-image.js";
 import type { SmartImageListeners } from "./element/tag-types.js";
-import { type PictureProps, serverPicture } from "./server-picture.js";
+import { type ServerPicture, serverPicture } from "./server-picture.js";
 
 /** The listeners of `SmartImage` by the element's own names. */
 const LISTENERS = {
@@ -43,25 +43,28 @@ export function SmartImage({ children, ...props }: SmartImageProps): ReactElemen
     () => true,
   );
   // Made once: later changes are the element's.
-  const [__html] = useState(() => (!defineSmartImage() || isServerRendered ? htmlOf(props) : ""));
+  const [made] = useState(() => (!defineSmartImage() || isServerRendered ? begun(serverPicture(props)) : null));
   const attributes = Object.entries(props).map(([name, value]) => [
     ATTRIBUTES[name] ?? name,
     Array.isArray(value) ? value.join(" ") : name === "useProxy" && value === false ? "false" : value,
   ]);
   // React leaves such content alone, also while it hydrates.
-  const content = { dangerouslySetInnerHTML: { __html }, suppressHydrationWarning: true };
-  const picture = __html && createElement("picture", content);
-  return createElement("smart-image", Object.fromEntries(attributes), picture, children);
+  const content = made && { dangerouslySetInnerHTML: { __html: htmlOf(made) }, suppressHydrationWarning: true };
+  const picture = content && createElement("picture", content);
+  const placeholder = made?.placeholder && createElement("img", made.placeholder);
+  return createElement("smart-image", Object.fromEntries(attributes), placeholder, picture, children);
 }
 
-/** Return the markup of the picture that a server renders. One with priority begins to load with the page's head. */
-function htmlOf(props: PictureProps): string {
-  const { sources, img } = serverPicture(props);
-  const { srcset, sizes, type } = { ...img, ...sources[0] } as Record<string, string | undefined>;
-  if (props.priority && img.src) {
-    const options = { as: "image", fetchPriority: "high", imageSrcSet: srcset, imageSizes: sizes, type } as const;
-    preload(`${img.src}`, options);
-  }
+/** Return the picture. With priority, it begins to load with the page's head. */
+function begun(picture: ServerPicture): ServerPicture {
+  const { href, imagesrcset, imagesizes, type } = (picture.preload ?? {}) as Record<string, string>;
+  const options = { as: "image", fetchPriority: "high", imageSrcSet: imagesrcset, imageSizes: imagesizes, type };
+  if (href) preload(href, options as PreloadOptions);
+  return picture;
+}
+
+/** Return the markup of the picture that a server renders. */
+function htmlOf({ sources, img }: ServerPicture): string {
   const tag = (name: string, attributes: object) =>
     `<${name}${Object.entries(attributes)
       .filter(([, value]) => value !== undefined)

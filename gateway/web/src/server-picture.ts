@@ -23,13 +23,22 @@ export interface PictureProps {
   loading?: "lazy" | "eager" | undefined;
   priority?: boolean | undefined;
   fetchPriority?: "high" | "low" | "auto" | undefined;
+  placeholder?: string | undefined;
 }
 
-/** Attributes of the `<img>` that a server renders, and of the `<source>`s before it, if there are several formats. */
+/**
+ * Attributes of the `<img>` that a server renders, of the `<source>`s before it, if there are several formats, and of the
+ * `<img>` of the placeholder, if that is an image. `preload`: attributes of a `<link>` for the page's head, with `priority`.
+ */
 export interface ServerPicture {
   img: Attributes;
   sources: Attributes[];
+  placeholder: Attributes | undefined;
+  preload: Attributes | undefined;
 }
+
+// Any other text is a colour, or a word.
+const IMAGE = /^(?:data:image\/|https?:\/\/|\.{0,2}\/)/;
 
 /**
  * Return what the element would make. The `<img>` has no source if its URL has to be requested: `mode="url"`. Without the
@@ -47,8 +56,16 @@ export function serverPicture(props: PictureProps): ServerPicture {
   if (isGuessed) warn(style);
   const isLazy = !priority && (props.lazy || props.loading === "lazy");
   const sizes = found.length ? sizesOf(props.sizes, width, isLazy) : undefined;
+  const srcset = isGuessed
+    ? [1, 2]
+        .map((density) => `${proxyAddress(base, id, { ...variant, width: density * width })} ${density}x`)
+        .join(", ")
+    : found.at(-1)?.srcset;
+  const src = id ? proxyAddress(base, id, isGuessed ? { ...variant, width } : variant) : undefined;
+  const sources = found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset }));
+  const preferred = sources[0] ?? { type: undefined, srcset };
   return {
-    sources: found.slice(0, -1).map(({ type, srcset }) => ({ type, sizes, srcset })),
+    sources,
     img: {
       alt,
       width,
@@ -56,13 +73,24 @@ export function serverPicture(props: PictureProps): ServerPicture {
       loading: isLazy ? "lazy" : undefined,
       fetchpriority: priority ? "high" : props.fetchPriority,
       sizes,
-      srcset: isGuessed
-        ? [1, 2]
-            .map((density) => `${proxyAddress(base, id, { ...variant, width: density * width })} ${density}x`)
-            .join(", ")
-        : found.at(-1)?.srcset,
-      src: id ? proxyAddress(base, id, isGuessed ? { ...variant, width } : variant) : undefined,
+      srcset,
+      src,
     },
+    placeholder: IMAGE.test(props.placeholder ?? "")
+      ? { slot: "placeholder", alt: "", width, height, src: props.placeholder }
+      : undefined,
+    preload:
+      priority && src
+        ? {
+            rel: "preload",
+            as: "image",
+            href: src,
+            imagesrcset: preferred.srcset,
+            imagesizes: sizes,
+            type: preferred.type,
+            fetchpriority: "high",
+          }
+        : undefined,
   };
 }
 

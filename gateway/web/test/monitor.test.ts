@@ -52,6 +52,32 @@ test("a gateway without beacons gets none", async () => {
   expect(fetched).toHaveBeenCalledTimes(1);
 });
 
+test("the largest paint and the sizes of pictures go only to gateways that accept them", async () => {
+  for (const paints of [true, false]) {
+    sent.mockReset();
+    fetched.mockImplementation(async () => new Response(JSON.stringify({ features: { beacons: true, paints } })));
+    const timing = { decodedBodySize: 2500, encodedBodySize: 2000, transferSize: 0 };
+    vi.spyOn(performance, "getEntriesByName").mockReturnValue([timing as PerformanceResourceTiming]);
+    let paint: { seconds: number; source: "cache" } | undefined = { seconds: 1.2, source: "cache" };
+    const take = () => {
+      const found = paint;
+      paint = undefined;
+      return found;
+    };
+    const monitor = new Monitor(() => ({}), "https://gw", Math.random, take);
+    for (let page = 0; page < 2; page++) {
+      monitor.report({ result: "loaded", seconds: 0.2, address: "https://gw/i/a" });
+      await vi.advanceTimersByTimeAsync(60_000);
+    }
+    const [first, second] = sent.mock.calls.map(([, body]) => JSON.parse(body) as Beacon);
+    const one = (bucket: number, sum: number) => ({
+      cache: { buckets: Array.from({ length: 10 }, (_, index) => Number(index === bucket)), sum, count: 1 },
+    });
+    expect([first?.paints, first?.sizes]).toEqual(paints ? [one(3, 1.2), one(1, 2000)] : [undefined, undefined]);
+    expect([second?.paints, second?.sizes]).toEqual([undefined, paints ? one(1, 2000) : undefined]);
+  }
+});
+
 test("a page outside the sample reports nothing", async () => {
   const monitor = new Monitor(
     () => ({ endpoint: "/b", sample: 0.1 }),

@@ -55,6 +55,37 @@ test("a server renders the widths and formats that it is told of a style", async
   expect(html).toContain("</picture>");
 });
 
+test("a picture with priority is preloaded from the head of the page, if the server's context has one", async () => {
+  const props = { imageId: "a", styleName: "card", widths: [320], formats: "avif original", baseUrl: "https://gw" };
+  const push = vi.fn();
+  const rendered = async (priority: boolean, context: object) =>
+    renderToString(
+      createSSRApp(() => h(SmartImage, { ...props, width: 80, priority })),
+      context,
+    );
+  await rendered(false, { head: { push } });
+  await rendered(true, {});
+  expect(push).not.toHaveBeenCalled();
+  await rendered(true, { head: { push } });
+  const link = { rel: "preload", as: "image", type: "image/avif", fetchpriority: "high" };
+  const imagesrcset = "https://gw/i/a?style=card&w=320&format=avif 320w";
+  const imagesizes = "(min-width: 80px) 80px, 100vw";
+  const href = "https://gw/i/a?style=card";
+  expect(push.mock.calls).toEqual([[{ link: [{ ...link, href, imagesrcset, imagesizes }] }]]);
+});
+
+test("a server renders a placeholder that is an image, and neither a colour nor a word", async () => {
+  const rendered = (props: object, slots = {}) =>
+    renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", baseUrl: "https://gw", ...props }, slots)));
+  const placeholder = "data:image/webp;base64,AAAA";
+  const tiny = `<img slot="placeholder" alt src="${placeholder}">`;
+  expect(await rendered({ placeholder })).toContain(`${tiny}<img `);
+  expect(await rendered({ placeholder, mode: "url" })).toContain(tiny);
+  expect(await rendered({ placeholder }, { placeholder: () => "mine" })).not.toContain(tiny);
+  for (const other of ["blur", "#abc", "rgb(0 0 0 / 50%)", "javascript:alert(1)"])
+    expect(await rendered({ placeholder: other })).not.toContain('slot="placeholder"');
+});
+
 test("a server renders no <img> in url mode", async () => {
   const html = await renderToString(createSSRApp(() => h(SmartImage, { imageId: "a", mode: "url" })));
   expect(html).not.toContain("<img");

@@ -171,11 +171,6 @@ MUTANTS: Final = {
         (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
         faults="end_feed stop_postgres",
     ),
-    "missing_after_a_pause": _mutant(
-        "a row that was missing before a pause is missing after it",
-        (_TIER, "self._unknown_ttl + began - self.now()", "self._unknown_ttl"),
-        faults="lock_table pause_gateway",
-    ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
         (_RESOLVER, "if self._local.now() - began >= LEASE and not is_repeated:", "if False:"),
@@ -211,6 +206,7 @@ MUTANTS: Final = {
         "nginx does not see that its clock was set back while it was paused",
         (_NGINX, "if any(time > LOST for time in lost):", "if False:"),
         faults="pause_nginx step_clock_of_nginx",
+        first=542,
     ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"

@@ -34,11 +34,17 @@ export interface SmartImageConfig {
   messages?: Record<string, Partial<Record<string, string>>>;
 }
 
-/** The current configuration; only `configureSmartImage` changes it. */
-export const config: SmartImageConfig = {};
+// The served file has two names, and an application may have the npm package beside it: a page with two copies of this module
+// has one configuration. No markup can make a property whose name is a symbol.
+const page = globalThis as { [name: symbol]: [SmartImageConfig, (() => void)[]] | undefined };
+const KEY = Symbol.for("smart-image");
+page[KEY] ??= [{}, []];
 
-/** Called when the user may have changed: each gateway forgets the token and URLs of the one before. */
-export const forgetters: (() => void)[] = [];
+/**
+ * `config`: the current configuration; only `configureSmartImage` changes it. `forgetters`: called when the user may have
+ * changed, so that each gateway forgets the token and URLs of the one before.
+ */
+export const [config, forgetters] = page[KEY];
 
 /**
  * Change the named parts of the configuration. Elements use it from their next load on. `getToken`, `getLink` or

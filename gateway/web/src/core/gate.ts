@@ -107,7 +107,7 @@ export function createGate(): Gate {
     wait,
     succeeded,
     failed(id, retryAfter) {
-      notBefore = Math.max(notBefore, Date.now() + (retryAfter ?? 0));
+      if (retryAfter) notBefore = Math.max(notBefore, Date.now() + retryAfter);
       if (failing.add(id).size < FAILURES) return;
       if (!isClosed) isAnswered = false;
       isClosed = true;

@@ -18,30 +18,45 @@ export interface LoadReport {
   address?: string;
 }
 
-/** Body of a beacon. It has counts only: no ids, no addresses. `buckets[i]` counts loads of at most `BOUNDS[i]` seconds. */
+/** Observations counted by bucket: `buckets[i]` counts those of at most the i-th bound. */
+export interface Histogram {
+  buckets: number[];
+  sum: number;
+  count: number;
+}
+
+/**
+ * Body of a beacon. It has counts only: no ids, no addresses. `seconds`: how long loads took. `paints`: the largest paint of
+ * the page, if it is one of the pictures. `sizes`: the bytes of pictures.
+ */
 export interface Beacon {
   version: 1;
   loads: Partial<Record<LoadResult, number>>;
   retries: Partial<Record<FailureKind, number>>;
   sources: Partial<Record<BytesSource, number>>;
   attempts: number;
-  seconds: { buckets: number[]; sum: number; count: number };
+  seconds: Histogram;
+  paints?: Partial<Record<BytesSource, Histogram>>;
+  sizes?: Partial<Record<BytesSource, Histogram>>;
 }
 
-/** Upper bounds of the histogram's buckets in seconds; one more bucket has no upper bound. */
+/** Upper bounds of the histograms' buckets, in seconds and bytes; one more bucket has no upper bound. */
 export const BOUNDS: readonly number[] = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+export const PAINT_BOUNDS: readonly number[] = [0.25, 0.5, 1, 1.5, 2.5, 4, 6, 10, 30];
+export const SIZE_BOUNDS: readonly number[] = [1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7];
 
 const ENDPOINT = "/api/v1/monitoring/beacons";
 const EVERY = 60_000;
 // Limits of the gateway for one beacon.
 const MAX_LOADS = 10_000;
 const MAX_SECONDS = 3600;
+const MAX_BYTES = 1e8;
 
 /** Counts loads of a page and sends the counts when the page is hidden, and every minute. */
 export class Monitor {
   #beacon: Beacon | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #accepted: Promise<boolean> | undefined;
+  #accepted: Promise<Features> | undefined;
   readonly #chosen: boolean;
   readonly #visibilityChanged = () => void (document.hidden && this.flush());
 
@@ -49,6 +64,7 @@ export class Monitor {
     private readonly options: () => MonitorOptions,
     private readonly base: string,
     random: () => number = Math.random,
+    private readonly largestPaint: () => Paint | undefined = () => undefined,
   ) {
     this.#chosen = random() < (options().sample ?? 1);
   }
@@ -65,13 +81,10 @@ export class Monitor {
     count(loads, seen.result);
     this.#beacon.attempts += seen.attempts ?? 1;
     if (seen.seconds !== null) {
-      const took = Math.min(seen.seconds, MAX_SECONDS);
-      const index = BOUNDS.findIndex((bound) => took <= bound);
-      const bucket = index < 0 ? BOUNDS.length : index;
-      seconds.buckets[bucket] = (seconds.buckets[bucket] ?? 0) + 1;
-      seconds.sum += took;
-      seconds.count++;
-      count(sources, seen.source ?? sourceOf(seen.address));
+      observe(seconds, BOUNDS, Math.min(seen.seconds, MAX_SECONDS));
+      const [found, bytes] = bytesOf(seen.address);
+      count(sources, seen.source ?? found);
+      if (bytes) observe(histogramOf(this.#beacon, "sizes", found), SIZE_BOUNDS, Math.min(bytes, MAX_BYTES));
     }
     if (Object.values(loads).reduce((sum, some) => sum + some, 0) >= MAX_LOADS) void this.flush();
   }
@@ -82,7 +95,12 @@ export class Monitor {
     globalThis.document?.removeEventListener("visibilitychange", this.#visibilityChanged);
     const beacon = this.#beacon;
     this.#beacon = undefined;
-    if (!beacon || !(await this.#isAccepted())) return;
+    if (!beacon) return;
+    const paint = this.largestPaint();
+    if (paint) observe(histogramOf(beacon, "paints", paint.source), PAINT_BOUNDS, Math.min(paint.seconds, MAX_SECONDS));
+    const { beacons, paints } = await this.#isAccepted();
+    if (!beacons) return;
+    if (!paints) for (const name of ["paints", "sizes"] as const) delete beacon[name];
     navigator.sendBeacon(this.options().endpoint ?? this.base + ENDPOINT, JSON.stringify(beacon));
   }
 
@@ -94,12 +112,12 @@ export class Monitor {
     return emptyBeacon();
   }
 
-  #isAccepted(): Promise<boolean> {
+  #isAccepted(): Promise<Features> {
     this.#accepted ??= this.options().endpoint
-      ? Promise.resolve(true)
-      : acceptsBeacons(this.base).catch(() => {
+      ? Promise.resolve({ beacons: true, paints: true })
+      : featuresOf(this.base).catch(() => {
           this.#accepted = undefined; // not answered: ask again next time
-          return false;
+          return {};
         });
     return this.#accepted;
   }
@@ -107,7 +125,8 @@ export class Monitor {
 
 /** Make the monitor of a page, which follows the configuration. */
 export function monitorOf(config: SmartImageConfig, base: string): Monitor {
-  return new Monitor(() => (typeof config.monitor === "object" ? config.monitor : {}), base);
+  const options = () => (typeof config.monitor === "object" ? config.monitor : {});
+  return new Monitor(options, base, Math.random, watchPaints());
 }
 
 function emptyBeacon(): Beacon {
@@ -117,7 +136,57 @@ function emptyBeacon(): Beacon {
     retries: {},
     sources: {},
     attempts: 0,
-    seconds: { buckets: new Array<number>(BOUNDS.length + 1).fill(0), sum: 0, count: 0 },
+    seconds: emptyHistogram(),
+  };
+}
+
+// All have as many bounds.
+function emptyHistogram(): Histogram {
+  return { buckets: new Array<number>(BOUNDS.length + 1).fill(0), sum: 0, count: 0 };
+}
+
+function histogramOf(beacon: Beacon, name: "paints" | "sizes", source: BytesSource): Histogram {
+  beacon[name] ??= {};
+  beacon[name][source] ??= emptyHistogram();
+  return beacon[name][source];
+}
+
+function observe(histogram: Histogram, bounds: readonly number[], value: number): void {
+  const index = bounds.findIndex((bound) => value <= bound);
+  const bucket = index < 0 ? bounds.length : index;
+  histogram.buckets[bucket] = (histogram.buckets[bucket] ?? 0) + 1;
+  histogram.sum += value;
+  histogram.count++;
+}
+
+interface Paint {
+  seconds: number;
+  source: BytesSource;
+}
+
+/**
+ * Watch the largest contentful paint of the page. Return a function that returns it once, if it is a picture of a
+ * `<smart-image>`, and if the page was not opened in the background.
+ */
+function watchPaints(): () => Paint | undefined {
+  const type = "largest-contentful-paint";
+  let last: (PerformanceEntry & { element?: Element; url?: string }) | undefined;
+  const take = (entries: PerformanceEntryList) => {
+    last = entries.at(-1) ?? last;
+  };
+  if (document.hidden || !PerformanceObserver.supportedEntryTypes.includes(type)) return () => undefined;
+  const observer = new PerformanceObserver((list) => take(list.getEntries()));
+  observer.observe({ type, buffered: true });
+  return () => {
+    take(observer.takeRecords());
+    observer.disconnect();
+    const found = last;
+    last = undefined;
+    if (!found?.element?.closest("smart-image")) return undefined;
+    // Of a page that was rendered in advance the time counts from when it is shown.
+    const [page] = performance.getEntriesByType("navigation") as (PerformanceEntry & { activationStart?: number })[];
+    const seconds = Math.max(0, found.startTime - (page?.activationStart ?? 0)) / 1000;
+    return { seconds, source: bytesOf(found.url)[0] };
   };
 }
 
@@ -125,17 +194,22 @@ function count<K extends string>(counts: Partial<Record<K, number>>, key: K): vo
   counts[key] = (counts[key] ?? 0) + 1;
 }
 
-/** Return where the bytes of `address` came from, if the browser exposes it. */
-function sourceOf(address = ""): BytesSource {
+/** Return where the bytes of `address` came from, and how many they are, if the browser exposes it. */
+function bytesOf(address = ""): [BytesSource, number] {
   const entries = globalThis.performance?.getEntriesByName(address) as PerformanceResourceTiming[];
   const entry = entries.at(-1);
-  if (!entry?.decodedBodySize) return "unknown";
-  return entry.transferSize ? "network" : "cache";
+  if (!entry?.decodedBodySize) return ["unknown", 0];
+  return [entry.transferSize ? "network" : "cache", entry.encodedBodySize];
 }
 
-async function acceptsBeacons(base: string): Promise<boolean> {
+/** What the gateway accepts: reports, and those with paints and sizes. */
+interface Features {
+  beacons?: boolean;
+  paints?: boolean;
+}
+
+async function featuresOf(base: string): Promise<Features> {
   const answer = await fetch(`${base}/static/config.json`);
   if (answer.status >= 500) throw new Error(`config.json: ${answer.status}`);
-  const { features } = (await answer.json()) as { features?: { beacons?: boolean } };
-  return !!features?.beacons;
+  return ((await answer.json()) as { features?: Features }).features ?? {};
 }

@@ -10,9 +10,9 @@ export interface Overlay {
   show(state: LoadState, kind: FailureKind | undefined, hasPicture: boolean, alt: string | null): void;
   /**
    * Reserve space of `width` by `height` CSS pixels (0 if unknown), so that the layout does not shift, and fill it with
-   * the placeholder: a colour, or the address of a small image.
+   * the placeholder: a colour, or the address of a small image, above `color`.
    */
-  reserve(width: number, height: number, placeholder: string): void;
+  reserve(width: number, height: number, placeholder: string, color: string): void;
 }
 
 /** Attach a shadow tree to `host`. */
@@ -59,11 +59,12 @@ export function createOverlay(host: HTMLElement, retry: () => void): Overlay {
       button.ariaLabel = `${label}: ${alt || said}`;
       button.textContent = label;
     },
-    reserve(width, height, placeholder) {
+    reserve(width, height, placeholder, color) {
       const box = width && height && `width:${width}px;aspect-ratio:${width}/${height};grid-template:100%/100%;`;
-      // JSON quotes as CSS does.
-      const fill = CSS.supports("color", placeholder) ? placeholder : `url(${JSON.stringify(placeholder)}) 50%/cover`;
-      own.replaceSync(`:host{${box || ""}${placeholder && `--_fill:${fill}`}}`);
+      const isImage = placeholder && !CSS.supports("color", placeholder);
+      // JSON quotes as CSS does. A Content Security Policy may forbid data URLs: then the colour is seen.
+      const fill = isImage ? `url(${JSON.stringify(placeholder)}) 50%/cover ${color}` : placeholder || color;
+      own.replaceSync(`:host{${box || ""}${fill && `--_fill:${fill}`}}`);
     },
   };
 }

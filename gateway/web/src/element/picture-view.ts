@@ -47,7 +47,8 @@ export function createView(host: SmartImageElement, overlay: Overlay, states: Cu
   function redraw(): void {
     const [width, height] = box();
     if (width && height && host.isConnected) Object.assign(img(), { width, height });
-    overlay.reserve(width, height, host.placeholder ?? meta?.placeholder ?? meta?.color ?? "");
+    const placeholder = host.placeholder?.replace(/^blur$/, "") || meta?.placeholder || "";
+    overlay.reserve(width, height, placeholder, meta?.color ?? "");
     overlay.show(host.state, host.lastError?.kind, !!shown, img().getAttribute("alt"));
   }
 

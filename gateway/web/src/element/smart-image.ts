@@ -120,7 +120,7 @@ export class SmartImageElement extends Base {
       variant: { style: this.styleName, version: this.version, link: this.link },
       widths: words(this.widths)?.map(Number),
       formats: words(this.formats),
-      isSizeless: this.#view.box().includes(0),
+      isSizeless: this.placeholder === "blur" || this.#view.box().includes(0),
       retry: { max: this.maxRetries, delay: this.retryDelay, maxDelay: this.retryMaxDelay },
       timeout: this.timeout,
       fallback: this.fallbackSrc,

@@ -1,4 +1,4 @@
-import { defineComponent, getCurrentInstance, h, type PropType, type SlotsType, shallowRef } from "vue";
+import { defineComponent, getCurrentInstance, h, type PropType, type SlotsType, shallowRef, useSSRContext } from "vue";
 import type { FailureKind, LoadFailure } from "../core/failure.js";
 import type { LoadState } from "../core/loader.js";
 import { defineSmartImage } from "../element/define-element.js";
@@ -51,6 +51,9 @@ const PROPS = {
 
 const SLOTS = ["placeholder", "loading", "error", "retry"] as const;
 
+/** The context of `renderToString`, as far as it is used here: `head` is that of Unhead. */
+type Context = { head?: { push(input: { link: object[] }): unknown } };
+
 /** `<smart-image>` with typed props, emits and slots. */
 export const SmartImage = defineComponent({
   name: "SmartImage",
@@ -71,8 +74,11 @@ export const SmartImage = defineComponent({
 
     // Created once, so that Vue never patches the <img>: the element manages it.
     const isRendered = !isDefined || !!getCurrentInstance()?.vnode.el;
-    const { img, sources } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
+    const { img, sources, placeholder, preload } = serverPicture({ ...props, fetchPriority: props.fetchpriority });
     const made = isRendered && img.src ? h("img", img) : null;
+    const tiny = isRendered && placeholder && !slots.placeholder ? [h("img", placeholder)] : [];
+    // biome-ignore lint/correctness/useHookAtTopLevel: a rule of React. Nuxt's context has the head of the page.
+    if (preload && !globalThis.document) useSSRContext<Context>()?.head?.push({ link: [preload] });
     const picture = made && sources[0] ? h("picture", [...sources.map((source) => h("source", source)), made]) : made;
 
     function reload(options?: { fresh?: boolean }): void {
@@ -105,7 +111,11 @@ export const SmartImage = defineComponent({
       const filled = SLOTS.map(
         (name) => slots[name] && h("div", { slot: name, key: name }, slots[name](slotProps.value)),
       );
-      return h("smart-image", { ref: element, ...Object.fromEntries(attributes), ...listeners }, [picture, ...filled]);
+      return h("smart-image", { ref: element, ...Object.fromEntries(attributes), ...listeners }, [
+        ...tiny,
+        picture,
+        ...filled,
+      ]);
     };
   },
 });

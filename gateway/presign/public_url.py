@@ -1,0 +1,121 @@
+"""Presigned URLs given to clients, which fetch from COS themselves.
+
+COS verifies the signed parameters, and also obeys any unsigned one (COS documents 7753 and 57420):
+anyone with a URL could append ``response-content-type=text/html`` and turn an image into a page of the bucket's domain.
+So the type and the disposition of the response are signed. An unsigned rule may likewise turn a rendition into the
+original; ``keeps_original`` says where that matters.
+"""
+
+import posixpath
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CredentialsExpired
+from gateway.net.image_fields import content_disposition, is_image
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
+
+_MOST_KEPT = 4096
+_FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
+# Not the system's list: replicas on different systems must make the same URL.
+_TYPES = {
+    "apng": "image/apng", "avif": "image/avif", "bmp": "image/bmp", "gif": "image/gif", "heic": "image/heic",
+    "heif": "image/heif", "ico": "image/vnd.microsoft.icon", "jpeg": "image/jpeg", "jpg": "image/jpeg",
+    "png": "image/png", "svg": "image/svg+xml", "tif": "image/tiff", "tiff": "image/tiff", "tpg": "image/tpg",
+    "webp": "image/webp",
+}  # fmt: skip
+# No browser shows this type as a page; <img> detects the format from the bytes.
+_UNKNOWN = "application/octet-stream"
+_SCRIPTED = "image/svg+xml"
+
+
+class Signer(Protocol):
+    """Signs URLs with more parameters."""
+
+    def sign_also(
+        self, image: SignedImage, parameters: Mapping[str, str], *, method: str, ignores_errors: bool
+    ) -> PresignedUrl:
+        """Return a URL that expires with the image's own, with more parameters signed."""
+
+
+class PublicUrls:
+    """Signs URLs for clients.
+
+    ``is_usable`` returns whether a URL lives long enough for a client. ``strict_buckets`` refuse a URL with a parameter
+    that is not signed.
+    """
+
+    def __init__(
+        self,
+        signer: Signer,
+        renditions: Renditions,
+        is_usable: Callable[[PresignedUrl], bool] = lambda _: True,
+        strict_buckets: Collection[str] = (),
+    ) -> None:
+        self._strict_buckets = strict_buckets
+        self._signer = signer
+        self._is_usable = is_usable
+        self._renditions = renditions
+        self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
+
+    def presign(self, image: AuthorizedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
+        """Return a URL for ``method`` that expires with the image's own. ``download`` is a file name to save it as.
+
+        Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
+        """
+        ignores_errors = image.rendition is not None and self._may_become_the_original(image.rendition, image.record)
+        key = (image.presigned.url, method, download, image.record.content_type, ignores_errors)
+        made = self._made.get(key)
+        if made is None:
+            made = self._signer.sign_also(
+                image, self._answer(image, download), method=method, ignores_errors=ignores_errors
+            )
+            if made.expires_at < image.presigned.expires_at:
+                # Another replica signed the image's URL with credentials that end later. The next ones here may, too.
+                if not self._is_usable(made):
+                    raise CredentialsExpired(f"the security token ends at {made.expires_at}")
+                return made
+            self._made[key] = made
+            if len(self._made) > _MOST_KEPT:
+                self._made.popitem(last=False)
+        return made
+
+    def keeps_original(self, image: SignedImage) -> bool:
+        """Return whether everybody who may see the image may have its URL, with which COS may send the original."""
+        name, record = image.rendition, image.record
+        if name is None or record.bucket in self._strict_buckets:
+            return True
+        return not self._renditions.withholds_original(name, image_is_public=record.public)
+
+    def forget(self) -> None:
+        """Forget all signed URLs, because the credentials have changed."""
+        self._made.clear()
+
+    def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
+        """Return whether COS may send the original to the holder of the URL if it cannot make the variant."""
+        if self._renditions.get(name).width is None:
+            return False
+        return not self._renditions.withholds_original(name, image_is_public=record.public)
+
+    def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
+        """Return the parameters that set the header of COS's response."""
+        content_type = self._type_of(image.record, image.rendition)
+        if download is not None:
+            disposition = content_disposition(download)
+        else:
+            # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
+            disposition = "attachment" if content_type == _SCRIPTED else "inline"
+        return {"response-content-type": content_type, "response-content-disposition": disposition}
+
+    def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
+        """Return the type of the rendition's format, else the row's, else that of the key's extension."""
+        rule = self._renditions.get(rendition).template if rendition is not None else ""
+        format_in_rule = _FORMAT.search(rule)
+        if format_in_rule is not None and format_in_rule[1] in _TYPES:
+            return _TYPES[format_in_rule[1]]
+        if record.content_type is not None and is_image(record.content_type):
+            return record.content_type
+        return _TYPES.get(posixpath.splitext(record.key)[1].removeprefix(".").lower(), _UNKNOWN)

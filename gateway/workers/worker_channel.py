@@ -1,0 +1,200 @@
+"""What a worker got from its parent: its sockets, and the channel for orders and states.
+
+The channel is a socket pair. The parent writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each on a
+line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line when
+its list of changes is another. Before it drains, the worker writes the seconds that the drain may take. When the
+channel closes, the parent has ended.
+
+Every user of this machine reaches the admin port of a worker. So a request to the port must have the secret that the
+parent gave to this worker.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Final, Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from gateway.concurrency.background import background
+from gateway.delivery.request_context import PEER
+from gateway.errors import Forbidden
+from gateway.process.service_manager import ServiceManager
+
+logger = logging.getLogger(__name__)
+
+STOP: Final = "stop"  # drain and end
+FORCE: Final = "force"  # end the drain at once
+RELOAD: Final = "reload"  # reload the configuration
+ROLL: Final = "roll"  # replace workers; only a worker passes it on
+GRACE: Final = b"GRACE"
+VERSION: Final = b"VERSION"
+SETTINGS: Final = b"SETTINGS"
+HEARD: Final = b"HEARD"
+SIGNAL: Final = b"SIGNAL"
+# Headers of requests to the admin port: the secret of the parent, and the address of its client.
+FROM_PARENT: Final = "X-From-Parent"
+PARENT_PEER: Final = "X-Parent-Peer"
+SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
+LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configuration
+
+_FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
+_MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a parent that hangs does not take
+_PIECE: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The number of a worker, the descriptors that it inherits, and the secret of its admin port.
+
+    ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
+    worker that it replaces has ended.
+    """
+
+    number: int
+    public: Sequence[int]
+    admin: int
+    secret: str = field(repr=False)
+    settings: str | None = field(default=None, repr=False)
+    ended: str | None = None
+
+    def line(self) -> bytes:
+        """Return the first line that the parent writes."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        """Return the assignment in a line of a parent, which may be of a later version. Raises ``ValueError``."""
+        values = json.loads(line)
+        return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
+
+
+class NoParent(OSError):
+    """The descriptor is not a channel: only ``serve --workers`` starts workers."""
+
+
+class WorkerChannel:
+    """The sockets of this worker, and its end of the ``channel``."""
+
+    def __init__(self, channel: socket.socket, assignment: Assignment, received: bytes = b"") -> None:
+        self.number = assignment.number
+        self.public = [_taken(descriptor) for descriptor in assignment.public]
+        self.admin = [_taken(assignment.admin)]
+        self.settings = assignment.settings
+        self.ended = assignment.ended
+        self._secret = assignment.secret.encode()
+        channel.setblocking(False)
+        self._channel = channel
+        self._received = received
+        self._writer: asyncio.StreamWriter | None = None
+        self._has_sent_heard = False
+
+    @classmethod
+    def take(cls, descriptor: int) -> Self:
+        """Return the channel of ``descriptor``. Raises ``NoParent``."""
+        try:
+            channel = _taken(descriptor)
+            channel.settimeout(_FIRST_LINE_TIMEOUT)
+            received = piece = channel.recv(_PIECE)
+            while piece and b"\n" not in piece and len(received) < LONGEST_LINE:
+                received += (piece := channel.recv(_PIECE))
+            line, _, orders = received.partition(b"\n")
+            return cls(channel, Assignment.read(line), orders)
+        except (OSError, ValueError, TypeError) as error:
+            raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
+
+    def guard(self, admin: web.Application) -> web.Application:
+        """Make the application of the admin port refuse requests that are not from the parent (``Forbidden``)."""
+
+        @web.middleware
+        async def parent_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+            sent = request.headers.get(FROM_PARENT, "").encode(errors="surrogateescape")
+            if not hmac.compare_digest(sent, self._secret):
+                raise Forbidden("this port is for the parent of the worker")
+            request[PEER] = request.headers.get(PARENT_PEER, "")
+            return await handler(request)
+
+        admin.middlewares.append(parent_only)
+        return admin
+
+    def manager(self) -> ServiceManager:
+        """Return the manager that sends the states of this worker to the parent."""
+        return ServiceManager(None, SIGN_TIMEOUT, deliver=self._send, receiver="the parent")
+
+    def send_grace(self, seconds: float) -> None:
+        """Send the parent the seconds that the drain may take, which a reload may have changed."""
+        self._send_value(GRACE, b"%g" % seconds)
+
+    def send_version(self, version: str) -> None:
+        """Send the parent the version of this worker."""
+        self._send_value(VERSION, version.encode())
+
+    def send_signal(self, order: str) -> None:
+        """Pass a signal on to the parent, which reloads or replaces workers: ``pidof`` also names workers."""
+        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.number)
+        self._send_value(SIGNAL, order.encode())
+
+    def send_settings(self, text: str) -> None:
+        """Send the parent the settings that this worker uses, for the worker that replaces it if it dies."""
+        self._send_value(SETTINGS, text.encode())
+
+    def send_heard(self) -> None:
+        """Send the parent that the list of changes for nginx is another, once in a step of the event loop.
+
+        The parent asks for the list after it has received the line, so not in the same step.
+        """
+        if not self._has_sent_heard:
+            self._has_sent_heard = True
+            asyncio.get_running_loop().call_soon(self._reset_heard)
+            self._send_value(HEARD, b"1")
+
+    @asynccontextmanager
+    async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
+        """Within the block, call the function of each order of the parent. The parent's end is the order ``STOP``."""
+        reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
+        try:
+            async with background("orders-of-the-parent", self._obey(reader, orders)):
+                yield
+        finally:
+            self._writer.close()
+
+    async def _obey(self, reader: asyncio.StreamReader, orders: Mapping[str, Callable[[], None]]) -> None:
+        while True:
+            *lines, self._received = self._received.split(b"\n")
+            for line in lines:
+                orders[line.decode()]()
+            received = b""
+            with suppress(OSError):
+                received = await reader.read(_PIECE)
+            if not received:
+                logger.warning("the parent of this worker has ended: worker=%s", self.number)
+                orders[STOP]()
+                return
+            self._received += received
+
+    def _reset_heard(self) -> None:
+        self._has_sent_heard = False
+
+    def _send_value(self, name: bytes, value: bytes) -> None:
+        with suppress(OSError):  # the parent has ended, or hangs
+            self._send(name + b"=" + value)
+
+    def _send(self, state: bytes) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise BrokenPipeError("the channel is closed")
+        if self._writer.transport.get_write_buffer_size() > _MOST_UNSENT:
+            raise BlockingIOError("the parent does not read")
+        self._writer.write(state + b"\n")
+
+
+def _taken(descriptor: int) -> socket.socket:
+    taken = socket.socket(fileno=descriptor)
+    taken.setblocking(False)
+    taken.set_inheritable(False)
+    return taken

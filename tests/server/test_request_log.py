@@ -1,0 +1,318 @@
+"""One line a request: its facts, the share that is written, and what is never in it."""
+
+import fcntl
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.delivery.request_context import Failure
+from gateway.process.log_stream import LogStream
+from gateway.process.logs import LogHandler
+from gateway.server.request_log import LOGGER, RequestFacts, RequestLog
+from gateway.settings import Live, LoggingSettings
+from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from gateway_dev.database import ImagesTable
+from tests.access.credentials import ACCESS, link_query, token
+from tests.conftest import SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.waiting import until
+
+
+@pytest.fixture
+async def gateway(access_lines: io.StringIO, start_gateway: StartGateway, links_table: ImagesTable) -> RunningGateway:
+    """A gateway with an access log and every kind of credential."""
+    del access_lines, links_table
+    return await start_gateway(access=ACCESS)
+
+
+def lines_of(gateway: RunningGateway, access_lines: io.StringIO) -> list[dict[str, Any]]:
+    """Return the lines so far."""
+    gateway.flush_request_log()
+    return [json.loads(line) for line in access_lines.getvalue().splitlines() if '"gateway.access"' in line]
+
+
+async def test_a_line_has_the_facts_of_its_request(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO
+) -> None:
+    await images.add("cat", b"seventeen bytes ..")
+    for _ in range(2):
+        answer = await gateway.get("/i/cat", headers={"X-Request-Id": "the-request-id"})
+        assert answer.status == 200
+    cold, warm = lines_of(gateway, access_lines)
+    common = {
+        "level": "info",
+        "event": "request",
+        "request_id": "the-request-id",
+        "method": "GET",
+        "route": "short",
+        "image": "cat",
+        "client": "127.0.0.1",
+        "delivery": "stream",
+        "status": 200,
+        "bytes": 18,
+    }
+    for line in (cold, warm):
+        assert common.items() <= line.items()
+        assert 0 < line["first_byte"] <= line["seconds"] < 5
+        assert "caller" not in line, "nobody asks who sees a public image"
+    assert cold["cache"].startswith("fwd=miss")
+    assert 0 < cold["origin_seconds"] <= cold["seconds"]
+    assert warm["cache"].startswith("hit")
+    assert "origin_seconds" not in warm
+
+
+@pytest.mark.parametrize("size", [0, 1000, 500_000])
+async def test_the_bytes_are_those_of_the_body(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO, size: int
+) -> None:
+    await images.add("cat", bytes(size))
+    assert len((await gateway.get("/i/cat")).body) == size
+    missing = await gateway.get("/i/dog")
+    assert [line["bytes"] for line in lines_of(gateway, access_lines)] == [size, len(missing.body)]
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_link", "caller", "status"),
+    [
+        (None, False, "anonymous", 404),
+        ({}, False, "user", 200),
+        ({"sub": "bob"}, False, "user", 404),
+        ({"exp": 1}, False, "rejected", 401),
+        (None, True, "link", 200),
+    ],
+)
+async def test_the_kind_of_the_caller_is_named_and_no_credential(
+    gateway: RunningGateway,
+    images: Images,
+    access_lines: io.StringIO,
+    claims: dict[str, Any] | None,
+    is_link: bool,
+    caller: str,
+    status: int,
+) -> None:
+    headers = {} if claims is None else {"Authorization": f"Bearer {token(**claims)}"}
+    query = f"?{link_query('/i/cat')}" if is_link else ""
+    await images.add("cat", owner="alice", public=False)
+    assert (await gateway.get(f"/i/cat{query}", headers=headers)).status == status
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["caller"], line["status"]) == (caller, status)
+    assert ("reason" in line) == (status == 401 or status == 404)
+    if status == 401:
+        assert line["reason"] == "the token has expired"
+    for secret in ("sig=", "Bearer", *[value.partition(" ")[2] for value in headers.values()]):
+        assert not secret or secret not in access_lines.getvalue()
+
+
+async def test_a_failure_names_the_code_of_the_gateway_and_of_cos(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO, cos: CosEmulator
+) -> None:
+    await images.add("cat")
+    cos.faults.add(Fault(action=Refuse(status=404, code="NoSuchBucket"), times=None))
+    assert (await gateway.get("/i/cat")).status == 502
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["status"], line["code"], line["cos_code"]) == (502, "origin_misconfigured", "NoSuchBucket")
+    assert line["cos_request_id"] in line["reason"]
+    assert "bucket photos-1250000000" in line["reason"]
+    assert line["origin_seconds"] > 0
+
+
+async def test_a_transfer_that_breaks_off_is_named(
+    access_lines: io.StringIO, start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"retry_count": 0, "timeout": 2}, logging={"access_sample": 0})
+    await images.add("cat", bytes(3_000_000))
+    cos.faults.add(Fault(action=Cut(at=2_000_000), times=None))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await gateway.get("/i/cat")
+    await until(lambda: lines_of(gateway, access_lines))
+    (line,) = lines_of(gateway, access_lines)
+    assert (line["status"], line["bytes"] > 0) == ("aborted", True)
+    assert "reason" in line
+
+
+async def test_a_style_and_a_head_are_named(
+    access_lines: io.StringIO, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/format/png"})
+    await images.add("cat")
+    await gateway.request("HEAD", "/i/cat")
+    await gateway.get("/i/cat?style=small")
+    head, styled = lines_of(gateway, access_lines)
+    assert (head["method"], head["bytes"]) == ("HEAD", 0)
+    assert styled["variant"] == "small"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_probes_get_no_line(gateway: RunningGateway, access_lines: io.StringIO, path: str) -> None:
+    assert (await gateway.get(path)).status == 200
+    assert lines_of(gateway, access_lines) == []
+
+
+async def test_the_admin_port_has_no_access_log(gateway: RunningGateway, access_lines: io.StringIO) -> None:
+    assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
+    assert lines_of(gateway, access_lines) == []
+
+
+@pytest.fixture
+def stalled_log() -> Iterator[LogStream]:
+    """The log of this process, in a pipe whose reader sleeps."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, 4096)
+    stream = LogStream(theirs, most_waiting=5000)
+    handler, root, access = LogHandler(stream, "json", None), logging.getLogger(), logging.getLogger(LOGGER)
+    root.handlers.insert(0, handler)
+    access.setLevel(logging.INFO)
+    yield stream
+    access.setLevel(logging.NOTSET)
+    root.removeHandler(handler)
+    os.close(ours)
+    handler.close()
+    os.close(theirs)
+
+
+async def test_images_are_served_while_nobody_reads_the_log_and_lost_lines_are_counted(
+    stalled_log: LogStream, start_gateway: StartGateway, images: Images
+) -> None:
+    gateway = await start_gateway()
+    await images.add("cat")
+    assert gateway.registry.get_sample_value("image_gateway_log_lines_dropped_total") == 0, "it is there from the start"
+    for _ in range(50):
+        assert (await gateway.get("/i/cat")).status == 200
+        gateway.flush_request_log()
+    assert (await gateway.get("/healthz")).status == 200
+    assert gateway.sample("log_lines_dropped_total") == stalled_log.dropped > 0
+
+
+async def test_it_can_be_turned_off(access_lines: io.StringIO, start_gateway: StartGateway, images: Images) -> None:
+    gateway = await start_gateway(logging={"access": False})
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.close()
+    assert '"gateway.access"' not in access_lines.getvalue()
+
+
+async def test_waiting_lines_are_written_at_the_end(
+    gateway: RunningGateway, images: Images, access_lines: io.StringIO
+) -> None:
+    await images.add("cat")
+    assert (await gateway.get("/i/cat")).status == 200
+    await gateway.close()
+    assert access_lines.getvalue().count('"gateway.access"') == 1
+
+
+def test_a_sample_keeps_every_failure() -> None:
+    chances = iter([0.3, 0.7, 0.1])
+    log = RequestLog(
+        io.StringIO(), Live(LoggingSettings(format="json", access_sample=0.5)), chance=lambda: next(chances)
+    )
+    assert [log.wants("short", "200") for _ in range(3)] == [True, False, True]
+    for outcome in ("500", "502", "503", "504", "aborted"):
+        assert log.wants("short", outcome)
+
+
+FACTS = RequestFacts(
+    at=1_700_000_000.25,
+    request_id="the-request-id",
+    trace_id=None,
+    method="GET",
+    route="short",
+    image="cat",
+    client=None,
+    caller=None,
+    delivery="stream",
+    variant=None,
+    status="200",
+    bytes=18,
+    seconds=0.0000123,
+    first_byte=None,
+    cache=None,
+    origin_seconds=None,
+    failure=None,
+)
+EVERY_FACT = FACTS._replace(
+    trace_id="0af7651916cd43dd8448eb211c80319c",
+    image='ein "Bild" \u56fe\n',
+    client="2001:db8::1",
+    caller="user",
+    variant="card@640.webp",
+    status="aborted",
+    first_byte=0.012345678,
+    cache="fwd=miss; fwd-status=200",
+    origin_seconds=0.01,
+    failure=Failure("origin_unavailable", "reset", "InternalError", "cos-7", is_fault=True, exception="Traceback\n"),
+)
+
+
+async def test_lines_are_written_together_soon() -> None:
+    stream = io.StringIO()
+    log = RequestLog(stream, Live(LoggingSettings(format="console")))
+    for number in range(3):
+        log.add(FACTS._replace(image=f"cat-{number}"))
+    assert stream.getvalue() == ""
+    await until(stream.getvalue)
+    start = (
+        "2023-11-14T22:13:20.250000Z [info     ] request request_id=the-request-id method=GET route=short image=cat-0 "
+    )
+    assert stream.getvalue().startswith(start)
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+@pytest.mark.parametrize("facts", [FACTS, EVERY_FACT])
+async def test_a_line_has_every_fact_in_both_formats_and_no_other(facts: RequestFacts) -> None:
+    as_json, as_text = io.StringIO(), io.StringIO()
+    for stream, format_name in ((as_json, "json"), (as_text, "console")):
+        log = RequestLog(stream, Live(LoggingSettings(format=format_name)), worker=2)
+        log.add(facts)
+        log.flush()
+    line, expected = json.loads(as_json.getvalue()), facts.by_name()
+    assert (line.pop("event"), line.pop("logger")) == ("request", LOGGER)
+    assert line.pop("level") == facts.level == ("info" if facts.failure is None else "error")
+    assert (line.pop("timestamp"), line.pop("worker")) == ("2023-11-14T22:13:20.250000Z", 2)
+    assert line == expected
+    assert all(
+        f" {name}={str(value).replace(chr(10), '?')}" in as_text.getvalue()
+        for name, value in (expected | {"worker": 2}).items()
+        if name != "exception"
+    )
+    assert as_text.getvalue().endswith(str(expected.get("exception", "\n")))
+
+
+@pytest.mark.parametrize("format_name", ["json", "console"])
+async def test_a_client_adds_no_line_and_no_colour(
+    start_gateway: StartGateway, access_lines: io.StringIO, format_name: str
+) -> None:
+    gateway = await start_gateway(logging={"format": format_name})
+    assert (await gateway.get("/i/a%0A2026-01-01%20%5Berror%5D%0D%1B%5B31m")).status == 400
+    gateway.flush_request_log()
+    assert "\x1b" not in access_lines.getvalue()
+    (line,) = [line for line in access_lines.getvalue().splitlines() if "2026-01-01" in line]
+    assert "invalid_image_id" in line, "it is the line of the request"
+
+
+async def test_many_lines_do_not_wait() -> None:
+    stream = io.StringIO()
+    log = RequestLog(stream, Live(LoggingSettings()))
+    for _ in range(70):
+        log.add(FACTS)
+    assert len(stream.getvalue().splitlines()) == 64
+    log.flush()
+    assert len(stream.getvalue().splitlines()) == 70
+
+
+async def test_why_a_request_is_refused_is_logged_at_debug(
+    gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="gateway.server.error_responses")
+    await images.add("cat", owner="alice", public=False)
+    await gateway.get("/i/cat", headers={"Authorization": f"Bearer {token(exp=1)}"})
+    await gateway.get(f"/i/cat?{link_query('/i/cat', killed=3)}")
+    refused = [record.getMessage() for record in caplog.records if "request refused" in record.getMessage()]
+    assert refused[0] == "request refused: code=unauthorized image=cat reason=the token has expired"
+    assert "the link is not valid for the image" in refused[1]
+    assert SECRET_KEY not in caplog.text
