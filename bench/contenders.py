@@ -21,7 +21,7 @@ MODES: dict[str, dict[str, object]] = {
 # What is measured of the gateway in each mode.
 NAMES = {
     "stream": ("stream",),
-    "memory": ("memory", "variant", "304", "range", "head", "by token", "by cookie", "by link"),
+    "memory": ("memory", "variant", "304", "range", "by token", "by cookie", "by link"),
     "redirect": ("redirect", "url", "batch"),
 }
 
@@ -53,7 +53,6 @@ def modes_of(name: str, started: Gateway, stack: Stack) -> dict[str, Contender]:
                 "variant": variant,
                 "304": unchanged,
                 "range": replace(images, headers={"Range": "bytes=0-1023"}, status=206),
-                "head": replace(images, method="HEAD"),
                 "by token": replace(private, headers={"Authorization": f"Bearer {owner_token()}"}),
                 "by cookie": replace(private, headers={"Cookie": f"{COOKIE}={owner_token()}"}),
                 "by link": replace(private, suffixes=links),

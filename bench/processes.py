@@ -45,7 +45,6 @@ class Contender:
     pid: int
     suffix: str = ""
     suffixes: tuple[str, ...] = ()
-    method: str = "GET"
     behind: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""

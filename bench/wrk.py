@@ -21,7 +21,7 @@ local headers = {{{headers}}}
 local suffixes = {{{suffixes}}}
 request = function()
     n = n + 1
-    return wrk.format("{method}", "{path}" .. (n % {count}) .. (suffixes[n % {count} + 1] or "{suffix}"), headers)
+    return wrk.format("GET", "{path}" .. (n % {count}) .. (suffixes[n % {count} + 1] or "{suffix}"), headers)
 end
 """
 _POST = """
@@ -94,13 +94,11 @@ def fill(contender: Contender, size: str) -> None:
     for number in (*range(1 if contender.body else COUNTS[size]), 0):
         suffix = contender.suffixes[number] if contender.suffixes else contender.suffix
         path = address.path if contender.body else f"{address.path}{size}-{number}{suffix}"
-        method = "POST" if contender.body else contender.method
-        connection.request(method, path, contender.body or None, dict(contender.headers))
+        connection.request("POST" if contender.body else "GET", path, contender.body or None, dict(contender.headers))
         answer = connection.getresponse()
         body = answer.read()
         is_image = answer.status == http.HTTPStatus.OK and answer.headers.get_content_maintype() == "image"
-        is_short = is_image and contender.method != "HEAD" and len(body) != SIZES[size]
-        if answer.status != contender.status or is_short:
+        if answer.status != contender.status or (is_image and len(body) != SIZES[size]):
             raise RuntimeError(f"{contender.prefix} {path}: {answer.status}, {len(body)} bytes")
     last = (answer.headers.get_all("Cache-Status") or [""])[-1]
     if contender.cache_status not in last:
@@ -115,7 +113,6 @@ def _script(contender: Contender, path: str, size: str) -> str:
     return _SCRIPT.format(
         path=f"{path}{size}-",
         count=COUNTS[size],
-        method=contender.method,
         suffix=contender.suffix,
         suffixes=", ".join(map(json.dumps, contender.suffixes)),
         headers=headers,
