@@ -32,7 +32,6 @@ from gateway.origin.signature_verdicts import SignatureVerdicts
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _MOST_ORIGINS: Final = 256
 _FIXED_FIELDS: Final = "Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: image-gateway\r\n"
-_UNSAFE_IN_URL: Final = re.compile(r"[\x00-\x20\x7f]")
 _UNSAFE_IN_FIELD: Final = re.compile(r"[\r\n\x00]")
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
 _SLOW: Final = 1.0  # seconds until the header of an answer
@@ -158,7 +157,8 @@ class CosConnections:
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
         path = url.find("/", 8)  # after "https://"
-        if path < 0 or _UNSAFE_IN_URL.search(url) or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
+        is_safe = path > 0 and url.isascii() and url.isprintable() and " " not in url
+        if not is_safe or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
             raise ValueError("a URL without path or with control characters, or a field with line breaks")
         origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
         text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"

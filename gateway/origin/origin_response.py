@@ -191,7 +191,7 @@ class OriginResponse:
         length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
         crc64 = None if is_processed else checksum_in(headers)
         covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
-        metadata = _metadata(headers, length if covered is None else covered.size)
+        metadata = metadata_in(status, headers)
         has_body, etag = method != hdrs.METH_HEAD and status != 304, metadata.etag
         if is_processed:
             metadata = metadata._replace(etag=None)
@@ -317,22 +317,18 @@ def set_receive(transport: asyncio.Transport, most: int) -> None:
 def metadata_in(status: int, headers: Mapping[str, str]) -> ObjectMetadata:
     """Return the metadata of the object in the header of a response, of the whole or of a part."""
     covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
-    return _metadata(headers, _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size)
-
-
-def checksum_in(headers: Mapping[str, str]) -> int | None:
-    """Return COS's CRC-64 of the whole object, or None without one."""
-    return _whole_number(headers.get(_CRC64))
-
-
-def _metadata(headers: Mapping[str, str], size: int | None) -> ObjectMetadata:
     return ObjectMetadata(
-        size,
+        _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size,
         headers.get(hdrs.ETAG),
         headers.get(hdrs.LAST_MODIFIED),
         headers.get(hdrs.CONTENT_TYPE),
         headers.get(hdrs.CONTENT_ENCODING),
     )
+
+
+def checksum_in(headers: Mapping[str, str]) -> int | None:
+    """Return COS's CRC-64 of the whole object, or None without one."""
+    return _whole_number(headers.get(_CRC64))
 
 
 def _is_chunked(response: CosAnswer) -> bool:

@@ -259,7 +259,7 @@ class Event(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What an object is, how COS sends it, and the bytes that other transfers have taken."""
+    """What an object is, how COS sends it, the bytes that other transfers have taken, and the readers at first."""
 
     size: int
     part: int
@@ -267,6 +267,7 @@ class Kind(NamedTuple):
     has_length: bool
     checksum: str
     others: int
+    readers: int
 
 
 KINDS = st.builds(
@@ -277,6 +278,7 @@ KINDS = st.builds(
     has_length=st.booleans(),
     checksum=st.sampled_from(["right", "right", "none", "wrong"]),
     others=st.sampled_from([0, 15, 40]),
+    readers=st.integers(1, 3),
 )
 
 
@@ -310,7 +312,7 @@ class Transfers(RuleBasedStateMachine):
         self.transfer = self.module.TransferState(self.module.BufferLimits(WINDOW, ALONE, AT_ONCE, BEGINNINGS))
         self.body = Body(self)
         self.is_stopped, self.readers = False, []
-        self.join(1)
+        self.join(kind.readers)
 
     def budget_for(self, body: Any) -> Any:
         is_kept = body.head.status == 200 and body.is_resumable and body.length and body.length <= LARGEST
@@ -353,7 +355,7 @@ class Transfers(RuleBasedStateMachine):
             if not able:
                 self.finish()
                 self.start(self.kind)
-            elif otherwise > 240:
+            elif otherwise > 225:
                 self.join(1 + which % 3)
             else:
                 event = Event(which, 1 + size % LONGEST_PIECE, otherwise if otherwise < 90 else None)
