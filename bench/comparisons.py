@@ -57,6 +57,8 @@ COMPARISONS = [
     Comparison("variant", "4k", "memory", 0.9),
     Comparison("variant", "100k", "memory", 0.95),
     Comparison("304", "4k", "bare 304"),
+    *(Comparison(mode, "4k", "bare bytes", 0.70) for mode in ("by token", "by cookie", "by link")),
+    Comparison("range", "4k", "bare bytes", 0.75),
     # the goal is 12,000 warm /url a second on a machine that answers 17,900 redirects
     Comparison("url", "4k", "redirect", 0.67),
     Comparison("batch", "4k", "url"),
@@ -101,7 +103,8 @@ _ALIKE = 0.95
 _AGAINST = [
     *(("stream", size) for size in ("4k", "100k", "1m")),
     *(("memory", size) for size in ("4k", "100k", "1m")),
-    *((mode, "4k") for mode in ("redirect", "variant", "304", "url", "batch")),
+    *((mode, "4k") for mode in ("redirect", "variant", "304", "range", "url", "batch")),
+    *((mode, "4k") for mode in ("by token", "by cookie", "by link")),
     *((f"{mode}{NO_LINES}", "4k") for mode in ("stream", "memory", "redirect")),
 ]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench.processes import SERVER_CORE, Contender, free_port, nginx, pinned
-from bench.stack import Gateway, Stack, etag, gateway
+from bench.stack import COOKIE, COUNTS, PRIVATE, Gateway, Stack, etag, gateway, link_suffix, owner_token
 
 BATCH = 200  # ids, the most that the batch call takes
 
@@ -19,7 +19,11 @@ MODES: dict[str, dict[str, object]] = {
 }
 
 # What is measured of the gateway in each mode.
-NAMES = {"stream": ("stream",), "memory": ("memory", "variant", "304"), "redirect": ("redirect", "url", "batch")}
+NAMES = {
+    "stream": ("stream",),
+    "memory": ("memory", "variant", "304", "range", "by token", "by cookie", "by link"),
+    "redirect": ("redirect", "url", "batch"),
+}
 
 
 @contextlib.contextmanager
@@ -29,7 +33,9 @@ def gateways_and_baselines(stack: Stack) -> Iterator[dict[str, Contender]]:
         running = {"origin": Contender(f"{stack.origin}/", stack.origin_pid)}
         running |= servers.enter_context(_baselines(stack))
         for name, image_proxy in MODES.items():
-            running |= modes_of(name, servers.enter_context(gateway(stack, name, image_proxy)), stack)
+            running |= modes_of(
+                name, servers.enter_context(gateway(stack, name, image_proxy, has_callers=name == "memory")), stack
+            )
         yield running
 
 
@@ -40,7 +46,17 @@ def modes_of(name: str, started: Gateway, stack: Stack) -> dict[str, Contender]:
         case "memory":  # the origin ignores the rule: a variant is as large as its original
             variant = replace(images, suffix="?style=card&w=640&format=webp")
             unchanged = replace(images, headers={"If-None-Match": etag("4k")}, status=304)
-            return {name: images, "variant": variant, "304": unchanged}
+            private = replace(images, prefix=f"{images.prefix}{PRIVATE}")
+            links = tuple(link_suffix(f"{PRIVATE}4k-{number}") for number in range(COUNTS["4k"]))
+            return {
+                name: images,
+                "variant": variant,
+                "304": unchanged,
+                "range": replace(images, headers={"Range": "bytes=0-1023"}, status=206),
+                "by token": replace(private, headers={"Authorization": f"Bearer {owner_token()}"}),
+                "by cookie": replace(private, headers={"Cookie": f"{COOKIE}={owner_token()}"}),
+                "by link": replace(private, suffixes=links),
+            }
         case "redirect":
             return {name: images, **_urls(started, stack)}
         case _:

@@ -41,6 +41,7 @@ def running_databases(folder: Path, rows: Iterable[ImageRow] = ()) -> Iterator[D
     ):
         table = ImagesTable(postgres.dsn)
         table.create()
+        table.create_links()
         table.put(rows)
         yield Databases(redis, postgres, table)
 

@@ -35,7 +35,8 @@ http {{
 class Contender:
     """A running server: prefix and suffix of its image addresses, its process, and what a request and its answer are.
 
-    ``behind`` are the processes behind it that do a part of its work. With a ``body``, each request is a POST of it to
+    ``behind`` are the processes behind it that do a part of its work. ``suffixes``: those of single images, by number.
+    With a ``body``, each request is a POST of it to
     the prefix, for so many ``images``. ``cache_status`` is a part of the last ``Cache-Status`` of a warm answer.
     ``per_cpu``: its rate is always one per second of processor time.
     """
@@ -43,6 +44,7 @@ class Contender:
     prefix: str
     pid: int
     suffix: str = ""
+    suffixes: tuple[str, ...] = ()
     behind: tuple[int, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""

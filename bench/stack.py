@@ -1,6 +1,8 @@
 """The servers behind the measured ones: an origin with files on the client's core, a Redis and a Postgres."""
 
+import base64
 import contextlib
+import hmac
 import os
 import sys
 import time
@@ -22,6 +24,7 @@ COUNTS = {
     "10m": 40,
 }  # more than the connections of wrk, so that no two request the same image at once
 PRIVATE, OWNER = "private-", "alice"  # how the ids of private images begin, and whose they are
+COOKIE = "session"
 _SECRET = "the-secret-of-tokens-in-benchmarks"  # noqa: S105 - of a measurement
 _MODIFIED = 1_700_000_000  # seconds since 1970, of each file
 
@@ -49,6 +52,13 @@ class Gateway:
 def owner_token() -> str:
     """Return a token of the owner of the private images."""
     return jwt.encode({"sub": OWNER, "exp": int(time.time()) + 86_400}, _SECRET)
+
+
+def link_suffix(image_id: str) -> str:
+    """Return the query of a signed link to the short address of a private image."""
+    exp = int(time.time()) + 86_400
+    signature = hmac.digest(_SECRET.encode(), f"/i/{image_id}\n{exp}".encode(), "sha256")
+    return f"?kid=bench&exp={exp}&sig={base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def etag(size: str) -> str:
@@ -120,7 +130,10 @@ def gateway(
         "logging": {"access": lines},
     }
     if has_callers:
-        sections["access"] = {"jwt": {"secret": _SECRET}}
+        sections["access"] = {
+            "jwt": {"secret": _SECRET, "cookie": COOKIE},
+            "signed_links": {"keys": {"bench": _SECRET}},
+        }
     configuration = write_configuration(stack.folder / f"{name}.yaml", sections)
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(configuration), *arguments)
     url = f"http://{admin if ready == '/readyz' else public}{ready}"

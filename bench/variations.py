@@ -34,7 +34,9 @@ def variations(
             for mode, names in NAMES.items():
                 if wanted & {f"{name}{more}" for name in names}:
                     started = servers.enter_context(
-                        gateway(stack, f"{mode}{more}", MODES[mode], lines=lines, tree=tree)
+                        gateway(
+                            stack, f"{mode}{more}", MODES[mode], lines=lines, tree=tree, has_callers=mode == "memory"
+                        )
                     )
                     found |= {f"{name}{more}": what for name, what in modes_of(mode, started, stack).items()}
         yield found

@@ -18,9 +18,10 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _SCRIPT = """
 local n = 0
 local headers = {{{headers}}}
+local suffixes = {{{suffixes}}}
 request = function()
     n = n + 1
-    return wrk.format("GET", "{path}" .. (n % {count}) .. "{suffix}", headers)
+    return wrk.format("GET", "{path}" .. (n % {count}) .. (suffixes[n % {count} + 1] or "{suffix}"), headers)
 end
 """
 _POST = """
@@ -91,7 +92,8 @@ def fill(contender: Contender, size: str) -> None:
     address = urlsplit(contender.prefix)
     connection = http.client.HTTPConnection(address.netloc, timeout=60)
     for number in (*range(1 if contender.body else COUNTS[size]), 0):
-        path = address.path if contender.body else f"{address.path}{size}-{number}{contender.suffix}"
+        suffix = contender.suffixes[number] if contender.suffixes else contender.suffix
+        path = address.path if contender.body else f"{address.path}{size}-{number}{suffix}"
         connection.request("POST" if contender.body else "GET", path, contender.body or None, dict(contender.headers))
         answer = connection.getresponse()
         body = answer.read()
@@ -108,4 +110,10 @@ def _script(contender: Contender, path: str, size: str) -> str:
     headers = ", ".join(f"[{json.dumps(name)}] = {json.dumps(value)}" for name, value in contender.headers.items())
     if contender.body:
         return _POST.format(path=path, headers=headers, body=contender.body)
-    return _SCRIPT.format(path=f"{path}{size}-", count=COUNTS[size], suffix=contender.suffix, headers=headers)
+    return _SCRIPT.format(
+        path=f"{path}{size}-",
+        count=COUNTS[size],
+        suffix=contender.suffix,
+        suffixes=", ".join(map(json.dumps, contender.suffixes)),
+        headers=headers,
+    )

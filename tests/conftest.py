@@ -29,8 +29,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.nginx_files import ACCEL_CONF, FIELD
+from gateway.api.nginx_files import ACCEL_CONF
 from gateway.changes.change_log import ChangeLog
+from gateway.delivery.accel import CONFIG_VERSION
 from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.process.reloader import Difference
@@ -462,7 +463,7 @@ async def starting_gateways(raw_settings: dict[str, dict[str, Any]]) -> AsyncIte
             )
             stack = await all_of_them.enter_async_context(AsyncExitStack())
             serving = await stack.enter_async_context(opening)
-            through = {FIELD: ACCEL_CONF} if sections["image_proxy"].get("delivery") == "accel" else {}
+            through = {CONFIG_VERSION: ACCEL_CONF} if sections["image_proxy"].get("delivery") == "accel" else {}
             session = await stack.enter_async_context(aiohttp.ClientSession(headers=through, auto_decompress=False))
             return RunningGateway(serving.service, metrics.registry, serving.ports, session, stack.aclose, sections)
 

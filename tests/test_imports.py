@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "delivery": BASE | RECORD | SIGNED | {"gateway.origin", "gateway.presign.public_url"},
+    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin", "gateway.presign.public_url"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
@@ -69,6 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
     "server": BASE
     | {
+        "gateway.access.asked",
         "gateway.access.client_address",
         "gateway.api",
         "gateway.delivery",
@@ -110,10 +111,11 @@ AUTHORIZING = {
     "gateway.api.authorized_lookup",
     "gateway.api.preview",
     "gateway.commands.url",
+    "gateway.delivery.decision",
     "gateway.origin.transfer_state",
 }
 # State objects: a shell beside them sends, reads and waits as they say.
-WITHOUT_IO = {"gateway.origin.transfer_state"}
+WITHOUT_IO = {"gateway.delivery.decision", "gateway.origin.transfer_state"}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands are known to the commands alone.
@@ -316,7 +318,6 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
     web.BaseRequest: {
         "_message": "a request that a proxy in front may read otherwise is served, and a drain closes no connection",
         "_cache": "a request of another version of HTTP is answered in that version",
-        "_state": "the access log does not name the caller",
     },
     web.RequestHandler: {
         "_waiter": "a further client of the admin port does not get the place of an idle one",

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+from multidict import CIMultiDict, CIMultiDictProxy
+
 
 def values_of(headers: Mapping[str, str], name: str) -> list[str]:
-    """Return every value of the field in the order of sending. A multidict has a value for each repetition."""
-    lowered = name.lower()
-    return [value for field, value in headers.items() if field.lower() == lowered]
+    """Return every value of the field in the order of sending. Only a multidict can have several."""
+    if isinstance(headers, (CIMultiDictProxy, CIMultiDict)):
+        return headers.getall(name, [])
+    return [headers[name]] if name in headers else []
 
 
 def bearer_token(value: str) -> str | None:

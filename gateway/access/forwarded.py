@@ -25,13 +25,15 @@ class ForwardedUser:
 
     def user_of(self, headers: Mapping[str, str], peer: str | None) -> str | None:
         """Return the user's id, or None without the header or from an untrusted peer. Raises ``BadForwardedUser``."""
+        values = values_of(headers, self.header)
+        if not values:
+            return None
         address = parse_ip(peer or "")  # a Unix socket has no address
         if address is None or not is_among(address, self._trusted):
             return None
-        values = values_of(headers, self.header)
         if len(values) > 1:
             raise BadForwardedUser("the header was sent twice")
-        user = values[0].strip() if values else ""
+        user = values[0].strip()
         if len(user) > _MAX_LENGTH or (user and not user.isprintable()):
             raise BadForwardedUser("the header names no user")
         return user or None

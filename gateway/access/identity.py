@@ -1,13 +1,13 @@
 """Authentication: the caller of a request."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gateway.access.asked import Asked
 from gateway.access.fields import bearer_token, cookies_of, values_of
 from gateway.access.forwarded import BadForwardedUser, ForwardedUser
-from gateway.access.signed_links import SignedLink
+from gateway.access.signed_links import BadLink, LinkParameters, SignedLink, SignedLinks
 from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
 from gateway.settings import AccessSettings, ForwardedUserSettings, Live
@@ -15,9 +15,8 @@ from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
 
-logger = logging.getLogger(__name__)
-
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,6 @@ ANONYMOUS = Caller()
 
 def rejected(reason: str) -> Caller:
     """Return the sender of credentials that are not valid."""
-    logger.debug("credentials rejected: reason=%s", reason)
     return Caller(rejected=True, reason=reason)
 
 
@@ -72,10 +70,18 @@ class Authenticator:
 
     Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a
     proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
+
+    keys: returns what verifies tokens. None: the configured key verifies them.
+    links: None if signed links are not configured.
     """
 
-    def __init__(self, settings: Live[AccessSettings], keys: Callable[[], TokenKeys | None] = lambda: None) -> None:
-        """``keys`` returns what verifies tokens. None: the configured key verifies them."""
+    def __init__(
+        self,
+        settings: Live[AccessSettings],
+        keys: Callable[[], TokenKeys | None] = lambda: None,
+        links: SignedLinks | None = None,
+    ) -> None:
+        self._links = links
         self._accept(settings.value, keys())
         settings.watch(lambda _, new: self._accept(new, keys()))
 
@@ -99,17 +105,35 @@ class Authenticator:
         """Whether JSON Web Tokens are configured."""
         return self._tokens is not None
 
-    def identify(self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET") -> Caller:
-        """Return the caller. Never raises. ``peer`` is the address at the other end of the socket."""
-        if (bearer := self._caller_by_bearer(headers)) is not None:
+    def caller_of(self, asked: Asked, given: LinkParameters | None, now: float) -> Caller:
+        """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises.
+
+        given: the parameters of a link in the query of ``asked``.
+        now: Unix seconds.
+        """
+        caller = self.identify(asked.headers, peer=asked.peer, method=asked.method, now=now)
+        if given is None or self._links is None or asked.method not in _READ_METHODS:
+            return caller
+        try:
+            link = self._links.link(asked.path, given, now)
+        except BadLink as error:
+            return replace(caller, rejected=True, reason=str(error))
+        ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)
+        return Caller(caller.user, caller.rejected, link, caller.reason, ends, caller.is_forwarded)
+
+    def identify(
+        self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET", now: float | None = None
+    ) -> Caller:
+        """Return the caller, without a link. Never raises. ``peer`` is the address at the other end of the socket."""
+        if (bearer := self._caller_by_bearer(headers, now)) is not None:
             return bearer
         if method not in _SAFE_METHODS and _is_cross_site(headers):
             return ANONYMOUS
-        if (by_cookie := self._caller_by_cookie(headers)) is not None:
+        if (by_cookie := self._caller_by_cookie(headers, now)) is not None:
             return by_cookie
         return self._caller_by_proxy(headers, peer)
 
-    def _caller_by_bearer(self, headers: Mapping[str, str]) -> Caller | None:
+    def _caller_by_bearer(self, headers: Mapping[str, str], now: float | None) -> Caller | None:
         if self._tokens is None:
             return None
         values = values_of(headers, "Authorization")
@@ -117,9 +141,9 @@ class Authenticator:
             return rejected("the Authorization field was sent twice")
         # Other schemes may be for a proxy, such as Basic.
         token = bearer_token(values[0]) if values else None
-        return _caller_by_token(self._tokens, token) if token is not None else None
+        return _caller_by_token(self._tokens, token, now) if token is not None else None
 
-    def _caller_by_cookie(self, headers: Mapping[str, str]) -> Caller | None:
+    def _caller_by_cookie(self, headers: Mapping[str, str], now: float | None) -> Caller | None:
         if self._tokens is None or self._cookie is None:
             return None
         tokens = set(cookies_of(headers, self._cookie)) - {""}
@@ -128,7 +152,7 @@ class Authenticator:
         # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
         if len(tokens) != 1:
             return rejected("the cookie was sent with several values")
-        return _caller_by_token(self._tokens, tokens.pop())
+        return _caller_by_token(self._tokens, tokens.pop(), now)
 
     def _caller_by_proxy(self, headers: Mapping[str, str], peer: str | None) -> Caller:
         if self._forwarded is None:
@@ -139,9 +163,9 @@ class Authenticator:
             return replace(rejected(f"{self._forwarded.header}: {error}"), is_forwarded=True)
 
 
-def _caller_by_token(tokens: "Tokens", token: str) -> Caller:
+def _caller_by_token(tokens: "Tokens", token: str, now: float | None) -> Caller:
     try:
-        identity = tokens.verify(token)
+        identity = tokens.verify(token, now)
     except BadToken as error:
         return rejected(str(error))
     return Caller(identity.user, known_until=identity.ends_at)

@@ -42,6 +42,7 @@ class Jwks:
         self._changed = changed
         self._usable_entries: Sequence[Any] = ()
         self._keys: list[jwt.PyJWK] = []
+        self.generation = 0
         self.missed = asyncio.Event()  # set once a token names an unknown key
         self.problem: str | None = None  # why the last fetch failed
 
@@ -81,6 +82,7 @@ class Jwks:
         before = self._usable_entries
         self._usable_entries, self._keys = [entry for entry, _ in usable], [key for _, key in usable]
         if self._usable_entries != before:
+            self.generation += 1
             self._changed()
 
     def _usable(self, entry: object) -> jwt.PyJWK | None:

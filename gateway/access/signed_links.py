@@ -11,8 +11,8 @@ import hmac
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from gateway.settings import Live, SignedLinksSettings
 
@@ -33,8 +33,29 @@ class Parameters(Protocol):
         """Return every value of a parameter."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedLink:
+class LinkParameters(NamedTuple):
+    """The parameters of a link. ``problem`` says why no link has such parameters. None: it may be one."""
+
+    kid: str = ""
+    expires_at: int = 0
+    signature: str = ""
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, query: Parameters) -> "LinkParameters | None":
+        """Return the link parameters of a request, or None without any."""
+        given = [query.getall(name, []) for name in PARAMETERS]
+        if not any(given):
+            return None
+        if any(len(values) != 1 for values in given):
+            return cls(problem="a parameter is missing or repeated")
+        kid, exp, sig = (values[0] for values in given)
+        if not (_KID.fullmatch(kid) and _EXP.fullmatch(exp) and _SIG.fullmatch(sig)):
+            return cls(problem="a parameter is malformed")
+        return cls(kid, int(exp), sig)
+
+
+class SignedLink(NamedTuple):
     """A link that is well-formed and not expired. Its signature can be verified only together with the image."""
 
     path: str
@@ -66,19 +87,19 @@ class SignedLinks:
 
     def read(self, path: str, query: Parameters) -> SignedLink | None:
         """Return the link of a request for ``path``, or None without link parameters. Raises ``BadLink``."""
-        given = [query.getall(name, []) for name in PARAMETERS]
-        if not any(given):
-            return None
-        if any(len(values) != 1 for values in given):
-            raise BadLink("a parameter is missing or repeated")
-        kid, exp, sig = (values[0] for values in given)
-        if not (_KID.fullmatch(kid) and _EXP.fullmatch(exp) and _SIG.fullmatch(sig)):
-            raise BadLink("a parameter is malformed")
-        if kid not in self._keys.value:
+        given = LinkParameters.of(query)
+        return self.link(path, given, self._now()) if given is not None else None
+
+    def link(self, path: str, given: LinkParameters, now: float) -> SignedLink:
+        """Return the link to ``path`` with these parameters at ``now`` (Unix seconds). Raises ``BadLink``."""
+        if given.problem is not None:
+            raise BadLink(given.problem)
+        key = self._keys.value.get(given.kid)
+        if key is None:
             raise BadLink("the key is unknown")
-        if int(exp) <= self._now():
+        if given.expires_at <= now:
             raise BadLink("the link is expired")
-        return SignedLink(path, int(exp), sig, self._keys.value[kid])
+        return SignedLink(path, given.expires_at, given.signature, key)
 
     def make(self, path: str, *, expires_in: int, links_killed: int | None) -> tuple[str, int]:
         """Return a link to ``path`` that expires in ``expires_in`` seconds, and its expiry in Unix seconds."""
@@ -94,6 +115,9 @@ def short_address(image_id: str) -> str:
     return f"/i/{image_id}"
 
 
+# Pages request the images of their links again and again. What is remembered is the right signature of a path, a time
+# and a count of kills: with another key or after a kill another one is right, and each comparison takes constant time.
+@lru_cache(maxsize=4096)
 def _signature(key: bytes, path: str, expires_at: int, links_killed: int | None) -> str:
     signed = f"{path}\n{expires_at}" + (f"\n{links_killed}" if links_killed else "")
     # No image has a path that is not UTF-8, but such a path must not raise.

@@ -10,5 +10,9 @@ class BadToken(Exception):
 class TokenKeys(Protocol):
     """Source of the keys that verify tokens."""
 
+    @property
+    def generation(self) -> int:
+        """A number that changes with the keys."""
+
     def key_for(self, token: str) -> Any:
         """Return the key to verify ``token`` with. Raises ``jwt.PyJWTError`` without one."""

@@ -3,7 +3,11 @@
 Only a gateway with ``access.jwt`` imports this module: PyJWT and cryptography take 9 MiB.
 """
 
-from typing import Any, NamedTuple
+import os
+import time
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -24,10 +28,13 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
+MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
 
 
 class ConfiguredKey:
     """The key of the settings, a secret or a public key. The key id of the token is ignored."""
+
+    generation = 0
 
     def __init__(self, settings: JwtSettings) -> None:
         self._key: Any
@@ -49,14 +56,44 @@ class Identity(NamedTuple):
 
 
 class Tokens:
-    """Verifies tokens."""
+    """Verifies tokens, and remembers valid ones: verifying one takes as long as the rest of an answer from memory.
+
+    Tokens are remembered by a hash with a key of this object, so that memory holds no token and the time of a look-up
+    says nothing about another token. Each is remembered until it ends, and none when the keys change.
+    """
 
     def __init__(self, settings: JwtSettings, keys: TokenKeys) -> None:
         self._settings = settings
         self._keys = keys
+        self._hash_key = os.urandom(32)
+        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
+        self._generation = keys.generation
 
-    def verify(self, token: str) -> Identity:
-        """Return the user of ``token``, and its end. Raises ``BadToken``."""
+    @property
+    def remembered(self) -> int:
+        """How many tokens are remembered."""
+        return len(self._verified)
+
+    def verify(self, token: str, now: float | None = None) -> Identity:
+        """Return the user of ``token``, and its end. ``now``: Unix seconds, None for now. Raises ``BadToken``."""
+        verified = self._verified
+        if self._generation != self._keys.generation:
+            self._generation = self._keys.generation
+            verified.clear()
+        digest = blake2b(token.encode(errors="surrogatepass"), key=self._hash_key, digest_size=16).digest()
+        identity = verified.get(digest)
+        if identity is None:
+            identity = verified[digest] = self._decoded(token)
+            if len(verified) > MOST_REMEMBERED:
+                verified.popitem(last=False)
+        else:
+            verified.move_to_end(digest)
+        if identity.ends_at + LEEWAY <= (time.time() if now is None else now):
+            del verified[digest]
+            raise BadToken("the token has expired")
+        return identity
+
+    def _decoded(self, token: str) -> Identity:
         settings = self._settings
         try:
             claims = jwt.decode(

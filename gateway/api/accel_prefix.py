@@ -5,8 +5,8 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from gateway.api.nginx_files import NginxFiles, is_accel_conf
-from gateway.delivery.accel import FAILED, REDIRECTED
+from gateway.api.nginx_files import NginxFiles
+from gateway.delivery.accel import FAILED, REDIRECTED, is_accel_conf
 from gateway.errors import RouteNotFound
 
 

@@ -4,18 +4,20 @@ For caches that keep private images and ask on every hit: nginx's ``auth_request
 CDNs. The former takes 200, 401 and 403 as an answer and any other status as its own failure, a 500.
 """
 
+import time
 from typing import Final
 
 from aiohttp import web
 
+from gateway.access.identity import Caller
 from gateway.access.original_uri import Address, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.caller import Callers
 from gateway.api.decisions import FIELD, Decisions
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.delivery.variant_request import VariantRequests
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.presign.renditions import Renditions
@@ -45,8 +47,9 @@ class AccessCheck:
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
         status, result, headers = 200, "allowed", _HEADERS
+        caller: Caller | None = None
         try:
-            await self._check(request)
+            caller = await self._check(request)
         except Unauthorized as error:
             status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
         except (ImageNotFound, InvalidRequest):
@@ -60,24 +63,26 @@ class AccessCheck:
         self._results.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
-        if status == 200 and (kept_for := self._decisions.on_access(request)):
+        if caller is not None and (kept_for := self._decisions.on_access(request.headers, caller, time.time())):
             headers = {**headers, FIELD: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
-    async def _check(self, request: web.Request) -> None:
-        """Return if the caller may view the image, or the style of it that the original address names.
+    async def _check(self, request: web.Request) -> Caller:
+        """Return the caller if they may view the image, or the style of it that the original address names.
 
         Raises ``InvalidRequest`` if there is no such style or address, and what ``AuthorizedLookup.check`` raises.
         """
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
         rendition = self._variant_requests.parse(address.query, request.headers).rendition
+        caller = self._callers.of_original(request, address)
         await self._lookup.check(
-            self._callers.of_original(request, address),
+            caller,
             image_id,
             is_original=rendition is None,
             is_public_style=rendition is not None and self._renditions.is_public(rendition),
         )
+        return caller
 
 
 async def ignore_expectation(request: web.Request) -> None:

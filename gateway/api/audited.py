@@ -8,7 +8,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access.client_address import ClientAddress
-from gateway.api.caller import CALLER
 from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 from gateway.errors import GatewayError
 from gateway.process.audit import AuditLog
@@ -64,5 +63,5 @@ class Audited:
 
 
 def _user_of(request: web.Request) -> str:
-    caller = request.get(CALLER)
+    caller = request[REQUEST_CONTEXT].caller
     return f"user:{caller.user}" if caller is not None and caller.user is not None else "anonymous"

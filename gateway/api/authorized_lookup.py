@@ -1,7 +1,8 @@
 """Authorized look-up: from an image id to the signed image, if the caller may view it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import cast
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.caller import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.request_context import peer_of
+from gateway.delivery.decision import ImageRequest, check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
@@ -21,8 +22,6 @@ from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
-
-    It makes the ``AuthorizedImage`` that every exit of bytes and URLs takes.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
     that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
@@ -37,69 +36,38 @@ class AuthorizedLookup:
         self._renditions = renditions
         self._client_address = client_address
 
-    def get_cached(
-        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
-    ) -> Resolved[AuthorizedImage] | None:
-        """Return the image if this process has it cached, else None.
-
-        Raises what ``look_up`` raises.
-        """
+    async def view(self, request: web.BaseRequest, image_id: str) -> Resolved[AuthorizedImage]:
+        """Return the original if the sender of ``request`` may view it. Raises ``check_image``'s errors."""
         try:
-            resolved = self._resolver.get_cached(image_id, rendition)
+            resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        return self._authorized(request, resolved) if resolved is not None else None
-
-    def cached_for_everybody(self, image_id: str, rendition: str | None) -> AuthorizedImage | None:
-        """Return the image if this process has it cached and everybody may see it, else None. It counts nothing."""
-        image = self._resolver.cached_here(image_id, rendition)
-        return AuthorizedImage(image) if image is not None and image.public else None
-
-    def count_hit(self) -> None:
-        """Count an image that ``cached_for_everybody`` returned, and that is sent."""
-        self._resolver.count_hit()
-
-    async def look_up(
-        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
-    ) -> Resolved[AuthorizedImage]:
-        """Look up an image that this process has not cached. Raises the errors of the resolver and ``check_view``."""
-        try:
-            # Only callers that may see a variant use up the bound on new ones, and get its error.
-            is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
-            try:
-                resolved = await self._resolver.look_up(image_id, rendition, may_be_new=is_unbounded)
-            except NewVariant as new:
-                if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
-                    check_view(self._callers.of(request), new.record)
-                client = self._client_address.subscriber_of(request.headers, peer_of(request))
-                resolved = await self._resolver.look_up(image_id, rendition, client=client)
-        except ImageNotFound as error:
-            raise refusal(self._callers.of(request)) from error
-        return self._authorized(request, resolved)
-
-    def _authorized(self, request: web.BaseRequest, resolved: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
-        """Return the image if the sender of ``request`` may view it. Raises what ``check_view`` raises."""
-        if not resolved.image.public:
-            self._check_caller(self._callers.of(request), resolved.image)
+        self._check(partial(self._callers.of, request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
 
-    def _check_caller(self, caller: Caller, image: SignedImage) -> None:
-        if not image.public:
-            check_view(caller, image.record)
-        if self._renditions.originals_for_owner and image.rendition is None:
-            check_original(caller, image.record)
+    async def find(self, wanted: ImageRequest, rendition: str | None, caller: Callable[[], Caller]) -> SignedImage:
+        """Look up an image that this process has not cached, for ``decide``, which checks access.
 
-    async def resolve_again(
-        self, request: web.BaseRequest, image_id: str, rendition: str | None = None
-    ) -> AuthorizedImage:
-        """Return the current image, if the sender of ``request`` may still view it."""
-        resolved = self.get_cached(request, image_id, rendition) or await self.look_up(request, image_id, rendition)
+        Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
+        use up the bound on new ones, and get its error.
+        """
+        is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
+        try:
+            resolved = await self._resolver.look_up(wanted.image_id, rendition, may_be_new=is_unbounded)
+        except NewVariant as new:
+            if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
+                check_view(caller(), new.record)
+            client = self._client_address.subscriber_of(wanted.asked.headers, wanted.asked.peer)
+            resolved = await self._resolver.look_up(wanted.image_id, rendition, client=client)
         return resolved.image
+
+    def _check(self, caller: Callable[[], Caller], image: SignedImage) -> None:
+        check_image(caller, image, originals_for_owner=self._renditions.originals_for_owner)
 
     def for_everybody(self, image: SignedImage) -> AuthorizedImage | None:
         """Return the image if a caller without credentials may see it, else None."""
         try:
-            self._check_caller(ANONYMOUS, image)
+            self._check(lambda: ANONYMOUS, image)
         except GatewayError:
             return None
         return AuthorizedImage(image)
@@ -162,7 +130,7 @@ class AuthorizedLookup:
             with _hide_missing_images(caller):
                 if isinstance(result, GatewayError):
                     raise result
-            self._check_caller(caller, result.image)
+            self._check(lambda: caller, result.image)
         except GatewayError as error:
             return error
         return cast("Resolved[AuthorizedImage]", result)

@@ -1,216 +1,279 @@
-"""Handle requests for one image: parse, look up and authorize, count, deliver."""
+"""Answer requests for one image: decide, await what is missing, decide again, send."""
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote_plus
+from typing import Final
 
 from aiohttp import web
+from prometheus_client import Counter
 
+from gateway.access.asked import Asked
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.delivery.accel import ImageAccel
-from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CORS
-from gateway.delivery.image_request import Exchange, ImageRequest
-from gateway.delivery.prepared_response import PreparedResponse
-from gateway.delivery.redirect import ImageRedirect
+from gateway.delivery.decision import (
+    NOTHING,
+    REFUSALS,
+    Answer,
+    Decision,
+    Found,
+    ImageRequest,
+    NeedsBytes,
+    NeedsLookUp,
+    Refused,
+    Rules,
+    decide,
+)
+from gateway.delivery.parameters import VariantRequests
+from gateway.delivery.prepared_response import COPIED, Prepared
+from gateway.delivery.relay import FROM_COS, FROM_MEMORY
 from gateway.delivery.request_context import RequestContext
 from gateway.delivery.responder import Responder
-from gateway.delivery.variant_fallback import VariantDelivery
-from gateway.delivery.variant_request import ORIGINAL, VariantRequest, VariantRequests
-from gateway.errors import ImageNotFound, Overloaded, RouteNotFound, TooManyVariants, Unauthorized
-from gateway.presign.signed_image import AuthorizedImage
-from gateway.settings import ImageProxySettings, Live
-from gateway.urls.resolver import Resolved
+from gateway.errors import (
+    AccelNotConfigured,
+    GatewayError,
+    ImageNotFound,
+    OriginUnavailable,
+    TooManyVariants,
+    Unauthorized,
+)
+from gateway.metrics.loop_counters import LoopCounter
+from gateway.origin.content import Content
+from gateway.origin.errors import RowChanged
+from gateway.origin.object_source import ObjectSource
+from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.refused_variants import RefusedVariants
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.settings import Live
+from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
 
-_NO_QUERY: Mapping[str, str] = {}
+logger = logging.getLogger(__name__)
+
+_MOST_LOOKUPS: Final = 3
+_NOTHING_ADMITTED: Final = Found(is_admitted=True)
+
+
+class Exchange:
+    """A request and its last decision, which depends on ``found``.
+
+    is_used: its use of the image was counted.
+    is_replaced: the rendition that another image replaces was counted.
+    """
+
+    __slots__ = ("context", "decision", "found", "is_replaced", "is_used", "lookups", "wanted")
+
+    def __init__(self, context: RequestContext, wanted: ImageRequest, decision: Decision) -> None:
+        self.context = context
+        self.wanted = wanted
+        self.decision = decision
+        self.found = NOTHING
+        self.lookups = 1
+        self.is_used = self.is_replaced = False
+
+    def finds(self, found: Found) -> None:
+        """Go on with ``found``. A body of COS that it lacks is closed."""
+        before, self.found = self.found.content, found
+        if before is not None and before.body is not None and before is not found.content:
+            before.body.close()
+
+    def starts_again(self) -> Found:
+        """Return what is found of an image whose row has changed.
+
+        Raises ``OriginUnavailable`` if the row changes again and again.
+        """
+        if self.lookups == _MOST_LOOKUPS:
+            raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+        self.lookups += 1
+        return _NOTHING_ADMITTED
+
+
+@dataclass(slots=True)
+class ImageMemory:
+    """The ``Memory`` of requests. ``streams``: how many images are being sent."""
+
+    resolver: UrlResolver
+    source: ObjectSource
+    refused: RefusedVariants
+    streams: int = 0
+
+    def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
+        """Return the image, and count the look-up."""
+        resolved = self.resolver.get_cached(image_id, rendition)
+        return resolved.image if resolved is not None else None
+
+    def content(self, image: AuthorizedImage) -> Content | None:
+        """Return the metadata of the image's object, perhaps with its bytes."""
+        return self.source.memory.content(image)
+
+    def keeps(self, metadata: ObjectMetadata) -> bool:
+        """Return whether such an object is kept whole."""
+        return self.source.keeps(metadata)
+
+    def is_refused(self, image: SignedImage) -> bool:
+        """Return whether COS did not make this rendition a moment ago."""
+        return self.refused.holds(image)
+
+    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
+        """Return the rendition to send in its place."""
+        return self.refused.substitute_for(image, refusal)
 
 
 @dataclass(frozen=True, slots=True)
-class Deliveries:
-    """What sends an image: its bytes, an order to nginx, or its URL. ``variants`` replaces a refused rendition."""
+class Counts:
+    """Where requests for images are counted. ``accel_not_configured`` reports a request without ``accel.conf``.
 
-    responder: Responder
-    accel: ImageAccel
-    redirect: ImageRedirect
-    variants: VariantDelivery
+    variants: by style, format and result, what was sent in place of renditions.
+    """
+
+    usage: UsageCounter
+    sent_bytes: LoopCounter
+    variants: Counter
+    accel_not_configured: Callable[[], AccelNotConfigured]
 
 
 class ImageHandler:
-    """Handles ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``max_streams`` requests at a time."""
+    """Answers ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``most_streams`` requests at a time."""
 
     def __init__(
         self,
-        settings: Live[ImageProxySettings],
-        policy: Live[CachePolicy],
+        rules: Live[Rules],
+        memory: ImageMemory,
         lookup: AuthorizedLookup,
-        usage: UsageCounter,
         variant_requests: VariantRequests,
-        deliveries: Deliveries,
-        *,
-        max_streams: int,
+        responder: Responder,
+        counts: Counts,
     ) -> None:
-        self._streams = 0
-        self._max_streams = max_streams
+        self._rules = rules
+        self._memory = memory
         self._lookup = lookup
-        self._usage = usage
-        self._settings = settings
-        self._policy = policy
         self._variant_requests = variant_requests
-        self._responder = deliveries.responder
-        self._accel = deliveries.accel
-        self._redirect = deliveries.redirect
-        self._variants = deliveries.variants
+        self._responder = responder
+        self._usage = counts.usage
+        self._variants = counts.variants
+        self._sent_bytes = counts.sent_bytes
+        self._accel_not_configured = counts.accel_not_configured
 
     @property
     def streams(self) -> int:
         """How many images are being sent."""
-        return self._streams
+        return self._memory.streams
 
-    async def answer(self, request: web.BaseRequest, image_id: str, context: RequestContext) -> web.StreamResponse:
+    def begin(self, asked: Asked, image_id: str, context: RequestContext) -> Exchange:
+        """Return the request with the first decision. ``image_id`` must be valid."""
+        wanted = ImageRequest.read(asked, image_id, self._variant_requests)
+        context.is_negotiated = wanted.parameters.is_negotiated
+        return Exchange(context, wanted, self._decide(wanted, Found()))
+
+    def at_once(self, exchange: Exchange) -> Prepared | None:
+        """Return the answer if it can be sent without awaiting anything, and count it, else None."""
+        answer = exchange.decision
+        if not isinstance(answer, Answer) or answer.source is not None or len(answer.body) > COPIED:
+            return None
+        self._note(exchange, answer)
+        self._sent(answer)
+        return answer
+
+    async def answer(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
-        ``image_id`` must be valid. A request beyond ``max_streams`` is refused at once (``Overloaded``), so that
-        the requests in flight stay fast.
+        A request beyond ``most_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
         """
-        if not self._settings.value.enabled:
-            raise RouteNotFound
-        query, chosen = _NO_QUERY, ORIGINAL
-        if raw_query := request.rel_url.raw_query_string:
-            known = self._variant_requests.known(raw_query)
-            if known is not None:
-                chosen = known
-            else:
-                query = request.query
-                context.is_negotiated = self._variant_requests.is_negotiated(query)
-                chosen = self._variant_requests.parse(query, request.headers)
-                self._variant_requests.remember(raw_query, chosen)
-        wanted = ImageRequest.parse(image_id, query, request.headers, request.method)
-        if self._streams >= self._max_streams:
-            raise Overloaded(f"{self._streams} streams in flight")
-        self._streams += 1
+        if self._memory.streams >= self._rules.value.most_streams:
+            exchange.decision = self._decide(exchange.wanted, exchange.found)
+        self._memory.streams += 1
         try:
-            lookup, rendition = self._lookup, chosen.rendition
-            context.variant = rendition
-            resolved = lookup.get_cached(request, image_id, rendition) or await self._look_up(
-                request, image_id, rendition
-            )
-            image = resolved.image
-            if not context.is_canary:
-                self._usage.accessed(image_id, image.rendition)
-            context.delivery = delivery = "redirect" if wanted.redirect else self._settings.value.delivery
-            if chosen is ORIGINAL and delivery == "redirect":
-                return self._redirect.answer(request.method, image, self._policy.value, download=wanted.download)
-            exchange = Exchange(request, context, wanted, image, self._policy.value, lookup.resolve_again)
-            if chosen is not ORIGINAL:
-                return await self._choose(exchange, chosen)
-            # Not by ``_deliver``: a coroutine that only calls the next one costs a percent of an answer from memory.
-            return await (self._accel if delivery == "accel" else self._responder).answer(exchange)
+            while True:
+                decision = exchange.decision
+                self._note(exchange, decision)
+                if isinstance(decision, Refused):
+                    raise self._error_of(decision)
+                exchange.finds(decision.found)
+                try:
+                    if isinstance(decision, Answer):
+                        response = await self._responder.send(request, exchange.context, decision)
+                        self._sent(decision)
+                        return response
+                    if isinstance(decision, NeedsBytes):
+                        found = await self._fetch(exchange, decision)
+                    else:
+                        found = await self._look_up(exchange, decision)
+                except RowChanged:
+                    found = exchange.starts_again()
+                exchange.finds(found)
+                exchange.decision = self._decide(exchange.wanted, found)
         finally:
-            self._streams -= 1
+            exchange.finds(_NOTHING_ADMITTED)
+            self._memory.streams -= 1
 
-    @property
-    def answers_at_once(self) -> bool:
-        """Whether ``answer_at_once`` is worth a try: memory holds bytes, or images are redirected to COS."""
-        delivery = self._settings.value.delivery
-        return delivery == "redirect" or (delivery == "stream" and self._responder.has_bytes)
+    def _decide(self, wanted: ImageRequest, found: Found) -> Decision:
+        return decide(wanted, found, self._memory, self._rules.value, time.time())
 
-    def answer_at_once(self, image_id: str, raw_query: str, context: RequestContext) -> PreparedResponse | None:
-        """Return the answer to a plain GET if the image is public and nothing has to be awaited for it, else None.
+    def _note(self, exchange: Exchange, decision: Decision) -> None:
+        """Note for metrics and the access log what was decided."""
+        context, parameters = exchange.context, exchange.wanted.parameters
+        context.variant = parameters.rendition
+        if decision.caller is not None:
+            context.caller = decision.caller
+        if not exchange.is_replaced and decision.found.instead_of is not None and parameters.rendition is not None:
+            exchange.is_replaced = True
+            result = "limited" if isinstance(decision.found.instead_of, TooManyVariants) else "fallback"
+            self._count(parameters.rendition, result)
+        image = decision.image
+        context.may_view = image is not None
+        context.delivery = decision.delivery
+        if image is None:
+            return
+        if not exchange.is_used and not context.is_canary:
+            exchange.is_used = True
+            self._usage.accessed(exchange.wanted.image_id, image.rendition)
+        if parameters.is_negotiated and isinstance(decision, Answer) and decision.names_content:
+            # The client requested the sent image by another address (RFC 9110 section 8.7).
+            query, path = self._rules.value.renditions.query(image.rendition), exchange.wanted.asked.path
+            context.content_location = f"{path}?{query}" if query else path
 
-        Only an answer is counted. Raises ``GatewayError`` where ``answer`` does.
-        """
-        settings, policy = self._settings.value, self._policy.value
-        chosen = self._variant_requests.known(raw_query) if raw_query else ORIGINAL
-        is_redirect = settings.delivery == "redirect"
-        if (
-            chosen is None
-            or (settings.delivery == "accel" or (is_redirect and chosen is not ORIGINAL))
-            or not settings.enabled
-            or self._streams >= self._max_streams
-        ):
-            return None
-        image = self._lookup.cached_for_everybody(image_id, chosen.rendition)
-        if image is None or (image.rendition is not None and self._variants.is_refused(image)):
-            return None
-        if chosen.version is not None:
-            if chosen.version != image.record.version_token:
-                return None
-            policy = policy.for_version()
-        sender = self._redirect if is_redirect else self._responder
-        response = sender.at_once(image, policy)
-        if response is not None:
-            self._lookup.count_hit()
-            context.variant, context.delivery = chosen.rendition, settings.delivery
-            self._usage.accessed(image_id, image.rendition)
-        return response
+    def _sent(self, answer: Answer) -> None:
+        """Count the bytes that were sent, apart from those that ``Relay`` counts, and ask COS about old ones."""
+        content = answer.content
+        if content is None or not answer.body:
+            return
+        self._sent_bytes.add(FROM_COS if content.age is None else FROM_MEMORY, len(answer.body))
+        if content.fresh_for is not None and content.fresh_for <= 0:
+            self._memory.source.revalidate(answer.image)
 
-    async def _choose(self, exchange: Exchange, chosen: VariantRequest) -> web.StreamResponse:
-        """Answer a request that names a rendition or a version."""
-        image = exchange.image
-        if chosen.version is not None:
-            if chosen.version != image.record.version_token:
-                return _to_current_version(exchange)
-            exchange.policy = exchange.policy.for_version()
-        if chosen.rendition is None:
-            return await self._deliver(exchange)
-        if image.rendition is None:
-            self._variants.count(chosen.rendition, "limited")
-            exchange.substitute()
-        deliver = self._responder.answer if exchange.context.delivery == "stream" else self._deliver
-        return await self._variants.answer(exchange, deliver)
+    def _count(self, name: str, result: str) -> None:
+        """Count a request for a rendition that was answered in another way."""
+        rendition = self._rules.value.renditions.get(name)
+        self._variants.labels(style=rendition.style, format=rendition.format or "fixed", result=result).inc()
 
-    async def _deliver(self, exchange: Exchange) -> web.StreamResponse:
-        match exchange.context.delivery:
-            case "redirect" if self._redirect.is_allowed(exchange.image):
-                return self._redirect.answer(
-                    exchange.request.method, exchange.image, exchange.policy, download=exchange.wanted.download
-                )
-            case "accel":
-                return await self._accel.answer(exchange)
-            case _:
-                exchange.context.delivery = "stream"
-                return await self._responder.answer(exchange)
+    def _error_of(self, refused: Refused) -> GatewayError:
+        return self._accel_not_configured() if isinstance(refused.error, AccelNotConfigured) else refused.error
 
-    async def _look_up(
-        self, request: web.BaseRequest, image_id: str, rendition: str | None
-    ) -> Resolved[AuthorizedImage]:
-        """Look up the rendition, or the original if too many variants are new and the caller may see the original."""
-        lookup = self._lookup
+    async def _look_up(self, exchange: Exchange, needed: NeedsLookUp) -> Found:
+        """Return the image that was looked up. The caller may not see it: that is decided next."""
+        found = needed.found
         try:
-            return await lookup.look_up(request, image_id, rendition)
-        except TooManyVariants as error:
-            try:
-                return lookup.get_cached(request, image_id) or await lookup.look_up(request, image_id)
-            except (ImageNotFound, Unauthorized):
-                raise error from None
+            image: SignedImage = await self._lookup.find(exchange.wanted, needed.rendition, needed.caller_of)
+        except TooManyVariants as error:  # the original is sent, if the caller may see it
+            return Found(instead_of=found.instead_of or error, is_admitted=True)
+        except (ImageNotFound, Unauthorized):
+            return found._replace(is_missing=True, is_admitted=True)
+        return found._replace(image=image, is_admitted=True)
 
-
-def _to_current_version(exchange: Exchange) -> web.StreamResponse:
-    """Return a redirect from an older version to the current one, at the same address with another ``v``.
-
-    The reference is relative to the address of the client, which a proxy may have rewritten.
-    """
-    query = _with_version(exchange.request.rel_url.raw_query_string, exchange.image.record.version_token)
-    policy = exchange.policy.for_substitute()
-    headers = {
-        **CORS,
-        "Location": f"?{query}",
-        "Cache-Control": policy.cache_control(public=exchange.image.public),
-        "Referrer-Policy": "no-referrer",  # the address of a private image may contain a link's signature
-    }
-    if not exchange.image.public:
-        headers["Vary"] = policy.private_vary
-    return web.Response(status=302, headers=headers)
-
-
-def _with_version(raw_query: str, version: str) -> str:
-    """Return the query with that version in place of its first, however its name is encoded, and of all others."""
-    parameters: list[str] = []
-    current = f"v={version}"
-    for parameter in raw_query.split("&"):
-        if unquote_plus(parameter.partition("=")[0]) != "v":
-            parameters.append(parameter)
-        elif current not in parameters:
-            parameters.append(current)
-    return "&".join(parameters)
+    async def _fetch(self, exchange: Exchange, needed: NeedsBytes) -> Found:
+        """Return what COS sends. Raises its errors, except that of a rendition that COS does not make."""
+        image, requested_at = needed.image, self._memory.refused.now()
+        try:
+            content = await self._responder.fetch(exchange.wanted, exchange.context, needed)
+        except REFUSALS as error:
+            if image.rendition is None:
+                raise
+            logger.info(
+                "COS did not make a variant: image=%s variant=%s reason=%s",
+                image.record.image_id,
+                image.rendition,
+                error,
+            )
+            self._memory.refused.refused(image, error, requested_at)
+            return needed.found._replace(image=image, content=None, refusal=error.with_traceback(None))
+        return needed.found._replace(image=image, content=content, is_admitted=True)

@@ -6,10 +6,10 @@ from typing import Final, NoReturn, get_args
 from aiohttp import web
 
 from gateway.api.json_responses import HEADERS
-from gateway.api.nginx_files import FIELD
 from gateway.api.nginx_metrics import FloorReason, NginxMetrics
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
+from gateway.delivery.accel import CONFIG_VERSION
 from gateway.errors import InvalidRequest, RouteNotFound
 
 _OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
@@ -60,7 +60,7 @@ class WrongPort:
 
     async def refuse(self, request: web.Request) -> NoReturn:
         """Count the question of an nginx, and answer as if the address did not exist."""
-        is_nginx = request.host == _OWN_HOST and FIELD not in request.headers
+        is_nginx = request.host == _OWN_HOST and CONFIG_VERSION not in request.headers
         if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
             self._misdirected.add()
         raise RouteNotFound

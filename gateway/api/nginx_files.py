@@ -3,10 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
 from typing import Final
-
-from multidict import istr
 
 from gateway.api.nginx_metrics import NginxMetrics
 from gateway.errors import AccelNotConfigured
@@ -15,7 +12,6 @@ logger = logging.getLogger(__name__)
 
 # Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
 VERSION: Final = 4
-FIELD: Final = istr("X-Gateway-Config-Version")
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
@@ -29,8 +25,8 @@ class NginxFiles:
 
     It also notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
 
-    ``accepted`` are the values of ``FIELD`` for which ``report`` need not be called. The field may be missing: any
-    proxy, or none, may be in front. With accel it must be ``accel.conf``: ``require_accel_conf``.
+    ``accepted`` are the values of ``CONFIG_VERSION`` for which ``report`` need not be called. The field may be missing:
+    any proxy, or none, may be in front. With accel it must be ``accel.conf``.
     """
 
     _SILENT_ABOUT: Final = frozenset({None, GATEWAY_CONF, ACCEL_CONF, PRIVATE_CACHE_CONF})
@@ -44,7 +40,7 @@ class NginxFiles:
         self._is_accel_logged = False
 
     def report(self, version: str | None) -> None:
-        """Count a request whose ``FIELD`` has a value that is not accepted. Log such a request once per process."""
+        """Count a request whose ``CONFIG_VERSION`` is not accepted. Log such a request once per process."""
         if version == GATEWAY_CACHE_CONF:
             self._metrics.nginx_asked.sends_copies()
             self.accepted = self._SILENT_ABOUT | {GATEWAY_CACHE_CONF}
@@ -68,17 +64,11 @@ class NginxFiles:
     def _look_again(self) -> None:
         self.accepted = self._SILENT_ABOUT
 
-    def require_accel_conf(self, headers: Mapping[str, str]) -> None:
-        """Raise ``AccelNotConfigured`` unless ``accel.conf``, of any release, has passed the request on.
-
-        Any other proxy would send and keep an empty picture, and give the presigned URL away. The field is no proof:
-        whoever forges it gets the URL of an image that he may see.
-        """
-        if not is_accel_conf(headers):
-            raise self.accel_not_configured()
-
     def accel_not_configured(self) -> AccelNotConfigured:
-        """Count a request that needs ``accel.conf`` and came without it, and return the error."""
+        """Count a request that needs ``accel.conf`` and came without it, and return the error.
+
+        Any other proxy would send and keep an empty picture, and give the presigned URL away.
+        """
         self._metrics.accel_not_configured.inc()
         if not self._is_accel_logged:
             self._is_accel_logged = True
@@ -89,8 +79,3 @@ class NginxFiles:
                 self._accel_prefix,
             )
         return AccelNotConfigured(f"prefix={self._accel_prefix}")
-
-
-def is_accel_conf(headers: Mapping[str, str]) -> bool:
-    """Return whether the request says that ``accel.conf`` has passed it on."""
-    return headers.get(FIELD, "").startswith("accel.conf ")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
-from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext
+from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import RowChanged
 from gateway.origin.object_source import ObjectSource
@@ -27,11 +27,6 @@ _HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-
-class _Answered(NamedTuple):
-    request: web.BaseRequest
-    context: RequestContext
 
 
 class Preview:
@@ -60,15 +55,15 @@ class Preview:
 
     async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:
         """Send the object from memory or from COS. Raises ``RowChanged``."""
-        content = self._source.in_memory(image)
+        content = self._source.memory.content(image)
         if content is None or content.data is None:
             content = await self._source.whole(image)
         try:
             headers = _headers(image, content.metadata.content_type)
             if content.body is None:
                 return web.Response(body=content.data, headers=headers)
-            answered = _Answered(request, request[REQUEST_CONTEXT])
-            return await self._relay.send(answered, content, headers, status=200, length=content.metadata.size)
+            context, length = request[REQUEST_CONTEXT], content.metadata.size
+            return await self._relay.send(request, context, content, headers, status=200, length=length)
         finally:
             if content.body is not None:
                 content.body.close()

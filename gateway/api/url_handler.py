@@ -8,7 +8,7 @@ from aiohttp import web
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_responses import HEADERS
 from gateway.delivery.headers import CORS
-from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import ImageVariant
 from gateway.urls.usage_counter import UsageCounter
@@ -26,7 +26,7 @@ class UrlHandler:
 
     async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
         """Return the URL, its end and its uses as JSON. Raises ``GatewayError``. ``image_id`` must be valid."""
-        image, from_cache = self._lookup.get_cached(request, image_id) or await self._lookup.look_up(request, image_id)
+        image, from_cache = await self._lookup.view(request, image_id)
         self._usage.accessed(image_id)
         access_count = await self._usage.access_count(ImageVariant(image_id))
         presigned = self._public_urls.presign(image)
@@ -37,4 +37,4 @@ class UrlHandler:
             f'"from_cache": {"true" if from_cache else "false"}, '
             f'"version": "{image.record.version_token}", "access_count": {access_count}}}}}\n'
         )
-        return PreparedResponse(_FIELDS, "", body.encode())
+        return PreparedResponse(Prepared.of(_FIELDS, "", body.encode()))

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.settings import Live, ServerSettings
 
 _EVERYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"
@@ -27,16 +27,16 @@ class CorsOrigins:
         return origin if origin in origins else ""
 
 
-def allow(response: web.StreamResponse, origin: str) -> None:
+def allow(response: web.StreamResponse | Prepared, origin: str) -> None:
     """Allow the listed ``origin`` to send credentials. With "" the response is the same as without the list.
 
     Each response varies by origin: a cache must not answer a listed origin with the response to another one, which
     allows no credentials.
     """
-    if isinstance(response, PreparedResponse):
+    if isinstance(response, Prepared):
         response.own += "Vary: Origin\r\n"
         if origin:
-            response.replace(_EVERYBODY, fields(_allowing(origin)).encode())
+            response.fixed = response.fixed.replace(_EVERYBODY, fields(_allowing(origin)).encode())
         return
     add_vary(response.headers, hdrs.ORIGIN)
     if origin and hdrs.ACCESS_CONTROL_ALLOW_ORIGIN in response.headers:

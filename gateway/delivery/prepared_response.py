@@ -1,4 +1,4 @@
-"""A fully buffered response whose header lines are serialized once.
+"""Responses whose header lines are serialized once.
 
 aiohttp builds and serializes the head of every response again, twenty fields for an image: a third of the time that a
 response from memory takes. Here the constant fields are serialized once.
@@ -6,6 +6,7 @@ response from memory takes. Here the constant fields are serialized once.
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from typing import Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 
 # Bytes of a body that are copied behind the head, so that a client is not woken only for a head. The rest is written
 # in pieces, since another system call is cheaper than a copy.
@@ -23,7 +25,7 @@ _OWN_STATUS: Final = "Cache-Status: image-gateway; "  # the beginning of ``own``
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
     for minor in (0, 1)
-    for status in (200, 206, 302)
+    for status in (200, 206, 302, 304)
 }
 
 
@@ -35,18 +37,54 @@ def fields(headers: Mapping[str, str]) -> str:
     return lines
 
 
-class PreparedResponse(web.StreamResponse):
-    """A response to GET.
+@dataclass(slots=True)
+class Prepared:
+    """A response whose bytes are known.
 
-    ``fixed`` are header lines serialized before, ``own`` those of only this response. Date, Content-Length and
-    Connection are added.
+    fixed: header lines serialized before.
+    own: header lines of only this response. Date, Content-Length and Connection are added.
+    length: the Content-Length. None: the response has no such field.
     """
 
-    def __init__(self, fixed: bytes, own: str, body: bytes = b"", status: int = 200) -> None:
-        super().__init__(status=status)
-        self.own = own
-        self._fixed = fixed
-        self._whole_body = body
+    fixed: bytes
+    own: str
+    body: bytes
+    status: int
+    length: int | None
+
+    @classmethod
+    def of(cls, fixed: bytes, own: str, body: bytes) -> "Prepared":
+        """Return a 200."""
+        return Prepared(fixed, own, body, 200, len(body))
+
+    @property
+    def cache_status(self) -> str | None:
+        """The gateway's part of Cache-Status (RFC 9211): hit, or why not. None without that field."""
+        own = self.own
+        return own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
+
+    def headers(self) -> "CIMultiDict[str]":
+        """Return the header fields, without those that are added."""
+        lines = (self.fixed.decode(errors="surrogateescape") + self.own).split("\r\n")
+        return CIMultiDict((line.split(": ", 1)[0], line.split(": ", 1)[1]) for line in lines if line)
+
+    def whole(self) -> bytes:
+        """Return head and body in HTTP/1.1, for a connection that takes another request."""
+        return b"".join((*self.head(True, ""), self.body))
+
+    def head(self, is_current: bool, connection: str) -> tuple[bytes, bytes, bytes]:
+        """Return the parts of the head in HTTP/1.1, or in HTTP/1.0. ``connection`` is a header line or empty."""
+        length = f"Content-Length: {self.length}\r\n" if self.length is not None else ""
+        own = f"{self.own}Date: {_date(int(time.time()))}\r\n{length}{connection}\r\n"
+        return _STATUS_LINES[is_current, self.status], self.fixed, own.encode(errors="surrogateescape")
+
+
+class PreparedResponse(web.StreamResponse):
+    """Sends a ``Prepared``."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(status=prepared.status)
+        self.whole = prepared
         self._request: web.BaseRequest | None = None
         self._keeps_alive: bool | None = None
         self._is_sent = False
@@ -57,24 +95,9 @@ class PreparedResponse(web.StreamResponse):
         return self._is_sent
 
     @property
-    def body_length(self) -> int:
-        """The bytes of the body."""
-        return len(self._whole_body)
-
-    @property
-    def cache_status(self) -> str | None:
-        """The gateway's part of Cache-Status (RFC 9211): hit, or why not. None without that field."""
-        own = self.own
-        return own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
-
-    @property
     def keep_alive(self) -> bool | None:
         """Whether the connection takes another request. None before the response is sent."""
         return self._keeps_alive
-
-    def replace(self, old: bytes, new: bytes) -> None:
-        """Replace a part of the fixed header lines."""
-        self._fixed = self._fixed.replace(old, new)
 
     async def send(self, request: web.BaseRequest) -> None:
         """Send head and body. Raises ``ConnectionError`` if the client has disconnected."""
@@ -84,21 +107,12 @@ class PreparedResponse(web.StreamResponse):
         is_current = request.version >= HttpVersion11
         # Sent only if it is not the protocol's default (RFC 9112 section 9.3).
         connection = "" if self._keeps_alive is is_current else _CONNECTION[is_current]
-        body = self._whole_body
-        head = self._head(is_current, connection)
+        body = self.whole.body
+        head = self.whole.head(is_current, connection)
         if len(body) <= COPIED:
             await request.writer.write_eof(b"".join((*head, body)))
         else:
             await _write(request.writer, b"".join(head), body)
-
-    def whole(self) -> bytes:
-        """Return head and body in HTTP/1.1, for a connection that takes another request."""
-        return b"".join((*self._head(True, ""), self._whole_body))
-
-    def _head(self, is_current: bool, connection: str) -> tuple[bytes, bytes, bytes]:
-        date, length = _date(int(time.time())), len(self._whole_body)
-        own = f"{self.own}Date: {date}\r\nContent-Length: {length}\r\n{connection}\r\n"
-        return _STATUS_LINES[is_current, self.status], self._fixed, own.encode()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write nothing: ``write_eof`` sends everything at once."""

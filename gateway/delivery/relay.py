@@ -1,7 +1,7 @@
 """Stream a body to the client. A truncated body never looks complete."""
 
 import fcntl
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http import StreamWriter
@@ -24,18 +24,6 @@ _SIOCOUTQNSD: Final = 0x894B
 _NONE: Final = bytes(4)
 
 
-class Answered(Protocol):
-    """A request whose response has a body."""
-
-    @property
-    def request(self) -> web.BaseRequest:
-        """The request."""
-
-    @property
-    def context(self) -> RequestContext:
-        """Its context, which stamps the response."""
-
-
 class RelayAborted(Exception):
     """The origin failed after the status was sent: the client's connection has to be reset.
 
@@ -54,7 +42,14 @@ class Relay:
         self._sent_bytes = sent_bytes
 
     async def send(
-        self, exchange: Answered, content: Content, headers: "CIMultiDict[str]", *, status: int, length: int | None
+        self,
+        request: web.BaseRequest,
+        context: RequestContext,
+        content: Content,
+        headers: "CIMultiDict[str]",
+        *,
+        status: int,
+        length: int | None,
     ) -> web.StreamResponse:
         """Send the body of ``content`` as it arrives. ``length`` is the announced length in bytes, or None.
 
@@ -66,19 +61,19 @@ class Relay:
         response = web.StreamResponse(status=status, headers=headers)
         if length is not None:
             response.content_length = length
-        elif exchange.request.version < HttpVersion11:
+        elif request.version < HttpVersion11:
             response.force_close()  # the end of the connection is the end of the body (RFC 9112 section 6.3)
         # Before the first piece, a lost origin can still be answered with an error.
         try:
             piece = await body.read()
         except BodyLost as error:
             raise OriginUnavailable(str(error)) from error
-        exchange.context.stamp(response)
+        context.stamp(response)
         sent = 0
         try:
-            await response.prepare(exchange.request)
+            await response.prepare(request)
             # ``response.write`` would hold the piece for as long as a slow client takes for it.
-            writer, client = cast("StreamWriter", exchange.request.writer), _Client(exchange.request)
+            writer, client = cast("StreamWriter", request.writer), _Client(request)
             while piece:
                 # The unsent rest is copied. From Python 3.12 on, the whole piece is kept until it is sent.
                 await writer.write(memoryview(piece), drain=False)

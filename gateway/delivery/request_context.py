@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from gateway.access.identity import Caller
 from gateway.delivery.cors import add_vary, allow
-from gateway.delivery.prepared_response import PreparedResponse
+from gateway.delivery.prepared_response import Prepared, PreparedResponse
 from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -39,17 +40,18 @@ class Failure(NamedTuple):
 class RequestContext:
     """Created when a request arrives.
 
-    ``route`` and ``image_id`` are set when the address is parsed, ``delivery`` when the way of delivery is chosen,
-    ``first_byte`` (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics
-    where no status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as
-    ``started``) when COS is asked; ``trace_id`` if requests are traced. ``is_denial``: the response must not reveal
-    whether the image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``;
-    ``content_location`` is then the address of the chosen format, once it is known. ``is_canary``: the request is that
-    of the canary, which is not counted among users.
-    ``cors_origin``: the result of ``CorsOrigins.of``.
+    ``route`` and ``image_id`` are set when the address is parsed, ``caller`` when the answer depends on the caller,
+    ``may_view`` when the caller may see the image, ``delivery`` when the way of delivery is chosen, ``first_byte``
+    (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics where no
+    status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as ``started``)
+    when COS is asked; ``trace_id`` if requests are traced. ``is_denial``: the response must not reveal whether the
+    image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``; ``content_location`` is
+    then the address of the chosen format, once it is known. ``is_canary``: the request is that of the canary, which is
+    not counted among users. ``cors_origin``: the result of ``CorsOrigins.of``.
     """
 
     __slots__ = (
+        "caller",
         "content_location",
         "cors_origin",
         "delivery",
@@ -59,6 +61,7 @@ class RequestContext:
         "is_canary",
         "is_denial",
         "is_negotiated",
+        "may_view",
         "origin_started",
         "outcome",
         "request_id",
@@ -77,6 +80,8 @@ class RequestContext:
         self.failure: Failure | None = None
         self.trace_id: str | None = None
         self.origin_started: float | None = None
+        self.caller: Caller | None = None
+        self.may_view = False
         self.delivery = "none"
         self.outcome: str | None = None
         self.is_canary = False
@@ -111,13 +116,15 @@ class RequestContext:
         end = time.perf_counter() if self.first_byte is None else self.started + self.first_byte
         return max(0.0, end - self.origin_started)
 
-    def stamp(self, response: web.StreamResponse) -> None:
+    def stamp(self, response: web.StreamResponse | Prepared) -> None:
         """Add the fields that every response carries. Call it right before the first byte is sent."""
         self.first_byte = elapsed = time.perf_counter() - self.started
         timing = f"gateway;dur={elapsed * 1000:.1f}"
+        if isinstance(response, PreparedResponse):
+            response = response.whole
         if self.cors_origin is not None:
             allow(response, self.cors_origin)
-        if isinstance(response, PreparedResponse):  # it has header lines instead of a mapping
+        if isinstance(response, Prepared):  # it has header lines instead of a mapping
             response.own += f"Server: image-gateway\r\nX-Request-Id: {self.request_id}\r\nServer-Timing: {timing}\r\n"
             if self.is_negotiated:
                 response.own += "Vary: Accept\r\n"

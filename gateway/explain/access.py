@@ -1,18 +1,18 @@
 """Explain step: the caller, and whether the caller may see the image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 import yarl
+from multidict import CIMultiDict
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.policy import check_original, check_view, refusal
-from gateway.access.signed_links import BadLink, SignedLink, SignedLinks
+from gateway.access.policy import may_view
+from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import ImageRecord
-from gateway.errors import GatewayError
+from gateway.delivery.decision import Answer, Refused
 from gateway.explain.explanation import Facts
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import SignedImage
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
@@ -50,26 +50,23 @@ class AccessStep:
             return self._by_link(credentials.link)
         return Caller(), {"credential": "none", "user": None}
 
-    def check(self, caller: Caller, image: SignedImage) -> tuple[GatewayError | None, Facts]:
-        """Return the error that the caller gets (None if they may see the image or its rendition), and the reason."""
-        record = image.record
-        try:
-            if not image.public:
-                if caller.link is not None and not _is_for(caller.link, record):
-                    raise refusal(caller)
-                check_view(caller, record)
-        except GatewayError as error:
-            return error, {"may_view": False, "why": _why_not(caller, record)}
-        if self._renditions.originals_for_owner and image.rendition is None:
-            try:
-                check_original(caller, record)
-            except GatewayError as error:
-                return error, {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
-        why = "the style is public" if image.public and not record.public else _why(caller, record)
-        return None, {"may_view": True, "why": why}
+    def sender(self, caller: Caller, image_id: str) -> Caller:
+        """Return the caller of a request for the image: a link for another address is no link of this one."""
+        if caller.link is None or _is_for(caller.link, image_id):
+            return caller
+        return replace(caller, link=caller.link._replace(path=short_address(image_id)))
+
+    def why(self, caller: Caller, decision: Answer | Refused, record: ImageRecord) -> Facts:
+        """Return whether the caller may see the image, as it was decided, and the reason."""
+        image = decision.image
+        if image is not None:
+            return {"may_view": True, "why": _why(caller, record, by_style=image.public and not record.public)}
+        if self._renditions.originals_for_owner and may_view(self.sender(caller, record.image_id), record):
+            return {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
+        return {"may_view": False, "why": _why_not(caller, record)}
 
     def _by_token(self, token: str) -> tuple[Caller, Facts]:
-        caller = self._authenticator.identify({"Authorization": f"Bearer {token}"})
+        caller = self._authenticator.identify(CIMultiDict({"Authorization": f"Bearer {token}"}))
         facts: Facts = {"credential": "token", "recognized": not caller.rejected}
         if not self._authenticator.has_tokens and not caller.rejected:
             return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
@@ -91,7 +88,22 @@ class AccessStep:
         return Caller(link=link), facts | {"recognized": True, "path": link.path, "expires_at": link.expires_at}
 
 
-def _why(caller: Caller, record: ImageRecord) -> str:
+class _ValidLink(SignedLink):
+    """A link to every image."""
+
+    def is_valid_for(self, links_killed: int | None) -> bool:
+        del links_killed
+        return True
+
+
+def permitted(record: ImageRecord) -> Caller:
+    """Return a caller who may see the image."""
+    return Caller(record.owner, link=_ValidLink("", 0, "", b""))
+
+
+def _why(caller: Caller, record: ImageRecord, *, by_style: bool) -> str:
+    if by_style:
+        return "the style is public"
     if record.public:
         return "the image is public"
     return "the link is valid" if caller.link is not None else f"{caller.user} is the owner"
@@ -109,7 +121,7 @@ def _why_not(caller: Caller, record: ImageRecord) -> str:
 
 
 def _why_no_link(link: SignedLink, record: ImageRecord) -> str:
-    if not _is_for(link, record):
+    if not _is_for(link, record.image_id):
         return f"the link is for another address: {link.path}"
     killed = record.links_killed
     if killed is None:
@@ -119,6 +131,6 @@ def _why_no_link(link: SignedLink, record: ImageRecord) -> str:
     return "the signature is not valid: signed with another key, for another time, or altered"
 
 
-def _is_for(link: SignedLink, record: ImageRecord) -> bool:
+def _is_for(link: SignedLink, image_id: str) -> bool:
     """Return whether the link is for an address of the image. In a request, the link's path is the request's own."""
-    return unquote(link.path) in {path.format(record.image_id) for path in _PATHS}
+    return unquote(link.path) in {path.format(image_id) for path in _PATHS}

@@ -1,104 +1,79 @@
-"""Explain step: the way of delivery, the header fields of the response, and how long caches keep it."""
+"""Explain step: the answer as it was decided, and how long caches keep it."""
 
 from collections.abc import Callable
 
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.decision import Answer, Refused
 from gateway.delivery.fallback_picture import stands_in_for
-from gateway.delivery.headers import CORS, image_headers
-from gateway.delivery.redirect import redirect_fields
-from gateway.errors import GatewayError, NotAnImage
-from gateway.explain.explanation import Facts, Problem
-from gateway.explain.origin import AskedOrigin
-from gateway.origin.origin_response import ObjectMetadata
+from gateway.delivery.headers import CORS
+from gateway.delivery.parameters import Parameters
+from gateway.errors import GatewayError
+from gateway.explain.explanation import Facts
 from gateway.presign.hosts import Hosts
 from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import SignedImage
-from gateway.settings import ImageProxySettings, Live
+from gateway.settings import FallbackSettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
 _AGAIN = "then asks again with If-None-Match"
-_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _NGINX_ACCEL = (
     "the bytes of this version for 7 days, read only after the gateway has authorized the request (accel.conf)"
 )
-
-
-def headers_of(image: SignedImage, metadata: ObjectMetadata, policy: CachePolicy) -> Facts:
-    """Return the header fields of a 200 that depend on the image, without the fields of every answer.
-
-    Raises ``NotAnImage``.
-    """
-    headers = image_headers(image, metadata, policy, download=None)
-    shown: Facts = {name: value for name, value in headers.items() if name not in CORS}
-    if metadata.size is not None:
-        shown["Content-Length"] = metadata.size
-    return shown
+# Of every answer, of this request alone, or of the gateway's memory, which a request that nobody sends does not find.
+_NOT_SHOWN = {*CORS, "Age", "Cache-Status"}
 
 
 class DeliveryStep:
-    """Chooses the way of delivery and its header fields as a request does.
+    """Shows answers.
 
     latest: the latest time that COS's clock may have, as ``CosClock.latest``.
-    keeps_original: as ``PublicUrls.keeps_original``.
+    fallback: the picture of errors.
     """
 
     def __init__(
-        self,
-        settings: Live[ImageProxySettings],
-        hosts: Hosts,
-        lifetime: Lifetime,
-        latest: Callable[[], float],
-        keeps_original: Callable[[SignedImage], bool],
+        self, hosts: Hosts, lifetime: Lifetime, latest: Callable[[], float], fallback: FallbackSettings | None
     ) -> None:
-        self._settings = settings
         self._hosts = hosts
         self._lifetime = lifetime
         self._latest = latest
-        self._keeps_original = keeps_original
-
-    @property
-    def is_enabled(self) -> bool:
-        """Whether images are served."""
-        return self._settings.value.enabled
-
-    def is_redirect(self, image: SignedImage) -> bool:
-        """Return whether the client asks COS itself."""
-        return self._settings.value.delivery == "redirect" and self._keeps_original(image)
+        self._fallback = fallback
 
     def picture(self, error: GatewayError) -> Facts:
         """Return that a browser gets a picture in place of the error, or nothing if it does not."""
-        fallback = self._settings.value.fallback
+        fallback = self._fallback
         if fallback is None or not stands_in_for(error, fallback.statuses, "GET", _FROM_A_PAGE):
             return {}
         return {"picture": "browsers that request an image get image_proxy.fallback with this status"}
 
-    def of(self, image: SignedImage, asked: AskedOrigin, policy: CachePolicy) -> tuple[Facts, Problem | None]:
-        """Return the way of delivery and its header fields, and the error that COS's answer becomes."""
-        delivery, record = self._settings.value.delivery, image.record
+    def of(self, decision: Answer | Refused, parameters: Parameters, configured: str) -> Facts:
+        """Return the way of delivery, the status and the header fields. ``configured``: ``image_proxy.delivery``."""
+        image = decision.image
+        assert image is not None, "the caller may see the image"  # noqa: S101
         facts: Facts = {}
-        if delivery == "redirect" and not self.is_redirect(image):
-            delivery = "stream"
+        if configured == "redirect" != decision.delivery:
             facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
-        facts["mode"] = delivery
-        if delivery == "redirect":
-            # The client asks COS itself, so an error of COS is the client's to see.
-            redirected = policy.within(self._lifetime.redirect_usable_for(image.presigned, self._latest()))
-            place = f"a presigned URL at {self._hosts.origin_of(record.bucket, record.region).host}"
-            facts |= {"status": 302, "headers": {**redirect_fields(place, image, redirected)}}
-        if asked.error is not None:
-            return facts, (asked.error, str(asked.error), asked.advice)
-        if asked.metadata is not None and delivery != "redirect":
-            try:
-                facts |= {"status": 200, "headers": headers_of(image, asked.metadata, policy)}
-            except NotAnImage as error:
-                return facts, (error, f"COS sends no image: {error}", _TYPE_ADVICE)
-        return facts, None
+        facts["mode"] = decision.delivery
+        if isinstance(decision, Answer):
+            headers: dict[str, str | int] = {
+                name: value for name, value in decision.headers().items() if name not in _NOT_SHOWN
+            }
+            if decision.content is None and decision.names_content:
+                host = self._hosts.origin_of(image.record.bucket, image.record.region).host
+                headers["Location"] = f"a presigned URL at {host}"
+            elif decision.length is not None:
+                headers["Content-Length"] = decision.length
+            facts |= {"status": decision.status, "headers": headers}
+        facts["rendition"] = image.rendition or "the original"
+        if parameters.version not in (None, image.record.version_token):
+            facts["version"] = f"another one: the client is redirected to v={image.record.version_token}"
+        return facts
 
-    def kept(self, image: SignedImage, policy: CachePolicy, delivery: Facts) -> Facts:
-        """Return who keeps the image that is delivered so, and for how long."""
-        if delivery["mode"] == "redirect":
-            policy = policy.within(self._lifetime.redirect_usable_for(image.presigned, self._latest()))
-        return kept_by(str(delivery["mode"]), policy, is_public=image.public)
+    def kept(self, answer: Answer) -> Facts:
+        """Return who keeps the answer, and for how long."""
+        policy = answer.policy
+        if answer.delivery == "redirect":
+            usable_for = self._lifetime.redirect_usable_for(answer.image.presigned, self._latest())
+            policy = policy.within(usable_for)
+        return kept_by(answer.delivery, policy, is_public=answer.image.public)
 
 
 def kept_by(delivery: str, policy: CachePolicy, *, is_public: bool) -> Facts:

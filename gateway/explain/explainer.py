@@ -7,30 +7,48 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from multidict import CIMultiDict
+
+from gateway.access.asked import Asked
 from gateway.access.identity import Caller
 from gateway.access.policy import refusal
+from gateway.access.signed_links import LinkParameters, short_address
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.checks.database import advice_on
-from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.variant_fallback import REFUSALS, not_made
-from gateway.errors import CatalogUnavailable, RouteNotFound, Unauthorized
-from gateway.explain.access import AccessStep, Credentials
+from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.decision import (
+    NOTHING,
+    REFUSALS,
+    Answer,
+    ImageRequest,
+    NeedsBytes,
+    NeedsLookUp,
+    Refused,
+    Rules,
+    decide,
+)
+from gateway.delivery.parameters import Parameters
+from gateway.errors import CatalogUnavailable, NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
+from gateway.explain.access import AccessStep, Credentials, permitted
 from gateway.explain.cache import CachedUrls, CacheStep
 from gateway.explain.delivery import DeliveryStep, nothing_kept
-from gateway.explain.explanation import Explanation, Facts, Problem, Verdict
+from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.metrics.canary import CanaryOutcome
+from gateway.origin.content import Content
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.refused_variants import RefusedVariants
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import Live
 
 _NO_PARAMETERS: Mapping[str, str] = {}
 _NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
 _ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+_TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
 
 
@@ -54,15 +72,15 @@ class Explainer:
         steps: Steps,
         signer: Signer,
         refused: RefusedVariants,
-        policy: Live[CachePolicy],
+        rules: Live[Rules],
         outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
     ) -> None:
         self._outside = outside
         self._catalog = catalog
         self.steps = steps
-        self._signer = signer
-        self._refused_variants = refused
-        self._policy = policy
+        self.signer = signer
+        self.refused_variants = refused
+        self._rules = rules
 
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
@@ -78,96 +96,60 @@ class Explainer:
         return explanation
 
     async def _explain(self, image_id: str, credentials: Credentials, parameters: Mapping[str, str]) -> Explanation:
-        chosen = self.steps.variants.chosen(parameters, credentials.link)
+        steps = self.steps
+        chosen = steps.variants.chosen(parameters, credentials.link)
+        cached = await steps.cache.look(image_id, chosen.rendition)
+        caller, facts = steps.access.caller_of(credentials)
+        row = await self._row(image_id, cached)
+        dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
+        rules = replace(self._rules.value, authenticator=_Sender(steps.access.sender(caller, image_id)))
+        decision = shown = await dry.decide(rules)
+        if row.record is not None and decision.image is None:  # what would come next
+            rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
+            shown = await dry.decide(rules, any_row=True)
+            if isinstance(shown, Refused) and shown.is_denial:
+                facts |= steps.access.why(caller, shown, row.record)
+                shown = await dry.decide(replace(rules, authenticator=_Sender(permitted(row.record))), any_row=True)
+        if "why" not in facts and shown.image is not None:
+            facts |= steps.access.why(caller, shown, shown.image.record)
         explanation = Explanation(image_id, Verdict(500, None, ""))
         sections = explanation.sections
-        cached = await self.steps.cache.look(image_id, chosen.rendition)
-        caller, facts = self.steps.access.caller_of(credentials)
-        record, errors, sections["row"] = await self._row(image_id, cached, caller)
-        if record is None:
-            sections["caller"], sections["cached_url"] = facts, cached.facts
-            if picture := self.steps.delivery.picture(errors[0][0]):
-                sections["delivery"] = picture
-            explanation.verdict = _of_old_row(_refused(errors), sections["row"])
-            sections["kept"] = nothing_kept() | {"nginx_that_asks": self.steps.cache.forgotten(image_id)}
-            return explanation
-        in_use = self.steps.cache.image_of(cached, record)
-        image = in_use or self._signer.sign_image(record, chosen.rendition)
-        denial, may_view = self.steps.access.check(caller, image)
-        sections["caller"], sections["cached_url"] = facts | may_view, cached.facts
-        if denial is not None:
-            errors.append((denial, str(may_view["why"]), ""))
-        policy = self._policy.value
-        if chosen.version == record.version_token:
-            policy = policy.for_version()
-        sent, asked = await self._ask(image, caller, is_cached=in_use is not None)
-        sections["cos"] = asked.facts
-        if sent.rendition != image.rendition:
-            image, policy = sent, self._policy.value.for_substitute()
-        delivery, failure = self.steps.delivery.of(image, asked, policy)
-        sections["delivery"] = delivery
-        if failure is not None:
-            errors.append(failure)
-        delivery["rendition"] = image.rendition or "the original"
-        if chosen.version not in (None, record.version_token):
-            delivery["version"] = f"another one: the client is redirected to v={record.version_token}"
-        if errors and "headers" in delivery:
-            sections["delivery"] = {
-                "applies": "once the reason of the verdict is removed; until then an error is sent",
-                **delivery,
-                **self.steps.delivery.picture(errors[0][0]),
-            }
-        verdict = _refused(errors) if errors else self._served(asked, delivery)
-        explanation.verdict = _of_old_row(verdict, sections["row"])
-        sections["kept"] = nothing_kept() if errors else self.steps.delivery.kept(image, policy, delivery)
-        sections["kept"]["nginx_that_asks"] = self.steps.cache.forgotten(image_id)
-        if variants := await self.steps.variants.facts(image_id):
+        sections["row"], sections["caller"], sections["cached_url"] = row.facts, facts, cached.facts
+        if shown.image is not None:
+            error = await dry.ask_also(shown)
+            if error is not None and decision is shown:
+                decision = error
+            sections["cos"] = dry.facts(shown)
+            sections["delivery"] = steps.delivery.of(shown, dry.wanted.parameters, rules.settings.delivery)
+        elif row.record is not None:
+            sections["cos"] = {"state": "not asked"}
+        if isinstance(decision, Refused):
+            picture = steps.delivery.picture(decision.error)
+            if "headers" in sections.get("delivery", {}):
+                applies = "once the reason of the verdict is removed; until then an error is sent"
+                sections["delivery"] = {"applies": applies, **sections["delivery"]}
+            if picture:
+                sections["delivery"] = {**sections.get("delivery", {}), **picture}
+            verdict = self._refused(decision, caller, row, facts, dry)
+            sections["kept"] = nothing_kept()
+        else:
+            verdict = self._served(decision, dry)
+            sections["kept"] = steps.delivery.kept(decision)
+        explanation.verdict = _of_old_row(verdict, row.facts)
+        sections["kept"]["nginx_that_asks"] = steps.cache.forgotten(image_id)
+        if row.record is not None and (variants := await steps.variants.facts(image_id)):
             sections["variants"] = variants
         return explanation
 
-    async def _ask(self, image: SignedImage, caller: Caller, *, is_cached: bool) -> tuple[SignedImage, AskedOrigin]:
-        """Return the image that is sent, which may replace a rendition that COS does not make, and COS's answers.
-
-        For a caller who may not see the replacement, the error of the rendition stays.
-        """
-        facts: Facts = {}
-        instead: Facts = {}
-        while True:
-            by_client = self.steps.delivery.is_redirect(image)
-            if image.rendition is not None and self._refused_variants.holds(image):
-                error = None
-                asked = AskedOrigin({"state": "not asked: COS did not make this rendition"}, error=not_made())
-            else:
-                asked = await self.steps.origin.ask(image, is_cached=is_cached, by_client=by_client)
-                error = asked.error
-            if not facts:
-                facts = asked.facts
-            else:
-                instead[image.rendition or "the original"] = asked.facts
-            if image.rendition is None or not isinstance(asked.error, REFUSALS) or (by_client and error is not None):
-                break
-            other = self._refused_variants.substitute_for(image, error)
-            substitute = self._signer.sign_image(image.record, other)
-            if self.steps.access.check(caller, substitute)[0] is not None:
-                break
-            image, is_cached = substitute, False
-        return image, replace(asked, facts=facts | ({"instead": instead} if instead else {}))
-
-    async def _row(
-        self, image_id: str, cached: CachedUrls, caller: Caller
-    ) -> tuple[ImageRecord | None, "_Errors", Facts]:
-        """Return the row to go on with, the errors so far, and the facts of the row."""
-        errors: _Errors = []
-        if not self.steps.delivery.is_enabled:
-            errors.append((RouteNotFound(), "image_proxy.enabled is off", ""))
+    async def _row(self, image_id: str, cached: CachedUrls) -> "_Row":
+        """Return the row to go on with."""
         try:
             row = await self._catalog.inspect(image_id)
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                errors.append((error, str(error), advice_on(error)))
-                return None, errors, facts
-            return cached.entries.without_row.record, errors, facts | {"used": "that of the cached entry"}
+                return _Row(None, facts, error=error, advice=advice_on(error))
+            return _Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
         cache = self.steps.cache
         facts = {}
         if why := await cache.changes():
@@ -175,29 +157,182 @@ class Explainer:
         if in_use := cache.earlier_row(cached, row.record if row is not None and row.reason is None else None):
             facts["in_use"] = in_use
         if row is None:
-            errors.append(_not_found(caller, "the table has no row with this id", _NO_ROW_ADVICE))
-            return None, errors, {"state": "none", **facts}
+            return _Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
+        why_not = None
         if row.reason is not None:
-            errors.append(_not_found(caller, f"the row is not served: {row.reason}", _ROW_ADVICE))
             facts["why"] = row.reason
-        return row.record, errors, facts | (_facts_of(row.record) if row.record is not None else {})
+            why_not = f"the row is not served: {row.reason}"
+        facts |= _facts_of(row.record) if row.record is not None else {}
+        return _Row(row.record, facts, why_not, advice=_ROW_ADVICE)
 
-    def _served(self, asked: AskedOrigin, delivery: Facts) -> Verdict:
+    def _refused(self, refused: Refused, caller: Caller, row: "_Row", facts: Facts, dry: "_DryRequest") -> Verdict:
+        """Return the verdict of an error, with its reason for an operator."""
+        error = refused.error
+        if isinstance(error, RouteNotFound):
+            reason, advice = "image_proxy.enabled is off", ""
+        elif error is row.error:
+            reason, advice = str(error), row.advice
+        elif refused.is_denial and row.why_not is not None:
+            reason, advice = row.why_not, row.advice
+            if isinstance(error, Unauthorized):
+                reason = f"{reason}; and the credentials are not valid: {refusal(caller)}"
+        elif refused.is_denial:
+            reason, advice = str(facts["why"]), ""
+        elif isinstance(error, NotAnImage):
+            reason, advice = f"COS sends no image: {error}", _TYPE_ADVICE
+        else:
+            asked = dry.asked.get(refused.image.rendition if refused.image is not None else None)
+            reason, advice = str(error), asked.advice if asked is not None else ""
+        return Verdict(error.status, error.code, reason, advice)
+
+    def _served(self, answer: Answer, dry: "_DryRequest") -> Verdict:
+        if not answer.names_content:
+            return Verdict(answer.status, None, "the client is redirected to the address of the current version")
         ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
-        status, way = delivery["status"], ways[str(delivery["mode"])]
+        asked = dry.asked[answer.image.rendition]
         metadata = asked.metadata
         size = f"{metadata.size} bytes" if metadata is not None else "bytes"
         again = "first_byte_again" in asked.facts
         note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
-        if "instead" in asked.facts:
-            note = f"; COS does not make what was asked for, so {delivery['rendition']} is sent instead"
-        return Verdict(
-            int(str(status)),
-            None,
-            f"the client gets the image, {size}, {way}{note}",
-            CLOCK if "clock" in asked.facts else "",
-        )
+        if answer.found.instead_of is not None:
+            sent = answer.image.rendition or "the original"
+            note = f"; COS does not make what was asked for, so {sent} is sent instead"
+        reason = f"the client gets the image, {size}, {ways[answer.delivery]}{note}"
+        return Verdict(answer.status, None, reason, CLOCK if "clock" in asked.facts else "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The row of an image. ``record`` is None without a row that could be served.
+
+    why_not: why the row is not served. None: it is served.
+    error: why it is not known whether there is a row.
+    """
+
+    record: ImageRecord | None
+    facts: Facts
+    why_not: str | None = None
+    error: CatalogUnavailable | None = None
+    advice: str = ""
+
+
+class _Sender:
+    """The sender of every request."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def caller_of(self, _asked: Asked, _given: LinkParameters | None, _now: float) -> Caller:
+        """Return the caller."""
+        return self._caller
+
+
+class _EmptyMemory:
+    """The memory of a gateway that has just started, but for what COS did not make."""
+
+    def __init__(self, refused: RefusedVariants) -> None:
+        self.streams = 0
+        self.is_refused = refused.holds
+        self.substitute_for = refused.substitute_for
+
+    def image(self, _image_id: str, _rendition: str | None) -> None:
+        """Return that every image has to be looked up."""
+
+    def content(self, _image: AuthorizedImage) -> None:
+        """Return that COS has to be asked for every image."""
+
+    def keeps(self, _metadata: ObjectMetadata) -> bool:
+        """Return whether such an object is kept: nothing is."""
+        return False
+
+
+class _DryRequest:
+    """A HEAD that nobody sends. What ``decide`` needs for it comes from the stores, each of which is asked once.
+
+    asked: COS's answers by rendition, in the order of asking.
+    """
+
+    def __init__(
+        self, explainer: Explainer, image_id: str, parameters: Parameters, row: _Row, cached: CachedUrls
+    ) -> None:
+        # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
+        headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
+        asked = Asked("HEAD", short_address(image_id), "", headers, None)
+        self.wanted = ImageRequest.of(asked, image_id, parameters)
+        self.asked: dict[str | None, AskedOrigin] = {}
+        self._explainer = explainer
+        self._row = row
+        self._cached = cached
+        self._memory = _EmptyMemory(explainer.refused_variants)
+
+    async def decide(self, rules: Rules, *, any_row: bool = False) -> Answer | Refused:
+        """Return the answer to the request by ``rules``. ``any_row``: also rows that are not served are used."""
+        found, row = NOTHING, self._row
+        while True:
+            decision = decide(self.wanted, found, self._memory, rules, time.time())
+            if isinstance(decision, NeedsLookUp):
+                if row.error is not None:
+                    return Refused(row.error, decision.caller)
+                if row.record is None or (row.why_not is not None and not any_row):
+                    found = decision.found._replace(is_missing=True)
+                else:
+                    found = decision.found._replace(image=self._signed(row.record, decision.rendition))
+            elif isinstance(decision, NeedsBytes):
+                image, found = decision.image, decision.found
+                asked = await self._ask(image, by_client=False)
+                if asked.metadata is not None and asked.error is None:
+                    metadata = asked.metadata
+                    if image.rendition is not None:  # the gateway sends an entity tag of its own, of all bytes
+                        metadata = metadata._replace(etag=None)
+                    found = found._replace(content=Content(image, metadata, 200))
+                elif isinstance(asked.error, REFUSALS) and image.rendition is not None:
+                    found = found._replace(refusal=asked.error)
+                else:
+                    error = asked.error or OriginUnavailable("COS sent no metadata")
+                    return Refused(error, decision.caller, decision.delivery, image=image, found=found)
+            else:
+                return decision
+
+    async def ask_also(self, decision: Answer | Refused) -> Refused | None:
+        """Ask COS about an image that a request would not ask it about. Return the error that a redirected client gets.
+
+        The client asks COS itself, so an error of COS is the client's to see.
+        """
+        image = decision.image
+        if image is None or image.rendition in self.asked:
+            return None
+        is_redirect = isinstance(decision, Answer) and decision.delivery == "redirect" and decision.names_content
+        asked = await self._ask(image, by_client=is_redirect)
+        if asked.error is None or not is_redirect:
+            return None
+        return Refused(asked.error, decision.caller, decision.delivery, image=image)
+
+    def facts(self, decision: Answer | Refused) -> Facts:
+        """Return what COS has answered."""
+        (rendition, first), *others = self.asked.items()
+        facts, instead = first.facts, {name or "the original": asked.facts for name, asked in others}
+        if rendition != self.wanted.parameters.rendition and decision.found.instead_of is not None:
+            instead = {rendition or "the original": facts, **instead}
+            facts = {"state": "not asked: COS did not make this rendition"}
+        return facts | ({"instead": instead} if instead else {})
+
+    async def _ask(self, image: AuthorizedImage, *, by_client: bool) -> AskedOrigin:
+        asked = self.asked.get(image.rendition)
+        if asked is None:
+            is_cached = image.presigned == getattr(self._in_use(image.record, image.rendition), "presigned", None)
+            asked = await self._explainer.steps.origin.ask(image, is_cached=is_cached, by_client=by_client)
+            self.asked[image.rendition] = asked
+        return asked
+
+    def _signed(self, record: ImageRecord, rendition: str | None) -> SignedImage:
+        return self._in_use(record, rendition) or self._explainer.signer.sign_image(record, rendition)
+
+    def _in_use(self, record: ImageRecord, rendition: str | None) -> SignedImage | None:
+        """Return the cached image that a request uses. None: a URL has to be signed."""
+        if rendition != self.wanted.parameters.rendition:
+            return None
+        return self._explainer.steps.cache.image_of(self._cached, record)
 
 
 def _seen(outcomes: Sequence[CanaryOutcome], now: float) -> Facts:
@@ -210,27 +345,12 @@ def _seen(outcomes: Sequence[CanaryOutcome], now: float) -> Facts:
     return dict(facts)
 
 
-def _not_found(caller: Caller, reason: str, advice: str) -> Problem:
-    error = refusal(caller)
-    if isinstance(error, Unauthorized):
-        reason = f"{reason}; and the credentials are not valid: {error}"
-    return error, reason, advice
-
-
-def _refused(errors: "_Errors") -> Verdict:
-    error, reason, advice = errors[0]
-    return Verdict(error.status, error.code, reason, advice)
-
-
 def _of_old_row(verdict: Verdict, row: Facts) -> Verdict:
     """Return the verdict with the reason why the gateway does not use the row that was read, if it does not."""
     if "in_use" not in row:
         return verdict
     changes = f": changes are {row['changes']}" if "changes" in row else ""
     return replace(verdict, reason=f"{verdict.reason}; but {row['in_use']}{changes}", advice=_OLD_ROW_ADVICE)
-
-
-_Errors = list[Problem]  # in the order of the request
 
 
 def _facts_of(record: ImageRecord) -> Facts:

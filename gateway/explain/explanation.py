@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.errors import GatewayError
 from gateway.net.printable import printable
 
 # A fact is a word, a number, or a mapping of such facts; None: not known.
 Fact = str | int | float | bool | None | Mapping[str, "Fact"] | Sequence["Fact"]
 Facts = dict[str, Fact]
-Problem = tuple[GatewayError, str, str]  # why the image is not sent: the error, the reason and an advice
 
 
 @dataclass(frozen=True, slots=True)

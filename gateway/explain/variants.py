@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import yarl
 from multidict import CIMultiDict
 
-from gateway.delivery.variant_request import VariantRequest, VariantRequests
+from gateway.delivery.parameters import VariantRequest, VariantRequests
 from gateway.errors import DependencyDown
 from gateway.explain.explanation import Facts
 from gateway.presign.renditions import Renditions

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
+from gateway.origin.content import Content
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
 from gateway.settings import Live, MemoryCacheSettings
 
 _MOST_ENTRIES = 20_000
@@ -61,11 +62,6 @@ class ObjectCache:
         most = self._settings.value.max_bytes
         return size is not None and most > 0 and size <= min(self._settings.value.max_object_bytes, most)
 
-    @property
-    def has_bytes(self) -> bool:
-        """Whether the bytes of any image are kept."""
-        return bool(self._with_body)
-
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old. None: nothing since the image changed."""
         object_id = image.named or image.object_id  # most images here are named: no call
@@ -79,6 +75,19 @@ class ObjectCache:
         if entry.body is not None:
             self._with_body.move_to_end(object_id)
         return entry
+
+    def content(self, image: AuthorizedImage) -> Content | None:
+        """Return what is kept of the image, perhaps only metadata. None: COS has to be asked.
+
+        Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them: stale-while-revalidate.
+        """
+        entry = self.get(image)
+        if entry is None:
+            return None
+        age, ttl = self.now() - entry.requested_at, self._settings.value.ttl
+        if age >= ttl and (entry.body is None or age >= 2 * ttl):
+            return None
+        return Content(image, entry.metadata, None, entry.body, age, ttl - age)
 
     def known(self, image: SignedImage) -> ObjectMetadata | None:
         """Return the version of the image's object that COS sent last, or None. COS makes each rendition anew."""

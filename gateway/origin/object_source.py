@@ -37,36 +37,19 @@ class ObjectSource:
         self.variants = variants
         self.transfers = SharedTransfers(access, memory, settings, metrics, limits)
         self._access = access
-        self._settings = settings
         self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
             "head", metrics.coalesced_requests, cancel_without_callers=True
         )
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
 
-    def in_memory(self, image: AuthorizedImage) -> Content | None:
-        """Return what memory has of the image, perhaps only metadata. None: COS has to be asked.
+    def revalidate(self, image: AuthorizedImage) -> None:
+        """Ask COS about old bytes that are used, unless many others are asked about: then the next request may do it.
 
-        Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them (stale-while-revalidate).
+        This is stale-while-revalidate.
         """
         entry = self.memory.get(image)
-        if entry is None:
-            return None
-        age = self.memory.now() - entry.requested_at
-        ttl = self._settings.value.ttl
-        if age >= ttl:
-            if entry.body is None or age >= 2 * ttl:
-                return None
-            if len(self._revalidations) < MOST_UNATTENDED:  # else the next request may start it
-                self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
-        return Content(image, entry.metadata, None, entry.body, age, ttl - age)
-
-    def fresh_in_memory(self, image: AuthorizedImage) -> Content | None:
-        """Return the image with its bytes if memory has them and need not ask COS about them, else None."""
-        entry = self.memory.get(image)
-        if entry is None or entry.body is None:
-            return None
-        age, ttl = self.memory.now() - entry.requested_at, self._settings.value.ttl
-        return Content(image, entry.metadata, None, entry.body, age, ttl - age) if age < ttl else None
+        if entry is not None and len(self._revalidations) < MOST_UNATTENDED:
+            self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
 
     async def from_cos(
         self, image: AuthorizedImage, conditions: Mapping[str, str], byte_range: str | None = None, *, is_head: bool

@@ -43,7 +43,11 @@ class CosClock:
 
     def latest(self) -> float:
         """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
-        return self._local() + max(self.offset, self.observed_offset)
+        return self._local() + self.ahead()
+
+    def ahead(self) -> float:
+        """Return how many seconds the clock that is ahead differs from this machine's."""
+        return max(self.offset, self.observed_offset)
 
     def observe(self, cos_time: float | None) -> None:
         """Note the time of an answer of COS, in Unix seconds. None: the answer has no readable ``Date``.

@@ -28,8 +28,8 @@ _LINGER = 5.0
 # Seconds without a request after which a connection to an admin port is closed: places there are few.
 ADMIN_KEEPALIVE = 3.0
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
-# Returns the response to a request of a client at that address, or None.
-AtOnce = Callable[[RawRequestMessage, str | None], bytes | None]
+# Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
+AtOnce = Callable[[RawRequestMessage, str | None], object]
 _BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 
 
@@ -52,6 +52,7 @@ class Connection(web.RequestHandler):
     ) -> None:
         super().__init__(manager, **options)
         self._at_once = at_once
+        self._begun: tuple[RawRequestMessage, object] | None = None
         self._peer: str | None = None
         self._slow_clients = slow_clients
         self._on_close = on_close
@@ -94,8 +95,11 @@ class Connection(web.RequestHandler):
             or message.upgrade
             or transport.is_closing()
             or transport.get_write_buffer_size() > 0
-            or (response := at_once(message, self._peer)) is None
         ):
+            return False
+        response = at_once(message, self._peer)
+        if not isinstance(response, bytes):
+            self._begun = (message, response)
             return False
         assert self._parser is not None and self._manager is not None, "the connection is open"  # noqa: S101, PT018
         self._messages.popleft()
@@ -106,6 +110,11 @@ class Connection(web.RequestHandler):
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
         return True
+
+    def begun_by(self, message: RawRequestMessage) -> object:
+        """Return what ``at_once`` returned for the request in place of a response."""
+        begun, self._begun = self._begun, None
+        return begun[1] if begun is not None and begun[0] is message else None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop watching, and report the close."""

@@ -2,24 +2,27 @@
 
 ``Dispatch`` replaces aiohttp's request handler and passes requests for images and for their URLs to their handlers
 itself: the router, the middlewares and the signals of an application together cost a third of the time that a response
-from memory takes. ``Dispatch.at_once`` answers most requests for images in memory without a request object.
+from memory takes. ``Dispatch.at_once`` answers requests that need nothing but memory, without a request object.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import istr
 
+from gateway.access.asked import Asked
 from gateway.access.client_address import ClientAddress
-from gateway.api.image_handler import ImageHandler
-from gateway.api.nginx_files import FIELD, NginxFiles
+from gateway.api.caller import asked_by
+from gateway.api.image_handler import Exchange, ImageHandler
+from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
 from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
 from gateway.concurrency.in_flight import InFlight
+from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CORS
@@ -27,12 +30,12 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
-from gateway.server.access_facts import access_facts, facts_at_once
+from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.metrics import ServerMetrics
-from gateway.server.request_log import RequestLog
-from gateway.server.route_match import UNMATCHED, route_name
+from gateway.server.request_log import Ended, RequestLog, access_facts
+from gateway.server.route_match import UNMATCHED, image_id_in_path, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
 # aiohttp would answer any other version in kind, which no client speaks. Not 505: alerts count each 5xx but 501.
@@ -45,16 +48,6 @@ _ADDRESS = re.compile(
 
 # No request for a decision is a 400. Its handler ignores every expectation.
 _ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
-
-# The fields by which a GET asks for anything but the whole image.
-_SELECTING = (
-    hdrs.RANGE,
-    hdrs.IF_NONE_MATCH,
-    hdrs.IF_MODIFIED_SINCE,
-    hdrs.IF_MATCH,
-    hdrs.IF_UNMODIFIED_SINCE,
-    hdrs.EXPECT,
-)
 
 CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
@@ -122,13 +115,10 @@ class Dispatch:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
-        context = RequestContext(request.headers.get(_REQUEST_ID))
+        begun = _begun(request)
+        context = begun.context if begun is not None else self._context(request.headers)
         direct = self._direct
-        if direct is not None:
-            context.cors_origin = direct.cors_origins.of(request.headers)
         current_request_id.set(context.request_id)  # aiohttp runs each request in its own task
-        if self._is_canary is not None and context.request_id.startswith(PREFIX):
-            context.is_canary = self._is_canary(context.request_id)
         in_flight = self._in_flight
         in_flight.started = number = in_flight.started + 1
         in_flight.transports[number] = request.transport
@@ -138,7 +128,7 @@ class Dispatch:
         response: web.StreamResponse | None = None
         try:
             try:
-                response = await self._handle(request, context)
+                response = await self._handle(request, context, begun)
             except (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError) as error:
                 response = error_response(request, context, error, self._fallback)
                 self._note(context)
@@ -157,68 +147,67 @@ class Dispatch:
             return response
         finally:
             del in_flight.transports[number]
-            self._count(request, context, outcome, response)
+            if context.route is None:  # the router has parsed the address
+                context.image_id = image_id_in_path(request)
+            route = context.route or self._route_prefix + route_name(request)
+            size, cache = _body_of(request, response, outcome)
+            self._count(request, context, Ended(route, outcome, context.elapsed(), size, cache), request.remote)
 
-    def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
-        """Return the response to a plain GET of a public image in memory, and count it. None: nothing was done.
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | Exchange | None:
+        """Return the response to a request for an image that needs nothing but memory, and count it.
 
         The response is that of a call, which takes a request object, its writer, a task, and two more steps of the
-        event loop.
+        event loop. Else return the decision to which a call shall come, or None.
 
         message: it has no body, and its connection takes another request.
         peer: the address of the other end.
         """
-        direct, in_flight, headers = self._direct, self._in_flight, message.headers
+        direct, headers, method = self._direct, message.headers, message.method
         path, _, query = message.path.partition("?")
         if (
             direct is None
-            or not direct.images.answers_at_once
-            or message.method != hdrs.METH_GET
+            or method not in _READ_METHODS
             or message.version != HttpVersion11
-            or in_flight.closes_connections
+            or self._in_flight.closes_connections
             or (address := _ADDRESS.fullmatch(path)) is None
             or (route := address.lastgroup) is None
             or route == "url"
             or "#" in query
-            or any(name in headers for name in _SELECTING)
-            or headers.get(FIELD) not in direct.nginx_files.accepted
+            or hdrs.EXPECT in headers
+            or headers.get(CONFIG_VERSION) not in direct.nginx_files.accepted
         ):
             return None
-        context = RequestContext(headers.get(_REQUEST_ID))
-        if self._is_canary is not None and context.request_id.startswith(PREFIX):
-            return None  # a call counts it apart
-        context.cors_origin = direct.cors_origins.of(headers)
+        context = self._context(headers)
         context.route, context.image_id = route, address[address.lastindex or 0]
         token = current_request_id.set(context.request_id)
         try:
-            return self._answer_at_once(direct.images, context.image_id, query, message, peer, context)
+            exchange = direct.images.begin(Asked(method, path, query, headers, peer), context.image_id, context)
+            answer = direct.images.at_once(exchange)
+            if answer is None:
+                return exchange
+            self._in_flight.started += 1
+            size, cache = len(answer.body), answer.cache_status  # not those of what ``stamp`` adds
+            context.stamp(answer)
+            self._count(message, context, Ended(route, str(answer.status), context.elapsed(), size, cache), peer)
+            return answer.whole()
         except Exception:  # noqa: BLE001 - a call fails, too, and answers with the error
             return None
         finally:
             current_request_id.reset(token)
 
-    def _answer_at_once(
-        self,
-        images: ImageHandler,
-        image_id: str,
-        query: str,
-        message: RawRequestMessage,
-        peer: str | None,
-        context: RequestContext,
-    ) -> bytes | None:
-        response = images.answer_at_once(image_id, query, context)
-        if response is None:
-            return None
-        self._in_flight.started += 1
-        context.stamp(response)
-        route, status, elapsed = context.route or UNMATCHED, str(response.status), context.elapsed()
-        self._requests.record(route, context.delivery, status, elapsed, context.first_byte)
-        if self._request_log.is_on and self._request_log.wants(route, status):
-            client = self._client_address.of(message.headers, peer)
-            self._request_log.add(facts_at_once(context, response, status, elapsed, client))
-        return response.whole()
+    def _context(self, headers: Mapping[str, str]) -> RequestContext:
+        context = RequestContext(headers.get(_REQUEST_ID))
+        if self._direct is not None:
+            context.cors_origin = self._direct.cors_origins.of(headers)
+        if self._is_canary is not None and context.request_id.startswith(PREFIX):
+            context.is_canary = self._is_canary(context.request_id)
+        return context
 
-    def _handle(self, request: web.BaseRequest, context: RequestContext) -> Awaitable[web.StreamResponse]:
+    def _handle(
+        self, request: web.BaseRequest, context: RequestContext, begun: Exchange | None
+    ) -> Awaitable[web.StreamResponse]:
+        if begun is not None and self._direct is not None:
+            return self._direct.images.answer(request, begun)
         error = _error_of(request)
         direct = self._direct
         expects = hdrs.EXPECT in request.headers
@@ -233,11 +222,12 @@ class Dispatch:
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
                 context.image_id = image_id = address[address.lastindex or 0]
+                request[REQUEST_CONTEXT] = context
                 if context.route == "url":
                     return direct.urls.answer(request, image_id)
-                if (sent := request.headers.get(FIELD)) not in direct.nginx_files.accepted:
+                if (sent := request.headers.get(CONFIG_VERSION)) not in direct.nginx_files.accepted:
                     direct.nginx_files.report(sent)
-                return direct.images.answer(request, image_id, context)
+                return direct.images.answer(request, direct.images.begin(asked_by(request), image_id, context))
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
 
@@ -248,23 +238,31 @@ class Dispatch:
             self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(
-        self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
+        self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, ended: Ended, peer: str | None
     ) -> None:
         """Count and time the request, and log it in the access log.
 
         On the admin port, and of the canary, only faults are logged.
         """
-        elapsed = context.elapsed()
-        route = context.route or self._route_prefix + route_name(request)
         if context.is_canary:
-            route = f"{CANARY}{route}"
-        self._requests.record(route, context.delivery, outcome, elapsed, context.first_byte)
+            ended = ended._replace(route=f"{CANARY}{ended.route}")
+        self._requests.record(ended.route, context.delivery, ended.outcome, ended.seconds, context.first_byte)
         request_log, failure = self._request_log, context.failure
-        is_fault = failure is not None and failure.is_fault
         is_of_a_user = not self._route_prefix and not context.is_canary
-        if is_fault or (request_log.is_on and is_of_a_user and request_log.wants(route, outcome)):
-            client = self._client_address.of(request.headers, request.remote)
-            request_log.add(access_facts(request, context, response, route, outcome, elapsed, client))
+        if (is_of_a_user and request_log.is_on.value and request_log.wants(ended.route, ended.outcome)) or (
+            failure is not None and failure.is_fault
+        ):
+            client = self._client_address.of(request.headers, peer)
+            request_log.add(access_facts(request.method, context, ended, client))
+
+
+def _begun(request: web.BaseRequest) -> Exchange | None:
+    """Return the request with the decision to which ``at_once`` has come."""
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        return None
+    begun = connection.begun_by(request._message)  # noqa: SLF001 - the request as it was received
+    return begun if isinstance(begun, Exchange) else None
 
 
 def _close_after_response(request: web.BaseRequest) -> None:
@@ -291,3 +289,21 @@ def _error_of_expectation(request: web.BaseRequest) -> GatewayError | None:
     if request.version == HttpVersion11 and request.headers[hdrs.EXPECT].lower() != "100-continue":
         return InvalidRequest("the only expectation is 100-continue")
     return None
+
+
+def _body_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> tuple[int, str | None]:
+    """Return the bytes of the body and the cache status. ``response`` is None if the handler was cancelled."""
+    if isinstance(response, PreparedResponse):
+        return len(response.whole.body), response.whole.cache_status
+    status = response.headers.get("Cache-Status") if response is not None else None
+    return _bytes_of(request, response, outcome), status.removeprefix("image-gateway; ") if status else None
+
+
+def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> int:
+    """Return the bytes of the body. If the transfer broke off, the bytes of the header are included."""
+    if response is None or not outcome.isdigit() or outcome == "499":
+        return request.writer.output_size
+    if request.method == hdrs.METH_HEAD:
+        return 0
+    # A chunked body has no length; aiohttp's count of written bytes includes the header.
+    return response.content_length if response.content_length is not None else request.writer.output_size

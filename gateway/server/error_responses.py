@@ -76,8 +76,7 @@ def _error(
         if context.failure is not None:
             context.failure = context.failure._replace(is_fault=True)
         return _reset_connection(request, context, ABORTED)
-    # Delivery is chosen after the caller was authorized: with one chosen, this is no denial.
-    context.is_denial = context.delivery == "none" and isinstance(error, (ImageNotFound, Unauthorized))
+    context.is_denial = not context.may_view and isinstance(error, (ImageNotFound, Unauthorized))
     if (
         fallback is not None
         and (context.route or route_name(request)) in _IMAGE_ROUTES

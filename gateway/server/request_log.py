@@ -8,7 +8,7 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Final, Literal, NamedTuple
 
-from gateway.delivery.request_context import Failure
+from gateway.delivery.request_context import Failure, RequestContext
 from gateway.net.printable import printable
 from gateway.process.log_format import redact
 from gateway.process.log_stream import LogOutput, NoOutput
@@ -82,6 +82,44 @@ class RequestFacts(NamedTuple):
         return {name: value for name, value in facts.items() if value is not None}
 
 
+class Ended(NamedTuple):
+    """How a request ended.
+
+    outcome: the status, or what ended the request without a status.
+    size: the bytes of the body.
+    cache: the gateway's part of Cache-Status (RFC 9211): hit, or why not.
+    """
+
+    route: str
+    outcome: str
+    seconds: float
+    size: int
+    cache: str | None
+
+
+def access_facts(method: str, context: RequestContext, ended: Ended, client: str | None) -> RequestFacts:
+    """Return the facts."""
+    return RequestFacts(
+        at=time.time(),
+        request_id=context.request_id,
+        trace_id=context.trace_id,
+        method=method,
+        route=ended.route,
+        image=context.image_id,
+        client=client,
+        caller=context.caller.kind if context.caller is not None else None,
+        delivery=context.delivery,
+        variant=context.variant,
+        status=ended.outcome,
+        bytes=ended.size,
+        seconds=ended.seconds,
+        first_byte=context.first_byte,
+        cache=ended.cache,
+        origin_seconds=context.origin_seconds(),
+        failure=context.failure,
+    )
+
+
 class RequestLog:
     """Writes a line for ``access_sample`` of the requests, and for each request that ended with a 5xx or was aborted.
 
@@ -106,12 +144,8 @@ class RequestLog:
         self._second = 0
         self._second_text = ""
         self._settings = settings
-        self._is_on = settings.map(_is_on)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether requests get lines: not if the access log is off, or the level excludes it."""
-        return self._is_on.value
+        # Whether requests get lines: not if the access log is off, or the level excludes it.
+        self.is_on = settings.map(_is_on)
 
     def wants(self, route: str, outcome: str) -> bool:
         """Return whether the request gets a line. ``outcome`` is its status, or what ended it without a status."""

@@ -9,9 +9,8 @@ from aiohttp.http import RawRequestMessage
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
-from gateway.server.access_facts import access_facts
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
-from gateway.server.route_match import route_name
+from gateway.server.request_log import Ended, access_facts
 from gateway.tracing.hooks import RequestSpans
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes
@@ -45,11 +44,10 @@ class TracedDispatch(Dispatch):
             return await super().__call__(request)
 
     def _count(
-        self, request: web.BaseRequest, context: RequestContext, outcome: str, response: web.StreamResponse | None
+        self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, ended: Ended, peer: str | None
     ) -> None:
         context.trace_id = self._spans.trace_id()
-        super()._count(request, context, outcome, response)
-        if self._spans.is_recorded():
-            route = context.route or route_name(request)
-            facts = access_facts(request, context, response, route, outcome, context.elapsed(), None)
-            self._spans.describe(facts.by_name(), self._templates.get(route), request.scheme)
+        super()._count(request, context, ended, peer)
+        if self._spans.is_recorded() and isinstance(request, web.BaseRequest):
+            facts = access_facts(request.method, context, ended, None)
+            self._spans.describe(facts.by_name(), self._templates.get(ended.route), request.scheme)

@@ -64,14 +64,14 @@ async def open_access(
     access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
     await _import_token_libraries(access.value.jwt)
     async with replaceable(_key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
-        authenticator = Authenticator(access, lambda: key_set.value)
         links = signed_links(live)
+        authenticator = Authenticator(access, lambda: key_set.value, links)
         yield Access(
             AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts),
             authenticator,
             key_set,
             links,
-            Callers(authenticator, links),
+            Callers(authenticator),
             ClientAddress(server),
             CorsOrigins(server),
             metrics,

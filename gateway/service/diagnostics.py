@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.parameters import VariantRequests
 from gateway.explain.access import AccessStep
 from gateway.explain.cache import CacheStep
 from gateway.explain.delivery import DeliveryStep
@@ -29,7 +29,7 @@ from gateway.origin.refused_variants import RefusedVariants
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
-from gateway.service.images import Images, cache_policy
+from gateway.service.images import Images, image_rules
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
@@ -123,20 +123,14 @@ def make_explainer(
             ClockCorrection(signing.clock, urls.resolver).refused_at,
         ),
         VariantStep(signing.renditions, variant_requests, shared),
-        DeliveryStep(
-            live.map(lambda settings: settings.image_proxy),
-            signing.hosts,
-            signing.lifetime,
-            signing.clock.latest,
-            signing.public_urls.keeps_original,
-        ),
+        DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
     )
     return Explainer(
         stores.catalog,
         steps,
         signing.signer,
         refused,
-        live.map(partial(cache_policy, access.authenticator)),
+        image_rules(live, access, signing),
         outside,
     )
 

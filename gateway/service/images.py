@@ -1,21 +1,19 @@
 """The part that answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.decisions import Decisions
-from gateway.api.image_handler import Deliveries, ImageHandler
+from gateway.api.image_handler import Counts, ImageHandler, ImageMemory
 from gateway.api.nginx_files import NginxFiles
 from gateway.api.url_handler import UrlHandler
-from gateway.delivery.accel import ImageAccel
 from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.decision import KeptFor, Rules
+from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
 from gateway.delivery.responder import Responder
-from gateway.delivery.variant_fallback import VariantDelivery
-from gateway.delivery.variant_request import VariantRequests
 from gateway.service.access import Access
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects
@@ -45,29 +43,16 @@ def make_images(
     image_proxy, renditions = settings.image_proxy, signing.renditions
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
-    decisions = Decisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock.now)
+    access_settings = live.map(lambda settings: settings.access)
+    decisions = Decisions(access_settings, signing.lifetime, lambda: signing.clock.offset)
     nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
-    responder = Responder(objects.source, Relay(metrics.sent_bytes), metrics.sent_bytes)
-    deliveries = Deliveries(
-        responder,
-        ImageAccel(
-            objects.source,
-            responder,
-            prefix=image_proxy.accel_prefix,
-            require_nginx=nginx_files.require_accel_conf,
-            kept_for=decisions.on_image,
-        ),
-        ImageRedirect(signing.lifetime, signing.public_urls, now=signing.clock.latest),
-        VariantDelivery(renditions, objects.refused, metrics.origin),
-    )
     handler = ImageHandler(
-        live.map(lambda settings: settings.image_proxy),
-        live.map(partial(cache_policy, access.authenticator)),
+        image_rules(live, access, signing, decisions.on_image),
+        ImageMemory(urls.resolver, objects.source, objects.refused),
         lookup,
-        urls.usage,
         variant_requests,
-        deliveries,
-        max_streams=settings.server.max_streams,
+        Responder(objects.source, Relay(metrics.sent_bytes)),
+        Counts(urls.usage, metrics.sent_bytes, metrics.origin.variants, nginx_files.accel_not_configured),
     )
     return Images(
         objects,
@@ -78,6 +63,20 @@ def make_images(
         UrlHandler(lookup, urls.usage, signing.public_urls),
         nginx_files,
     )
+
+
+def image_rules(
+    live: Live[Settings], access: Access, signing: Signing, kept_for: KeptFor = lambda *_: 0
+) -> Live[Rules]:
+    """Return the rules of requests for images. ``kept_for``: for how long nginx may repeat an order."""
+    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
+
+    def rules(settings: Settings) -> Rules:
+        policy, most = cache_policy(access.authenticator, settings), settings.server.max_streams
+        authenticator, renditions = access.authenticator, signing.renditions
+        return Rules(settings.image_proxy, policy, most, authenticator, renditions, redirect, kept_for)
+
+    return live.map(rules)
 
 
 def cache_policy(authenticator: Authenticator, settings: Settings) -> CachePolicy:

@@ -177,15 +177,11 @@ class UrlResolver:
         return self._from_local(ImageVariant(image_id, rendition))
 
     def cached_here(self, image_id: str, rendition: str | None) -> SignedImage | None:
-        """Return the image cached here, or None. It counts nothing: ``count_hit`` does, if the image is used."""
+        """Return the image cached here, or None. This does not count as a look-up."""
         try:
             return self._usable_here(ImageVariant(image_id, rendition))
         except ImageMissing:
             return None
-
-    def count_hit(self) -> None:
-        """Count a look-up that found its image here."""
-        self._lookups_by_result.add(_LOCAL_HIT)
 
     async def look_up(
         self, image_id: str, rendition: str | None = None, *, may_be_new: bool = True, client: str = ""

@@ -14,7 +14,7 @@ from aiohttp.http import RawRequestMessage
 from yarl import URL
 
 from gateway.api.json_responses import HEADERS
-from gateway.delivery.prepared_response import PreparedResponse, fields
+from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import NoWorker
 from gateway.workers.supervisor import Supervisor
@@ -79,7 +79,7 @@ class RepeatedList:
         age = time.monotonic() - kept.made_at
         if age >= _KEPT_FOR or int(question["now"]) - int(question["since"]) > kept.reach + age * 1000:
             return None
-        response = PreparedResponse(_HEAD, "", kept.body)
+        response = Prepared.of(_HEAD, "", kept.body)
         RequestContext(message.headers.get("X-Request-Id")).stamp(response)
         return response.whole()
 

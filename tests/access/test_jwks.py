@@ -172,6 +172,17 @@ def test_unusable_keys_are_ignored(entry: Any) -> None:
         keys_of(document(entry))
 
 
+def test_a_token_whose_key_is_not_published_any_more_is_refused_at_once() -> None:
+    keys = keys_of(ALL)
+    verifying_all, signed = verifying(keys), token(key=ED_KEY, algorithm="EdDSA")
+    assert verifying_all.verify(signed).user == "alice"
+    keys.replace(ALL)
+    assert verifying_all.remembered == 1, "the same keys forget nothing"
+    keys.replace(document(published(RSA_KEY, "RS256", "rs256")))
+    with pytest.raises(BadToken):
+        verifying_all.verify(signed)
+
+
 @pytest.mark.parametrize("data", [b"", b"<html>", b"[]", b"{}", b'{"keys": {}}', b'{"keys": 7}', b"\xff", b"[" * 99999])
 def test_an_invalid_document_changes_no_key(data: bytes) -> None:
     keys = keys_of(ALL)

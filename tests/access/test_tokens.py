@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.access.token_keys import BadToken
-from gateway.access.tokens import ConfiguredKey, Tokens
+from gateway.access.tokens import LEEWAY, MOST_REMEMBERED, ConfiguredKey, Tokens
 from gateway.settings import AccessSettings, JwtSettings, Live
 from gateway.settings.sources import SettingsError, load_settings
 from tests.access.credentials import (
@@ -138,6 +138,73 @@ def test_clocks_may_differ_by_half_a_minute_and_no_more() -> None:
     for outdated in (token(exp=now - 31), token(nbf=now + 40)):
         with pytest.raises(BadToken):
             tokens(secret=JWT_SECRET).verify(outdated)
+
+
+class CountedKey(ConfiguredKey):
+    """A key that counts how often it verifies a token."""
+
+    used = 0
+
+    def key_for(self, token: str) -> Any:
+        self.used += 1
+        return super().key_for(token)
+
+
+class TestRemembered:
+    """Valid tokens are verified once."""
+
+    @staticmethod
+    def remembering() -> tuple[Tokens, CountedKey]:
+        """Return what verifies tokens, and its key."""
+        made = JwtSettings.model_validate({"secret": JWT_SECRET, "audience": AUDIENCE, "issuer": ISSUER})
+        key = CountedKey(made)
+        return Tokens(made, key), key
+
+    def test_a_valid_token_is_verified_once_and_an_invalid_one_each_time(self) -> None:
+        verifying, key = self.remembering()
+        good = token()
+        for _ in range(3):
+            assert verifying.verify(good).user == "alice"
+        assert key.used == 1
+        for number in range(3):
+            with pytest.raises(BadToken):
+                verifying.verify(good[:-4] + "AAAA")
+            assert (key.used, verifying.remembered) == (2 + number, 1)
+
+    def test_it_is_refused_from_the_second_of_its_end_with_the_leeway(self) -> None:
+        verifying, _ = self.remembering()
+        ends_at = int(time.time()) + 60
+        ending = token(exp=ends_at)
+        for now in (None, ends_at, ends_at + LEEWAY - 0.001):
+            assert verifying.verify(ending, now).user == "alice"
+        for _ in range(2):
+            with pytest.raises(BadToken, match="expired"):
+                verifying.verify(ending, ends_at + LEEWAY)
+        assert verifying.remembered == 0
+
+    def test_a_flood_of_tokens_leaves_the_tokens_that_were_used_last(self) -> None:
+        verifying, key = self.remembering()
+        first, second = token(sub="first"), token(sub="second")
+        verifying.verify(first)
+        verifying.verify(second)
+        for number in range(MOST_REMEMBERED - 1):
+            verifying.verify(token(sub=f"user-{number}"))
+            verifying.verify(second)
+        assert verifying.remembered == MOST_REMEMBERED
+        before = key.used
+        verifying.verify(second)
+        assert key.used == before
+        verifying.verify(first)
+        assert (key.used, verifying.remembered) == (before + 1, MOST_REMEMBERED)
+
+    def test_it_counts_only_where_it_would_be_verified(self) -> None:
+        """A cookie of another site's page changes nothing, also if its token is remembered."""
+        settings = JwtSettings.model_validate({"secret": JWT_SECRET, "cookie": COOKIE, "audience": AUDIENCE})
+        identify = Authenticator(Live(AccessSettings(jwt=settings))).identify
+        fields = {"Cookie": f"{COOKIE}={token()}", "Sec-Fetch-Site": "cross-site"}
+        assert identify(fields) == Caller("alice")
+        assert identify(fields, method="POST") == ANONYMOUS
+        assert identify({"Cookie": f"other={token()}"}) == ANONYMOUS
 
 
 class TestCookies:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.parameters import VariantRequests
 from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings

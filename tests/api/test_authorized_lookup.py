@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.errors import GatewayError, ImageNotFound, Unauthorized, UnknownStyle
+from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 from gateway.origin.content import Content
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
@@ -77,11 +76,6 @@ async def test_view_many_has_a_result_for_each_image(lookup: AuthorizedLookup) -
     assert all(isinstance(result, GatewayError | Resolved) for result in results.values())
 
 
-async def test_an_unknown_style_is_refused_before_the_look_up(lookup: AuthorizedLookup) -> None:
-    with pytest.raises(UnknownStyle):
-        lookup.get_cached(make_mocked_request("GET", "/i/mine"), "mine", "thumb")
-
-
 async def test_control_is_for_the_owner(lookup: AuthorizedLookup) -> None:
     assert (await lookup.own(ALICE, "mine")).record.owner == "alice"
     with pytest.raises(ImageNotFound):
@@ -96,7 +90,7 @@ if TYPE_CHECKING:
         image: SignedImage, metadata: ObjectMetadata, source: ObjectSource, urls: PublicUrls
     ) -> None:
         """Exits that send what a renewal or the resolver returned: mypy fails unless each line has its error."""
-        source.in_memory(image)  # type: ignore[arg-type]
+        source.memory.content(image)  # type: ignore[arg-type]
         await source.from_cos(image, {}, is_head=False)  # type: ignore[arg-type]
         await source.head(image)  # type: ignore[arg-type]
         await source.whole(image)  # type: ignore[arg-type]

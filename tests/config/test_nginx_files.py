@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, FIELD, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
+from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
 from gateway.catalog.image_id import PATTERN
+from gateway.delivery.accel import CONFIG_VERSION
 from gateway.settings import AdminSettings, ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
 from tests.nginx.test_gateway_conf import CACHE_LINE
@@ -116,12 +117,14 @@ def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
         comment = "//" if path.suffix == ".js" else "#"
         assert path.read_text().startswith(f"{comment} image-gateway nginx files, version {VERSION}\n"), path.name
     for file, expected in (("gateway.conf", GATEWAY_CONF), ("gateway-cache.conf", GATEWAY_CACHE_CONF)):
-        (sent,) = [value for value in directive(file, "proxy_set_header") if value.startswith(FIELD)]
-        assert sent == f'{FIELD} "{expected}"'
+        (sent,) = [value for value in directive(file, "proxy_set_header") if value.startswith(CONFIG_VERSION)]
+        assert sent == f'{CONFIG_VERSION} "{expected}"'
     for file, expected in (("accel.conf", ACCEL_CONF), ("private-cache.conf", PRIVATE_CACHE_CONF)):
         (config,) = [value for value in directive(file, "set") if value.startswith("$image_config")]
-        (sent,) = [value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if FIELD in value]
-        assert sent.replace("$image_config", config.split('"')[1]) == f'{FIELD} "{expected}"'
+        (sent,) = [
+            value for value in directive("image-gateway/to-gateway.conf", "proxy_set_header") if CONFIG_VERSION in value
+        ]
+        assert sent.replace("$image_config", config.split('"')[1]) == f'{CONFIG_VERSION} "{expected}"'
 
 
 def test_the_port_at_which_nginx_asks_itself_stands_in_one_file() -> None:

@@ -6,16 +6,35 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiDict
 
-from gateway.delivery.image_request import ImageRequest
+from gateway.access.asked import Asked
+from gateway.delivery.decision import ImageRequest
+from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
 from gateway.net.image_fields import content_disposition
+from gateway.presign.renditions import Renditions
+from gateway.settings import Live, VariantSettings
+
+VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))
 
 
-def parsed(query: dict[str, str] | None = None, byte_range: str | None = None) -> ImageRequest:
-    """A request for the image called cat."""
-    return ImageRequest.parse("cat", query or {}, {} if byte_range is None else {"Range": byte_range})
+def asked(headers: dict[str, str], method: str = "GET") -> ImageRequest:
+    """A request with these header fields for the image called cat."""
+    return ImageRequest.of(Asked(method, "/i/cat", "", CIMultiDict(headers), None), "cat")
+
+
+def parsed(byte_range: str | None) -> ImageRequest:
+    """A request for a range of the image."""
+    return asked({} if byte_range is None else {"Range": byte_range})
+
+
+def parameters(query: dict[str, str]) -> Parameters:
+    """The parameters of a query. Raises their error."""
+    found = VARIANTS.parameters_of(MultiDict(query), CIMultiDict())
+    if found.error is not None:
+        raise found.error
+    return found
 
 
 def _field(request: ImageRequest) -> str | None:
@@ -24,8 +43,8 @@ def _field(request: ImageRequest) -> str | None:
 
 
 def test_a_plain_request_is_for_the_whole_image_inline() -> None:
-    request = parsed()
-    assert (request.image_id, request.download, request.redirect) == ("cat", None, False)
+    request = asked({})
+    assert (request.image_id, request.parameters) == ("cat", parameters({}))
     assert request.byte_range is None
     assert request.is_plain
 
@@ -64,61 +83,61 @@ def test_a_plain_request_is_for_the_whole_image_inline() -> None:
     ],
 )
 def test_one_range_is_forwarded_and_anything_else_is_ignored(header: str | None, byte_range: str | None) -> None:
-    assert _field(parsed(byte_range=header)) == byte_range
+    assert _field(parsed(header)) == byte_range
 
 
 @given(st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**18 - 1))
 def test_every_valid_range_is_forwarded_unchanged(first: int, last: int | None) -> None:
     header = f"bytes={first}-{'' if last is None else last}"
     expected = header if last is None or first <= last else None
-    assert _field(parsed(byte_range=header)) == expected
+    assert _field(parsed(header)) == expected
 
 
 @given(st.text(alphabet="bytes=0123456789-, \t", max_size=20) | st.text(max_size=20))
 def test_a_forwarded_range_is_single_and_parses_to_itself(header: str) -> None:
-    found = _field(parsed(byte_range=header))
+    found = _field(parsed(header))
     if found is not None:
         assert re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", found)
-        assert _field(parsed(byte_range=found)) == found
+        assert _field(parsed(found)) == found
 
 
 @pytest.mark.parametrize("name", ["If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since"])
 def test_a_condition_makes_a_request_other_than_plain(name: str) -> None:
-    request = ImageRequest.parse("cat", {}, CIMultiDict({name: "x"}))
+    request = asked({name: "x"})
     assert (request.is_conditional, request.is_plain) == (True, False)
 
 
 def test_head_has_no_range() -> None:
-    request = ImageRequest.parse("cat", {}, CIMultiDict({"Range": "bytes=0-5"}), "HEAD")
+    request = asked({"Range": "bytes=0-5"}, "HEAD")
     assert (request.is_head, request.byte_range, request.is_plain) == (True, None, False)
 
 
 @pytest.mark.parametrize(("text", "redirect"), [("true", True), ("1", True), ("false", False), ("0", False)])
 def test_the_redirect_parameter_is_parsed(text: str, redirect: bool) -> None:
-    assert parsed({"redirect": text}).redirect is redirect
+    assert parameters({"redirect": text}).redirect is redirect
 
 
 @pytest.mark.parametrize("text", ["", "yes", "True", "2", " true"])
 def test_a_flag_that_is_neither_true_nor_false_is_invalid(text: str) -> None:
     with pytest.raises(InvalidRequest, match="redirect must be true or false"):
-        parsed({"redirect": text})
+        parameters({"redirect": text})
 
 
 @pytest.mark.parametrize("name", ["cat.png", "日落 (1).png", 'a"b.png', "a;b=c.png", "x" * 255, "😀", ".", "%2F"])
 def test_a_valid_download_name_is_accepted(name: str) -> None:
-    assert parsed({"download": name}).download == name
+    assert parameters({"download": name}).download == name
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a/b", "a\\b", "a\r\nX: y", "a\x00b", "a\x7f", "a\tb", "\udcff"])
 def test_an_invalid_download_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="download"):
-        parsed({"download": name})
+        parameters({"download": name})
 
 
 @given(st.text(min_size=1, max_size=255))
 def test_any_accepted_download_name_survives_encoding_and_breaks_no_header(name: str) -> None:
     try:
-        accepted = parsed({"download": name}).download
+        accepted = parameters({"download": name}).download
     except InvalidRequest:
         return
     assert accepted is not None

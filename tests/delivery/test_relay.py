@@ -11,13 +11,11 @@ from aiohttp.test_utils import TestClient
 from multidict import CIMultiDict
 
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.image_request import Exchange, ImageRequest
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.origin.content import Content
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, PresignedUrl
+from gateway.presign.signed_image import PresignedUrl
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -230,14 +228,10 @@ async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:
-        async def resolve_again(_request: web.BaseRequest, _image_id: str, _rendition: str | None) -> AuthorizedImage:
-            raise AssertionError("no URL was renewed")
-
-        wanted = ImageRequest.parse("cat", {}, request.headers)
-        exchange = Exchange(request, RequestContext(None), wanted, IMAGE, CachePolicy(60, ""), resolve_again)
         try:
             content = Content(IMAGE, ObjectMetadata(10, None, None, None, None), 200, body=_Short())
-            return await Relay(Metrics().sent_bytes).send(exchange, content, CIMultiDict(), status=200, length=10)
+            context, headers = RequestContext(None), CIMultiDict[str]()
+            return await Relay(Metrics().sent_bytes).send(request, context, content, headers, status=200, length=10)
         except RelayAborted:
             assert request.transport is not None
             request.transport.abort()

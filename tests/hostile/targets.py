@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDict, MultiDict
 
+from gateway.access.asked import Asked
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
 from gateway.access.original_uri import original_address
@@ -23,8 +24,8 @@ from gateway.api.beacon_metrics import BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.accepts_image import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
-from gateway.delivery.image_request import ImageRequest
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.decision import ImageRequest
+from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
 from gateway.net.image_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
@@ -93,15 +94,13 @@ def image_requests(data: bytes) -> None:
     query = {"style": style, "download": download, "redirect": redirect}
     query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
-    try:
-        wanted = ImageRequest.parse("a", present, {"Range": byte_range})
-        chosen = VARIANTS.parse(present, CIMultiDict({"Accept": accept}))
-    except InvalidRequest:
-        return
+    chosen = VARIANTS.parameters_of(MultiDict(present), CIMultiDict({"Accept": accept}))
+    wanted = ImageRequest.of(Asked("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
+    assert chosen.error is None or isinstance(chosen.error, InvalidRequest)
     assert RENDITIONS.has(chosen.rendition)
     assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", str(wanted.byte_range), re.ASCII)
-    if wanted.download is not None:
-        header = content_disposition(wanted.download)
+    if chosen.download is not None:
+        header = content_disposition(chosen.download)
         plain, _, encoded = header.removeprefix('attachment; filename="').partition('"')
         assert re.fullmatch(r"[A-Za-z0-9 ._-]+", plain, re.ASCII)
         assert re.fullmatch(r"(; filename\*=UTF-8''[!-~]+)?", encoded, re.ASCII)

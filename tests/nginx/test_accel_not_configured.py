@@ -5,7 +5,8 @@ import logging
 import aiohttp
 import pytest
 
-from gateway.api.nginx_files import FIELD, GATEWAY_CONF, PRIVATE_CACHE_CONF
+from gateway.api.nginx_files import GATEWAY_CONF, PRIVATE_CACHE_CONF
+from gateway.delivery.accel import CONFIG_VERSION
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -46,8 +47,8 @@ async def test_accel_behind_gateway_conf_is_reported(
         ("GET", "/i/a", {"Range": "bytes=0-1"}),
         ("GET", "/i/a", {"If-None-Match": "*"}),
         ("GET", "/api/v1/images/a/proxy", {"X-Accel-Failed": "1"}),
-        ("GET", "/i/a", {FIELD: "accel.conf"}),
-        ("GET", "/i/a", {FIELD: PRIVATE_CACHE_CONF}),
+        ("GET", "/i/a", {CONFIG_VERSION: "accel.conf"}),
+        ("GET", "/i/a", {CONFIG_VERSION: PRIVATE_CACHE_CONF}),
     ],
 )
 async def test_whoever_is_not_accel_conf_gets_an_error_and_no_url(
@@ -66,13 +67,13 @@ async def test_whoever_is_not_accel_conf_gets_an_error_and_no_url(
         assert not {"X-Accel-Redirect", "X-Origin-URL"} & set(answer.headers)
         assert method == "HEAD" or (await answer.json())["code"] == "accel_not_configured"
     assert gateway.sample("accel_not_configured_total") == 1
-    assert gateway.sample("nginx_config_mismatches_total") == (headers.get(FIELD) == "accel.conf")
+    assert gateway.sample("nginx_config_mismatches_total") == (headers.get(CONFIG_VERSION) == "accel.conf")
 
 
 @pytest.mark.parametrize("path", ["/_cos/", "/_cos/part/x", "/_cos/x?y=z", "/_cos/a%2Fb", "/_cos/a%0Ab"])
 async def test_every_address_below_the_prefix_is_counted(gateway: RunningGateway, path: str) -> None:
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
-        assert (await gateway.request(method, path, headers={FIELD: GATEWAY_CONF})).status == 500
+        assert (await gateway.request(method, path, headers={CONFIG_VERSION: GATEWAY_CONF})).status == 500
     assert gateway.sample("accel_not_configured_total") == 4
 
 

@@ -24,7 +24,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     image = AuthorizedImage((await gateway.resolver.look_up("a")).image)
     quick, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
     first, second = await asyncio.gather(quick.read_whole(), slow.read_whole())
-    kept = source.in_memory(image)
+    kept = source.memory.content(image)
     assert kept is not None
     assert first is second is kept.data
     pieces: list[Piece] = []

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from multidict import CIMultiDict
 
-from gateway.delivery.variant_request import VariantRequests
+from gateway.delivery.parameters import VariantRequests
 from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import PurgeRefused, TargetUnavailable

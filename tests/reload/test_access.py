@@ -14,7 +14,7 @@ from jwt.algorithms import ECAlgorithm
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.process.reloader import ReloadRefused
 from gateway.settings import Live, SignedLinksSettings
-from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
+from tests.conftest import ADMIN_TOKEN, JWT_SECRET, Images, RunningGateway, StartGateway, token_for
 from tests.reload.proofs import proves
 from tests.waiting import until
 
@@ -36,6 +36,16 @@ async def test_tokens_of_the_old_secret_are_refused_at_once(gateway: RunningGate
     assert result.changed == ("access.jwt",)
     assert await status(gateway, "/i/mine", Authorization=f"Bearer {old}") == 401
     assert await status(gateway, "/i/mine", Authorization=f"Bearer {new}") == 200
+
+
+@proves("access.jwt")
+async def test_tokens_for_another_audience_are_refused_at_once(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", owner="alice", public=False)
+    old = token_for("alice")
+    for _ in range(2):
+        assert await status(gateway, "/i/mine", Authorization=f"Bearer {old}") == 200
+    await gateway.reload(access={"jwt": {"secret": JWT_SECRET, "audience": "images"}})
+    assert await status(gateway, "/i/mine", Authorization=f"Bearer {old}") == 401
 
 
 @proves("access.jwt")

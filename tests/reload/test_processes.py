@@ -192,7 +192,7 @@ async def test_the_level_changes_and_what_needs_a_restart_is_named(config: Path,
         assert "server.port" in line["event"]
         assert await get(running, "/i/a", Authorization="Bearer wrong") == 200
         assert await get(running, "/i/none", Authorization="Bearer wrong") == 401
-        assert json.loads(await running.line_with("credentials rejected"))["level"] == "debug"
+        assert json.loads(await running.line_with("request refused"))["level"] == "debug"
         assert running.public.endswith(port)
 
 

@@ -106,7 +106,8 @@ async def test_a_refused_url_is_signed_again_before_nginx_receives_it(
         cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), key=key))
     answer = await gateway.get("/i/a")
     assert "X-Accel-Redirect" in answer.headers
-    assert (await gateway.get("/i/b")).body == b"moved"  # streamed, this once
+    moved = await gateway.get("/i/b")
+    assert ("elsewhere.png" in moved.headers["X-Origin-URL"], moved.headers["X-Origin-Length"]) == (True, "5")
 
 
 async def test_an_object_that_is_not_an_image_is_refused(gateway: RunningGateway, images: Images) -> None:

@@ -1,0 +1,497 @@
+"""The rules of a request for an image, in their order: its answer, or what has to be awaited before it.
+
+``decide`` awaits nothing, reads no clock and writes no log. Its caller awaits what is missing, adds it to ``Found`` and
+calls it again: the gateway for a request, and ``explain`` for a request that nobody sends.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol, Self, TypeAlias
+from urllib.parse import unquote_plus
+
+from aiohttp import hdrs
+
+from gateway.access.asked import Asked
+from gateway.access.identity import Caller
+from gateway.access.policy import check_original, check_view, may_view, refusal
+from gateway.access.signed_links import LinkParameters
+from gateway.catalog.record import ImageRecord
+from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
+from gateway.delivery.cache_policy import CachePolicy
+from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
+from gateway.delivery.headers import content_type_of, image_fields, own_fields
+from gateway.delivery.parameters import NO_PARAMETERS, Parameters, VariantRequests
+from gateway.delivery.prepared_response import Prepared, fields
+from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
+from gateway.errors import (
+    AccelNotConfigured,
+    GatewayError,
+    ImageNotFound,
+    ImageTooLarge,
+    OriginRejected,
+    Overloaded,
+    RouteNotFound,
+    Unauthorized,
+)
+from gateway.origin.content import Body, Content
+from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.settings import ImageProxySettings
+
+
+@dataclass(slots=True)
+class ImageRequest:
+    """What a request asks for.
+
+    byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
+    is_plain: GET of the whole image without conditions, as most requests are.
+    """
+
+    asked: Asked
+    image_id: str
+    parameters: Parameters
+    byte_range: ByteRange | None
+    is_head: bool
+    is_conditional: bool
+    is_plain: bool
+
+    @classmethod
+    def of(cls, asked: Asked, image_id: str, parameters: Parameters = NO_PARAMETERS) -> Self:
+        """Return the request for a valid ``image_id``."""
+        headers, is_head = asked.headers, asked.method == hdrs.METH_HEAD
+        byte_range = None
+        if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
+            byte_range = ByteRange.parse(headers[hdrs.RANGE])
+        is_conditional = (
+            hdrs.IF_NONE_MATCH in headers
+            or hdrs.IF_MODIFIED_SINCE in headers
+            or hdrs.IF_MATCH in headers
+            or hdrs.IF_UNMODIFIED_SINCE in headers
+        )
+        is_plain = byte_range is None and not is_head and not is_conditional
+        return cls(asked, image_id, parameters, byte_range, is_head, is_conditional, is_plain)
+
+    @classmethod
+    def read(cls, asked: Asked, image_id: str, variants: VariantRequests) -> Self:
+        """Return the request with the parameters of its query. An invalid one is their ``error``."""
+        return cls.of(asked, image_id, variants.read(asked.query, asked.headers) if asked.query else NO_PARAMETERS)
+
+
+# Errors of the image or of the rule rather than of COS itself: another rule may succeed.
+REFUSALS: Final = (ImageTooLarge, OriginRejected)
+
+
+class Sender(Protocol):
+    """Identifies the sender of a request."""
+
+    def caller_of(self, asked: Asked, given: LinkParameters | None, now: float) -> Caller:
+        """Return the caller. ``given``: the parameters of a link in the query. ``now``: Unix seconds."""
+
+
+class Memory(Protocol):
+    """What is known without awaiting anything."""
+
+    @property
+    def streams(self) -> int:
+        """How many images are being sent."""
+
+    def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
+        """Return the image. None: it has to be looked up. Raises ``ImageNotFound`` or ``UnknownStyle``."""
+
+    def content(self, image: AuthorizedImage) -> Content | None:
+        """Return the metadata of the image's object, perhaps with its bytes. None: COS has to be asked."""
+
+    def keeps(self, metadata: ObjectMetadata) -> bool:
+        """Return whether such an object is kept whole once it was fetched."""
+
+    def is_refused(self, image: SignedImage) -> bool:
+        """Return whether COS did not make this rendition a moment ago."""
+
+    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
+        """Return the rendition to send in place of one that COS does not make. None: the original."""
+
+
+KeptFor: TypeAlias = Callable[[ImageRequest, SignedImage, Caller | None, CachePolicy, float], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configuration of the answers.
+
+    accel_prefix: begins each ``X-Accel-Redirect``.
+    kept_for: returns for how many seconds nginx may repeat an order to others that may see the image.
+    """
+
+    settings: ImageProxySettings
+    policy: CachePolicy
+    most_streams: int
+    authenticator: Sender
+    renditions: Renditions
+    redirect: ImageRedirect
+    kept_for: KeptFor
+
+
+class Found(NamedTuple):
+    """What was awaited for a request.
+
+    image: the image that was looked up, whose row access is checked for.
+    is_missing: the look-up found no image that the caller may see.
+    content: what COS sent, or what memory had when COS was asked for more.
+    refusal: why COS does not make the rendition of ``image``.
+    rendition: replaces the requested one, if ``instead_of`` is its error. None: the original.
+    is_admitted: the request counts among the streams.
+    """
+
+    image: SignedImage | None = None
+    is_missing: bool = False
+    content: Content | None = None
+    refusal: GatewayError | None = None
+    rendition: str | None = None
+    instead_of: GatewayError | None = None
+    is_admitted: bool = False
+
+
+NOTHING = Found()
+
+
+@dataclass(slots=True)
+class Answer(Prepared):
+    """A response to the caller, who may see ``image``.
+
+    delivery: who sends the bytes: ``stream``, ``redirect`` or ``accel``.
+    plan: the bytes of the object that are sent.
+    source: the bytes on their way from COS, in place of ``body``.
+    content: where the bytes and the metadata come from. None for a redirect.
+    policy: how long caches may keep the answer.
+    """
+
+    image: AuthorizedImage
+    delivery: str
+    policy: CachePolicy
+    found: Found
+    caller: Caller | None
+    content: Content | None = None
+    plan: Plan = WHOLE
+    source: Body | None = None
+
+    @property
+    def names_content(self) -> bool:
+        """Whether the answer is the chosen image, and no redirect to another address of it."""
+        return self.content is not None or self.delivery == "redirect"
+
+
+@dataclass(slots=True)
+class NeedsLookUp:
+    """The image in ``rendition`` has to be looked up. ``caller_of`` identifies the sender of the request."""
+
+    rendition: str | None
+    found: Found
+    caller_of: Callable[[], Caller]
+    caller: Caller | None
+    delivery: str = "none"
+    image: AuthorizedImage | None = None
+
+
+@dataclass(slots=True)
+class NeedsBytes:
+    """COS has to be asked: for the image that ``found`` has, which the caller may see.
+
+    by_nginx: only for the metadata, because nginx fetches the bytes.
+    plan: the bytes that are missing. None: nothing is known of the object.
+    """
+
+    image: AuthorizedImage
+    delivery: str
+    found: Found
+    caller: Caller | None
+    by_nginx: bool = False
+    plan: Plan | None = None
+
+
+@dataclass(slots=True)
+class Refused:
+    """An error. ``is_denial``: it must not reveal whether the image exists. ``image``: the caller may see it."""
+
+    error: GatewayError
+    caller: Caller | None
+    delivery: str = "none"
+    is_denial: bool = False
+    image: AuthorizedImage | None = None
+    found: Found = field(default=NOTHING)
+
+
+Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
+
+
+def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> Decision:
+    """Return the answer to a request, or what is missing for it. ``now``: Unix seconds. Raises nothing."""
+    return _Case(request, found, memory, rules, now).decide()
+
+
+def check_image(caller: Callable[[], Caller], image: SignedImage, *, originals_for_owner: bool) -> None:
+    """Return if the caller may get the image. Raises as ``check_view`` and ``check_original`` do.
+
+    ``caller`` is called if the answer depends on the caller.
+    """
+    if image.public:
+        return
+    check_view(caller(), image.record)
+    if originals_for_owner and image.rendition is None:
+        check_original(caller(), image.record)
+
+
+def not_made() -> GatewayError:
+    """Return the error of a rendition that COS is not asked for."""
+    return ImageTooLarge("COS did not make the variant a moment ago")
+
+
+class _Denied(Exception):
+    """The caller may not see the image, or there is none."""
+
+
+class _Case:
+    """A request to decide, and what is decided of it so far."""
+
+    __slots__ = ("_caller", "delivery", "found", "image", "memory", "now", "request", "rules")
+
+    def __init__(self, request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> None:
+        self.request = request
+        self.found = found
+        self.memory = memory
+        self.rules = rules
+        self.now = now
+        self.delivery = "none"
+        self.image: AuthorizedImage | None = None
+        self._caller: Caller | None = None
+
+    def decide(self) -> Decision:
+        """Return the decision. Errors of single rules become a ``Refused``."""
+        request, rules = self.request, self.rules
+        try:
+            if not rules.settings.enabled:
+                raise RouteNotFound
+            if request.parameters.error is not None:
+                raise request.parameters.error
+            if not self.found.is_admitted and self.memory.streams >= rules.most_streams:
+                raise Overloaded(f"{self.memory.streams} streams in flight")
+            image = self._authorized()
+            if image is None:
+                return NeedsLookUp(self._rendition(), self.found, self.caller, self._caller)
+            return self._answer(image)
+        except _Denied as denied:
+            error = denied.__cause__
+            assert isinstance(error, GatewayError)  # noqa: S101 - raised from one
+            return Refused(error, self._caller, is_denial=True)
+        except GatewayError as error:
+            return Refused(error, self._caller, self.delivery, image=self.image, found=self.found)
+
+    # 1. Access: the image, if the caller may see it.
+
+    def _authorized(self) -> AuthorizedImage | None:
+        """Return the image that is sent, which may replace a rendition. None: it has to be looked up."""
+        request, rules, memory = self.request, self.rules, self.memory
+        while True:
+            found = self.found
+            image = found.image
+            try:
+                if found.is_missing:
+                    raise refusal(self.caller())
+                if image is None:
+                    try:
+                        image = memory.image(request.image_id, self._rendition())
+                    except ImageNotFound as error:
+                        raise refusal(self.caller()) from error
+                    if image is None:
+                        return None
+                check_image(self.caller, image, originals_for_owner=rules.renditions.originals_for_owner)
+            except (ImageNotFound, Unauthorized) as error:
+                if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
+                    raise found.instead_of from None
+                raise _Denied from error
+            self.image = authorized = AuthorizedImage(image)
+            version = request.parameters.version
+            if image.rendition is None or version not in (None, image.record.version_token):
+                return authorized
+            if found.refusal is None and not memory.is_refused(image):
+                return authorized
+            other = memory.substitute_for(image, found.refusal)
+            self.found = Found(rendition=other, instead_of=found.refusal or not_made(), is_admitted=found.is_admitted)
+
+    def _may_view_requested(self, record: ImageRecord) -> bool:
+        """Return whether the caller, who may not see the replacement, may see the requested style of this row."""
+        name = self.request.parameters.rendition
+        is_public = self.rules.renditions.is_for_everybody(name, image_is_public=record.public)
+        return is_public or may_view(self.caller(), record)
+
+    def caller(self) -> Caller:
+        """Return who sends the request. Images that everybody may see do not depend on it."""
+        if self._caller is None:
+            request = self.request
+            self._caller = self.rules.authenticator.caller_of(request.asked, request.parameters.link, self.now)
+        return self._caller
+
+    def _rendition(self) -> str | None:
+        return self.request.parameters.rendition if self.found.instead_of is None else self.found.rendition
+
+    # 2. Delivery: who sends the bytes, and how long caches keep them.
+
+    def _answer(self, image: AuthorizedImage) -> Decision:
+        request, rules, found = self.request, self.rules, self.found
+        parameters, policy = request.parameters, rules.policy
+        delivery = "redirect" if parameters.redirect else rules.settings.delivery
+        if delivery == "redirect" and not rules.redirect.is_allowed(image):
+            delivery = "stream"
+        self.delivery = delivery
+        if parameters.version is not None:
+            if parameters.version != image.record.version_token:
+                return self._to_current_version(image)
+            policy = policy.for_version()
+        if found.instead_of is not None:
+            policy = policy.for_substitute()
+        if delivery == "redirect":
+            lines = rules.redirect.lines(request.asked.method, image, policy, parameters.download, self.now)
+            return self._redirected(image, lines, policy)
+        if delivery == "accel" and not is_accel_conf(request.asked.headers):
+            raise AccelNotConfigured(f"prefix={rules.settings.accel_prefix}")
+        by_nginx = delivery == "accel" and not _needs_gateway(request, image)
+        content = found.content or self.memory.content(image)
+        if content is None:
+            return NeedsBytes(image, delivery, found._replace(image=image), self._caller, by_nginx)
+        plan = WHOLE if request.is_plain else self._plan(content)
+        if by_nginx and plan is not NOT_MODIFIED:
+            return self._order(content, plan, policy)
+        return self._bytes(content, plan, policy)
+
+    def _to_current_version(self, image: AuthorizedImage) -> Answer:
+        """Return a redirect from an older version to the current one, at the same address with another ``v``.
+
+        The reference is relative to the address of the client, which a proxy may have rewritten.
+        """
+        policy = self.rules.policy.for_substitute()
+        query = _with_version(self.request.asked.query, image.record.version_token)
+        return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
+
+    def _redirected(self, image: AuthorizedImage, lines: str, policy: CachePolicy) -> Answer:
+        return Answer(
+            FIXED,
+            lines,
+            b"",
+            302,
+            0,
+            image=image,
+            delivery=self.delivery,
+            policy=policy,
+            found=self.found,
+            caller=self._caller,
+        )
+
+    def _order(self, content: Content, plan: Plan, policy: CachePolicy) -> Answer:
+        """Return the order to nginx to send the image."""
+        request, image = self.request, content.image
+        is_part = plan.status == 206 and not self.memory.keeps(content.metadata)
+        lines = image_fields(image, content.metadata, policy, request.parameters.download)
+        headers = order(self.rules.settings.accel_prefix, image, content.metadata, plan, is_part=is_part)
+        is_substitute = self.found.instead_of is not None
+        # Other answers depend on more of the request than nginx's key has.
+        if request.is_plain and not is_substitute and not request.parameters.is_negotiated:
+            seconds = self.rules.kept_for(request, image, self._caller, policy, self.now)
+            if seconds:
+                headers["X-Decision-For"] = str(seconds)
+        own = own_fields(content, WHOLE, is_substitute=is_substitute) + fields(headers)
+        return Answer(
+            fixed_lines(lines),
+            own,
+            b"",
+            200,
+            0,
+            image=image,
+            delivery=self.delivery,
+            policy=policy,
+            found=self.found,
+            caller=self._caller,
+            content=content,
+        )
+
+    # 3. Bytes: conditions and ranges.
+
+    def _plan(self, content: Content) -> Plan:
+        """Return the plan. Raises ``NotAnImage`` first, since errors ignore preconditions (RFC 9110 section 13.2.1)."""
+        request = self.request
+        if request.is_head and not request.is_conditional:
+            return WHOLE
+        if content.is_not_modified:
+            return NOT_MODIFIED
+        content_type_of(content.image.record.content_type, content.metadata.content_type)
+        return plan_for(request.asked.headers, request.byte_range, content.metadata)
+
+    def _bytes(self, content: Content, plan: Plan, policy: CachePolicy) -> Answer | NeedsBytes:
+        """Return 200, 206 or 304 with the planned bytes, or what is missing of them."""
+        request, metadata, image, found = self.request, content.metadata, content.image, self.found
+        with_body = plan is not NOT_MODIFIED
+        data, source = b"", None
+        length = metadata.size if with_body else None
+        if with_body and not request.is_head:
+            if content.data is not None:
+                data = content.data if plan.last is None else content.data[plan.first : plan.last + 1]
+                length = len(data)
+            elif content.body is not None and (content.covered is None or _is(content.covered, plan)):
+                source = content.body
+                if content.covered is None and not content.is_stored:
+                    plan = WHOLE  # a range of an object too large to be kept: RFC 9110 section 14.2 lets it be ignored
+                if plan.last is not None:
+                    length = plan.last + 1 - plan.first
+            else:
+                found = found._replace(image=image, content=content)
+                return NeedsBytes(image, self.delivery, found, self._caller, plan=plan)
+        fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
+        own = own_fields(content, plan, is_substitute=found.instead_of is not None)
+        return Answer(
+            fixed,
+            own,
+            data,
+            plan.status,
+            length,
+            image=image,
+            delivery=self.delivery,
+            policy=policy,
+            found=found,
+            caller=self._caller,
+            content=content,
+            plan=plan,
+            source=source,
+        )
+
+
+def _needs_gateway(request: ImageRequest, image: SignedImage) -> bool:
+    """Return whether nginx failed to get the object, or would answer the request wrongly.
+
+    COS's HEAD may not describe a rendition, and each GET of one is a charge: the gateway sends it from memory. nginx
+    answers an invalid Range with 416 and several ranges with several parts, where the gateway ignores them. With
+    If-Unmodified-Since, even if other conditions are present, it may close the connection without a response. Such
+    requests are rare, so they are streamed.
+    """
+    headers = request.asked.headers
+    return (
+        request.is_head
+        or image.rendition is not None
+        or FAILED in headers
+        or hdrs.IF_UNMODIFIED_SINCE in headers
+        or (hdrs.RANGE in headers and request.byte_range is None)
+    )
+
+
+def _is(covered: ContentRange, plan: Plan) -> bool:
+    return (covered.first, covered.last) == (plan.first, plan.last)
+
+
+def _with_version(raw_query: str, version: str) -> str:
+    """Return the query with that version in place of its first, however its name is encoded, and of all others."""
+    parameters: list[str] = []
+    current = f"v={version}"
+    for parameter in raw_query.split("&"):
+        if unquote_plus(parameter.partition("=")[0]) != "v":
+            parameters.append(parameter)
+        elif current not in parameters:
+            parameters.append(current)
+    return "&".join(parameters)

@@ -1,0 +1,149 @@
+"""The parameters of an address, validated.
+
+``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition; ``download`` and ``redirect`` choose how it is sent.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from aiohttp import hdrs
+from multidict import MultiMapping
+from yarl import URL
+
+from gateway.access.signed_links import LinkParameters
+from gateway.delivery.negotiation import choose_format
+from gateway.errors import GatewayError, InvalidRequest, UnknownFormat
+from gateway.presign.renditions import Renditions
+from gateway.settings import Live, VariantSettings
+
+_WIDTH = re.compile(r"[1-9][0-9]{0,4}")
+_DPR = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
+_VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_AUTO: Final = "auto"
+_FILENAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,255}")
+_MOST_KNOWN: Final = 4096
+_LONGEST_KNOWN: Final = 512  # characters
+
+
+class VariantRequest(NamedTuple):
+    """A request for a rendition (None: the original), of any version if ``version`` is None."""
+
+    rendition: str | None
+    version: str | None
+
+
+class Parameters(NamedTuple):
+    """What a query asks for.
+
+    download: the name of the file to save. None: the image is shown.
+    link: the parameters of a signed link.
+    is_negotiated: the answer depends on ``Accept``.
+    error: the reason why no address of an image has such a query.
+    """
+
+    rendition: str | None = None
+    version: str | None = None
+    download: str | None = None
+    redirect: bool = False
+    link: LinkParameters | None = None
+    is_negotiated: bool = False
+    error: GatewayError | None = None
+
+
+NO_PARAMETERS: Final = Parameters()
+
+
+class VariantRequests:
+    """Reads the parameters by ``renditions`` and ``settings``."""
+
+    def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
+        self._renditions = renditions
+        self._settings = settings
+        self._known: dict[str, Parameters] = {}
+        renditions.watch(lambda _: self._known.clear())
+        settings.watch(lambda *_: self._known.clear())
+
+    def read(self, raw_query: str, headers: MultiMapping[str]) -> Parameters:
+        """Return what the query of an image's address asks for.
+
+        Pages ask for the same few thousand addresses: parsing costs as much as the rest of an answer from memory.
+        """
+        known = self._known.get(raw_query)
+        if known is not None:
+            return known
+        read = self.parameters_of(URL.build(path="/", query_string=raw_query, encoded=True).query, headers)
+        if not read.is_negotiated and read.error is None and len(raw_query) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[raw_query] = read
+        return read
+
+    def parameters_of(self, query: MultiMapping[str], headers: MultiMapping[str]) -> Parameters:
+        """Return what a parsed query asks for."""
+        is_negotiated = self._renditions.negotiates and query.get("format") == _AUTO
+        try:
+            rendition, version = self.parse(query, headers)
+            download, redirect = _file_name(query.get("download")), _flag(query.get("redirect"))
+        except GatewayError as error:
+            return Parameters(is_negotiated=is_negotiated, error=error)
+        return Parameters(rendition, version, download, redirect, LinkParameters.of(query), is_negotiated)
+
+    def parse(self, query: Mapping[str, str], headers: MultiMapping[str]) -> VariantRequest:
+        """Return the variant that the query chooses.
+
+        Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``, or ``InvalidRequest`` for a value that no address
+        of an image has.
+        """
+        version = query.get("v")
+        if version is not None and not _VERSION.fullmatch(version):
+            raise InvalidRequest("v must be a version, as the API returns it")
+        style, width = query.get("style"), self._width(query.get("w"), query.get("dpr"))
+        image_format = query.get("format")
+        if style is None:
+            if width is not None or image_format is not None:
+                raise InvalidRequest("w and format need a style")
+            return VariantRequest(None, version)
+        if image_format != _AUTO:
+            return VariantRequest(self._renditions.choose(style, width, image_format), version)
+        if not self._renditions.negotiates:
+            raise UnknownFormat("format=auto is not turned on")
+        self._renditions.choose(style, width)  # the style and the width are wrong for every format
+        image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), self._renditions.formats(style))
+        return VariantRequest(self._renditions.choose(style, width, image_format), version)
+
+    def _width(self, width: str | None, dpr: str | None) -> float | None:
+        """Return the width in device pixels, or None without one."""
+        if width is None:
+            if dpr is not None:
+                raise InvalidRequest("dpr needs w")
+            return None
+        if not _WIDTH.fullmatch(width):
+            raise InvalidRequest("w must be a number of pixels from 1 to 99999")
+        if dpr is None:
+            return int(width)
+        if not _DPR.fullmatch(dpr) or float(dpr) == 0:
+            raise InvalidRequest("dpr must be a number such as 2 or 1.5")
+        return int(width) * min(float(dpr), self._settings.value.max_dpr)
+
+
+def _file_name(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("download is not valid UTF-8") from None
+    if not _FILENAME.fullmatch(text):
+        raise InvalidRequest("download must be a file name of 1 to 255 characters, without slashes")
+    return text
+
+
+def _flag(text: str | None) -> bool:
+    match text:
+        case None | "false" | "0":
+            return False
+        case "true" | "1":
+            return True
+        case _:
+            raise InvalidRequest("redirect must be true or false")
