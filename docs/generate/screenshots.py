@@ -73,6 +73,14 @@ def digest_in(path: Path) -> str | None:
         return picture.getexif().get(_DESCRIPTION)
 
 
+# The commands of `dev` name a folder of this machine; those of a server do not.
+_AS_ON_A_SERVER: Final = r"""() => {
+  for (const code of document.querySelectorAll("code")) {
+    code.textContent = code.textContent.replace(/\S+ -m gateway (\S+) --config \S+/, "image-gateway-admin $1");
+  }
+}"""
+
+
 async def take(chromium: str) -> dict[Path, bytes]:
     """Return all pictures as PNG, by their files."""
     shots: dict[Path, bytes] = {}
@@ -147,6 +155,7 @@ async def _shots(page: Page, name: str, last: Locator) -> dict[Path, bytes]:
     for scheme in SCHEMES:
         await page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
         await page.wait_for_timeout(500)  # the charts are drawn again
+        await page.evaluate(_AS_ON_A_SERVER)
         box = await last.bounding_box()
         assert box is not None  # noqa: S101 - it is visible
         height = round(box["y"] + box["height"]) + _MARGIN
