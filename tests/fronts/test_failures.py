@@ -67,10 +67,10 @@ CHANGES = {
 
 
 @asynccontextmanager
-async def far_away(gateway: RunningGateway) -> AsyncIterator[str]:
+async def far_away(gateway: RunningGateway, closed: asyncio.Event | None = None) -> AsyncIterator[str]:
     """Yield the address of the gateway over a network on which the end of a connection takes ``LATE`` seconds.
 
-    What the front sends meanwhile is lost, and the connection is reset.
+    What the front sends meanwhile is lost, and the connection is reset. ``closed`` is set when the gateway ends one.
     """
     host, _, port = gateway.ports.public.removeprefix("http://").partition(":")
 
@@ -91,6 +91,8 @@ async def far_away(gateway: RunningGateway) -> AsyncIterator[str]:
             while piece := await from_gateway.read(65_536):
                 writer.write(piece)
             has_ended = True
+            if closed is not None:
+                closed.set()
             await asyncio.sleep(LATE)
             writer.close()
 

@@ -1,5 +1,6 @@
 """What the page warns of happens: each of its lines is needed, and each thing that it advises against goes wrong."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, bearer, token
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.fronts.conftest import Front, running_front
-from tests.fronts.test_failures import statuses_after_pauses
+from tests.fronts.test_failures import far_away
 from tests.waiting import until, until_listening_to_changes
 
 BODY = bytes(range(256)) * 1000
@@ -62,11 +63,19 @@ async def test_the_cache_filter_of_envoy_answers_a_get_with_a_part(gateway: Runn
 
 async def test_envoy_without_idle_timeout_fails_requests_after_a_pause(start_gateway: StartGateway) -> None:
     unlimited = {"          common_http_protocol_options: {idle_timeout: 60s}\n": ""}
+    gateway, closed = await start_gateway(server={"keepalive_timeout": 1}), asyncio.Event()
+    async with (
+        far_away(gateway, closed) as address,
+        running_front("envoy", gateway, unlimited, address=address) as front,
+    ):
 
-    async def fails() -> bool:
-        return 503 in await statuses_after_pauses(start_gateway, "envoy", unlimited)
+        async def fails() -> bool:
+            closed.clear()
+            await front.request("POST", "/api/v1/monitoring/beacons")
+            await closed.wait()
+            return (await front.request("POST", "/api/v1/monitoring/beacons")).status == 503
 
-    await until(fails, what="a request on a connection that the gateway has just closed")
+        await until(fails, what="a request on a connection that the gateway has just closed")
 
 
 async def test_varnish_without_abandon_sends_one_stale_image_and_then_errors(
