@@ -106,6 +106,7 @@ MUTANTS: Final = {
     "not_dropped_from_redis": _mutant(
         "a changed image stays in Redis",
         ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
+        first=478,
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -121,6 +122,7 @@ MUTANTS: Final = {
         "an entry of Redis is used whose row was read before a gap",
         (_TRUST, "after = max(log.rows_missed.at, self._after)", "after = self._after"),
         faults="stop_postgres",
+        first=65,
     ),
     "gap_kept": _mutant(
         "memory is used from before a gap",
@@ -160,16 +162,19 @@ MUTANTS: Final = {
         "entries of Redis are used without heartbeats",
         (_TRUST, "now.log >= log.rows_trusted_until or ", ""),
         faults="deafen_feed",
+        first=118,
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
         (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
         faults="hang_postgres",
+        first=375,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
         (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
         faults="end_feed stop_postgres",
+        first=1478,
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
