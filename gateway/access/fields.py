@@ -9,7 +9,8 @@ def values_of(headers: Mapping[str, str], name: str) -> list[str]:
     """Return every value of the field in the order of sending. Only a multidict can have several."""
     if isinstance(headers, (CIMultiDictProxy, CIMultiDict)):
         return headers.getall(name, [])
-    return [headers[name]] if name in headers else []
+    lowered = name.lower()
+    return [value for field, value in headers.items() if field.lower() == lowered]
 
 
 def bearer_token(value: str) -> str | None:
