@@ -91,6 +91,8 @@ def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> N
         "change_feed_connected": "an alert",
         "client_attempts": "the mean of few numbers",
         "client_beacons": "about reports, not about images",
+        "client_paint_seconds": "a detail of pages, in the console",
+        "client_picture_bytes": "a detail of pages, in the console",
         "client_sources": "a detail of pages",
         "heartbeat_age_seconds": "an alert",
         "config_last_reload_success_timestamp_seconds": "beside the alert",

@@ -47,7 +47,7 @@ ELSEWHERE: Final = {
         "test_a_worker_that_does_not_answer_is_a_problem_with_the_time_since_when",
     ),
     "reader of the log blocked": (
-        "api/test_access_log.py",
+        "server/test_request_log.py",
         "test_images_are_served_while_nobody_reads_the_log_and_lost_lines_are_counted",
     ),
     "open files used up": (

@@ -223,8 +223,9 @@ export function createGateway(base: string): Gateway {
       if (!mayAsk || (isTold && !/unavailable|throttled/.test(known.kind))) return known;
       const found = diagnosis.then(async () => {
         if (gate.closed || signal.aborted || !navigator.onLine) return known;
-        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails.
-        const failure = await head(address, () => timingOf(address, since)?.encodedBodySize ?? 0);
+        // Asked for when HEAD is answered: Firefox has no entry yet when the image fails. For bytes that it keeps from an
+        // earlier attempt it has the entry of that attempt.
+        const failure = await head(address, () => timingOf(address)?.encodedBodySize ?? 0);
         if (failure.kind === "decode") distrustSizes();
         report(failure, id); // before the next HEAD
         return failure.kind === "network" ? known : failure;
