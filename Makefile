@@ -186,10 +186,10 @@ BUILDAH ?= $(shell command -v buildah)
 CYCLONEDX ?= $(BIN)/cyclonedx-py
 
 release: install $(if $(NPM),$(WEB_STAMP))  ## make dist/ from the last commit: wheel, sdist, npm package, image, checksums, what each contains
-	$(BIN)/python release.py --cyclonedx "$(abspath $(CYCLONEDX))" --npm "$(NPM)" --buildah "$(BUILDAH)"
+	"$(BIN)/python" release.py --cyclonedx "$(abspath $(CYCLONEDX))" --npm "$(NPM)" --buildah "$(BUILDAH)"
 
 artefacts: release  ## build a release, and try each of its files in an empty environment; downloads packages
-	$(BIN)/python -m pytest tests/artefacts $(ARGS)
+	"$(BIN)/python" -m pytest tests/artefacts $(ARGS)
 
 bench: install  ## measure the gateway against a bare aiohttp and nginx, and pages; needs nginx, wrk, two cores, Chromium
 	$(BIN)/python -m bench $(ARGS)

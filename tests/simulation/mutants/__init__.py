@@ -161,8 +161,8 @@ MUTANTS: Final = {
     "redis_without_lease": _mutant(
         "entries of Redis are used without heartbeats",
         (_TRUST, "now.log >= log.rows_trusted_until or ", ""),
-        faults="deafen_feed",
-        first=118,
+        faults="deafen_feed deafen_channel",
+        first=5066,
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
@@ -173,8 +173,8 @@ MUTANTS: Final = {
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
         (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
-        faults="end_feed stop_postgres",
-        first=1478,
+        faults="deafen_feed deafen_channel stop_postgres",
+        first=5025,
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
