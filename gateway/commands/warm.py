@@ -19,7 +19,7 @@ from gateway.service.signing import open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import open_urls
 from gateway.settings import Live, Settings
-from gateway.urls.warm_up import warm_up
+from gateway.urls.maintenance import warm_up
 
 _CACHED = "cached"
 _MOST_NAMED = 5
