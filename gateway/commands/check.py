@@ -39,7 +39,7 @@ from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.errors import CredentialsExpired
 from gateway.net.printable import printable
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_error import CosError
+from gateway.origin.errors import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
 from gateway.service.metrics import Metrics
