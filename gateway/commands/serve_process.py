@@ -27,8 +27,7 @@ from gateway.service.ports import Inherited
 from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings import Settings
-from gateway.settings.handover import settings_to_text
-from gateway.settings.sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings, settings_to_text
 from gateway.tracing.hooks import UnusableTracing
 from gateway.workers.worker_channel import FORCE, RELOAD, ROLL, STOP, WorkerChannel
 
