@@ -65,8 +65,8 @@ class Shard:
             return f"{key}:{rendition}"
         return key + _SEPARATOR if ":" in image_id and _SPELLS_A_VARIANT.fullmatch(image_id) else key
 
-    def description(self, image_id: str) -> str:
-        """Return the key of the description of an image."""
+    def metadata(self, image_id: str) -> str:
+        """Return the key of the metadata of an image."""
         return self.key("description", image_id)
 
     def marker(self, key: str, writer: str) -> str:
