@@ -7,8 +7,7 @@ from typing import NoReturn
 import click
 
 from gateway.settings import Settings
-from gateway.settings.handover import settings_from_text
-from gateway.settings.sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings, settings_from_text
 
 FAILED = 1
 BAD_SETTINGS = 2
