@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
-from gateway.redis_connection.shards import Command, Redirect, Shards
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, WrongType
+from gateway.redis_connection.shards import Redirect, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -120,8 +120,8 @@ async def test_the_most_used_images_are_returned(tier: Tier) -> None:
 
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set("image:refresh:lock:a", b"", ex=60)  # of a caller whose second is not over before the test is
-    assert not await tier.cache.lock_renewal(A)
-    assert await tier.cache.lock_renewal(ImageVariant("b"))
+    assert not await tier.cache.lock_refresh(A)
+    assert await tier.cache.lock_refresh(ImageVariant("b"))
     assert redis_client.pttl("image:refresh:lock:b") <= 1000, "-2 once it has ended"
 
 
