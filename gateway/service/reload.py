@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from gateway.process.reloader import Difference, Part, Reloader, ReloadMetrics, ReloadRefused, Sources
 from gateway.settings import Live, Settings
-from gateway.settings.mistakes import SettingsError
-from gateway.settings.reloading import difference
+from gateway.settings.error_messages import SettingsError
+from gateway.settings.reload_difference import difference
 
 
 def make_reloader(

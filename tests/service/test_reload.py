@@ -9,7 +9,7 @@ from gateway.process.reloader import Prepared, Reloader, ReloadNotPossible, Relo
 from gateway.service.metrics import Metrics
 from gateway.service.reload import make_reloader
 from gateway.settings import Live, Settings
-from gateway.settings.mistakes import SettingsError
+from gateway.settings.error_messages import SettingsError
 
 
 def settings(**sections: Any) -> Settings:
