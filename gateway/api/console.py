@@ -113,7 +113,7 @@ class SharedState:
         except CacheUnavailable:
             return []
 
-    async def renewals(self) -> Mapping[str, Any] | None:
+    async def refreshes(self) -> Mapping[str, Any] | None:
         """Return the state of the queue, or None while Redis does not answer, or without it."""
         queue, now = self._queue, self._now()
         if queue is None:
@@ -167,7 +167,7 @@ class Console:
                 },
                 "errors": [error.as_json() for error in self._errors.newest()],
                 **await self._shared.replicas(),
-                "renewals": await self._shared.renewals(),
+                "renewals": await self._shared.refreshes(),
                 "debug_until": self._debug_log.until,
             }
         )

@@ -6,7 +6,7 @@ from gateway.api.json_responses import success
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.urls.invalidation import Invalidation
-from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.on_demand_refresh import OnDemandRefresh
 from gateway.urls.usage_counter import UsageCounter
 
 
@@ -14,16 +14,20 @@ class NewUrls:
     """Signs new URLs. The callers of ``sign`` have checked the id."""
 
     def __init__(
-        self, renewal: OnDemandRenewal, public_urls: PublicUrls, usage: UsageCounter, invalidation: Invalidation
+        self,
+        refresh: OnDemandRefresh,
+        public_urls: PublicUrls,
+        usage: UsageCounter,
+        invalidation: Invalidation,
     ) -> None:
-        self._renewal = renewal
+        self._refresh = refresh
         self._public_urls = public_urls
         self._usage = usage
         self._invalidation = invalidation
 
     async def sign(self, image_id: str) -> SignedImage:
-        """Sign a new URL in place of the cached URL on every replica. Raises what ``OnDemandRenewal.renew`` raises."""
-        image = await self._renewal.renew(image_id)
+        """Sign a new URL for every replica. Raises what ``OnDemandRefresh.refresh`` raises."""
+        image = await self._refresh.refresh(image_id)
         self._usage.refreshed(ImageVariant(image_id))
         await self._invalidation.announce_url(image_id)
         return image

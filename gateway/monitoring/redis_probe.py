@@ -123,7 +123,7 @@ class RedisProbe:
         drop = drop_entries(
             entries=entries,
             sets=(expiry, queue, attempts, dead),
-            descriptions=(),
+            metadata=(),
             tombstone=b"-",
             milliseconds=1,
             words=[_WORD],

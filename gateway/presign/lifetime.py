@@ -91,11 +91,11 @@ class Lifetime:
     def __init__(
         self,
         url_cache: Live[UrlCacheSettings],
-        renewal: Live[UrlPrerefreshSettings],
+        prerefresh: Live[UrlPrerefreshSettings],
         random: Callable[[], float] = random.random,
     ) -> None:
         self._url_cache = url_cache
-        self._renewal = renewal
+        self._prerefresh = prerefresh
         self.random = random
 
     @property
@@ -136,7 +136,7 @@ class Lifetime:
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
-        return expires_at - min(self._renewal.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
+        return expires_at - min(self._prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
         """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
@@ -150,7 +150,7 @@ class Lifetime:
         return max(float(presigned.signed_at), due)
 
     def _threshold(self, life: float) -> float:
-        threshold, ttl = self._renewal.value.threshold, self.ttl
+        threshold, ttl = self._prerefresh.value.threshold, self.ttl
         return min(threshold, life) if life >= ttl else threshold * life / ttl
 
 

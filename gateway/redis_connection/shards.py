@@ -55,8 +55,8 @@ class Shard:
         """Return the key of the cached URL of a variant."""
         return f"{self.prefix}url:{entry_key_part(variant)}"
 
-    def description(self, image_id: str) -> str:
-        """Return the key of the description of an image."""
+    def metadata(self, image_id: str) -> str:
+        """Return the key of the metadata of an image."""
         return self.key("description", image_id)
 
     def marker(self, key: str, writer: str) -> str:

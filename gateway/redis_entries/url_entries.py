@@ -183,7 +183,7 @@ class UrlEntries:
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
-        The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
+        The ends of the URLs, the renewals of the variants, failed ones too, and the metadata of their images are
         removed in the same step. The usage stays: a changed row still names the same image. Raises
         ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
@@ -204,7 +204,7 @@ class UrlEntries:
             call = drop_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
-                descriptions=[shard.description(image_id) for image_id in {variant.image_id for variant in own}],
+                metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
                 milliseconds=milliseconds,
                 words=[encode_variant(variant) for variant in own],
@@ -220,7 +220,7 @@ class UrlEntries:
         }
         (await self.shards.run(commands)).complete()
 
-    async def lock_renewal(self, variant: ImageVariant) -> bool:
+    async def lock_refresh(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""
         shard = self.shards.of(variant.image_id)
         key = shard.key("refresh", "lock", encode_variant(variant))

@@ -163,7 +163,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
     )
     lookup, callers, bodies = images.lookup, access.callers, Bodies(settings.server.keepalive_timeout)
     renditions = service.signing.renditions
-    metadata = Metadata(lookup, callers, access.client_address, service.objects.descriptions, renditions)
+    metadata = Metadata(lookup, callers, access.client_address, service.objects.metadata, renditions)
     image_proxy = settings.image_proxy
     return PublicHandlers(
         images=ImageCalls(
@@ -193,7 +193,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 def _admin_handlers(service: Service) -> AdminHandlers:
     settings, metrics, urls, redis = service.settings.value, service.metrics, service.urls, service.stores.redis
     bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
-    diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
+    diagnostics, debug_log, refresh = service.diagnostics, service.requests.debug_log, service.refresh
     daily = redis.daily if redis is not None else None
     return AdminHandlers(
         exposition=Exposition(metrics.registry),
@@ -215,7 +215,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
                 redis.usage,
                 redis.queue,
                 urls.resolver.lookup_counts,
-                lambda: renewal.report,
+                lambda: refresh.report,
                 lambda: service.settings.value.url_prerefresh.threshold,
                 now,
             )
@@ -282,7 +282,7 @@ def _configuration(service: Service) -> dict[str, Any]:
 
 
 def _new_urls(service: Service) -> NewUrls:
-    return NewUrls(service.objects.renewal, service.signing.public_urls, service.urls.usage, service.urls.invalidation)
+    return NewUrls(service.objects.refresh, service.signing.public_urls, service.urls.usage, service.urls.invalidation)
 
 
 def _image_state(service: Service) -> ImageState:

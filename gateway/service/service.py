@@ -14,7 +14,7 @@ from gateway.service.images import Images, make_images
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
-from gateway.service.renewal import Renewal, open_renewal, warming_up
+from gateway.service.refresh import Refresh, open_refresh, warming_up
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
@@ -36,7 +36,7 @@ class Service:
     urls: Urls
     objects: Objects
     images: Images
-    renewal: Renewal
+    refresh: Refresh
     purges: PurgeQueueing | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
@@ -73,7 +73,7 @@ async def open_service(
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
-        renewal = await opened(open_renewal(live, metrics, signing, stores, urls, origin))
+        refresh = await opened(open_refresh(live, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
         await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
@@ -96,7 +96,7 @@ async def open_service(
             urls,
             objects,
             images,
-            renewal,
+            refresh,
             purges,
             canary,
             diagnostics,

@@ -15,7 +15,7 @@ from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.layout import Layout, WrongRedis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
-from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -39,7 +39,7 @@ class RedisStores:
     shards: Shards
     usage: UsageStore
     replicas: ReplicaStore
-    descriptions: DescriptionStore
+    metadata: MetadataStore
     daily: DailyStatistics | None
     queue: RefreshQueue
     channel: InvalidationChannel
@@ -112,7 +112,7 @@ def _redis_stores(live: Live[Settings], metrics: Metrics, shards: Shards, signin
         shards,
         UsageStore(shards),
         ReplicaStore(shards),
-        DescriptionStore(shards),
+        MetadataStore(shards),
         DailyStatistics(shards, live.map(lambda settings: settings.url_stats)) if settings.url_stats.enabled else None,
         RefreshQueue(shards, live.map(partial(_queue_limits, signing))),
         channel,
@@ -123,5 +123,5 @@ def _redis_stores(live: Live[Settings], metrics: Metrics, shards: Shards, signin
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
-    renewal = settings.url_prerefresh
-    return QueueLimits(lambda: signing.lease(renewal.lease), renewal.max_attempts, settings.url_cache.max_size)
+    prerefresh = settings.url_prerefresh
+    return QueueLimits(lambda: signing.lease(prerefresh.lease), prerefresh.max_attempts, settings.url_cache.max_size)

@@ -133,7 +133,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _fit_renewal_into_the_life_of_a_url(self) -> Self:
+    def _fit_refresh_into_the_life_of_a_url(self) -> Self:
         """Fit a default ``threshold`` or ``lease`` to ``default_ttl``. Reject a configured value that does not fit."""
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
         threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
@@ -143,16 +143,16 @@ class Settings(Section):
             for name, limit in limits.items()
             if name not in configured.model_fields_set
         }
-        renewal = configured.model_copy(update=fitted)
-        object.__setattr__(self, "url_prerefresh", renewal)
-        if renewal.threshold >= ttl:
+        refresh = configured.model_copy(update=fitted)
+        object.__setattr__(self, "url_prerefresh", refresh)
+        if refresh.threshold >= ttl:
             raise ValueError(
-                f"url_prerefresh.threshold: {renewal.threshold} is not below url_cache.default_ttl {ttl}, "
+                f"url_prerefresh.threshold: {refresh.threshold} is not below url_cache.default_ttl {ttl}, "
                 "so every URL would be due as soon as it is signed"
             )
-        if renewal.lease >= renewal.threshold:
+        if refresh.lease >= refresh.threshold:
             raise ValueError(
-                f"url_prerefresh.lease: {renewal.lease} is not below url_prerefresh.threshold {renewal.threshold}, "
+                f"url_prerefresh.lease: {refresh.lease} is not below url_prerefresh.threshold {refresh.threshold}, "
                 "so URLs that a dead worker has claimed could expire before another may claim them"
             )
         return self

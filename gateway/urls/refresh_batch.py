@@ -24,7 +24,7 @@ Sign = Callable[[ImageRecord, str | None, int], SignedImage]
 
 
 class RefreshBatch:
-    """Renews claims. ``renew`` counts each claim under a result:
+    """Renews claims. ``refresh`` counts each claim under a result:
 
     - ``renewed``
     - ``fresh``: already renewed by another worker or a request.
@@ -56,14 +56,14 @@ class RefreshBatch:
         self._forget = forget
         self._now = now
 
-    async def renew(self, claims: Sequence[Claim[ImageVariant]]) -> "Counter[str]":
+    async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> "Counter[str]":
         """Renew the claims and count the results. Raises ``CacheUnavailable``: the lease then returns the claims."""
         selected = await self.selection.select(claims)
         if selected.work:
-            return selected.results + await self._renew(selected.work, selected.hits)
+            return selected.results + await self._refresh(selected.work, selected.hits)
         return selected.results
 
-    async def _renew(self, work: Sequence[Work], hits: Mapping[ImageVariant, float]) -> "Counter[str]":
+    async def _refresh(self, work: Sequence[Work], hits: Mapping[ImageVariant, float]) -> "Counter[str]":
         results: Counter[str] = Counter()
         read_at = int(self._now())
         try:
@@ -109,7 +109,7 @@ class RefreshBatch:
         if len(work) == 1:
             return Counter([await self._fail(work[0].claim.item, str(error))])
         half = len(work) // 2
-        return await self._renew(work[:half], hits) + await self._renew(work[half:], hits)
+        return await self._refresh(work[:half], hits) + await self._refresh(work[half:], hits)
 
     async def _fail(self, variant: ImageVariant, reason: str) -> str:
         given_up = await self._queue.fail(variant, reason, self._now())

@@ -120,8 +120,8 @@ async def test_the_most_used_images_are_returned(tier: Tier) -> None:
 
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set("image:refresh:lock:a", b"", ex=60)  # of a caller whose second is not over before the test is
-    assert not await tier.cache.lock_renewal(A)
-    assert await tier.cache.lock_renewal(ImageVariant("b"))
+    assert not await tier.cache.lock_refresh(A)
+    assert await tier.cache.lock_refresh(ImageVariant("b"))
     assert redis_client.pttl("image:refresh:lock:b") <= 1000, "-2 once it has ended"
 
 

@@ -22,7 +22,7 @@ def _command(random: Random) -> tuple[Any, ...]:
             call = drop_entries(
                 entries=keys,
                 sets=_SETS[1:],
-                descriptions=[],
+                metadata=[],
                 tombstone=random.choice(_TOMBSTONES[1:]),
                 milliseconds=60_000,
                 words=keys,

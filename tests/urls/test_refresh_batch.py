@@ -165,7 +165,7 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
         return rows
 
     tier.table.fetch_rows = dropped_meanwhile  # type: ignore[method-assign, assignment]
-    await refresh_batch_of(tier).renew(claims)
+    await refresh_batch_of(tier).refresh(claims)
     assert await cached(tier) is None
     assert await tier.queue.due_at(A) is None
 

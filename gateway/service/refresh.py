@@ -23,7 +23,7 @@ from gateway.urls.warm_up import warm_up_hottest
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
+class Refresh:
     """``worker`` is None without ``url_prerefresh.enabled``, and without Redis."""
 
     worker: RefreshWorker | None
@@ -35,19 +35,19 @@ class Renewal:
 
 
 @asynccontextmanager
-async def open_renewal(
+async def open_refresh(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
-) -> AsyncIterator[Renewal]:
+) -> AsyncIterator[Refresh]:
     """Renew URLs before they expire, and write counters, trim the cache and compare clocks each second."""
     async with AsyncExitStack() as stack:
         worker = _refresh_worker(live, metrics, signing, stores, urls)
         if worker is not None:
             await stack.enter_async_context(background("refresh-worker", worker.run()))
-        renewal = Renewal(worker)
-        maintenance = _maintenance(metrics, signing, stores, urls, origin, renewal)
+        refresh = Refresh(worker)
+        maintenance = _maintenance(metrics, signing, stores, urls, origin, refresh)
         stack.push_async_callback(maintenance.once)
         await stack.enter_async_context(background("maintenance", maintenance.run()))
-        yield renewal
+        yield refresh
 
 
 @asynccontextmanager
@@ -64,9 +64,9 @@ async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) 
 def _refresh_worker(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
 ) -> RefreshWorker | None:
-    renewal = live.map(lambda settings: settings.url_prerefresh)
+    refresh = live.map(lambda settings: settings.url_prerefresh)
     redis, shared, now = stores.redis, urls.shared, signing.clock.now
-    if not renewal.value.enabled or redis is None or shared is None:
+    if not refresh.value.enabled or redis is None or shared is None:
         return None
     maintenance = shared.maintenance
 
@@ -74,25 +74,25 @@ def _refresh_worker(
         await urls.invalidation.drop(image_ids)
         await maintenance.remove_usage(image_ids)
 
-    selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, renewal, now)
+    selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, refresh, now)
     batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.entries, redis.queue, forget, now)
-    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, renewal, now=now)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, refresh, now=now)
 
 
 def _maintenance(
-    metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, renewal: Renewal
+    metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, refresh: Refresh
 ) -> Maintenance:
     jobs: list[Job] = [AnswerClock(origin.observed.first_answers, signing.clock.observe).read, urls.usage.flush]
     if urls.shared is not None:
         jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None
     if daily is not None:
-        _watch_totals(daily, metrics, urls, renewal)
+        _watch_totals(daily, metrics, urls, refresh)
         jobs.append(daily.flush)
     return Maintenance(jobs)
 
 
-def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal: Renewal) -> None:
+def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, refresh: Refresh) -> None:
     lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
     daily.watch("requests", requests.count)
     daily.watch("errors", requests.errors)
@@ -100,4 +100,4 @@ def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, renewal:
     daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
     daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
     daily.watch("misses", lambda: lookup_counts.misses("redis"))
-    daily.watch("refreshes", lambda: renewal.report.results["renewed"])
+    daily.watch("refreshes", lambda: refresh.report.results["renewed"])

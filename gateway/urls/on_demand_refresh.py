@@ -1,4 +1,4 @@
-"""Renewal on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
+"""Refresh on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from gateway.urls.metrics import UrlMetrics
 from gateway.urls.resolver import UrlResolver
 
 
-class OnDemandRenewal:
+class OnDemandRefresh:
     """Signs new URLs in place of cached URLs. Simultaneous calls for the same variant share a renewal.
 
     With Redis, replicas share a renewal as well: a replica returns a URL that another replica has just renewed.
@@ -34,9 +34,9 @@ class OnDemandRenewal:
         self._shared = shared
         self._local = local
         self._now = now
-        self._renewals: SingleFlight[ImageVariant, SignedImage] = SingleFlight("renewal", metrics.coalesced_requests)
+        self._calls: SingleFlight[ImageVariant, SignedImage] = SingleFlight("refresh", metrics.coalesced_requests)
 
-    async def renew(
+    async def refresh(
         self, image_id: str, rendition: str | None = None, *, refused: SignedImage | None = None
     ) -> SignedImage:
         """Return a URL signed now for the current row.
@@ -45,21 +45,21 @@ class OnDemandRenewal:
         image has changed since. Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
         variant = ImageVariant(image_id, rendition)
-        return await self._renewals.run(variant, lambda: self._renew(variant, refused))
+        return await self._calls.run(variant, lambda: self._refresh(variant, refused))
 
     def drop(self, image_id: str) -> None:
         """Let no later call share a renewal that may have read the row before the image changed."""
-        self._renewals.detach(lambda variant: variant.image_id == image_id)
+        self._calls.detach(lambda variant: variant.image_id == image_id)
 
     def drop_all(self) -> None:
         """Let no later call share a running renewal."""
-        self._renewals.detach(lambda _: True)
+        self._calls.detach(lambda _: True)
 
     async def close(self) -> None:
         """Cancel running renewals."""
-        await self._renewals.close()
+        await self._calls.close()
 
-    async def _renew(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
+    async def _refresh(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
         resolver, mark = self._resolver, self._local.mark()
         found, usable = await resolver.find([variant])
         newest = usable.get(variant)
@@ -86,7 +86,7 @@ class OnDemandRenewal:
         if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
             return True
         try:
-            is_first = self._shared is None or await self._shared.lock_renewal(variant)
+            is_first = self._shared is None or await self._shared.lock_refresh(variant)
         except CacheUnavailable:
             is_first = True
         return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1

@@ -10,7 +10,7 @@ from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import ImageVariant
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
-from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.on_demand_refresh import OnDemandRefresh
 from gateway.urls.resolver import UrlResolver
 from tests.tier import RENDITIONS, Tier, record
 
@@ -28,10 +28,10 @@ class Replica:
             tier.trust,
             tier.metrics.urls,
         )
-        self.renewal = OnDemandRenewal(self.resolver, tier.table, tier.cache, local, tier.metrics.urls, tier.clock)
+        self.refresh = OnDemandRefresh(self.resolver, tier.table, tier.cache, local, tier.metrics.urls, tier.clock)
 
     async def close(self) -> None:
-        await self.renewal.close()
+        await self.refresh.close()
         await self.resolver.close()
 
 
@@ -50,7 +50,7 @@ async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
     replica, _ = replicas
     old = (await replica.resolver.look_up("a")).image
     tier.clock.now += 100
-    new = await replica.renewal.renew("a")
+    new = await replica.refresh.refresh("a")
     assert new.presigned.signed_at == int(tier.clock.now)
     assert new.presigned.expires_at > old.presigned.expires_at
     cached = replica.resolver.get_cached("a")
@@ -69,13 +69,13 @@ async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(
     assert given_up
     assert (await tier.queue.lengths(tier.clock())).dead == 1
     tier.clock.now += 3300
-    await replica.renewal.renew("a")
+    await replica.refresh.refresh("a")
     assert await tier.queue.dead() == []
 
 
 async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
     replica, _ = replicas
-    renewed = await asyncio.gather(*(replica.renewal.renew("a") for _ in range(10)))
+    renewed = await asyncio.gather(*(replica.refresh.refresh("a") for _ in range(10)))
     assert {image.presigned.url for image in renewed} == {renewed[0].presigned.url}
     assert tier.table.queries == [["a"]]
 
@@ -84,12 +84,12 @@ async def test_a_renewal_that_read_the_row_before_a_change_is_not_shared_after_i
     tier: Tier, replicas: tuple[Replica, Replica]
 ) -> None:
     replica, _ = replicas
-    before = asyncio.create_task(replica.renewal.renew("a"), name="before")
+    before = asyncio.create_task(replica.refresh.refresh("a"), name="before")
     while not tier.table.queries:
         await asyncio.sleep(0)
     tier.table.records["a"] = record("a", "new.png")
-    replica.renewal.drop("a")
-    assert (await replica.renewal.renew("a")).record.key == "new.png"
+    replica.refresh.drop("a")
+    assert (await replica.refresh.refresh("a")).record.key == "new.png"
     assert (await before).record.key == "a.png"
 
 
@@ -97,12 +97,12 @@ async def test_a_url_that_another_replica_has_renewed_is_used(tier: Tier, replic
     first, other = replicas
     refused = (await first.resolver.look_up("a")).image
     tier.clock.now += 100
-    renewed = await first.renewal.renew("a", refused=refused)
+    renewed = await first.refresh.refresh("a", refused=refused)
     tier.clock.now += 10
     queries = len(tier.table.queries)
-    assert await other.renewal.renew("a", refused=refused) == renewed
+    assert await other.refresh.refresh("a", refused=refused) == renewed
     assert len(tier.table.queries) == queries
-    assert await other.renewal.renew("a", refused=renewed) != renewed, "that one was refused, too"
+    assert await other.refresh.refresh("a", refused=renewed) != renewed, "that one was refused, too"
 
 
 async def test_users_of_two_replicas_who_ask_within_a_second_share_a_renewal(
@@ -111,10 +111,10 @@ async def test_users_of_two_replicas_who_ask_within_a_second_share_a_renewal(
     first, other = replicas
     await first.resolver.look_up("a")
     tier.clock.now += 100
-    renewed = await first.renewal.renew("a")
-    assert await other.renewal.renew("a") == renewed
+    renewed = await first.refresh.refresh("a")
+    assert await other.refresh.refresh("a") == renewed
     tier.clock.now += 10
-    assert (await other.renewal.renew("a")).presigned.signed_at == int(tier.clock.now)
+    assert (await other.refresh.refresh("a")).presigned.signed_at == int(tier.clock.now)
 
 
 async def test_without_postgres_a_refused_url_is_signed_anew_for_the_row_that_is_known(
@@ -124,12 +124,12 @@ async def test_without_postgres_a_refused_url_is_signed_anew_for_the_row_that_is
     refused = (await replica.resolver.look_up("a")).image
     tier.table.is_away = True
     tier.clock.now += 100
-    renewed = await replica.renewal.renew("a", refused=refused)
+    renewed = await replica.refresh.refresh("a", refused=refused)
     assert renewed.presigned.signed_at == int(tier.clock.now)
     assert (renewed.record, renewed.read_at) == (refused.record, refused.read_at)
     tier.clock.now += 100
     with pytest.raises(CatalogUnavailable):
-        await replica.renewal.renew("a")
+        await replica.refresh.refresh("a")
 
 
 async def test_an_image_whose_row_is_gone_is_not_renewed(tier: Tier, replicas: tuple[Replica, Replica]) -> None:
@@ -137,6 +137,6 @@ async def test_an_image_whose_row_is_gone_is_not_renewed(tier: Tier, replicas: t
     refused = (await replica.resolver.look_up("a")).image
     tier.table.records.clear()
     with pytest.raises(ImageNotFound):
-        await replica.renewal.renew("a", refused=refused)
+        await replica.refresh.refresh("a", refused=refused)
     with pytest.raises(ImageNotFound):
         replica.resolver.get_cached("a")
