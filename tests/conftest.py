@@ -42,7 +42,7 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
-from gateway.settings.reloading import SettingsDifference
+from gateway.settings.reload_difference import SettingsDifference
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway_dev.cos_emulator.access import Credential

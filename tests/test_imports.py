@@ -96,8 +96,8 @@ RELOADER = "gateway.process.reloader"
 # What those may take who read the settings, or compare them.
 SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
-    "commands": {SETTINGS_READER, "gateway.settings.handover"},
-    "process": {"gateway.settings.mistakes", "gateway.settings.reloading"},
+    "commands": {SETTINGS_READER},
+    "process": {"gateway.settings.error_messages", "gateway.settings.reload_difference"},
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
@@ -145,12 +145,12 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "redis": tuple(f"{room}." for room in REDIS),
     "aiopg": ("gateway.catalog.",),
     # The settings parse a connection string with libpq's parser and open nothing.
-    "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
+    "psycopg2": ("gateway.catalog.", "gateway.settings.postgres."),
     "jwt": ("gateway.access.",),
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.yaml_file.", "gateway.api.openapi."),
+    "yaml": ("gateway.settings.sources.", "gateway.api.openapi."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {

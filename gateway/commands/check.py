@@ -232,7 +232,7 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
     return RedisCheck(
         stores.probe.try_nodes,
         stores.channel.try_out,
-        stores.layout.check,
+        stores.probe.check_settings,
         address,
         unquote(parts.username or "default"),
         settings.prefix,

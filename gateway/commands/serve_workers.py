@@ -10,7 +10,7 @@ import click
 from gateway.process.logs import dropped_lines
 from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
-from gateway.settings.handover import settings_to_text
+from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import Signals, WorkerCommand, run_workers
 from gateway.workers.worker import WorkerFailed
 from gateway.workers.worker_command import started_by

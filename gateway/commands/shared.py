@@ -11,8 +11,7 @@ import click
 
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
 from gateway.settings import Settings
-from gateway.settings.handover import settings_from_text
-from gateway.settings.sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings, settings_from_text
 
 FAILED = 1
 BAD_SETTINGS = 2

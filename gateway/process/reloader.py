@@ -17,8 +17,8 @@ from gateway.concurrency.background import in_daemon_thread
 from gateway.metrics.events import EventLog
 from gateway.metrics.registry import Registry
 from gateway.settings import Live, Settings
-from gateway.settings.mistakes import SettingsError
-from gateway.settings.reloading import SettingsDifference, difference
+from gateway.settings.error_messages import SettingsError
+from gateway.settings.reload_difference import SettingsDifference, difference
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from operator import attrgetter
 from typing import Generic, TypeVar
 
 from gateway.concurrency.time_slices import in_groups
-from gateway.redis_connection.shards import Command, Shard, Shards
+from gateway.redis_connection.guarded_client import Command
+from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.dead_entry import DeadEntry
 from gateway.redis_queue.queue_codec import Codec
 from gateway.redis_queue.queue_scripts import claim_due, count_attempt, count_by_step, look_at, set_times
@@ -134,7 +135,7 @@ class LeasedQueue(Generic[T]):
                     only_if_queued=int(only_if_queued),
                     words_and_times=[part for item in some for part in (self._codec.encode(item), due[item])],
                 )
-                commands.setdefault(shard, []).append(("EVAL", *call))
+                commands.setdefault(shard, []).append(call)
         (await self._shards.run(commands)).complete()
 
     async def look(self, now: float, shards: Sequence[Shard] | None = None) -> Mapping[Shard, QueueState]:
@@ -143,7 +144,7 @@ class LeasedQueue(Generic[T]):
         for shard in self._places.all if shards is None else shards:
             keys = self._places.keys(shard)
             call = look_at(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         if not commands:
             return {}
         answers = (await self._shards.run(commands)).available()
@@ -175,7 +176,7 @@ class LeasedQueue(Generic[T]):
             call = claim_due(
                 queue=self._places.keys(shard).queue, now=now, lease_end=lease_end, most=some, latest=latest
             )
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         if not commands:
             return []
         claims: list[Claim[T]] = []
@@ -217,7 +218,7 @@ class LeasedQueue(Generic[T]):
         shard, word = self._places.of(item), self._codec.encode(item)
         keys = self._places.keys(shard)
         call = count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
-        [attempts] = await self._shards.run_on(shard, ("EVAL", *call))
+        [attempts] = await self._shards.run_on(shard, call)
         if attempts < self.limits.value.max_attempts:
             backoff = self._random() * min(self.limits.value.lease() * 10, _BACKOFF_BASE * 2**attempts)
             await self._shards.run_on(shard, ("ZADD", keys.queue, "XX", now + backoff, word))
@@ -372,7 +373,7 @@ class LeasedQueue(Generic[T]):
         commands: dict[Shard, list[Command]] = {}
         for shard in self._places.all:
             call = count_by_step(queue=self._places.keys(shard).queue, now=now, step=step, steps=steps)
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         answers = (await self._shards.run(commands)).complete().values()
         return [sum(counts) for counts in zip(*(counts for [counts] in answers), strict=True)]
 

@@ -9,7 +9,7 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.lua_script import Key, Values, lua_script
+from gateway.redis_connection.guarded_client import Key, Values, lua_script
 from gateway.redis_connection.shards import Shards
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, Places, QueueKeys, QueueLimits
 from gateway.redis_queue.queue_codec import Codec
@@ -131,7 +131,7 @@ class PurgeQueue(LeasedQueue[str]):
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
             call = _enqueue(queue=self._keys.queue, due_at=due_at, most_queued=self._max_queued, words=some)
-            [count] = await self._shards.run_on(self._place, ("EVAL", *call))
+            [count] = await self._shards.run_on(self._place, call)
             dropped += count
         return dropped
 
@@ -145,7 +145,7 @@ class PurgeQueue(LeasedQueue[str]):
             call = _remove_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words=words)
             await self._shards.run_on(
                 self._place,
-                ("EVAL", *call),
+                call,
                 ("HDEL", self._keys.attempts, *words),
                 ("HDEL", self._keys.dead, *words),
             )
@@ -162,13 +162,13 @@ class PurgeQueue(LeasedQueue[str]):
         for some in in_groups(claims, _AT_ONCE):
             words = [part for claim in some for part in (claim.item, claim.due_at)]
             call = _release_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words_and_times=words)
-            await self._shards.run_on(self._place, ("EVAL", *call))
+            await self._shards.run_on(self._place, call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""
         longest = _LONGEST_WAIT + self._interval
         call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
-        [seconds] = await self._shards.run_on(self._place, ("EVAL", *call))
+        [seconds] = await self._shards.run_on(self._place, call)
         return float(seconds)
 
     async def repair(self) -> None:

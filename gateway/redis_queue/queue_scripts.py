@@ -1,6 +1,6 @@
 """The Lua scripts that change a queue in Redis. A word is how the queue writes an item."""
 
-from gateway.redis_connection.lua_script import Key, Values, lua_script
+from gateway.redis_connection.guarded_client import Key, Values, lua_script
 
 
 @lua_script("""

@@ -5,8 +5,7 @@ from random import random as any_number
 from typing import Final
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.shards import Shard, Shards
-from gateway.redis_connection.variant_names import decode_variant, encode_variant
+from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 from gateway.redis_queue.leased_queue import LeasedQueue, Places, QueueKeys, QueueLimits
 from gateway.redis_queue.queue_codec import Codec
 from gateway.settings import Live

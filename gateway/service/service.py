@@ -63,7 +63,7 @@ async def open_service(
         signing = await opened(open_signing(live, metrics.presign))
         stores = await opened(open_stores(live, metrics, signing, requests.tracing))
         await stores.try_query()
-        await stores.check_layout()
+        await stores.check_redis_settings()
         purges = purge_queueing(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))

@@ -10,7 +10,7 @@ import pytest
 from gateway.process.reloader import Part, Prepared, Reloader, ReloadNotPossible, ReloadRefused
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, Settings
-from gateway.settings.mistakes import SettingsError
+from gateway.settings.error_messages import SettingsError
 from tests.waiting import until
 
 

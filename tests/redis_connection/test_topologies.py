@@ -19,10 +19,9 @@ from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.client import WrongRedis, check_settings, open_redis
 from gateway.redis_connection.cluster import Address, ClusterServers
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
-from gateway.redis_connection.layout import Layout, WrongRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import QueueLengths
@@ -59,8 +58,8 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 
 
 def probe_of(shards: Shards, url: str) -> RedisProbe:
-    layout = Layout(shards, RedisSettings(url=SecretStr(url)))
-    return RedisProbe(shards, InvalidationChannel(shards), layout, Metrics().invalidation_receivers)
+    settings = RedisSettings(url=SecretStr(url))
+    return RedisProbe(shards, InvalidationChannel(shards), settings, Metrics().invalidation_receivers)
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
@@ -420,7 +419,7 @@ async def wrong(url: str, **changes: object) -> WrongRedis:
     settings = RedisSettings.model_validate({"url": url, "timeout": LIMIT, **changes})
     async with open_redis(settings) as shards:
         with pytest.raises(WrongRedis) as raised:
-            await Layout(shards, settings).check()
+            await check_settings(shards, settings)
     return raised.value
 
 
@@ -445,8 +444,8 @@ async def test_another_number_of_shards_than_redis_holds_is_refused(
 ) -> None:
     settings = RedisSettings(url=SecretStr(redis_url), timeout=LIMIT)
     async with open_redis(settings) as shards:
-        await Layout(shards, settings).check()
-        await Layout(shards, settings).check()
+        await check_settings(shards, settings)
+        await check_settings(shards, settings)
     assert redis_client.get("image:shards") == b"1"
     error = await wrong(redis_url, shards=4)
     assert str(error).startswith(
@@ -454,7 +453,7 @@ async def test_another_number_of_shards_than_redis_holds_is_refused(
     )
     redis_client.set("image:shards", "garbage")
     async with open_redis(settings) as shards:
-        await Layout(shards, settings).check()
+        await check_settings(shards, settings)
     assert redis_client.get("image:shards") == b"1"
 
 

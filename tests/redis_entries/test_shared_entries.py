@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
-from gateway.redis_connection.shards import Command, Redirect, Shards
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, WrongType
+from gateway.redis_connection.shards import Redirect, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from docs.generate.configuration import KEYS
 from gateway.process.reloader import ReloadNotPossible
 from gateway.settings import Settings
+from gateway.settings.base import NewValue
 from gateway.settings.cos import BucketSettings
-from gateway.settings.mistakes import SettingsError
-from gateway.settings.reloading import KEYS, difference
-from gateway.settings.section import NewValue
+from gateway.settings.error_messages import SettingsError
+from gateway.settings.reload_difference import difference
 from tests.conftest import RunningGateway
 from tests.reload.proofs import PROVEN
 
