@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway.catalog.postgres import CatalogQueryRefused
-from gateway.commands.shared import exit_with_mistakes
+from gateway.commands.config_option import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.registry import VERSION

@@ -24,8 +24,7 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.refused_variants import RefusedVariants
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access

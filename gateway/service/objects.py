@@ -5,15 +5,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.retry import Backoff
-from gateway.origin.session import open_origin
 from gateway.origin.transfer import OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
 from gateway.origin.variant_source import VariantSource
@@ -114,4 +111,4 @@ async def open_objects(
 
 
 def _resumption_limits(settings: Settings) -> ResumptionLimits:
-    return ResumptionLimits(settings.image_proxy.retry_count, Backoff())
+    return ResumptionLimits(settings.image_proxy.retry_count)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
-from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.service.metrics import Metrics
@@ -82,7 +81,10 @@ def _refresh_worker(
 def _maintenance(
     metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, refresh: Refresh
 ) -> Maintenance:
-    jobs: list[Job] = [AnswerClock(origin.observed.first_answers, signing.clock.observe).read, urls.usage.flush]
+    async def compare_clocks() -> None:
+        signing.clock.observe(origin.observed.cos_time())
+
+    jobs: list[Job] = [compare_clocks, urls.usage.flush]
     if urls.shared is not None:
         jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None

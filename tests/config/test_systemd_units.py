@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gateway import cli
-from gateway.commands.shared import BAD_SETTINGS
+from gateway.commands.config_option import BAD_SETTINGS
 from gateway.server.file_limit import needed_files
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.settings.sources import PREFIX, SECRETS_DIR
