@@ -237,7 +237,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             _image_state(service),
             _link_kills(service),
         ),
-        reload=ConfigReload(reloader.reload),
+        reload=ConfigReload(reloader),
         health=HealthCalls(diagnostics.health),
     )
 
