@@ -119,7 +119,7 @@ class SharedState:
         if queue is None:
             return None
         try:
-            lengths = await queue.lengths(now)
+            lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
             dead = await dead_entries(queue, variant_names)
         except CacheUnavailable:

@@ -57,7 +57,7 @@ class CacheStatistics:
         attempts = report.success_count + report.error_count
         async with _redis_errors():
             cached, soon = await self._usage.cached(now, self._threshold())
-            lengths = await self._queue.lengths(now)
+            lengths = await self._queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,

@@ -67,7 +67,7 @@ async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(
     for _ in range(3):
         given_up = await tier.queue.fail(ImageVariant("a"), "no such key", tier.clock())
     assert given_up
-    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    assert (await tier.queue.state(tier.clock())).dead == 1
     tier.clock.now += 3300
     await replica.refresh.refresh("a")
     assert await tier.queue.dead() == []

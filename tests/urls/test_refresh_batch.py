@@ -246,7 +246,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         ]
         for start in range(0, len(made), 100):
             await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
-        assert (await tier.queue.lengths(clock())).queued == 600
+        assert (await tier.queue.state(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
         results: Counter[str] = Counter()
         for _ in range(6):
@@ -255,7 +255,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             clock.now += 3600 - 901
             results = await worker.drain_once()
             clock.now += 901
-        assert (await tier.queue.lengths(clock())).queued == 60
+        assert (await tier.queue.state(clock())).queued == 60
         assert set(results) <= {"renewed"}
         assert len(tier.table.records) == 10_000
 
