@@ -1,4 +1,4 @@
-"""The service that purges changed images from caches in front."""
+"""Caches and proxies in front: the service that purges changed images, and the canary, which asks through them."""
 
 import re
 from typing import Annotated, Final, Literal, Self
@@ -6,9 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.net.ip_address import is_loopback
+from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets
 from gateway.settings.credentials import BaseUrl, CredentialsSettings, EncryptedUrl
-from gateway.settings.section import Section, Token, matches
 
 PurgeTarget = Literal["tencent_cdn", "edgeone", "webhook"]
 
@@ -32,12 +31,8 @@ _KEYS_OF: Final = {
 
 def _check_url(url: str) -> str:
     """Refuse a text that is not a URL of HTTP, and a URL with a user name: logs and errors may name the URL."""
-    try:
-        parts = urlsplit(url)
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable or "@" in parts.netloc or parts.fragment or not _IN_A_URL.fullmatch(url):
+    parts = http_url(url)
+    if parts is None or parts.fragment or not _IN_A_URL.fullmatch(url):
         raise ValueError("must be an address like https://host/path, without a user name")
     return url
 
@@ -49,6 +44,7 @@ def _check_repetition(urls: tuple[str, ...]) -> tuple[str, ...]:
 
 
 BaseUrls = Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)]
+ImageId = Annotated[str, matches(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", "the id of an image")]
 ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
 
 
@@ -106,7 +102,21 @@ class PurgeSettings(Section):
 
     @model_validator(mode="after")
     def _keep_the_token_secret(self) -> Self:
-        parts = urlsplit(self.url or "")
-        if self.token is not None and parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        if self.token is not None and not may_carry_secrets(urlsplit(self.url or "")):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
+        return self
+
+
+class CanarySettings(Section):
+    """The fronts, and the ids of a public and a private image. ``every``: seconds between two rounds."""
+
+    via: Annotated[BaseUrls, Field(min_length=1)]
+    public: ImageId
+    private: ImageId
+    every: float = Field(10, ge=1, le=3600)
+
+    @model_validator(mode="after")
+    def _require_two_images(self) -> Self:
+        if self.public == self.private:
+            raise ValueError("private: must be another image than public")
         return self

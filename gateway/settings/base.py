@@ -1,9 +1,11 @@
-"""The base class of sections, and the types of values that several sections share."""
+"""The base class of sections, the sections in use (``Live``), and the types of values that several sections share."""
 
 import re
+from collections.abc import Callable
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +17,9 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+
+from gateway.net.ip_address import is_loopback
 
 WEEK = 7 * 24 * 3600
 MOST = 1_000_000_000  # of what is counted; the system and Redis refuse numbers of more than 64 bits
@@ -26,8 +31,14 @@ class NewValue(Enum):
     RELOADED = "reload"
     RESTARTED = "restart"
 
+    @classmethod
+    def of(cls, field: FieldInfo) -> "NewValue | None":
+        """Return what the type of a key says, or None if it says nothing."""
+        return next((marker for marker in field.metadata if isinstance(marker, cls)), None)
+
 
 T = TypeVar("T")
+U = TypeVar("U")
 # The type of each key says how its new value is taken.
 Reloaded = Annotated[T, NewValue.RELOADED]
 Restarted = Annotated[T, NewValue.RESTARTED]
@@ -91,6 +102,21 @@ Networks = Annotated[
 ]
 
 
+def http_url(url: str) -> SplitResult | None:
+    """Return the parts of an ``http`` or ``https`` URL with a host and without a user name, None for any other text."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_usable and "@" not in parts.netloc else None
+
+
+def may_carry_secrets(url: SplitResult) -> bool:
+    """Return whether nobody between this machine and the host of ``url`` can read what is sent."""
+    return url.scheme == "https" or is_loopback(url.hostname or "")
+
+
 def empty_if_null(value: Any) -> Any:
     """Return an empty mapping for null: YAML reads a key with nothing below it as null."""
     return {} if value is None else value
@@ -108,3 +134,37 @@ class Section(BaseModel):
     @classmethod
     def _use_defaults_for_null(cls, value: Any) -> Any:
         return empty_if_null(value)
+
+    @classmethod
+    def says_how_keys_are_taken(cls) -> bool:
+        """Return whether its keys say so. If not, the section is one value, and the key that holds it says so."""
+        return any(map(NewValue.of, cls.model_fields.values()))
+
+
+class Live(Generic[T]):
+    """Holds the ``value`` in use, which is looked at where it is needed and copied nowhere.
+
+    A reload replaces all values in one step that awaits nothing, so a request sees either all old or all new ones.
+    """
+
+    __slots__ = ("_watchers", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self._watchers: list[Callable[[T, T], None]] = []
+
+    def map(self, make: Callable[[T], U]) -> "Live[U]":
+        """Return what ``make`` makes of the value, and makes anew of each later one."""
+        made = Live(make(self.value))
+        self.watch(lambda _, new: made.replace(make(new)))
+        return made
+
+    def watch(self, replaced: Callable[[T, T], None]) -> None:
+        """Call ``replaced`` with the old and the new value when the value has been replaced. It must not fail."""
+        self._watchers.append(replaced)
+
+    def replace(self, value: T) -> None:
+        """Hold this value from now on. Only the reloader calls it for the settings as a whole."""
+        old, self.value = self.value, value
+        for replaced in self._watchers:
+            replaced(old, value)
