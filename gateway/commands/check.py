@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import click
 from rich.text import Text
 
-from gateway.api.nginx_files import VERSION
 from gateway.canary.client import FrontClient
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
@@ -36,6 +35,7 @@ from gateway.commands.deep_check import DeepOptions, print_probes
 from gateway.commands.output_console import OutputConsole
 from gateway.commands.shared import FAILED, config_option, settings_from
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.delivery.nginx_files import VERSION
 from gateway.errors import CredentialsExpired
 from gateway.net.printable import printable
 from gateway.origin.client import OriginClient

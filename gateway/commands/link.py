@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.access.signed_links import short_address
-from gateway.api.link_handlers import MAX_LIFETIME
+from gateway.api.links import MAX_LIFETIME
 from gateway.commands.active_record import active_record
 from gateway.commands.shared import config_option, run_or_explain, settings_from
 from gateway.service.access import signed_links
