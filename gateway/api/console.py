@@ -23,8 +23,8 @@ from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.lifetime import CosClock
-from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
+from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
@@ -116,13 +116,13 @@ class SharedState:
         except CacheUnavailable:
             return []
 
-    async def renewals(self) -> Mapping[str, Any] | None:
+    async def refreshes(self) -> Mapping[str, Any] | None:
         """Return the state of the queue, or None while Redis does not answer, or without it."""
         queue, now = self._queue, self._now()
         if queue is None:
             return None
         try:
-            lengths = await queue.lengths(now)
+            lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
             dead = await dead_entries(queue, variant_names)
         except CacheUnavailable:
@@ -170,7 +170,7 @@ class Console:
                 },
                 "errors": [error.as_json() for error in self._errors.newest()],
                 **await self._shared.replicas(),
-                "renewals": await self._shared.renewals(),
+                "renewals": await self._shared.refreshes(),
                 "debug_until": self._debug_log.until,
             }
         )

@@ -40,9 +40,9 @@ from gateway.errors import (
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.content import Content
 from gateway.origin.errors import RowChanged
+from gateway.origin.failures import RefusedVariants
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.settings import Live
 from gateway.urls.resolver import UrlResolver

@@ -10,10 +10,10 @@ from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
-from gateway.catalog.record import ImageDescription, ImageRecord
+from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.delivery.request_context import peer_of
 from gateway.presign.renditions import Renditions
-from gateway.urls.descriptions import Descriptions
+from gateway.urls.metadata import MetadataLookup
 
 
 class Metadata:
@@ -24,13 +24,13 @@ class Metadata:
         lookup: AuthorizedLookup,
         callers: Callers,
         client_address: ClientAddress,
-        descriptions: Descriptions,
+        known: MetadataLookup,
         renditions: Renditions,
     ) -> None:
         self._lookup = lookup
         self._callers = callers
         self._client_address = client_address
-        self._descriptions = descriptions
+        self._known = known
         self._renditions = renditions
 
     async def meta(self, request: web.Request) -> web.Response:
@@ -42,22 +42,20 @@ class Metadata:
     async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
         """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
         client = self._client_address.subscriber_of(request.headers, peer_of(request))
-        descriptions = await self._descriptions.of_many(records, client)
-        return {
-            record.image_id: _metadata(record, descriptions[record.image_id], self._renditions) for record in records
-        }
+        known = await self._known.of_many(records, client)
+        return {record.image_id: _metadata(record, known[record.image_id], self._renditions) for record in records}
 
 
-def _metadata(record: ImageRecord, description: ImageDescription, renditions: Renditions) -> dict[str, Any]:
+def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions) -> dict[str, Any]:
     version = record.version_token
     return {
         "image_id": record.image_id,
         "content_type": record.content_type,
-        "width": description.width,
-        "height": description.height,
+        "width": known.width,
+        "height": known.height,
         "version": version,
-        "color": description.color,
-        "placeholder": description.placeholder,
+        "color": known.color,
+        "placeholder": known.placeholder,
         "styles": {
             style: {
                 "widths": renditions.widths(style),

@@ -41,9 +41,9 @@ class QueueCalls:
         """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
         now = self._now()
         async with redis_errors():
-            renewals = await listed(self._queue, variant_names, now)
+            refreshes = await listed(self._queue, variant_names, now)
             purges = await listed(self._purges, image_names, now) if self._purges is not None else None
-        return success(renewals | {"purges": purges})
+        return success(refreshes | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
         """Make renewals that failed for good due now: the renewals that the body names, or all without a body.
@@ -70,7 +70,7 @@ async def listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | Non
 
     ``names`` returns the keys that an entry is named by. Raises ``CacheUnavailable``, as the next function does.
     """
-    lengths = await queue.lengths(now)
+    lengths = await queue.state(now)
     first = await queue.first(MOST_LISTED)
     return {
         "length": lengths.queued,

@@ -13,7 +13,7 @@ from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted, read
 from gateway.metrics.nginx_askers import NginxAskers
-from gateway.process.debug_log import DebugLog
+from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
 
@@ -28,7 +28,7 @@ class ThisProcess:
         registry: CollectorRegistry,
         counted: Counted,
         nginx: NginxAskers,
-        reloader: Reloader[Any],
+        reloader: Reloader,
         debug_log: DebugLog,
         bodies: Bodies,
         running: Callable[[], Awaitable[Mapping[str, Any]]],

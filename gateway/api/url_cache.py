@@ -15,8 +15,8 @@ from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 from gateway.urls.invalidation import Invalidation
+from gateway.urls.metrics import LookupCounts
 from gateway.urls.refresh_worker import RefreshReport
-from gateway.urls.resolver import LookupCounts
 
 _MOST_DIGITS = 10
 
@@ -53,7 +53,7 @@ class CacheStatistics:
         attempts = report.success_count + report.error_count
         async with redis_errors():
             cached, soon = await self._usage.cached(now, self._renewal.value.threshold)
-            lengths = await self._queue.lengths(now)
+            lengths = await self._queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,

@@ -20,7 +20,7 @@ from gateway.presign.signed_image import AuthorizedImage, ImageVariant, Presigne
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.invalidation import Invalidation
-from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.on_demand_refresh import OnDemandRefresh
 from gateway.urls.usage_counter import UsageCounter
 
 _FIELDS: Final = fields({"Content-Type": "application/json", **HEADERS, **CORS}).encode()
@@ -119,19 +119,19 @@ class CachedUrls:
         self,
         usage: UsageCounter,
         queue: RefreshQueue | None,
-        renewal: OnDemandRenewal,
+        refresh: OnDemandRefresh,
         public_urls: PublicUrls,
         invalidation: Invalidation,
     ) -> None:
         self._usage = usage
         self._queue = queue
-        self._renewal = renewal
+        self._refresh = refresh
         self._public_urls = public_urls
         self._invalidation = invalidation
 
     async def sign(self, image_id: str) -> SignedImage:
-        """Sign a new URL in place of the cached URL on every replica. Raises what ``OnDemandRenewal.renew`` raises."""
-        image = await self._renewal.renew(image_id)
+        """Sign a new URL for every replica. Raises what ``OnDemandRefresh.refresh`` raises."""
+        image = await self._refresh.refresh(image_id)
         self._usage.refreshed(ImageVariant(image_id))
         await self._invalidation.announce_url(image_id)
         return image

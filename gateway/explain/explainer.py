@@ -39,8 +39,8 @@ from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.metrics.canary import CanaryOutcome
 from gateway.origin.content import Content
+from gateway.origin.failures import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import Live

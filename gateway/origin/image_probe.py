@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.catalog.record import ImageDescription, ImageRecord, side_of
+from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
 from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, VersionChanged
@@ -40,14 +40,14 @@ class ImageProbe:
         self._sign = sign
         self._wants_placeholder = wants_placeholder
 
-    async def describe(self, record: ImageRecord) -> ImageDescription | None:
+    async def describe(self, record: ImageRecord) -> ImageMetadata | None:
         """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
         try:
             async with asyncio.timeout(_TIMEOUT):
                 info, average, placeholder = await self._all(record)
         except (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
             return None
-        return ImageDescription(
+        return ImageMetadata(
             _side(info.get("width")), _side(info.get("height")), _color(average.get("RGB")), placeholder
         )
 

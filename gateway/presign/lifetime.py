@@ -91,11 +91,11 @@ class Lifetime:
     def __init__(
         self,
         url_cache: Live[UrlCacheSettings],
-        renewal: Live[UrlPrerefreshSettings],
+        prerefresh: Live[UrlPrerefreshSettings],
         random: Callable[[], float] = random.random,
     ) -> None:
         self._url_cache = url_cache
-        self._renewal = renewal
+        self._prerefresh = prerefresh
         self.random = random
 
     @property
@@ -136,7 +136,7 @@ class Lifetime:
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
-        return expires_at - min(self._renewal.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
+        return expires_at - min(self._prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
         """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
@@ -150,7 +150,7 @@ class Lifetime:
         return max(float(presigned.signed_at), due)
 
     def _threshold(self, life: float) -> float:
-        threshold, ttl = self._renewal.value.threshold, self.ttl
+        threshold, ttl = self._prerefresh.value.threshold, self.ttl
         return min(threshold, life) if life >= ttl else threshold * life / ttl
 
 
@@ -159,11 +159,11 @@ class UsableUrls:
 
     def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
         self._signer = signer
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self.now = now
 
-    def has_rendition(self, rendition: str) -> bool:
-        """Return whether the rendition can be signed."""
+    def has_rendition(self, rendition: str | None) -> bool:
+        """Return whether the rendition is configured. None is the original image."""
         return self._signer.has_rendition(rendition)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
@@ -179,8 +179,8 @@ class UsableUrls:
 
     def may_be_used(self, image: SignedImage) -> bool:
         """Return whether the image's URL may be used."""
-        return self._lifetime.is_usable(image.presigned, self.now())
+        return self.lifetime.is_usable(image.presigned, self.now())
 
     def usable_for(self, image: SignedImage) -> float:
         """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
-        return self._lifetime.usable_for(image.presigned, self.now())
+        return self.lifetime.usable_for(image.presigned, self.now())

@@ -149,7 +149,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
     metrics, access, images, live = service.metrics, service.access, service.images, service.settings
     image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
     lookup, callers = images.lookup, access.callers
-    metadata = Metadata(lookup, callers, access.client_address, service.objects.descriptions, renditions)
+    metadata = Metadata(lookup, callers, access.client_address, service.objects.metadata, renditions)
     return PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, callers, _cached_urls(service)),
         links=_links(service),
@@ -172,7 +172,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 def _admin_handlers(service: Service) -> AdminHandlers:
     metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
-    now, diagnostics, renewal = service.signing.clock.now, service.diagnostics, service.renewal
+    now, diagnostics, refresh = service.signing.clock.now, service.diagnostics, service.refresh
     return AdminHandlers(
         process=ThisProcess(
             metrics.registry,
@@ -190,8 +190,8 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             CacheStatistics(
                 redis.usage,
                 redis.queue,
-                urls.resolver.lookup_counts,
-                lambda: renewal.report,
+                metrics.urls.lookups,
+                lambda: refresh.report,
                 service.settings.map(lambda settings: settings.url_prerefresh),
                 redis.daily,
                 now,
@@ -251,7 +251,7 @@ def _bodies(service: Service) -> Bodies:
 def _cached_urls(service: Service) -> CachedUrls:
     urls, redis = service.urls, service.stores.redis
     queue = redis.queue if redis is not None else None
-    return CachedUrls(urls.usage, queue, service.objects.renewal, service.signing.public_urls, urls.invalidation)
+    return CachedUrls(urls.usage, queue, service.objects.refresh, service.signing.public_urls, urls.invalidation)
 
 
 def _links(service: Service) -> LinkCalls:
