@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"gateway.net"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
-    "access": BASE,
+    "access": BASE | RECORD,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
     "tencent_api": set(),
@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
     "server": BASE
     | {
-        "gateway.access.asked",
+        "gateway.access.request_head",
         "gateway.access.client_address",
         "gateway.api",
         "gateway.delivery",

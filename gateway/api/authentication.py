@@ -7,10 +7,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.access.admin_guard import AdminGuard
-from gateway.access.asked import Asked
 from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.original_uri import Address
+from gateway.access.request_head import Address, RequestHead
 from gateway.access.signed_links import LinkParameters
 from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 
@@ -30,9 +29,9 @@ class Callers:
 
         The proxy passes on the credentials of that request.
         """
-        asked = asked_by(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
+        head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
         given = LinkParameters.of(address.query)
-        caller = self._authenticator.caller_of(asked, given, time.time())
+        caller = self._authenticator.caller_of(head, given, time.time())
         request[REQUEST_CONTEXT].caller = caller
         return caller
 
@@ -55,7 +54,7 @@ class AdminOnly:
         return guarded
 
 
-def asked_by(request: web.BaseRequest) -> Asked:
+def head_of(request: web.BaseRequest) -> RequestHead:
     """Return the request as the policy sees it."""
     address = request.rel_url
-    return Asked(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)
+    return RequestHead(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)
