@@ -57,7 +57,7 @@ class AuthorizedLookup:
         except NewVariant as new:
             if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
                 check_view(caller(), new.record)
-            client = self._client_address.subscriber_of(wanted.asked.headers, wanted.asked.peer)
+            client = self._client_address.subscriber_of(wanted.head.headers, wanted.head.peer)
             resolved = await self._resolver.look_up(wanted.image_id, rendition, client=client)
         return resolved.image
 

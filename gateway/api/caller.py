@@ -4,9 +4,8 @@ import time
 
 from aiohttp import web
 
-from gateway.access.asked import Asked
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.original_uri import Address
+from gateway.access.request_head import Address, RequestHead
 from gateway.access.signed_links import LinkParameters
 from gateway.delivery.request_context import REQUEST_CONTEXT
 
@@ -26,14 +25,14 @@ class Callers:
 
         The proxy passes on the credentials of that request.
         """
-        asked = asked_by(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
+        head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
         given = LinkParameters.of(address.query)
-        caller = self._authenticator.caller_of(asked, given, time.time())
+        caller = self._authenticator.caller_of(head, given, time.time())
         request[REQUEST_CONTEXT].caller = caller
         return caller
 
 
-def asked_by(request: web.BaseRequest) -> Asked:
+def head_of(request: web.BaseRequest) -> RequestHead:
     """Return the request as the policy sees it."""
     address = request.rel_url
-    return Asked(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)
+    return RequestHead(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)

@@ -23,8 +23,8 @@ from gateway.monitoring.this_replica import ThisReplica
 from gateway.presign.credentials.by_bucket import BucketCredentials
 from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.lifetime import CosClock
-from gateway.process.debug_log import DebugLog
 from gateway.process.log_format import redact
+from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
@@ -119,7 +119,7 @@ class SharedState:
         if queue is None:
             return None
         try:
-            lengths = await queue.lengths(now)
+            lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
             dead = await dead_entries(queue, variant_names)
         except CacheUnavailable:

@@ -48,4 +48,4 @@ class Decisions:
         url_ends_in = int(self._lifetime.usable_for(image.presigned, now + self._offset()))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
-        return max(0, min(url_ends_in, self.on_access(request.asked.headers, caller, now))) if caller is not None else 0
+        return max(0, min(url_ends_in, self.on_access(request.head.headers, caller, now))) if caller is not None else 0

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.caller import Callers, asked_by
+from gateway.api.caller import Callers, head_of
 from gateway.api.image_handler import ImageHandler
 from gateway.api.image_state import ImageState
 from gateway.api.new_urls import NewUrls
@@ -33,7 +33,7 @@ class ImageCalls:
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Send the image, for an address that the router had to decode. ``ImageHandler`` handles other addresses."""
-        exchange = self._handler.begin(asked_by(request), _id_in(request), request[REQUEST_CONTEXT])
+        exchange = self._handler.begin(head_of(request), _id_in(request), request[REQUEST_CONTEXT])
         return await self._handler.answer(request, exchange)
 
     async def url(self, request: web.Request) -> web.StreamResponse:

@@ -25,8 +25,9 @@ from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.invalidation import Invalidation
+from gateway.urls.metrics import LookupCounts
 from gateway.urls.refresh_worker import RefreshReport
-from gateway.urls.resolver import LookupCounts, UrlResolver
+from gateway.urls.resolver import UrlResolver
 
 _MOST_DIGITS = 10
 _RENDITION = re.compile(RENDITION_NAME)
@@ -57,7 +58,7 @@ class CacheStatistics:
         attempts = report.success_count + report.error_count
         async with _redis_errors():
             cached, soon = await self._usage.cached(now, self._threshold())
-            lengths = await self._queue.lengths(now)
+            lengths = await self._queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,

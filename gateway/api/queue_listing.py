@@ -18,7 +18,7 @@ async def listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | Non
 
     ``names`` returns the keys that an entry is named by. Raises ``CacheUnavailable``, as the next function does.
     """
-    lengths = await queue.lengths(now)
+    lengths = await queue.state(now)
     first = await queue.first(MOST_LISTED)
     return {
         "length": lengths.queued,

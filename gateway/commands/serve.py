@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway.commands.shared import config_option, settings_from
+from gateway.commands.config_option import config_option, settings_from
 from gateway.process.logs import configure_logging
 from gateway.workers.worker_channel import NoParent, WorkerChannel
 

@@ -12,14 +12,13 @@ from typing import Any
 import click
 
 from gateway.catalog.postgres import CatalogQueryRefused
-from gateway.commands.shared import exit_with_mistakes
+from gateway.commands.config_option import exit_with_mistakes
 from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
-from gateway.process.service_manager import ServiceManager
-from gateway.process.socket_activation import inherited_listeners
-from gateway.redis_connection.layout import WrongRedis
+from gateway.process.systemd import ServiceManager, inherited_listeners
+from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.metrics import Metrics
@@ -27,8 +26,7 @@ from gateway.service.ports import Inherited
 from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings import Settings
-from gateway.settings.handover import settings_to_text
-from gateway.settings.sources import SettingsError, load_settings
+from gateway.settings.sources import SettingsError, load_settings, settings_to_text
 from gateway.tracing.hooks import UnusableTracing
 from gateway.workers.worker_channel import FORCE, RELOAD, ROLL, STOP, WorkerChannel
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 
 from gateway.process.logs import dropped_lines
-from gateway.process.service_manager import ServiceManager, environment_of_children
-from gateway.process.socket_activation import inherited_listeners
+from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
-from gateway.settings.handover import settings_to_text
+from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import Signals, WorkerCommand, run_workers
 from gateway.workers.worker import WorkerFailed
 from gateway.workers.worker_command import started_by

@@ -7,11 +7,11 @@ from aiohttp import hdrs
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
+from gateway.origin.client import MOST_UNATTENDED
 from gateway.origin.content import Content
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.session import MOST_UNATTENDED
 from gateway.origin.transfer import ObjectBody, OriginAccess, SharedTransfers
 from gateway.origin.transfer_state import BufferLimits
 from gateway.origin.variant_source import VariantSource

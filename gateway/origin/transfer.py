@@ -20,7 +20,7 @@ from gateway.errors import (
 )
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.failures import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import AnswerHead, ObjectMetadata, OriginResponse

@@ -15,9 +15,9 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, Unavailable
 from gateway.origin.content import Content
 from gateway.origin.errors import BodyLost
+from gateway.origin.failures import RefusedVariants
 from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.refused_variants import RefusedVariants
 from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId

@@ -1,6 +1,6 @@
 """The Lua scripts that change cached entries in Redis."""
 
-from gateway.redis_connection.lua_script import Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import Key, Keys, Values, lua_script
 
 
 @lua_script(r"""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
-from gateway.redis_connection.shards import Command, Shard, Shards
+from gateway.redis_connection.guarded_client import Command
+from gateway.redis_connection.shards import Shard, Shards
 
 _LIFE: Final = 7 * 24 * 3600  # seconds
 # Seconds for incomplete metadata: the object may be uploaded after its row, or processing switched on later.

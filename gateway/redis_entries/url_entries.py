@@ -11,9 +11,8 @@ from gateway.concurrency.time_slices import TimeSlices, in_groups
 from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
-from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_connection.shards import Command, Shard, Shards
-from gateway.redis_connection.variant_names import encode_variant
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command
+from gateway.redis_connection.shards import Shard, Shards, encode_variant
 from gateway.redis_entries.entry_codec import EntryMac, UrlBuilder, decode, encode
 from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from gateway.redis_entries.usage_store import INDEX_LIFE
@@ -122,7 +121,7 @@ class UrlEntries:
         commands: dict[Shard, list[Command]] = {}
         for variant, value in garbage:
             shard = self.shards.of(variant.image_id)
-            commands.setdefault(shard, []).append(("EVAL", *drop_if_same(key=shard.entry(variant), value=value)))
+            commands.setdefault(shard, []).append(drop_if_same(key=shard.entry(variant), value=value))
         await self.shards.run(commands)
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
@@ -172,7 +171,7 @@ class UrlEntries:
                 index_life=INDEX_LIFE,
                 values=values,
             )
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         answers = (await self.shards.run(commands)).complete()
         return {
             variant: bool(done)
@@ -209,7 +208,7 @@ class UrlEntries:
                 milliseconds=milliseconds,
                 words=[encode_variant(variant) for variant in own],
             )
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         return (await self.shards.run(commands)).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:

@@ -214,7 +214,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             CacheStatistics(
                 redis.usage,
                 redis.queue,
-                urls.resolver.lookup_counts,
+                metrics.urls.lookups,
                 lambda: refresh.report,
                 lambda: service.settings.value.url_prerefresh.threshold,
                 now,
@@ -237,7 +237,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             _image_state(service),
             _link_kills(service),
         ),
-        reload=ConfigReload(reloader.reload),
+        reload=ConfigReload(reloader),
         health=HealthCalls(diagnostics.health),
     )
 

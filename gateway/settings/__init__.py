@@ -9,8 +9,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
-from gateway.settings.canary import CanarySettings
+from gateway.settings.access import AccessSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
+from gateway.settings.base import Live as Live
+from gateway.settings.base import Reloaded, Restarted, Section
 from gateway.settings.cos import CosSettings
 from gateway.settings.credentials import (
     ROLE_NAME,
@@ -23,14 +24,20 @@ from gateway.settings.credentials import (
     TkeOidcCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.images import FallbackSettings, ImageProxySettings, MemoryCacheSettings
-from gateway.settings.jwt import JwtSettings
-from gateway.settings.live import Live as Live
-from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
-from gateway.settings.section import Reloaded, Restarted, Section
+from gateway.settings.fronts import MOST_ADDRESSES, CanarySettings, PurgeSettings
+from gateway.settings.images import (
+    STYLE_NAME,
+    FallbackSettings,
+    ImageProxySettings,
+    MemoryCacheSettings,
+    Styles,
+    StyleSettings,
+    VariantFormat,
+    VariantSettings,
+)
+from gateway.settings.postgres import ColumnSettings, PostgresSettings
+from gateway.settings.redis import RedisSettings
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
-from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
-from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 _MOST_VARIANTS = 500

@@ -16,8 +16,7 @@ from gateway.changes.change_log import Scope
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.layout import Layout
+from gateway.redis_connection.client import check_settings, open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
@@ -168,7 +167,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     point = ReplicaPoint("name", now, 1.0, 1.0, "version", "entry key", now, 1, 1, 1)
     await ReplicaStore(shards).publish(point)
     await MetadataStore(shards).put_many({"IMAGE": (image, ImageMetadata(1, 1, "#000000"))})
-    await Layout(shards, settings).check()
+    await check_settings(shards, settings)
     rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
     await rounds.claim(3600)
     answer = ReplicaAnswer("name", "version", "program", "settings", "entry key", "ok", {"nginx": 1.0}, "error")

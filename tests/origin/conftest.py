@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import OriginResponse
-from gateway.origin.retry import Backoff
-from gateway.origin.session import open_origin
 from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
 from gateway.presign.credentials import Credentials
@@ -95,7 +93,7 @@ async def object_body(origin: OriginClient, url: str, resumes: int = 0, /, **hea
         renew,
         lambda image: image.presigned,
         Metrics().origin,
-        Live(ResumptionLimits(resumes, Backoff())),
+        Live(ResumptionLimits(resumes)),
     )
     body = ObjectBody(access, signed_image(record, PresignedUrl(url, 0, 0)))
     await body.open(headers)

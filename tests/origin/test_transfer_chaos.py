@@ -15,14 +15,11 @@ from fastcrc import crc64
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.origin.client import ObservedAnswers, OriginClient
-from gateway.origin.cos_error import CosError
-from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.retry import Backoff
 from gateway.origin.transfer import OriginAccess, Reader
 from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.origin.variant_source import VariantSource
@@ -186,7 +183,7 @@ class Gateway:
             renew,
             lambda image: image.presigned,
             metrics.origin,
-            Live(ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS)),
+            Live(ResumptionLimits(resumes, lambda _: 0.0, PROGRESS)),
         )
         renditions = Renditions({})
         refused = RefusedVariants(renditions, self.cache.changed_at)

@@ -37,7 +37,7 @@ def _command(random: Random) -> tuple[Any, ...]:
             call = keep_entries(
                 entries=keys, sets=_SETS, latest_end=int(_NOW) + 1000, now=_NOW, index_life=60, values=values
             )
-    return "EVAL", *call
+    return call
 
 
 @pytest.mark.parametrize("seed", range(20))
