@@ -9,9 +9,9 @@ from typing import Final
 from gateway.changes.change_log import ChangeLog
 from gateway.changes.heartbeat import LEASE
 
-# A change is in the list again these milliseconds after it was heard: a cache may have fetched the old image meanwhile from
-# a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. One that is
-# deaf answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
+# A change is in the list again these milliseconds after it was heard: a cache may have fetched the old image meanwhile
+# from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
+# deaf one answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
 _NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)
 _LAST: Final = _NAMED[-1]
 _MOST_LISTED: Final = 10_000
