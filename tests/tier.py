@@ -26,7 +26,7 @@ from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, RedisSettings
-from gateway.urls.shared_maintenance import SharedMaintenance
+from gateway.urls.maintenance import SharedMaintenance
 from tests.cluster import Cluster
 from tests.heard_changes import quiet_log
 from tests.sentinel import Watched

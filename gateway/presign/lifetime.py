@@ -159,11 +159,11 @@ class UsableUrls:
 
     def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
         self._signer = signer
-        self._lifetime = lifetime
+        self.lifetime = lifetime
         self.now = now
 
-    def has_rendition(self, rendition: str) -> bool:
-        """Return whether the rendition can be signed."""
+    def has_rendition(self, rendition: str | None) -> bool:
+        """Return whether the rendition is configured. None is the original image."""
         return self._signer.has_rendition(rendition)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
@@ -179,8 +179,8 @@ class UsableUrls:
 
     def may_be_used(self, image: SignedImage) -> bool:
         """Return whether the image's URL may be used."""
-        return self._lifetime.is_usable(image.presigned, self.now())
+        return self.lifetime.is_usable(image.presigned, self.now())
 
     def usable_for(self, image: SignedImage) -> float:
         """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
-        return self._lifetime.usable_for(image.presigned, self.now())
+        return self.lifetime.usable_for(image.presigned, self.now())

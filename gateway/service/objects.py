@@ -13,14 +13,12 @@ from gateway.origin.metrics import OriginMetrics
 from gateway.origin.object_source import ObjectSource, VariantSource
 from gateway.origin.transfer import OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
-from gateway.presign.signed_image import SignedImage
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.tracing.hooks import Tracing
-from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.metadata import MetadataLookup
 from gateway.urls.on_demand_refresh import OnDemandRefresh
 
@@ -69,16 +67,9 @@ async def open_objects(
         stores.catalog,
         shared.entries if shared is not None else None,
         urls.local,
+        signing.clock,
         metrics.urls,
-        signing.clock.now,
     )
-
-    clock_correction = ClockCorrection(signing.clock, urls.resolver)
-
-    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
-        clock_correction.refused_at(cos_time)
-        return await refresh.refresh(refused.record.image_id, refused.rendition, refused=refused)
-
     memory_settings = live.map(lambda settings: settings.image_proxy.memory_cache)
     memory = ObjectCache(memory_settings, metrics.origin, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
@@ -86,7 +77,7 @@ async def open_objects(
         origin,
         failures,
         memory,
-        renew,
+        refresh.refresh_refused,
         urls.resolver.urls.sign_for_head,
         metrics.origin,
         live.map(_resumption_limits),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gateway.concurrency.daemon_thread import in_daemon_thread
+from gateway.concurrency.background import in_daemon_thread
 from gateway.presign.credentials import CredentialsUnavailable
 
 T = TypeVar("T")
@@ -18,14 +18,7 @@ class FileReads:
 
     async def run(self, read: Callable[[], T]) -> T:
         """Return the result of ``read``. Raises ``CredentialsUnavailable`` while an earlier one has not ended."""
-        if self._under_way is not None:
+        if self._under_way is not None and not self._under_way.done():
             raise CredentialsUnavailable("an earlier read of the file has not ended")
-        reading = in_daemon_thread(read, "read-credentials")
-        self._under_way = reading
-        reading.add_done_callback(self._ended)
+        self._under_way = reading = in_daemon_thread(read, "read-credentials")
         return await asyncio.shield(reading)
-
-    def _ended(self, reading: "asyncio.Future[T]") -> None:
-        self._under_way = None
-        if not reading.cancelled():
-            reading.exception()  # otherwise asyncio warns if no caller waits any more

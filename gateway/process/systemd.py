@@ -1,7 +1,9 @@
-"""Notifies systemd that the gateway is ready, alive, reloading and stopping, by datagrams (sd_notify(3)).
+"""What systemd and the gateway say to each other: states (sd_notify(3)) and listening sockets (sd_listen_fds(3)).
 
-``NOTIFY_SOCKET`` names the socket, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of life. Both are
-absent if nothing is to be notified, and every call then does nothing.
+``NOTIFY_SOCKET`` names the socket for states, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of
+life. ``LISTEN_FDS`` is the number of sockets that systemd opened before it started the gateway, from descriptor 3 on,
+and ``LISTEN_PID`` the process that they are for. A socket that outlives its process keeps its unaccepted connections,
+and the next process accepts them. Without these variables nothing is sent and nothing is inherited.
 """
 
 import asyncio
@@ -21,6 +23,9 @@ _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half 
 _VARIABLES: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
+
+_FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
+_MOST_SOCKETS: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
 
 class ServiceManager:
@@ -100,3 +105,38 @@ def _send_datagram(address: str, state: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)  # the loop does not wait for a manager whose queue is full
         sender.sendto(state, address)
+
+
+class UnusableSocket(OSError):
+    """A socket from systemd is not a listening TCP socket. The message names the change that the unit needs."""
+
+
+def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """Return the sockets that this process inherited, for the public port. Empty if there are none.
+
+    Raises ``UnusableSocket``.
+    """
+    count = environment.get("LISTEN_FDS", "")
+    if environment.get("LISTEN_PID") != str(os.getpid()) or not count:
+        return []
+    if not re.fullmatch("[0-9]{1,4}", count) or int(count) > _MOST_SOCKETS:
+        raise UnusableSocket(f"LISTEN_FDS is not a number of sockets, 0 to {_MOST_SOCKETS}")
+    return [_listener(descriptor) for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count))]
+
+
+def _listener(descriptor: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=descriptor)
+        is_tcp = listener.type == socket.SOCK_STREAM and listener.family in (socket.AF_INET, socket.AF_INET6)
+        is_listening = is_tcp and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    except OSError as error:
+        raise UnusableSocket(f"descriptor {descriptor} of LISTEN_FDS: {error.strerror}") from error
+    if not is_listening:
+        listener.detach()  # the descriptor stays open
+        raise UnusableSocket(
+            f"descriptor {descriptor} of LISTEN_FDS is not a listening TCP socket: "
+            "the socket unit needs ListenStream= with a port, and Accept=no"
+        )
+    os.set_inheritable(descriptor, False)
+    listener.setblocking(False)
+    return listener

@@ -1,15 +1,17 @@
-"""The reload of the service: what a read that fails refuses, and what each part gets."""
+"""The reloader: what a read that fails refuses, what each part gets, and what is replaced as a whole."""
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from gateway.process.reloader import Prepared, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Part, Prepared, Reloader, ReloadNotPossible, ReloadRefused
 from gateway.service.metrics import Metrics
-from gateway.service.reload import make_reloader
 from gateway.settings import Live, Settings
 from gateway.settings.error_messages import SettingsError
+from tests.waiting import until
 
 
 def settings(**sections: Any) -> Settings:
@@ -31,10 +33,12 @@ class Asked:
 
 
 def reloader_of(
-    read: Callable[[], Settings] | None, *parts: Asked, is_draining: Callable[[], bool] = lambda: False
-) -> Reloader[Settings]:
+    read: Callable[[], Settings] | None, *parts: Part, is_draining: bool = False, read_timeout: float = 10
+) -> Reloader:
     """Return the reloader of a service that has started with the least configuration."""
-    return make_reloader(Live(settings()), read, parts, Metrics().reload, is_draining)
+    return Reloader(
+        Live(settings()), read, parts, Metrics().reload, is_draining=lambda: is_draining, read_timeout=read_timeout
+    )
 
 
 async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep_their_values() -> None:
@@ -87,4 +91,77 @@ async def test_without_sources_and_while_draining_nothing_is_read() -> None:
     with pytest.raises(ReloadNotPossible, match="no configuration file"):
         await reloader_of(None).reload()
     with pytest.raises(ReloadNotPossible, match="draining"):
-        await reloader_of(unreadable, is_draining=lambda: True).reload()
+        await reloader_of(unreadable, is_draining=True).reload()
+
+
+class FixedPart:
+    """A part whose change is given; raises it if it is an error."""
+
+    def __init__(self, change: Prepared | ReloadRefused) -> None:
+        self._change = change
+
+    async def prepare(self, _: Settings, __: Settings) -> Prepared:
+        """Return the change."""
+        if isinstance(self._change, ReloadRefused):
+            raise self._change
+        return self._change
+
+
+def renewed() -> Settings:
+    """Read a configuration that differs from the least one."""
+    return settings(url_cache={"max_size": 7})
+
+
+async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed = []
+
+    async def fail() -> None:
+        raise OSError("it does not close")
+
+    async def close() -> None:
+        closed.append(True)
+
+    reloader = reloader_of(renewed, FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
+    assert (await reloader.reload()).changed == ("url_cache.max_size",)
+    assert reloader.live.value == renewed()
+    assert closed == [True]
+    assert "it does not close" in caplog.text
+
+
+async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
+    applied, discarded = [], []
+
+    async def discard() -> None:
+        discarded.append(True)
+
+    ready = FixedPart(Prepared(lambda: applied.append(True), discard=discard))
+    reloader = reloader_of(renewed, ready, FixedPart(ReloadRefused("url_cache.max_size: for a test")))
+    with pytest.raises(ReloadRefused):
+        await reloader.reload()
+    assert (reloader.live.value, applied, discarded) == (settings(), [], [True])
+
+
+async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
+    """As of a file on a network file system; then the reload, and the end of the process, would wait for ever."""
+    may_end = threading.Event()
+
+    def read() -> Settings:
+        may_end.wait()
+        return renewed()
+
+    reloader = reloader_of(read, read_timeout=0.2)
+    with pytest.raises(ReloadRefused, match="cannot be read within"):
+        await reloader.reload()
+    with pytest.raises(ReloadRefused, match="an earlier read"):
+        await reloader.reload()
+    assert reloader.live.value == settings()
+    may_end.set()
+
+    async def is_reloaded() -> bool:
+        with suppress(ReloadRefused):
+            await reloader.reload()
+        return reloader.live.value == renewed()
+
+    await until(is_reloaded)
