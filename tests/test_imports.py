@@ -111,7 +111,7 @@ LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # may see every image; and the renewal of a URL, which compares the row with the row that access was checked for.
 AUTHORIZING = {
     "gateway.api.authorized_lookup",
-    "gateway.api.preview",
+    "gateway.api.images",
     "gateway.commands.url",
     "gateway.delivery.decision",
     "gateway.origin.transfer_state",
