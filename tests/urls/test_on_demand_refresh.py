@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.lifetime import CosClock, UsableUrls
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.signed_image import CosClock, ImageVariant
+from gateway.presign.signer import UsableUrls
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
@@ -72,7 +72,7 @@ async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(
     for _ in range(3):
         given_up = await tier.queue.fail(ImageVariant("a"), "no such key", tier.clock())
     assert given_up
-    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    assert (await tier.queue.state(tier.clock())).dead == 1
     tier.clock.now += 3300
     await replica.on_demand.refresh("a")
     assert await tier.queue.dead() == []

@@ -11,10 +11,9 @@ from pydantic import SecretStr
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import Signer, UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
@@ -244,7 +243,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         ]
         for start in range(0, len(made), 100):
             await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
-        assert (await tier.queue.lengths(clock())).queued == 600
+        assert (await tier.queue.state(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
         results: Counter[str] = Counter()
         for _ in range(6):
@@ -253,7 +252,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             clock.now += 3600 - 901
             results = await worker.drain_once()
             clock.now += 901
-        assert (await tier.queue.lengths(clock())).queued == 60
+        assert (await tier.queue.state(clock())).queued == 60
         assert set(results) <= {"renewed"}
         assert len(tier.table.records) == 10_000
 
