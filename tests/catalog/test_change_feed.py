@@ -1,4 +1,4 @@
-"""The change feed during outages and errors; the notifications that wait: each once, a bounded number, none in aiopg."""
+"""The change feed during outages and errors, and the notifications that wait for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
