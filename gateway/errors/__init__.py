@@ -56,9 +56,12 @@ class GatewayError(Exception):
     ) -> None:
         """Name the outcome. What is left out is that of the base class."""
         super().__init_subclass__()
-        cls.status = status or cls.status
-        cls.code = code or cls.code
-        cls.message = message or cls.message
+        if status is not None:
+            cls.status = status
+        if code is not None:
+            cls.code = code
+        if message is not None:
+            cls.message = message
 
 
 # Errors of requests, which the client has to change.
