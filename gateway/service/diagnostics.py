@@ -34,7 +34,7 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
-from gateway.urls.clock_correction import ClockCorrection
+from gateway.urls.on_demand_refresh import correct_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def make_explainer(
             urls.resolver.urls,
             signing.hosts,
             failures,
-            ClockCorrection(signing.clock, urls.resolver).refused_at,
+            partial(correct_clock, signing.clock, urls.resolver),
         ),
         VariantStep(signing.renditions, variant_requests, shared),
         DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
@@ -180,7 +180,7 @@ def _health(
         ObjectQuestions(
             origin,
             lambda image: signing.signer.sign(image).url,
-            ClockCorrection(signing.clock, urls.resolver).refused_at,
+            partial(correct_clock, signing.clock, urls.resolver),
             signing.clock.now,
         ),
         live.value.cos.regions,

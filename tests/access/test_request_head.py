@@ -3,13 +3,13 @@
 import pytest
 from multidict import CIMultiDict
 
-from gateway.access.original_uri import HEADER, original_address
+from gateway.access.request_head import ORIGINAL_URI, original_address
 from gateway.errors import Unauthorized
 
 
 def of(uri: str, image_id: str = "a") -> tuple[str, list[tuple[str, str]]] | None:
     """Return the path and the query that count for the image."""
-    address = original_address(CIMultiDict({HEADER: uri}), image_id)
+    address = original_address(CIMultiDict({ORIGINAL_URI: uri}), image_id)
     return (address[0], list(address[1].items())) if address is not None else None
 
 
@@ -68,4 +68,4 @@ def test_without_the_field_there_is_no_original_address() -> None:
 
 def test_a_repeated_field_is_a_bad_credential() -> None:
     with pytest.raises(Unauthorized):
-        original_address(CIMultiDict([(HEADER, "/i/a?kid=k"), (HEADER.lower(), "/i/a")]), "a")
+        original_address(CIMultiDict([(ORIGINAL_URI, "/i/a?kid=k"), (ORIGINAL_URI.lower(), "/i/a")]), "a")
