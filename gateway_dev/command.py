@@ -15,7 +15,7 @@ from aiohttp import web
 from gateway.commands.config_option import exit_with_mistakes
 from gateway.commands.output import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped
-from gateway.concurrency.first_event import first_of
+from gateway.concurrency.background import first_of
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics

@@ -19,11 +19,10 @@ from gateway.checks.cos_advice import (
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_error import CosError
+from gateway.origin.errors import CosError
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import CLOCK_TOLERANCE
+from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, Lifetime
 from gateway.presign.signer import Signer
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}

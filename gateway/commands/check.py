@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import click
 
-from gateway.api.nginx_files import VERSION
 from gateway.canary.client import FrontClient
 from gateway.checks.configuration import (
     diagnose_fallback,
@@ -30,6 +29,7 @@ from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_ru
 from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
+from gateway.delivery.nginx_files import VERSION
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary

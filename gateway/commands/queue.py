@@ -60,7 +60,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
 
 async def _print_next(opened: RefreshQueue | PurgeQueue, most: int) -> None:
     now = time.time()
-    lengths = await opened.lengths(now)
+    lengths = await opened.state(now)
     click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
     table = Table("image", "style", "due in (s)")
     for claim in await opened.first(most):

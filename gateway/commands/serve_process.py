@@ -17,8 +17,7 @@ from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
-from gateway.process.service_manager import ServiceManager
-from gateway.process.socket_activation import inherited_listeners
+from gateway.process.systemd import ServiceManager, inherited_listeners
 from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.process.logs import dropped_lines
-from gateway.process.service_manager import ServiceManager, environment_of_children
-from gateway.process.socket_activation import inherited_listeners
+from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import Signals, WorkerCommand, run_workers

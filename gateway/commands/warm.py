@@ -16,7 +16,7 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.service.stores import Stores
 from gateway.settings import Settings
-from gateway.urls.warm_up import warm_up
+from gateway.urls.maintenance import warm_up
 
 _CACHED = "cached"
 _MOST_NAMED = 5

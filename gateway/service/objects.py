@@ -5,26 +5,20 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_source import ObjectSource
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.retry import Backoff
-from gateway.origin.session import open_origin
+from gateway.origin.object_source import ObjectSource, VariantSource
 from gateway.origin.transfer import OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
-from gateway.origin.variant_source import VariantSource
-from gateway.presign.signed_image import SignedImage
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.tracing.hooks import Tracing
-from gateway.urls.clock_correction import ClockCorrection
 from gateway.urls.metadata import MetadataLookup
 from gateway.urls.on_demand_refresh import OnDemandRefresh
 
@@ -73,38 +67,23 @@ async def open_objects(
         stores.catalog,
         shared.entries if shared is not None else None,
         urls.local,
+        signing.clock,
         metrics.urls,
-        signing.clock.now,
     )
-
-    clock_correction = ClockCorrection(signing.clock, urls.resolver)
-
-    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
-        clock_correction.refused_at(cos_time)
-        return await refresh.refresh(refused.record.image_id, refused.rendition, refused=refused)
-
     memory_settings = live.map(lambda settings: settings.image_proxy.memory_cache)
     memory = ObjectCache(memory_settings, metrics.origin, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
         failures,
-        memory.discard,
-        renew,
+        memory,
+        refresh.refresh_refused,
         urls.resolver.urls.sign_for_head,
         metrics.origin,
         live.map(_resumption_limits),
     )
     refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
-    variants = VariantSource(
-        access,
-        memory,
-        signing.renditions,
-        refused,
-        memory_settings,
-        metrics.origin,
-    )
-    source = ObjectSource(access, memory, variants, memory_settings, metrics.origin)
+    source = ObjectSource(access, VariantSource(access, signing.renditions, refused))
     urls.changes.log.add_cache(refresh)
     urls.changes.log.add_cache(metadata)
     async with AsyncExitStack() as stack:
@@ -114,4 +93,4 @@ async def open_objects(
 
 
 def _resumption_limits(settings: Settings) -> ResumptionLimits:
-    return ResumptionLimits(settings.image_proxy.retry_count, Backoff())
+    return ResumptionLimits(settings.image_proxy.retry_count)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
 from gateway.metrics.image_requests import ImageRequests
-from gateway.origin.answer_clock import AnswerClock
 from gateway.origin.client import OriginClient
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.service.metrics import Metrics
@@ -15,11 +14,9 @@ from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
-from gateway.urls.claim_selection import ClaimSelection
-from gateway.urls.maintenance import Job, Maintenance
+from gateway.urls.maintenance import Job, run_each_second, run_once, warm_up_hottest
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshReport, RefreshWorker
-from gateway.urls.warm_up import warm_up_hottest
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +41,9 @@ async def open_refresh(
         if worker is not None:
             await stack.enter_async_context(background("refresh-worker", worker.run()))
         refresh = Refresh(worker)
-        maintenance = _maintenance(metrics, signing, stores, urls, origin, refresh)
-        stack.push_async_callback(maintenance.once)
-        await stack.enter_async_context(background("maintenance", maintenance.run()))
+        jobs = _maintenance(metrics, signing, stores, urls, origin, refresh)
+        stack.push_async_callback(run_once, jobs)
+        await stack.enter_async_context(background("maintenance", run_each_second(jobs)))
         yield refresh
 
 
@@ -65,7 +62,7 @@ def _refresh_worker(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
 ) -> RefreshWorker | None:
     refresh = live.map(lambda settings: settings.url_prerefresh)
-    redis, shared, now = stores.redis, urls.shared, signing.clock.now
+    redis, shared = stores.redis, urls.shared
     if not refresh.value.enabled or redis is None or shared is None:
         return None
     maintenance = shared.maintenance
@@ -74,30 +71,32 @@ def _refresh_worker(
         await urls.invalidation.drop(image_ids)
         await maintenance.remove_usage(image_ids)
 
-    selection = ClaimSelection(shared.entries, redis.usage, redis.queue, signing.signer, signing.lifetime, refresh, now)
-    batch = RefreshBatch(selection, stores.catalog, urls.resolver.urls.sign, shared.entries, redis.queue, forget, now)
-    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, refresh, now=now)
+    batch = RefreshBatch(shared.entries, redis.usage, redis.queue, stores.catalog, urls.resolver.urls, refresh, forget)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, refresh, now=signing.clock.now)
 
 
 def _maintenance(
     metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, refresh: Refresh
-) -> Maintenance:
-    jobs: list[Job] = [AnswerClock(origin.observed.first_answers, signing.clock.observe).read, urls.usage.flush]
+) -> list[Job]:
+    async def compare_clocks() -> None:
+        signing.clock.observe(origin.observed.cos_time())
+
+    jobs: list[Job] = [compare_clocks, urls.usage.flush]
     if urls.shared is not None:
         jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None
     if daily is not None:
-        _watch_totals(daily, metrics, urls, refresh)
+        _watch_totals(daily, metrics, refresh)
         jobs.append(daily.flush)
-    return Maintenance(jobs)
+    return jobs
 
 
-def _watch_totals(daily: DailyStatistics, metrics: Metrics, urls: Urls, refresh: Refresh) -> None:
-    lookup_counts, requests = urls.resolver.lookup_counts, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
+def _watch_totals(daily: DailyStatistics, metrics: Metrics, refresh: Refresh) -> None:
+    lookups, requests = metrics.urls.lookups, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
     daily.watch("requests", requests.count)
     daily.watch("errors", requests.errors)
     daily.watch("response_ms", requests.milliseconds)
-    daily.watch("hits_local", lambda: lookup_counts.total("local", "hit"))
-    daily.watch("hits_redis", lambda: lookup_counts.total("redis", "hit"))
-    daily.watch("misses", lambda: lookup_counts.misses("redis"))
+    daily.watch("hits_local", lambda: lookups.total("local", "hit"))
+    daily.watch("hits_redis", lambda: lookups.total("redis", "hit"))
+    daily.watch("misses", lambda: lookups.misses("redis"))
     daily.watch("refreshes", lambda: refresh.report.results["renewed"])

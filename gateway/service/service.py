@@ -15,7 +15,6 @@ from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
 from gateway.service.refresh import Refresh, open_refresh, warming_up
-from gateway.service.reload import make_reloader
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
@@ -42,7 +41,7 @@ class Service:
     canary: CanaryPart | None
     diagnostics: Diagnostics
     answers: Answers
-    reloader: Reloader[Settings]
+    reloader: Reloader
 
 
 @asynccontextmanager
@@ -79,8 +78,9 @@ async def open_service(
         await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
-        reloader = make_reloader(
-            live, read_settings, (access, signing), metrics.reload, lambda: diagnostics.health.is_draining
+        health = diagnostics.health
+        reloader = Reloader(
+            live, read_settings, (access, signing), metrics.reload, is_draining=lambda: health.is_draining
         )
         stack.push_async_callback(reloader.finish)
         answers = Answers(live, metrics, signing, urls, changes, diagnostics, reloader)

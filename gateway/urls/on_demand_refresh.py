@@ -1,17 +1,26 @@
 """Refresh on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
 
-import time
-from collections.abc import Callable
-
 from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signed_image import CosClock, ImageVariant, SignedImage
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.resolver import UrlResolver
+
+
+def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None) -> bool:
+    """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds). Return whether the clock moved.
+
+    ``cos_time`` is None if COS did not refuse the URL for its time.
+    """
+    if not clock.refused_at(cos_time):
+        return False
+    # The times of earlier reads and invalidations are those of the old clock.
+    resolver.distrust()
+    return True
 
 
 class OnDemandRefresh:
@@ -26,25 +35,32 @@ class OnDemandRefresh:
         catalog: Catalog,
         shared: UrlEntries | None,
         local: LocalTier,
+        clock: CosClock,
         metrics: UrlMetrics,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._resolver = resolver
         self._catalog = catalog
         self._shared = shared
         self._local = local
-        self._now = now
+        self._clock = clock
         self._calls: SingleFlight[ImageVariant, SignedImage] = SingleFlight("refresh", metrics.coalesced_requests)
 
-    async def refresh(
-        self, image_id: str, rendition: str | None = None, *, refused: SignedImage | None = None
-    ) -> SignedImage:
-        """Return a URL signed now for the current row.
+    async def refresh(self, image_id: str) -> SignedImage:
+        """Return the original with a URL signed now for the current row.
 
-        ``refused`` is the image whose URL COS refused. Its record is used when Postgres does not answer, unless the
-        image has changed since. Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
         """
-        variant = ImageVariant(image_id, rendition)
+        variant = ImageVariant(image_id)
+        return await self._calls.run(variant, lambda: self._refresh(variant, None))
+
+    async def refresh_refused(self, refused: SignedImage, cos_time: float | None) -> SignedImage:
+        """Return the image with another URL, after COS refused its URL at ``cos_time``, as in ``correct_clock``.
+
+        The record of ``refused`` is used when Postgres does not answer, unless the image has changed since. Raises what
+        ``refresh`` raises.
+        """
+        correct_clock(self._clock, self._resolver, cos_time)
+        variant = ImageVariant(refused.record.image_id, refused.rendition)
         return await self._calls.run(variant, lambda: self._refresh(variant, refused))
 
     def drop(self, image_id: str) -> None:
@@ -66,7 +82,7 @@ class OnDemandRefresh:
         if newest is not None and await self._was_just_renewed(variant, newest, refused):
             resolver.keep_local(newest, mark)
             return newest
-        read_at, began = int(self._now()), self._local.now()
+        read_at, began = int(self._clock.now()), self._local.now()
         try:
             record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
         except CatalogUnavailable:
@@ -89,4 +105,4 @@ class OnDemandRefresh:
             is_first = self._shared is None or await self._shared.lock_refresh(variant)
         except CacheUnavailable:
             is_first = True
-        return not is_first and refused is None and newest.presigned.signed_at >= int(self._now()) - 1
+        return not is_first and refused is None and newest.presigned.signed_at >= int(self._clock.now()) - 1

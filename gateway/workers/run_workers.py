@@ -10,11 +10,10 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.concurrency.background import background
-from gateway.concurrency.first_event import first_of
+from gateway.concurrency.background import background, first_of
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen
-from gateway.process.service_manager import ServiceManager
+from gateway.process.systemd import ServiceManager
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings

@@ -8,8 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
-from gateway.concurrency.background import background
-from gateway.concurrency.first_event import first_of
+from gateway.concurrency.background import background, first_of
 from gateway.metrics.events import EventLog
 from gateway.workers.worker import Accepted, Worker, WorkerFailed
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from gateway.concurrency.first_event import first_of
+from gateway.concurrency.background import first_of
 from gateway.workers.worker_channel import (
     FORCE,
     FROM_PARENT,

@@ -25,7 +25,7 @@ from aiohttp.typedefs import Handler
 from gateway.concurrency.background import background
 from gateway.delivery.request_context import PEER
 from gateway.errors import Forbidden
-from gateway.process.service_manager import ServiceManager
+from gateway.process.systemd import ServiceManager
 
 logger = logging.getLogger(__name__)
 

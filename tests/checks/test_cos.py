@@ -10,10 +10,10 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.finding import Finding
-from gateway.origin.session import open_origin
+from gateway.origin.client import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock
+from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live

@@ -24,7 +24,6 @@ from gateway.redis_connection.cluster import Address, ClusterServers
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.usage_store import Usage
-from gateway.redis_queue.leased_queue import QueueLengths
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
@@ -82,10 +81,10 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     for _ in range(3):
         given_up = await tier.queue.fail(ImageVariant(image_ids[4]), "x", tier.clock())
     assert given_up
-    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    assert (await tier.queue.state(tier.clock())).dead == 1
     await keep(tier, image_ids[4])
-    assert (await tier.queue.lengths(tier.clock())).dead == 0
-    assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
+    assert (await tier.queue.state(tier.clock())).dead == 0
+    assert (await tier.queue.state(tier.clock())).queued >= len(image_ids) - 2
     await tier.maintenance.trim()
     await tier.maintenance.repair()
     await purge_round(tier, image_ids)
@@ -104,11 +103,11 @@ async def purge_round(tier: Tier, image_ids: list[str]) -> None:
     for _ in range(5):
         given_up = await queue.fail(claims[9].item, "x", now)
     assert given_up
-    assert await queue.lengths(now) == QueueLengths(len(image_ids) - 5, len(image_ids) - 5, 1)
+    assert (await queue.state(now))[:3] == (len(image_ids) - 5, len(image_ids) - 5, 1)
     assert await queue.requeue(now) == 1
     await queue.remove(image_ids)
     await queue.repair()
-    assert await queue.next_due() is None
+    assert (await queue.state(now)).next_due is None
 
 
 async def check_invalidation(guard: Shards) -> None:

@@ -61,7 +61,7 @@ async def test_i8_the_queue_is_bounded_as_the_cache_is(tier: Tier) -> None:
     await keep(small, *(f"id-{number}" for number in range(400)))
     for _ in small.shards.all:  # it looks at a shard at a time
         await small.maintenance.trim()
-    assert 64 <= (await small.queue.lengths(tier.clock())).queued <= 128
+    assert 64 <= (await small.queue.state(tier.clock())).queued <= 128
     assert len(await small.usage.hottest(1000)) <= 128
 
 
@@ -129,7 +129,7 @@ async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) ->
     other = make_tier(tier.shards, clock, renews=False)
     row = record()
     await other.cache.keep([(signed_image(row, other.signer.sign(row), None, 1), b"")])
-    assert await other.queue.next_due() is None
+    assert (await other.queue.state(other.clock())).next_due is None
 
 
 async def test_an_entry_is_kept_indexed_and_queued_in_one_round_trip(tier: Tier, redis_client: "redis.Redis") -> None:
