@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from gateway.catalog.inspection import DatabaseReport, inspect_database, time_notification
+from gateway.catalog.database_report import DatabaseReport, inspect_database, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning

@@ -4,8 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from gateway.catalog.found_tables import FoundTable
-from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
 from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
 from gateway.checks.finding import Finding
