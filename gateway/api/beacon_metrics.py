@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, get_args
 
-from gateway.metrics.loop_counters import MergedHistogram
+from gateway.metrics.loop_counters import LoopHistogram
 from gateway.metrics.registry import Registry
 
 # The outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image.
@@ -43,18 +43,18 @@ class BeaconMetrics:
         self.client_loads = registry.loop_counter(
             "client_loads", "Loads of images that browsers report, by result.", ("result",), get_args(LoadResult)
         )
-        self.client_load_seconds = MergedHistogram(
+        self.client_load_seconds = LoopHistogram(
             "image_gateway_client_load_seconds",
             "Time that browsers report from the start of a load until the image is shown, retries included.",
             LOAD_SECONDS,
         )
-        self.client_paint_seconds = MergedHistogram(
+        self.client_paint_seconds = LoopHistogram(
             "image_gateway_client_paint_seconds",
             "Largest contentful paints (LCP) that browsers report, of pages where that is one of the images.",
             PAINT_SECONDS,
             ("source",),
         )
-        self.client_picture_bytes = MergedHistogram(
+        self.client_picture_bytes = LoopHistogram(
             "image_gateway_client_picture_bytes",
             "Bytes of the images that browsers report, by where they came from.",
             PICTURE_BYTES,

@@ -13,10 +13,10 @@ from gateway.api.queue_listing import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import Counted, History, gauge_value, read
-from gateway.metrics.nginx_askers import NginxAskers
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.history import Counted, History, read
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
+from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
@@ -43,7 +43,7 @@ class Dependencies:
         credentials: BucketCredentials,
         look_at_trigger: Callable[[], None] | None,
         canary: CanaryOutcomes,
-        nginx: NginxAskers,
+        nginx: NginxLastAsked,
     ) -> None:
         self._look_at_trigger = look_at_trigger
         self._canary = canary
@@ -183,7 +183,7 @@ class ConsoleTools:
     def __init__(
         self,
         counted: Counted,
-        nginx: NginxAskers,
+        nginx: NginxLastAsked,
         configuration: Callable[[], Mapping[str, Any]],
         debug_log: DebugLog,
         bodies: Bodies,
@@ -205,7 +205,7 @@ class ConsoleTools:
             {
                 "counts": reading.counts,
                 "durations": reading.durations,
-                "bounds": self._counted.requests.bounds,
+                "bounds": self._counted.requests.durations.bounds,
                 "errors": [error.as_json() for error in self._counted.errors.newest()],
                 "nginx": {"asked": self._nginx.seconds(), "cache_seconds": self._nginx.cache_seconds()},
             }

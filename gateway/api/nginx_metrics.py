@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias, get_args
 
-from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import Registry
 
 # Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
@@ -24,7 +24,7 @@ class NginxMetrics:
             "nginx_misdirected",
             "Questions of nginx for changes that came to the public port, which has no answer.",
         )
-        self.nginx_asked = NginxAskers()
+        self.nginx_asked = NginxLastAsked()
         registry.register(self.nginx_asked)
         self.nginx_epochs = registry.counter(
             "nginx_epochs", "Changes that made an nginx forget its copies of an image."

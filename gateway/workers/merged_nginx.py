@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gateway.metrics.nginx_askers import nginx_symptoms
+from gateway.metrics.nginx_last_asked import nginx_symptoms
 from gateway.metrics.symptom import Symptom
 from gateway.workers.merged_metrics import Ended
 
