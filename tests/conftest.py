@@ -29,9 +29,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.nginx_files import ACCEL_CONF
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.nginx_files import ACCEL_CONF
 from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.redis_queue.purge_queue import PurgeQueue

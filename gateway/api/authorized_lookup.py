@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.access.client_address import ClientAddress
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
-from gateway.api.caller import Callers
+from gateway.api.authentication import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.decision import ImageRequest, check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound

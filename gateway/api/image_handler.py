@@ -38,9 +38,9 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.origin.content import Content
 from gateway.origin.errors import RowChanged
 from gateway.origin.failures import RefusedVariants
+from gateway.origin.memory_cache import Content
 from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, SignedImage

@@ -13,9 +13,8 @@ from urllib.parse import unquote
 
 import click
 
-from gateway.api.nginx_files import VERSION
 from gateway.canary.client import FrontClient
-from gateway.catalog.inspection import inspect_database, time_notification
+from gateway.catalog.database_report import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
 from gateway.checks.canary import diagnose_canary
 from gateway.checks.cos import CosCheck
@@ -36,6 +35,7 @@ from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.delivery.nginx_files import VERSION
 from gateway.errors import CredentialsExpired
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import CosError

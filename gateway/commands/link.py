@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gateway.access.signed_links import short_address
-from gateway.api.link_handlers import MAX_LIFETIME
+from gateway.api.links import MAX_LIFETIME
 from gateway.commands.config_option import config_option, settings_from
 from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.service.access import signed_links

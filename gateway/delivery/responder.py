@@ -11,8 +11,8 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
-from gateway.origin.content import Body, Content
 from gateway.origin.errors import BodyLost
+from gateway.origin.memory_cache import Body, Content
 from gateway.origin.object_source import ObjectSource
 
 _NO_CONDITIONS: Final[dict[str, str]] = {}

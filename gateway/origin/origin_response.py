@@ -4,7 +4,7 @@ import asyncio
 import re
 import select
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Self, cast
@@ -315,6 +315,18 @@ class OriginResponse:
             raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
         self._received_at_check = self._received
         self._waited = 0.0
+
+
+async def read_at_most(read: Callable[[], Awaitable[bytes]], most: int) -> bytes | None:
+    """Return the whole body by ``read``, or None if it has more than ``most`` bytes. Raises what ``read`` raises."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await read():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            return None
+    return b"".join(pieces)
 
 
 def _set_receive(transport: asyncio.Transport, most: int) -> None:

@@ -15,10 +15,9 @@ from multidict import istr
 
 from gateway.access.client_address import ClientAddress
 from gateway.access.request_head import RequestHead
-from gateway.api.caller import head_of
+from gateway.api.authentication import head_of
 from gateway.api.image_handler import Exchange, ImageHandler
-from gateway.api.nginx_files import NginxFiles
-from gateway.api.url_handler import UrlHandler
+from gateway.api.urls import UrlHandler
 from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
 from gateway.concurrency.in_flight import InFlight
@@ -26,6 +25,7 @@ from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CORS
+from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id

@@ -12,7 +12,7 @@ from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
-from gateway.api.caller import Callers
+from gateway.api.authentication import Callers
 from gateway.delivery.cors import CorsOrigins
 from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import JwtSettings, Live, Settings

@@ -10,10 +10,9 @@ from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_source import ObjectSource
+from gateway.origin.object_source import ObjectSource, VariantSource
 from gateway.origin.transfer import OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
-from gateway.origin.variant_source import VariantSource
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
@@ -77,22 +76,14 @@ async def open_objects(
     access = OriginAccess(
         origin,
         failures,
-        memory.discard,
+        memory,
         refresh.refresh_refused,
         urls.resolver.urls.sign_for_head,
         metrics.origin,
         live.map(_resumption_limits),
     )
     refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
-    variants = VariantSource(
-        access,
-        memory,
-        signing.renditions,
-        refused,
-        memory_settings,
-        metrics.origin,
-    )
-    source = ObjectSource(access, memory, variants, memory_settings, metrics.origin)
+    source = ObjectSource(access, VariantSource(access, signing.renditions, refused))
     urls.changes.log.add_cache(refresh)
     urls.changes.log.add_cache(metadata)
     async with AsyncExitStack() as stack:

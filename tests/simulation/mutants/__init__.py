@@ -42,7 +42,6 @@ _LOG: Final = "gateway.changes.change_log"
 _TRUST: Final = "gateway.changes.entry_trust"
 _HEARTBEAT: Final = "gateway.changes.heartbeat"
 _LIST: Final = "gateway.changes.nginx_list"
-_NOTIFICATIONS: Final = "gateway.catalog.notifications"
 _FEED: Final = "gateway.catalog.change_feed"
 _TIER: Final = "gateway.urls.local_tier"
 _RESOLVER: Final = "gateway.urls.resolver"
@@ -53,17 +52,17 @@ MUTANTS: Final = {
     "cancelled_getter": _mutant(
         "a wake-up travels through aiopg's queue, whose getter is cancelled by the next heartbeat",
         (
-            _NOTIFICATIONS,
+            _FEED,
             "self._dropped = 0\n        self._timer",
             "self._dropped = 0\n        self.wake_ups = []\n        self.is_waking = False\n        self._timer",
         ),
         (
-            _NOTIFICATIONS,
+            _FEED,
             "        self.arrived.set()",
             "        if not self.is_waking:\n            self.is_waking = True\n            self.wake_ups.append(None)",
         ),
         (
-            _NOTIFICATIONS,
+            _FEED,
             "        return 0\n",
             """        return len(self.wake_ups)
 
@@ -192,6 +191,12 @@ MUTANTS: Final = {
         "nginx uses copies while no gateway has heard all changes",
         (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
         faults="stop_postgres",
+    ),
+    "named_for_a_second": _mutant(
+        "nginx keeps what a deaf gateway sent within its lease, when that gateway dies before it says so",
+        (_LIST, "_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)", "_NAMED: Final = (0, 250, 1000)"),
+        faults="deafen_feed kill_gateway",
+        first=141,
     ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",

@@ -1,58 +1,55 @@
-"""Handlers for signed links: make one, make many, kill all of an image."""
+"""Signed links: make one, make many, kill all of an image."""
 
 from typing import Any
 
 from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks, short_address
+from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.batch import image_ids_in, validated
-from gateway.api.caller import Callers
-from gateway.api.json_body import Bodies
+from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidRequest, RouteNotFound
 from gateway.urls.invalidation import Invalidation
+from gateway.urls.resolver import UrlResolver
 
 MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 
-class LinkKills:
-    """Invalidates links. ``links`` is None without ``access.signed_links``."""
-
-    def __init__(self, links: SignedLinks | None, catalog: PostgresCatalog, invalidation: Invalidation) -> None:
-        self._links = links
-        self._catalog = catalog
-        self._invalidation = invalidation
-
-    @property
-    def links(self) -> SignedLinks:
-        """What signs links. Raises ``RouteNotFound`` unless they are configured."""
-        if self._links is None:
-            raise RouteNotFound("signed_links is not configured")
-        return self._links
-
-    async def kill_all(self, image_id: str) -> web.Response:
-        """Invalidate every link to the image at once, with any key. The caller has checked the id and access."""
-        kills = await self._catalog.kill_links(image_id)
-        await self._invalidation.drop([image_id])
-        return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
-
-
 class LinkCalls:
-    """Makes and kills links, for owners. Every call is a 404 without ``access.signed_links``."""
+    """Makes and kills links, for owners and the admin. Every call is a 404 without ``access.signed_links``."""
 
-    def __init__(self, kills: LinkKills, lookup: AuthorizedLookup, callers: Callers, bodies: Bodies) -> None:
-        self._kills = kills
+    def __init__(
+        self,
+        links: SignedLinks | None,
+        lookup: AuthorizedLookup,
+        callers: Callers,
+        bodies: Bodies,
+        catalog: PostgresCatalog,
+        resolver: UrlResolver,
+        invalidation: Invalidation,
+    ) -> None:
+        self._configured = links
         self._lookup = lookup
         self._callers = callers
         self._bodies = bodies
+        self._catalog = catalog
+        self._resolver = resolver
+        self._invalidation = invalidation
+
+    @property
+    def _links(self) -> SignedLinks:
+        """What signs links. Raises ``RouteNotFound`` unless they are configured."""
+        if self._configured is None:
+            raise RouteNotFound("signed_links is not configured")
+        return self._configured
 
     async def make(self, request: web.Request) -> web.Response:
         """Return a link that shows the image to anyone for ``expires_in`` seconds."""
-        links = self._kills.links
+        links = self._links
         image_id = parse_image_id(request.match_info["image_id"])
         expires_in = _expires_in(await self._bodies.json(request))
         record = (await self._lookup.own(self._callers.of(request), image_id)).record
@@ -62,7 +59,7 @@ class LinkCalls:
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-        links = self._kills.links
+        links = self._links
         body = await self._bodies.json(request)
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
@@ -80,11 +77,23 @@ class LinkCalls:
         return success({"links": made, "errors": errors}, "links were signed")
 
     async def kill(self, request: web.Request) -> web.Response:
-        """Invalidate every link to the image at once, with any key."""
-        _ = self._kills.links  # a 404 unless links are configured
+        """Invalidate every link to an image of the caller at once, with any key."""
+        _ = self._links
         image_id = parse_image_id(request.match_info["image_id"])
         await self._lookup.own(self._callers.of(request), image_id)
-        return await self._kills.kill_all(image_id)
+        return await self._kill_all(image_id)
+
+    async def kill_of_any(self, request: web.Request) -> web.Response:
+        """Invalidate every link to any user's image, for the admin."""
+        _ = self._links
+        image_id = parse_image_id(request.match_info["image_id"])
+        await self._resolver.peek(image_id)  # raises ``ImageNotFound``
+        return await self._kill_all(image_id)
+
+    async def _kill_all(self, image_id: str) -> web.Response:
+        kills = await self._catalog.kill_links(image_id)
+        await self._invalidation.drop([image_id])
+        return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
 
 
 def _expires_in(body: Any) -> int:

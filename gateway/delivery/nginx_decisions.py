@@ -4,14 +4,13 @@ nginx keeps a decision per image, style and credential, and drops it when the li
 end by time are considered here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.access.identity import Caller
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import ImageRequest
-from gateway.presign.lifetime import Lifetime
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signed_image import CosClock, Lifetime, SignedImage
 from gateway.settings import AccessSettings, Live
 
 FIELD: Final = "X-Decision-For"
@@ -20,15 +19,15 @@ _KEY_USER: Final = "X-Decision-User"
 
 
 class Decisions:
-    """Returns seconds, 0 for an answer that must not be kept.
+    """For how many seconds nginx may keep an answer: 0 if it must not.
 
-    offset: returns how far COS's clock, by which presigned URLs end, is ahead of this machine's, in seconds.
+    clock: COS's clock, by which presigned URLs end.
     """
 
-    def __init__(self, settings: Live[AccessSettings], lifetime: Lifetime, offset: Callable[[], float]) -> None:
+    def __init__(self, settings: Live[AccessSettings], lifetime: Lifetime, clock: CosClock) -> None:
         self._settings = settings
         self._lifetime = lifetime
-        self._offset = offset
+        self._clock = clock
 
     def on_access(self, headers: Mapping[str, str], caller: Caller, now: float) -> int:
         """Return for how long the answer to an access check may be kept that allows the caller to view the image."""
@@ -45,7 +44,7 @@ class Decisions:
         """Return for how long nginx may repeat an order to send the image, whose URL ends."""
         if not self._settings.value.decision_ttl:
             return 0
-        url_ends_in = int(self._lifetime.usable_for(image.presigned, now + self._offset()))
+        url_ends_in = int(self._lifetime.usable_for(image.presigned, now + self._clock.offset))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
         return max(0, min(url_ends_in, self.on_access(request.head.headers, caller, now))) if caller is not None else 0

@@ -1,13 +1,17 @@
-"""The caller of an HTTP request."""
+"""Who sends a request: a user, an anonymous client, or the admin."""
 
 import time
+from functools import wraps
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from gateway.access.admin_guard import AdminGuard
+from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator, Caller
 from gateway.access.request_head import Address, RequestHead
 from gateway.access.signed_links import LinkParameters
-from gateway.delivery.request_context import REQUEST_CONTEXT
+from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 
 
 class Callers:
@@ -30,6 +34,24 @@ class Callers:
         caller = self._authenticator.caller_of(head, given, time.time())
         request[REQUEST_CONTEXT].caller = caller
         return caller
+
+
+class AdminOnly:
+    """Makes handlers require ``Authorization: Bearer <admin.token>``."""
+
+    def __init__(self, guard: AdminGuard, client_address: ClientAddress) -> None:
+        self._guard = guard
+        self._client_address = client_address
+
+    def __call__(self, handler: Handler) -> Handler:
+        """Return a handler that raises what ``AdminGuard.check`` raises."""
+
+        @wraps(handler)
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            self._guard.check(request.headers, self._client_address.subscriber_of(request.headers, peer_of(request)))
+            return await handler(request)
+
+        return guarded
 
 
 def head_of(request: web.BaseRequest) -> RequestHead:

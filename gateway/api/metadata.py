@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 
 from gateway.access.client_address import ClientAddress
+from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.caller import Callers
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageMetadata, ImageRecord

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import re
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
-from gateway.api.nginx_metrics import NginxMetrics
 from gateway.errors import AccelNotConfigured
+from gateway.metrics.nginx_last_asked import NginxLastAsked
+from gateway.metrics.registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,39 @@ ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"
 PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VERSION}"
 _LOOK_AGAIN: Final = 5.0  # seconds
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
+
+
+# Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
+# epochs was full.
+FloorReason: TypeAlias = Literal["start", "gap", "full", "settings"]
+
+
+class NginxMetrics:
+    """What nginx asks and reports, and mistakes of its configuration."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.accel_not_configured = registry.counter(
+            "accel_not_configured", "Requests with image_proxy.delivery accel that came without accel.conf of nginx."
+        )
+        self.nginx_config_mismatches = registry.loop_counter(
+            "nginx_config_mismatches", "Requests for images through nginx files of another release."
+        )
+        self.nginx_misdirected = registry.loop_counter(
+            "nginx_misdirected",
+            "Questions of nginx for changes that came to the public port, which has no answer.",
+        )
+        self.nginx_asked = NginxLastAsked()
+        registry.register(self.nginx_asked)
+        self.nginx_epochs = registry.counter(
+            "nginx_epochs", "Changes that made an nginx forget its copies of an image."
+        )
+        self.nginx_floors = registry.counter(
+            "nginx_floors",
+            "Times that an nginx forgot every copy: it started, may have missed changes ('gap'), its zone was full, or "
+            "a gateway started with other styles or variants, another bucket or table ('settings').",
+            ("reason",),
+            get_args(FloorReason),
+        )
 
 
 class NginxFiles:

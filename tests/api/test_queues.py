@@ -10,7 +10,7 @@ import redis
 
 from gateway.presign.signed_image import ImageVariant
 from tests.answering import answering
-from tests.api.test_monitoring import ADMIN, data
+from tests.api.test_url_cache import ADMIN, data
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 
