@@ -12,10 +12,10 @@ from typing import Any
 import click
 from aiohttp import web
 
-from gateway.commands.output_console import OutputConsole
+from gateway.commands.config_option import exit_with_mistakes
+from gateway.commands.output import OutputConsole
 from gateway.commands.serve_process import StopSignals, run_until_stopped
-from gateway.commands.shared import exit_with_mistakes
-from gateway.concurrency.first_event import first_of
+from gateway.concurrency.background import first_of
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics

@@ -12,8 +12,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.api.batch import image_ids_in
-from gateway.api.json_body import Bodies
+from gateway.api.json_body import Bodies, image_ids_in
 from gateway.api.json_responses import success
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -20,7 +20,7 @@ _OTHERS: Final = {
     "config": "tests/config",
     "docs": "tests/test_documents.py",
     "bench": "tests/bench",
-    "gateway/web/console": "tests/api/test_console_files.py",
+    "gateway/web/console": "tests/api/test_static_files.py",
     "gateway/web": "tests/test_web_units.py",
     "gateway_dev/web": "tests/test_web_units.py",
     "examples": "tests/web/test_package.py",

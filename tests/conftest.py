@@ -29,12 +29,11 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from prometheus_client import CollectorRegistry
 
-from gateway.api.nginx_files import ACCEL_CONF
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.nginx_files import ACCEL_CONF
 from gateway.origin.object_source import ObjectSource
 from gateway.process.logs import LogHandler
-from gateway.process.reloader import Difference
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
 from gateway.server.request_log import LOGGER
@@ -43,6 +42,7 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
+from gateway.settings.reload_difference import SettingsDifference
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
 from gateway_dev.cos_emulator.access import Credential
@@ -415,7 +415,7 @@ class RunningGateway:
         """Begin to drain."""
         self.service.diagnostics.health.drain()
 
-    async def reload(self, **changes: Mapping[str, Any]) -> Difference[Settings]:
+    async def reload(self, **changes: Mapping[str, Any]) -> SettingsDifference:
         """Change keys of sections, or the whole of ``image_styles``, and reload the configuration, as SIGHUP does."""
         for name, changed in changes.items():
             others = self.sections.get(name, {}) if name != "image_styles" else {}

@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from gateway.commands.config_option import settings_from
 from gateway.commands.serve_process import StopSignals, run_until_stopped
-from gateway.commands.shared import settings_from
 from gateway.concurrency.background import background
 from gateway.process.logs import configure_logging
 from gateway.service.metrics import Metrics

@@ -24,7 +24,7 @@ BASE = {
 }
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions", "gateway.presign.lifetime"}
+SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
 # The packages that speak Redis, by what is kept.
 REDIS = {"gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue", "gateway.redis_replicas"}
 # The packages on the path of a request, below the handlers.
@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"gateway.net"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
-    "access": BASE,
+    "access": BASE | RECORD,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
     "tencent_api": set(),
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
-    "canary": BASE | {"gateway.redis_connection.guarded_client"},
+    "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
@@ -69,7 +69,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"gateway.checks", "gateway.explain", "gateway.monitoring", "gateway.process", "gateway.tracing"},
     "server": BASE
     | {
-        "gateway.access.asked",
+        "gateway.access.request_head",
         "gateway.access.client_address",
         "gateway.api",
         "gateway.delivery",
@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
-        "gateway.process.service_manager",
+        "gateway.process.systemd",
         "gateway.api.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
@@ -91,16 +91,18 @@ ALLOWED: dict[str, set[str]] = {
 }
 # Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
+# Replaces the settings as a whole.
+RELOADER = "gateway.process.reloader"
 # What those may take who read the settings, or compare them.
 SETTINGS_INSIDE: dict[str, set[str]] = {
     "cli": {SETTINGS_READER},
-    "commands": {SETTINGS_READER, "gateway.settings.handover"},
-    "service": {"gateway.settings.mistakes", "gateway.settings.reloading"},
+    "commands": {SETTINGS_READER},
+    "process": {"gateway.settings.error_messages", "gateway.settings.reload_difference"},
 }
 # Reads the variables that Tencent's own tools set, whose names are fixed.
 TENCENT_VARIABLES = "gateway.settings.credentials"
 # Reads the variables that systemd sets, which are no settings.
-SYSTEMD_VARIABLES = ("gateway.process.service_manager", "gateway.process.socket_activation")
+SYSTEMD_VARIABLES = ("gateway.process.systemd",)
 # Reads two variables of OpenTelemetry, whose names are fixed; the SDK reads the others.
 TRACING_VARIABLES = "gateway.tracing.exporter"
 # Reads libpq's variables, as libpq does: they complete a DSN.
@@ -109,7 +111,7 @@ LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # may see every image; and the renewal of a URL, which compares the row with the row that access was checked for.
 AUTHORIZING = {
     "gateway.api.authorized_lookup",
-    "gateway.api.preview",
+    "gateway.api.images",
     "gateway.commands.url",
     "gateway.delivery.decision",
     "gateway.origin.transfer_state",
@@ -139,16 +141,16 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "gateway.workers.",
     ),
     # Only `check` and tests compare with it (10 MiB of imports).
-    "qcloud_cos": ("gateway.presign.sdk_signature.",),
+    "qcloud_cos": ("gateway.presign.probe_signer.",),
     "redis": tuple(f"{room}." for room in REDIS),
     "aiopg": ("gateway.catalog.",),
     # The settings parse a connection string with libpq's parser and open nothing.
-    "psycopg2": ("gateway.catalog.", "gateway.settings.postgres_dsn."),
+    "psycopg2": ("gateway.catalog.", "gateway.settings.postgres."),
     "jwt": ("gateway.access.",),
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.yaml_file.", "gateway.api.openapi."),
+    "yaml": ("gateway.settings.sources.", "gateway.api.openapi."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {
@@ -304,8 +306,9 @@ def test_the_settings_are_taken_from_their_front_and_read_by_the_commands_alone(
 
 
 def test_a_part_is_handed_its_own_section_and_never_the_whole() -> None:
-    handed = {module.room for module in MODULES if "gateway.settings.Settings" in set(module.imports())}
-    assert handed <= KNOW_ALL | {"settings"}
+    handed = {module for module in MODULES if "gateway.settings.Settings" in set(module.imports())}
+    others = {module.name for module in handed if module.room not in KNOW_ALL | {"settings"}}
+    assert others == {RELOADER}
 
 
 # Undocumented or private names of aiohttp that the server uses, by their class, and what is wrong without each.

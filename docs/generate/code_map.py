@@ -21,7 +21,7 @@ ROOMS: Final = {
     "changes": "what has changed, and who has heard of it: the log, heartbeats, the list for nginx; no I/O",
     "presign": "presigned URLs: credentials, hosts, signature, lifetime, COS's clock",
     "redis_connection": "Redis on one server, behind Sentinel, or as a Cluster: clients, shards, scripts, keys",
-    "redis_entries": "what Redis keeps of images: URLs, descriptions, uses, statistics",
+    "redis_entries": "what Redis keeps of images: URLs, metadata, uses, statistics",
     "redis_queue": "queues in Redis with leases: renewals and purges",
     "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",
     "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, get_args, get_origin
 
 from docs.generate.settings_file import Block, Explained, explained_keys
 from gateway.settings import Settings
-from gateway.settings.reloading import KEYS
-from gateway.settings.section import NewValue
+from gateway.settings.base import NewValue, Section
 
 _INTRODUCTION = """\
 # Configuration
@@ -79,6 +78,29 @@ _CODE = re.compile(
     rf"|(?<![.\w])(?:{'|'.join(Settings.model_fields)})\.[a-z_]+(?:\.[a-z_]+)*"
     r"|\b(?:[a-z]+(?:_[a-z]+)+|[A-Z]+(?:_[A-Z]+)+)\b"
 )
+
+
+def _ways(model: type[Section], path: str = "") -> Iterator[tuple[str, NewValue]]:
+    """Yield each key with the way to take its new value. `*` stands for the name of a bucket."""
+    for name, field in model.model_fields.items():
+        key, way = f"{path}{name}", NewValue.of(field)
+        if way is not None:
+            yield key, way
+        for inner in _sections_in(field.annotation):
+            if way is None or inner.says_how_keys_are_taken():
+                yield from _ways(inner, f"{key}.*." if get_origin(field.annotation) is dict else f"{key}.")
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections in the type of a key: itself, in a union with None, or as the values of a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
+
+
+KEYS: Final[Mapping[str, NewValue]] = dict(_ways(Settings))
+"""Every key, with the way to take its new value, as its model says."""
 
 
 def configuration(settings_file: str) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gateway.access.fields import bearer_token, values_of
+from gateway.access.request_head import bearer_token, values_of
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.errors import Forbidden, TooManyRequests, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 
-from gateway.access.fields import values_of
+from gateway.access.request_head import values_of
 from gateway.net.ip_address import IpAddress, IpNetwork, is_among, parse_ip, subscriber_of
 from gateway.settings import Live, ServerSettings
 

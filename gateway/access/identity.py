@@ -4,19 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gateway.access.asked import Asked
-from gateway.access.fields import bearer_token, cookies_of, values_of
-from gateway.access.forwarded import BadForwardedUser, ForwardedUser
+from gateway.access.request_head import RequestHead, bearer_token, cookies_of, values_of
 from gateway.access.signed_links import BadLink, LinkParameters, SignedLink, SignedLinks
-from gateway.access.token_keys import BadToken, TokenKeys
 from gateway.errors import Unauthorized
+from gateway.net.ip_address import is_among, parse_ip
 from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 if TYPE_CHECKING:
-    from gateway.access.tokens import Tokens
+    from gateway.access.tokens import TokenKeys, Tokens
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_METHODS = frozenset({"GET", "HEAD"})
+_LONGEST_USER = 256  # characters, of a user that a proxy names
+
+
+class BadCredentials(Exception):
+    """A token or a proxy's header is not valid. The message is for a log and quotes no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +81,14 @@ class Authenticator:
     def __init__(
         self,
         settings: Live[AccessSettings],
-        keys: Callable[[], TokenKeys | None] = lambda: None,
+        keys: "Callable[[], TokenKeys | None]" = lambda: None,
         links: SignedLinks | None = None,
     ) -> None:
         self._links = links
         self._accept(settings.value, keys())
         settings.watch(lambda _, new: self._accept(new, keys()))
 
-    def _accept(self, settings: AccessSettings, keys: TokenKeys | None) -> None:
+    def _accept(self, settings: AccessSettings, keys: "TokenKeys | None") -> None:
         self._tokens: Tokens | None = None
         self._cookie: str | None = None
         if settings.jwt is not None:
@@ -94,8 +97,7 @@ class Authenticator:
 
             self._tokens = tokens.Tokens(settings.jwt, keys if keys is not None else tokens.ConfiguredKey(settings.jwt))
             self._cookie = settings.jwt.cookie
-        forwarded = settings.forwarded_user
-        self._forwarded = ForwardedUser(forwarded) if forwarded is not None else None
+        self._forwarded = forwarded = settings.forwarded_user
         self.varies_by = _vary_fields(self._cookie, forwarded)
         # A proxy may know the user by a cookie.
         self.denials_vary = _vary_fields(self._cookie if forwarded is None else "any", forwarded)
@@ -105,17 +107,17 @@ class Authenticator:
         """Whether JSON Web Tokens are configured."""
         return self._tokens is not None
 
-    def caller_of(self, asked: Asked, given: LinkParameters | None, now: float) -> Caller:
+    def caller_of(self, head: RequestHead, given: LinkParameters | None, now: float) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises.
 
-        given: the parameters of a link in the query of ``asked``.
+        given: the parameters of a link in the query of ``head``.
         now: Unix seconds.
         """
-        caller = self.identify(asked.headers, peer=asked.peer, method=asked.method, now=now)
-        if given is None or self._links is None or asked.method not in _READ_METHODS:
+        caller = self.identify(head.headers, peer=head.peer, method=head.method, now=now)
+        if given is None or self._links is None or head.method not in _READ_METHODS:
             return caller
         try:
-            link = self._links.link(asked.path, given, now)
+            link = self._links.link(head.path, given, now)
         except BadLink as error:
             return replace(caller, rejected=True, reason=str(error))
         ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)
@@ -158,17 +160,37 @@ class Authenticator:
         if self._forwarded is None:
             return ANONYMOUS
         try:
-            return Caller(self._forwarded.user_of(headers, peer), is_forwarded=True)
-        except BadForwardedUser as error:
+            return Caller(_forwarded_user(self._forwarded, headers, peer), is_forwarded=True)
+        except BadCredentials as error:
             return replace(rejected(f"{self._forwarded.header}: {error}"), is_forwarded=True)
 
 
 def _caller_by_token(tokens: "Tokens", token: str, now: float | None) -> Caller:
     try:
         identity = tokens.verify(token, now)
-    except BadToken as error:
+    except BadCredentials as error:
         return rejected(str(error))
     return Caller(identity.user, known_until=identity.ends_at)
+
+
+def _forwarded_user(settings: ForwardedUserSettings, headers: Mapping[str, str], peer: str | None) -> str | None:
+    """Return the id of the user that a trusted proxy names, or None without the header or from an untrusted peer.
+
+    The peer is the other end of the socket, because any client can send an ``X-Forwarded-For``. Raises
+    ``BadCredentials`` if the header was sent twice, or has a value that is no user id.
+    """
+    values = values_of(headers, settings.header)
+    if not values:
+        return None
+    address = parse_ip(peer or "")  # a Unix socket has no address
+    if address is None or not is_among(address, settings.trusted_proxies):
+        return None
+    if len(values) > 1:
+        raise BadCredentials("the header was sent twice")
+    user = values[0].strip()
+    if len(user) > _LONGEST_USER or (user and not user.isprintable()):
+        raise BadCredentials("the header names no user")
+    return user or None
 
 
 def _is_cross_site(headers: Mapping[str, str]) -> bool:

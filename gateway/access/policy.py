@@ -1,28 +1,11 @@
 """Access policy: checked on every request, cache hit or miss, before anything is sent."""
 
-from typing import Protocol
-
 from gateway.access.identity import Caller
+from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 
 
-class Ownable(Protocol):
-    """The properties of an image that the policy depends on."""
-
-    @property
-    def owner(self) -> str | None:
-        """The owner's user id, or None without an owner."""
-
-    @property
-    def public(self) -> bool:
-        """Whether every caller may view the image."""
-
-    @property
-    def links_killed(self) -> int | None:
-        """How often all signed links to the image were killed, or None if unknown."""
-
-
-def check_view(caller: Caller, image: Ownable) -> None:
+def check_view(caller: Caller, image: ImageRecord) -> None:
     """Return if ``caller`` may view the image.
 
     Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: the answer does not reveal
@@ -35,7 +18,7 @@ def check_view(caller: Caller, image: Ownable) -> None:
     raise refusal(caller)
 
 
-def may_view(caller: Caller, image: Ownable) -> bool:
+def may_view(caller: Caller, image: ImageRecord) -> bool:
     """Return whether ``caller`` may view the image."""
     try:
         check_view(caller, image)
@@ -56,7 +39,7 @@ def refusal(caller: Caller) -> GatewayError:
     return ImageNotFound("unknown, or hidden from the caller")
 
 
-def check_owner(caller: Caller, image: Ownable) -> None:
+def check_owner(caller: Caller, image: ImageRecord) -> None:
     """Return if ``caller`` owns the image, and so may share it, renew its URL and see its status.
 
     Raises as ``check_view`` does. For a visible image, raises ``Unauthorized`` for an anonymous caller and
@@ -71,11 +54,11 @@ def check_owner(caller: Caller, image: Ownable) -> None:
     raise ImageNotFound("not the caller's")
 
 
-def check_original(caller: Caller, image: Ownable) -> None:
+def check_original(caller: Caller, image: ImageRecord) -> None:
     """Return if ``caller``, who may view the image, may get its original while only owners get originals."""
     if not _owns(caller, image):
         raise ImageNotFound("the original is for its owner")
 
 
-def _owns(caller: Caller, image: Ownable) -> bool:
+def _owns(caller: Caller, image: ImageRecord) -> bool:
     return caller.user is not None and caller.user == image.owner

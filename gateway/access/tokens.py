@@ -7,12 +7,12 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.access.token_keys import BadToken, TokenKeys
+from gateway.access.identity import BadCredentials
 from gateway.settings import JwtSettings
 
 # By exception of PyJWT; the first class of an exception's ancestry that is listed counts.
@@ -29,6 +29,17 @@ _REASONS: dict[type[BaseException], str] = {
 
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
 MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
+
+
+class TokenKeys(Protocol):
+    """The keys that verify tokens: a configured key, or a key set (``jwks.Jwks``)."""
+
+    @property
+    def generation(self) -> int:
+        """A number that changes with the keys."""
+
+    def key_for(self, token: str) -> Any:
+        """Return the key to verify ``token`` with. Raises ``jwt.PyJWTError`` without one."""
 
 
 class ConfiguredKey:
@@ -75,7 +86,7 @@ class Tokens:
         return len(self._verified)
 
     def verify(self, token: str, now: float | None = None) -> Identity:
-        """Return the user of ``token``, and its end. ``now``: Unix seconds, None for now. Raises ``BadToken``."""
+        """Return the user of ``token``, and its end. ``now``: Unix seconds, None for now. Raises ``BadCredentials``."""
         verified = self._verified
         if self._generation != self._keys.generation:
             self._generation = self._keys.generation
@@ -90,7 +101,7 @@ class Tokens:
             verified.move_to_end(digest)
         if identity.ends_at + LEEWAY <= (time.time() if now is None else now):
             del verified[digest]
-            raise BadToken("the token has expired")
+            raise BadCredentials("the token has expired")
         return identity
 
     def _decoded(self, token: str) -> Identity:
@@ -113,12 +124,12 @@ class Tokens:
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             # PyJWT does not catch the exceptions of invalid UTF-8 and of claims of unexpected types.
-            raise BadToken(_reason(error)) from error
+            raise BadCredentials(_reason(error)) from error
         user = claims.get(settings.user_claim)
         if isinstance(user, int) and not isinstance(user, bool):
             user = str(user)
         if not isinstance(user, str) or not user:
-            raise BadToken("the token names no user")
+            raise BadCredentials("the token names no user")
         return Identity(user, int(claims["exp"]))
 
 

@@ -10,12 +10,12 @@ from typing import Final
 from aiohttp import web
 
 from gateway.access.identity import Caller
-from gateway.access.original_uri import Address, original_address
+from gateway.access.request_head import Address, original_address
 from gateway.access.signed_links import short_address
+from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.caller import Callers
-from gateway.api.decisions import FIELD, Decisions
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.nginx_decisions import FIELD, Decisions
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.access.client_address import ClientAddress
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
-from gateway.api.caller import Callers
+from gateway.api.authentication import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.decision import ImageRequest, check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
@@ -57,7 +57,7 @@ class AuthorizedLookup:
         except NewVariant as new:
             if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
                 check_view(caller(), new.record)
-            client = self._client_address.subscriber_of(wanted.asked.headers, wanted.asked.peer)
+            client = self._client_address.subscriber_of(wanted.head.headers, wanted.head.peer)
             resolved = await self._resolver.look_up(wanted.image_id, rendition, client=client)
         return resolved.image
 

@@ -1,30 +1,29 @@
-"""``GET /api/v1/monitoring/console``, which the console polls, and the switch of the debug log."""
+"""``GET /api/v1/monitoring/console``, which the console polls."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 
 from gateway.access.admin_guard import AdminGuard
-from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
-from gateway.api.queue_listing import dead_entries, variant_names
+from gateway.api.queues import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import Counted, History, gauge_value, read
+from gateway.metrics.history import History, gauge_value
 from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
-from gateway.presign.credentials.by_bucket import BucketCredentials
-from gateway.presign.credentials.rotation import RotatingCredentials
-from gateway.presign.lifetime import CosClock
-from gateway.process.debug_log import DebugLog
+from gateway.monitoring.trigger_watch import TriggerWatch
+from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials
+from gateway.presign.signed_image import CosClock
 from gateway.process.log_format import redact
+from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
@@ -34,18 +33,21 @@ _MOST_DIGITS = 10  # of a time in Unix seconds
 
 
 class Dependencies:
-    """The state of what the gateway depends on, and of what the canary sees from outside."""
+    """The state of what the gateway depends on, and of what the canary sees from outside.
+
+    trigger_watch: None without ``postgres.listen``.
+    """
 
     def __init__(
         self,
         health: Health,
         clock: CosClock,
         credentials: BucketCredentials,
-        look_at_trigger: Callable[[], None] | None,
+        trigger_watch: TriggerWatch | None,
         canary: CanaryOutcomes,
         nginx: NginxAskers,
     ) -> None:
-        self._look_at_trigger = look_at_trigger
+        self._trigger_watch = trigger_watch
         self._canary = canary
         self._nginx = nginx
         self._health = health
@@ -54,8 +56,8 @@ class Dependencies:
 
     async def facts(self) -> Mapping[str, Any]:
         """Return the facts for the console. The next facts have the present state of the change trigger."""
-        if self._look_at_trigger is not None:
-            self._look_at_trigger()
+        if self._trigger_watch is not None:
+            self._trigger_watch.look_soon()
         report, seconds = await self._health.report(), self._health.probes.seconds
         return {
             "now": self._clock.now(),
@@ -113,13 +115,13 @@ class SharedState:
         except CacheUnavailable:
             return []
 
-    async def renewals(self) -> Mapping[str, Any] | None:
+    async def refreshes(self) -> Mapping[str, Any] | None:
         """Return the state of the queue, or None while Redis does not answer, or without it."""
         queue, now = self._queue, self._now()
         if queue is None:
             return None
         try:
-            lengths = await queue.lengths(now)
+            lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
             dead = await dead_entries(queue, variant_names)
         except CacheUnavailable:
@@ -167,66 +169,10 @@ class Console:
                 },
                 "errors": [error.as_json() for error in self._errors.newest()],
                 **await self._shared.replicas(),
-                "renewals": await self._shared.renewals(),
+                "renewals": await self._shared.refreshes(),
                 "debug_until": self._debug_log.until,
             }
         )
-
-
-class ConsoleTools:
-    """The totals that the parent of workers adds up, the configuration in use, the switch of the debug log.
-
-    configuration: returns the configuration in use as JSON, with ``**********`` for each secret.
-    running: returns what this process says of itself to ``check --running``.
-    """
-
-    def __init__(
-        self,
-        counted: Counted,
-        nginx: NginxAskers,
-        configuration: Callable[[], Mapping[str, Any]],
-        debug_log: DebugLog,
-        bodies: Bodies,
-        now: Callable[[], float],
-        running: Callable[[], Awaitable[Mapping[str, Any]]],
-    ) -> None:
-        self._running = running
-        self._counted = counted
-        self._nginx = nginx
-        self._configuration = configuration
-        self._debug_log = debug_log
-        self._bodies = bodies
-        self._now = now
-
-    async def totals(self, _: web.Request) -> web.Response:
-        """Return the totals of this process since its start, of which the points are made."""
-        reading = read(self._counted, self._now())
-        return success(
-            {
-                "counts": reading.counts,
-                "durations": reading.durations,
-                "bounds": self._counted.requests.bounds,
-                "errors": [error.as_json() for error in self._counted.errors.newest()],
-                "nginx": {"asked": self._nginx.seconds(), "cache_seconds": self._nginx.cache_seconds()},
-            }
-        )
-
-    async def configuration(self, _: web.Request) -> web.Response:
-        """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
-        return success(dict(self._configuration()))
-
-    async def running(self, _: web.Request) -> web.Response:
-        """Return what this process is: its version, program, settings, and state of changes."""
-        return success({"replicas": [dict(await self._running())]})
-
-    async def debug(self, request: web.Request) -> web.Response:
-        """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
-        match await self._bodies.json(request):
-            case {"on": bool(on)}:
-                (self._debug_log.start if on else self._debug_log.stop)()
-                return success({"debug_until": self._debug_log.until})
-            case _:
-                raise InvalidRequest('the body must be {"on": true} or {"on": false}')
 
 
 def _since(request: web.Request) -> float:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter
 
-from gateway.access.asked import Asked
+from gateway.access.request_head import RequestHead
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.delivery.decision import (
     NOTHING,
@@ -39,8 +39,8 @@ from gateway.errors import (
 )
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.errors import RowChanged
+from gateway.origin.failures import RefusedVariants
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.resolver import UrlResolver
@@ -139,12 +139,12 @@ class ImageHandler:
         """How many images are being sent."""
         return self._memory.streams
 
-    def begin(self, asked: Asked, image_id: str, context: RequestContext) -> Exchange:
+    def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
         """Return the request with the first decision. ``image_id`` must be valid."""
-        query = asked.query
-        parameters = self._variant_requests.read(query, asked.headers) if query else NO_PARAMETERS
+        query = head.query
+        parameters = self._variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.is_negotiated = parameters.is_negotiated
-        wanted = ImageRequest.of(asked, image_id, parameters)
+        wanted = ImageRequest.of(head, image_id, parameters)
         return Exchange(context, wanted, self._decide(wanted, NOTHING))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
@@ -211,7 +211,7 @@ class ImageHandler:
             self._usage.accessed(exchange.wanted.image_id, image.rendition)
         if parameters.is_negotiated and isinstance(decision, Answer) and decision.names_content:
             # The client requested the sent image by another address (RFC 9110 section 8.7).
-            query, path = self._rules.value.renditions.query(image.rendition), exchange.wanted.asked.path
+            query, path = self._rules.value.renditions.query(image.rendition), exchange.wanted.head.path
             context.content_location = f"{path}?{query}" if query else path
 
     def _sent(self, answer: Answer) -> None:

@@ -1,15 +1,36 @@
-"""Handlers for one image: its bytes, its presigned URL, its status."""
+"""Handlers for one image: its bytes, its presigned URL, its state. For clients, and for the admin."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
+from multidict import CIMultiDict
 
+from gateway.api.authentication import Callers, head_of
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.caller import Callers, asked_by
 from gateway.api.image_handler import ImageHandler
-from gateway.api.image_state import ImageState
-from gateway.api.new_urls import NewUrls
-from gateway.api.url_handler import UrlHandler
+from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
+from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
+from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT
+from gateway.errors import OriginUnavailable
+from gateway.origin.errors import RowChanged
+from gateway.origin.object_source import ObjectSource
+from gateway.presign.signed_image import AuthorizedImage
+from gateway.urls.resolver import UrlResolver
+
+logger = logging.getLogger(__name__)
+
+_MOST_LOOKUPS = 3
+# Other fields than on the public port: no cache may keep a preview, and no page of another site may read it.
+_HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class ImageCalls:
@@ -21,19 +42,17 @@ class ImageCalls:
         url_handler: UrlHandler,
         lookup: AuthorizedLookup,
         callers: Callers,
-        new_urls: NewUrls,
-        state: ImageState,
+        cached_urls: CachedUrls,
     ) -> None:
         self._handler = handler
         self._url_handler = url_handler
         self._lookup = lookup
         self._callers = callers
-        self._new_urls = new_urls
-        self._state = state
+        self._cached_urls = cached_urls
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Send the image, for an address that the router had to decode. ``ImageHandler`` handles other addresses."""
-        exchange = self._handler.begin(asked_by(request), _id_in(request), request[REQUEST_CONTEXT])
+        exchange = self._handler.begin(head_of(request), _id_in(request), request[REQUEST_CONTEXT])
         return await self._handler.answer(request, exchange)
 
     async def url(self, request: web.Request) -> web.StreamResponse:
@@ -44,15 +63,78 @@ class ImageCalls:
         """Sign and return a new presigned URL, for the owner."""
         image_id, caller = _id_in(request), self._callers.of(request)
         await self._lookup.own(caller, image_id)
-        image = await self._new_urls.sign(image_id)
-        return self._new_urls.response(image, self._lookup.owned(caller, image))
+        image = await self._cached_urls.sign(image_id)
+        return self._cached_urls.response(image, self._lookup.owned(caller, image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of the image's cached URL and its usage, for the owner."""
         image_id = _id_in(request)
         owned = await self._lookup.own(self._callers.of(request), image_id)
-        return await self._state.response(image_id, owned.presigned)
+        return await self._cached_urls.state(image_id, owned.presigned)
+
+
+class AdminImageCalls:
+    """Calls of the admin about an image of any user."""
+
+    def __init__(
+        self,
+        resolver: UrlResolver,
+        lookup: AuthorizedLookup,
+        cached_urls: CachedUrls,
+        source: ObjectSource,
+        relay: Relay,
+    ) -> None:
+        self._resolver = resolver
+        self._lookup = lookup
+        self._cached_urls = cached_urls
+        self._source = source
+        self._relay = relay
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Sign a new presigned URL of any user's image. Return the URL if everybody may see the image, else null."""
+        image = await self._cached_urls.sign(_id_in(request))
+        return self._cached_urls.response(image, self._lookup.for_everybody(image))
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Return the state of any user's image, as the owner gets it on the public port."""
+        image_id = _id_in(request)
+        return await self._cached_urls.state(image_id, (await self._resolver.peek(image_id)).presigned)
+
+    async def preview(self, request: web.Request) -> web.StreamResponse:
+        """Send the original for the console, also of a private image. The log names the image.
+
+        Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
+        """
+        image_id = _id_in(request)
+        logger.info("image shown to the admin: image=%s", image_id)
+        resolver = self._resolver
+        for _ in range(_MOST_LOOKUPS):
+            resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
+            try:
+                return await self._send(request, AuthorizedImage(resolved.image))
+            except RowChanged:
+                resolver.drop(image_id)
+        raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
+
+    async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:
+        """Send the object from memory or from COS. Raises ``RowChanged``."""
+        content = self._source.memory.content(image)
+        if content is None or content.data is None:
+            content = await self._source.whole(image)
+        try:
+            headers = _headers(image, content.metadata.content_type)
+            if content.body is None:
+                return web.Response(body=content.data, headers=headers)
+            context, length = request[REQUEST_CONTEXT], content.metadata.size
+            return await self._relay.send(request, context, content, headers, status=200, length=length)
+        finally:
+            if content.body is not None:
+                content.body.close()
 
 
 def _id_in(request: web.Request) -> str:
     return parse_image_id(request.match_info["image_id"])
+
+
+def _headers(image: AuthorizedImage, cos_type: str | None) -> "CIMultiDict[str]":
+    return CIMultiDict({**_HEADERS, "Content-Type": content_type_of(image.record.content_type, cos_type)})

@@ -1,13 +1,16 @@
-"""JSON request bodies, read within limits of size and time."""
+"""JSON request bodies, read within limits of size and time, and the image ids that they name."""
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.errors import InvalidRequest, PayloadTooLarge, RequestTimeout
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import InvalidImageId, InvalidRequest, PayloadTooLarge, RequestTimeout
 
+MAX_IMAGES: Final = 200  # in a request
 # The largest valid body names 200 images, which a telephone sends within this time.
 _TIME_LIMIT = 10.0  # seconds
 
@@ -48,3 +51,25 @@ class Bodies:
             raise PayloadTooLarge from None
         except web.RequestPayloadError:
             raise InvalidRequest("the body cannot be read") from None
+
+
+def image_ids_in(body: Any) -> list[str]:
+    """Return the ``image_ids`` of a body, each not yet validated. Raises ``InvalidRequest``."""
+    image_ids = body.get("image_ids") if isinstance(body, dict) else None
+    if not isinstance(image_ids, list) or not all(isinstance(image_id, str) for image_id in image_ids):
+        raise InvalidRequest('the body must be {"image_ids": ["…"]}')
+    if not 1 <= len(image_ids) <= MAX_IMAGES:
+        raise InvalidRequest(f"image_ids must name 1 to {MAX_IMAGES} images")
+    return image_ids
+
+
+def validated(image_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the ids that are valid, and the error code of each that is not."""
+    valid: list[str] = []
+    errors: dict[str, str] = {}
+    for image_id in image_ids:
+        try:
+            valid.append(parse_image_id(image_id))
+        except InvalidImageId as error:
+            errors[image_id] = error.code
+    return valid, errors

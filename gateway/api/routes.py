@@ -6,26 +6,23 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.access_check import AccessCheck, ignore_expectation
-from gateway.api.admin import AdminOnly
-from gateway.api.audited import Audited
-from gateway.api.batch import UrlBatches
+from gateway.api.audit import Audited
+from gateway.api.authentication import AdminOnly
 from gateway.api.beacons import Beacons
-from gateway.api.config_reload import ConfigReload
-from gateway.api.console import Console, ConsoleTools
-from gateway.api.console_files import ConsoleFiles
+from gateway.api.console import Console
 from gateway.api.explain_handler import ExplainCalls
-from gateway.api.exposition import Exposition
 from gateway.api.health import HealthCalls
-from gateway.api.images import ImageCalls
-from gateway.api.link_handlers import LinkCalls
-from gateway.api.meta import Metadata
-from gateway.api.monitoring import AdminImageCalls, CachePurges, CacheStatistics, DailyReport, QueueCalls
-from gateway.api.nginx_changes import NginxChanges, WrongPort
+from gateway.api.images import AdminImageCalls, ImageCalls
+from gateway.api.links import LinkCalls
+from gateway.api.metadata import Metadata
+from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.openapi import openapi
-from gateway.api.preview import Preview
-from gateway.api.static_files import StaticFiles
+from gateway.api.queues import QueueCalls
+from gateway.api.static_files import ConsoleFiles, StaticFiles
+from gateway.api.this_process import ThisProcess
+from gateway.api.url_cache import CachePurges, CacheStatistics
+from gateway.api.urls import UrlBatches
 from gateway.errors import RouteNotFound
 
 # The prefix of the admin port's route names in metrics.
@@ -57,30 +54,24 @@ class PublicHandlers:
     access_check: AccessCheck
     static_files: StaticFiles
     health: HealthCalls
-    misdirected_changes: WrongPort
+    nginx_changes: NginxChanges
     accel_prefix: AccelPrefix | None
 
 
 @dataclass(frozen=True, slots=True)
 class AdminHandlers:
-    """What answers operators and Prometheus. ``statistics`` and ``queues`` are None without Redis.
+    """What answers operators and Prometheus. ``statistics`` and ``queues`` are None without Redis."""
 
-    ``daily`` is None without ``url_stats.enabled``, too.
-    """
-
-    exposition: Exposition
+    process: ThisProcess
     console: Console
-    console_tools: ConsoleTools
     console_files: ConsoleFiles
     explain: ExplainCalls
-    preview: Preview
     statistics: CacheStatistics | None
-    daily: DailyReport | None
     queues: QueueCalls | None
-    changes: CachePurges
+    purges: CachePurges
     nginx_changes: NginxChanges
     images: AdminImageCalls
-    reload: ConfigReload
+    links: LinkCalls
     health: HealthCalls
 
 
@@ -112,7 +103,7 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
     if handlers.accel_prefix is not None:
         below = handlers.accel_prefix.prefix + "{version:(?s:.*)}"
         add.add_route(hdrs.METH_ANY, below, handlers.accel_prefix.refuse, name="accel")
-    add.add_get("/api/v1/changes", handlers.misdirected_changes.refuse, name="changes", allow_head=False)
+    add.add_get("/api/v1/changes", handlers.nginx_changes.refuse, name="changes", allow_head=False)
     add.add_get("/openapi.json", openapi, name="openapi", allow_head=False)
     handlers.static_files.add_routes(app)
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
@@ -121,11 +112,10 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
 
 def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, audited: Audited) -> None:
     """Add the routes for operators and Prometheus."""
-    add, statistics, daily, queues = app.router, handlers.statistics, handlers.daily, handlers.queues
-    tools = handlers.console_tools
-    add.add_get("/metrics", handlers.exposition.exposition, name="metrics")
+    add, process, statistics, queues = app.router, handlers.process, handlers.statistics, handlers.queues
+    add.add_get("/metrics", process.metrics, name="metrics")
     add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
-    add.add_get("/api/v1/monitoring/stats/daily", daily.daily_stats if daily else _absent, name="daily_stats")
+    add.add_get("/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _absent, name="daily_stats")
     add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
     add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
     handlers.console_files.add_routes(app)
@@ -138,29 +128,29 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
         return admin_only(audited(handler, "view"))
 
     add.add_get("/api/v1/monitoring/console", handlers.console.console, name="console", allow_head=False)
-    add.add_get("/api/v1/monitoring/totals", tools.totals, name="totals", allow_head=False)
-    add.add_get("/api/v1/monitoring/settings", tools.configuration, name="settings", allow_head=False)
-    add.add_get("/api/v1/monitoring/running", tools.running, name="running", allow_head=False)
-    add_guarded("/api/v1/monitoring/debug", tools.debug, "debug")
+    add.add_get("/api/v1/monitoring/totals", process.totals, name="totals", allow_head=False)
+    add.add_get("/api/v1/monitoring/settings", process.configuration, name="settings", allow_head=False)
+    add.add_get("/api/v1/monitoring/running", process.running, name="running", allow_head=False)
+    add_guarded("/api/v1/monitoring/debug", process.debug, "debug")
     add.add_get(f"/api/v1/monitoring/explain/{_ID}", viewed(handlers.explain.explain), name="explain", allow_head=False)
-    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(handlers.preview.preview), name="preview", allow_head=False)
+    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(handlers.images.preview), name="preview", allow_head=False)
     images = handlers.images
     add_guarded(f"/api/v1/images/{_ID}/url/refresh", images.refresh, "refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", viewed(images.status), name="status", allow_head=False)
-    kill = admin_only(audited(images.kill_links, "kill_links"))
+    kill = admin_only(audited(handlers.links.kill_of_any, "kill_links"))
     add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
     add_guarded("/api/v1/monitoring/queue/requeue", queues.requeue if queues else _absent, "requeue")
-    add_guarded("/api/v1/config/reload", handlers.reload.reload, "reload")
-    add_guarded("/api/v1/cache/purge", handlers.changes.purge, "purge")
+    add_guarded("/api/v1/config/reload", process.reload, "reload")
+    add_guarded("/api/v1/cache/purge", handlers.purges.purge, "purge")
     # A part of a purge, which the parent of workers asks for.
-    add.add_post("/api/v1/cache/drop", admin_only(handlers.changes.drop), name="drop")
+    add.add_post("/api/v1/cache/drop", admin_only(handlers.purges.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
     add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
 
 
 async def _absent(_: web.Request) -> web.Response:
     """Answer as if the address did not exist: its feature is off."""
-    raise RouteNotFound("url_cache.enabled or url_stats.enabled is off")
+    raise RouteNotFound("url_cache.enabled is off")
 
 
 async def preflight(request: web.Request) -> web.Response:

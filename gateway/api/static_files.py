@@ -1,4 +1,4 @@
-"""The built files of the web component, and the settings that pages may read: ``/static/…``."""
+"""Files of the package: the web component and what pages may read of the settings; the console and its documents."""
 
 import asyncio
 import base64
@@ -6,15 +6,18 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
-from gateway.api.batch import MAX_IMAGES
+from gateway.api.json_body import MAX_IMAGES
 from gateway.errors import RouteNotFound
+from gateway.presign.renditions import Renditions
+from gateway.settings import ImageProxySettings, Live
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.(?P<type>css|js)")
 _ENTRY = re.compile(r"smart-image\.[A-Za-z0-9_-]{8}\.js")
@@ -24,11 +27,51 @@ _REVALIDATE = "public, no-cache"
 _FOR_MINUTES = "public, max-age=300"
 # Pages wait for a style sheet before they show anything.
 _STYLE_SHEET = f"{_FOR_MINUTES}, stale-while-revalidate=86400"
-_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css"}
+_CONTENT_TYPES = {"js": "text/javascript", "css": "text/css", "html": "text/html"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     # A file that is opened as a page loads and runs nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+# The files of the console, below ``gateway/web/console``. Nothing else is served.
+_CONSOLE: Final = (
+    "index.html",
+    "api.html",
+    "errors.html",
+    "runbook.html",
+    "console.js",
+    "charts.js",
+    "elements.js",
+    "gateway.js",
+    "language.js",
+    "lookup.js",
+    "remedies.js",
+    "state.js",
+    "words.js",
+    "console.css",
+    "vendor/uPlot.js",
+    "vendor/uPlot.css",
+)
+_CONSOLE_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+# For the pages that have no script.
+_DOCUMENT_HEADERS: Final = {
+    **_CONSOLE_HEADERS,
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
 }
 
 
@@ -44,25 +87,16 @@ class StaticFile:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What pages may know of the configuration.
+class StaticFiles:
+    """Serves the files of the web component. Reads them once, at the first request.
 
-    variants: the widths and formats of each style; a fixed style has none.
-    proxy: images are served.
-    links: signed links are made.
+    makes_links: whether ``access.signed_links`` is configured.
     """
 
-    variants: Mapping[str, tuple[Sequence[int], Sequence[str]]]
-    proxy: bool
-    links: bool
-
-
-class StaticFiles:
-    """Serves the files. Reads them once, at the first request. ``features`` returns the present features."""
-
-    def __init__(self, features: Callable[[], Features]) -> None:
-        self._features = features
+    def __init__(self, renditions: Renditions, image_proxy: Live[ImageProxySettings], *, makes_links: bool) -> None:
+        self._renditions = renditions
+        self._image_proxy = image_proxy
+        self._makes_links = makes_links
         self._files: Mapping[str, StaticFile] | None = None
 
     def add_routes(self, app: web.Application) -> None:
@@ -90,33 +124,34 @@ class StaticFiles:
         files = await self._read()
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
-        body = json.dumps(_description(self._features(), script)).encode()
+        body = json.dumps(self._description(script)).encode()
         return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
 
     async def _read(self) -> Mapping[str, StaticFile]:
         if self._files is None:
-            self._files = await asyncio.to_thread(_read_package)
+            self._files = await asyncio.to_thread(_read_component)
         return self._files
 
-
-def _description(features: Features, script: Mapping[str, str] | None) -> Mapping[str, Any]:
-    return {
-        "version": 1,
-        "script": script,
-        "batch": {"size": MAX_IMAGES},
-        "styles": sorted(features.variants),
-        "variants": {
-            style: {"widths": widths, "formats": formats}
-            for style, (widths, formats) in sorted(features.variants.items())
-        },
-        "features": {
-            "proxy": features.proxy,
-            "meta": True,
-            "beacons": True,
-            "paints": True,
-            "links": features.links,
-        },
-    }
+    def _description(self, script: Mapping[str, str] | None) -> Mapping[str, Any]:
+        """Return what pages may know of the configuration. A fixed style has neither widths nor formats."""
+        renditions = self._renditions
+        styles = sorted(renditions.styles)
+        return {
+            "version": 1,
+            "script": script,
+            "batch": {"size": MAX_IMAGES},
+            "styles": styles,
+            "variants": {
+                style: {"widths": renditions.widths(style), "formats": renditions.formats(style)} for style in styles
+            },
+            "features": {
+                "proxy": self._image_proxy.value.enabled,
+                "meta": True,
+                "beacons": True,
+                "paints": True,
+                "links": self._makes_links,
+            },
+        }
 
 
 def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, content_type: str) -> web.Response:
@@ -136,7 +171,7 @@ def _accepts_gzip(request: web.Request) -> bool:
     return False
 
 
-def _read_package() -> dict[str, StaticFile]:
+def _read_component() -> dict[str, StaticFile]:
     """Return the files by name. Blocks."""
     found = {}
     folder = resources.files("gateway").joinpath("web", "static")
@@ -159,3 +194,44 @@ def _read_package() -> dict[str, StaticFile]:
 
 def _etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+class ConsoleFiles:
+    """Serves the console's page and its files, and the pages below ``/docs``. Reads them once, at the first request."""
+
+    def __init__(self) -> None:
+        self._files: Mapping[str, bytes] | None = None
+
+    def add_routes(self, app: web.Application) -> None:
+        """Register the page and its files, and the pages of addresses, of error codes and of the runbook."""
+        add = app.router.add_get
+        add("/", self._page("index.html", _CONSOLE_HEADERS), name="console_page")
+        add("/docs", self._page("api.html", _DOCUMENT_HEADERS), name="docs")
+        add("/docs/errors", self._page("errors.html", _DOCUMENT_HEADERS), name="errors_page")
+        add("/docs/runbook", self._page("runbook.html", _DOCUMENT_HEADERS), name="runbook_page")
+        add("/console/{name}", self.file, name="console_file")
+
+    def _page(self, name: str, headers: Mapping[str, str]) -> Handler:
+        async def page(_: web.Request) -> web.Response:
+            return await self._answer(name, headers)
+
+        return page
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer a script or a style sheet. Raises ``RouteNotFound``."""
+        return await self._answer(request.match_info["name"], _CONSOLE_HEADERS)
+
+    async def _answer(self, name: str, headers: Mapping[str, str]) -> web.Response:
+        if self._files is None:
+            self._files = await asyncio.to_thread(_read_console)
+        body = self._files.get(name)
+        if body is None:
+            raise RouteNotFound
+        content_type = _CONTENT_TYPES[name.rpartition(".")[2]]
+        return web.Response(body=body, headers=headers, content_type=content_type, charset="utf-8")
+
+
+def _read_console() -> Mapping[str, bytes]:
+    """Return the files by name. Blocks."""
+    folder = resources.files("gateway").joinpath("web", "console")
+    return {path.rpartition("/")[2]: folder.joinpath(path).read_bytes() for path in _CONSOLE}

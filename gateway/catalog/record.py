@@ -53,8 +53,8 @@ class ImageRecord:
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
 
-class ImageDescription(NamedTuple):
-    """COS's description of an image: sides in pixels, average colour as ``#rrggbb``. None for what is unknown.
+class ImageMetadata(NamedTuple):
+    """What COS says of an image: sides in pixels, average colour as ``#rrggbb``. None for what is unknown.
 
     placeholder: a tiny copy as a data URL. Empty if COS makes none, None if it was not asked.
     """

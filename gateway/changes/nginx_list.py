@@ -7,11 +7,13 @@ from operator import itemgetter
 from typing import Final
 
 from gateway.changes.change_log import ChangeLog
+from gateway.changes.heartbeat import LEASE
 
-# A change is in the list again these milliseconds after it was heard. A cache may have fetched the old image meanwhile
-# from a replica that had not heard of the change: by the last time every replica has dropped the image.
-_AGAIN: Final = 250
-_LAST: Final = 1000
+# A change is in the list again these milliseconds after it was heard: a cache may have fetched the old image meanwhile
+# from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
+# deaf one answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
+_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)
+_LAST: Final = _NAMED[-1]
 _MOST_LISTED: Final = 10_000
 _NEVER: Final = float("-inf")
 
@@ -117,7 +119,7 @@ class NginxList:
         found: list[tuple[int, str | None]] = []
 
         def name(image_id: str | None, at: int) -> None:
-            named_at = max(time for time in (at, at + _AGAIN, at + _LAST) if time < current or time == at)
+            named_at = max(at + later for later in _NAMED if not later or at + later < current)
             if since <= named_at < current:
                 found.append((named_at, image_id))
 

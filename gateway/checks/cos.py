@@ -17,7 +17,7 @@ from gateway.checks.cos_advice import (
 )
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
-from gateway.origin.cos_error import CosError
+from gateway.origin.errors import CosError
 from gateway.presign.signed_image import CLOCK_TOLERANCE
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.checks.finding import Finding
 from gateway.errors import DependencyDown
 from gateway.monitoring.redis_probe import NodeState
-from gateway.redis_connection.layout import WrongRedis
+from gateway.redis_connection.client import WrongRedis
 
 # Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
 _ADVICE: Final = (
@@ -41,13 +41,13 @@ class RedisCheck:
 
     try_nodes: returns the result on each server.
     try_channel: subscribes, publishes and receives.
-    check_layout: raises ``WrongRedis`` if Redis is not what the settings say.
+    check_settings: raises ``WrongRedis`` if Redis is not what the settings say.
     rules: the commands of the gateway, as rules of an ACL.
     """
 
     try_nodes: Callable[[], Awaitable[Sequence[NodeState]]]
     try_channel: Callable[[], Awaitable[None]]
-    check_layout: Callable[[], Awaitable[None]]
+    check_settings: Callable[[], Awaitable[None]]
     address: str
     user: str
     prefix: str
@@ -56,7 +56,7 @@ class RedisCheck:
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on each server, and a finding on the channel if any server can be read."""
         try:
-            await self.check_layout()
+            await self.check_settings()
         except WrongRedis as error:
             yield Finding("redis", False, error.what, error.advice, stops_start=True)
             return

@@ -12,9 +12,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import click
-from rich.text import Text
 
-from gateway.api.nginx_files import VERSION
 from gateway.canary.client import FrontClient
 from gateway.catalog.inspection import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
@@ -31,23 +29,23 @@ from gateway.checks.purge import diagnose_purge
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.checks.signature import diagnose_signature
 from gateway.checks.variants import check_variants
+from gateway.commands.check_deep import DeepOptions, print_probes
 from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_running
-from gateway.commands.deep_check import DeepOptions, print_probes
-from gateway.commands.output_console import OutputConsole
-from gateway.commands.shared import FAILED, config_option, settings_from
+from gateway.commands.config_option import FAILED, config_option, settings_from
+from gateway.commands.dependencies import Dependencies, open_dependencies
+from gateway.commands.output import print_verdict
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.delivery.nginx_files import VERSION
 from gateway.errors import CredentialsExpired
-from gateway.net.printable import printable
 from gateway.origin.client import OriginClient
-from gateway.origin.cos_error import CosError
+from gateway.origin.errors import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
-from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
-from gateway.service.signing import Signing, open_signing
-from gateway.service.stores import RedisStores, Stores, open_stores
-from gateway.settings import FallbackSettings, Live, RedisSettings, Settings
+from gateway.service.signing import Signing
+from gateway.service.stores import RedisStores, Stores
+from gateway.settings import FallbackSettings, RedisSettings, Settings
 
 _NGINX: Final = Path("/etc/nginx")
 
@@ -118,14 +116,8 @@ async def _print_findings(settings: Settings, nginx: Path | None, *, before_star
 
 def _print_finding(finding: Finding) -> bool:
     """Return whether it is no failure."""
-    console = OutputConsole(highlight=False, soft_wrap=True)
-    verdict = "[red]fail[/] "
-    if finding.is_well:
-        verdict = "[yellow]warn[/] " if finding.is_warning else "[green]ok[/]   "
-    # As Text: rich would read brackets in a reason as markup.
-    console.print(verdict, Text(printable(f"{finding.name}: {finding.what}")))
-    if finding.advice:
-        console.print("      ", Text(printable(finding.advice)), style="yellow")
+    verdict = "fail" if not finding.is_well else "warn" if finding.is_warning else "ok"
+    print_verdict(verdict, finding.name, finding.what, finding.advice)
     return finding.is_well
 
 
@@ -133,18 +125,17 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
         yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
-    live, metrics = Live(settings), Metrics()
     async with (
-        open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics, signing) as stores,
-        open_cos(live, metrics.origin, signing) as origin,
-        open_purge_target(settings, metrics.presign, signing) as purges,
+        open_dependencies(settings) as opened,
+        open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
+        open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
     ):
+        signing, stores = opened.signing, opened.stores
         yield await asyncio.to_thread(diagnose_signature, signing.hosts, settings.cos.regions)
         for findings in (
             _of_credentials(settings, signing, purges),
             _of_services(settings, signing, stores, origin),
-            _of_canary(live, signing, stores, origin),
+            _of_canary(opened, origin),
         ):
             async for finding in findings:
                 yield finding
@@ -207,11 +198,9 @@ async def _of_services(
             yield finding
 
 
-async def _of_canary(
-    live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient
-) -> AsyncIterator[Finding]:
+async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
     async with FrontClient() as client:
-        if (canary := make_canary(live, signing, stores, origin, client)) is not None:
+        if (canary := make_canary(opened.live, opened.signing, opened.stores, origin, client)) is not None:
             for finding in diagnose_canary(await canary.asker.ask(frozenset())):
                 yield finding
 
@@ -232,7 +221,7 @@ def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
     return RedisCheck(
         stores.probe.try_nodes,
         stores.channel.try_out,
-        stores.layout.check,
+        stores.probe.check_settings,
         address,
         unquote(parts.username or "default"),
         settings.prefix,

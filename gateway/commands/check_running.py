@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,12 @@ from gateway.checks.running import (
     diagnose_running,
     rows_of,
 )
-from gateway.commands.output_console import OutputConsole
+from gateway.commands.dependencies import Dependencies, ask_replicas, open_dependencies
+from gateway.commands.output import OutputConsole
 from gateway.errors import DependencyDown
 from gateway.net.printable import printable
 from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
-from gateway.service.metrics import Metrics
-from gateway.service.signing import open_signing
-from gateway.service.stores import RedisStores, open_stores
-from gateway.settings import Live, Settings
+from gateway.settings import Settings
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
@@ -54,22 +51,9 @@ class RunningOptions:
 
 async def find_running(settings: Settings, options: RunningOptions) -> list[Finding]:
     """Print the table, and return the findings."""
-    answers: dict[str, ReplicaAnswer] = {}
-    silent: list[str] = []
     findings: list[Finding] = []
-    live, metrics = Live(settings), Metrics()
-    async with (
-        open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics, signing) as stores,
-        BoundedHttp(_WAIT) as http,
-    ):
-        if stores.redis is None:
-            findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
-        else:
-            try:
-                answers, silent = await _through_redis(stores.redis, signing.clock.now())
-            except DependencyDown as error:
-                findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
+    async with open_dependencies(settings) as opened, BoundedHttp(_WAIT) as http:
+        answers, silent = await _ask_listed(opened, findings)
         for url in options.admin:
             try:
                 found = _answers_in(await http.get(url.rstrip("/") + _RUNNING))
@@ -83,7 +67,7 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
     sorted_answers = [answers[name] for name in sorted(answers)]
     silent = [name for name in silent if name not in answers]
     _print_table(sorted_answers, silent)
-    if stores.redis is not None or options.admin:
+    if opened.stores.redis is not None or options.admin:
         findings += diagnose_running(sorted_answers, silent)
     findings.append(diagnose_nginx_list(status, address))
     if (same := diagnose_list_address(own_list)) is not None:
@@ -97,16 +81,16 @@ async def find_running(settings: Settings, options: RunningOptions) -> list[Find
     return findings
 
 
-async def _through_redis(redis: RedisStores, now: float) -> tuple[dict[str, ReplicaAnswer], list[str]]:
-    """Return the answers by name, and the names of the replicas that Redis lists and that do not answer."""
-    listed = {point.name for point in await redis.replicas.read(now)}
-    question = await redis.questions.ask()
-    deadline = time.monotonic() + _WAIT
-    while True:
-        answers = {answer.name: answer for answer in await redis.questions.answers(question)}
-        if (listed and listed <= answers.keys()) or time.monotonic() > deadline:
-            return answers, sorted(listed - answers.keys())
-        await asyncio.sleep(0.05)
+async def _ask_listed(opened: Dependencies, findings: list[Finding]) -> tuple[dict[str, ReplicaAnswer], list[str]]:
+    """Return the answers of the replicas that Redis lists, and who does not answer. Add a finding if it lists none."""
+    if opened.stores.redis is None:
+        findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
+        return {}, []
+    try:
+        return await ask_replicas(opened.stores.redis, opened.signing.clock.now(), _WAIT)
+    except DependencyDown as error:
+        findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
+        return {}, []
 
 
 def _answers_in(body: bytes) -> list[ReplicaAnswer]:

@@ -13,18 +13,14 @@ import click
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.inspection import inspect_database
-from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
+from gateway.commands.config_option import FAILED, config_option, settings_from
+from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.explain.access import Credentials
+from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
-from gateway.service.changes import make_changes
 from gateway.service.diagnostics import make_explainer
-from gateway.service.metrics import Metrics
 from gateway.service.objects import open_cos
-from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
-from gateway.service.urls import open_urls
-from gateway.settings import Live
 
 
 @click.command()
@@ -63,28 +59,22 @@ def explain(
 
     given = {"style": style, "w": width, "format": image_format}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
-    is_served = False
 
-    async def print_explanation() -> None:
-        nonlocal is_served
-        live, metrics = Live(settings), Metrics()
+    async def explained() -> Explanation:
         async with (
-            open_access(live, metrics.access, verifies_tokens=token is not None) as access,
-            open_signing(live, metrics.presign) as signing,
-            open_stores(live, metrics, signing) as stores,
-            open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
-            open_cos(live, metrics.origin, signing) as origin,
+            open_dependencies(settings) as opened,
+            open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
+            opened.open_urls() as urls,
+            open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
-            watch = TriggerWatch(inspect, metrics.monitoring)
-            explainer = make_explainer(live, access, signing, stores, urls, origin, watch, None, metrics.canary)
-            explanation = await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
-        if as_json:
-            click.echo(json.dumps(explanation.as_json(), indent=2))
-        else:
-            click.echo("\n".join(explanation.as_lines()))
-        is_served = explanation.verdict.is_served
+            watch = TriggerWatch(inspect, opened.metrics.monitoring)
+            explainer = make_explainer(
+                opened.live, access, opened.signing, opened.stores, urls, origin, watch, None, opened.metrics.canary
+            )
+            return await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
 
-    run_or_explain(print_explanation())
-    if not is_served:
+    explanation = run_or_explain(explained())
+    click.echo(json.dumps(explanation.as_json(), indent=2) if as_json else "\n".join(explanation.as_lines()))
+    if not explanation.verdict.is_served:
         sys.exit(FAILED)

@@ -9,14 +9,10 @@ from pathlib import Path
 import click
 
 from gateway.access.signed_links import short_address
-from gateway.api.link_handlers import MAX_LIFETIME
-from gateway.commands.active_record import active_record
-from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.api.links import MAX_LIFETIME
+from gateway.commands.config_option import config_option, settings_from
+from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.service.access import signed_links
-from gateway.service.metrics import Metrics
-from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
-from gateway.settings import Live
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -44,17 +40,11 @@ def link(image_id: str, expires: int, config: Path | None) -> None:
     """Print a signed gateway link, to be appended to the gateway's scheme and host."""
     settings = settings_from(config)
 
-    async def print_link() -> None:
-        live, metrics = Live(settings), Metrics()
-        links = signed_links(live)
-        async with (
-            open_signing(live, metrics.presign) as signing,
-            open_stores(live, metrics, signing) as stores,
-        ):
-            record = await active_record(stores.catalog, image_id)
-            if links is None:
-                raise click.ClickException("access.signed_links is not configured")
-            address = short_address(record.image_id)
-            click.echo(links.make(address, expires_in=expires, links_killed=record.links_killed)[0])
+    async def make_link() -> str:
+        async with open_dependencies(settings) as opened:
+            record, links = await opened.active_record(image_id), signed_links(opened.live)
+        if links is None:
+            raise click.ClickException("access.signed_links is not configured")
+        return links.make(short_address(record.image_id), expires_in=expires, links_killed=record.links_killed)[0]
 
-    run_or_explain(print_link())
+    click.echo(run_or_explain(make_link()))

@@ -11,17 +11,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.commands.output_console import OutputConsole
-from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.commands.config_option import config_option, settings_from
+from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.output import OutputConsole
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
-from gateway.service.metrics import Metrics
 from gateway.service.purges import purge_queueing
-from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
 from gateway.settings import Live, Settings
 
 _MOST_LISTED = 50
@@ -62,7 +60,7 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
 
 async def _print_next(opened: RefreshQueue | PurgeQueue, most: int) -> None:
     now = time.time()
-    lengths = await opened.lengths(now)
+    lengths = await opened.state(now)
     click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
     table = Table("image", "style", "due in (s)")
     for claim in await opened.first(most):
@@ -92,12 +90,9 @@ def _names(item: ImageVariant | str) -> tuple[str, str]:
 async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
     logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
-    live, metrics = Live(settings), Metrics()
-    async with (
-        open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics, signing) as stores,
-    ):
-        queueing = purge_queueing(settings, metrics.purge, stores)
+    async with open_dependencies(settings) as opened:
+        stores = opened.stores
+        queueing = purge_queueing(settings, opened.metrics.purge, stores)
         if purges and queueing is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
         if stores.redis is None:

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from gateway.catalog.installation import changes_sql, images_sql, links_sql
-from gateway.commands.shared import config_option, settings_from
+from gateway.commands.config_option import config_option, settings_from
 
 # psql takes an empty input for a success: without settings it gets a statement that fails.
 _NO_SQL: Final = "DO $$ BEGIN RAISE EXCEPTION 'image-gateway sql: the configuration cannot be used'; END $$;"

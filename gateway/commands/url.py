@@ -7,14 +7,10 @@ from pathlib import Path
 
 import click
 
-from gateway.commands.active_record import active_record
-from gateway.commands.shared import config_option, run_or_explain, settings_from
+from gateway.commands.config_option import config_option, settings_from
+from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.errors import CredentialsExpired
 from gateway.presign.signed_image import AuthorizedImage
-from gateway.service.metrics import Metrics
-from gateway.service.signing import open_signing
-from gateway.service.stores import open_stores
-from gateway.settings import Live
 
 
 @click.command()
@@ -24,16 +20,12 @@ def url(image_id: str, config: Path | None) -> None:
     """Print a presigned COS URL of the image."""
     settings = settings_from(config)
 
-    async def print_url() -> None:
-        live, metrics = Live(settings), Metrics()
-        async with (
-            open_signing(live, metrics.presign) as signing,
-            open_stores(live, metrics, signing) as stores,
-        ):
-            record = await active_record(stores.catalog, image_id)
-            image = signing.signer.sign_image(record, fresh=True)
+    async def presign() -> str:
+        async with open_dependencies(settings) as opened:
+            signing = opened.signing
+            image = signing.signer.sign_image(await opened.active_record(image_id), fresh=True)
             if not signing.lifetime.is_usable(image.presigned, signing.clock.now()):
                 raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-            click.echo(signing.public_urls.presign(AuthorizedImage(image)).url)
+            return signing.public_urls.presign(AuthorizedImage(image)).url
 
-    run_or_explain(print_url())
+    click.echo(run_or_explain(presign()))

@@ -9,17 +9,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from gateway.catalog.image_id import parse_image_id
-from gateway.commands.shared import FAILED, config_option, run_or_explain, settings_from
+from gateway.commands.config_option import FAILED, config_option, settings_from
+from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.errors import ImageNotFound, InvalidImageId
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import UsageStore
-from gateway.service.changes import make_changes
-from gateway.service.metrics import Metrics
-from gateway.service.signing import open_signing
-from gateway.service.stores import Stores, open_stores
-from gateway.service.urls import open_urls
-from gateway.settings import Live, Settings
-from gateway.urls.warm_up import warm_up
+from gateway.service.stores import Stores
+from gateway.settings import Settings
+from gateway.urls.maintenance import warm_up
 
 _CACHED = "cached"
 _MOST_NAMED = 5
@@ -53,13 +50,8 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
     results: Results = defaultdict(list)
 
     async def fill() -> None:
-        live, metrics = Live(settings), Metrics()
-        async with (
-            open_signing(live, metrics.presign) as signing,
-            open_stores(live, metrics, signing) as stores,
-            open_urls(live, metrics.urls, signing, stores, None, make_changes(live)) as urls,
-        ):
-            image_ids = _read(ids, results) if ids is not None else await _hottest(stores, earlier, top or 0)
+        async with open_dependencies(settings) as opened, opened.open_urls() as urls:
+            image_ids = _read(ids, results) if ids is not None else await _hottest(opened.stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
             with Progress(console=Console(stderr=True), disable=not image_ids) as progress:

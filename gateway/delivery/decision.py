@@ -11,9 +11,9 @@ from urllib.parse import unquote_plus
 
 from aiohttp import hdrs
 
-from gateway.access.asked import Asked
 from gateway.access.identity import Caller
 from gateway.access.policy import check_original, check_view, may_view, refusal
+from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
@@ -33,7 +33,7 @@ from gateway.errors import (
     RouteNotFound,
     Unauthorized,
 )
-from gateway.origin.content import Body, Content
+from gateway.origin.memory_cache import Body, Content
 from gateway.origin.origin_response import ContentRange, ObjectMetadata
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
@@ -48,7 +48,7 @@ class ImageRequest:
     is_plain: GET of the whole image without conditions, as most requests are.
     """
 
-    asked: Asked
+    head: RequestHead
     image_id: str
     parameters: Parameters
     byte_range: ByteRange | None
@@ -57,9 +57,9 @@ class ImageRequest:
     is_plain: bool
 
     @classmethod
-    def of(cls, asked: Asked, image_id: str, parameters: Parameters = NO_PARAMETERS) -> Self:
+    def of(cls, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> Self:
         """Return the request for a valid ``image_id``, with the parameters of its query."""
-        headers, is_head = asked.headers, asked.method == hdrs.METH_HEAD
+        headers, is_head = head.headers, head.method == hdrs.METH_HEAD
         byte_range = None
         if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
             byte_range = ByteRange.parse(headers[hdrs.RANGE])
@@ -70,7 +70,7 @@ class ImageRequest:
             or hdrs.IF_UNMODIFIED_SINCE in headers
         )
         is_plain = byte_range is None and not is_head and not is_conditional
-        return cls(asked, image_id, parameters, byte_range, is_head, is_conditional, is_plain)
+        return cls(head, image_id, parameters, byte_range, is_head, is_conditional, is_plain)
 
 
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
@@ -80,7 +80,7 @@ REFUSALS: Final = (ImageTooLarge, OriginRejected)
 class Sender(Protocol):
     """Identifies the sender of a request."""
 
-    def caller_of(self, asked: Asked, given: LinkParameters | None, now: float) -> Caller:
+    def caller_of(self, head: RequestHead, given: LinkParameters | None, now: float) -> Caller:
         """Return the caller. ``given``: the parameters of a link in the query. ``now``: Unix seconds."""
 
 
@@ -323,7 +323,7 @@ class _Case:
         """Return who sends the request. Images that everybody may see do not depend on it."""
         if self._caller is None:
             request = self.request
-            self._caller = self.rules.authenticator.caller_of(request.asked, request.parameters.link, self.now)
+            self._caller = self.rules.authenticator.caller_of(request.head, request.parameters.link, self.now)
         return self._caller
 
     def _rendition(self) -> str | None:
@@ -345,9 +345,9 @@ class _Case:
         if found.instead_of is not None:
             policy = policy.for_substitute()
         if delivery == "redirect":
-            lines = rules.redirect.lines(request.asked.method, image, policy, parameters.download, self.now)
+            lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
-        if delivery == "accel" and not is_accel_conf(request.asked.headers):
+        if delivery == "accel" and not is_accel_conf(request.head.headers):
             raise AccelNotConfigured(f"prefix={rules.settings.accel_prefix}")
         by_nginx = delivery == "accel" and not _needs_gateway(request, image)
         content = found.content or self.memory.content(image)
@@ -364,7 +364,7 @@ class _Case:
         The reference is relative to the address of the client, which a proxy may have rewritten.
         """
         policy = self.rules.policy.for_substitute()
-        query = _with_version(self.request.asked.query, image.record.version_token)
+        query = _with_version(self.request.head.query, image.record.version_token)
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
 
     def _redirected(self, image: AuthorizedImage, lines: str, policy: CachePolicy) -> Answer:
@@ -397,7 +397,7 @@ class _Case:
         if content.is_not_modified:
             return NOT_MODIFIED
         content_type_of(content.image.record.content_type, content.metadata.content_type)
-        return plan_for(request.asked.headers, request.byte_range, content.metadata)
+        return plan_for(request.head.headers, request.byte_range, content.metadata)
 
     def _bytes(self, content: Content, plan: Plan, policy: CachePolicy) -> Answer | NeedsBytes:
         """Return 200, 206 or 304 with the planned bytes, or what is missing of them."""
@@ -436,7 +436,7 @@ def _needs_gateway(request: ImageRequest, image: SignedImage) -> bool:
     If-Unmodified-Since, even if other conditions are present, it may close the connection without a response. Such
     requests are rare, so they are streamed.
     """
-    headers = request.asked.headers
+    headers = request.head.headers
     return (
         request.is_head
         or image.rendition is not None

@@ -11,8 +11,8 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
-from gateway.origin.content import Body, Content
 from gateway.origin.errors import BodyLost
+from gateway.origin.memory_cache import Body, Content
 from gateway.origin.object_source import ObjectSource
 
 _NO_CONDITIONS: Final[dict[str, str]] = {}
@@ -41,7 +41,7 @@ class Responder:
             # Errors are the gateway's own, only images are handed over, and a URL that COS refuses is renewed before
             # nginx uses it.
             return await self._source.head(image)
-        conditions = forwardable_conditions(wanted.asked.headers) if wanted.is_conditional else _NO_CONDITIONS
+        conditions = forwardable_conditions(wanted.head.headers) if wanted.is_conditional else _NO_CONDITIONS
         byte_range = str(wanted.byte_range) if wanted.byte_range is not None else None
         return await self._source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 

@@ -65,7 +65,7 @@ class CacheStep:
         facts: Facts = {
             "memory": self._in_memory(entries.local),
             "redis": in_redis,
-            "renewal": await self._renewal(variant),
+            "renewal": await self._refresh(variant),
         }
         return CachedUrls(facts, entries, found)
 
@@ -129,7 +129,7 @@ class CacheStep:
             return found, {"state": reason, "expires_at": header.expires_at}
         return found, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
 
-    async def _renewal(self, variant: ImageVariant) -> Facts:
+    async def _refresh(self, variant: ImageVariant) -> Facts:
         if self._queue is None:
             return {"state": "none"}
         try:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from multidict import CIMultiDict
 
-from gateway.access.asked import Asked
 from gateway.access.identity import Caller
 from gateway.access.policy import refusal
+from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters, short_address
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
@@ -38,9 +38,9 @@ from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.metrics.canary import CanaryOutcome
-from gateway.origin.content import Content
+from gateway.origin.failures import RefusedVariants
+from gateway.origin.memory_cache import Content
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.refused_variants import RefusedVariants
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.signer import Signer
 from gateway.settings import Live
@@ -223,7 +223,7 @@ class _Sender:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    def caller_of(self, _asked: Asked, _given: LinkParameters | None, _now: float) -> Caller:
+    def caller_of(self, _head: RequestHead, _given: LinkParameters | None, _now: float) -> Caller:
         """Return the caller."""
         return self._caller
 
@@ -258,8 +258,8 @@ class _DryRequest:
     ) -> None:
         # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
-        asked = Asked("HEAD", short_address(image_id), "", headers, None)
-        self.wanted = ImageRequest.of(asked, image_id, parameters)
+        head = RequestHead("HEAD", short_address(image_id), "", headers, None)
+        self.wanted = ImageRequest.of(head, image_id, parameters)
         self.asked: dict[str | None, AskedOrigin] = {}
         self._explainer = explainer
         self._row = row

@@ -9,10 +9,8 @@ from typing import Final, NamedTuple
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDegraded, OriginUnavailable
 from gateway.monitoring.metrics import MonitoringMetrics
-from gateway.origin.client import OriginClient
-from gateway.origin.cos_error import CosError
-from gateway.origin.probe_answer import ProbeAnswer
-from gateway.origin.signature_verdicts import is_refusal
+from gateway.origin.client import OriginClient, ProbeAnswer
+from gateway.origin.errors import CosError, is_refusal
 
 _TIMEOUT: Final = 1.3  # seconds for a bucket; with the rows less than a probe of the health may take
 _ROWS_TIMEOUT: Final = 0.5  # seconds
@@ -54,7 +52,7 @@ class ObjectQuestions:
         self._sign = sign
         self._correct_clock = correct_clock
         self._now = now
-        self.verdicts = origin.observed.verdicts  # on the requests of clients
+        self.take_verdicts = origin.observed.take_verdicts  # on the requests of clients
 
     async def ask(self, image: ImageRecord) -> ProbeAnswer:
         """Return COS's answer to a request for the first byte. Raises ``OriginUnavailable`` without an answer."""
@@ -121,7 +119,7 @@ class BucketsProbe:
         Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
         refuse the gateway.
         """
-        accepted, refused = self._questions.verdicts.take()
+        accepted, refused = self._questions.take_verdicts()
         now = self._monotonic()
         self._refusals |= {bucket: _Refusal(error, now) for bucket, error in refused.items()}
         for bucket in self._refusals.keys() & accepted.keys():

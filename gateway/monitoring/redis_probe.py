@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from gateway.errors import DependencyDegraded
 from gateway.metrics.optional_gauge import OptionalGauge
-from gateway.redis_connection.guarded_client import CacheUnavailable, message_of
-from gateway.redis_connection.layout import Layout, WrongRedis
-from gateway.redis_connection.shards import Command, Shard, Shards, in_parallel
+from gateway.redis_connection.client import WrongRedis, check_settings
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
+from gateway.redis_connection.shards import Shard, Shards, in_parallel
 from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
-from gateway.redis_queue.queue_scripts import claim_due
+from gateway.redis_queue.leased_queue import claim_due
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.settings import RedisSettings
 
 _LIFE: Final = 60  # seconds; of the keys that a probe leaves
 _SETS: Final = ("used", "expiry", "queue", "attempts", "dead")  # as `keep_entries` names them
@@ -32,9 +33,11 @@ class NodeState:
 class RedisProbe:
     """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
 
-    def __init__(self, shards: Shards, channel: InvalidationChannel, layout: Layout, receivers: OptionalGauge) -> None:
+    def __init__(
+        self, shards: Shards, channel: InvalidationChannel, settings: RedisSettings, receivers: OptionalGauge
+    ) -> None:
         self._shards = shards
-        self._layout = layout
+        self._settings = settings
         self._channel = channel
         self._receivers = receivers
         self._name = secrets.token_hex(4)
@@ -71,12 +74,16 @@ class RedisProbe:
         if not any(state.is_readable for state in states):
             raise CacheUnavailable("; ".join(problems))
         try:
-            await self._layout.check()
+            await self.check_settings()
         except WrongRedis as error:
             problems.append(str(error))
         except CacheUnavailable:  # the server that holds the number: its state has the reason
             pass
         return problems
+
+    async def check_settings(self) -> None:
+        """Raise ``WrongRedis`` if Redis is not what the settings say, ``CacheUnavailable`` if that is not known."""
+        await check_settings(self._shards, self._settings)
 
     async def try_nodes(self) -> list[NodeState]:
         """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
@@ -123,15 +130,15 @@ class RedisProbe:
         drop = drop_entries(
             entries=entries,
             sets=(expiry, queue, attempts, dead),
-            descriptions=(),
+            metadata=(),
             tombstone=b"-",
             milliseconds=1,
             words=[_WORD],
         )
         return [
             ("MGET", *entries),
-            ("EVAL", *keep),
-            ("EVAL", *claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now)),
+            keep,
+            claim_due(queue=queue, now=now, lease_end=now, most=1, latest=now),
             ("ZMSCORE", used, _WORD),  # the newest command that the gateway needs: Redis 6.2
-            ("EVAL", *drop),
+            drop,
         ]

@@ -13,9 +13,8 @@ from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
-from gateway.presign.credentials.by_bucket import BucketCredentials
-from gateway.presign.lifetime import CosClock
-from gateway.presign.signed_image import CLOCK_TOLERANCE
+from gateway.presign.credentials.rotation import BucketCredentials
+from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock
 
 _WINDOW: Final = 12  # points of five seconds: a minute
 _JUST_NOW: Final = 2  # points
@@ -62,7 +61,7 @@ class Observations:
     credentials_left: float | None
     trigger_installed: float
     reload_successful: float
-    renewal_lag: float
+    refresh_lag: float
     dead: float
     purge_lag: float
     purge_dead: float
@@ -186,8 +185,8 @@ def _of_state(seen: Observations) -> Iterable[Symptom]:
         yield Symptom("trigger_missing", "warning")
     if seen.reload_successful == 0:
         yield Symptom("reload_refused", "warning")
-    if seen.renewal_lag > _LATE:
-        yield Symptom("renewals_late", "warning", {"seconds": round(seen.renewal_lag)})
+    if seen.refresh_lag > _LATE:
+        yield Symptom("renewals_late", "warning", {"seconds": round(seen.refresh_lag)})
     if seen.dead > 0:
         yield Symptom("renewals_dead", "warning", {"count": int(seen.dead)})
     if seen.purge_lag > _LATE:
@@ -211,7 +210,7 @@ class Gauges:
 
     trigger_installed: Gauge
     reload_successful: Gauge
-    renewal_lag: OptionalGauge
+    refresh_lag: OptionalGauge
     dead: OptionalGauge
     purge_lag: OptionalGauge
     purge_dead: OptionalGauge
@@ -253,7 +252,7 @@ class CurrentSymptoms:
                 credentials_left=min(left, default=None),
                 trigger_installed=gauge_value(gauges.trigger_installed),
                 reload_successful=gauge_value(gauges.reload_successful),
-                renewal_lag=gauge_value(gauges.renewal_lag),
+                refresh_lag=gauge_value(gauges.refresh_lag),
                 dead=gauge_value(gauges.dead),
                 purge_lag=gauge_value(gauges.purge_lag),
                 purge_dead=gauge_value(gauges.purge_dead),

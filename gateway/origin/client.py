@@ -1,38 +1,48 @@
-"""Requests to COS by presigned URL: retries before the first byte, translates failures into outcomes."""
+"""Requests to COS by presigned URL: retries before the first byte, counts, failures as outcomes for the client."""
 
 import asyncio
-import re
-import select
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
-from typing import Final, Self
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import aiohttp
-import yarl
 from aiohttp import hdrs
-from aiohttp.connector import Connection
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.abc import AbstractResolver
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.origin.answer_clock import FirstAnswer
-from gateway.origin.circuit_breakers import CircuitBreakers
-from gateway.origin.cos_error import CREDENTIAL_CODES, REQUEST_ID, CosError
-from gateway.origin.error_counts import BODY_LOST, NO_ANSWER, TIMEOUT, OriginErrorCounts
-from gateway.origin.errors import ConnectionLost, NothingSent
+from gateway.net.http_date import seconds_of
+from gateway.origin.errors import (
+    CREDENTIAL_CODES,
+    THROTTLED_STATUSES,
+    ConnectionLost,
+    CosError,
+    Failure,
+    NothingSent,
+    failure_of,
+    is_refusal,
+)
+from gateway.origin.failures import CircuitBreakers
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.origin_response import FAST_RECEIVE, READ_AHEAD, CosAnswer, OriginResponse, set_receive
-from gateway.origin.outcome import Failure, failure_of
-from gateway.origin.probe_answer import ProbeAnswer
+from gateway.origin.origin_response import (
+    CosAnswer,
+    CosConnections,
+    ObjectMetadata,
+    ObserveRequest,
+    OriginResponse,
+    checksum_in,
+    metadata_in,
+)
 from gateway.origin.retry import Retries
-from gateway.origin.signature_verdicts import SignatureVerdicts
+from gateway.settings import ImageProxySettings, Live
 
-_CONNECT_TIMEOUT: Final = 5.0  # seconds
-_MOST_ORIGINS: Final = 256
-_FIXED_FIELDS: Final = "Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: image-gateway\r\n"
-_UNSAFE_IN_FIELD: Final = re.compile(r"[\r\n\x00]")
+# The most running requests to COS for which no client waits.
+MOST_UNATTENDED: Final = 32
+_PROBES: Final = 4  # connections for readiness probes and diagnoses
+_KEEPALIVE: Final = 30.0  # seconds
 _LONGEST_PAUSE: Final = 2.0  # seconds; a longer Retry-After of COS is passed on to the client instead
 _SLOW: Final = 1.0  # seconds until the header of an answer
 _ERROR_BODY_TIMEOUT: Final = 1.0  # seconds for a body that only explains an error
@@ -44,26 +54,56 @@ _CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
     412: frozenset({"If-Match"}),
     416: frozenset({"Range"}),
 }
-_PROCESSED: Final = " (processing)"  # after the name of the bucket, in that of its breaker
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
-# What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
-_CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-_PEER_CLOSED: Final = "a kept-alive connection was closed"
-_UNASKED: Final = "a kept-alive connection had bytes that were not asked for"
 
-
-# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
-ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int, str | None], None]]]
+_MOST_BUCKETS: Final = 50  # with their own label, since rows may name any number of buckets
+_DOCUMENTED_CODES: Final = frozenset(
+    {
+        "AccessDenied",
+        "BucketAccelerateNotEnabled",
+        "DomainAuditFailed",
+        "ExpiredToken",
+        "ImageResolutionExceed",
+        "ImageTooLarge",
+        "InternalError",
+        "InvalidAccessKeyId",
+        "InvalidArgument",
+        "InvalidImageFormat",
+        "InvalidObjectState",
+        "InvalidRange",
+        "InvalidRequest",
+        "InvalidURI",
+        "MethodNotAllowed",
+        "NoSuchBucket",
+        "NoSuchKey",
+        "PathStyleDomainForbidden",
+        "PaymentRequired",
+        "PreconditionFailed",
+        "RequestTimeTooSkewed",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SignatureDoesNotMatch",
+        "SlowDown",
+        "UnavailableForLegalReasons",
+        "UserCnameInvalid",
+    }
+)
+_MOST_OTHER_CODES: Final = 50  # beside the documented ones; COS adds codes, and documents those of processing elsewhere
+_NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST = "none", "no_answer", "timeout", "body_lost"
+_OTHER: Final = "other"
 
 
 class ObservedAnswers:
-    """What the gateway learns from COS's answers to the requests of clients: counts, and what others read here.
+    """What COS's answers to the requests of clients show: counts, COS's time, and whether it accepts signatures.
 
-    buckets: keep their own label in the metric of errors, even if many others fail.
+    Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code: a code that this file does not
+    list has a label of its own, too, the first 50 of them. "other" counts the rest. The series of ``buckets`` and
+    listed codes start at 0, so that ``rate()`` sees the first increase.
+
     credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
-    first_answers: an answer of each bucket, for ``AnswerClock``, which empties it.
-    verdicts: for ``BucketsProbe``, which takes them.
+    accepted: a URL of each bucket that COS has accepted since ``take_verdicts``. The client adds to it itself, since
+        every request that succeeds does so.
     """
 
     def __init__(
@@ -73,154 +113,135 @@ class ObservedAnswers:
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
         self._metrics = metrics
-        self._errors = OriginErrorCounts(
-            metrics.origin_errors, metrics.origin_bucket_requests, metrics.origin_slow, buckets
-        )
         self._credentials_refused = credentials_refused
-        self.first_answers: dict[str, FirstAnswer] = {}
-        self.verdicts = SignatureVerdicts()
+        self.accepted: dict[str, str] = {}
+        self._refused: dict[str, CosError] = {}
+        # By bucket: the first answer since ``cos_time``, and when it came (monotonic seconds).
+        self._dated: dict[str, tuple[Mapping[str, str], float]] = {}
+        self._buckets = set(buckets)
+        self._most_buckets = len(self._buckets) + _MOST_BUCKETS
+        self._codes = {*_DOCUMENTED_CODES, _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST}
+        self._most_codes = len(self._codes) + _MOST_OTHER_CODES
+        for bucket in self._buckets:
+            metrics.origin_bucket_requests.add((bucket,), 0)
+            metrics.origin_slow.add((bucket,), 0)
+            for code in self._codes:
+                metrics.origin_errors.add((bucket, code), 0)
 
     def answered(self, bucket: str, status: int, headers: Mapping[str, str]) -> None:
         """Count an answer of COS."""
         self._count(str(status), bucket)
-        if bucket not in self.first_answers:
-            self.first_answers[bucket] = FirstAnswer(headers, time.monotonic())
+        if bucket not in self._dated:
+            self._dated[bucket] = headers, time.monotonic()
 
     def slow(self, bucket: str) -> None:
         """Count an answer whose header took more than a second."""
-        self._errors.slow(bucket)
+        self._metrics.origin_slow.add((self._label(bucket),))
 
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
         self._count("timeout" if is_timeout else "error", bucket)
-        self._errors.add(bucket, TIMEOUT if is_timeout else NO_ANSWER)
+        self._count_error(bucket, _TIMEOUT if is_timeout else _NO_ANSWER)
 
     def refused(self, bucket: str, url: str, error: CosError) -> None:
         """Note COS's error in answer to a request for ``url``."""
-        self._errors.answer(bucket, error)
-        self.verdicts.add(bucket, url, error)
+        # Without a code, as in every answer to HEAD, the status may name it.
+        self._count_error(bucket, error.code or ("SlowDown" if error.status in THROTTLED_STATUSES else _NO_CODE))
+        match is_refusal(error):
+            case True:
+                self._refused[bucket] = error
+            case False:
+                self.accepted[bucket] = url
         if error.code in CREDENTIAL_CODES and self._credentials_refused is not None:
             self._credentials_refused(bucket, url)
 
     def body_lost(self, bucket: str) -> None:
         """Count a body that broke off or is not what COS announced, and of which the rest could not be had."""
-        self._errors.add(bucket, BODY_LOST)
+        self._count_error(bucket, _BODY_LOST)
 
     def retried(self) -> None:
         """Count a retry."""
         self._metrics.origin_retries.inc()
 
+    def take_verdicts(self) -> tuple[dict[str, str], dict[str, CosError]]:
+        """Return and forget a URL that each bucket accepted, and the last refusal of each bucket."""
+        taken = self.accepted, self._refused
+        self.accepted, self._refused = {}, {}
+        return taken
+
+    def cos_time(
+        self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> float | None:
+        """Return COS's time in Unix seconds by the answers since the last call, or None if no answer has a time.
+
+        Of several buckets, the time nearest to ``now`` is used: if this machine's clock is wrong, it differs from all.
+        """
+        times = [
+            date + monotonic() - received
+            for headers, received in self._dated.values()
+            # An answer with an Age comes from a cache, and has the Date of an earlier answer (RFC 9111 section 5.1).
+            if "Age" not in headers and (date := seconds_of(headers.get(hdrs.DATE))) is not None
+        ]
+        self._dated.clear()
+        return min(times, key=lambda cos_time: abs(cos_time - now()), default=None)
+
     def _count(self, status: str, bucket: str) -> None:
         self._metrics.origin_requests.add((status,))
-        if bucket in self._errors.buckets:
-            self._metrics.origin_bucket_requests.add((bucket,))
-        else:
-            self._errors.request(bucket)
+        self._metrics.origin_bucket_requests.add((bucket if bucket in self._buckets else self._label(bucket),))
+
+    def _count_error(self, bucket: str, code: str) -> None:
+        if code not in self._codes and len(self._codes) < self._most_codes:
+            self._codes.add(code)
+        self._metrics.origin_errors.add((self._label(bucket), code if code in self._codes else _OTHER))
+
+    def _label(self, bucket: str) -> str:
+        if bucket not in self._buckets:
+            if len(self._buckets) >= self._most_buckets:
+                return _OTHER
+            self._buckets.add(bucket)
+        return bucket
 
 
-class CosConnections:
-    """Sends requests over persistent connections, each one time: no redirect, cookie or decompression, no retry.
+@dataclass(frozen=True, slots=True)
+class ProbeAnswer:
+    """An answer to a diagnostic request, whose body was not read further than its error.
 
-    aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
-    to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.
-
-    observe: makes the context in which a request is sent.
+    error: has the status, which may be a success.
+    crc64: of the whole object, None without one.
+    seconds: until the header had arrived.
     """
 
-    def __init__(
-        self, connector: aiohttp.TCPConnector, *, timeout: float, observe: ObserveRequest | None = None
-    ) -> None:
-        self._connector = connector
-        # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
-        # look-up, a free place, handshakes.
-        self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
-        self._observe = observe
-        self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
+    error: CosError
+    metadata: ObjectMetadata
+    crc64: int | None
+    seconds: float
 
-    async def __aenter__(self) -> Self:
-        return self
+    @property
+    def status(self) -> int:
+        return self.error.status
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._connector.close()
-
-    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
-        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
-
-        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
-        """
-        if self._observe is None:
-            return await self._send(method, url, headers)
-        with self._observe(method, yarl.URL(url, encoded=True)) as answered:
-            answer = await self._send(method, url, headers)
-            answered(answer.status, answer.headers.get(REQUEST_ID))
-            return answer
-
-    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
-        path = url.find("/", 8)  # after "https://"
-        is_safe = path > 0 and url.isascii() and url.isprintable() and " " not in url
-        if not is_safe or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
-            raise ValueError("a URL without path or with control characters, or a field with line breaks")
-        origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
-        text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"
-        for name, value in headers.items():
-            text += f"{name}: {value}\r\n"
-        try:
-            connection = await self._connector.connect(origin, [], self._timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.host}") from error
-        try:
-            return await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
-                raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
-            if isinstance(error, HttpProcessingError):
-                raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
-            raise
-
-    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> CosAnswer:
-        """Write the request, and return the answer once its header has come.
-
-        Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
-        with an answer that nobody asked for, each later answer would be that of the request before it.
-        """
-        transport, protocol = connection.transport, connection.protocol
-        if transport is None or protocol is None or transport.is_closing():
-            raise NothingSent(_PEER_CLOSED)
-        # A new connection has None there. Over TLS it may hold bytes: the server's session tickets.
-        _require_quiet(transport, is_used=protocol.read_timeout is not None)
-        if protocol.should_close:
-            raise NothingSent(_UNASKED)
-        set_receive(transport, FAST_RECEIVE)
-        # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
-        # aiohttp's read timeout is off (0): it would set a timer for each wait.
-        protocol.set_response_params(
-            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_timeout=0, read_bufsize=READ_AHEAD
-        )
-        transport.write(text.encode("utf-8", "surrogateescape"))
-        while True:
-            message, content = await protocol.read()
-            if not 100 <= message.code < 200 or message.code == 101:
-                return CosAnswer(message.code, message.headers, content, connection)
-
-    def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
-        """Return the request by which the connector tells connections apart, and the fields of all requests."""
-        request = aiohttp.ClientRequest(hdrs.METH_GET, yarl.URL(base), loop=asyncio.get_running_loop())
-        if len(self._origins) >= _MOST_ORIGINS:
-            self._origins.clear()
-        self._origins[base] = origin = request, f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
-        return origin
+    @property
+    def is_success(self) -> bool:
+        """Whether COS sent the object, or a part of it."""
+        return self.status in (200, 206)
 
 
-def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
-    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        raise NothingSent(_PEER_CLOSED)
-    poll = select.poll()
-    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
-    for _, found in poll.poll(0):
-        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)
+class _Request(NamedTuple):
+    url: str
+    bucket: str
+    method: str
+    headers: Mapping[str, str]
+    is_processed: bool
+
+    @property
+    def circuit(self) -> str:
+        """The name of the breaker. COS may serve images that it cannot process."""
+        return f"{self.bucket} (processing)" if self.is_processed else self.bucket
+
+    @property
+    def object_path(self) -> str:
+        """The URL without the signature."""
+        return self.url.partition("?")[0]
 
 
 class OriginClient:
@@ -272,85 +293,82 @@ class OriginClient:
         ``ImageTooLarge``, ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or
         ``OriginTimeout``.
         """
+        request = _Request(url, bucket, method, headers, is_processed)
         if self._most_waiting is None:
-            return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
+            return await self._fetch(request)
         if self._waiting[bucket] >= self._most_waiting:
             raise OriginPaused(f"{self._most_waiting} requests wait for bucket {bucket}")
         self._waiting[bucket] += 1
         try:
-            return await self._fetch(url, bucket, method, headers, is_processed=is_processed)
+            return await self._fetch(request)
         finally:
             self._waiting[bucket] -= 1
             self._waiting += Counter()  # without buckets that have none
 
-    async def _fetch(
-        self, url: str, bucket: str, method: str, headers: Mapping[str, str], *, is_processed: bool
-    ) -> OriginResponse:
-        breakers = self._breakers
-        circuit = f"{bucket}{_PROCESSED}" if is_processed else bucket
-        if breakers.by_bucket and not breakers.allows_call(circuit, _object_of(url)):
-            raise OriginPaused(f"the breaker of bucket {circuit} is open")
-        retries, observed = self.retries, self.observed
-        retries.budget.requests += 1
-        started = time.monotonic()
-        deadline = started + self._timeout
+    async def _fetch(self, request: _Request) -> OriginResponse:
+        """Send the request, and again after failures that may pass."""
+        if self._breakers.by_bucket and not self._breakers.allows_call(request.circuit, request.object_path):
+            raise OriginPaused(f"the breaker of bucket {request.circuit} is open")
+        retries = self.retries
+        retries.requests += 1
+        deadline = time.monotonic() + self._timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
-            pause = 0.0
-            try:
-                with shared_timeout.limit():
-                    response = await self._connections.request(method, url, headers)
-            except NothingSent as error:
-                # COS got no request, so this is no failure of COS. It closes idle connections together: the first one
-                # that is found closed costs no attempt, each further one does.
-                failure = Failure(OriginUnavailable(str(error)))
-                if was_unsent:
-                    pause = retries.backoff.pause(attempt)
-                    may_retry = self._may_retry(attempt, pause, circuit, deadline)
-                    attempt += 1
-                else:
-                    may_retry = was_unsent = retries.budget.spend()
-            except (aiohttp.ClientError, OSError) as error:
-                breakers.failed(circuit, _object_of(url))
-                failure = self._unanswered(error, bucket)
-                # COS may have closed the first connection that is lost while it was idle: no sign of overload.
-                if attempt or not isinstance(error, ConnectionLost):
-                    pause = retries.backoff.pause(attempt)
-                may_retry = self._may_retry(attempt, pause, circuit, deadline)
-                attempt += 1
+            result = await self._attempt(request, shared_timeout)
+            if isinstance(result, OriginResponse):
+                return result
+            if result.is_unsent and not was_unsent:
+                # COS closes idle connections together: the first one that is found closed costs no attempt.
+                pause, was_unsent, may_retry = 0.0, True, retries.spend()
             else:
-                status = response.status
-                observed.answered(bucket, status, response.headers)
-                if not is_processed and time.monotonic() - started > _SLOW:
-                    observed.slow(bucket)
-                if status >= 500 or status == 429:
-                    breakers.failed(circuit, _object_of(url))
-                elif breakers.by_bucket:
-                    breakers.succeeded(circuit, _object_of(url))
-                causes = _CAUSED_BY.get(status)
-                if causes is not None and causes.isdisjoint(headers):
-                    response.close()
-                    raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
-                if status in _SUCCESSES:
-                    observed.verdicts.accepted[bucket] = url
-                    return OriginResponse(response, self._shared_timeout, method, is_processed=is_processed)
-                failure = await self._refused(response, bucket, url)
-                pause = max(failure.wait, retries.backoff.pause(attempt))
-                may_retry = self._may_retry(attempt, pause, circuit, deadline)
+                # COS may have closed the first connection that is lost while it was idle: no sign of overload.
+                is_idle = result.is_lost and not attempt
+                pause = 0.0 if is_idle else max(result.wait, retries.backoff(attempt))
+                may_retry = self._may_retry(attempt, pause, request.circuit, deadline)
                 attempt += 1
             if not may_retry:
                 break
-            observed.retried()
+            self.observed.retried()
             await asyncio.sleep(pause)
-            started = time.monotonic()
-            left = deadline - started
+            left = deadline - time.monotonic()
             if left <= 0:  # the event loop was late
                 break
             shared_timeout = SharedTimeout(left)
         try:
-            raise failure.outcome
+            raise result.outcome
         finally:  # the failure and its traceback would refer to each other: a reference cycle
-            del failure
+            del result
+
+    async def _attempt(self, request: _Request, shared_timeout: SharedTimeout) -> OriginResponse | Failure:
+        """Send the request once. Return the response, or a failure that another attempt may avoid.
+
+        Raises any other outcome.
+        """
+        bucket, breakers, observed, started = request.bucket, self._breakers, self.observed, time.monotonic()
+        try:
+            with shared_timeout.limit():
+                answer = await self._connections.request(request.method, request.url, request.headers)
+        except NothingSent as error:  # COS got no request, so this is no failure of COS
+            return Failure(OriginUnavailable(str(error)), is_unsent=True)
+        except (aiohttp.ClientError, OSError) as error:
+            breakers.failed(request.circuit, request.object_path)
+            return self._unanswered(error, bucket)
+        status = answer.status
+        observed.answered(bucket, status, answer.headers)
+        if not request.is_processed and time.monotonic() - started > _SLOW:
+            observed.slow(bucket)
+        if status >= 500 or status == 429:
+            breakers.failed(request.circuit, request.object_path)
+        elif breakers.by_bucket:
+            breakers.succeeded(request.circuit, request.object_path)
+        causes = _CAUSED_BY.get(status)
+        if causes is not None and causes.isdisjoint(request.headers):
+            answer.close()
+            raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
+        if status in _SUCCESSES:
+            observed.accepted[bucket] = request.url
+            return OriginResponse(answer, self._shared_timeout, request.method, is_processed=request.is_processed)
+        return await self._refused(answer, bucket, request.url)
 
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
@@ -365,7 +383,9 @@ class OriginClient:
                 response = await self._connections.request(method, url, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-        return await ProbeAnswer.read(response, time.monotonic() - started, self._error_body_timeout)
+        seconds, headers = time.monotonic() - started, response.headers
+        answer = await response.read_error(self._error_body_timeout)
+        return ProbeAnswer(answer, metadata_in(response.status, headers), checksum_in(headers), seconds)
 
     def is_paused(self, bucket: str) -> bool:
         """Return whether requests to the bucket are paused, because many of its objects failed in a row."""
@@ -377,7 +397,7 @@ class OriginClient:
             and pause <= _LONGEST_PAUSE
             and time.monotonic() + pause < deadline
             and not self._breakers.is_open(circuit)
-            and self.retries.budget.spend()
+            and self.retries.spend()
         )
 
     def _unanswered(self, error: Exception, bucket: str) -> Failure:
@@ -395,7 +415,7 @@ class OriginClient:
         else:
             raise OriginTimeout(f"no answer within {self._timeout:g} s, bucket {bucket}") from error
         outcome.__cause__ = error.with_traceback(None)
-        return Failure(outcome)
+        return Failure(outcome, is_lost=isinstance(error, ConnectionLost))
 
     async def _refused(self, response: CosAnswer, bucket: str, url: str) -> Failure:
         """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
@@ -410,6 +430,33 @@ class OriginClient:
         return failure
 
 
-def _object_of(url: str) -> str:
-    """Return the URL without the signature."""
-    return url.partition("?")[0]
+@asynccontextmanager
+async def open_origin(
+    settings: Live[ImageProxySettings],
+    *,
+    max_connections: int,
+    metrics: OriginMetrics,
+    buckets: Collection[str] = (),
+    credentials_refused: Callable[[str, str], None] | None = None,
+    resolver: AbstractResolver | None = None,
+    observe: ObserveRequest | None = None,
+) -> AsyncIterator[OriginClient]:
+    """Open a client on new connections. ``max_connections`` serve the requests of clients.
+
+    buckets: the configured buckets.
+    credentials_refused: gets the bucket and the URL when COS does not know the credentials of a URL.
+    resolver: looks names up. None: the system's resolver.
+    observe: makes the context in which a request is sent.
+    """
+    # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
+    most = max_connections + MOST_UNATTENDED + _PROBES
+    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
+    async with CosConnections(connector, timeout=settings.value.timeout, observe=observe) as connections:
+        yield OriginClient(
+            connections,
+            timeout=settings.value.timeout,
+            retries=Retries(settings.map(lambda image_proxy: image_proxy.retry_count)),
+            observed=ObservedAnswers(metrics, buckets, credentials_refused),
+            # With one bucket there is no other to leave places to.
+            most_waiting=max(1, max_connections // 2) if len(buckets) > 1 else None,
+        )

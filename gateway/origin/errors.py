@@ -1,8 +1,153 @@
-"""Failures of the origin that are handled inside the gateway and are not, or not yet, an outcome for the client."""
+"""COS's errors (COS document 7730), what each means for a client, and exceptions that stay inside the gateway."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import aiohttp
+from multidict import istr
 
-from gateway.origin.cos_error import CosError
+from gateway.errors import (
+    GatewayError,
+    ImageArchived,
+    ImageBlocked,
+    ImageNotFound,
+    ImageTooLarge,
+    OriginMisconfigured,
+    OriginRejected,
+    OriginSuspended,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnavailable,
+    RangeNotSatisfiable,
+)
+from gateway.net.http_date import seconds_of
+from gateway.origin.retry import retry_after
+
+REQUEST_ID: Final = istr("x-cos-request-id")
+# COS rejects the credentials: it answers either code for a token that has ended.
+CREDENTIAL_CODES: Final = frozenset({"ExpiredToken", "InvalidAccessKeyId"})
+# COS asks for fewer requests, and answers another attempt later.
+THROTTLED_STATUSES: Final = frozenset({429, 503})
+_CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
+_EXPIRED: Final = b"<Message>Request has expired</Message>"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
+_UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")
+# Codes that say more than their status (document 7730 lists those of image processing, too).
+_BY_CODE: Final[Mapping[str, type[GatewayError]]] = {
+    "BucketAccelerateNotEnabled": OriginMisconfigured,
+    "DomainAuditFailed": ImageBlocked,
+    "ImageResolutionExceed": ImageTooLarge,
+    "ImageTooLarge": ImageTooLarge,
+    "InvalidObjectState": ImageArchived,
+    "NoSuchBucket": OriginMisconfigured,
+    "PathStyleDomainForbidden": OriginMisconfigured,
+    "UnavailableForLegalReasons": ImageBlocked,
+    "UserCnameInvalid": OriginMisconfigured,
+}
+_BY_STATUS: Final[Mapping[int, type[GatewayError]]] = {402: OriginSuspended, 404: ImageNotFound, 451: ImageBlocked}
+# COS answers these only after it has accepted the signature.
+_OF_ACCEPTED: Final = frozenset(
+    {
+        "ImageResolutionExceed",
+        "ImageTooLarge",
+        "InvalidImageFormat",
+        "InvalidObjectState",
+        "InvalidRange",
+        "NoSuchKey",
+        "PreconditionFailed",
+    }
+)
+# COS answers these whatever object is requested. A 403 or a 402 is a refusal with any other code, too.
+_OF_REFUSED: Final = frozenset({"BucketAccelerateNotEnabled", "ExpiredToken", "NoSuchBucket", "UserCnameInvalid"})
+
+
+class CosError(NamedTuple):
+    """A response without an object.
+
+    code: None if the body has no code, as in every response to a HEAD.
+    date: COS's time in Unix seconds, None without a Date field.
+    is_expired: the signature has expired.
+    request_id: names the request in COS's logs (``x-cos-request-id``), None if COS sent none.
+    """
+
+    status: int
+    code: str | None = None
+    date: float | None = None
+    is_expired: bool = False
+    request_id: str | None = None
+
+    @property
+    def clock(self) -> float | None:
+        """COS's time if a wrong clock explains the refusal, by the rule of COS's Node SDK. None for any other error."""
+        is_clock_error = self.code == "RequestTimeTooSkewed" or (self.code == "AccessDenied" and self.is_expired)
+        return self.date if is_clock_error else None
+
+    def __str__(self) -> str:
+        """Status, code and COS's request id, for the log."""
+        code = f" {self.code}" if self.code is not None else ""
+        return f"COS answered {self.status}{code}" + (f" (request {self.request_id})" if self.request_id else "")
+
+
+def parse_error(status: int, date: str | None, body: bytes, request_id: str | None = None) -> CosError:
+    """Return the error that ``body``, or its beginning, describes. Any bytes are accepted."""
+    code = _CODE.search(body)
+    return CosError(
+        status,
+        code[1].decode() if code is not None else None,
+        seconds_of(date),
+        _EXPIRED in body,
+        request_id if request_id is not None and _REQUEST_ID.fullmatch(request_id) else None,
+    )
+
+
+def is_refusal(error: CosError) -> bool | None:
+    """Return whether COS refuses to serve the gateway, or None if the error says nothing about that."""
+    if error.code in _OF_ACCEPTED:
+        return False
+    if error.code in _OF_REFUSED or error.status in (402, 403):
+        return True
+    return None
+
+
+class Failure(NamedTuple):
+    """A failure that another attempt may avoid.
+
+    outcome: what it means for the client if there is no other attempt.
+    wait: COS's Retry-After in seconds.
+    is_unsent: COS received nothing of the request.
+    is_lost: the connection ended before COS answered.
+    """
+
+    outcome: OriginUnavailable | OriginThrottled | OriginTimeout
+    wait: float = 0.0
+    is_unsent: bool = False
+    is_lost: bool = False
+
+
+def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Failure:
+    """Return the failure that COS's error means. Raises its outcome if another attempt would get the same answer.
+
+    ``reason`` is for the log. Raises ``PresignedUrlRefused`` if COS may accept a newly signed URL.
+    """
+    if error.status in THROTTLED_STATUSES:
+        wait = retry_after(headers.get("Retry-After"))
+        return Failure(OriginThrottled(reason, wait=wait), wait or 0.0)
+    if error.status >= 500:
+        return Failure(OriginUnavailable(reason))
+    if error.status == 412:
+        raise VersionChanged
+    if error.status == 416:
+        size = _UNSATISFIED_RANGE.fullmatch(headers.get("Content-Range", ""))
+        raise RangeNotSatisfiable(int(size[1]) if size is not None else None)
+    outcome = _BY_CODE.get(error.code or "") or _BY_STATUS.get(error.status)
+    if outcome is not None:
+        raise outcome(reason)
+    if error.status == 403 or error.code == "ExpiredToken":
+        raise PresignedUrlRefused(error, reason)
+    if error.status >= 400:
+        raise OriginRejected(reason)
+    raise OriginUnavailable(reason)
 
 
 class ConnectionLost(aiohttp.ClientError):

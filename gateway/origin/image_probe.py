@@ -5,12 +5,14 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
-from gateway.catalog.record import ImageDescription, ImageRecord, side_of
+from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
 from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, VersionChanged
+from gateway.origin.origin_response import read_at_most
 from gateway.presign.signed_image import PresignedUrl
 
 _TIMEOUT: Final = 2.0  # seconds
@@ -40,14 +42,14 @@ class ImageProbe:
         self._sign = sign
         self._wants_placeholder = wants_placeholder
 
-    async def describe(self, record: ImageRecord) -> ImageDescription | None:
+    async def describe(self, record: ImageRecord) -> ImageMetadata | None:
         """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
         try:
             async with asyncio.timeout(_TIMEOUT):
                 info, average, placeholder = await self._all(record)
         except (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
             return None
-        return ImageDescription(
+        return ImageMetadata(
             _side(info.get("width")), _side(info.get("height")), _color(average.get("RGB")), placeholder
         )
 
@@ -55,14 +57,12 @@ class ImageProbe:
         """Return COS's answers to the rules. A failure of a request ends the others."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                info = tasks.create_task(
-                    _nothing() if record.has_size else self._facts(record, "imageInfo"), name="info"
-                )
+                info = None if record.has_size else tasks.create_task(self._facts(record, "imageInfo"), name="info")
                 average = tasks.create_task(self._facts(record, "imageAve"), name="average")
                 placeholder = tasks.create_task(self._placeholder(record), name="placeholder")
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        return info.result(), average.result(), placeholder.result()
+        return info.result() if info is not None else {}, average.result(), placeholder.result()
 
     async def _placeholder(self, record: ImageRecord) -> str | None:
         """Return a tiny copy as a data URL, empty if COS makes none, or None if none is wanted."""
@@ -86,19 +86,8 @@ class ImageProbe:
             response = await self._client.fetch(url, record.bucket, is_processed=True)
         except _FINAL:
             return b""
-        pieces: list[bytes] = []
-        try:
-            while piece := await response.read():
-                pieces.append(piece)
-                if sum(map(len, pieces)) > longest:
-                    return b""
-        finally:
-            response.close()
-        return b"".join(pieces)
-
-
-async def _nothing() -> dict[str, Any]:
-    return {}
+        with closing(response):
+            return await read_at_most(response.read, longest) or b""
 
 
 def _side(value: Any) -> int | None:

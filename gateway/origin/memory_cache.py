@@ -1,21 +1,75 @@
-"""Metadata of objects, and the bytes of small hot ones, in memory: bounded in number and in bytes."""
+"""Metadata of objects and the bytes of small hot ones in memory, and the shape in which both leave the origin."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.origin.content import Content
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.origin_response import ObjectMetadata
+from gateway.origin.origin_response import ContentRange, ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
 from gateway.settings import Live, MemoryCacheSettings
 
-_MOST_ENTRIES = 20_000
+_MOST_ENTRIES: Final = 20_000
 # For how many seconds bytes in memory may replace those of a COS that fails; caches downstream get the same limit in
 # ``stale-if-error`` (RFC 5861).
-STALE_IF_ERROR = 86_400
+STALE_IF_ERROR: Final = 86_400
+
+
+class Body(Protocol):
+    """Bytes that COS sends: an ``ObjectBody``, or a ``Reader`` of a transfer that others may share."""
+
+    async def read(self) -> bytes | memoryview:
+        """Return the next bytes, empty at a clean end. Raises ``BodyLost`` or ``RowChanged`` at any other end."""
+
+    def read_whole(self) -> Awaitable[bytes]:
+        """Return all bytes of a small body, or of one that is kept whole. Raises what ``read`` raises."""
+
+    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
+        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
+
+    def close(self) -> None:
+        """Stop the transfer, unless it is over or others need it."""
+
+
+@dataclass(slots=True)
+class Content:
+    """One version of an image's object: its metadata, and its bytes if they were needed.
+
+    image: the image that it belongs to, whose row is the row that access was checked for.
+    status: COS's answer, 200, 206 or 304. None if COS was not asked, or failed.
+    data: all bytes, if they are in memory.
+    age: seconds since COS last confirmed the content of memory. None for bytes that COS sends now.
+    fresh_for: seconds until memory has to ask COS, negative if it had to already. None if COS was asked.
+    body: the bytes that COS sends, to be closed. None if it sends none.
+    covered: the range of the object that ``body`` has. None: the whole.
+    had_stale: memory had content that was too old to be used without asking COS.
+    is_stored: memory keeps the whole.
+    is_collapsed: another request had started the transfer.
+    """
+
+    image: AuthorizedImage
+    metadata: ObjectMetadata
+    status: int | None = None
+    data: bytes | None = None
+    age: float | None = None
+    fresh_for: float | None = None
+    body: Body | None = None
+    covered: ContentRange | None = None
+    had_stale: bool = False
+    is_stored: bool = False
+    is_collapsed: bool = False
+
+    @property
+    def is_not_modified(self) -> bool:
+        """Whether COS found the client's copy to be current."""
+        return self.status == 304 and self.data is None
+
+    def of(self, image: AuthorizedImage) -> "Content":
+        """Return the content for a request for ``image``: another row of the object may have started the fetch."""
+        return self if self.image.record == image.record else replace(self, image=image)
 
 
 @dataclass(slots=True)
@@ -48,7 +102,7 @@ class ObjectCache:
         log: ChangeLog,
         steady: Callable[[], float] = boot_time,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self.changed_at = log.changed_at
         metrics.memory_cache_bytes.set_function(lambda: self._bytes)
         self.now = steady
@@ -59,8 +113,8 @@ class ObjectCache:
 
     def accepts(self, size: int | None) -> bool:
         """Return whether a body of that size, in bytes, is kept."""
-        most = self._settings.value.max_bytes
-        return size is not None and most > 0 and size <= min(self._settings.value.max_object_bytes, most)
+        most = self.settings.value.max_bytes
+        return size is not None and most > 0 and size <= min(self.settings.value.max_object_bytes, most)
 
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old. None: nothing since the image changed."""
@@ -84,7 +138,7 @@ class ObjectCache:
         entry = self.get(image)
         if entry is None:
             return None
-        age, ttl = self.now() - entry.requested_at, self._settings.value.ttl
+        age, ttl = self.now() - entry.requested_at, self.settings.value.ttl
         if age >= ttl and (entry.body is None or age >= 2 * ttl):
             return None
         return Content(image, entry.metadata, None, entry.body, age, ttl - age)
@@ -97,6 +151,10 @@ class ObjectCache:
     def age(self, entry: Entry) -> float:
         """Return the seconds since COS last sent or confirmed the entry (RFC 9111 section 4.2.3)."""
         return self.now() - entry.requested_at
+
+    def kept(self, image: AuthorizedImage, stale: Entry, data: bytes | None, status: int | None) -> Content:
+        """Return the bytes of ``stale``, which COS has confirmed with ``status``. None: COS failed."""
+        return Content(image, stale.metadata, status, data, self.age(stale), had_stale=True)
 
     def update(
         self, object_id: ObjectId, metadata: ObjectMetadata, requested_at: float, body: bytes | None = None
@@ -144,7 +202,7 @@ class ObjectCache:
         self._shrink()
 
     def _shrink(self) -> None:
-        while self._bytes > self._settings.value.max_bytes:
+        while self._bytes > self.settings.value.max_bytes:
             least_recent, size = self._with_body.popitem(last=False)
             self._entries[least_recent].body = None
             self._bytes -= size

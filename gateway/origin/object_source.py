@@ -1,46 +1,44 @@
 """The objects of images: from memory, from a transfer that another request started, or from COS."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import hdrs
+from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import OriginTimeout, OriginUnavailable, RangeNotSatisfiable, Unavailable
-from gateway.origin.content import Content
-from gateway.origin.memory_cache import STALE_IF_ERROR, Entry, ObjectCache
-from gateway.origin.metrics import OriginMetrics
-from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.session import MOST_UNATTENDED
+from gateway.origin.client import MOST_UNATTENDED
+from gateway.origin.errors import BodyLost
+from gateway.origin.failures import RefusedVariants
+from gateway.origin.memory_cache import STALE_IF_ERROR, Content, Entry
+from gateway.origin.origin_response import ObjectMetadata, read_at_most
 from gateway.origin.transfer import ObjectBody, OriginAccess, SharedTransfers
 from gateway.origin.transfer_state import BufferLimits
-from gateway.origin.variant_source import VariantSource
+from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
-from gateway.settings import Live, MemoryCacheSettings
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
+_FAILURES: Final = (OriginUnavailable, OriginTimeout, Unavailable)  # of COS, and not of the image
+_LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less
+_MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all renditions that are being read
+_MOST_LARGE: Final = 10_000
 
 
 class ObjectSource:
     """Asks COS for as little as possible: for nothing while memory is fresh, and once for simultaneous requests."""
 
-    def __init__(
-        self,
-        access: OriginAccess,
-        memory: ObjectCache,
-        variants: VariantSource,
-        settings: Live[MemoryCacheSettings],
-        metrics: OriginMetrics,
-        limits: BufferLimits | None = None,
-    ) -> None:
-        self.memory = memory
-        self.variants = variants
-        self.transfers = SharedTransfers(access, memory, settings, metrics, limits)
+    def __init__(self, access: OriginAccess, variants: "VariantSource", limits: BufferLimits | None = None) -> None:
+        self.memory = access.memory
+        self.transfers = SharedTransfers(access, limits)
         self._access = access
+        self._variants = variants
+        coalesced = access.metrics.coalesced_requests
         self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
-            "head", metrics.coalesced_requests, cancel_without_callers=True
+            "head", coalesced, cancel_without_callers=True
         )
-        self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", metrics.coalesced_requests)
+        self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", coalesced)
 
     def revalidate(self, image: AuthorizedImage) -> None:
         """Ask COS about old bytes that are used, unless many others are asked about: then the next request may do it.
@@ -111,7 +109,7 @@ class ObjectSource:
         )
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
-        content = await self.variants.fetch(image, stale)
+        content = await self._variants.fetch(image, stale)
         return content if content is not None else await self.whole(image)
 
     async def _revalidated(self, image: AuthorizedImage, stale: Entry, data: bytes) -> Content:
@@ -125,46 +123,37 @@ class ObjectSource:
                 if content.body is not None:
                     content.body.close()
                 if content.metadata.confirm(stale.metadata):
-                    return self._kept(image, stale, data, 304)
+                    return self.memory.kept(image, stale, data, 304)
                 content = await self.whole(image)
-        except (OriginUnavailable, OriginTimeout, Unavailable):
+        except _FAILURES:
             if self.memory.age(stale) >= STALE_IF_ERROR:
                 raise
-            return self._kept(image, stale, data, None)
+            return self.memory.kept(image, stale, data, None)
         content.had_stale = True
         return content
 
-    def _kept(self, image: AuthorizedImage, stale: Entry, data: bytes, status: int | None) -> Content:
-        return Content(image, stale.metadata, status, data, age=self.memory.age(stale), had_stale=True)
-
     async def _part(self, image: AuthorizedImage, byte_range: str, conditions: Mapping[str, str]) -> Content:
         """Return one range of the object, on a separate transfer, or only the metadata if there is no such range."""
-        requested_at, body = self.memory.now(), ObjectBody(self._access, image, self.memory.known(image))
+        body = ObjectBody(self._access, image)
         try:
             head = await body.open({**conditions, "Range": byte_range})
         except RangeNotSatisfiable:
             # A 416 of COS may lack the size, and does not say whether If-Range lets the range apply.
             return await self.head(image)
         if head.status == 206:
-            self.memory.answered(body.object_id, head.status, head.metadata, requested_at)
+            self.memory.answered(body.object_id, head.status, head.metadata, body.requested_at)
         return Content(body.image, head.metadata, head.status, body=body, covered=head.content_range)
 
-    async def close(self) -> None:
-        """Stop the work that no request waits for."""
-        await self._revalidations.close()
-        await self._heads.close()
-        await self.variants.close()
-
     async def _head(self, image: AuthorizedImage) -> Content:
-        requested_at, body = self.memory.now(), ObjectBody(self._access, image, self.memory.known(image))
+        body = ObjectBody(self._access, image)
         head = await body.open(_NO_CONDITIONS, hdrs.METH_HEAD)
         body.close()
-        entry = self.memory.update(body.object_id, head.metadata, requested_at)
+        entry = self.memory.update(body.object_id, head.metadata, body.requested_at)
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
         if image.rendition is not None:
-            await self.variants.fetch(image, stale)
+            await self._variants.fetch(image, stale)
             return
         if stale.body is None:  # memory has dropped it meanwhile
             return
@@ -175,3 +164,109 @@ class ObjectSource:
         finally:
             if content.body is not None:
                 content.body.close()
+
+    async def close(self) -> None:
+        """Stop the work that no request waits for."""
+        await self._revalidations.close()
+        await self._heads.close()
+        await self._variants.close()
+
+
+class VariantSource:
+    """Fetches renditions: read whole before the first byte is sent, with an entity tag of the gateway's own.
+
+    It is unknown which checksum, entity tag and length COS sends with a processed image, what its HEAD describes, and
+    whether it obeys conditions and ranges there (COS documents 44880 and 1246/109211 do not say). So nothing of that is
+    used: a rendition is small and is read to its end, its tag is a hash of its bytes, and conditions and ranges are
+    evaluated here. Only If-None-Match with COS's own tag is sent, which can save the processing, and is billed as such.
+
+    A single request to COS serves all callers that wait for the same rendition.
+    """
+
+    def __init__(self, access: OriginAccess, renditions: Renditions, refused: RefusedVariants) -> None:
+        self._access = access
+        self._memory = access.memory
+        self._renditions = renditions
+        self._refused = refused
+        self._start_at_zero()
+        renditions.watch(lambda _: self._start_at_zero())
+        self._reserved = 0
+        self._large: dict[ObjectId, float] = {}  # when each was found to be so (monotonic seconds)
+        self._fetches: SingleFlight[tuple[ObjectId, float], Content | None] = SingleFlight(
+            "variant", access.metrics.coalesced_requests, cancel_without_callers=True
+        )
+
+    @property
+    def _largest(self) -> int:
+        """The most bytes of a rendition that is read before it is sent."""
+        return max(self._memory.settings.value.max_object_bytes, _LARGEST)
+
+    def _start_at_zero(self) -> None:
+        """Export the count of each rendition, so that ``rate()`` sees its first increase."""
+        for rendition in map(self._renditions.get, self._renditions.names):
+            self._made(rendition)
+
+    def _made(self, rendition: Rendition) -> Counter:
+        counts = self._access.metrics.variants
+        return counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made")
+
+    async def fetch(self, image: AuthorizedImage, stale: Entry | None = None) -> Content | None:
+        """Return the rendition from COS, or None if it is too large to be read before it is sent.
+
+        ``stale`` is used if COS confirms it, or if COS fails. Raises the errors of ``ObjectBody.open``, and
+        ``OriginUnavailable`` if the body is lost.
+        """
+        # Requests after a change of the image do not share the answer to one before.
+        changed_at = self._memory.changed_at(image.record.image_id)
+        is_large = self._large.get(image.object_id, changed_at) > changed_at
+        if is_large or self._reserved + self._largest > _MOST_AT_ONCE:
+            return None
+        fetched = await self._fetches.run((image.object_id, changed_at), lambda: self._fetch(image, stale))
+        return fetched.of(image) if fetched is not None else None
+
+    async def close(self) -> None:
+        """Stop running fetches."""
+        await self._fetches.close()
+
+    async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
+        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
+        self._reserved += (reserved := self._largest)
+        try:
+            return await self._read(image, stale, kept)
+        except _FAILURES:
+            if stale is None or kept is None or self._memory.age(stale) > STALE_IF_ERROR:
+                raise
+            return self._memory.kept(image, stale, kept, None)
+        finally:
+            self._reserved -= reserved
+
+    async def _read(self, image: AuthorizedImage, stale: Entry | None, kept: bytes | None) -> Content | None:
+        body = ObjectBody(self._access, image)
+        tag = stale.origin_etag if stale is not None and kept is not None else None
+        head = await body.open({"If-None-Match": tag} if tag is not None else {})
+        try:
+            if head.status == 304 and stale is not None:
+                stale.requested_at = max(stale.requested_at, body.requested_at)
+                return self._memory.kept(body.image, stale, kept, 304)
+            is_large = body.state.length is not None and body.state.length > self._largest
+            data = None if is_large else await read_at_most(body.read, self._largest)
+        except BodyLost as error:
+            raise OriginUnavailable(str(error)) from error
+        finally:
+            body.close()
+        if data is None:
+            self._large[image.object_id] = body.requested_at
+            if len(self._large) > _MOST_LARGE:
+                del self._large[next(iter(self._large))]
+            return None
+        self._refused.made(image)
+        if body.object_id.rendition is not None:
+            self._made(self._renditions.get(body.object_id.rendition)).inc()
+        tag = f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
+        metadata = head.metadata._replace(size=len(data), etag=tag)
+        entry = self._memory.update(body.object_id, metadata, body.requested_at, data)
+        entry.origin_etag = head.origin_etag
+        # Memory may be off, or have a newer version: this request still gets the bytes it waited for.
+        if entry.body is not None:
+            metadata, data = entry.metadata, entry.body
+        return Content(body.image, metadata, 200, data, had_stale=stale is not None, is_stored=True)

@@ -1,27 +1,47 @@
-"""An open response of COS, reduced to the parts that the gateway needs."""
+"""One exchange with COS over a persistent connection: the request, the header of the answer, and its body."""
 
 import asyncio
 import re
+import select
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 import aiohttp
+import yarl
 from aiohttp import hdrs
 from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
-from gateway.origin.cos_error import REQUEST_ID, CosError, parse_error
-from gateway.origin.errors import BodyLost, BodyTooSlow
+from gateway.origin.errors import (
+    REQUEST_ID,
+    BodyLost,
+    BodyTooSlow,
+    ConnectionLost,
+    CosError,
+    NothingSent,
+    parse_error,
+)
+
+_CONNECT_TIMEOUT: Final = 5.0  # seconds
+_MOST_ORIGINS: Final = 256
+_FIXED_FIELDS: Final = "Accept: */*\r\nAccept-Encoding: identity\r\nUser-Agent: image-gateway\r\n"
+_UNSAFE_IN_FIELD: Final = re.compile(r"[\r\n\x00]")
+# What poll(2) reports once the peer has closed or reset the connection; only Linux reports a FIN.
+_CLOSED: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_PEER_CLOSED: Final = "a kept-alive connection was closed"
+_UNASKED: Final = "a kept-alive connection had bytes that were not asked for"
 
 # Bytes to read ahead for a reader that never waits. The connection is paused at twice as many.
-READ_AHEAD: Final = 256 * 1024
+_READ_AHEAD: Final = 256 * 1024
 # Bytes that one system call may receive: for a reader that never waits, for a slow one, and for one that did not read
 # for a while. Large values make system calls rare, small ones save memory.
-FAST_RECEIVE: Final = 256 * 1024
+_FAST_RECEIVE: Final = 256 * 1024
 _SLOW_RECEIVE: Final = 64 * 1024
 _TRICKLE_RECEIVE: Final = 16 * 1024
 _A_WHILE: Final = 0.05  # seconds
@@ -183,7 +203,7 @@ class OriginResponse:
         self._response = response
         self._shared_timeout = shared_timeout
         self._received = self._received_at_check = 0
-        self._receive = FAST_RECEIVE
+        self._receive = _FAST_RECEIVE
         self._is_held = self._is_trickle = False
         self._returned_at = 0.0
         self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
@@ -261,7 +281,7 @@ class OriginResponse:
         elif has_unsent and self._received < _PROVEN:
             self._set_receive(_SLOW_RECEIVE)
         elif not self._is_trickle:
-            self._set_receive(FAST_RECEIVE)
+            self._set_receive(_FAST_RECEIVE)
 
     def _hold(self) -> None:
         transport = self._transport
@@ -279,7 +299,7 @@ class OriginResponse:
         if most != self._receive:
             transport = self._transport
             if transport is not None:
-                set_receive(transport, most)
+                _set_receive(transport, most)
                 self._receive = most
 
     @property
@@ -297,7 +317,19 @@ class OriginResponse:
         self._waited = 0.0
 
 
-def set_receive(transport: asyncio.Transport, most: int) -> None:
+async def read_at_most(read: Callable[[], Awaitable[bytes]], most: int) -> bytes | None:
+    """Return the whole body by ``read``, or None if it has more than ``most`` bytes. Raises what ``read`` raises."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await read():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            return None
+    return b"".join(pieces)
+
+
+def _set_receive(transport: asyncio.Transport, most: int) -> None:
     """Set the bytes that a system call may receive.
 
     A TLS connection has a buffer of this size. By default asyncio also receives up to half a megabyte of encrypted
@@ -337,3 +369,112 @@ def _is_chunked(response: CosAnswer) -> bool:
 
 def _whole_number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS else None
+
+
+# Returns the context of a request, given its method and URL. The context gets the status and COS's request id.
+ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int, str | None], None]]]
+
+
+class CosConnections:
+    """Sends requests over persistent connections, each one time: no redirect, cookie or decompression, no retry.
+
+    aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
+    to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.
+
+    observe: makes the context in which a request is sent.
+    """
+
+    def __init__(
+        self, connector: aiohttp.TCPConnector, *, timeout: float, observe: ObserveRequest | None = None
+    ) -> None:
+        self._connector = connector
+        # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
+        # look-up, a free place, handshakes.
+        self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
+        self._observe = observe
+        self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connector.close()
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
+
+        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
+        """
+        if self._observe is None:
+            return await self._send(method, url, headers)
+        with self._observe(method, yarl.URL(url, encoded=True)) as answered:
+            answer = await self._send(method, url, headers)
+            answered(answer.status, answer.headers.get(REQUEST_ID))
+            return answer
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+        path = url.find("/", 8)  # after "https://"
+        is_safe = path > 0 and url.isascii() and url.isprintable() and " " not in url
+        if not is_safe or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
+            raise ValueError("a URL without path or with control characters, or a field with line breaks")
+        origin, fixed = self._origins.get(url[:path]) or self._add_origin(url[:path])
+        text = f"{method} {url[path:]} HTTP/1.1\r\n{fixed}"
+        for name, value in headers.items():
+            text += f"{name}: {value}\r\n"
+        try:
+            connection = await self._connector.connect(origin, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"no connection to {origin.host}") from error
+        try:
+            return await self._exchange(connection, f"{text}\r\n", is_head=method == hdrs.METH_HEAD)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+                raise ConnectionLost(type(error).__name__) from error.with_traceback(None)
+            if isinstance(error, HttpProcessingError):
+                raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
+            raise
+
+    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> CosAnswer:
+        """Write the request, and return the answer once its header has come.
+
+        Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
+        with an answer that nobody asked for, each later answer would be that of the request before it.
+        """
+        transport, protocol = connection.transport, connection.protocol
+        if transport is None or protocol is None or transport.is_closing():
+            raise NothingSent(_PEER_CLOSED)
+        # A new connection has None there. Over TLS it may hold bytes: the server's session tickets.
+        _require_quiet(transport, is_used=protocol.read_timeout is not None)
+        if protocol.should_close:
+            raise NothingSent(_UNASKED)
+        _set_receive(transport, _FAST_RECEIVE)
+        # Lengths must be those of the bytes that are passed on, so nothing is requested or decoded in compressed form.
+        # aiohttp's read timeout is off (0): it would set a timer for each wait.
+        protocol.set_response_params(
+            skip_payload=is_head, read_until_eof=True, auto_decompress=False, read_timeout=0, read_bufsize=_READ_AHEAD
+        )
+        transport.write(text.encode("utf-8", "surrogateescape"))
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code < 200 or message.code == 101:
+                return CosAnswer(message.code, message.headers, content, connection)
+
+    def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
+        """Return the request by which the connector tells connections apart, and the fields of all requests."""
+        request = aiohttp.ClientRequest(hdrs.METH_GET, yarl.URL(base), loop=asyncio.get_running_loop())
+        if len(self._origins) >= _MOST_ORIGINS:
+            self._origins.clear()
+        self._origins[base] = origin = request, f"Host: {request.headers[hdrs.HOST]}\r\n{_FIXED_FIELDS}"
+        return origin
+
+
+def _require_quiet(transport: asyncio.Transport, *, is_used: bool) -> None:
+    """Raise ``NothingSent`` if the peer has closed the connection or sent bytes that the loop has not read yet."""
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        raise NothingSent(_PEER_CLOSED)
+    poll = select.poll()
+    poll.register(connection, _CLOSED | select.POLLIN if is_used else _CLOSED)
+    for _, found in poll.poll(0):
+        raise NothingSent(_PEER_CLOSED if found & _CLOSED else _UNASKED)

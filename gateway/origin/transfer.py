@@ -20,7 +20,7 @@ from gateway.errors import (
 )
 from gateway.origin.client import OriginClient
 from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.failures import FailedObjects
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import AnswerHead, ObjectMetadata, OriginResponse
@@ -36,7 +36,7 @@ from gateway.origin.transfer_state import (
     renewed_image,
 )
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
-from gateway.settings import Live, MemoryCacheSettings
+from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +51,12 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 class OriginAccess:
     """Collaborators of every ``ObjectBody``.
 
-    ``failures`` raises COS's last error instead of sending a request while it remembers one. ``gone`` is called when
-    COS does not have the object, or may not serve it.
+    ``failures`` raises COS's last error instead of sending a request while it remembers one.
     """
 
     client: OriginClient
     failures: FailedObjects
-    gone: Callable[[ObjectId], None]
+    memory: ObjectCache
     renew: Renew
     sign_for_head: SignForHead
     metrics: OriginMetrics
@@ -71,21 +70,20 @@ class ObjectBody:
     then the image on the new URL. The renewal reads the row again, and COS is asked for nothing of a row that has
     changed since access was checked (``RowChanged``).
 
-    known: the version that COS sent last, if the row has not changed since.
+    requested_at: when the body was asked for (seconds of ``boot_time``). Answers of COS count from then.
     state: once the body is open.
     """
 
-    __slots__ = ("_access", "_known", "_requested_at", "_response", "image", "object_id", "state")
+    __slots__ = ("_access", "_response", "image", "object_id", "requested_at", "state")
 
     state: BodyState
     _response: OriginResponse
-    _requested_at: float
 
-    def __init__(self, access: OriginAccess, image: AuthorizedImage, known: ObjectMetadata | None = None) -> None:
+    def __init__(self, access: OriginAccess, image: AuthorizedImage) -> None:
         self.object_id = image.named or image.object_id
         self.image = image
+        self.requested_at = access.memory.now()
         self._access = access
-        self._known = known
 
     async def open(self, headers: Mapping[str, str], method: str = hdrs.METH_GET) -> AnswerHead:
         """Request the object. A call that was cancelled may be repeated.
@@ -96,7 +94,8 @@ class ObjectBody:
         access = self._access
         if access.failures.by_object:
             access.failures.check(self.image)
-        response, known = await self._fetch(headers, method), self._known
+        known = access.memory.known(self.image)
+        response = await self._fetch(headers, method)
         if known is not None and response.head.status != 304 and response.head.metadata.contradicts(known):
             response = await self._ask_again(response, known, headers, method)
         self._response = response
@@ -182,7 +181,7 @@ class ObjectBody:
                     self.image = renewed_image(self.image, await self._renewed(cos_time), is_sent=is_sent)
         except (ImageNotFound, ImageBlocked) as error:
             logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
-            self._access.gone(self.object_id)
+            self._access.memory.discard(self.object_id)
             raise
 
     async def _ask_again(
@@ -209,7 +208,6 @@ class ObjectBody:
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
         failures = self._access.failures
-        self._requested_at = failures.now()
         try:
             if method == hdrs.METH_HEAD:
                 response = await self._fetch_head(headers)
@@ -242,7 +240,7 @@ class ObjectBody:
         raise refusal
 
     def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> None:
-        self._access.failures.failed(self.object_id, error, self._requested_at, is_of_body=is_of_body)
+        self._access.failures.failed(self.object_id, error, self.requested_at, is_of_body=is_of_body)
 
     def _lost(self, loss: BodyLost) -> None:
         self._access.client.observed.body_lost(self.object_id.bucket)
@@ -283,18 +281,15 @@ class SharedTransfer:
     """Fetches one body for any number of readers, as ``TransferState`` says.
 
     There is no task, and no pace but the readers': the one whose turn it is requests and reads.
-
-    requested_at: when the transfer was started, in monotonic seconds.
     """
 
-    __slots__ = ("_conditions", "_owner", "_waiting", "body", "key", "requested_at", "state")
+    __slots__ = ("_conditions", "_owner", "_waiting", "body", "key", "state")
 
     def __init__(
-        self, owner: "SharedTransfers", key: TransferKey, body: ObjectBody, conditions: Mapping[str, str], now: float
+        self, owner: "SharedTransfers", key: TransferKey, body: ObjectBody, conditions: Mapping[str, str]
     ) -> None:
         self.key = key
         self.body = body
-        self.requested_at = now
         self.state = TransferState(owner.limits)
         self._conditions = conditions
         self._owner = owner
@@ -314,14 +309,6 @@ class SharedTransfer:
             self.leave()
             raise
         return Reader(self, is_collapsed)
-
-    def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Adapt the size of reads to a reader's client: ``OriginResponse.suit``.
-
-        Of several readers the fastest sets the pace: a blocked reader must not hold back what another reader waits for.
-        """
-        is_alone = self.state.readers == 1
-        self.body.suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)
 
     def leave(self) -> None:
         """Take a reader off. The last reader stops the transfer."""
@@ -410,9 +397,13 @@ class Reader:
         return state.whole or b""
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
-        source = self.transfer if self._own_body is None else self._own_body
-        source.suit(has_unsent=has_unsent, is_blocked=is_blocked)
+        """Adapt the size of reads to the client: ``OriginResponse.suit``.
+
+        Of several readers the fastest sets the pace: a blocked reader must not hold back what another reader waits for.
+        """
+        own, transfer = self._own_body, self.transfer
+        is_alone = own is not None or transfer.state.readers == 1
+        (own or transfer.body).suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)
 
     def close(self) -> None:
         """Leave the transfer."""
@@ -436,21 +427,11 @@ class SharedTransfers:
     beginnings: the bytes that other transfers may keep for readers that join late.
     """
 
-    def __init__(
-        self,
-        access: OriginAccess,
-        memory: ObjectCache,
-        settings: Live[MemoryCacheSettings],
-        metrics: OriginMetrics,
-        limits: BufferLimits | None = None,
-    ) -> None:
+    def __init__(self, access: OriginAccess, limits: BufferLimits | None = None) -> None:
         self.limits = limits or BufferLimits()
-        self.kept = Budget(settings.value.max_bytes)
-        self._settings = settings
         self.beginnings = Budget(self.limits.beginnings)
+        self.kept = Budget(access.memory.settings.value.max_bytes)
         self._access = access
-        self._memory = memory
-        self._coalesced = metrics.coalesced_requests
         self._running: dict[TransferKey, SharedTransfer] = {}
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
@@ -459,31 +440,30 @@ class SharedTransfers:
         ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
         """
         key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
-        memory = self._memory
         transfer = self._running.get(key)
         is_joinable = (
             transfer is not None
             and transfer.state.is_joinable
-            and transfer.requested_at > memory.changed_at(image.record.image_id)
+            and transfer.body.requested_at > self._access.memory.changed_at(image.record.image_id)
         )
         if transfer is not None and is_joinable:
-            self._coalesced.inc()
+            self._access.metrics.coalesced_requests.inc()
             reader = await transfer.join(is_collapsed=True)
             if transfer.state.is_shareable:
                 return reader
             reader.close()
-        body = ObjectBody(self._access, image, memory.known(image))
-        transfer = SharedTransfer(self, key, body, conditions, memory.now())
+        transfer = SharedTransfer(self, key, ObjectBody(self._access, image), conditions)
         if not is_joinable:  # else it is only for this request
             self._running[key] = transfer
         return await transfer.join(is_collapsed=False)
 
     def answered(self, transfer: SharedTransfer) -> Budget | None:
         """Remember COS's metadata. Return the budget for the whole body. None: it is not kept."""
-        body, memory = transfer.body.state, self._memory
-        memory.answered(transfer.body.object_id, body.head.status, body.head.metadata, transfer.requested_at)
-        self.kept.most = self._settings.value.max_bytes  # running transfers keep what they have taken
-        is_kept = body.head.status == 200 and body.is_resumable and memory.accepts(body.length)
+        body, memory = transfer.body, self._access.memory
+        head = body.state.head
+        memory.answered(body.object_id, head.status, head.metadata, body.requested_at)
+        self.kept.most = memory.settings.value.max_bytes  # running transfers keep what they have taken
+        is_kept = head.status == 200 and body.state.is_resumable and memory.accepts(body.state.length)
         return self.kept if is_kept else None
 
     def finished(self, transfer: SharedTransfer) -> None:
@@ -492,4 +472,4 @@ class SharedTransfers:
             del self._running[transfer.key]
         body, state = transfer.body, transfer.state
         if state.is_over and state.keeps_all:
-            self._memory.update(body.object_id, body.state.head.metadata, transfer.requested_at, state.whole)
+            self._access.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)

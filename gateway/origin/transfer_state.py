@@ -13,7 +13,7 @@ from fastcrc import crc64
 from gateway.errors import CredentialsExpired, OriginRefused
 from gateway.origin.errors import BodyLost, BodyTooSlow, PresignedUrlRefused, RowChanged
 from gateway.origin.origin_response import AnswerHead
-from gateway.origin.retry import Backoff
+from gateway.origin.retry import Backoff, backoff
 from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, PresignedUrl, SignedImage
 
 Piece = bytes | memoryview
@@ -42,7 +42,7 @@ class ResumptionLimits(NamedTuple):
     """
 
     resumes: int
-    backoff: Backoff
+    backoff: Backoff = backoff
     progress: int = 64 * 1024
 
 
@@ -109,7 +109,7 @@ class BodyState:
         self._received_at_loss = self.received
         if self._resumed >= limits.resumes:
             return None
-        return limits.backoff.pause(self._resumed) if self._resumed else 0.0
+        return limits.backoff(self._resumed) if self._resumed else 0.0
 
     def rest(self) -> dict[str, str]:
         """Return the header fields that request the rest of this version. Raises ``BodyLost`` without a strong tag."""

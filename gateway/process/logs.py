@@ -1,5 +1,6 @@
 """Set up the log of the process: its stream, its format, and the loggers of libraries."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from gateway.process.log_format import ConsoleFormatter, JsonFormatter
 from gateway.process.log_stream import LogOutput, LogStream, standard_error
 from gateway.settings import LoggingSettings
 
+logger = logging.getLogger(__name__)
+
+DEBUG_SECONDS: Final = 600
 _CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the reader of the log
 
 
@@ -90,3 +94,43 @@ class MalformedRequestFilter(logging.Filter):
         record.exc_info = record.exc_text = None
         self._next, self._suppressed = now + self._interval, 0
         return True
+
+
+class DebugLog:
+    """Sets the root logger to ``DEBUG`` for an operator who looks for a cause.
+
+    It gets its level back after ``seconds``, or when this is stopped.
+    """
+
+    def __init__(self, seconds: float = DEBUG_SECONDS) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._level_before = logging.NOTSET
+        self.until: float | None = None  # Unix seconds; None while it is off
+
+    def start(self) -> None:
+        """Switch the level. A second start restarts the time."""
+        if self._timer is None:
+            self._level_before = logging.getLogger().level
+        else:
+            self._timer.cancel()
+        logging.getLogger().setLevel(logging.DEBUG)
+        self.until = time.time() + self._seconds
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self.stop)
+        logger.info("debug log on: seconds=%g", self._seconds)
+
+    def set_level(self, level: int) -> None:
+        """Set the root logger to ``level``, or when the debug log ends if it is on."""
+        if self._timer is None:
+            logging.getLogger().setLevel(level)
+        else:
+            self._level_before = level
+
+    def stop(self) -> None:
+        """Set the level back. Does nothing while the debug log is off."""
+        if self._timer is None:
+            return
+        self._timer.cancel()
+        self._timer = self.until = None
+        logging.getLogger().setLevel(self._level_before)
+        logger.info("debug log off")

@@ -9,22 +9,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
-from gateway.concurrency.daemon_thread import in_daemon_thread
+from gateway.concurrency.background import in_daemon_thread
 from gateway.metrics.events import EventLog
 from gateway.metrics.registry import Registry
-from gateway.settings import Live
+from gateway.settings import Live, Settings
+from gateway.settings.error_messages import SettingsError
+from gateway.settings.reload_difference import SettingsDifference, difference
 
 logger = logging.getLogger(__name__)
 
 _MOST_NAMED: Final = 5  # changed keys in an event
 _READ_TIMEOUT: Final = 10.0  # seconds; a network file system may hang
 
-S = TypeVar("S")
-S_contra = TypeVar("S_contra", contravariant=True)
+T = TypeVar("T")
 
 
 class ReloadMetrics:
@@ -70,86 +71,69 @@ class Prepared:
     discard: Callable[[], Awaitable[None]] = _nothing
 
 
-class Part(Protocol[S_contra]):
+class Part(Protocol):
     """A part of the gateway that opens something for new settings, or may refuse them."""
 
-    async def prepare(self, old: S_contra, new: S_contra, /) -> Prepared:
+    async def prepare(self, old: Settings, new: Settings, /) -> Prepared:
         """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference(Generic[S]):
-    """The difference between the settings in use and the settings read.
+class Replaceable(Generic[T]):
+    """An open ``value``, such as a session with its tasks, that a reload can replace while it is in use."""
 
-    settings: the new settings, with the old values of the keys that ``need_restart``.
-    changed: the other keys that differ.
-    """
+    def __init__(self, value: T, opened: AsyncExitStack) -> None:
+        self.value = value
+        self._opened = opened
 
-    settings: S
-    changed: Sequence[str]
-    need_restart: Sequence[str]
+    @classmethod
+    async def open(cls, opening: AbstractAsyncContextManager[T]) -> Self:
+        """Open a value. Raises the errors of ``opening``."""
+        opened = AsyncExitStack()
+        return cls(await opened.enter_async_context(opening), opened)
 
+    def swap(self, successor: Self) -> None:
+        """Hold the value of ``successor``, which then holds the replaced value."""
+        self.value, successor.value = successor.value, self.value
+        self._opened, successor._opened = successor._opened, self._opened
 
-class Sources(Generic[S]):
-    """The sources of the settings.
-
-    ``read`` is called in a thread, and raises ``ReloadRefused`` if the settings are not valid.
-    """
-
-    def __init__(self, read: Callable[[], S], timeout: float = _READ_TIMEOUT) -> None:
-        self._read = read
-        self._timeout = timeout
-        self._reading: asyncio.Future[S] | None = None
-
-    async def read(self) -> S:
-        """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
-        if self._reading is not None:
-            raise ReloadRefused("an earlier read of the configuration has not ended")
-        self._reading = reading = in_daemon_thread(self._read, "read-configuration")
-        reading.add_done_callback(self._ended)
-        await asyncio.wait({reading}, timeout=self._timeout)
-        if not reading.done():
-            raise ReloadRefused(f"the configuration cannot be read within {self._timeout:g} s")
-        return reading.result()
-
-    def _ended(self, reading: "asyncio.Future[S]") -> None:
-        self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # otherwise asyncio warns if no reload waits any more
+    async def aclose(self) -> None:
+        """Close the value that is held now."""
+        await self._opened.aclose()
 
 
-class Reloader(Generic[S]):
+class Reloader:
     """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
 
     live: the settings in use.
-    sources: what the settings are read from. None: there are no sources.
-    compare: returns the difference between the settings in use and the settings read. Raises ``ReloadRefused`` if the
-    two cannot be mixed.
+    read: reads the sources again, in a thread. Raises ``SettingsError`` or ``OSError``. None: there are no sources.
+    parts: they change in this order, and then the settings in use are replaced.
     is_draining: returns whether the process is draining.
+    read_timeout: the seconds that a read may take.
     """
 
     def __init__(
         self,
-        live: Live[S],
-        sources: Sources[S] | None,
-        compare: Callable[[S, S], Difference[S]],
-        parts: Sequence[Part[S]],
+        live: Live[Settings],
+        read: Callable[[], Settings] | None,
+        parts: Sequence[Part],
         metrics: ReloadMetrics,
         *,
         is_draining: Callable[[], bool] = lambda: False,
+        read_timeout: float = _READ_TIMEOUT,
     ) -> None:
         self.live = live
         self.need_restart: Sequence[str] = ()
-        self._sources = sources
-        self._compare = compare
+        self._read = read
+        self._parts = parts
         self._metrics = metrics
         self._is_draining = is_draining
-        self._parts = parts
+        self._read_timeout = read_timeout
         self._lock = asyncio.Lock()
-        self._running: set[asyncio.Task[Difference[S]]] = set()
+        self._reading: asyncio.Future[Settings] | None = None
+        self._running: set[asyncio.Task[SettingsDifference]] = set()
         self._count(is_success=True)
 
-    async def reload(self) -> Difference[S]:
+    async def reload(self) -> SettingsDifference:
         """Reload, after a running reload has ended. Raises ``ReloadRefused`` or ``ReloadNotPossible``. Both are logged.
 
         A reload that has begun continues if its caller is cancelled.
@@ -159,26 +143,27 @@ class Reloader(Generic[S]):
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
-    def _ended(self, task: "asyncio.Task[Difference[S]]") -> None:
+    def _ended(self, task: "asyncio.Task[SettingsDifference]") -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # it was logged; without a caller nothing else retrieves it
 
-    async def _reload_alone(self) -> Difference[S]:
+    async def _reload_alone(self) -> SettingsDifference:
         async with self._lock:
-            if self._sources is None:
+            if self._read is None:
                 raise ReloadNotPossible("this process has no configuration file")
             if self._is_draining():
                 logger.warning("the configuration is not reloaded: the gateway is draining")
                 raise ReloadNotPossible("the gateway is draining")
             try:
-                result = await self._reload(self._sources)
+                result = await self._difference(self._read)
+                await self._apply(result)
             except ReloadRefused as error:
                 self._count(is_success=False)
                 for problem in error.problems:
                     logger.error("the configuration is refused, the old one stays: %s", problem)  # noqa: TRY400
                 raise
-            except Exception:  # any error of a file or a source of keys: counted and logged, then raised
+            except Exception:  # any error of a source of keys: counted and logged, then raised
                 self._count(is_success=False)
                 logger.exception("the reload failed, the old configuration stays")
                 raise
@@ -192,27 +177,40 @@ class Reloader(Generic[S]):
     async def finish(self) -> None:
         """Wait for a running reload, so that the objects it opens are closed like all others."""
         async with self._lock:
-            self._sources = None
+            self._read = None
 
-    async def _reload(self, sources: Sources[S]) -> Difference[S]:
-        difference = self._compare(self.live.value, await sources.read())
+    async def _difference(self, read: Callable[[], Settings]) -> SettingsDifference:
+        """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
+        if self._reading is not None and not self._reading.done():
+            raise ReloadRefused("an earlier read of the configuration has not ended")
+        self._reading = reading = in_daemon_thread(read, "read-configuration")
+        await asyncio.wait({reading}, timeout=self._read_timeout)
+        if not reading.done():
+            raise ReloadRefused(f"the configuration cannot be read within {self._read_timeout:g} s")
+        try:
+            return difference(self.live.value, reading.result())
+        except SettingsError as error:
+            raise ReloadRefused(*error.problems) from error
+        except OSError as error:
+            raise ReloadRefused(f"{error.filename}: {error.strerror or error}") from error
+
+    async def _apply(self, result: SettingsDifference) -> None:
         async with AsyncExitStack() as prepared:
             changes = []
             for part in self._parts:
-                change = await part.prepare(self.live.value, difference.settings)
+                change = await part.prepare(self.live.value, result.settings)
                 prepared.push_async_callback(change.discard)
                 changes.append(change)
             prepared.pop_all()
         for change in changes:
             change.apply()
-        self.need_restart = difference.need_restart
-        self.live.replace(difference.settings)
+        self.need_restart = result.need_restart
+        self.live.replace(result.settings)
         for change in changes:
             try:
                 await change.close()
             except Exception:  # nothing uses it any more, and the new configuration is in use
                 logger.exception("what the reload has replaced could not be closed")
-        return difference
 
     def _count(self, *, is_success: bool) -> None:
         self._metrics.config_last_reload_successful.set(is_success)

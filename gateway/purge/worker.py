@@ -108,8 +108,7 @@ class PurgeWorker:
         """Set the queue's metrics, or remove them if it cannot be read. Return the seconds until a purge is due."""
         metrics, now = self._metrics, self._now()
         try:
-            next_due = await self._queue.next_due()
-            lengths = await self._queue.lengths(now)
+            queued, _, dead, next_due = await self._queue.state(now)
         except CacheUnavailable:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
                 gauge.clear()
@@ -117,8 +116,8 @@ class PurgeWorker:
         if next_due is not None and next_due > now + LATEST_DUE:
             next_due = now  # a clock that was ahead, or another program, wrote that
         metrics.purge_lag.set(max(0.0, now - next_due) if next_due is not None else 0.0)
-        metrics.purge_queue_length.set(lengths.queued)
-        metrics.purge_dead.set(lengths.dead)
+        metrics.purge_queue_length.set(queued)
+        metrics.purge_dead.set(dead)
         return next_due - now if next_due is not None else math.inf
 
     async def give_back(self) -> None:

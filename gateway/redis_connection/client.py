@@ -1,9 +1,10 @@
-"""Opens the shards on one server, on a master behind Sentinel, or on a Cluster, chosen by the URL."""
+"""Opens the shards on one server, on a master behind Sentinel, or on a Cluster, and checks that it is what is there."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -19,9 +20,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gateway.concurrency.background import background
 from gateway.redis_connection.cluster import Address, ClusterServers, OpenNode
-from gateway.redis_connection.guarded_client import GuardedRedis
-from gateway.redis_connection.observed_commands import ObserveCommand, observe_commands
-from gateway.redis_connection.shards import OneServer, Shards
+from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, ObserveCommand
+from gateway.redis_connection.shards import OneServer, Shard, Shards, slot_of
 from gateway.settings import RedisSettings
 
 _CONNECTIONS = 64
@@ -29,6 +29,18 @@ _CONNECTIONS = 64
 _LATE = 10
 _SENTINEL_PORT = 26379
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SENTINEL_ANSWERS: Final = re.compile(r"(?i)unknown command")
+_NODE_ANSWERS: Final = re.compile(r"\b(CROSSSLOT|MOVED|ASK|CLUSTERDOWN)\b")
+_SERVER_ANSWERS: Final = re.compile(r"(?i)cluster support disabled|cluster mode is not enabled")
+
+
+class WrongRedis(CacheUnavailable):
+    """Redis answers, and cannot work before the configuration changes. ``advice`` says how."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(f"{what}: {advice}")
+        self.what = what
+        self.advice = advice
 
 
 @asynccontextmanager
@@ -75,10 +87,8 @@ async def open_redis(
         else:
             client = Redis.from_pool(_pool(url, settings.timeout, options))
         stack.push_async_callback(client.aclose)
-        if observe is not None:
-            observe_commands(client, observe)
         failed = asyncio.Event()
-        server = GuardedRedis(client, settings.timeout, on_failure=failed.set)
+        server = GuardedRedis(client, settings.timeout, on_failure=failed.set, observe=observe)
         await stack.enter_async_context(background("redis", _watch(server, failed, try_every)))
         yield Shards(OneServer(server), settings.prefix, settings.shard_count)
 
@@ -123,9 +133,7 @@ def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], obse
             **options,
         )
         client = Redis.from_pool(pool)
-        if observe is not None:
-            observe_commands(client, observe)
-        return GuardedRedis(client, timeout, address=str(address), on_failure=on_failure)
+        return GuardedRedis(client, timeout, address=str(address), on_failure=on_failure, observe=observe)
 
     return open_node
 
@@ -198,3 +206,63 @@ def _tls(parts: SplitResult) -> dict[str, Any]:
         return {}
     query = parse_qs(parts.query)
     return {"ssl": True, **{name: query[name][0] for name in _TLS_FILES if name in query}}
+
+
+async def check_settings(shards: Shards, settings: RedisSettings) -> None:
+    """Return if Redis is what ``redis.url`` and ``redis.shards`` say: the kind of server, the number of shards.
+
+    Raises ``WrongRedis``, and ``CacheUnavailable`` if that cannot be found out. A Redis without a number of shards
+    keeps that of the settings, in ``image:shards``.
+    """
+    key = f"{shards.prefix}shards"
+    tag = re.search(r"\{(.+?)\}", key)
+    # The name of the key is the same for every number of shards, so it is in no shard.
+    place = Shard(0, shards.prefix, slot_of(tag[1] if tag else key))
+    try:
+        if len(shards.servers.all) == 1 and not settings.names_a_cluster:
+            # In different slots, so that a node of a Cluster refuses them.
+            await shards.run_on(place, ("MGET", *(place.key("probe", name) for name in "ab")))
+        kept = await _kept_number(shards, place, key)
+    except CacheUnavailable as error:
+        if (wrong := await _of_another_kind(str(error), shards, settings)) is not None:
+            raise wrong from error
+        raise
+    if kept != len(shards.all):
+        raise WrongRedis(
+            f"redis.shards is {len(shards.all)}, and the keys in Redis are spread over {kept}",
+            f"write redis.shards: {kept}, or change the number as docs/scaling.md shows",
+        )
+
+
+async def _kept_number(shards: Shards, place: Shard, key: str) -> int:
+    """Return the number of shards in Redis. Keep ours if there is none, or another value."""
+    [kept] = await shards.run_on(place, ("GET", key))
+    if kept is not None and kept.isdigit() and 0 < len(kept) < 6:
+        return int(kept)
+    if kept is not None:
+        await shards.run_on(place, ("DEL", key))
+    await shards.run_on(place, ("SET", key, len(shards.all), "NX"))
+    [kept] = await shards.run_on(place, ("GET", key))
+    return int(kept)
+
+
+async def _of_another_kind(problem: str, shards: Shards, settings: RedisSettings) -> WrongRedis | None:
+    """Return what to write in ``redis.url`` if it is a server of another kind that answers so."""
+    parts = settings.parts()
+    scheme, hosts = parts.scheme.partition("+")[0], parts.netloc.rpartition("@")[2]
+    if _SERVER_ANSWERS.search(problem) and settings.names_a_cluster:
+        return WrongRedis(
+            "redis.url leads to a single server, which is no Cluster", f"write {scheme}://{hosts.split(',')[0]}"
+        )
+    if "+" in parts.scheme and not settings.names_a_cluster:
+        return None
+    if _NODE_ANSWERS.search(problem) and not settings.names_a_cluster:
+        return WrongRedis("redis.url leads to a node of a Cluster", f"write {scheme}+cluster://{hosts}")
+    if _SENTINEL_ANSWERS.search(problem):
+        try:
+            [masters] = await shards.servers.all[0].run(("SENTINEL MASTERS",))
+        except CacheUnavailable:
+            masters = ()
+        name = next(iter(masters), "NAME")
+        return WrongRedis("redis.url leads to a Sentinel", f"write {scheme}+sentinel://{hosts}/{name}/0")
+    return None

@@ -12,12 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import AskError, MovedError
+from redis.exceptions import AskError, MovedError, RedisError
 
 from gateway.concurrency.shared_timeout import loop_timeout
-from gateway.redis_connection.availability_log import AvailabilityLog
-from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
-from gateway.redis_connection.shards import Command, Redirect, in_parallel
+from gateway.redis_connection.guarded_client import (
+    REDIS_ERRORS,
+    AvailabilityLog,
+    CacheUnavailable,
+    Command,
+    GuardedRedis,
+    message_of,
+)
+from gateway.redis_connection.shards import Redirect, in_parallel
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +31,7 @@ _MOST_REDIRECTS: Final = 5
 _TRY_AGAIN_AFTER: Final = 0.05  # seconds, while the keys of a script are on their way to another node
 _LOOK_EVERY: Final = 1.0  # seconds, while a node does not answer
 _LEAST_PAUSE: Final = 0.1  # seconds between two looks
+_MAP_OF_SLOTS: Final = (("CLUSTER INFO",), ("CLUSTER SLOTS",))
 
 
 class Address(NamedTuple):
@@ -143,7 +150,7 @@ class ClusterServers:
             node = self.node(address)
             try:
                 async with loop_timeout(self._timeout):
-                    views.append(_view_in(await _map_of_slots(node), address))
+                    views.append(_view_in(await node.exchange(_MAP_OF_SLOTS), address))
                 node.answered()
             except (*REDIS_ERRORS, ValueError) as error:
                 problems.append(f"{address} {message_of(error) or 'does not answer'}")
@@ -180,7 +187,8 @@ class ClusterServers:
                 target = self.node(address)
             else:
                 await asyncio.sleep(_TRY_AGAIN_AFTER)
-            answer = await _answer_of(target, command, is_asking=is_asking)
+            # Without ASKING, a node that the slot moves to says that the slot is not there yet.
+            [*_, answer] = await target.send([("ASKING",), command] if is_asking else [command])
             if not isinstance(answer, Redirect):
                 return answer
             redirect = answer
@@ -198,26 +206,14 @@ class ClusterServers:
         await self._close(list(self._nodes))
 
 
-async def _answer_of(node: GuardedRedis, command: Command, *, is_asking: bool) -> Any:
-    """Return the answer of a node, or the error that it answered with."""
-    async with node.bounded():
-        pipeline = node.client.pipeline(transaction=False)
-        if is_asking:  # or the node would say that the slot is not here yet
-            pipeline.execute_command("ASKING")
-        pipeline.execute_command(*command)
-        return (await pipeline.execute(raise_on_error=False))[-1]
-
-
-async def _map_of_slots(node: GuardedRedis) -> list[Any]:
-    pipeline = node.client.pipeline(transaction=False)
-    pipeline.execute_command("CLUSTER INFO")
-    pipeline.execute_command("CLUSTER SLOTS")
-    answers: list[Any] = await pipeline.execute()
-    return answers
-
-
 def _view_in(answers: Sequence[Any], asked: Address) -> _View:
-    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of the node at ``asked``."""
+    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of the node at ``asked``.
+
+    Raises an answer that is an error.
+    """
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
     info, slots = answers
     ranges = sorted((int(start), int(end), [_address(node, asked) for node in nodes]) for start, end, *nodes in slots)
     return _View(

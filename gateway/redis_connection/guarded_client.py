@@ -1,10 +1,13 @@
-"""Access to a server of Redis: commands packed in C, behind a time-out and a circuit breaker."""
+"""Commands and scripts for a server of Redis, packed in C, behind a time-out and a circuit breaker."""
 
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from functools import wraps
+from inspect import signature
+from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
 
 import hiredis
 from redis.asyncio import Redis
@@ -28,9 +31,25 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import DependencyDown
-from gateway.redis_connection.availability_log import AvailabilityLog
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+# A command and its arguments, as redis-py's ``execute_command`` takes them.
+Command: TypeAlias = tuple[Any, ...]
+# Returns the context of commands, given the command and the number of commands that are sent at once.
+ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[None]]
+
+Key: TypeAlias = Annotated[str, "key"]
+"""One key of a script; a string in Lua."""
+Keys: TypeAlias = Annotated[Sequence[str], "keys"]
+"""A number of keys that varies; a table in Lua, which may be empty."""
+Values: TypeAlias = Annotated[Sequence[bytes | str | float], "values"]
+"""All further arguments of a script, after which none can follow; a table in Lua."""
+
+_NOT_OBSERVED: Final = nullcontext()
+_REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
 
 # All that redis-py raises.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
@@ -64,6 +83,39 @@ class WrongType(CacheUnavailable):
     """A key holds a value of the wrong type. Redis itself works."""
 
 
+class AvailabilityLog:
+    """Logs each outage once with its reason, its end once, and refused commands once a minute.
+
+    A Redis that is full or read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a
+    node of a Cluster, else empty.
+    """
+
+    def __init__(self, address: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._name = f"redis {address}".strip()
+        self._monotonic = monotonic
+        self._is_away = False
+        self._next_refusal = float("-inf")
+
+    def away(self, reason: str) -> None:
+        """Log that Redis is not called any more for now."""
+        if not self._is_away:
+            logger.warning("%s does not answer, going on without it: reason=%s", self._name, reason)
+        self._is_away = True
+
+    def answered(self) -> None:
+        """Log the end of an outage, if there was one."""
+        if self._is_away:
+            logger.info("%s answers again", self._name)
+        self._is_away = False
+
+    def refused(self, reason: str) -> None:
+        """Log that Redis answered with an error."""
+        now = self._monotonic()
+        if now >= self._next_refusal:
+            logger.warning("%s refuses commands: reason=%s", self._name, reason)
+            self._next_refusal = now + _REFUSALS_EVERY
+
+
 class _PackedInC:
     """Packs commands with hiredis, as redis-py's synchronous client does.
 
@@ -82,17 +134,16 @@ class _PackedInC:
 
 
 class GuardedRedis:
-    """The client of a server, to be used within ``bounded``. Its connections pack commands in C.
+    """The client of a server. Its connections pack commands in C.
 
-    Calls within ``bounded`` may take ``timeout`` seconds together and raise ``CacheUnavailable`` when they fail. After
-    a time-out, or a few calls in a row without an answer, the breaker opens. Then calls fail at once, until
-    ``answered`` is called: a background task tries whether the server answers again, so that no request waits for it.
-    Outages are logged.
+    Calls may take ``timeout`` seconds and raise ``CacheUnavailable`` when they fail. After a time-out, or a few calls
+    in a row without an answer, the breaker opens. Then calls fail at once, until ``answered`` is called: a background
+    task tries whether the server answers again, so that no request waits for it. Outages are logged.
 
-    client: the client of a server, or of the master behind Sentinel.
-    timeout: seconds that calls within ``bounded`` may take together.
+    client: the client of a server, or of the master behind Sentinel, for use within ``bounded``.
     address: ``host:port`` of a node of a Cluster, else empty.
     on_failure: called when the server did not answer, or answered that it is a replica or that its Cluster is down.
+    observe: makes the context of each call, for traces. It gets no arguments of commands: they are keys and values.
 
     ``is_read_only``: whether the server refused a write as a replica since the last ``reconnect``.
     """
@@ -104,6 +155,7 @@ class GuardedRedis:
         *,
         address: str = "",
         on_failure: Callable[[], None] = lambda: None,
+        observe: ObserveCommand | None = None,
     ) -> None:
         # redis-py types one answer for all its modes (str or bytes, lists or dicts); ours is bytes.
         self.client: Any = client
@@ -114,6 +166,7 @@ class GuardedRedis:
         self.address = address
         self._breaker = CircuitBreaker()
         self._on_failure = on_failure
+        self._observe = observe if observe is not None else lambda _command, _count: _NOT_OBSERVED
         self._availability_log = AvailabilityLog(address)
         self._wrong_type = False
         self._last_failure = ""
@@ -146,6 +199,37 @@ class GuardedRedis:
         if breaker.has_failures:
             self.answered()
 
+    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the answers to commands that are sent together, which may be errors. Raises what redis-py raises."""
+        if len(commands) == 1:
+            try:
+                with self._observe(commands[0][0], 1):
+                    return [await self.client.execute_command(*commands[0])]
+            except ResponseError as error:
+                return [error]
+        pipeline = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        with self._observe("PIPELINE", len(commands)):
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the answers, which may be errors. Raises ``CacheUnavailable`` if the server does not answer."""
+        async with self.bounded():
+            return await self.exchange(commands)
+
+    async def run(self, *commands: Command) -> list[Any]:
+        """Return the answers. Raises ``CacheUnavailable`` also if any of them is an error."""
+        return self.accepted(await self.send(commands))
+
+    def accepted(self, answers: list[Any]) -> list[Any]:
+        """Return the answers. Raises ``CacheUnavailable`` if any of them is an error."""
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise self.refusal(answer) from answer
+        return answers
+
     def refusal(self, error: ResponseError) -> CacheUnavailable:
         """Return what an answer that is an error is raised as."""
         # It answers: a Redis that is full or read-only still serves reads, so the breaker stays closed.
@@ -164,19 +248,14 @@ class GuardedRedis:
 
     async def ping(self) -> None:
         """Return when Redis answers."""
-        async with self.bounded():
-            await self.client.execute_command("PING")
+        await self.run(("PING",))
 
     async def try_again(self) -> None:
         """Let calls be made again if the server answers, also by an error."""
-        try:
+        with suppress(*REDIS_ERRORS):
             async with loop_timeout(self.timeout):
-                await self.client.execute_command("PING")
-        except ResponseError:
-            pass
-        except REDIS_ERRORS:
-            return
-        self.answered()
+                await self.exchange([("PING",)])
+            self.answered()
 
     async def reconnect(self) -> None:
         """Close the connections that are not in use: a new connection may lead to the server that is the master now."""
@@ -209,3 +288,57 @@ def message_of(error: Exception) -> str:
     text = _NOISE.sub("", _OF_PIPELINE.sub("", str(error)).removeprefix(code))
     message = " ".join((code, *text.split())).strip()
     return message or ("" if isinstance(error, TimeoutError) else type(error).__name__)
+
+
+def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]:
+    """Make a function, whose parameters are all keyword-only, return the command that runs ``body``.
+
+    In the body, each parameter is a local variable of the same name: a string, or a table for ``Keys`` and ``Values``.
+    Numbers arrive as strings, because redis-py sends them in decimal.
+
+    EVAL is used and not EVALSHA: a pipeline cannot answer NOSCRIPT.
+    """
+
+    def declare(function: Callable[P, None]) -> Callable[P, Command]:
+        kinds = _kinds_of(function)
+        keys = [name for name, kind in kinds.items() if kind == "key"]
+        groups = [name for name, kind in kinds.items() if kind == "keys"]
+        arguments = [name for name, kind in kinds.items() if not kind]
+        tail = [name for name, kind in kinds.items() if kind == "values"]
+        lua = f"{_locals(keys, groups, arguments, tail)}{body}"
+
+        @wraps(function)
+        def call(*_: P.args, **given: P.kwargs) -> Command:
+            named: list[Any] = [given[name] for name in keys]
+            lengths = []
+            for name in groups:
+                group: Any = given[name]
+                named += group
+                lengths.append(len(group))
+            values: list[Any] = [given[name] for name in arguments]
+            for name in tail:
+                more: Any = given[name]
+                values += more
+            return "EVAL", lua, len(named), *named, *lengths, *values
+
+        return call
+
+    return declare
+
+
+def _kinds_of(function: Callable[..., None]) -> dict[str, str]:
+    """Return the kind of each parameter by name, in order. The kind of a single argument is empty."""
+    hints = get_type_hints(function, include_extras=True)
+    return {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
+
+
+def _locals(keys: Sequence[str], groups: Sequence[str], arguments: Sequence[str], tail: Sequence[str]) -> str:
+    """Return the Lua that gives the keys and arguments their names. ARGV starts with the length of each group."""
+    lines = [f"local {name} = KEYS[{at}]" for at, name in enumerate(keys, 1)]
+    before = str(len(keys))
+    for at, name in enumerate(groups, 1):
+        lines.append(f"local {name} = {{unpack(KEYS, {before} + 1, {before} + ARGV[{at}])}}")
+        before += f" + ARGV[{at}]"
+    lines += [f"local {name} = ARGV[{at}]" for at, name in enumerate(arguments, len(groups) + 1)]
+    lines += [f"local {name} = {{unpack(ARGV, {len(groups) + len(arguments) + 1})}}" for name in tail]
+    return "\n".join(lines)

@@ -7,26 +7,32 @@ Cluster, so that a script may name all of them there as on a server.
 import asyncio
 import binascii
 import logging
+import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from redis.exceptions import AskError, ResponseError, TryAgainError
+from redis.exceptions import AskError, TryAgainError
 
+from gateway.catalog.image_id import PATTERN as IMAGE_ID
+from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
-from gateway.redis_connection.variant_names import entry_key_part
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 SLOTS: Final = 16384
-# A command and its arguments, as the client's ``execute_command`` takes them.
-Command: TypeAlias = tuple[Any, ...]
 # The answers of a node of a Cluster that lead elsewhere. ``MovedError`` is an ``AskError``.
 Redirect: TypeAlias = AskError | TryAgainError
+
+_SEPARATOR: Final = "|"  # occurs neither in an id nor in the name of a rendition
+_WORD: Final = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
+# The id of an image may be another id, a colon and the name of a rendition. The key of its original ends with the
+# separator, so that it is not the key of that rendition.
+_SPELLS_A_VARIANT: Final = re.compile(rf".+:{RENDITION_NAME}")
 
 
 class Shard:
@@ -52,11 +58,15 @@ class Shard:
         return self.prefix + ":".join(parts)
 
     def entry(self, variant: ImageVariant) -> str:
-        """Return the key of the cached URL of a variant."""
-        return f"{self.prefix}url:{entry_key_part(variant)}"
+        """Return the key of the cached URL of a variant. No two variants have the same key."""
+        image_id, rendition = variant
+        key = f"{self.prefix}url:{image_id}"
+        if rendition is not None:
+            return f"{key}:{rendition}"
+        return key + _SEPARATOR if ":" in image_id and _SPELLS_A_VARIANT.fullmatch(image_id) else key
 
-    def description(self, image_id: str) -> str:
-        """Return the key of the description of an image."""
+    def metadata(self, image_id: str) -> str:
+        """Return the key of the metadata of an image."""
         return self.key("description", image_id)
 
     def marker(self, key: str, writer: str) -> str:
@@ -178,12 +188,12 @@ class Shards:
     async def run_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answers to the commands, which are sent together. Raises ``CacheUnavailable``."""
         server = self.servers.of(shard.slot)
-        return _accepted(server, await self._follow(server, commands, await _send(server, commands)))
+        return server.accepted(await self._follow(server, commands, await server.send(commands)))
 
     async def try_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answer to each command, or the error that it was answered with."""
         server = self.servers.of(shard.slot)
-        return await self._follow(server, commands, await _send(server, commands))
+        return await self._follow(server, commands, await server.send(commands))
 
     async def _follow(self, server: GuardedRedis, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
         """Return the answers, with those that led to another server replaced. Raises ``CacheUnavailable``."""
@@ -211,14 +221,14 @@ class Shards:
 
         async def run_at(server: GuardedRedis, shards: Sequence[Shard]) -> None:
             try:
-                results = iter(await _send(server, [command for shard in shards for command in commands[shard]]))
+                results = iter(await server.send([command for shard in shards for command in commands[shard]]))
             except CacheUnavailable as error:
                 failed.update(dict.fromkeys(shards, error))
                 return
             for shard in shards:
                 own = [next(results) for _ in commands[shard]]
                 try:
-                    answers[shard] = _accepted(server, await self._follow(server, commands[shard], own))
+                    answers[shard] = server.accepted(await self._follow(server, commands[shard], own))
                 except CacheUnavailable as error:
                     failed[shard] = error
 
@@ -242,6 +252,22 @@ class Shards:
                     await self.run_on(shard, ("DEL", key))
 
 
+def encode_variant(variant: ImageVariant) -> str:
+    """Return the word for the variant in sorted sets and hashes."""
+    return variant.image_id if variant.rendition is None else f"{variant.image_id}{_SEPARATOR}{variant.rendition}"
+
+
+def decode_variant(word: bytes) -> ImageVariant:
+    """Return the variant that ``encode_variant`` wrote. Raises ``ValueError`` for any other word.
+
+    Other programs can write to Redis: a NUL in an id would make the query of a whole batch fail.
+    """
+    found = _WORD.fullmatch(word.decode("ascii"))
+    if found is None:
+        raise ValueError("not an image and a rendition")
+    return ImageVariant(found[1], found[2])
+
+
 def slot_of(key: str) -> int:
     """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
     return binascii.crc_hqx(key.encode(), 0) % SLOTS
@@ -256,29 +282,6 @@ async def in_parallel(work: Iterable[Any]) -> None:
     async with asyncio.TaskGroup() as group:
         for number, coroutine in enumerate(some):
             group.create_task(coroutine, name=f"redis-{number}")
-
-
-async def _send(server: GuardedRedis, commands: Sequence[Command]) -> list[Any]:
-    """Return the answers, which may be errors. Raises ``CacheUnavailable`` if the server does not answer."""
-    async with server.bounded():
-        if len(commands) == 1:
-            try:
-                return [await server.client.execute_command(*commands[0])]
-            except ResponseError as error:
-                return [error]
-        pipeline = server.client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
-
-
-def _accepted(server: GuardedRedis, answers: list[Any]) -> list[Any]:
-    """Return the answers. Raises ``CacheUnavailable`` if any of them is an error."""
-    for answer in answers:
-        if isinstance(answer, ResponseError):
-            raise server.refusal(answer) from answer
-    return answers
 
 
 def _image_id_of(variant: ImageVariant) -> str:

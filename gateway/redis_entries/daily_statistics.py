@@ -10,9 +10,15 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from gateway.redis_connection.guarded_client import CacheUnavailable, is_wrong_type, message_of
-from gateway.redis_connection.lua_script import Key, lua_script
-from gateway.redis_connection.shards import Command, Shards
+from gateway.redis_connection.guarded_client import (
+    CacheUnavailable,
+    Command,
+    Key,
+    is_wrong_type,
+    lua_script,
+    message_of,
+)
+from gateway.redis_connection.shards import Shards
 from gateway.settings import Live, UrlStatsSettings
 
 _DAY = 24 * 3600
@@ -167,7 +173,7 @@ class DailyStatistics:
             for day, lines in batch.counts.items():
                 key = self._key(day)
                 marker = self._place.marker(key, self._writer)
-                commands.append(("EVAL", *_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines)))
+                commands.append(_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines))
             await self._shards.run_on(self._place, *commands)
         for day, images in batch.images.items():
             while images:
@@ -179,7 +185,7 @@ class DailyStatistics:
         some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
         try:
             call = _add_images(distinct=key, life=life, lines="\n".join(some))
-            await self._shards.run_on(self._place, ("EVAL", *call))
+            await self._shards.run_on(self._place, call)
         except BaseException:  # also when cancelled: the flush at the end writes them
             images.update(some)
             raise

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, mod
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
-from gateway.redis_connection.variant_names import encode_variant
+from gateway.redis_connection.shards import encode_variant
 from gateway.settings import Live
 
 _PURPOSE = b"image-gateway: entries of the URL cache"

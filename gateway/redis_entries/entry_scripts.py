@@ -1,6 +1,6 @@
 """The Lua scripts that change cached entries in Redis."""
 
-from gateway.redis_connection.lua_script import Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import Key, Keys, Values, lua_script
 
 
 @lua_script(r"""
@@ -98,18 +98,18 @@ for i = 1, #words, 1000 do
     redis.call('HDEL', attempts, unpack(some))
     redis.call('HDEL', dead, unpack(some))
 end
-if #descriptions > 0 then
-    redis.call('UNLINK', unpack(descriptions))
+if #metadata > 0 then
+    redis.call('UNLINK', unpack(metadata))
 end
 """)
 def drop_entries(
-    *, entries: Keys, sets: Keys, descriptions: Keys, tombstone: bytes, milliseconds: int, words: Values
+    *, entries: Keys, sets: Keys, metadata: Keys, tombstone: bytes, milliseconds: int, words: Values
 ) -> None:
     """Replace entries by the tombstone, which lives for that many milliseconds, and remove what belongs to them.
 
     Packing a command for each key would keep the event loop busy five times as long.
 
     sets: the index ``expiry``, the refresh queue, its attempts and its dead list.
-    descriptions: the descriptions of the images.
+    metadata: the metadata of the images.
     words: how the queue and the indexes name the variants of the entries.
     """

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.concurrency.time_slices import TimeSlices, in_groups
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
-from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_connection.shards import Command, Shard, Shards
-from gateway.redis_connection.variant_names import encode_variant
+from gateway.presign.signed_image import BACKDATE, ImageVariant, Lifetime, SignedImage
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command
+from gateway.redis_connection.shards import Shard, Shards, encode_variant
 from gateway.redis_entries.entry_codec import EntryMac, UrlBuilder, decode, encode
 from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from gateway.redis_entries.usage_store import INDEX_LIFE
@@ -122,7 +120,7 @@ class UrlEntries:
         commands: dict[Shard, list[Command]] = {}
         for variant, value in garbage:
             shard = self.shards.of(variant.image_id)
-            commands.setdefault(shard, []).append(("EVAL", *drop_if_same(key=shard.entry(variant), value=value)))
+            commands.setdefault(shard, []).append(drop_if_same(key=shard.entry(variant), value=value))
         await self.shards.run(commands)
 
     async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
@@ -172,7 +170,7 @@ class UrlEntries:
                 index_life=INDEX_LIFE,
                 values=values,
             )
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         answers = (await self.shards.run(commands)).complete()
         return {
             variant: bool(done)
@@ -183,7 +181,7 @@ class UrlEntries:
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
-        The ends of the URLs, the renewals of the variants, failed ones too, and the descriptions of their images are
+        The ends of the URLs, the renewals of the variants, failed ones too, and the metadata of their images are
         removed in the same step. The usage stays: a changed row still names the same image. Raises
         ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
@@ -204,12 +202,12 @@ class UrlEntries:
             call = drop_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
-                descriptions=[shard.description(image_id) for image_id in {variant.image_id for variant in own}],
+                metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
                 milliseconds=milliseconds,
                 words=[encode_variant(variant) for variant in own],
             )
-            commands[shard] = [("EVAL", *call)]
+            commands[shard] = [call]
         return (await self.shards.run(commands)).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
@@ -220,7 +218,7 @@ class UrlEntries:
         }
         (await self.shards.run(commands)).complete()
 
-    async def lock_renewal(self, variant: ImageVariant) -> bool:
+    async def lock_refresh(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""
         shard = self.shards.of(variant.image_id)
         key = shard.key("refresh", "lock", encode_variant(variant))

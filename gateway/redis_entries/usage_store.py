@@ -5,15 +5,14 @@ The sets expire a month after the last write of any gateway.
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_connection.lua_script import Key, lua_script
-from gateway.redis_connection.shards import Command, Shard, Shards
-from gateway.redis_connection.variant_names import decode_variants, encode_variant
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Key, lua_script
+from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 
 INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
 _MARKER_LIFE = 24 * 3600
@@ -149,7 +148,7 @@ class UsageStore:
         for batch in batches:
             shard, own = batch.shard, commands.setdefault(batch.shard, [])
             if batch.used:
-                own.append(("EVAL", *_touch(times=shard.used, life=INDEX_LIFE, lines=batch.used)))
+                own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=batch.used))
             for key, lines in ((shard.hits, batch.hits), (shard.refreshes, batch.refreshes)):
                 if lines:
                     call = _add(
@@ -160,7 +159,7 @@ class UsageStore:
                         marker_life=_MARKER_LIFE,
                         lines=lines,
                     )
-                    own.append(("EVAL", *call))
+                    own.append(call)
         return (await self.shards.run({shard: own for shard, own in commands.items() if own})).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
@@ -191,7 +190,7 @@ class UsageStore:
             if not scores:
                 break
             for word, score in scores.items():
-                for variant in decode_variants([word])[0]:
+                for variant in _variants_in([word]):
                     counts[variant.image_id] = max(score, counts.get(variant.image_id, score))
             start += page
         return sorted(counts, key=counts.__getitem__, reverse=True)[:most]
@@ -224,7 +223,7 @@ class UsageStore:
         same time take different variants.
         """
         [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
-        return len(taken), decode_variants(word for word, _ in taken)[0]
+        return len(taken), _variants_in(word for word, _ in taken)
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
@@ -232,6 +231,15 @@ class UsageStore:
             b"zset",
             {shard: (shard.used, shard.hits, shard.refreshes, shard.expiry) for shard in self.shards.all},
         )
+
+
+def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
+    """Return the variants that the words name, without the words of other programs."""
+    variants: list[ImageVariant] = []
+    for word in words:
+        with suppress(ValueError):
+            variants.append(decode_variant(word))
+    return variants
 
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:

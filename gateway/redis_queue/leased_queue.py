@@ -1,35 +1,140 @@
 """A queue in Redis: a sorted set ordered by time, with leases, attempts and a dead list.
 
 The score of an item in ``<name>:queue`` is the time at which the item is due. The items that a dead worker claimed come
-due again when its lease ends. Every other operation is idempotent. The codec of a queue defines its items and their
-encoding. The queues of renewals and of purges have different codecs. The queue of renewals is in all shards, the queue
-of purges in the first.
+due again when its lease ends. Every other operation is idempotent. A word is how the queue writes an item.
 """
 
+import json
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from gateway.concurrency.time_slices import in_groups
-from gateway.redis_connection.shards import Command, Shard, Shards
-from gateway.redis_queue.dead_entry import DeadEntry
-from gateway.redis_queue.queue_codec import Codec
-from gateway.redis_queue.queue_scripts import claim_due, count_attempt, count_by_step, look_at, set_times
+from gateway.net.printable import printable
+from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
+from gateway.redis_connection.shards import Shard, Shards
 from gateway.settings import Live
 
 T = TypeVar("T")
 
-_BACKOFF_BASE = 1.0
-_ATTEMPTS_LIFE = 30 * 24 * 3600
-_SCANNED_AT_ONCE = 500
-_SET_AT_ONCE = 500  # a script of Redis can unpack about 8,000 arguments
+_ATTEMPTS_LIFE: Final = 30 * 24 * 3600  # seconds
+_AT_ONCE: Final = 500  # items of a command; a script of Redis can unpack about 8,000 arguments
 # Seconds from now. A score beyond was written by another program and would never be due.
-_HORIZON = 10 * 365 * 24 * 3600
+_HORIZON: Final = 10 * 365 * 24 * 3600
+_LATEST: Final = 253_402_300_799  # the end of the year 9999, the last that Python's datetime has
+_MOST_ATTEMPTS: Final = 10**9
+_LONGEST_REASON: Final = 500  # characters
+
+
+@lua_script("""
+local never = redis.call('ZRANGEBYSCORE', queue, '(' .. latest, '+inf', 'LIMIT', 0, most)
+for _, word in ipairs(never) do
+    redis.call('ZADD', queue, 'XX', now, word)
+end
+local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
+for i = 1, #due, 2 do
+    redis.call('ZADD', queue, 'XX', lease_end, due[i])
+end
+return due
+""")
+def claim_due(*, queue: Key, now: float, lease_end: float, most: int, latest: float) -> None:
+    """Claim up to ``most`` words until the end of the lease. Return the words and their scores.
+
+    ``latest``: the latest time that a gateway queues for. A word with a later score is due now.
+    """
+
+
+@lua_script("""
+local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+local due = redis.call('ZCOUNT', queue, '-inf', now) + redis.call('ZCOUNT', queue, '(' .. latest, '+inf')
+return {redis.call('ZCARD', queue), due, redis.call('HLEN', dead), first[2] or ''}
+""")
+def _look_at(*, queue: Key, dead: Key, now: float, latest: float) -> None:
+    """Return the numbers of queued, due and dead words, and the earliest score or ""."""
+
+
+@lua_script("""
+local counts = {}
+for i = 1, tonumber(steps) do
+    counts[i] = redis.call('ZCOUNT', queue, '(' .. (now + (i - 1) * step), now + i * step)
+end
+return counts
+""")
+def _count_by_step(*, queue: Key, now: float, step: float, steps: int) -> None:
+    """Return the number of words that come due in each of the next ``steps`` times ``step`` seconds."""
+
+
+@lua_script("""
+local any_failed = redis.call('EXISTS', attempts, dead) > 0
+for i = 1, #words_and_times, 2 do
+    local word, at = words_and_times[i], words_and_times[i + 1]
+    if only_if_queued == '1' then
+        redis.call('ZADD', queue, 'XX', at, word)
+    else
+        redis.call('ZADD', queue, at, word)
+    end
+    if any_failed then
+        redis.call('HDEL', attempts, word)
+        redis.call('HDEL', dead, word)
+    end
+end
+""")
+def _set_times(*, queue: Key, attempts: Key, dead: Key, only_if_queued: int, words_and_times: Values) -> None:
+    """Set the times of words, without failed attempts, and not dead. Each word is followed by its time.
+
+    ``only_if_queued``: 1 leaves words out that are not in the queue.
+    """
+
+
+@lua_script("""
+local before = tonumber(redis.call('HGET', attempts, word)) or 0
+if not (before >= 0 and before < 1000000) then
+    before = 0
+end
+local counted = math.floor(before) + 1
+redis.call('HSET', attempts, word, counted)
+redis.call('EXPIRE', attempts, life)
+return counted
+""")
+def _count_attempt(*, attempts: Key, word: str, life: int) -> None:
+    """Return the number of attempts, this attempt included. The number is kept for ``life`` seconds.
+
+    A value that is not a number counts as 0.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEntry(Generic[T]):
+    """An item that was given up: why, when (Unix seconds), and after how many attempts."""
+
+    item: T
+    reason: str
+    at: float
+    attempts: int
+
+    def encode(self) -> str:
+        """Return the JSON kept under the item's word."""
+        return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
+
+    @staticmethod
+    def decode(item: T, text: bytes) -> "DeadEntry[T]":
+        """Return the entry that ``encode`` wrote. Any other text becomes an entry with a reason that says so."""
+        try:
+            entry = json.loads(text)
+            return DeadEntry(
+                item,
+                printable(str(entry["reason"])[:_LONGEST_REASON]),
+                _bounded(float(entry["at"]), _LATEST),
+                int(_bounded(float(entry["attempts"]), _MOST_ATTEMPTS)),
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return DeadEntry(item, "unreadable entry", 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +158,8 @@ class Claim(Generic[T]):
     due_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLengths:
-    """Numbers of items."""
-
-    queued: int
-    due: int
-    dead: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """Numbers of items of a shard, and when the next item is due (Unix seconds, which may be infinite), or None."""
+class QueueState(NamedTuple):
+    """Numbers of items, and when the next item is due (Unix seconds, which may be infinite), or None."""
 
     queued: int
     due: int
@@ -72,8 +167,7 @@ class QueueState:
     next_due: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueueKeys:
+class QueueKeys(NamedTuple):
     """The keys of a queue in a shard."""
 
     queue: str
@@ -81,76 +175,77 @@ class QueueKeys:
     dead: str
 
 
-@dataclass(frozen=True, slots=True)
-class Places(Generic[T]):
-    """Where the items of a queue are: the shards that have some, the shard of an item, the keys in a shard."""
-
-    all: Sequence[Shard]
-    of: Callable[[T], Shard]
-    keys: Callable[[Shard], QueueKeys]
-
-
-class LeasedQueue(Generic[T]):
+class LeasedQueue(ABC, Generic[T]):
     """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
 
-    What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised. An
-    item due more than ``horizon`` seconds from now is due now: no gateway queues for later.
+    What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised.
+
+    name: the second part of the names of the keys.
+    homes: the shards that have items.
+    horizon: an item due more than so many seconds from now is due now: no gateway queues for later.
     """
 
     def __init__(
         self,
         shards: Shards,
-        places: Places[T],
-        codec: Codec[T],
+        name: str,
+        homes: Sequence[Shard],
         *,
         limits: Live[QueueLimits],
         random: Callable[[], float] = random.random,
         horizon: float = _HORIZON,
     ) -> None:
         self._shards = shards
-        self._places = places
-        self._codec = codec
+        self._keys = {shard: QueueKeys(*(shard.key(name, part) for part in QueueKeys._fields)) for shard in homes}
         self._horizon = horizon
         self.limits = limits
         self._random = random
 
-    async def schedule(self, due: Mapping[T, float]) -> None:
-        """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved."""
-        await self._set(due, only_if_queued=False)
+    @abstractmethod
+    def _shard_of(self, item: T) -> Shard:
+        """Return the shard of an item."""
+
+    @abstractmethod
+    def _encode(self, item: T) -> str:
+        """Return the word for an item."""
+
+    @abstractmethod
+    def _decode(self, word: bytes) -> T:
+        """Return the item. Raises ``ValueError`` for a word that ``_encode`` did not write."""
 
     async def ack(self, due: Mapping[T, float]) -> None:
         """Queue finished items for their next times. An item removed since its claim stays removed."""
-        await self._set(due, only_if_queued=True)
+        await self.schedule(due, only_if_queued=True)
 
-    async def _set(self, due: Mapping[T, float], *, only_if_queued: bool) -> None:
+    async def schedule(self, due: Mapping[T, float], *, only_if_queued: bool = False) -> None:
+        """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved."""
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
-            keys = self._places.keys(shard)
-            for some in in_groups(items, _SET_AT_ONCE):
-                call = set_times(
-                    queue=keys.queue,
-                    attempts=keys.attempts,
-                    dead=keys.dead,
+            for some in in_groups(items, _AT_ONCE):
+                call = _set_times(
+                    **self._keys[shard]._asdict(),
                     only_if_queued=int(only_if_queued),
-                    words_and_times=[part for item in some for part in (self._codec.encode(item), due[item])],
+                    words_and_times=[part for item in some for part in (self._encode(item), due[item])],
                 )
-                commands.setdefault(shard, []).append(("EVAL", *call))
+                commands.setdefault(shard, []).append(call)
         (await self._shards.run(commands)).complete()
 
-    async def look(self, now: float, shards: Sequence[Shard] | None = None) -> Mapping[Shard, QueueState]:
+    async def look(self, now: float, shards: Iterable[Shard] | None = None) -> Mapping[Shard, QueueState]:
         """Return the states of the shards (default: all) whose server answers, by a command for each shard."""
-        commands: dict[Shard, list[Command]] = {}
-        for shard in self._places.all if shards is None else shards:
-            keys = self._places.keys(shard)
-            call = look_at(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
-            commands[shard] = [("EVAL", *call)]
+        commands = {shard: [self._look(self._keys[shard], now)] for shard in (self._keys if shards is None else shards)}
         if not commands:
             return {}
         answers = (await self._shards.run(commands)).available()
-        return {
-            shard: QueueState(queued, due, dead, float(first) if first else None)
-            for shard, [(queued, due, dead, first)] in answers.items()
-        }
+        return {shard: _state(*answer) for shard, [answer] in answers.items()}
+
+    async def state(self, now: float) -> QueueState:
+        """Return the state of the whole queue. All shards must answer."""
+        answers = await self._run_on_all(lambda keys: self._look(keys, now))
+        queued, due, dead, times = zip(*(_state(*answer) for answer in answers.values()), strict=True)
+        return QueueState(sum(queued), sum(due), sum(dead), min((at for at in times if at is not None), default=None))
+
+    def _look(self, keys: QueueKeys, now: float) -> Command:
+        return _look_at(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
 
     async def claim(self, now: float, most: int, due: Mapping[Shard, int] | None = None) -> list[Claim[T]]:
         """Claim up to ``most`` due items. No other worker gets them before the lease ends.
@@ -160,7 +255,7 @@ class LeasedQueue(Generic[T]):
         out, unless none answers.
         """
         if due is None:
-            [alone, *others] = self._places.all
+            [alone, *others] = self._keys
             if others:
                 due = {shard: state.due for shard, state in (await self.look(now)).items() if state.due}
             else:
@@ -172,40 +267,32 @@ class LeasedQueue(Generic[T]):
             if not some:
                 break
             most -= some
-            call = claim_due(
-                queue=self._places.keys(shard).queue, now=now, lease_end=lease_end, most=some, latest=latest
-            )
-            commands[shard] = [("EVAL", *call)]
+            queue = self._keys[shard].queue
+            commands[shard] = [claim_due(queue=queue, now=now, lease_end=lease_end, most=some, latest=latest)]
         if not commands:
             return []
         claims: list[Claim[T]] = []
         for shard, [answer] in (await self._shards.run(commands)).available().items():
-            found, garbage = self._read_claims(zip(answer[::2], answer[1::2], strict=True), instead_of_infinity=now)
+            found, garbage = self._read_claims(answer, instead_of_infinity=now)
             claims += found
             if garbage:
-                await self._shards.run_on(shard, ("ZREM", self._places.keys(shard).queue, *garbage))
+                await self._shards.run_on(shard, ("ZREM", self._keys[shard].queue, *garbage))
         return claims
 
     async def remove(self, items: Sequence[T]) -> None:
         """Take the items out of the queue, and off the dead list."""
         commands: dict[Shard, list[Command]] = {}
         for shard, own in self._split(items).items():
-            keys, words = self._places.keys(shard), [self._codec.encode(item) for item in own]
-            commands[shard] = [
-                ("ZREM", keys.queue, *words),
-                ("HDEL", keys.attempts, *words),
-                ("HDEL", keys.dead, *words),
-            ]
+            keys, words = self._keys[shard], [self._encode(item) for item in own]
+            commands[shard] = [("ZREM", keys.queue, *words), *(("HDEL", key, *words) for key in keys[1:])]
         (await self._shards.run(commands)).complete()
 
     async def postpone(self, items: Sequence[T], now: float, seconds: float) -> None:
         """Queue claimed items again for within ``seconds``, without counting an attempt."""
         commands: dict[Shard, list[Command]] = {}
         for shard, own in self._split(items).items():
-            times = [
-                part for item in own for part in (now + seconds * (0.5 + self._random() / 2), self._codec.encode(item))
-            ]
-            commands[shard] = [("ZADD", self._places.keys(shard).queue, "XX", *times)]
+            times = [part for item in own for part in (now + seconds * (0.5 + self._random() / 2), self._encode(item))]
+            commands[shard] = [("ZADD", self._keys[shard].queue, "XX", *times)]
         (await self._shards.run(commands)).complete()
 
     async def fail(self, item: T, reason: str, now: float) -> bool:
@@ -214,18 +301,19 @@ class LeasedQueue(Generic[T]):
         Returns True when the item was given up. The backoff is exponential with full jitter, and lasts at most ten
         leases.
         """
-        shard, word = self._places.of(item), self._codec.encode(item)
-        keys = self._places.keys(shard)
-        call = count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
-        [attempts] = await self._shards.run_on(shard, ("EVAL", *call))
-        if attempts < self.limits.value.max_attempts:
-            backoff = self._random() * min(self.limits.value.lease() * 10, _BACKOFF_BASE * 2**attempts)
+        shard, word = self._shard_of(item), self._encode(item)
+        keys, limits = self._keys[shard], self.limits.value
+        [attempts] = await self._shards.run_on(
+            shard, _count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
+        )
+        if attempts < limits.max_attempts:
+            backoff = self._random() * min(limits.lease() * 10, 2**attempts)
             await self._shards.run_on(shard, ("ZADD", keys.queue, "XX", now + backoff, word))
             return False
         # First into the dead list, then out of the queue: dying in between leaves it in both, and loses nothing.
         [length] = await self._shards.run_on(shard, ("HLEN", keys.dead))
         gone: list[Command] = [("ZREM", keys.queue, word), ("HDEL", keys.attempts, word)]
-        if length < math.ceil(self.limits.value.max_dead / len(self._places.all)):
+        if length < math.ceil(limits.max_dead / len(self._keys)):
             gone.insert(0, ("HSET", keys.dead, word, DeadEntry(item, reason, now, attempts).encode()))
         await self._shards.run_on(shard, *gone)
         return True
@@ -234,12 +322,12 @@ class LeasedQueue(Generic[T]):
         """Return up to ``most`` entries of the dead list, without unreadable ones."""
         found: dict[T, DeadEntry[T]] = {}
         for shard in await self._with_dead():
-            cursor: int | None = None
-            while cursor != 0 and len(found) < most:
-                cursor, entries = await self._scan_dead(shard, cursor or 0, min(most, _SCANNED_AT_ONCE))
-                items, _ = self._codec.decode_all(entries)
+            async for entries in self._dead_pages(shard, min(most, _AT_ONCE)):
+                items, _ = self._decode_all(entries)
                 shown = islice(items.items(), most - len(found))
                 found |= {item: DeadEntry.decode(item, entries[word]) for word, item in shown}
+                if len(found) >= most:
+                    return list(found.values())
         return list(found.values())
 
     async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
@@ -250,77 +338,54 @@ class LeasedQueue(Generic[T]):
         moved = 0
         if chosen is not None:
             for shard, items in self._split(chosen).items():
-                moved += await self._requeue_chosen(shard, now, [self._codec.encode(item) for item in items])
+                words = [self._encode(item) for item in items]
+                [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
+                dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
+                moved += await self._revive(shard, dead, now)
             return moved
         for shard in await self._with_dead():
-            moved += await self._requeue_all(shard, now)
+            async for entries in self._dead_pages(shard, _AT_ONCE):
+                found, garbage = self._decode_all(entries)
+                moved += await self._revive(shard, list(found), now)
+                if garbage:
+                    await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
         return moved
+
+    async def _revive(self, shard: Shard, words: Sequence[str | bytes], now: float) -> int:
+        """Queue dead words, and return how many were dead. First into the queue, for the same reason as in fail()."""
+        if not words:
+            return 0
+        keys, queued = self._keys[shard], [part for word in words for part in (now, word)]
+        _, count = await self._shards.run_on(shard, ("ZADD", keys.queue, *queued), ("HDEL", keys.dead, *words))
+        return int(count)
 
     async def _with_dead(self) -> list[Shard]:
         """Return the shards with a dead list. Raises ``CacheUnavailable`` if any of them cannot be read."""
-        commands: dict[Shard, list[Command]] = {
-            shard: [("EXISTS", self._places.keys(shard).dead)] for shard in self._places.all
-        }
-        return [shard for shard, [exists] in (await self._shards.run(commands)).complete().items() if exists]
+        answers = await self._run_on_all(lambda keys: ("EXISTS", keys.dead))
+        return [shard for shard, exists in answers.items() if exists]
 
-    async def _requeue_all(self, shard: Shard, now: float) -> int:
-        keys, moved = self._places.keys(shard), 0
-        cursor: int | None = None
-        while cursor != 0:
-            cursor, entries = await self._scan_dead(shard, cursor or 0)
-            if not entries:
-                continue
-            items, garbage = self._codec.decode_all(entries)
-            # First into the queue, then off the list, for the same reason as in fail().
-            if items:
-                queued = [part for word in items for part in (now, word)]
-                _, count = await self._shards.run_on(shard, ("ZADD", keys.queue, *queued), ("HDEL", keys.dead, *items))
-                moved += count
-            if garbage:
-                await self._shards.run_on(shard, ("HDEL", keys.dead, *garbage))
-        return moved
-
-    async def _requeue_chosen(self, shard: Shard, now: float, words: Sequence[str]) -> int:
-        keys = self._places.keys(shard)
-        [entries] = await self._shards.run_on(shard, ("HMGET", keys.dead, *words))
-        dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
-        if not dead:
-            return 0
-        queued = [part for word in dead for part in (now, word)]  # first, as in requeue()
-        _, count = await self._shards.run_on(shard, ("ZADD", keys.queue, *queued), ("HDEL", keys.dead, *dead))
-        return int(count)
-
-    async def _scan_dead(
-        self, shard: Shard, cursor: int, most: int = _SCANNED_AT_ONCE
-    ) -> tuple[int, dict[bytes, bytes]]:
-        """Return the cursor of the next page of a dead list, and this page, of about ``most`` entries.
+    async def _dead_pages(self, shard: Shard, most: int) -> AsyncIterator[dict[bytes, bytes]]:
+        """Yield the entries of a dead list by pages of about ``most``.
 
         Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
         """
-        command = ("HSCAN", self._places.keys(shard).dead, cursor, "COUNT", most)
-        [(cursor, entries)] = await self._shards.run_on(shard, command)
-        return int(cursor), entries
-
-    async def next_due(self) -> float | None:
-        """Return when the next item is due, or None when the queue is empty."""
-        commands: dict[Shard, list[Command]] = {
-            shard: [("ZRANGE", self._places.keys(shard).queue, 0, 0, "WITHSCORES")] for shard in self._places.all
-        }
-        answers = (await self._shards.run(commands)).complete().values()
-        return min((float(first[1]) for [first] in answers if first), default=None)
+        cursor: int | None = None
+        while cursor != 0:
+            command = ("HSCAN", self._keys[shard].dead, cursor or 0, "COUNT", most)
+            [(answered, entries)] = await self._shards.run_on(shard, command)
+            cursor = int(answered)
+            yield entries
 
     async def due_at(self, item: T) -> float | None:
         """Return when the item is due, or None when it is not queued, or at an infinite time."""
-        shard = self._places.of(item)
-        command = ("ZSCORE", self._places.keys(shard).queue, self._codec.encode(item))
-        [score] = await self._shards.run_on(shard, command)
+        shard = self._shard_of(item)
+        [score] = await self._shards.run_on(shard, ("ZSCORE", self._keys[shard].queue, self._encode(item)))
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def dead_entry(self, item: T) -> DeadEntry[T] | None:
         """Return the item's entry in the dead list, or None without one."""
-        shard = self._places.of(item)
-        command = ("HGET", self._places.keys(shard).dead, self._codec.encode(item))
-        [entry] = await self._shards.run_on(shard, command)
+        shard = self._shard_of(item)
+        [entry] = await self._shards.run_on(shard, ("HGET", self._keys[shard].dead, self._encode(item)))
         return DeadEntry.decode(item, entry) if entry is not None else None
 
     async def first(self, most: int) -> list[Claim[T]]:
@@ -328,56 +393,58 @@ class LeasedQueue(Generic[T]):
 
         Of several shards, each is read up to twice its share of ``most``.
         """
-        count = len(self._places.all)
+        count = len(self._keys)
         page = most if count == 1 else 2 * math.ceil(most / count)
-        commands: dict[Shard, list[Command]] = {
-            shard: [("ZRANGE", self._places.keys(shard).queue, 0, page - 1, "WITHSCORES")] for shard in self._places.all
-        }
-        answers = (await self._shards.run(commands)).complete().values()
-        pages = [
-            self._read_claims(zip(flat[::2], flat[1::2], strict=True), instead_of_infinity=0.0)[0] for [flat] in answers
-        ]
+        answers = await self._run_on_all(lambda keys: ("ZRANGE", keys.queue, 0, page - 1, "WITHSCORES"))
+        pages = [self._read_claims(flat, instead_of_infinity=0.0)[0] for flat in answers.values()]
         return list(islice(merge(*pages, key=attrgetter("due_at")), most))
-
-    def _read_claims(
-        self, entries: Iterable[tuple[bytes, bytes | float]], *, instead_of_infinity: float
-    ) -> tuple[list[Claim[T]], list[bytes]]:
-        """Return the entries as claims, and the words that cannot be decoded."""
-        due = {word: float(score) for word, score in entries}
-        items, garbage = self._codec.decode_all(due)
-        finite = {word: due[word] if math.isfinite(due[word]) else instead_of_infinity for word in items}
-        return [Claim(item, finite[word]) for word, item in items.items()], garbage
-
-    async def repair(self) -> None:
-        """Delete each key that holds a value of another type."""
-        keys = {shard: self._places.keys(shard) for shard in self._places.all}
-        await self._shards.remove_unless(b"zset", {shard: (own.queue,) for shard, own in keys.items()})
-        await self._shards.remove_unless(b"hash", {shard: (own.dead, own.attempts) for shard, own in keys.items()})
-
-    async def lengths(self, now: float) -> QueueLengths:
-        """Return how many are queued, how many of them are due, and how many are dead. All shards must answer."""
-        commands: dict[Shard, list[Command]] = {}
-        for shard in self._places.all:
-            keys = self._places.keys(shard)
-            commands[shard] = [
-                ("ZCARD", keys.queue),
-                ("ZCOUNT", keys.queue, "-inf", now),
-                ("HLEN", keys.dead),
-            ]
-        answers = (await self._shards.run(commands)).complete().values()
-        return QueueLengths(*(sum(counts) for counts in zip(*answers, strict=True)))
 
     async def due_by_step(self, now: float, step: float, steps: int) -> list[int]:
         """Return how many items come due in each of the next ``steps`` times ``step`` seconds."""
-        commands: dict[Shard, list[Command]] = {}
-        for shard in self._places.all:
-            call = count_by_step(queue=self._places.keys(shard).queue, now=now, step=step, steps=steps)
-            commands[shard] = [("EVAL", *call)]
-        answers = (await self._shards.run(commands)).complete().values()
-        return [sum(counts) for counts in zip(*(counts for [counts] in answers), strict=True)]
+        answers = await self._run_on_all(lambda keys: _count_by_step(queue=keys.queue, now=now, step=step, steps=steps))
+        return [sum(counts) for counts in zip(*answers.values(), strict=True)]
+
+    async def repair(self) -> None:
+        """Delete each key that holds a value of another type."""
+        await self._shards.remove_unless(b"zset", {shard: (own.queue,) for shard, own in self._keys.items()})
+        await self._shards.remove_unless(
+            b"hash", {shard: (own.dead, own.attempts) for shard, own in self._keys.items()}
+        )
+
+    async def _run_on_all(self, command: Callable[[QueueKeys], Command]) -> dict[Shard, Any]:
+        """Return the answer of each shard to its command. Raises ``CacheUnavailable`` if any of them fails."""
+        answers = await self._shards.run({shard: [command(keys)] for shard, keys in self._keys.items()})
+        return {shard: answer for shard, [answer] in answers.complete().items()}
 
     def _split(self, items: Iterable[T]) -> dict[Shard, list[T]]:
         groups: dict[Shard, list[T]] = {}
         for item in items:
-            groups.setdefault(self._places.of(item), []).append(item)
+            groups.setdefault(self._shard_of(item), []).append(item)
         return groups
+
+    def _read_claims(self, flat: Sequence[Any], *, instead_of_infinity: float) -> tuple[list[Claim[T]], list[bytes]]:
+        """Return words, each followed by its score, as claims, and the words that cannot be decoded."""
+        due = {word: float(score) for word, score in zip(flat[::2], flat[1::2], strict=True)}
+        items, garbage = self._decode_all(due)
+        finite = {word: due[word] if math.isfinite(due[word]) else instead_of_infinity for word in items}
+        return [Claim(item, finite[word]) for word, item in items.items()], garbage
+
+    def _decode_all(self, words: Iterable[bytes]) -> tuple[dict[bytes, T], list[bytes]]:
+        """Return the items by their words, and the words that cannot be decoded."""
+        found: dict[bytes, T] = {}
+        garbage: list[bytes] = []
+        for word in words:
+            try:
+                found[word] = self._decode(word)
+            except ValueError:
+                garbage.append(word)
+        return found, garbage
+
+
+def _state(queued: int, due: int, dead: int, first: bytes) -> QueueState:
+    return QueueState(queued, due, dead, float(first) if first else None)
+
+
+def _bounded(number: float, most: float) -> float:
+    """Return the number if it is between 0 and ``most``, else 0: Python's JSON has infinities."""
+    return number if 0 <= number <= most else 0.0

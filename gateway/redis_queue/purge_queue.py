@@ -9,10 +9,9 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.lua_script import Key, Values, lua_script
-from gateway.redis_connection.shards import Shards
-from gateway.redis_queue.leased_queue import Claim, LeasedQueue, Places, QueueKeys, QueueLimits
-from gateway.redis_queue.queue_codec import Codec
+from gateway.redis_connection.guarded_client import Key, Values, lua_script
+from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live
 
 _LEASE: Final = 60.0  # seconds; a request to a target takes at most ten
@@ -92,16 +91,6 @@ def _take_slot(*, next_slot: Key, interval: float, longest_wait: float) -> None:
     """
 
 
-def _decode(word: bytes) -> str:
-    try:
-        return parse_image_id(word.decode("ascii"))
-    except InvalidImageId:
-        raise ValueError("not an image id") from None
-
-
-_CODEC: Final = Codec[str](str, _decode)
-
-
 class PurgeQueue(LeasedQueue[str]):
     """Purges by due time, in ``purge:queue``, ``purge:dead`` and ``purge:attempts``. At most ``max_queued``.
 
@@ -112,26 +101,32 @@ class PurgeQueue(LeasedQueue[str]):
     def __init__(
         self, shards: Shards, *, per_second: float, max_queued: int = 1_000_000, max_dead: int = _MAX_DEAD
     ) -> None:
-        self._place = place = shards.first
-        keys = QueueKeys(*(place.key("purge", name) for name in ("queue", "attempts", "dead")))
-        self._keys = keys
-        super().__init__(
-            shards,
-            Places((place,), lambda _: place, lambda _: keys),
-            _CODEC,
-            limits=Live(QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead)),
-            horizon=LATEST_DUE,
-        )
-        self._pace = place.key("purge", "pace")
+        self._home = home = shards.first
+        limits = Live(QueueLimits(lambda: _LEASE, _MAX_ATTEMPTS, max_dead))
+        super().__init__(shards, "purge", (home,), limits=limits, horizon=LATEST_DUE)
+        self._queue, self._attempts, self._dead = self._keys[home]
+        self._pace = home.key("purge", "pace")
         self._interval = 1 / per_second
         self._max_queued = max_queued
+
+    def _shard_of(self, item: str) -> Shard:  # noqa: ARG002 - one shard has all
+        return self._home
+
+    def _encode(self, item: str) -> str:
+        return item
+
+    def _decode(self, word: bytes) -> str:
+        try:
+            return parse_image_id(word.decode("ascii"))
+        except InvalidImageId:
+            raise ValueError("not an image id") from None
 
     async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
         """Queue the images that are not in the queue. Return how many were dropped because the queue is full."""
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
-            call = _enqueue(queue=self._keys.queue, due_at=due_at, most_queued=self._max_queued, words=some)
-            [count] = await self._shards.run_on(self._place, ("EVAL", *call))
+            call = _enqueue(queue=self._queue, due_at=due_at, most_queued=self._max_queued, words=some)
+            [count] = await self._shards.run_on(self._home, call)
             dropped += count
         return dropped
 
@@ -142,17 +137,17 @@ class PurgeQueue(LeasedQueue[str]):
         """
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
-            call = _remove_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words=words)
+            call = _remove_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words=words)
             await self._shards.run_on(
-                self._place,
-                ("EVAL", *call),
-                ("HDEL", self._keys.attempts, *words),
-                ("HDEL", self._keys.dead, *words),
+                self._home,
+                call,
+                ("HDEL", self._attempts, *words),
+                ("HDEL", self._dead, *words),
             )
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
-        if (await self.lengths(now)).dead >= self.limits.value.max_dead:
+        if (await self.state(now)).dead >= self.limits.value.max_dead:
             await self.postpone([item], now, _WITHOUT_ROOM)
             return False
         return await super().fail(item, reason, now)
@@ -161,17 +156,17 @@ class PurgeQueue(LeasedQueue[str]):
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
         for some in in_groups(claims, _AT_ONCE):
             words = [part for claim in some for part in (claim.item, claim.due_at)]
-            call = _release_leased(queue=self._keys.queue, lease_end=claimed_at + _LEASE, words_and_times=words)
-            await self._shards.run_on(self._place, ("EVAL", *call))
+            call = _release_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words)
+            await self._shards.run_on(self._home, call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""
         longest = _LONGEST_WAIT + self._interval
         call = _take_slot(next_slot=self._pace, interval=self._interval, longest_wait=longest)
-        [seconds] = await self._shards.run_on(self._place, ("EVAL", *call))
+        [seconds] = await self._shards.run_on(self._home, call)
         return float(seconds)
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
         await super().repair()
-        await self._shards.remove_unless(b"string", {self._place: [self._pace]})
+        await self._shards.remove_unless(b"string", {self._home: [self._pace]})

@@ -73,8 +73,8 @@ class InvalidationChannel:
         server, *others = self._servers()
         while True:
             try:
-                async with server.bounded():
-                    return int(await server.client.publish(self._channel, message))
+                [count] = await server.run(("PUBLISH", self._channel, message))
+                return int(count)
             except CacheUnavailable:
                 if not others:
                     raise
@@ -86,8 +86,7 @@ class InvalidationChannel:
 
         async def count(server: GuardedRedis) -> None:
             try:
-                async with server.bounded():
-                    [(_, number)] = await server.client.pubsub_numsub(self._channel)
+                [[(_, number)]] = await server.run(("PUBSUB NUMSUB", self._channel))
                 counts.append(int(number))
             except CacheUnavailable:
                 counts.append(None)
@@ -115,7 +114,7 @@ class InvalidationChannel:
             async with server.bounded(), server.client.pubsub() as subscription:
                 await subscription.subscribe(self._channel)
                 await _received(subscription, "subscribe")
-                await server.client.publish(self._channel, self._name)  # names no image
+                server.accepted(await server.exchange([("PUBLISH", self._channel, self._name)]))  # names no image
                 await _received(subscription, "message")
 
     async def listen(self, listener: ReplicaListener) -> None:

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from gateway.metrics.events import MOST_SHARED, Event
 from gateway.metrics.symptom import Symptom, Value
 from gateway.net.printable import printable
-from gateway.redis_connection.guarded_client import WrongType
-from gateway.redis_connection.lua_script import Key, lua_script
+from gateway.redis_connection.guarded_client import Key, WrongType, lua_script
 from gateway.redis_connection.shards import Shards
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
@@ -125,7 +124,7 @@ class ReplicaStore:
             most=_MOST_REPLICAS,
             life=_LIFE,
         )
-        await self._shards.run_on(self._place, ("EVAL", *call))
+        await self._shards.run_on(self._place, call)
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""

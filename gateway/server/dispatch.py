@@ -13,12 +13,11 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import istr
 
-from gateway.access.asked import Asked
 from gateway.access.client_address import ClientAddress
-from gateway.api.caller import asked_by
+from gateway.access.request_head import RequestHead
+from gateway.api.authentication import head_of
 from gateway.api.image_handler import Exchange, ImageHandler
-from gateway.api.nginx_files import NginxFiles
-from gateway.api.url_handler import UrlHandler
+from gateway.api.urls import UrlHandler
 from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
 from gateway.concurrency.in_flight import InFlight
@@ -26,6 +25,7 @@ from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.headers import CORS
+from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
@@ -181,7 +181,7 @@ class Dispatch:
         context.route, context.image_id = route, address[address.lastindex or 0]
         token = current_request_id.set(context.request_id)
         try:
-            exchange = direct.images.begin(Asked(method, path, query, headers, peer), context.image_id, context)
+            exchange = direct.images.begin(RequestHead(method, path, query, headers, peer), context.image_id, context)
             answer = direct.images.at_once(exchange)
             if answer is None:
                 return exchange
@@ -227,7 +227,7 @@ class Dispatch:
                     return direct.urls.answer(request, image_id)
                 if (sent := request.headers.get(CONFIG_VERSION)) not in direct.nginx_files.accepted:
                     direct.nginx_files.report(sent)
-                return direct.images.answer(request, direct.images.begin(asked_by(request), image_id, context))
+                return direct.images.answer(request, direct.images.begin(head_of(request), image_id, context))
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
 

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,9 @@ from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
-from gateway.api.caller import Callers
-from gateway.concurrency.replaceable import Replaceable, replaceable
+from gateway.api.authentication import Callers
 from gateway.delivery.cors import CorsOrigins
-from gateway.process.reloader import Prepared, ReloadRefused
+from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import JwtSettings, Live, Settings
 
 if TYPE_CHECKING:
@@ -38,15 +37,14 @@ class Access:
 
     async def prepare(self, old: Settings, new: Settings) -> Prepared:
         """Fetch the new key set, if a key set is configured. Refuse a provider that gives no key."""
-        held = self.key_set
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
             return Prepared(lambda: None)
-        successor = await held.prepare(_key_set(new.access.jwt, self.metrics, self.rights_changed))
+        successor = await Replaceable.open(_key_set(new.access.jwt, self.metrics, self.rights_changed))
         if successor.value is not None and successor.value.is_empty:
-            await successor.discard()
+            await successor.aclose()
             raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
-        return Prepared(successor.take_over, successor.close_replaced, successor.discard)
+        return Prepared(lambda: self.key_set.swap(successor), successor.aclose, successor.aclose)
 
 
 @asynccontextmanager
@@ -63,7 +61,8 @@ async def open_access(
     """
     access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
     await _import_token_libraries(access.value.jwt)
-    async with replaceable(_key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)) as key_set:
+    opening = _key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)
+    async with aclosing(await Replaceable.open(opening)) as key_set:
         links = signed_links(live)
         authenticator = Authenticator(access, lambda: key_set.value, links)
         yield Access(

@@ -40,7 +40,7 @@ class Answers:
     urls: Urls
     changes: Changes
     diagnostics: Diagnostics
-    reloader: Reloader[Settings]
+    reloader: Reloader
 
     async def about_this(self) -> Mapping[str, Any]:
         """Return what this process is, as JSON."""

@@ -24,8 +24,7 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
-from gateway.origin.refused_variants import RefusedVariants
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -35,7 +34,7 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
-from gateway.urls.clock_correction import ClockCorrection
+from gateway.urls.on_demand_refresh import correct_clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def make_explainer(
             urls.resolver.urls,
             signing.hosts,
             failures,
-            ClockCorrection(signing.clock, urls.resolver).refused_at,
+            partial(correct_clock, signing.clock, urls.resolver),
         ),
         VariantStep(signing.renditions, variant_requests, shared),
         DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
@@ -181,7 +180,7 @@ def _health(
         ObjectQuestions(
             origin,
             lambda image: signing.signer.sign(image).url,
-            ClockCorrection(signing.clock, urls.resolver).refused_at,
+            partial(correct_clock, signing.clock, urls.resolver),
             signing.clock.now,
         ),
         live.value.cos.regions,

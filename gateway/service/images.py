@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.decisions import Decisions
 from gateway.api.image_handler import Counts, ImageHandler, ImageMemory
-from gateway.api.nginx_files import NginxFiles
-from gateway.api.url_handler import UrlHandler
+from gateway.api.urls import UrlHandler
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import KeptFor, Rules
+from gateway.delivery.nginx_decisions import Decisions
+from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
@@ -44,7 +44,7 @@ def make_images(
     lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     access_settings = live.map(lambda settings: settings.access)
-    decisions = Decisions(access_settings, signing.lifetime, lambda: signing.clock.offset)
+    decisions = Decisions(access_settings, signing.lifetime, signing.clock)
     nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
     handler = ImageHandler(
         image_rules(live, access, signing, decisions.on_image),

@@ -1,9 +1,9 @@
 """The metrics of a process: those of each room, in one registry."""
 
 from gateway.access.metrics import AccessMetrics
-from gateway.api.beacon_metrics import BeaconMetrics
-from gateway.api.nginx_metrics import NginxMetrics
+from gateway.api.beacons import BeaconMetrics
 from gateway.catalog.metrics import CatalogMetrics
+from gateway.delivery.nginx_files import NginxMetrics
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import EventLog

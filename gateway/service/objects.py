@@ -1,32 +1,26 @@
-"""The part that gets bytes from COS: the client session, renewal of refused URLs, memory, descriptions."""
+"""The part that gets bytes from COS: the client session, renewal of refused URLs, memory, metadata."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_source import ObjectSource
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.retry import Backoff
-from gateway.origin.session import open_origin
+from gateway.origin.object_source import ObjectSource, VariantSource
 from gateway.origin.transfer import OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
-from gateway.origin.variant_source import VariantSource
-from gateway.presign.signed_image import SignedImage
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.tracing.hooks import Tracing
-from gateway.urls.clock_correction import ClockCorrection
-from gateway.urls.descriptions import Descriptions
-from gateway.urls.on_demand_renewal import OnDemandRenewal
+from gateway.urls.metadata import MetadataLookup
+from gateway.urls.on_demand_refresh import OnDemandRefresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +28,8 @@ class Objects:
     """``source`` has the bytes of objects, from memory or COS. Simultaneous requests share a transfer."""
 
     origin: OriginClient
-    descriptions: Descriptions
-    renewal: OnDemandRenewal
+    metadata: MetadataLookup
+    refresh: OnDemandRefresh
     failures: FailedObjects
     refused: RefusedVariants
     source: ObjectSource
@@ -59,59 +53,44 @@ def open_cos(
 async def open_objects(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
 ) -> AsyncIterator[Objects]:
-    """Get the bytes and the descriptions of images, and sign new URLs in place of URLs that COS refuses."""
+    """Get the bytes and the metadata of images, and sign new URLs in place of URLs that COS refuses."""
     redis, shared = stores.redis, urls.shared
 
     def wants_placeholder(record: ImageRecord) -> bool:
         return signing.renditions.makes_placeholders and record.placeholder is None
 
     probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
-    described = redis.descriptions if redis is not None else None
-    descriptions = Descriptions(probe.describe, described, metrics.urls, wants_placeholder)
-    renewal = OnDemandRenewal(
+    store = redis.metadata if redis is not None else None
+    metadata = MetadataLookup(probe.describe, store, metrics.urls, wants_placeholder)
+    refresh = OnDemandRefresh(
         urls.resolver,
         stores.catalog,
         shared.entries if shared is not None else None,
         urls.local,
+        signing.clock,
         metrics.urls,
-        signing.clock.now,
     )
-
-    clock_correction = ClockCorrection(signing.clock, urls.resolver)
-
-    async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
-        clock_correction.refused_at(cos_time)
-        return await renewal.renew(refused.record.image_id, refused.rendition, refused=refused)
-
     memory_settings = live.map(lambda settings: settings.image_proxy.memory_cache)
     memory = ObjectCache(memory_settings, metrics.origin, urls.changes.log)
     failures = FailedObjects(memory.changed_at, memory.now)
     access = OriginAccess(
         origin,
         failures,
-        memory.discard,
-        renew,
+        memory,
+        refresh.refresh_refused,
         urls.resolver.urls.sign_for_head,
         metrics.origin,
         live.map(_resumption_limits),
     )
     refused = RefusedVariants(signing.renditions, memory.changed_at, memory.now)
-    variants = VariantSource(
-        access,
-        memory,
-        signing.renditions,
-        refused,
-        memory_settings,
-        metrics.origin,
-    )
-    source = ObjectSource(access, memory, variants, memory_settings, metrics.origin)
-    urls.changes.log.add_cache(renewal)
-    urls.changes.log.add_cache(descriptions)
+    source = ObjectSource(access, VariantSource(access, signing.renditions, refused))
+    urls.changes.log.add_cache(refresh)
+    urls.changes.log.add_cache(metadata)
     async with AsyncExitStack() as stack:
-        for part in (descriptions, renewal, source):
+        for part in (metadata, refresh, source):
             stack.push_async_callback(part.close)
-        yield Objects(origin, descriptions, renewal, failures, refused, source)
+        yield Objects(origin, metadata, refresh, failures, refused, source)
 
 
 def _resumption_limits(settings: Settings) -> ResumptionLimits:
-    return ResumptionLimits(settings.image_proxy.retry_count, Backoff())
+    return ResumptionLimits(settings.image_proxy.retry_count)

@@ -4,44 +4,36 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
-from gateway.api.accel_prefix import AccelPrefix
 from gateway.api.access_check import AccessCheck
-from gateway.api.admin import AdminOnly
-from gateway.api.audited import Audited
-from gateway.api.batch import UrlBatches
+from gateway.api.audit import Audited
+from gateway.api.authentication import AdminOnly
 from gateway.api.beacons import Beacons
-from gateway.api.config_reload import ConfigReload
-from gateway.api.console import Console, ConsoleTools, Dependencies, SharedState
-from gateway.api.console_files import ConsoleFiles
+from gateway.api.console import Console, Dependencies, SharedState
 from gateway.api.explain_handler import ExplainCalls
-from gateway.api.exposition import Exposition
 from gateway.api.health import HealthCalls
 from gateway.api.host_guard import HostGuard
-from gateway.api.image_state import ImageState
-from gateway.api.images import ImageCalls
+from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_body import Bodies
-from gateway.api.link_handlers import LinkCalls, LinkKills
-from gateway.api.meta import Metadata
-from gateway.api.monitoring import AdminImageCalls, CachePurges, CacheStatistics, DailyReport, QueueCalls
-from gateway.api.new_urls import NewUrls
-from gateway.api.nginx_changes import NginxChanges, WrongPort
-from gateway.api.preview import Preview
+from gateway.api.links import LinkCalls
+from gateway.api.metadata import Metadata
+from gateway.api.nginx import AccelPrefix, NginxChanges
+from gateway.api.queues import QueueCalls
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
-from gateway.api.static_files import Features, StaticFiles
+from gateway.api.static_files import ConsoleFiles, StaticFiles
+from gateway.api.this_process import ThisProcess
+from gateway.api.url_cache import CachePurges, CacheStatistics
+from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
 from gateway.net.ip_address import is_loopback
-from gateway.presign.renditions import Renditions
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.file_limit import connection_budget
 from gateway.server.listener import Port
 from gateway.server.traced_dispatch import TracedDispatch
 from gateway.service.service import Service
-from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -154,36 +146,24 @@ def _dispatch(
 
 
 def _public_handlers(service: Service) -> PublicHandlers:
-    settings, metrics, access, urls, images = (
-        service.settings.value,
-        service.metrics,
-        service.access,
-        service.urls,
-        service.images,
-    )
-    lookup, callers, bodies = images.lookup, access.callers, Bodies(settings.server.keepalive_timeout)
-    renditions = service.signing.renditions
-    metadata = Metadata(lookup, callers, access.client_address, service.objects.descriptions, renditions)
-    image_proxy = settings.image_proxy
+    metrics, access, images, live = service.metrics, service.access, service.images, service.settings
+    image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
+    lookup, callers = images.lookup, access.callers
+    metadata = Metadata(lookup, callers, access.client_address, service.objects.metadata, renditions)
     return PublicHandlers(
-        images=ImageCalls(
-            images.handler,
-            images.url_handler,
-            lookup,
-            callers,
-            _new_urls(service),
-            _image_state(service),
-        ),
-        links=LinkCalls(_link_kills(service), lookup, callers, bodies),
+        images=ImageCalls(images.handler, images.url_handler, lookup, callers, _cached_urls(service)),
+        links=_links(service),
         metadata=metadata,
-        batches=UrlBatches(lookup, callers, urls.usage, service.signing.public_urls, metadata, bodies),
+        batches=UrlBatches(lookup, callers, service.urls.usage, service.signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
         access_check=AccessCheck(
             lookup, callers, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
         ),
-        static_files=StaticFiles(lambda: _features(service.settings.value, renditions)),
+        static_files=StaticFiles(
+            renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
+        ),
         health=HealthCalls(service.diagnostics.health),
-        misdirected_changes=WrongPort(metrics.nginx),
+        nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         accel_prefix=(
             AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
         ),
@@ -191,53 +171,49 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 
 def _admin_handlers(service: Service) -> AdminHandlers:
-    settings, metrics, urls, redis = service.settings.value, service.metrics, service.urls, service.stores.redis
-    bodies, now, reloader = Bodies(settings.server.keepalive_timeout), service.signing.clock.now, service.reloader
-    diagnostics, debug_log, renewal = service.diagnostics, service.requests.debug_log, service.renewal
-    daily = redis.daily if redis is not None else None
+    metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
+    now, diagnostics, refresh = service.signing.clock.now, service.diagnostics, service.refresh
     return AdminHandlers(
-        exposition=Exposition(metrics.registry),
-        console=_console(service),
-        console_tools=ConsoleTools(
+        process=ThisProcess(
+            metrics.registry,
             metrics.counted,
             metrics.nginx.nginx_asked,
-            lambda: _configuration(service),
-            debug_log,
+            service.reloader,
+            service.requests.debug_log,
             bodies,
-            now,
             service.answers.about_this,
         ),
+        console=_console(service),
         console_files=ConsoleFiles(),
         explain=ExplainCalls(diagnostics.explainer, metrics.server.recent_errors),
-        preview=Preview(urls.resolver, service.objects.source, Relay(metrics.sent_bytes)),
         statistics=(
             CacheStatistics(
                 redis.usage,
                 redis.queue,
-                urls.resolver.lookup_counts,
-                lambda: renewal.report,
-                lambda: service.settings.value.url_prerefresh.threshold,
+                metrics.urls.lookups,
+                lambda: refresh.report,
+                service.settings.map(lambda settings: settings.url_prerefresh),
+                redis.daily,
                 now,
             )
             if redis is not None
             else None
         ),
-        daily=DailyReport(daily) if daily is not None else None,
         queues=(
             QueueCalls(redis.queue, service.purges.queue if service.purges is not None else None, now, bodies)
             if redis is not None
             else None
         ),
-        changes=CachePurges(urls.invalidation, bodies),
+        purges=CachePurges(urls.invalidation, bodies),
         nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         images=AdminImageCalls(
             urls.resolver,
             service.images.lookup,
-            _new_urls(service),
-            _image_state(service),
-            _link_kills(service),
+            _cached_urls(service),
+            service.objects.source,
+            Relay(metrics.sent_bytes),
         ),
-        reload=ConfigReload(reloader.reload),
+        links=_links(service),
         health=HealthCalls(diagnostics.health),
     )
 
@@ -256,7 +232,7 @@ def _console(service: Service) -> Console:
             diagnostics.health,
             signing.clock,
             signing.credentials,
-            diagnostics.trigger_watch.look_soon if service.settings.value.postgres.listen else None,
+            diagnostics.trigger_watch if service.settings.value.postgres.listen else None,
             metrics.canary,
             metrics.nginx.nginx_asked,
         ),
@@ -268,27 +244,24 @@ def _console(service: Service) -> Console:
     )
 
 
-def _features(settings: Settings, renditions: Renditions) -> Features:
-    return Features(
-        {style: (renditions.widths(style), renditions.formats(style)) for style in renditions.styles},
-        proxy=settings.image_proxy.enabled,
-        links=settings.access.signed_links is not None,
+def _bodies(service: Service) -> Bodies:
+    return Bodies(service.settings.value.server.keepalive_timeout)
+
+
+def _cached_urls(service: Service) -> CachedUrls:
+    urls, redis = service.urls, service.stores.redis
+    queue = redis.queue if redis is not None else None
+    return CachedUrls(urls.usage, queue, service.objects.refresh, service.signing.public_urls, urls.invalidation)
+
+
+def _links(service: Service) -> LinkCalls:
+    access, urls = service.access, service.urls
+    return LinkCalls(
+        access.links,
+        service.images.lookup,
+        access.callers,
+        _bodies(service),
+        service.stores.catalog,
+        urls.resolver,
+        urls.invalidation,
     )
-
-
-def _configuration(service: Service) -> dict[str, Any]:
-    in_use = service.settings.value.model_dump(mode="json")
-    return {"settings": in_use, "needs_restart": list(service.reloader.need_restart)}
-
-
-def _new_urls(service: Service) -> NewUrls:
-    return NewUrls(service.objects.renewal, service.signing.public_urls, service.urls.usage, service.urls.invalidation)
-
-
-def _image_state(service: Service) -> ImageState:
-    redis = service.stores.redis
-    return ImageState(service.urls.usage, redis.queue if redis is not None else None)
-
-
-def _link_kills(service: Service) -> LinkKills:
-    return LinkKills(service.access.links, service.stores.catalog, service.urls.invalidation)

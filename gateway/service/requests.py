@@ -11,8 +11,7 @@ from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.image_requests import ABORTED
 from gateway.process.audit import AuditLog
-from gateway.process.debug_log import DebugLog
-from gateway.process.logs import dropped_lines, log_handler
+from gateway.process.logs import DebugLog, dropped_lines, log_handler
 from gateway.server.request_log import RequestLog, stream_of_log
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, Settings

@@ -14,8 +14,7 @@ from gateway.service.images import Images, make_images
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
-from gateway.service.reload import make_reloader
-from gateway.service.renewal import Renewal, open_renewal, warming_up
+from gateway.service.refresh import Refresh, open_refresh, warming_up
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
@@ -37,12 +36,12 @@ class Service:
     urls: Urls
     objects: Objects
     images: Images
-    renewal: Renewal
+    refresh: Refresh
     purges: PurgeQueueing | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
     answers: Answers
-    reloader: Reloader[Settings]
+    reloader: Reloader
 
 
 @asynccontextmanager
@@ -64,7 +63,7 @@ async def open_service(
         signing = await opened(open_signing(live, metrics.presign))
         stores = await opened(open_stores(live, metrics, signing, requests.tracing))
         await stores.try_query()
-        await stores.check_layout()
+        await stores.check_redis_settings()
         purges = purge_queueing(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
@@ -74,13 +73,14 @@ async def open_service(
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
-        renewal = await opened(open_renewal(live, metrics, signing, stores, urls, origin))
+        refresh = await opened(open_refresh(live, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
         await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
         await opened(warming_up(settings, stores.redis, urls))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
-        reloader = make_reloader(
-            live, read_settings, (access, signing), metrics.reload, lambda: diagnostics.health.is_draining
+        health = diagnostics.health
+        reloader = Reloader(
+            live, read_settings, (access, signing), metrics.reload, is_draining=lambda: health.is_draining
         )
         stack.push_async_callback(reloader.finish)
         answers = Answers(live, metrics, signing, urls, changes, diagnostics, reloader)
@@ -96,7 +96,7 @@ async def open_service(
             urls,
             objects,
             images,
-            renewal,
+            refresh,
             purges,
             canary,
             diagnostics,

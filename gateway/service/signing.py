@@ -1,50 +1,39 @@
 """The part that presigns URLs: COS's clock, the credentials of each bucket, hosts, styles, the life of a URL."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.concurrency.replaceable import Replaceable, replaceable
-from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
+from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import CosClock, Lifetime
 from gateway.presign.signer import Signer
-from gateway.process.reloader import Prepared, ReloadRefused
+from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import Live, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class BucketKeys:
-    """The credentials of each bucket.
+class Signing:
+    """COS's clock, and what signs.
 
-    Other objects hold ``in_use``, so a reload replaces its content. ``opened`` holds the sources that are open.
+    credentials: the newest credentials of each bucket. Other objects hold them, so a reload replaces their content.
+    opened: the sources of the credentials that are open.
+    lifetime: judges how long a presigned URL is usable.
     """
 
-    in_use: BucketCredentials
+    clock: CosClock
+    credentials: BucketCredentials
     opened: Replaceable[BucketCredentials]
     metrics: PresignMetrics
-
-
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """``lifetime`` judges how long a presigned URL is usable."""
-
-    clock: CosClock
-    keys: BucketKeys
     hosts: Hosts
     renditions: Renditions
     lifetime: Lifetime
     signer: Signer
     public_urls: PublicUrls
-
-    @property
-    def credentials(self) -> BucketCredentials:
-        """The newest credentials of each bucket."""
-        return self.keys.in_use
 
     def lease(self, seconds: float) -> float:
         """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
@@ -54,10 +43,10 @@ class Signing:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
             return Prepared(lambda: None)
-        successor = await self.keys.opened.prepare(open_credentials(new.cos, self.keys.metrics, now=self.clock.now))
+        successor = await Replaceable.open(open_credentials(new.cos, self.metrics, now=self.clock.now))
 
         async def discard() -> None:
-            await successor.discard()
+            await successor.aclose()
             self.credentials.show_ends()
 
         for source in successor.value.all:
@@ -66,11 +55,11 @@ class Signing:
                 raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
 
         def apply() -> None:
-            successor.take_over()
-            self.credentials.replace(successor.value)
+            self.opened.swap(successor)
+            self.credentials.replace(self.opened.value)
             self.public_urls.forget()
 
-        return Prepared(apply, successor.close_replaced, discard)
+        return Prepared(apply, successor.aclose, discard)
 
 
 @asynccontextmanager
@@ -80,7 +69,7 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
-    async with replaceable(open_credentials(settings.cos, metrics, now=clock.now)) as opened:
+    async with aclosing(await Replaceable.open(open_credentials(settings.cos, metrics, now=clock.now))) as opened:
         lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
         hosts = Hosts(settings.cos)
         renditions = Renditions(settings.image_styles, settings.image_variants)
@@ -99,9 +88,7 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
             lambda presigned: lifetime.is_usable(presigned, clock.now()),
             settings.cos.strict_buckets,
         )
-        yield Signing(
-            clock, BucketKeys(opened.value, opened, metrics), hosts, renditions, lifetime, signer, public_urls
-        )
+        yield Signing(clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer, public_urls)
 
 
 def _replace_renditions(renditions: Renditions, old: Settings, new: Settings) -> None:

@@ -10,12 +10,11 @@ from functools import partial
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
 from gateway.monitoring.redis_probe import RedisProbe
-from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_connection.layout import Layout, WrongRedis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
-from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -39,12 +38,11 @@ class RedisStores:
     shards: Shards
     usage: UsageStore
     replicas: ReplicaStore
-    descriptions: DescriptionStore
+    metadata: MetadataStore
     daily: DailyStatistics | None
     queue: RefreshQueue
     channel: InvalidationChannel
     questions: ReplicaQuestions
-    layout: Layout
     probe: RedisProbe
 
 
@@ -68,7 +66,7 @@ class Stores:
         except (CatalogUnavailable, TimeoutError) as error:
             logger.warning("postgres does not answer, starting without it: %s", error)
 
-    async def check_layout(self) -> None:
+    async def check_redis_settings(self) -> None:
         """Raise ``WrongRedis`` if Redis is not what ``redis.url`` and ``redis.shards`` say.
 
         The gateway also starts while Redis is down. Then the probe reports it later.
@@ -76,11 +74,11 @@ class Stores:
         if self.redis is None:
             return
         try:
-            await self.redis.layout.check()
+            await self.redis.probe.check_settings()
         except WrongRedis:
             raise
         except CacheUnavailable as error:
-            logger.debug("the layout of redis is not known yet: %s", error)
+            logger.debug("it is not known yet whether redis is as the settings say: %s", error)
 
 
 @asynccontextmanager
@@ -107,21 +105,20 @@ async def open_stores(
 
 def _redis_stores(live: Live[Settings], metrics: Metrics, shards: Shards, signing: Signing) -> RedisStores:
     settings = live.value
-    channel, layout = InvalidationChannel(shards), Layout(shards, settings.redis)
+    channel = InvalidationChannel(shards)
     return RedisStores(
         shards,
         UsageStore(shards),
         ReplicaStore(shards),
-        DescriptionStore(shards),
+        MetadataStore(shards),
         DailyStatistics(shards, live.map(lambda settings: settings.url_stats)) if settings.url_stats.enabled else None,
         RefreshQueue(shards, live.map(partial(_queue_limits, signing))),
         channel,
         ReplicaQuestions(shards, channel),
-        layout,
-        RedisProbe(shards, channel, layout, metrics.invalidation_receivers),
+        RedisProbe(shards, channel, settings.redis, metrics.invalidation_receivers),
     )
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:
-    renewal = settings.url_prerefresh
-    return QueueLimits(lambda: signing.lease(renewal.lease), renewal.max_attempts, settings.url_cache.max_size)
+    prerefresh = settings.url_prerefresh
+    return QueueLimits(lambda: signing.lease(prerefresh.lease), prerefresh.max_attempts, settings.url_cache.max_size)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
-from gateway.presign.lifetime import UsableUrls
+from gateway.presign.signer import UsableUrls
 from gateway.redis_entries.entry_codec import EntryMac
 from gateway.redis_entries.url_entries import EntryRules, UrlEntries
 from gateway.service.changes import Changes
@@ -16,10 +16,10 @@ from gateway.service.stores import RedisStores, Stores
 from gateway.settings import CosSettings, Live, RedisSettings, Settings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
+from gateway.urls.maintenance import SharedMaintenance
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
-from gateway.urls.shared_maintenance import SharedMaintenance
 from gateway.urls.usage_counter import UsageCounter
 
 UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s

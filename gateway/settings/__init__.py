@@ -9,8 +9,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.access import AccessSettings, ForwardedUserSettings, SignedLinksSettings
-from gateway.settings.canary import CanarySettings
+from gateway.settings.access import AccessSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
+from gateway.settings.base import Live as Live
+from gateway.settings.base import Reloaded, Restarted, Section
 from gateway.settings.cos import CosSettings
 from gateway.settings.credentials import (
     ROLE_NAME,
@@ -23,14 +24,20 @@ from gateway.settings.credentials import (
     TkeOidcCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.images import FallbackSettings, ImageProxySettings, MemoryCacheSettings
-from gateway.settings.jwt import JwtSettings
-from gateway.settings.live import Live as Live
-from gateway.settings.purge import MOST_ADDRESSES, PurgeSettings
-from gateway.settings.section import Reloaded, Restarted, Section
+from gateway.settings.fronts import MOST_ADDRESSES, CanarySettings, PurgeSettings
+from gateway.settings.images import (
+    STYLE_NAME,
+    FallbackSettings,
+    ImageProxySettings,
+    MemoryCacheSettings,
+    Styles,
+    StyleSettings,
+    VariantFormat,
+    VariantSettings,
+)
+from gateway.settings.postgres import ColumnSettings, PostgresSettings
+from gateway.settings.redis import RedisSettings
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
-from gateway.settings.stores import ColumnSettings, PostgresSettings, RedisSettings
-from gateway.settings.styles import STYLE_NAME, Styles, StyleSettings, VariantFormat, VariantSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
 
 _MOST_VARIANTS = 500
@@ -133,7 +140,7 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _fit_renewal_into_the_life_of_a_url(self) -> Self:
+    def _fit_refresh_into_the_life_of_a_url(self) -> Self:
         """Fit a default ``threshold`` or ``lease`` to ``default_ttl``. Reject a configured value that does not fit."""
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
         threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
@@ -143,16 +150,16 @@ class Settings(Section):
             for name, limit in limits.items()
             if name not in configured.model_fields_set
         }
-        renewal = configured.model_copy(update=fitted)
-        object.__setattr__(self, "url_prerefresh", renewal)
-        if renewal.threshold >= ttl:
+        refresh = configured.model_copy(update=fitted)
+        object.__setattr__(self, "url_prerefresh", refresh)
+        if refresh.threshold >= ttl:
             raise ValueError(
-                f"url_prerefresh.threshold: {renewal.threshold} is not below url_cache.default_ttl {ttl}, "
+                f"url_prerefresh.threshold: {refresh.threshold} is not below url_cache.default_ttl {ttl}, "
                 "so every URL would be due as soon as it is signed"
             )
-        if renewal.lease >= renewal.threshold:
+        if refresh.lease >= refresh.threshold:
             raise ValueError(
-                f"url_prerefresh.lease: {renewal.lease} is not below url_prerefresh.threshold {renewal.threshold}, "
+                f"url_prerefresh.lease: {refresh.lease} is not below url_prerefresh.threshold {refresh.threshold}, "
                 "so URLs that a dead worker has claimed could expire before another may claim them"
             )
         return self

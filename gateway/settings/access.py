@@ -1,15 +1,110 @@
-"""Authentication of callers."""
+"""Authentication of callers: tokens and their keys, the user that a proxy names, signed links."""
 
-from typing import Annotated, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from gateway.settings.jwt import JwtSettings
-from gateway.settings.section import Networks, Passphrase, Reloaded, Restarted, Section, matches
+from gateway.settings.base import (
+    Networks,
+    Passphrase,
+    Reloaded,
+    Restarted,
+    Section,
+    http_url,
+    matches,
+    may_carry_secrets,
+    without_stray_whitespace,
+)
 
 HeaderName = Annotated[str, matches(r"[A-Za-z][A-Za-z0-9-]*", "a header name")]
 KeyId = Annotated[str, matches(r"[A-Za-z0-9._-]{1,32}", "1 to 32 of A-Z a-z 0-9 . _ -")]
-_MIN_LINK_KEY = 32
+CookieName = Annotated[str, matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name")]
+Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
+_HMAC: Final = ("HS256", "HS384", "HS512")
+_ASYMMETRIC: Final = ("RS256", "ES256", "EdDSA")
+_MIN_RSA_BITS: Final = 2048
+_MIN_LINK_KEY: Final = 32  # bytes
+
+
+class JwtSettings(Section):
+    """Identification of the caller by a JSON Web Token.
+
+    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` verifies tokens. HMAC algorithms require a secret,
+    so that a public key cannot be misused as an HMAC secret (RFC 8725 section 2.1). ``algorithms`` defaults to HS256
+    with a secret, to the key's own algorithm with a PEM, and to RS256, ES256 and EdDSA with a JWKS.
+    """
+
+    secret: SecretStr | None = None
+    public_key: str | None = None
+    jwks_url: str | None = None
+    algorithms: tuple[Algorithm, ...] = Field((), min_length=1)
+    audience: str | None = None
+    issuer: str | None = None
+    user_claim: str = Field("sub", min_length=1)
+    cookie: CookieName | None = None
+
+    @model_validator(mode="after")
+    def _check_key_and_algorithms(self) -> Self:
+        configured = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
+        if len(configured) != 1:
+            these = f"{' and '.join(configured)} are" if configured else "none of them is"
+            raise ValueError(f"needs one of secret, public_key and jwks_url; {these} set")
+        possible = self._possible_algorithms()
+        if not self.algorithms:
+            object.__setattr__(self, "algorithms", possible if self.secret is None else possible[:1])
+        if unsuitable := [algorithm for algorithm in self.algorithms if algorithm not in possible]:
+            raise ValueError(f"algorithms: {', '.join(unsuitable)} cannot go with this {configured[0]}")
+        if self.secret is not None:
+            self._check_secret(self.secret)
+        return self
+
+    def _possible_algorithms(self) -> tuple[str, ...]:
+        if self.secret is not None:
+            return _HMAC
+        if self.public_key is not None:
+            return (_algorithm_of(self.public_key),)
+        url = self.jwks_url or ""
+        parts = http_url(url)
+        if parts is None or not may_carry_secrets(parts) or not url.isprintable() or " " in url:
+            raise ValueError("jwks_url must be an https address without a password; http is for this machine alone")
+        return _ASYMMETRIC
+
+    def _check_secret(self, secret_field: SecretStr) -> None:
+        secret = secret_field.get_secret_value()
+        if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
+            raise ValueError("secret holds a key of a key pair; put a public key into public_key")
+        try:
+            without_stray_whitespace(secret_field)
+        except ValueError as error:
+            raise ValueError(f"secret {error}") from None
+        # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
+        needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
+        if len(secret.encode()) < needed:
+            raise ValueError(f"secret must be at least {needed} bytes for these algorithms (RFC 7518 section 3.2)")
+
+
+def _algorithm_of(pem: str) -> str:
+    """Return the algorithm that a public key verifies. Raises ``ValueError`` if the gateway supports none for it."""
+    # Imported here: cryptography takes 9 MiB, and most configurations have no public key.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("public_key is not a public key in PEM (-----BEGIN PUBLIC KEY-----)") from None
+    match key:
+        case RSAPublicKey() if key.key_size >= _MIN_RSA_BITS:  # RFC 7518 section 3.3
+            return "RS256"
+        case EllipticCurvePublicKey() if isinstance(key.curve, SECP256R1):
+            return "ES256"
+        case Ed25519PublicKey():
+            return "EdDSA"
+        case _:
+            raise ValueError("public_key must be RSA of 2048 bits or more, EC P-256 or Ed25519")
 
 
 def _check_is_as_long_as_the_hash(key: SecretStr) -> SecretStr:

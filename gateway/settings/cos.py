@@ -6,13 +6,13 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.settings.base import Reloaded, Restarted, Section, Token, empty_if_null, matches
 from gateway.settings.credentials import (
     AssumeRoleCredentialsSettings,
     CredentialsSettings,
     StaticCredentialsSettings,
     uses_configured_keys,
 )
-from gateway.settings.section import Reloaded, Restarted, Section, Token, empty_if_null, matches
 
 Scheme = Literal["https", "http"]
 Unsigned = Literal["obeyed", "refused"]  # what the bucket does with a parameter beside those of a presigned URL

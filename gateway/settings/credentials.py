@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from gateway.net.ip_address import is_loopback
-from gateway.settings.section import Section, Token, matches
+from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets
 
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
 _ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
@@ -35,24 +34,20 @@ ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 le
 
 def _check_base_url(url: str) -> str:
     """Refuse a URL with more than scheme and host: Tencent's documents give the paths."""
-    if not _is_base_url(url):
+    parts = http_url(url)
+    if (
+        parts is None
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+        or not _HOST_PORT.fullmatch(parts.netloc)
+    ):
         raise ValueError("must be an address like https://host or http://host:port")
     return url.rstrip("/")
 
 
-def _is_base_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        has_host = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    has_more = parts.path.strip("/") or parts.query or parts.fragment
-    return has_host and not has_more and _HOST_PORT.fullmatch(parts.netloc) is not None
-
-
 def _check_is_encrypted(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    if not may_carry_secrets(urlsplit(url)):
         raise ValueError("must be an https address; http is for this machine alone")
     return url
 

@@ -1,16 +1,101 @@
-"""Delivery of images."""
+"""Delivery of images, and image styles: COS processing under a name, fixed or with widths and formats."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from gateway.settings.section import Reloaded, Restarted, Section, Timeout, matches
+from gateway.settings.base import Count, Reloaded, Restarted, Section, Timeout, empty_if_null, matches
 
-YEAR = 365 * 24 * 3600
+YEAR: Final = 365 * 24 * 3600
+STYLE_NAME: Final = "[a-z0-9][a-z0-9_-]{0,31}"
+_PLACEHOLDERS: Final = frozenset({"width", "height", "quality", "focus"})
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
-Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
-
+StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
+FixedStyle = Annotated[
+    str,
+    matches(r"(imageMogr2|imageView2|watermark)/[!-z|~]+", "COS processing, like imageMogr2/thumbnail/300x300"),
+]
+# An original is decoded and encoded again by a rule, in its own format: it is smaller, upright and has no EXIF.
+VariantFormat = Literal["original", "webp", "avif"]
+Width = Annotated[int, Field(ge=1, le=9999)]
+Quality = Annotated[int, Field(ge=1, le=100)]
+Qualities = Annotated[dict[VariantFormat, Quality], BeforeValidator(empty_if_null)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=32)]
 ErrorStatus = Annotated[int, Field(ge=400, le=599)]
+Path = Annotated[str, matches(r"/[A-Za-z0-9_/-]*/", "a path that starts and ends with /")]
+Formats = Annotated[tuple[VariantFormat, ...], Field(min_length=1, max_length=3)]
+
+
+def _check_process(value: Any) -> Any:
+    """Return the template if its results are valid for COS. Raises ``ValueError``."""
+    if not isinstance(value, str) or not re.fullmatch(r"imageMogr2/[!-~]+", value):
+        raise ValueError("must be COS processing that starts with imageMogr2/")
+    for name in _PLACEHOLDER.findall(value):
+        if name not in _PLACEHOLDERS:
+            raise ValueError(f"has {{{name}}}, but only {', '.join(sorted(f'{{{known}}}' for known in _PLACEHOLDERS))}")
+    if {"{", "}"} & set(_PLACEHOLDER.sub("", value)):
+        raise ValueError("has a brace without its partner")
+    if "{width}" not in value:
+        raise ValueError("has no {width}; for one fixed result write the style as a string")
+    if "/ignore-error/" in value:
+        raise ValueError("must not have ignore-error: COS would send the original in place of the style")
+    if "/format/" in value or "|" in value:
+        raise ValueError("must not name a format or join rules with |: formats are those of the style")
+    return value
+
+
+Process = Annotated[str, BeforeValidator(_check_process)]
+
+
+class StyleSettings(Section):
+    """A style with widths and formats. Null values come from ``image_variants``.
+
+    ratio: width by height, for ``{height}`` in ``process``.
+    public: everybody may see the style of any image.
+    """
+
+    process: Process = "imageMogr2/auto-orient/thumbnail/{width}x>/strip"
+    widths: Widths | None = None
+    formats: Formats | None = None
+    quality: Qualities = Field(default_factory=dict)
+    ratio: float | None = Field(None, ge=0.05, le=20)
+    public: bool = False
+
+    @model_validator(mode="after")
+    def _know_the_height(self) -> "StyleSettings":
+        if "{height}" in self.process and self.ratio is None:
+            raise ValueError("ratio: process has {height}, so it needs the ratio of width to height")
+        return self
+
+
+class VariantSettings(Section):
+    """Defaults of styles with widths and formats, and the rules of all."""
+
+    widths: Reloaded[Widths] = (160, 320, 640, 960, 1280, 1920)
+    formats: Reloaded[Formats] = ("webp",)
+    quality: Reloaded[Qualities] = Field(default_factory=dict)
+    max_dpr: Reloaded[float] = Field(3, ge=1, le=10)
+    unknown_width: Reloaded[Literal["round_up", "reject"]] = "round_up"
+    negotiate: Reloaded[Literal["explicit", "accept"]] = "explicit"
+    originals: Reloaded[Literal["everyone", "owner"]] = "everyone"
+    max_new_per_minute: Reloaded[Count] = 600
+    placeholders: Reloaded[bool] = False
+
+
+def _kind_of(value: Any) -> str:
+    return FIXED_MARK if isinstance(value, str) else SIZED_MARK
+
+
+# The kind is chosen first, so that a mistake is explained for the kind that was meant. The marks are pydantic's parts
+# of a mistake's location; ``mistakes`` leaves them out.
+FIXED_MARK: Final = "[fixed]"
+SIZED_MARK: Final = "[sized]"
+Style = Annotated[
+    Annotated[FixedStyle, Tag(FIXED_MARK)] | Annotated[StyleSettings, Tag(SIZED_MARK)], Discriminator(_kind_of)
+]
+Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 
 
 class FallbackSettings(Section):

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from gateway.settings.section import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches
+from gateway.settings.base import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches
 
 _LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
 
@@ -110,13 +110,10 @@ class TracingSettings(Section):
     @field_validator("enabled")
     @classmethod
     def _require_the_extra(cls, enabled: bool) -> bool:
-        if enabled and not _is_installed("opentelemetry.exporter.otlp.proto.http.trace_exporter"):
+        try:
+            is_installed = find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter") is not None
+        except ImportError:  # a parent package is missing
+            is_installed = False
+        if enabled and not is_installed:
             raise ValueError("needs the extra otel: pip install 'image-gateway[otel]'")
         return enabled
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ImportError:  # a parent package is missing
-        return False

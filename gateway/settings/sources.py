@@ -1,15 +1,17 @@
-"""Reads ``Settings`` from YAML file, environment and secrets directory. Each mistake is a line.
+"""Reads ``Settings`` from YAML file, environment and secrets directory, or as another process hands them over.
 
 The environment (``GATEWAY_URL_CACHE__DEFAULT_TTL=600``) outranks the secrets directory (a file ``cos__secret_key`` in
 ``GATEWAY_SECRETS_DIR``), which outranks the file.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+import yaml
+from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,16 +23,16 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSource
 
+from gateway.net.printable import printable
 from gateway.settings import Settings
-from gateway.settings.mistakes import SettingsError, explain, suggestion
-from gateway.settings.shown_names import shown
-from gateway.settings.yaml_file import Document, read_yaml
+from gateway.settings.error_messages import SettingsError, refusal, shown, suggestion
 
-__all__ = ["SettingsError", "load_settings"]
+__all__ = ["SettingsError", "load_settings", "settings_from_text", "settings_to_text"]
 
-PREFIX = "GATEWAY_"
-NESTED = "__"
-SECRETS_DIR = "GATEWAY_SECRETS_DIR"
+PREFIX: Final = "GATEWAY_"
+NESTED: Final = "__"
+SECRETS_DIR: Final = "GATEWAY_SECRETS_DIR"
+_MOST_BYTES: Final = 1 << 20  # of the file
 
 
 class _Environment(EnvSettingsSource):
@@ -101,16 +103,37 @@ def load_settings(file: Path | None) -> Settings:
 
     Raises ``SettingsError`` with a line for each mistake.
     """
-    document = read_yaml(file) if file is not None else Document({}, {})
+    document = _read_yaml(file) if file is not None else _Document({}, {})
     problems = [*_unusable_variables(os.environ), *_unusable_secrets_dir(os.environ.get(SECRETS_DIR))]
     if problems:
         raise SettingsError(problems)
     try:
         return _LayeredSettings(**document.values)
     except ValidationError as error:
-        raise SettingsError([line for mistake in error.errors() for line in explain(mistake, document.lines)]) from None
+        raise refusal(error, document.lines) from None
     except UnreadableSource as error:
         raise SettingsError([f"environment: {error}"]) from None
+
+
+def settings_to_text(settings: Settings) -> str:
+    """Return the settings as JSON with their secrets, for another process of the same gateway.
+
+    That process reads no source again: it has the settings of this process, whatever the sources contain by now. Values
+    that were not set are left out, since they are defaults.
+    """
+    return json.dumps(settings.model_dump(exclude_unset=True), default=_plain)
+
+
+def settings_from_text(text: str) -> Settings:
+    """Return the settings that ``settings_to_text`` wrote. Raises ``SettingsError`` if this version refuses them."""
+    try:
+        return Settings.model_validate(json.loads(text))
+    except ValidationError as error:
+        raise refusal(error) from None
+
+
+def _plain(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
@@ -153,3 +176,78 @@ def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
 def _secret_files(folder: Path) -> list[Path]:
     """Return the files of a folder. Kubernetes has its own below hidden names."""
     return sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
+
+
+class _Document(NamedTuple):
+    """The sections of a file, and the line of each key by its path."""
+
+    values: dict[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+
+
+def _read_yaml(file: Path) -> _Document:
+    """Read a file of at most 1 MiB. Raises ``SettingsError`` if it cannot be read or is not a mapping."""
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise SettingsError([f"{file}: is larger than 1 MiB"])
+        document, lines, problems = _load(text.decode())
+    except OSError as error:
+        raise SettingsError([f"{file}: cannot be read: {error.strerror}"]) from None
+    except yaml.MarkedYAMLError as error:
+        # Only the position: the parser's message quotes the line, which may hold a secret.
+        mark = error.problem_mark
+        where = f": check line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise SettingsError([f"{file}: is not YAML{where}"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: bytes that are not UTF-8, or an invalid number or date.
+        raise SettingsError([f"{file}: is not YAML: {type(error).__name__}"]) from None
+    if document is None:
+        return _Document({}, lines)
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise SettingsError([f"{file}: must be a mapping of sections, such as 'server:'"])
+    if problems:
+        raise SettingsError(problems)
+    return _Document(document, lines)
+
+
+def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int], list[str]]:
+    """Return the document as ``yaml.safe_load`` does, its lines, and a problem for each repeated key.
+
+    A repeated key is a problem because YAML keeps the last value: part of a section would be lost.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        lines: dict[tuple[str, ...], int] = {}
+        if root is None:
+            return None, lines, []
+        problems = list(_repeated_keys(root, (), lines, set()))
+        return loader.construct_document(root), lines, problems
+    finally:
+        loader.dispose()
+
+
+def _repeated_keys(
+    node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], seen: set[int]
+) -> Iterator[str]:
+    """Yield a problem for each repeated key, and enter the line of each key into ``lines``."""
+    if id(node) in seen:  # an alias (*) of an anchor (&), or a recursive node
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _repeated_keys(item, (*path, str(number)), lines, seen)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            inner, line = (*path, printable(key.value)), key.start_mark.line + 1
+            if (key.tag, key.value) in first:
+                before = first[key.tag, key.value]
+                yield f"{shown(inner)}: is set twice, in lines {before} and {line}"
+            first.setdefault((key.tag, key.value), line)
+            lines.setdefault(inner, line)
+            yield from _repeated_keys(value, inner, lines, seen)

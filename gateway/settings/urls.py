@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from gateway.settings.section import MOST, WEEK, Count, Reloaded, Restarted, Section, UrlLife
+from gateway.settings.base import MOST, WEEK, Count, Reloaded, Restarted, Section, UrlLife
 
 
 class UrlCacheSettings(Section):

@@ -1,36 +1,140 @@
-"""Periodic maintenance: once a second, counters are written to Redis and the cache is trimmed."""
+"""Maintenance of the URL cache: its bound in Redis, its repair, and its warm-up; and the jobs of each second."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final
 
+from gateway.concurrency.time_slices import in_groups
+from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.shards import Shard, Shards
+from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, UrlCacheSettings
+from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
 
-_INTERVAL = 1.0  # seconds
+_INTERVAL: Final = 1.0  # seconds
+_REMOVED_AT_ONCE: Final = 200
+_TRIMMED_AT_ONCE: Final = 100
+_MOST_TRIMMED: Final = 1000
+_WARMED_AT_ONCE: Final = 100
 
 Job = Callable[[], Awaitable[object]]
 
 
-class Maintenance:
-    """Runs its jobs one after another. A job that fails runs again a second later."""
+async def run_each_second(jobs: Sequence[Job]) -> None:
+    """Run the jobs once a second, until cancelled."""
+    while True:
+        await asyncio.sleep(_INTERVAL)
+        await run_once(jobs)
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._jobs = jobs
 
-    async def run(self) -> None:
-        """Run all jobs once a second, until cancelled."""
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            await self.once()
+async def run_once(jobs: Sequence[Job]) -> None:
+    """Run the jobs one after another. A job that fails does not end the others."""
+    for job in jobs:
+        try:
+            await job()
+        except CacheUnavailable as error:
+            logger.debug("maintenance waits for redis: %s", error)
+        except Exception:
+            logger.exception("maintenance failed")
 
-    async def once(self) -> None:
-        """Run each job once."""
-        for job in self._jobs:
-            try:
-                await job()
-            except CacheUnavailable as error:
-                logger.debug("maintenance waits for redis: %s", error)
-            except Exception:  # one job must not end the others
-                logger.exception("maintenance failed")
+
+class SharedMaintenance:
+    """Bounds the URLs in Redis to ``settings.max_size``, each shard to its share. Raises ``CacheUnavailable``."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        entries: UrlEntries,
+        usage: UsageStore,
+        queue: RefreshQueue,
+        renditions: Renditions,
+        settings: Live[UrlCacheSettings],
+    ) -> None:
+        self._shards = shards
+        self._entries = entries
+        self._usage = usage
+        self._queue = queue
+        self._renditions = renditions
+        self._settings = settings
+        self._turn = 0
+        self._too_large: set[Shard] = set()
+
+    async def trim(self) -> int:
+        """Remove up to 1000 variants beyond the bound, the least recently used first. Return their number.
+
+        Each call looks at a shard of each server, and at the shards that were too large at the last call.
+        """
+        self._turn += 1
+        looked_at = {*self._shards.in_turn(self._turn), *self._too_large}
+        share = math.ceil(self._settings.value.max_size / len(self._shards.all))
+        self._too_large = set()
+        trimmed = 0
+        for shard, size in (await self._usage.sizes(list(looked_at))).items():
+            excess = min(size - share, _MOST_TRIMMED - trimmed)
+            if size > share + max(0, excess):
+                self._too_large.add(shard)
+            trimmed += await self._trim(shard, excess)
+        return trimmed
+
+    async def _trim(self, shard: Shard, excess: int) -> int:
+        trimmed = 0
+        while trimmed < excess:
+            count, variants = await self._usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess - trimmed))
+            if not count:
+                break
+            await self._entries.remove(variants)
+            await self._queue.remove(variants)
+            await self._usage.remove(variants)
+            trimmed += count
+        return trimmed
+
+    async def remove_usage(self, image_ids: Sequence[str]) -> None:
+        """Remove the usage of images that do not exist."""
+        renditions = (None, *self._renditions.names)
+        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        for some in in_groups(variants, _REMOVED_AT_ONCE):
+            await self._usage.remove(some)
+
+    async def repair(self) -> None:
+        """Delete values of the wrong type under the keys of sets. An entry is overwritten by its next write."""
+        await self._usage.repair()
+        await self._queue.repair()
+
+    async def repair_if_needed(self) -> None:
+        """Repair when any command, alone or in a pipeline, has met such a value."""
+        if self._shards.met_wrong_type():
+            await self.repair()
+
+
+async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:
+    """Look the images up in batches. Yield for each batch the error of each image, None when it is cached now."""
+    for some in in_groups(image_ids, _WARMED_AT_ONCE):
+        found = await resolver.resolve_many(some)
+        yield {image_id: result if isinstance(result, GatewayError) else None for image_id, result in found.items()}
+
+
+async def warm_up_hottest(usage: UsageStore, maintenance: SharedMaintenance, resolver: UrlResolver, most: int) -> None:
+    """Look up the ``most`` most used images. An image whose look-up fails is looked up by its first request.
+
+    The usage of images that no longer exist is removed.
+    """
+    try:
+        hottest = await usage.hottest(most)
+        found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
+        gone = [image_id for image_id, error in found.items() if isinstance(error, ImageNotFound)]
+        await maintenance.remove_usage(gone)
+    except CacheUnavailable as error:
+        logger.warning("no warm-up: %s", error)
+        return
+    errors = [error for error in found.values() if error is not None]
+    unexpected = [error for error in errors if not isinstance(error, ImageNotFound | CatalogUnavailable)]
+    logger.info("warmed up: images=%s failed=%s unexpected=%s", len(hottest), len(errors), len(unexpected))

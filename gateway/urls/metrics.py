@@ -1,6 +1,36 @@
 """The metrics of the life of a presigned URL: look-ups in its caches, and its renewal."""
 
+from gateway.metrics.loop_counters import LoopCounter
 from gateway.metrics.registry import Registry
+
+
+class LookupCounts:
+    """Reads the counter of look-ups, by tier (``local``, ``redis``) and result.
+
+    Results are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and ``foreign`` (an entry
+    that a gateway with another configuration wrote).
+    """
+
+    def __init__(self, lookups: LoopCounter) -> None:
+        self._lookups = lookups
+
+    def total(self, tier: str, result: str) -> int:
+        """Return the number of such look-ups since the start."""
+        return self._lookups.total((tier, result))
+
+    def misses(self, tier: str) -> int:
+        """Return the number of look-ups in ``tier`` that found no entry to use."""
+        return sum(self.total(tier, result) for result in ("miss", "error", "foreign"))
+
+    def hit_rate(self, tier: str | None = None) -> float | None:
+        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
+        if tier is None:
+            hits = self.total("local", "hit") + self.total("redis", "hit")
+            lookups = self.total("local", "hit") + self.total("local", "miss")
+        else:
+            hits = self.total(tier, "hit")
+            lookups = hits + self.misses(tier)
+        return hits / lookups if lookups else None
 
 
 class UrlMetrics:
@@ -14,6 +44,7 @@ class UrlMetrics:
             ("tier", "result"),
             (("redis", "hit"), ("redis", "miss"), ("redis", "error"), ("redis", "foreign")),
         )
+        self.lookups = LookupCounts(self.url_cache_lookups)
         self.descriptions = registry.loop_counter(
             "descriptions",
             "Images to be described by COS, for metadata: 'described', 'failed', or 'limited' (COS was not asked).",

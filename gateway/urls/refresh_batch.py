@@ -1,118 +1,139 @@
 """The renewal of a batch of claimed URLs: one query, one write, and a result for every claim."""
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
-from gateway.catalog.record import Catalog, ImageRecord
+from gateway.catalog.record import Catalog
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import UsableUrls
 from gateway.redis_entries.url_entries import UrlEntries
+from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.refresh_queue import RefreshQueue
-from gateway.urls.claim_selection import ClaimSelection, Work
+from gateway.settings import Live, UrlPrerefreshSettings
 
 logger = logging.getLogger(__name__)
 
-_POSTPONED_FOR = 5.0  # seconds
+_POSTPONED_FOR: Final = 5.0  # seconds
 
-
-# ``UsableUrls.sign``, with the row, the rendition, and when the row was read. Raises ``CredentialsExpired``.
-Sign = Callable[[ImageRecord, str | None, int], SignedImage]
+# A variant to renew, and the tombstone of its entry.
+_Work: TypeAlias = tuple[ImageVariant, bytes]
+_Results: TypeAlias = "Counter[str]"
 
 
 class RefreshBatch:
-    """Renews claims. ``renew`` counts each claim under a result:
+    """Renews claims. ``refresh`` counts each claim under a result:
 
     - ``renewed``
-    - ``fresh``: already renewed by another worker or a request.
-    - ``idle``: not requested for ``idle_after`` seconds, so not renewed.
+    - ``fresh``: already renewed by another worker or a request. It is queued for later.
+    - ``idle``: not requested for ``idle_after`` seconds, or its style is gone. It leaves the queue.
     - ``gone``: the image does not exist.
     - ``postponed``: Postgres does not answer, or the credentials end.
     - ``failed``: to be tried again.
     - ``dead``: given up.
 
-    selection: chooses the claims that need a renewal.
     forget: called with images that do not exist: it invalidates them and removes their usage.
     """
 
     def __init__(
         self,
-        selection: ClaimSelection,
-        catalog: Catalog,
-        sign: Sign,
         shared: UrlEntries,
+        usage: UsageStore,
         queue: RefreshQueue,
+        catalog: Catalog,
+        urls: UsableUrls,
+        settings: Live[UrlPrerefreshSettings],
         forget: Callable[[Sequence[str]], Awaitable[object]],
-        now: Callable[[], float] = time.time,
     ) -> None:
-        self.selection = selection
-        self._catalog = catalog
-        self._sign = sign
         self._shared = shared
+        self._usage = usage
         self._queue = queue
+        self._catalog = catalog
+        self._urls = urls
+        self._settings = settings
         self._forget = forget
-        self._now = now
 
-    async def renew(self, claims: Sequence[Claim[ImageVariant]]) -> "Counter[str]":
-        """Renew the claims and count the results. Raises ``CacheUnavailable``: the lease then returns the claims."""
-        selected = await self.selection.select(claims)
-        if selected.work:
-            return selected.results + await self._renew(selected.work, selected.hits)
-        return selected.results
+    async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> _Results:
+        """Renew the claims and count the results. A claim whose entry cannot be read is left out.
 
-    async def _renew(self, work: Sequence[Work], hits: Mapping[ImageVariant, float]) -> "Counter[str]":
-        results: Counter[str] = Counter()
-        read_at = int(self._now())
+        Raises ``CacheUnavailable``: the lease then returns the claims.
+        """
+        variants = [claim.item for claim in claims]
+        headers = await self._shared.read_headers(variants)
+        used = await self._usage.last_accesses(variants)
+        now = self._urls.now()
+        work: list[_Work] = []
+        fresh: dict[ImageVariant, float] = {}
+        idle: list[ImageVariant] = []
+        for variant in variants:
+            if (header := headers.get(variant)) is None:
+                continue
+            last_access, _ = used[variant]
+            if last_access is None or last_access < now - self._settings.value.idle_after:
+                idle.append(variant)
+            elif header.expires_at is not None and (due := self._urls.lifetime.fresh_until(header.expires_at)) > now:
+                fresh[variant] = due
+            elif not self._urls.has_rendition(variant.rendition):
+                idle.append(variant)
+            else:
+                work.append((variant, header.tombstone))
+        await self._queue.ack(fresh)
+        await self._queue.remove(idle)
+        results = Counter(fresh=len(fresh), idle=len(idle))
+        if not work:
+            return results
+        return results + await self._renew(work, {variant: hits for variant, (_, hits) in used.items()})
+
+    async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> _Results:
+        results: _Results = Counter()
+        read_at = int(self._urls.now())
         try:
-            rows = await self._catalog.fetch_rows(list({item.claim.item.image_id for item in work}))
+            rows = await self._catalog.fetch_rows(list({variant.image_id for variant, _ in work}))
         except CatalogUnavailable as error:
             return await self._isolate_failure(work, hits, error)
         made: list[tuple[SignedImage, bytes]] = []
         gone: list[str] = []
         expired: list[ImageVariant] = []
         slices = TimeSlices()
-        for item in work:
-            variant = item.claim.item
+        for variant, tombstone in work:
             await slices.pause()
             if (reason := rows.unusable.get(variant.image_id)) is not None:
                 results[await self._fail(variant, reason)] += 1
-                continue
-            record = rows.records.get(variant.image_id)
-            if record is None:
+            elif (record := rows.records.get(variant.image_id)) is None:
                 gone.append(variant.image_id)
-                continue
-            try:
-                image = self._sign(record, variant.rendition, read_at)
-            except CredentialsExpired:
-                expired.append(variant)
             else:
-                made.append((image, item.there.tombstone))
+                try:
+                    made.append((self._urls.sign(record, variant.rendition, read_at), tombstone))
+                except CredentialsExpired:
+                    expired.append(variant)
         await self._shared.keep(made, hits)
-        await self._queue.postpone(expired, self._now(), _POSTPONED_FOR)
+        await self._queue.postpone(expired, self._urls.now(), _POSTPONED_FOR)
         if gone:
             await self._forget(gone)
         results.update(renewed=len(made), gone=len(gone), postponed=len(expired))
         return results
 
     async def _isolate_failure(
-        self, work: Sequence[Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
-    ) -> "Counter[str]":
+        self, work: Sequence[_Work], hits: Mapping[ImageVariant, float], error: CatalogUnavailable
+    ) -> _Results:
         """Halve a batch whose query failed until only the id at fault is left. Postpone the batch without Postgres."""
         try:
             await self._catalog.try_query()
         except CatalogUnavailable:
-            await self._queue.postpone([item.claim.item for item in work], self._now(), _POSTPONED_FOR)
+            await self._queue.postpone([variant for variant, _ in work], self._urls.now(), _POSTPONED_FOR)
             return Counter(postponed=len(work))
         if len(work) == 1:
-            return Counter([await self._fail(work[0].claim.item, str(error))])
+            [(variant, _)] = work
+            return Counter([await self._fail(variant, str(error))])
         half = len(work) // 2
         return await self._renew(work[:half], hits) + await self._renew(work[half:], hits)
 
     async def _fail(self, variant: ImageVariant, reason: str) -> str:
-        given_up = await self._queue.fail(variant, reason, self._now())
+        given_up = await self._queue.fail(variant, reason, self._urls.now())
         if given_up:
             logger.error("renewal given up: image_id=%s reason=%s", variant.image_id, reason)
         return "dead" if given_up else "failed"

@@ -149,7 +149,7 @@ class RefreshWorker:
         # First a look: a Redis that takes no writes still tells what is overdue.
         while due := await self._look(shards):
             while claims := await self._queue.claim(self._now(), *self._next_batch(due)):
-                results = await self._refresh_batch.renew(claims)
+                results = await self._refresh_batch.refresh(claims)
                 for result, count in results.items():
                     self._metrics.refresh.labels(result=result).inc(count)
                 self.report.results += results

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
 from gateway.changes.change_log import Scope
@@ -11,15 +11,9 @@ from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
 from gateway.concurrency.time_slices import TimeSlices
-from gateway.errors import (
-    CatalogUnavailable,
-    GatewayError,
-    ImageNotFound,
-    TooManyVariants,
-    UnknownStyle,
-)
-from gateway.presign.lifetime import UsableUrls
+from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
+from gateway.presign.signer import UsableUrls
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
@@ -34,41 +28,13 @@ _MOST_UNREAD: Final = 10_000  # images served by rows that cannot be read; more 
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
-_Found = Mapping[ImageVariant, Found]
-_Usable = Mapping[ImageVariant, SignedImage]
 _REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
 _REDIS_FOREIGN = ("redis", "foreign")
 
+_Found: TypeAlias = Mapping[ImageVariant, Found]
+_Usable: TypeAlias = Mapping[ImageVariant, SignedImage]
+
 Image = TypeVar("Image", bound=SignedImage, covariant=True)
-
-
-class LookupCounts:
-    """Reads the counter to which the resolver adds, by tier (``local``, ``redis``) and result.
-
-    Results are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and ``foreign`` (an entry
-    that a gateway with another configuration wrote).
-    """
-
-    def __init__(self, metrics: UrlMetrics) -> None:
-        self._lookups = metrics.url_cache_lookups
-
-    def total(self, tier: str, result: str) -> int:
-        """Return the number of such look-ups since the start."""
-        return self._lookups.total((tier, result))
-
-    def misses(self, tier: str) -> int:
-        """Return the number of look-ups in ``tier`` that found no entry to use."""
-        return sum(self.total(tier, result) for result in ("miss", "error", "foreign"))
-
-    def hit_rate(self, tier: str | None = None) -> float | None:
-        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
-        if tier is None:
-            hits = self.total("local", "hit") + self.total("redis", "hit")
-            lookups = self.total("local", "hit") + self.total("local", "miss")
-        else:
-            hits = self.total(tier, "hit")
-            lookups = hits + self.misses(tier)
-        return hits / lookups if lookups else None
 
 
 class Resolved(NamedTuple, Generic[Image]):
@@ -90,6 +56,9 @@ class _LookUp(NamedTuple):
     variant: ImageVariant
     may_be_new: bool = True
     client: str = ""
+
+
+_Results: TypeAlias = dict[_LookUp, Resolved[SignedImage] | Exception]
 
 
 class Entries(NamedTuple):
@@ -163,7 +132,6 @@ class UrlResolver:
         self._trust = trust
         self._row_outage = RowOutage()
         self._unread: dict[str, None] = {}
-        self.lookup_counts = LookupCounts(metrics)
         self._lookups_by_result = metrics.url_cache_lookups
         self._admits_new = admits_new
         self._lookups: PartitionedCalls[_LookUp, Resolved[SignedImage]] = PartitionedCalls(
@@ -294,13 +262,11 @@ class UrlResolver:
         """Keep the image in this process, unless it was dropped since ``mark``."""
         self._local.put(image, mark, self.urls.usable_for(image))
 
-    async def _look_up_many(
-        self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False
-    ) -> dict[_LookUp, Resolved[SignedImage] | Exception]:
+    async def _look_up_many(self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False) -> _Results:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
         mark = self._local.mark()
         found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
-        results: dict[_LookUp, Resolved[SignedImage] | Exception] = {}
+        results: _Results = {}
         for look_up in look_ups:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
@@ -312,16 +278,24 @@ class UrlResolver:
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
-        began, read_at = self._local.now(), int(self.urls.now())
+        began = self._local.now()
         try:
-            records = await self._catalog.fetch_many(
-                list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
-            )
+            results |= await self._read_rows(missed, found, mark)
         except CatalogUnavailable as error:
             self._row_outage.failed(self._local.now())
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
+        if self._local.now() - began >= LEASE and not is_repeated:
+            # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
+            return await self._look_up_many(look_ups, is_repeated=True)
+        return results
+
+    async def _read_rows(self, missed: Sequence[_LookUp], found: _Found, mark: int) -> _Results:
+        """Return the results by the rows of the images, and keep them. Raises ``CatalogUnavailable``."""
+        began, read_at = self._local.now(), int(self.urls.now())
+        records = await self._catalog.fetch_many(list(dict.fromkeys(look_up.variant.image_id for look_up in missed)))
         self._row_outage.succeeded()
         await self._drop_unread()
+        results: _Results = {}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
         slices = TimeSlices() if len(missed) > 1 else None
         for look_up in missed:
@@ -337,9 +311,6 @@ class UrlResolver:
             elif isinstance(result, ImageNotFound):
                 self._local.put_unknown(look_up.variant, mark, began)
         await self.keep(list(made.values()), mark)
-        if self._local.now() - began >= LEASE and not is_repeated:
-            # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
-            return await self._look_up_many(look_ups, is_repeated=True)
         return results
 
     def _result_for(

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,14 +13,57 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard
 from gateway.redis_entries.usage_store import Usage, UsageBatch, UsageStore
-from gateway.urls.use_totals import UseTotals
 
 logger = logging.getLogger(__name__)
 
 _MAX_VARIANTS = 50_000
 _BATCH_SIZE = 200  # variants; a script blocks Redis for about a third of a millisecond, and the loop for less than one
 _COLLECTED_AT_ONCE = 100
+_MOST_TOTALS = 10_000  # variants
+_TOTAL_FRESH_FOR = 30.0  # seconds
 _NO_USAGE = Usage()
+
+
+@dataclass(slots=True)
+class _Total:
+    count: int
+    read_at: float
+
+
+class UseTotals:
+    """The uses of up to 10,000 variants: the number read from Redis, plus those of this process since.
+
+    ``now`` returns seconds. A total is fresh for 30 seconds, so the uses of other replicas are at most as old.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the oldest first
+
+    def get(self, variant: ImageVariant) -> int | None:
+        """Return the total, or None if it is unknown or was read too long ago."""
+        total = self._totals.get(variant)
+        if total is None or not 0 <= self._now() - total.read_at < _TOTAL_FRESH_FOR:
+            return None
+        return total.count
+
+    def get_stale(self, variant: ImageVariant) -> int | None:
+        """Return the total at any age, for use while Redis does not answer, or None if it is unknown."""
+        total = self._totals.get(variant)
+        return total.count if total is not None else None
+
+    def put(self, variant: ImageVariant, count: int) -> None:
+        """Keep a total that was read now, in place of the oldest total."""
+        self._totals[variant] = _Total(count, self._now())
+        self._totals.move_to_end(variant)
+        if len(self._totals) > _MOST_TOTALS:
+            self._totals.popitem(last=False)
+
+    def add(self, variant: ImageVariant, count: int) -> None:
+        """Add uses that this process counted after the total was read."""
+        total = self._totals.get(variant)
+        if total is not None:
+            total.count += count
 
 
 @dataclass(slots=True)

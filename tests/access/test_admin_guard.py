@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.access.admin_guard import BURST, AdminGuard
 from gateway.access.client_address import ClientAddress
-from gateway.api.admin import AdminOnly
+from gateway.api.authentication import AdminOnly
 from gateway.api.json_responses import success
 from gateway.errors import TooManyRequests, Unauthorized
 from gateway.net.ip_address import is_loopback

@@ -1,17 +1,20 @@
-"""The caller by the Authorization header."""
+"""The caller by the Authorization header, and by the header of a proxy."""
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
+from pydantic import ValidationError
 
 from gateway.access.identity import ANONYMOUS, Authenticator, Caller
 from gateway.errors import Unauthorized
-from gateway.settings import AccessSettings, Live
+from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 REJECTED = Caller(rejected=True)
@@ -116,3 +119,58 @@ header_text = st.binary(max_size=60).map(lambda raw: raw.decode(errors="surrogat
 def test_no_header_value_causes_a_crash_or_becomes_a_user(header: str) -> None:
     caller = authenticator().identify({"Authorization": header})
     assert caller.user is None
+
+
+FORWARDED = {"header": "X-User-Id", "trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}
+BEHIND_PROXY = Authenticator(Live(AccessSettings.model_validate({"forwarded_user": FORWARDED})))
+
+
+def sent_through_proxy(headers: Mapping[str, str], peer: str | None = "10.0.0.1") -> Caller:
+    """The sender of these header fields."""
+    return BEHIND_PROXY.identify(headers, peer=peer)
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"])
+def test_the_header_of_a_trusted_peer_names_the_user(peer: str) -> None:
+    assert sent_through_proxy({"x-user-id": " alice "}, peer) == Caller("alice")
+
+
+@pytest.mark.parametrize(
+    "peer", ["11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "", "/run/s", None]
+)
+def test_any_other_is_not_looked_at(peer: str | None) -> None:
+    for headers in (CIMultiDict({"X-User-Id": "alice"}), CIMultiDict([("X-User-Id", "a"), ("X-User-Id", "b")])):
+        assert sent_through_proxy(headers, peer) == ANONYMOUS
+
+
+def test_a_trusted_peer_without_the_header_is_anonymous() -> None:
+    assert sent_through_proxy({}) == sent_through_proxy({"X-User-Id": "  "}) == ANONYMOUS
+
+
+@pytest.mark.parametrize("user", ["a" * 257, "a\x00", "a\x1b[2J", "\udcff"])
+def test_an_invalid_user_id_is_a_bad_credential(user: str) -> None:
+    assert sent_through_proxy({"X-User-Id": user}) == REJECTED
+
+
+def test_a_user_id_of_256_characters_is_accepted() -> None:
+    assert sent_through_proxy({"X-User-Id": "a" * 256}) == Caller("a" * 256)
+
+
+def test_a_repeated_header_is_a_bad_credential() -> None:
+    assert sent_through_proxy(CIMultiDict([("X-User-Id", "alice"), ("x-user-id", "alice")])) == REJECTED
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        ({"trusted_proxies": []}, "at least 1 item"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, "must not contain every address"),
+        ({"trusted_proxies": ["10.0.0.0/8", "::/0"]}, "must not contain every address"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "Authorization"}, "has another meaning"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "x-forwarded-for"}, "has another meaning"),
+        ({"trusted_proxies": ["10.0.0.0/8"], "header": "X User"}, "must be a header name"),
+    ],
+)
+def test_settings_that_would_trust_every_client_stop_the_start(settings: dict[str, object], mistake: str) -> None:
+    with pytest.raises(ValidationError, match=mistake):
+        ForwardedUserSettings.model_validate(settings)

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, generate_private_key
 
+from gateway.access.identity import BadCredentials
 from gateway.access.jwks import Jwks, JwksUnavailable, keep_fetching
-from gateway.access.token_keys import BadToken
 from gateway.access.tokens import Tokens
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
@@ -110,24 +110,24 @@ def test_a_token_that_names_no_key_is_verified_with_the_only_one_of_its_algorith
     good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm)
     assert verifying(keys_of(ALL)).verify(good).user == "alice"
     two = document(*json.loads(ALL)["keys"], published(PRIVATE_KEYS[algorithm], algorithm, "second"))
-    with pytest.raises(BadToken):
+    with pytest.raises(BadCredentials):
         verifying(keys_of(two)).verify(good)
 
 
 def test_a_key_verifies_its_own_algorithm_whatever_the_token_says() -> None:
     for algorithm, key in PRIVATE_KEYS.items():
         for kid in {"rs256", "es256", "eddsa", "unknown"} - {algorithm.lower()}:
-            with pytest.raises(BadToken):
+            with pytest.raises(BadCredentials):
                 verifying(keys_of(ALL)).verify(token(key=key, algorithm=algorithm, headers={"kid": kid}))
 
 
 def test_a_published_key_is_never_used_as_a_secret() -> None:
     """Key confusion (RFC 8725 section 2.1), with the key as PEM and as its JSON."""
     for key in PRIVATE_KEYS.values():
-        with pytest.raises(BadToken):
+        with pytest.raises(BadCredentials):
             verifying(keys_of(ALL)).verify(signed_with_hmac(public_pem(key).encode()))
     for entry in json.loads(ALL)["keys"]:
-        with pytest.raises(BadToken):
+        with pytest.raises(BadCredentials):
             verifying(keys_of(ALL)).verify(signed_with_hmac(json.dumps(entry).encode()))
 
 
@@ -136,7 +136,7 @@ def test_a_published_symmetric_key_is_ignored() -> None:
     secret = {"kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0", "kid": "oct", "alg": "HS256"}
     with pytest.raises(JwksUnavailable):
         keys_of(document(secret))
-    with pytest.raises(BadToken):
+    with pytest.raises(BadCredentials):
         verifying(keys_of(document(secret, published(ED_KEY, "EdDSA", "ed")))).verify(
             signed_with_hmac(b"secretsecretsecretsecretsecret")
         )
@@ -179,7 +179,7 @@ def test_a_token_whose_key_is_not_published_any_more_is_refused_at_once() -> Non
     keys.replace(ALL)
     assert verifying_all.remembered == 1, "the same keys forget nothing"
     keys.replace(document(published(RSA_KEY, "RS256", "rs256")))
-    with pytest.raises(BadToken):
+    with pytest.raises(BadCredentials):
         verifying_all.verify(signed)
 
 
@@ -226,7 +226,7 @@ class TestFetching:
         keys = Jwks(ALGORITHMS)
         provider.status = 503
         async with keep_fetching(keys, provider.url, Metrics().access, retry=0.01):
-            with pytest.raises(BadToken):
+            with pytest.raises(BadCredentials):
                 verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
             provider.status = 200
             await until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
@@ -234,7 +234,7 @@ class TestFetching:
     async def test_a_refused_connection_is_an_outage(self) -> None:
         keys = Jwks(ALGORITHMS)
         async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics().access):
-            with pytest.raises(BadToken):
+            with pytest.raises(BadCredentials):
                 verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
 
     async def test_an_unknown_key_is_fetched_at_most_once_in_a_pause(self, provider: Provider) -> None:
@@ -351,6 +351,6 @@ async def test_a_key_that_the_provider_withdraws_makes_kept_decisions_void(
 def _is_good(keys: Jwks, encoded: str) -> bool:
     try:
         verifying(keys).verify(encoded)
-    except BadToken:
+    except BadCredentials:
         return False
     return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.batch import MAX_IMAGES
+from gateway.api.json_body import MAX_IMAGES
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY, reveals_nothing

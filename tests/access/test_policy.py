@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,21 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.access.policy import check_original, check_owner, check_view
+from gateway.catalog.record import ImageRecord
 from gateway.errors import ImageNotFound, Unauthorized
 
-
-@dataclass(frozen=True)
-class Image:
-    """As much of an image as the policy looks at."""
-
-    owner: str | None
-    public: bool
-    links_killed: int | None = None
-
-
-PUBLIC = Image("alice", public=True)
-PRIVATE = Image("alice", public=False)
-NOBODYS = Image(None, public=False)
+IMAGE = partial(ImageRecord, "cat", bucket="b-1250000000", region="ap-guangzhou", key="cat.png", content_type=None)
+PUBLIC = IMAGE(owner="alice", public=True)
+PRIVATE = IMAGE(owner="alice", public=False)
+NOBODYS = IMAGE(owner=None, public=False)
 
 ALICE = Caller("alice")
 BOB = Caller("bob")
@@ -58,7 +50,7 @@ REJECTED = Caller(rejected=True)
     ],
 )
 def test_who_may_see_and_who_owns_an_image(
-    check: Callable[[Caller, Image], None], caller: Caller, image: Image, outcome: type[Exception] | None
+    check: Callable[[Caller, ImageRecord], None], caller: Caller, image: ImageRecord, outcome: type[Exception] | None
 ) -> None:
     with nullcontext() if outcome is None else pytest.raises(outcome):
         check(caller, image)
@@ -70,7 +62,7 @@ def test_who_may_see_and_who_owns_an_image(
 )
 def test_a_private_image_is_seen_by_its_owner_alone(caller: Caller, owner: str | None) -> None:
     try:
-        check_view(caller, Image(owner, public=False))
+        check_view(caller, IMAGE(owner=owner, public=False))
     except (ImageNotFound, Unauthorized):
         return
     assert caller.user is not None

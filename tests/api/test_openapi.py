@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.api.batch import MAX_IMAGES
-from gateway.api.beacon import Beacon
-from gateway.api.link_handlers import MAX_LIFETIME
+from gateway.api.beacons import Beacon
+from gateway.api.json_body import MAX_IMAGES
+from gateway.api.links import MAX_LIFETIME
 from gateway.api.openapi import document
 from gateway.catalog.image_id import PATTERN
 from gateway.service.ports import public_app

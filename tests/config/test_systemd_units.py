@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from gateway import cli
-from gateway.commands.shared import BAD_SETTINGS
+from gateway.commands.config_option import BAD_SETTINGS
 from gateway.server.file_limit import needed_files
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.settings.sources import PREFIX, SECRETS_DIR
 from tests.config.files import CONFIG, ROOT, read
 from tests.conftest import Images
-from tests.process.test_service_manager import Receiver
+from tests.process.test_systemd import Receiver
 from tests.processes import gateway_process
 from tests.settings_keys import key_at
 from tests.waiting import until

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
-from gateway.access.asked import Asked
+from gateway.access.request_head import RequestHead
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
@@ -21,7 +21,7 @@ VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))
 
 def asked(headers: dict[str, str], method: str = "GET") -> ImageRequest:
     """A request with these header fields for the image called cat."""
-    return ImageRequest.of(Asked(method, "/i/cat", "", CIMultiDict(headers), None), "cat")
+    return ImageRequest.of(RequestHead(method, "/i/cat", "", CIMultiDict(headers), None), "cat")
 
 
 def parsed(byte_range: str | None) -> ImageRequest:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.api.nginx_files import ACCEL_CONF
+from gateway.delivery.nginx_files import ACCEL_CONF
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, OLD_LINK_KEY, link_query, token
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import click
 
+from docs.generate.configuration import KEYS
 from docs.generate.metrics_page import families
 from gateway import cli
 from gateway.api.openapi import document
 from gateway.errors import GatewayError
 from gateway.settings import Settings
-from gateway.settings.reloading import KEYS
-from gateway.settings.section import NewValue
+from gateway.settings.base import NewValue
 from tests.interface.redis_keys import redis_keys
 
 ROOT: Final = Path(__file__).parents[2]

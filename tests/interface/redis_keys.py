@@ -11,16 +11,15 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from gateway.catalog.record import ImageDescription
+from gateway.catalog.record import ImageMetadata
 from gateway.changes.change_log import Scope
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.layout import Layout
+from gateway.redis_connection.client import check_settings, open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
-from gateway.redis_entries.description_store import DescriptionStore
+from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.canary_rounds import CanaryRounds
@@ -63,7 +62,7 @@ async def _described(url: str) -> list[str]:
             found = {key: await _values(redis, key) async for key in redis.scan_iter()}
             lock = shards.of(IMAGE.image_id).key("refresh", "lock", "IMAGE").encode()
             while not found.get(lock):  # it ends after a second
-                await tier.cache.lock_renewal(IMAGE)
+                await tier.cache.lock_refresh(IMAGE)
                 found[lock] = await _values(redis, lock)
             for key, values in found.items():
                 if count == 1:
@@ -167,8 +166,8 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await daily.flush()
     point = ReplicaPoint("name", now, 1.0, 1.0, "version", "entry key", now, 1, 1, 1)
     await ReplicaStore(shards).publish(point)
-    await DescriptionStore(shards).put_many({"IMAGE": (image, ImageDescription(1, 1, "#000000"))})
-    await Layout(shards, settings).check()
+    await MetadataStore(shards).put_many({"IMAGE": (image, ImageMetadata(1, 1, "#000000"))})
+    await check_settings(shards, settings)
     rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
     await rounds.claim(3600)
     answer = ReplicaAnswer("name", "version", "program", "settings", "entry key", "ok", {"nginx": 1.0}, "error")

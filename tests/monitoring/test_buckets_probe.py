@@ -9,12 +9,11 @@ import pytest
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, DependencyDegraded, GatewayError, OriginUnavailable
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.origin.client import OriginClient
+from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused
-from gateway.origin.session import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock
+from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live

@@ -15,7 +15,6 @@ from gateway.errors import DependencyDegraded
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_connection.layout import Layout
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
@@ -58,7 +57,7 @@ async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, Metrics]]:
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
         async with background("invalidation-channel", channel.listen(Recorder())):
-            yield RedisProbe(shards, channel, Layout(shards, settings), metrics.invalidation_receivers), metrics
+            yield RedisProbe(shards, channel, settings, metrics.invalidation_receivers), metrics
 
 
 def receivers(metrics: Metrics) -> float | None:

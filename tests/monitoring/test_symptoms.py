@@ -11,8 +11,8 @@ from gateway.metrics.history import History, Point
 from gateway.metrics.symptom import Symptom
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
-from gateway.presign.credentials.by_bucket import open_credentials
-from gateway.presign.lifetime import CosClock
+from gateway.presign.credentials.rotation import open_credentials
+from gateway.presign.signed_image import CosClock
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings
 
@@ -26,7 +26,7 @@ WELL = Observations(
     credentials_left=None,
     trigger_installed=NAN,
     reload_successful=1,
-    renewal_lag=0,
+    refresh_lag=0,
     dead=0,
     purge_lag=0,
     purge_dead=0,
@@ -71,7 +71,7 @@ def test_a_gateway_that_is_well_has_none() -> None:
         ({"credentials_left": 0.0, "checks": {"credentials": "down"}}, Symptom("credentials_ended", "bad")),
         ({"trigger_installed": 0.0}, Symptom("trigger_missing", "warning")),
         ({"reload_successful": 0.0}, Symptom("reload_refused", "warning")),
-        ({"renewal_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
+        ({"refresh_lag": 61.0}, Symptom("renewals_late", "warning", {"seconds": 61})),
         ({"dead": 3.0}, Symptom("renewals_dead", "warning", {"count": 3})),
         ({"purge_lag": 61.0}, Symptom("purges_late", "warning", {"seconds": 61})),
         ({"purge_dead": 2.0}, Symptom("purges_dead", "warning", {"count": 2})),

@@ -5,8 +5,8 @@ import logging
 import aiohttp
 import pytest
 
-from gateway.api.nginx_files import GATEWAY_CONF, PRIVATE_CACHE_CONF
 from gateway.delivery.accel import CONFIG_VERSION
+from gateway.delivery.nginx_files import GATEWAY_CONF, PRIVATE_CACHE_CONF
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF, GATEWAY_CONF, VERSION
+from gateway.delivery.nginx_files import ACCEL_CONF, GATEWAY_CONF, VERSION
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.nginx.conftest import CONFIG, Nginx, StartNginx, accel

@@ -6,7 +6,7 @@ import re
 import aiohttp
 import pytest
 
-from gateway.api.nginx_files import VERSION
+from gateway.delivery.nginx_files import VERSION
 from gateway_dev.processes import free_port
 from tests.nginx.conftest import Nginx
 from tests.njs.conftest import Scripted, StartNjs, site

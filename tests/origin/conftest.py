@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.client import OriginClient
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects
+from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.origin_response import OriginResponse
-from gateway.origin.retry import Backoff
-from gateway.origin.session import open_origin
 from gateway.origin.transfer import ObjectBody, OriginAccess
 from gateway.origin.transfer_state import ResumptionLimits
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, ImageProxySettings, Live
+from gateway.settings import CosSettings, ImageProxySettings, Live, MemoryCacheSettings
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
+from tests.heard_changes import quiet_log
 from tests.signed_images import signed_image
 from tests.url_settings import url_cache
 
@@ -85,17 +85,15 @@ async def object_body(origin: OriginClient, url: str, resumes: int = 0, /, **hea
     async def renew(refused: SignedImage, cos_time: float | None) -> SignedImage:
         raise AssertionError("COS refused the URL")
 
-    def gone(object_id: ObjectId) -> None:
-        raise AssertionError("COS has no such object")
-
+    metrics = Metrics().origin
     access = OriginAccess(
         origin,
         FailedObjects(lambda _: float("-inf")),
-        gone,
+        ObjectCache(Live(MemoryCacheSettings()), metrics, quiet_log()),
         renew,
         lambda image: image.presigned,
-        Metrics().origin,
-        Live(ResumptionLimits(resumes, Backoff())),
+        metrics,
+        Live(ResumptionLimits(resumes)),
     )
     body = ObjectBody(access, signed_image(record, PresignedUrl(url, 0, 0)))
     await body.open(headers)

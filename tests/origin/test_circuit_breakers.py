@@ -1,6 +1,6 @@
 """The breaker of a bucket: what many objects say of it, and what one object says of itself."""
 
-from gateway.origin.circuit_breakers import BucketBreaker, CircuitBreakers
+from gateway.origin.failures import BucketBreaker, CircuitBreakers
 from tests.tier import Clock
 
 

@@ -11,9 +11,8 @@ import pytest
 from gateway.errors import (
     OriginUnavailable,
 )
-from gateway.origin.client import OriginClient
+from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused
-from gateway.origin.session import MOST_UNATTENDED, open_origin
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset

@@ -14,9 +14,9 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
-from gateway.origin.retry import Backoff, Retries
-from gateway.origin.session import open_origin
+from gateway.origin.client import ObservedAnswers, OriginClient, open_origin
+from gateway.origin.origin_response import CosConnections
+from gateway.origin.retry import Retries, backoff
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
@@ -69,7 +69,7 @@ async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Me
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
     async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
-        retries = Retries(Live(10), backoff=Backoff(lambda: 1.0))
+        retries = Retries(Live(10), backoff=lambda attempt: backoff(attempt, lambda: 1.0))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         began = time.monotonic()
         with pytest.raises(GatewayError):

@@ -8,9 +8,8 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.metrics.loop_counters import LoopCounter
-from gateway.origin.cos_error import parse_error
-from gateway.origin.error_counts import OriginErrorCounts
+from gateway.origin.client import ObservedAnswers
+from gateway.origin.errors import CosError, parse_error
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -178,28 +177,17 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
 
 
 def test_labels_of_the_metric_are_from_bounded_sets() -> None:
-    counter = LoopCounter("errors", "Errors.", ("bucket", "code"))
-    counts = OriginErrorCounts(
-        counter,
-        LoopCounter("requests", "Requests.", ("bucket",)),
-        LoopCounter("slow", "Slow answers.", ("bucket",)),
-        ["configured"],
-    )
+    metrics = Metrics()
+    counter = metrics.origin.origin_errors
+    observed = ObservedAnswers(metrics.origin, ["configured"])
     at_first = len(counter.totals())
     for number in range(200):
-        counts.add(f"bucket-{number}", "NoSuchKey")
-        counts.add("bucket-0", f"Code{number}")
-    counts.add("configured", "none")
+        observed.refused(f"bucket-{number}", "", CosError(404, "NoSuchKey"))
+        observed.refused("bucket-0", "", CosError(400, f"Code{number}"))
+    observed.refused("configured", "", CosError(404))
     assert counter.total(("configured", "none")) == 1
     assert counter.total(("bucket-0", "NoSuchKey")) == 1
     assert counter.total(("other", "NoSuchKey")) == 150
     assert counter.total(("bucket-0", "Code0")) == 1
     assert counter.total(("bucket-0", "other")) == 150
     assert len(counter.totals()) == at_first + 50 + 1 + 50 + 1
-
-
-def test_metrics_has_the_counter_by_its_name() -> None:
-    metrics = Metrics()
-    metrics.origin.origin_errors.add(("b", "NoSuchKey"))
-    labels = {"bucket": "b", "code": "NoSuchKey"}
-    assert metrics.registry.get_sample_value("image_gateway_origin_errors_total", labels) == 1

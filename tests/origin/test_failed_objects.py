@@ -13,7 +13,7 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.failures import FailedObjects
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from tests.signed_images import signed_image
 from tests.tier import Clock

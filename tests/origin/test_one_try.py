@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
-from gateway.origin.retry import Backoff, Retries, RetryBudget
+from gateway.origin.client import ObservedAnswers, OriginClient
+from gateway.origin.origin_response import CosConnections
+from gateway.origin.retry import Retries
 from gateway.service.metrics import Metrics
 from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
@@ -58,7 +59,7 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
     async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
-        retries = Retries(Live(2), RetryBudget(ratio=0, reserve=5))
+        retries = Retries(Live(2), ratio=0, reserve=5)
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for _ in range(4):
             with pytest.raises(OriginUnavailable):
@@ -166,12 +167,12 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
     cos.store.put(BUCKET, "cat.png", b"bytes")
     pauses: list[float] = []
 
-    def no_pause() -> float:
+    def no_pause(_attempt: int) -> float:
         pauses.append(0.0)
         return 0.0
 
     async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
-        retries = Retries(Live(3), backoff=Backoff(no_pause))
+        retries = Retries(Live(3), backoff=no_pause)
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for losses in (1, 3):
             cos.faults.add(Fault(action=Reset(), times=losses))

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.client import CosConnections, ObservedAnswers, OriginClient
+from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.errors import BodyLost
-from gateway.origin.origin_response import ContentRange
+from gateway.origin.origin_response import ContentRange, CosConnections
 from gateway.origin.retry import Retries
 from gateway.service.metrics import Metrics
 from gateway.settings import Live

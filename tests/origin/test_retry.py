@@ -2,11 +2,12 @@
 
 import pytest
 
-from gateway.origin.retry import Backoff, RetryBudget, retry_after
+from gateway.origin.retry import Retries, backoff, retry_after
+from gateway.settings import Live
 
 
 def test_a_budget_is_a_share_of_the_requests() -> None:
-    budget = RetryBudget(ratio=0.25, reserve=2)
+    budget = Retries(Live(3), ratio=0.25, reserve=2)
     assert [budget.spend() for _ in range(3)] == [True, True, False]
     budget.requests += 4
     assert [budget.spend() for _ in range(2)] == [True, False]
@@ -15,8 +16,8 @@ def test_a_budget_is_a_share_of_the_requests() -> None:
 
 
 def test_pauses_grow_to_a_cap_and_are_jittered() -> None:
-    assert [Backoff(lambda: 1.0).pause(attempt) for attempt in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    assert Backoff(lambda: 0.0).pause(5) == 0
+    assert [backoff(attempt, lambda: 1.0) for attempt in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert backoff(5, lambda: 0.0) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,13 @@ from fastcrc import crc64
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.origin.client import ObservedAnswers, OriginClient
-from gateway.origin.cos_error import CosError
-from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.failed_objects import FailedObjects
+from gateway.origin.errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
+from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_source import ObjectSource
+from gateway.origin.object_source import ObjectSource, VariantSource
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.origin.refused_variants import RefusedVariants
-from gateway.origin.retry import Backoff
 from gateway.origin.transfer import OriginAccess, Reader
 from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
-from gateway.origin.variant_source import VariantSource
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics
@@ -182,16 +178,15 @@ class Gateway:
         access = OriginAccess(
             cast("OriginClient", chaos),
             FailedObjects(lambda _: float("inf")),  # rows have always changed since: COS is asked each time
-            self.cache.discard,
+            self.cache,
             renew,
             lambda image: image.presigned,
             metrics.origin,
-            Live(ResumptionLimits(resumes, Backoff(random=lambda: 0.0), PROGRESS)),
+            Live(ResumptionLimits(resumes, lambda _: 0.0, PROGRESS)),
         )
         renditions = Renditions({})
         refused = RefusedVariants(renditions, self.cache.changed_at)
-        variants = VariantSource(access, self.cache, renditions, refused, Live(KEPT), metrics.origin)
-        self.source = ObjectSource(access, self.cache, variants, Live(KEPT), metrics.origin, LIMITS)
+        self.source = ObjectSource(access, VariantSource(access, renditions, refused), LIMITS)
 
     async def read(self, key: str, *, pace: int, most: int | None) -> str:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from gateway.errors import OriginPaused, OriginTimeout
-from gateway.origin.session import open_origin
+from gateway.origin.client import open_origin
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang

@@ -11,10 +11,11 @@ import pytest
 from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 
 from gateway.delivery.request_context import current_request_id
-from gateway.process.logs import MalformedRequestFilter, configure_logging
+from gateway.process.logs import DebugLog, MalformedRequestFilter, configure_logging
 from gateway.settings import LoggingSettings
 from tests.conftest import RunningGateway
 from tests.raw_client import connect
+from tests.waiting import until
 
 SIGNATURE = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 PRESIGNED = (
@@ -170,3 +171,31 @@ async def test_malformed_requests_do_not_flood_the_log(gateway: RunningGateway, 
     assert len(log.getvalue()) < 2000
     assert len(lines(log)) == 1
     assert lines(log)[0]["level"] == "info"
+
+
+@pytest.fixture
+def warnings_only() -> Iterator[None]:
+    """The level of the root logger before the debug log."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.WARNING)
+    yield
+    root.setLevel(before)
+
+
+async def test_the_level_comes_back_by_itself(warnings_only: None) -> None:
+    switch = DebugLog(seconds=0.05)
+    switch.start()
+    assert logging.getLogger().level == logging.DEBUG
+    assert switch.until is not None
+    await until(lambda: switch.until is None)
+    assert logging.getLogger().level == logging.WARNING
+
+
+async def test_a_second_start_keeps_the_level_before_and_stopping_twice_is_harmless(warnings_only: None) -> None:
+    switch = DebugLog()
+    switch.start()
+    switch.start()
+    switch.stop()
+    switch.stop()
+    assert (switch.until, logging.getLogger().level) == (None, logging.WARNING)

@@ -1,10 +1,12 @@
-"""Commands as they are packed for Redis, and the time limit of calls."""
+"""Commands as they are packed for Redis, scripts, the time limit of calls, and the log of outages."""
 
 import asyncio
+import logging
 import time
 from typing import Any
 
 import pytest
+import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -13,9 +15,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import AvailabilityLog, CacheUnavailable, Key, Keys, Values, lua_script
 from gateway.settings import RedisSettings
 from tests.stalling import Stalling
+from tests.tier import Clock
 
 TIMEOUT = 1.0
 _ARGUMENT = st.text(st.characters(exclude_categories=["Cs"])) | st.binary() | st.integers() | st.floats(allow_nan=False)
@@ -66,3 +69,72 @@ async def test_a_command_is_packed_to_the_byte_as_by_the_library(
 async def test_what_redis_has_no_type_for_is_refused_as_by_the_library(argument: Any) -> None:
     with pytest.raises(DataError):
         (await made_connection()).pack_command("SET", "a", argument)
+
+
+@lua_script("return {first, second, #many, many[1], #few, few[2], number, text, #others, others[3]}")
+def everything(*, first: Key, many: Keys, number: float, second: Key, few: Keys, text: bytes, others: Values) -> None:
+    """Return all of it; a table ends at its first nil."""
+
+
+@lua_script("return {#many, #others, text}")
+def nothing(*, many: Keys, text: str, others: Values) -> None:
+    """Return how many there are."""
+
+
+def test_each_name_has_its_value(redis_client: "redis.Redis") -> None:
+    call = everything(
+        first="k1",
+        second="k2",
+        many=["m1", "m2", "m3"],
+        few=["f1", "f2"],
+        number=1.5,
+        text=b"\xff",
+        others=[1, "b", b"c"],
+    )
+    answer = redis_client.execute_command(*call)  # type: ignore[no-untyped-call]
+    assert answer == [b"k1", b"k2", 3, b"m1", 2, b"f2", b"1.5", b"\xff", 3, b"c"]
+
+
+def test_a_number_of_keys_and_values_may_be_none(redis_client: "redis.Redis") -> None:
+    call = nothing(many=[], text="x", others=[])
+    assert redis_client.execute_command(*call) == [0, 0, b"x"]  # type: ignore[no-untyped-call]
+
+
+def test_the_keys_are_named_to_redis() -> None:
+    """A Cluster chooses the node by them."""
+    _, _, number, *keys = nothing(many=["a", "b"], text="x", others=["c"])
+    assert (number, keys[:2]) == (2, ["a", "b"])
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def test_an_outage_is_logged_once_and_so_is_its_end(log: pytest.LogCaptureFixture) -> None:
+    availability = AvailabilityLog()
+    availability.answered()
+    assert not log.records
+    for _ in range(2):
+        log.clear()
+        for reason in ("refused", "still refused"):
+            availability.away(reason)
+        for _ in range(2):
+            availability.answered()
+        assert [(record.levelname, record.message) for record in log.records] == [
+            ("WARNING", "redis does not answer, going on without it: reason=refused"),
+            ("INFO", "redis answers again"),
+        ]
+
+
+def test_repeated_refusals_are_logged_once_a_minute(log: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    availability = AvailabilityLog(monotonic=clock)
+    for _ in range(60):
+        availability.refused("OOM")
+        availability.answered()
+        clock.now += 1
+    assert [record.message for record in log.records] == ["redis refuses commands: reason=OOM"]
+    availability.refused("READONLY")
+    assert "READONLY" in log.records[-1].message

@@ -19,13 +19,11 @@ from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_connection.client import open_redis
+from gateway.redis_connection.client import WrongRedis, check_settings, open_redis
 from gateway.redis_connection.cluster import Address, ClusterServers
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
-from gateway.redis_connection.layout import Layout, WrongRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.usage_store import Usage
-from gateway.redis_queue.leased_queue import QueueLengths
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
@@ -59,8 +57,8 @@ async def lifecycle(url: str, clock: Clock, *, after: Callable[[], None] = lambd
 
 
 def probe_of(shards: Shards, url: str) -> RedisProbe:
-    layout = Layout(shards, RedisSettings(url=SecretStr(url)))
-    return RedisProbe(shards, InvalidationChannel(shards), layout, Metrics().invalidation_receivers)
+    settings = RedisSettings(url=SecretStr(url))
+    return RedisProbe(shards, InvalidationChannel(shards), settings, Metrics().invalidation_receivers)
 
 
 async def one_round(tier: Tier, image_ids: list[str]) -> None:
@@ -83,10 +81,10 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     for _ in range(3):
         given_up = await tier.queue.fail(ImageVariant(image_ids[4]), "x", tier.clock())
     assert given_up
-    assert (await tier.queue.lengths(tier.clock())).dead == 1
+    assert (await tier.queue.state(tier.clock())).dead == 1
     await keep(tier, image_ids[4])
-    assert (await tier.queue.lengths(tier.clock())).dead == 0
-    assert (await tier.queue.lengths(tier.clock())).queued >= len(image_ids) - 2
+    assert (await tier.queue.state(tier.clock())).dead == 0
+    assert (await tier.queue.state(tier.clock())).queued >= len(image_ids) - 2
     await tier.maintenance.trim()
     await tier.maintenance.repair()
     await purge_round(tier, image_ids)
@@ -105,11 +103,11 @@ async def purge_round(tier: Tier, image_ids: list[str]) -> None:
     for _ in range(5):
         given_up = await queue.fail(claims[9].item, "x", now)
     assert given_up
-    assert await queue.lengths(now) == QueueLengths(len(image_ids) - 5, len(image_ids) - 5, 1)
+    assert (await queue.state(now))[:3] == (len(image_ids) - 5, len(image_ids) - 5, 1)
     assert await queue.requeue(now) == 1
     await queue.remove(image_ids)
     await queue.repair()
-    assert await queue.next_due() is None
+    assert (await queue.state(now)).next_due is None
 
 
 async def check_invalidation(guard: Shards) -> None:
@@ -420,7 +418,7 @@ async def wrong(url: str, **changes: object) -> WrongRedis:
     settings = RedisSettings.model_validate({"url": url, "timeout": LIMIT, **changes})
     async with open_redis(settings) as shards:
         with pytest.raises(WrongRedis) as raised:
-            await Layout(shards, settings).check()
+            await check_settings(shards, settings)
     return raised.value
 
 
@@ -445,8 +443,8 @@ async def test_another_number_of_shards_than_redis_holds_is_refused(
 ) -> None:
     settings = RedisSettings(url=SecretStr(redis_url), timeout=LIMIT)
     async with open_redis(settings) as shards:
-        await Layout(shards, settings).check()
-        await Layout(shards, settings).check()
+        await check_settings(shards, settings)
+        await check_settings(shards, settings)
     assert redis_client.get("image:shards") == b"1"
     error = await wrong(redis_url, shards=4)
     assert str(error).startswith(
@@ -454,7 +452,7 @@ async def test_another_number_of_shards_than_redis_holds_is_refused(
     )
     redis_client.set("image:shards", "garbage")
     async with open_redis(settings) as shards:
-        await Layout(shards, settings).check()
+        await check_settings(shards, settings)
     assert redis_client.get("image:shards") == b"1"
 
 

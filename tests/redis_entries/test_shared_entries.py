@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
-from gateway.redis_connection.shards import Command, Redirect, Shards
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, WrongType
+from gateway.redis_connection.shards import Redirect, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -61,7 +61,7 @@ async def test_i8_the_queue_is_bounded_as_the_cache_is(tier: Tier) -> None:
     await keep(small, *(f"id-{number}" for number in range(400)))
     for _ in small.shards.all:  # it looks at a shard at a time
         await small.maintenance.trim()
-    assert 64 <= (await small.queue.lengths(tier.clock())).queued <= 128
+    assert 64 <= (await small.queue.state(tier.clock())).queued <= 128
     assert len(await small.usage.hottest(1000)) <= 128
 
 
@@ -120,8 +120,8 @@ async def test_the_most_used_images_are_returned(tier: Tier) -> None:
 
 async def test_one_caller_in_a_second_renews_on_demand(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set("image:refresh:lock:a", b"", ex=60)  # of a caller whose second is not over before the test is
-    assert not await tier.cache.lock_renewal(A)
-    assert await tier.cache.lock_renewal(ImageVariant("b"))
+    assert not await tier.cache.lock_refresh(A)
+    assert await tier.cache.lock_refresh(ImageVariant("b"))
     assert redis_client.pttl("image:refresh:lock:b") <= 1000, "-2 once it has ended"
 
 
@@ -129,7 +129,7 @@ async def test_prerefresh_turned_off_queues_nothing(tier: Tier, clock: Clock) ->
     other = make_tier(tier.shards, clock, renews=False)
     row = record()
     await other.cache.keep([(signed_image(row, other.signer.sign(row), None, 1), b"")])
-    assert await other.queue.next_due() is None
+    assert (await other.queue.state(other.clock())).next_due is None
 
 
 async def test_an_entry_is_kept_indexed_and_queued_in_one_round_trip(tier: Tier, redis_client: "redis.Redis") -> None:

@@ -9,7 +9,7 @@ import redis
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import WrongType
 from gateway.redis_entries.usage_store import Usage
-from gateway.redis_queue.dead_entry import DeadEntry
+from gateway.redis_queue.leased_queue import DeadEntry
 from tests.tier import NOW, Tier
 from tests.urls.test_refresh_batch import keep, refresh_worker_of
 

@@ -27,7 +27,7 @@ async def test_an_image_that_waits_keeps_its_time(queue: PurgeQueue) -> None:
 async def test_a_sent_purge_leaves_the_queue(queue: PurgeQueue) -> None:
     await queue.enqueue(["a"], NOW)
     await queue.sent(await queue.claim(NOW, 10), NOW)
-    assert await queue.next_due() is None
+    assert (await queue.state(NOW)).next_due is None
 
 
 async def test_a_sent_purge_leaves_the_dead_list(queue: PurgeQueue) -> None:
@@ -69,7 +69,7 @@ async def test_released_purges_have_their_places_back(queue: PurgeQueue) -> None
 async def test_the_queue_is_bounded_and_counts_what_finds_no_room(queue: PurgeQueue) -> None:
     assert await queue.enqueue(["a", "b"], NOW) == 0
     assert await queue.enqueue(["b", "c", "d", "e"], NOW) == 2
-    assert (await queue.lengths(NOW)).queued == 3
+    assert (await queue.state(NOW)).queued == 3
 
 
 async def test_words_that_are_no_image_ids_are_removed(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
@@ -99,11 +99,11 @@ async def test_an_invalid_slot_delays_nothing(tier: Tier, redis_client: "redis.R
 async def test_keys_of_another_type_are_repaired(queue: PurgeQueue, redis_client: "redis.Redis") -> None:
     redis_client.hset("image:purge:pace", "a", "b")
     redis_client.set("image:purge:queue", "a", ex=60)
-    for call in (queue.take_slot, queue.next_due):
+    for call in (queue.take_slot(), queue.state(NOW)):
         with pytest.raises(CacheUnavailable):
-            await call()
+            await call
     await queue.repair()
-    assert (await queue.take_slot(), await queue.next_due()) == (0, None)
+    assert (await queue.take_slot(), (await queue.state(NOW)).next_due) == (0, None)
 
 
 async def test_many_replicas_queue_a_change_once(tier: Tier, queue: PurgeQueue) -> None:

@@ -6,8 +6,7 @@ import json
 import redis
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_queue.dead_entry import DeadEntry
-from gateway.redis_queue.leased_queue import Claim, QueueLengths, QueueLimits
+from gateway.redis_queue.leased_queue import Claim, DeadEntry, QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live
 from tests.tier import NOW, Tier, on_each_topology
@@ -19,7 +18,7 @@ async def test_due_renewals_are_claimed_in_the_order_of_their_time(tier: Tier) -
     await tier.queue.schedule({B: NOW - 10, A: NOW - 20, C: NOW + 1})
     assert await tier.queue.claim(NOW, 10) == [Claim(A, NOW - 20), Claim(B, NOW - 10)]
     assert await tier.queue.claim(NOW, 10) == []
-    assert await tier.queue.lengths(NOW) == QueueLengths(queued=3, due=0, dead=0)
+    assert (await tier.queue.state(NOW))[:3] == (3, 0, 0)
 
 
 @on_each_topology
@@ -52,7 +51,7 @@ async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(
     assert len(await tier.queue.claim(NOW, 10)) == 1
     for _ in range(2):
         await tier.queue.ack({A: NOW + 100})
-    assert await tier.queue.lengths(NOW) == QueueLengths(1, 0, 0)
+    assert (await tier.queue.state(NOW))[:3] == (1, 0, 0)
     assert await tier.queue.due_at(A) == NOW + 100
     for _ in range(2):
         await tier.queue.remove([A])
@@ -61,7 +60,7 @@ async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(
 
 async def test_ten_thousand_renewals_are_queued_at_once(tier: Tier) -> None:
     await tier.queue.schedule({ImageVariant(f"id-{number}"): NOW for number in range(10_000)})
-    assert await tier.queue.lengths(NOW) == QueueLengths(10_000, 10_000, 0)
+    assert (await tier.queue.state(NOW))[:3] == (10_000, 10_000, 0)
 
 
 @on_each_topology
@@ -71,7 +70,7 @@ async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     await tier.queue.remove([A])
     await tier.queue.ack({A: NOW + 100})
     await tier.queue.postpone([A], NOW, 5)
-    assert await tier.queue.next_due() is None
+    assert (await tier.queue.state(NOW)).next_due is None
 
 
 @on_each_topology
@@ -86,7 +85,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
         now += 600
     assert given_up == [False, False, True]
     assert await tier.queue.dead() == [DeadEntry(A, "no such key", now - 600, 3)]
-    assert await tier.queue.lengths(now) == QueueLengths(1, 0, 1)
+    assert (await tier.queue.state(now))[:3] == (1, 0, 1)
 
 
 async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
@@ -117,7 +116,7 @@ async def test_the_dead_list_is_bounded_and_can_be_requeued(tier: Tier) -> None:
     assert len(await queue.dead()) == 10
     assert len(await queue.dead(3)) == 3
     assert await queue.requeue(NOW + 5) == 10
-    assert await queue.lengths(NOW + 5) == QueueLengths(10, 10, 0)
+    assert (await queue.state(NOW + 5))[:3] == (10, 10, 0)
 
 
 @on_each_topology
@@ -131,7 +130,7 @@ async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> Non
     assert await queue.requeue(NOW, variants[:2]) == 2
     assert {entry.item for entry in await queue.dead()} == set(variants[2:])
     assert await queue.requeue(NOW) == 13
-    assert await queue.lengths(NOW) == QueueLengths(15, 15, 0)
+    assert (await queue.state(NOW))[:3] == (15, 15, 0)
 
 
 async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -146,7 +145,7 @@ async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_c
     assert len(await tier.queue.dead(50)) == 50
     assert len(await tier.queue.dead(10_000)) == left
     assert await tier.queue.requeue(NOW) == left
-    assert await tier.queue.lengths(NOW) == QueueLengths(left, left, 0)
+    assert (await tier.queue.state(NOW))[:3] == (left, left, 0)
 
 
 async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -163,7 +162,7 @@ async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "re
     await tier.maintenance.repair()
     await tier.queue.schedule({A: NOW})
     assert await tier.queue.first(10) == [Claim(A, NOW)]
-    assert await tier.queue.next_due() == NOW
+    assert (await tier.queue.state(NOW)).next_due == NOW
 
 
 async def test_chosen_dead_entries_are_due_again_and_nothing_else(tier: Tier, redis_client: "redis.Redis") -> None:

@@ -18,7 +18,7 @@ import yaml
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.settings import Live, SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, Images, token_for
-from tests.process.test_service_manager import Receiver
+from tests.process.test_systemd import Receiver
 from tests.processes import GatewayProcess, gateway_process, ready
 from tests.waiting import until
 

@@ -1,25 +1,22 @@
 """For each key that a reload changes, a test of this folder proves it."""
 
 import importlib
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from gateway.process.reloader import Difference, Prepared, Reloader, ReloadNotPossible, ReloadRefused, Sources
-from gateway.service.metrics import Metrics
-from gateway.settings import Live, Settings
+from docs.generate.configuration import KEYS
+from gateway.process.reloader import ReloadNotPossible
+from gateway.settings import Settings
+from gateway.settings.base import NewValue
 from gateway.settings.cos import BucketSettings
-from gateway.settings.mistakes import SettingsError
-from gateway.settings.reloading import KEYS, difference
-from gateway.settings.section import NewValue
+from gateway.settings.error_messages import SettingsError
+from gateway.settings.reload_difference import difference
 from tests.conftest import RunningGateway
 from tests.reload.proofs import PROVEN
-from tests.waiting import until
 
 
 def keys_of(model: type[BaseModel], path: str = "") -> Iterator[str]:
@@ -76,80 +73,3 @@ async def test_a_reload_while_draining_is_refused(gateway: RunningGateway) -> No
         "POST", "/api/v1/config/reload", admin=True, headers={"Authorization": "Bearer the-admin-token-of-tests"}
     )
     assert (answer.status, answer.json()["code"]) == (409, "reload_impossible")
-
-
-class FixedPart:
-    """A part whose change is given; raises it if it is an error."""
-
-    def __init__(self, change: Prepared | ReloadRefused) -> None:
-        self._change = change
-
-    async def prepare(self, _: int, __: int) -> Prepared:
-        """Return the change."""
-        if isinstance(self._change, ReloadRefused):
-            raise self._change
-        return self._change
-
-
-def reloader_of(*parts: FixedPart) -> Reloader[int]:
-    """Reloads 2 in place of 1."""
-    return Reloader(
-        Live(1), Sources(lambda: 2), lambda _, new: Difference(new, ("number",), ()), parts, Metrics().reload
-    )
-
-
-async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    closed = []
-
-    async def fail() -> None:
-        raise OSError("it does not close")
-
-    async def close() -> None:
-        closed.append(True)
-
-    reloader = reloader_of(FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
-    assert (await reloader.reload()).changed == ("number",)
-    assert reloader.live.value == 2
-    assert closed == [True]
-    assert "it does not close" in caplog.text
-
-
-async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
-    applied, discarded = [], []
-
-    async def discard() -> None:
-        discarded.append(True)
-
-    ready = FixedPart(Prepared(lambda: applied.append(True), discard=discard))
-    reloader = reloader_of(ready, FixedPart(ReloadRefused("number: for a test")))
-    with pytest.raises(ReloadRefused):
-        await reloader.reload()
-    assert (reloader.live.value, applied, discarded) == (1, [], [True])
-
-
-async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
-    """As of a file on a network file system; then the reload, and the end of the process, would wait for ever."""
-    may_end = threading.Event()
-
-    def read() -> int:
-        may_end.wait()
-        return 2
-
-    reloader = Reloader(
-        Live(1), Sources(read, timeout=0.2), lambda _old, new: Difference(new, (), ()), (), Metrics().reload
-    )
-    with pytest.raises(ReloadRefused, match="cannot be read within"):
-        await reloader.reload()
-    with pytest.raises(ReloadRefused, match="an earlier read"):
-        await reloader.reload()
-    assert reloader.live.value == 1
-    may_end.set()
-
-    async def is_reloaded() -> bool:
-        with suppress(ReloadRefused):
-            await reloader.reload()
-        return reloader.live.value == 2
-
-    await until(is_reloaded)

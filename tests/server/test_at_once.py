@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.nginx_files import ACCEL_CONF
+from gateway.delivery.nginx_files import ACCEL_CONF
 from gateway_dev.database import ImagesTable
 from tests.access.credentials import ACCESS, COOKIE, link_query, token
 from tests.conftest import Images, RunningGateway, StartGateway

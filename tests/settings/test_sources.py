@@ -1,14 +1,20 @@
-"""YAML file, environment and secrets directory, and which of them outranks the others."""
+"""YAML file, environment and secrets directory, which of them outranks the others, and settings handed over."""
 
+import json
 import os
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.settings import Settings
-from gateway.settings.sources import load_settings
+from gateway.settings.reload_difference import difference
+from gateway.settings.sources import SettingsError, load_settings, settings_from_text, settings_to_text
 from tests.settings.problems import MISSING, REQUIRED, SECRET, problems
 
 
@@ -215,3 +221,153 @@ def test_a_misnamed_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
 def test_an_empty_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
     (secrets_dir / "cos__secret_key").write_text("\n")
     assert [line.partition(":")[0] for line in problems(file)] == ["cos.secret_key"]
+
+
+def test_all_repeated_keys_are_reported_at_once(file: Path) -> None:
+    """YAML keeps the last value: part of a section would be lost."""
+    more = "server: {port: 1, host: a, port: 2, port: 3, host: b}\nserver: {}\n"
+    assert [line.partition(":")[0] for line in problems(file, more)] == [
+        "server.port",
+        "server.port",
+        "server.host",
+        "server",
+    ]
+
+
+def test_a_file_is_read_up_to_one_mebibyte(file: Path, tmp_path: Path) -> None:
+    file.write_text(REQUIRED + "#" * ((1 << 20) - len(REQUIRED)))
+    load_settings(file)
+    file.write_text(file.read_text() + "#")
+    assert problems(file) == [f"{file}: is larger than 1 MiB"]
+    with pytest.raises(SettingsError, match=r"/dev/zero: is larger than 1 MiB"):
+        load_settings(Path("/dev/zero"))
+
+
+def test_an_alias_does_not_repeat_a_key(file: Path) -> None:
+    file.write_text(REQUIRED + "image_styles: &styles {a: imageMogr2/x}\n")
+    before = load_settings(file)
+    file.write_text(REQUIRED + "image_styles: {<<: &more {a: imageMogr2/y}, a: imageMogr2/x}\n")
+    assert load_settings(file) == before
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(tmp_path / "missing.yaml")
+    assert refused.value.problems == [f"{tmp_path}/missing.yaml: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: [1",
+        f"cos: {{secret_key: {SECRET}: wrong}}",
+        f"cos:\n  secret_key: {SECRET}: wrong",
+        f"cos: {{secret_key: *{SECRET}}}",
+        f"cos: {{secret_key: !{SECRET} x}}",
+        f"server: {{port: !!int {SECRET}}}",
+        "server: {host: 2026-99-99}",
+        "server: {port: 0x_}",
+        "[" * 400,
+        "server: {[1]: 2}",
+        "server: \x00",
+    ],
+)
+def test_invalid_yaml_is_reported_in_one_line_without_quoting_it(file: Path, text: str) -> None:
+    file.write_text(text)
+    (line,) = problems(file)
+    assert line.startswith(f"{file}: is not YAML")
+
+
+def test_bytes_that_are_not_text_are_reported_as_invalid_yaml(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00server")
+    with pytest.raises(SettingsError, match="is not YAML"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("text", ["- server", "just words", "5", "1: 2", "true"])
+def test_a_file_that_is_not_a_mapping_of_sections_is_a_mistake(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert problems(file) == [f"{file}: must be a mapping of sections, such as 'server:'"]
+
+
+def test_an_empty_file_lacks_the_required_keys(file: Path) -> None:
+    file.write_text("")
+    assert problems(file) == MISSING
+
+
+@given(text=st.text(max_size=60))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+def test_any_text_is_refused_with_lines(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "any.yaml"
+    file.write_bytes(text.encode(errors="replace"))
+    with pytest.raises(SettingsError):
+        load_settings(file)
+
+
+EVERY_KIND_OF_VALUE = """
+    server: {trusted_proxies: [10.0.0.0/8, "2001:db8::/32"], max_streams: 5, keepalive_timeout: 7.5}
+    admin: {token: a-token-of-the-admin}
+    redis: {url: "redis://:p%40ss@localhost:6379/1", entry_key: an-entry-key-of-thirty-two-bytes, prefix: "é:"}
+    postgres: {dsn: "host=localhost password=secret", columns: {owner: null}}
+    cos:
+      secret_id: AKID
+      secret_key: a-secret-key
+      bucket: photos-1250000000
+      buckets:
+        other-1250000000:
+          credentials: {source: assume_role, role_arn: "qcs::cam::uin/100000000001:roleName/gateway"}
+        third-1250000000: {credentials: {source: file, path: /run/credentials.json}}
+    purge: {target: webhook, url: "https://purge.example/", base_urls: ["https://img.example"]}
+    url_cache: {default_ttl: 600}
+    image_proxy: {fallback: {path: /etc/error.png, statuses: [404, 503]}}
+    image_styles:
+      fixed: imageMogr2/thumbnail/300x300
+      card: {widths: [320, 640], formats: [webp], quality: {webp: 50}, ratio: 1.5}
+    access:
+      jwt: {secret: a-secret-of-tokens-with-32-bytes!}
+      forwarded_user: {trusted_proxies: [127.0.0.1]}
+      signed_links: {keys: {second: the-second-key-of-links-thirty-two, first: the-first-key-of-links-is-thirty-two}}
+"""
+
+
+def is_same(before: Settings, after: Settings) -> bool:
+    """Whether a reload from one to the other would change nothing."""
+    found = difference(before, after)
+    return not found.changed and not found.need_restart
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of every kind, some of them of the environment."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(dedent(EVERY_KIND_OF_VALUE), encoding="utf-8")
+    monkeypatch.setenv("GATEWAY_URL_PREREFRESH__BATCH_SIZE", "7")
+    return load_settings(file)
+
+
+def test_another_process_has_the_same_settings_whatever_its_sources_say(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = settings_to_text(settings)
+    monkeypatch.setenv("GATEWAY_URL_PREREFRESH__BATCH_SIZE", "8")
+    handed = settings_from_text(text)
+    assert is_same(settings, handed)
+    assert handed.url_prerefresh.batch_size == 7
+    assert list(handed.access.signed_links.keys) == ["second", "first"]  # type: ignore[union-attr]
+    assert settings_to_text(handed) == text
+
+
+def test_settings_that_a_reload_has_changed_are_handed_over(settings: Settings) -> None:
+    changed = settings.model_copy(update={"url_cache": settings.url_cache.model_copy(update={"default_ttl": 300})})
+    reloaded = difference(settings, settings_from_text(settings_to_text(changed))).settings
+    assert is_same(reloaded, settings_from_text(settings_to_text(reloaded)))
+
+
+def test_settings_that_another_version_refuses_are_a_mistake_without_a_value(settings: Settings) -> None:
+    values = json.loads(settings_to_text(settings))
+    values["admin"]["unknown"] = "a-secret"
+    with pytest.raises(SettingsError) as refused:
+        settings_from_text(json.dumps(values))
+    (line,) = refused.value.problems
+    assert line.startswith("admin.unknown: ")
+    assert "a-secret" not in line

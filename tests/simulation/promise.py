@@ -16,7 +16,7 @@ NGINX: Final = 2.0
 # Anything may fail. A gateway trusts rows until six seconds after the sending of a heartbeat that came back.
 GATEWAY_AMID_FAULTS: Final = 6.5
 # A copy that such a gateway gave to nginx, and nginx's own way of hearing.
-NGINX_AMID_FAULTS: Final = 9.5
+NGINX_AMID_FAULTS: Final = 8.0
 
 # While no row can be read, a gateway sends what it has, unless it knows that the row has changed, and nginx keeps it.
 # They may do so for some time after rows can be read again, until the gateway listens again and reads a row.

@@ -16,9 +16,9 @@ from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Network
 
-_KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[0]
-_DROP: Final = drop_entries(entries=[], sets=[], descriptions=[], tombstone=b"", milliseconds=0, words=[])[0]
-_DROP_IF_SAME: Final = drop_if_same(key="", value=b"")[0]
+_KEEP: Final = keep_entries(entries=[], sets=[], latest_end=0, now=0, index_life=0, values=[])[1]
+_DROP: Final = drop_entries(entries=[], sets=[], metadata=[], tombstone=b"", milliseconds=0, words=[])[1]
+_DROP_IF_SAME: Final = drop_if_same(key="", value=b"")[1]
 _END: Final = re.compile(rb"(\d+) ")
 _DROPPED: Final = re.compile(rb"\n(-[0-9a-f]+)$")
 _MISCONF: Final = "MISCONF Redis is configured to save RDB snapshots, but it is currently unable to persist to disk."

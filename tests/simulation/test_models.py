@@ -22,7 +22,7 @@ def _command(random: Random) -> tuple[Any, ...]:
             call = drop_entries(
                 entries=keys,
                 sets=_SETS[1:],
-                descriptions=[],
+                metadata=[],
                 tombstone=random.choice(_TOMBSTONES[1:]),
                 milliseconds=60_000,
                 words=keys,
@@ -37,7 +37,7 @@ def _command(random: Random) -> tuple[Any, ...]:
             call = keep_entries(
                 entries=keys, sets=_SETS, latest_end=int(_NOW) + 1000, now=_NOW, index_life=60, values=values
             )
-    return "EVAL", *call
+    return call
 
 
 @pytest.mark.parametrize("seed", range(20))

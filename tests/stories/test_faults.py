@@ -20,7 +20,7 @@ import yaml
 from psycopg2.extensions import make_dsn
 
 from docs.generate.remedies import ALERTS
-from gateway.api.nginx_files import GATEWAY_CONF
+from gateway.delivery.nginx_files import GATEWAY_CONF
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.settings.mistakes import SettingsError
+from gateway.settings.error_messages import SettingsError
 from gateway.settings.sources import load_settings
 from tests.config.test_gateway_yaml import examples, uncommented
 from tests.upgrade.conftest import Release

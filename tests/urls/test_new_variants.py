@@ -4,8 +4,7 @@ import pytest
 
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.settings import Live
-from gateway.settings.styles import StyleSettings
+from gateway.settings import Live, StyleSettings
 from gateway.urls.new_variants import NewVariants
 from tests.tier import Clock
 

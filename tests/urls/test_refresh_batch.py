@@ -13,11 +13,10 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import Signer, UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
-from gateway.urls.claim_selection import ClaimSelection
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
@@ -38,11 +37,9 @@ def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
     settings = UrlPrerefreshSettings(idle_after=int(idle_after))
-    selection = ClaimSelection(
-        tier.cache, tier.usage, tier.queue, tier.signer, tier.lifetime, Live(settings), tier.clock
-    )
+    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
     forget = (invalidated if invalidated is not None else InvalidatedIds()).add
-    return RefreshBatch(selection, tier.table, tier.sign, tier.cache, tier.queue, forget, tier.clock)
+    return RefreshBatch(tier.cache, tier.usage, tier.queue, tier.table, urls, Live(settings), forget)
 
 
 def refresh_worker_of(
@@ -165,7 +162,7 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
         return rows
 
     tier.table.fetch_rows = dropped_meanwhile  # type: ignore[method-assign, assignment]
-    await refresh_batch_of(tier).renew(claims)
+    await refresh_batch_of(tier).refresh(claims)
     assert await cached(tier) is None
     assert await tier.queue.due_at(A) is None
 
@@ -246,7 +243,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
         ]
         for start in range(0, len(made), 100):
             await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
-        assert (await tier.queue.lengths(clock())).queued == 600
+        assert (await tier.queue.state(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
         results: Counter[str] = Counter()
         for _ in range(6):
@@ -255,7 +252,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             clock.now += 3600 - 901
             results = await worker.drain_once()
             clock.now += 901
-        assert (await tier.queue.lengths(clock())).queued == 60
+        assert (await tier.queue.state(clock())).queued == 60
         assert set(results) <= {"renewed"}
         assert len(tier.table.records) == 10_000
 

@@ -140,7 +140,7 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
     claims = await tier.queue.claim(tier.clock(), 10)
     async with open_redis(RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))) as unreachable:
         with pytest.raises(CacheUnavailable):
-            await refresh_batch_of(make_tier(unreachable, tier.clock)).renew(claims)
+            await refresh_batch_of(make_tier(unreachable, tier.clock)).refresh(claims)
     tier.clock.now += 61  # the lease gives the claim back
     assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
 

@@ -24,6 +24,7 @@ from tests.ports import reserved_port
 from tests.web.browser import Site, running_chromium, running_site
 from tests.web.front import Front, running_front
 from tests.web.windows import (
+    BrowserCrashed,
     Window,
     chromium_window,
     firefox_window,
@@ -219,8 +220,12 @@ async def visit(browser: Browser, site: Site, gateway: RunningGateway) -> AsyncI
 
 
 def in_browser(name: str) -> Any:
-    """One browser as a parameter, with the mark by which make leaves it out. One process runs its tests."""
-    return pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.xdist_group(name)])
+    """One browser as a parameter, with the mark by which make leaves it out. One process runs its tests.
+
+    A test whose browser crashed runs again: its network process does so now and then (libsoup 3.6).
+    """
+    again = pytest.mark.flaky(reruns=2, only_rerun=[BrowserCrashed.__name__])
+    return pytest.param(name, marks=[getattr(pytest.mark, name), pytest.mark.xdist_group(name), again])
 
 
 OpenWindow = Callable[[], AbstractAsyncContextManager[Window]]

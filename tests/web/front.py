@@ -57,8 +57,8 @@ class Front:
                 await event.wait()
         await asyncio.sleep(self.delay)
         if self.is_down:
-            assert request.transport is not None
-            request.transport.close()
+            if request.transport is not None:  # the browser has not closed it before
+                request.transport.close()
             return web.Response()
         address = URL(self.behind + request.raw_path, encoded=True)
         headers = {name: value for name, value in request.headers.items() if name != "Host"}

@@ -5,7 +5,7 @@ from typing import get_args
 
 from PIL import Image
 
-from gateway.api.beacon_metrics import BytesSource
+from gateway.api.beacons import BytesSource
 from tests.conftest import Images, RunningGateway
 from tests.limits import LIMIT
 from tests.waiting import until

@@ -214,11 +214,11 @@ async def test_ten_thousand_hostile_dead_renewals_are_text_and_tried_again_once_
     await page.fill("#token", ADMIN_TOKEN)
     await page.click("#requeue")
     await console.press("Cancel")
-    assert (await queue.lengths(time.time())).dead == 10_000
+    assert (await queue.state(time.time())).dead == 10_000
     await page.click("#requeue")
     await console.press("Go on")
     await console.says("Done.")
-    assert (await queue.lengths(time.time())).dead == 0
+    assert (await queue.state(time.time())).dead == 0
     await expect(page.locator("#requeue")).to_be_hidden()
     assert await page.title() == "Image gateway"
 

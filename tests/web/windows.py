@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,10 @@ user_pref("browser.cache.disk.enable", false);
 user_pref("fission.webContentIsolationStrategy", 0);
 user_pref("ui.prefersReducedMotion", 1);
 """
+
+
+class BrowserCrashed(Exception):
+    """The browser ended by itself. The test says nothing then, and runs once more (``in_browser``)."""
 
 
 class Window(Protocol):
@@ -155,6 +159,8 @@ class WebKit:
         body = parameters if method == "POST" else None
         async with self.session.request(method, self.path + path, json=body) as answer:
             value = (await answer.json())["value"]
+            if not answer.ok and value["error"] in ("unknown error", "invalid session id"):  # not those of a script
+                raise BrowserCrashed(f"{path}: {value}")
             assert answer.ok, f"{path}: {value}"
             return value
 
@@ -209,7 +215,7 @@ async def webkit_window(webkit: WebKit) -> AsyncIterator[Window]:
     """
     capabilities = {"alwaysMatch": {"webkitgtk:browserOptions": webkit.options}}
     made = await webkit.command("POST", "/session", capabilities=capabilities)
-    webkit.path = f"/session/{made['sessionId']}"
+    webkit = replace(webkit, path=f"/session/{made['sessionId']}")
     try:
         await webkit.command("POST", "/timeouts", script=int(2 * LIMIT * 1000), pageLoad=int(LIMIT * 1000))
         window = WebKitWindow(webkit)
@@ -217,7 +223,6 @@ async def webkit_window(webkit: WebKit) -> AsyncIterator[Window]:
         yield window
     finally:
         await webkit.command("DELETE", "")
-        webkit.path = ""
 
 
 def firefox_path() -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import SECRET_KEY, Images
 from tests.direct_clients import direct_clients
-from tests.process.test_service_manager import Receiver
+from tests.process.test_systemd import Receiver
 from tests.processes import GatewayProcess
 from tests.waiting import until
 from tests.workers.conftest import AS_ADMIN, STARTED, StartWorkers, get_text, kill, roll, workers_of

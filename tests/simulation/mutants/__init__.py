@@ -193,6 +193,12 @@ MUTANTS: Final = {
         (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
         faults="stop_postgres",
     ),
+    "named_for_a_second": _mutant(
+        "nginx keeps what a deaf gateway sent within its lease, when that gateway dies before it says so",
+        (_LIST, "_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)", "_NAMED: Final = (0, 250, 1000)"),
+        faults="deafen_feed kill_gateway",
+        first=141,
+    ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
         (_NGINX, "if None in changes:", "if False:"),

@@ -1,0 +1,73 @@
+"""Metadata of images: sizes before bytes, the version, and the addresses of styles ready for ``srcset``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from gateway.access.client_address import ClientAddress
+from gateway.api.authentication import Callers
+from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.api.json_responses import success
+from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.record import ImageMetadata, ImageRecord
+from gateway.delivery.request_context import peer_of
+from gateway.presign.renditions import Renditions
+from gateway.urls.metadata import MetadataLookup
+
+
+class Metadata:
+    """Metadata of images that the caller may view."""
+
+    def __init__(
+        self,
+        lookup: AuthorizedLookup,
+        callers: Callers,
+        client_address: ClientAddress,
+        known: MetadataLookup,
+        renditions: Renditions,
+    ) -> None:
+        self._lookup = lookup
+        self._callers = callers
+        self._client_address = client_address
+        self._known = known
+        self._renditions = renditions
+
+    async def meta(self, request: web.Request) -> web.Response:
+        """Return the metadata of an image."""
+        image_id = parse_image_id(request.match_info["image_id"])
+        record = await self._lookup.record(self._callers.of(request), image_id)
+        return success((await self.of(request, [record]))[image_id])
+
+    async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
+        """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
+        client = self._client_address.subscriber_of(request.headers, peer_of(request))
+        known = await self._known.of_many(records, client)
+        return {record.image_id: _metadata(record, known[record.image_id], self._renditions) for record in records}
+
+
+def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions) -> dict[str, Any]:
+    version = record.version_token
+    return {
+        "image_id": record.image_id,
+        "content_type": record.content_type,
+        "width": known.width,
+        "height": known.height,
+        "version": version,
+        "color": known.color,
+        "placeholder": known.placeholder,
+        "styles": {
+            style: {
+                "widths": renditions.widths(style),
+                "formats": renditions.formats(style),
+                "url": _address(record.image_id, style, version, is_sized=bool(renditions.widths(style))),
+            }
+            for style in renditions.styles
+        },
+    }
+
+
+def _address(image_id: str, style: str, version: str, *, is_sized: bool) -> str:
+    """Return the address of a style, with ``{w}`` and ``{format}`` to be filled in if it has widths."""
+    variant = "&w={w}&format={format}" if is_sized else ""
+    return f"/i/{image_id}?style={style}{variant}&v={version}"

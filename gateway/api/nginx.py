@@ -1,0 +1,90 @@
+"""Handlers for nginx in front: its question for changes, and addresses that it should answer itself."""
+
+import re
+from typing import Final, NoReturn, get_args
+
+from aiohttp import web
+
+from gateway.api.json_responses import HEADERS
+from gateway.changes.nginx_list import NginxList
+from gateway.concurrency.clocks import boot_time
+from gateway.delivery.accel import CONFIG_VERSION, FAILED, REDIRECTED, is_accel_conf
+from gateway.delivery.nginx_files import FloorReason, NginxFiles, NginxMetrics
+from gateway.errors import InvalidRequest, RouteNotFound
+
+_OWN_HOST: Final = "localhost"  # in config/nginx/image-gateway/changes.conf
+_NUMBER: Final = re.compile(r"[0-9]{1,15}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_REASONS: Final = get_args(FloorReason)
+_MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
+
+
+class NginxChanges:
+    """Answers the list of changed images, by which nginx forgets its copies, and counts what nginx reports."""
+
+    def __init__(self, nginx_list: NginxList, metrics: NginxMetrics) -> None:
+        self._list = nginx_list
+        self._metrics = metrics
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """Return the changes since ``since`` (Unix milliseconds), the only parameter that must be right.
+
+        now: the time of the asker's clock, by which ``since`` is then meant. Without it, ``since`` is by this clock.
+        nginx: the name of the asker.
+        epochs: how many epochs the asker has set since its last answered question.
+        floor: why the asker has raised its floor since then.
+        """
+        query, metrics = request.query, self._metrics
+        if not _NUMBER.fullmatch(query.get("since", "")):
+            raise InvalidRequest("since must be a number of at most 15 digits")
+        if _NAME.fullmatch(name := query.get("nginx", "")):
+            metrics.nginx_asked.asks(name)
+        if _NUMBER.fullmatch(epochs := query.get("epochs", "")):
+            metrics.nginx_epochs.inc(min(int(epochs), _MOST_EPOCHS))
+        if (reason := query.get("floor")) in _REASONS:
+            metrics.nginx_floors.labels(reason).inc()
+        asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
+        text = self._list.since(int(query["since"]), boot_time(), asked_at).as_json()
+        return web.Response(text=text, content_type="application/json", headers=HEADERS)
+
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Answer on the public port, where only an nginx with a wrong address asks, as if the address did not exist.
+
+        The question of an nginx is counted. nginx asks as ``localhost``. Clients that ask through nginx or another
+        proxy name the host of the images, and raise no alarm.
+        """
+        is_nginx = request.host == _OWN_HOST and CONFIG_VERSION not in request.headers
+        if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
+            self._metrics.nginx_misdirected.add()
+        raise RouteNotFound
+
+
+class AccelPrefix:
+    """Responds to requests below the prefix with an error.
+
+    ``config/nginx/accel.conf`` declares the prefix ``internal``: nginx itself answers 404 to a client that requests it.
+    Such a request reaches the gateway only if nginx lacks that location. Then ``X-Accel-Redirect`` leads back here, and
+    every image fails.
+    """
+
+    def __init__(self, prefix: str, nginx_files: NginxFiles) -> None:
+        self.prefix = prefix
+        self._redirected = re.compile(re.escape(prefix) + REDIRECTED)
+        self._nginx_files = nginx_files
+
+    async def refuse(self, request: web.Request) -> NoReturn:
+        """Raise ``RouteNotFound`` for a request of a client through ``accel.conf``, else ``AccelNotConfigured``."""
+        if self._is_requested_through_accel_conf(request):
+            raise RouteNotFound
+        raise self._nginx_files.accel_not_configured()
+
+    def _is_requested_through_accel_conf(self, request: web.Request) -> bool:
+        """Return whether ``accel.conf`` passes on the address that a client requested.
+
+        Its own location passes the address on as a failure, and an address with dot segments is of another location.
+        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead.
+        """
+        if FAILED in request.headers:
+            return True
+        is_redirected = self._redirected.fullmatch(request.rel_url.raw_path) is not None
+        return is_accel_conf(request.headers) and not is_redirected

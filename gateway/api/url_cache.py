@@ -1,0 +1,111 @@
+"""The cache of presigned URLs as operators see it: its statistics, and how they purge images from it."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from gateway.api.audit import FACTS
+from gateway.api.json_body import Bodies, image_ids_in
+from gateway.api.json_responses import success
+from gateway.api.queues import redis_errors
+from gateway.catalog.image_id import parse_image_id
+from gateway.errors import InvalidRequest, RouteNotFound
+from gateway.redis_entries.daily_statistics import DailyStatistics
+from gateway.redis_entries.usage_store import UsageStore
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.settings import Live, UrlPrerefreshSettings
+from gateway.urls.invalidation import Invalidation
+from gateway.urls.metrics import LookupCounts
+from gateway.urls.refresh_worker import RefreshReport
+
+_MOST_DIGITS = 10
+
+
+class CacheStatistics:
+    """The state of the cache of presigned URLs, and the statistics of the last days.
+
+    report: returns the results of renewals since the start.
+    daily: None without ``url_stats.enabled``.
+    now: returns Unix seconds by COS's clock.
+    """
+
+    def __init__(
+        self,
+        usage: UsageStore,
+        queue: RefreshQueue,
+        lookup_counts: LookupCounts,
+        report: Callable[[], RefreshReport],
+        renewal: Live[UrlPrerefreshSettings],
+        daily: DailyStatistics | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._usage = usage
+        self._queue = queue
+        self._lookup_counts = lookup_counts
+        self._report = report
+        self._renewal = renewal
+        self._daily = daily
+        self._now = now
+
+    async def stats(self, _: web.Request) -> web.Response:
+        """Return the state. Times are in Unix seconds."""
+        now, report, lookup_counts = self._now(), self._report(), self._lookup_counts
+        attempts = report.success_count + report.error_count
+        async with redis_errors():
+            cached, soon = await self._usage.cached(now, self._renewal.value.threshold)
+            lengths = await self._queue.state(now)
+        return success(
+            {
+                "total_cached_urls": cached,
+                "expiring_soon": soon,
+                "refresh_queue_length": lengths.queued,
+                "refresh_due": lengths.due,
+                "refresh_dead": lengths.dead,
+                "cache_hit_rate": lookup_counts.hit_rate(),
+                "hit_rate_by_tier": {tier: lookup_counts.hit_rate(tier) for tier in ("local", "redis")},
+                "last_updated": int(now),
+                "refresh": {
+                    "running": report.running,
+                    "last_run": report.last_run,
+                    "total_refreshed": report.results["renewed"],
+                    "success_count": report.success_count,
+                    "error_count": report.error_count,
+                    "success_rate": report.success_count / attempts if attempts else None,
+                    "results": dict(report.results),
+                },
+            }
+        )
+
+    async def daily_stats(self, request: web.Request) -> web.Response:
+        """Return the statistics of the last days, today first."""
+        if self._daily is None:
+            raise RouteNotFound("url_stats.enabled is off")
+        retention = self._daily.retention_days
+        text = request.query.get("days", "7")
+        # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
+        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):
+            raise InvalidRequest(f"days must be 1 to {retention}")
+        async with redis_errors():
+            return success({"days": await self._daily.read(int(text))})
+
+
+class CachePurges:
+    """Invalidations that an operator asks for."""
+
+    def __init__(self, invalidation: Invalidation, bodies: Bodies) -> None:
+        self._invalidation = invalidation
+        self._bodies = bodies
+
+    async def purge(self, request: web.Request) -> web.Response:
+        """Invalidate images on every replica. The next request looks them up again."""
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        request[FACTS] = {"image_ids": image_ids}
+        heard_by = await self._invalidation.drop(image_ids)
+        return success({"purged": len(image_ids), "heard_by": heard_by})
+
+    async def drop(self, request: web.Request) -> web.Response:
+        """Invalidate images in this process alone: the parent of workers lets a worker purge, and the others drop."""
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        for image_id in image_ids:
+            self._invalidation.drop_here(image_id)
+        return success({"dropped": len(image_ids)})

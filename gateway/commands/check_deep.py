@@ -1,0 +1,86 @@
+"""`check --deep`: probes of a real bucket, and a report to paste into an issue."""
+
+from dataclasses import dataclass
+
+import click
+
+from gateway.checks.deep.probe import Subject, Verdict
+from gateway.checks.deep.run import as_line, run_probes
+from gateway.commands.dependencies import open_dependencies
+from gateway.commands.output import OutputConsole
+from gateway.errors import GatewayError
+from gateway.origin.deep_session import open_deep_session
+from gateway.presign.probe_signer import ProbeSigner
+from gateway.presign.renditions import Renditions
+from gateway.settings import Settings
+
+_STYLES = {
+    Verdict.OK: "green",
+    Verdict.FAIL: "red",
+    Verdict.WARN: "yellow",
+    Verdict.RECORDED: "cyan",
+    Verdict.SKIPPED: "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeepOptions:
+    """What to probe: names of styles (none: all), keys in the bucket, and numbers of probes (none: all)."""
+
+    styles: tuple[str, ...] = ()
+    oversized: str | None = None
+    not_image: str | None = None
+    keys: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+
+async def print_probes(settings: Settings, options: DeepOptions) -> bool:
+    """Probe the bucket of the table's first image. Return whether no probe failed."""
+    if unknown := set(options.styles) - settings.image_styles.keys():
+        raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
+    console = OutputConsole(highlight=False, soft_wrap=True)
+    async with open_dependencies(settings) as opened:
+        try:
+            images = await opened.stores.catalog.sample_images()
+        except GatewayError as error:
+            raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
+        if not images:
+            raise click.ClickException("no image to probe: the table holds no active image that can be served")
+        signing = opened.signing
+        renditions = signing.renditions
+        rules = {
+            name: renditions.get(name).rule(images[0])
+            for style in options.styles or renditions.styles
+            for name in _narrowest(renditions, style)
+        }
+        try:
+            credentials = signing.credentials.of(images[0].bucket)
+        except GatewayError as error:
+            raise click.ClickException(str(error)) from None
+        signer = ProbeSigner(credentials, signing.hosts, rules)
+        all_well = True
+        async with open_deep_session(settings.image_proxy.timeout) as session:
+            subject = Subject(
+                images[0],
+                session,
+                signer,
+                tuple(rules),
+                options.oversized,
+                options.not_image,
+                options.keys,
+                settings.image_proxy.timeout,
+                images[0].bucket in settings.cos.strict_buckets,
+            )
+            console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
+            async for result in run_probes(subject, options.numbers):
+                all_well &= result.verdict is not Verdict.FAIL
+                console.print(as_line(result), style=_STYLES[result.verdict], markup=False)
+    return all_well
+
+
+def _narrowest(renditions: Renditions, style: str) -> list[str]:
+    """Return the names of the style's renditions to probe: the narrowest in each format, or the fixed style itself."""
+    widths = renditions.widths(style)
+    if not widths:
+        return [style]
+    return [renditions.choose(style, widths[0], image_format) for image_format in renditions.formats(style)]

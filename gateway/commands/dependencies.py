@@ -1,0 +1,97 @@
+"""What commands open: credentials, Postgres and Redis. A failed one ends a command with a line."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from gateway.catalog.image_id import parse_image_id
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
+from gateway.service.changes import make_changes
+from gateway.service.metrics import Metrics
+from gateway.service.purges import PurgeQueueing
+from gateway.service.signing import Signing, open_signing
+from gateway.service.stores import RedisStores, Stores, open_stores
+from gateway.service.urls import Urls, open_urls
+from gateway.settings import Live, Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The parts of the gateway that a command uses. Nothing has to answer until it is asked."""
+
+    live: Live[Settings]
+    metrics: Metrics
+    signing: Signing
+    stores: Stores
+
+    def open_urls(self, purges: PurgeQueueing | None = None) -> AbstractAsyncContextManager[Urls]:
+        """Open the cached URLs, whose invalidation passes changes on to ``purges``."""
+        return open_urls(self.live, self.metrics.urls, self.signing, self.stores, purges, make_changes(self.live))
+
+    async def active_record(self, image_id: str) -> ImageRecord:
+        """Return the image's record. Raises ``click.ClickException`` if the table has no active row with this id."""
+        record = await self.stores.catalog.fetch(parse_image_id(image_id))
+        if record is None:
+            raise click.ClickException("there is no such image, or it is not active")
+        return record
+
+
+@asynccontextmanager
+async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
+    """Open the credentials, and pools of connections to Redis and Postgres."""
+    live, metrics = Live(settings), Metrics()
+    async with (
+        open_signing(live, metrics.presign) as signing,
+        open_stores(live, metrics, signing) as stores,
+    ):
+        yield Dependencies(live, metrics, signing, stores)
+
+
+async def ask_replicas(
+    redis: RedisStores, now: float, seconds: float, image_id: str | None = None
+) -> tuple[dict[str, ReplicaAnswer], list[str]]:
+    """Ask every replica, and wait up to ``seconds`` for the answers. Raises ``DependencyDown``.
+
+    Return the answers by name, and the names of the replicas that Redis lists and that did not answer.
+    """
+    listed = {point.name for point in await redis.replicas.read(now)}
+    question = await redis.questions.ask(image_id)
+    deadline = time.monotonic() + seconds
+    while True:
+        answers = {answer.name: answer for answer in await redis.questions.answers(question)}
+        if (listed and listed <= answers.keys()) or time.monotonic() > deadline:
+            return answers, sorted(listed - answers.keys())
+        await asyncio.sleep(0.05)
+
+
+def run_or_explain(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``."""
+    # The error says why there are no credentials.
+    logging.getLogger("gateway.presign.credentials").addHandler(logging.NullHandler())
+    try:
+        return asyncio.run(work)
+    except (DependencyDown, GatewayError) as error:
+        raise click.ClickException(_in_words(error)) from None
+
+
+def _in_words(error: DependencyDown | GatewayError) -> str:
+    """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
+    message = str(error) or type(error).__name__
+    match error:
+        case CatalogUnavailable():
+            return f"postgres: {message}"
+        case CacheUnavailable():
+            return f"redis: {message}"
+        case _:
+            return message

@@ -1,0 +1,170 @@
+"""The base class of sections, the sections in use (``Live``), and the types of values that several sections share."""
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from gateway.net.ip_address import is_loopback
+
+WEEK = 7 * 24 * 3600
+MOST = 1_000_000_000  # of what is counted; the system and Redis refuse numbers of more than 64 bits
+
+
+class NewValue(Enum):
+    """How a running gateway takes a new value of a key."""
+
+    RELOADED = "reload"
+    RESTARTED = "restart"
+
+    @classmethod
+    def of(cls, field: FieldInfo) -> "NewValue | None":
+        """Return what the type of a key says, or None if it says nothing."""
+        return next((marker for marker in field.metadata if isinstance(marker, cls)), None)
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+# The type of each key says how its new value is taken.
+Reloaded = Annotated[T, NewValue.RELOADED]
+Restarted = Annotated[T, NewValue.RESTARTED]
+
+UrlLife = Annotated[int, Field(ge=1, le=WEEK)]
+Timeout = Annotated[float, Field(gt=0, le=3600)]
+Count = Annotated[int, Field(ge=1, le=MOST)]
+
+
+def matches(pattern: str, meaning: str) -> AfterValidator:
+    """Return a validator of strings that match ``pattern`` entirely. ``meaning`` completes "must be …"."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {meaning}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_no_whitespace(secret: SecretStr) -> SecretStr:
+    """Refuse a secret with a space or a line break: no client can send such a token, and no key of COS has either."""
+    if re.search(r"\s", secret.get_secret_value()):
+        raise ValueError("must not contain spaces or line breaks")
+    return secret
+
+
+def without_stray_whitespace(secret: SecretStr) -> SecretStr:
+    """Refuse a line break, and a space at either end. A space between words may be intended."""
+    value = secret.get_secret_value()
+    if value != value.strip() or len(value.splitlines()) > 1:
+        raise ValueError("must not contain line breaks, or spaces at its ends")
+    return secret
+
+
+Token = Annotated[SecretStr, AfterValidator(_check_no_whitespace)]
+Passphrase = Annotated[SecretStr, AfterValidator(without_stray_whitespace)]
+
+
+def _check_is_text(value: Any) -> Any:
+    """Refuse ``false`` and ``10``: Python's ipaddress would read a number as an address."""
+    if not isinstance(value, str):
+        raise ValueError("must be an address or a network, such as 10.0.0.0/8")  # noqa: TRY004 - pydantic handles ValueError alone
+    return value
+
+
+Network = IPv4Network | IPv6Network
+
+
+def _check_is_part_of_the_net(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    """Refuse networks that together contain every address: no client would be outside of them."""
+    of_version_4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
+    of_version_6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
+    if 0 in (*(network.prefixlen for network in of_version_4), *(network.prefixlen for network in of_version_6)):
+        raise ValueError("must not contain every address: any client would be a trusted proxy")
+    return networks
+
+
+Networks = Annotated[
+    tuple[Annotated[IPvAnyNetwork, BeforeValidator(_check_is_text)], ...], AfterValidator(_check_is_part_of_the_net)
+]
+
+
+def http_url(url: str) -> SplitResult | None:
+    """Return the parts of an ``http`` or ``https`` URL with a host and without a user name, None for any other text."""
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_usable and "@" not in parts.netloc else None
+
+
+def may_carry_secrets(url: SplitResult) -> bool:
+    """Return whether nobody between this machine and the host of ``url`` can read what is sent."""
+    return url.scheme == "https" or is_loopback(url.hostname or "")
+
+
+def empty_if_null(value: Any) -> Any:
+    """Return an empty mapping for null: YAML reads a key with nothing below it as null."""
+    return {} if value is None else value
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are mistakes, and no error message quotes a value.
+
+    A section that is null has its defaults, unless its key allows null.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _use_defaults_for_null(cls, value: Any) -> Any:
+        return empty_if_null(value)
+
+    @classmethod
+    def says_how_keys_are_taken(cls) -> bool:
+        """Return whether its keys say so. If not, the section is one value, and the key that holds it says so."""
+        return any(map(NewValue.of, cls.model_fields.values()))
+
+
+class Live(Generic[T]):
+    """Holds the ``value`` in use, which is looked at where it is needed and copied nowhere.
+
+    A reload replaces all values in one step that awaits nothing, so a request sees either all old or all new ones.
+    """
+
+    __slots__ = ("_watchers", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+        self._watchers: list[Callable[[T, T], None]] = []
+
+    def map(self, make: Callable[[T], U]) -> "Live[U]":
+        """Return what ``make`` makes of the value, and makes anew of each later one."""
+        made = Live(make(self.value))
+        self.watch(lambda _, new: made.replace(make(new)))
+        return made
+
+    def watch(self, replaced: Callable[[T, T], None]) -> None:
+        """Call ``replaced`` with the old and the new value when the value has been replaced. It must not fail."""
+        self._watchers.append(replaced)
+
+    def replace(self, value: T) -> None:
+        """Hold this value from now on. Only the reloader calls it for the settings as a whole."""
+        old, self.value = self.value, value
+        for replaced in self._watchers:
+            replaced(old, value)

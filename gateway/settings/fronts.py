@@ -1,0 +1,122 @@
+"""Caches and proxies in front: the service that purges changed images, and the canary, which asks through them."""
+
+import re
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets
+from gateway.settings.credentials import BaseUrl, CredentialsSettings, EncryptedUrl
+
+PurgeTarget = Literal["tencent_cdn", "edgeone", "webhook"]
+
+MOST_ADDRESSES: Final = 1000
+"""Addresses that one request may name (document 228/33601); all of an image fit into one."""
+
+_MOST_BASE_URLS: Final = 10
+_IN_A_URL: Final = re.compile(r"[!-~]+")  # a space would end the address in the request line (RFC 9112 section 3)
+_MOST_PER_SECOND: Final = 20  # requests a second that Tencent's services accept (documents 228/33601 and 1145/50536)
+_APIS: Final = {"tencent_cdn": "https://cdn.tencentcloudapi.com", "edgeone": "https://teo.tencentcloudapi.com"}
+# The targets of a key; keys that are not listed are for every target.
+_KEYS_OF: Final = {
+    "url": ("webhook",),
+    "token": ("webhook",),
+    "api_url": ("tencent_cdn", "edgeone"),
+    "credentials": ("tencent_cdn", "edgeone"),
+    "zone_id": ("edgeone",),
+    "by": ("edgeone",),
+}
+
+
+def _check_url(url: str) -> str:
+    """Refuse a text that is not a URL of HTTP, and a URL with a user name: logs and errors may name the URL."""
+    parts = http_url(url)
+    if parts is None or parts.fragment or not _IN_A_URL.fullmatch(url):
+        raise ValueError("must be an address like https://host/path, without a user name")
+    return url
+
+
+def _check_repetition(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(urls)) < len(urls):
+        raise ValueError("must not name an address twice")
+    return urls
+
+
+BaseUrls = Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)]
+ImageId = Annotated[str, matches(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", "the id of an image")]
+ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
+
+
+class PurgeSettings(Section):
+    """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
+
+    base_urls: the addresses at which clients reach the caches.
+    per_second: the most requests a second, of all replicas together.
+    url: for ``webhook`` only.
+    token: for ``webhook`` only, sent as a bearer token.
+    credentials: for ``tencent_cdn`` and ``edgeone``. Null: the credentials of ``cos``.
+    api_url: for ``tencent_cdn`` and ``edgeone``. Null: the service's own address.
+    zone_id: for ``edgeone`` only.
+    by: for ``edgeone`` only, whether purges name addresses or the images' cache tags.
+    """
+
+    target: PurgeTarget
+    base_urls: BaseUrls = ()
+    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    token: Token | None = Field(None, min_length=1)
+    zone_id: ZoneId | None = None
+    by: Literal["url", "cache_tag"] = "url"
+    api_url: EncryptedUrl | None = None
+    credentials: CredentialsSettings | None = None
+    per_second: float = Field(10.0, gt=0, le=1000)
+
+    @property
+    def api(self) -> str:
+        """The address of Tencent's service. Raises KeyError for a webhook."""
+        return self.api_url or _APIS[self.target]
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether requests to Tencent's services name the addresses of an image, and not its tag."""
+        return self.target == "tencent_cdn" or (self.target == "edgeone" and self.by == "url")
+
+    @model_validator(mode="after")
+    def _refuse_keys_of_other_targets(self) -> Self:
+        for key in sorted(self.model_fields_set & _KEYS_OF.keys()):
+            if self.target not in _KEYS_OF[key] and getattr(self, key) is not None:
+                raise ValueError(f"{key}: is for the target {' or '.join(_KEYS_OF[key])} alone")
+        return self
+
+    @model_validator(mode="after")
+    def _require_the_keys_of_the_target(self) -> Self:
+        if self.target == "webhook" and self.url is None:
+            raise ValueError("url: is required for the target webhook")
+        if self.target == "edgeone" and self.zone_id is None:
+            raise ValueError("zone_id: is required for the target edgeone")
+        if self.names_addresses and not self.base_urls:
+            raise ValueError("base_urls: must name the addresses under which the CDN serves the gateway")
+        if self.target != "webhook" and self.per_second > _MOST_PER_SECOND:
+            raise ValueError(f"per_second: must be at most {_MOST_PER_SECOND}, which is the limit of Tencent's service")
+        return self
+
+    @model_validator(mode="after")
+    def _keep_the_token_secret(self) -> Self:
+        if self.token is not None and not may_carry_secrets(urlsplit(self.url or "")):
+            raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
+        return self
+
+
+class CanarySettings(Section):
+    """The fronts, and the ids of a public and a private image. ``every``: seconds between two rounds."""
+
+    via: Annotated[BaseUrls, Field(min_length=1)]
+    public: ImageId
+    private: ImageId
+    every: float = Field(10, ge=1, le=3600)
+
+    @model_validator(mode="after")
+    def _require_two_images(self) -> Self:
+        if self.public == self.private:
+            raise ValueError("private: must be another image than public")
+        return self

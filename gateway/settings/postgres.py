@@ -1,0 +1,122 @@
+"""The application's table in Postgres, and the DSN, which libpq's own parser must accept. No error quotes the DSN."""
+
+import re
+from typing import Annotated, Final
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+from pydantic import AfterValidator, SecretStr
+
+from gateway.settings.base import Count, Restarted, Section, Timeout, matches
+
+_SCHEMES: Final = ("postgresql://", "postgres://")
+_MAX_PORT: Final = 65535
+# The resolver takes a number for an address (inet_aton), and libpq's error would quote it.
+_BARE_NUMBER: Final = re.compile(r"(?i)[0-9]+|0x[0-9a-f]+")
+
+# libpq ends the password at the first of / and @, and reads the rest as a host name, a port or a database.
+_ENCODE: Final = "; within a password or a name write / @ % as %2F %40 %25"
+
+# These names become part of SQL, so no character that could end a quoted identifier is allowed.
+Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
+TableName = Annotated[
+    str,
+    matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
+]
+
+
+def _check_dsn(secret: SecretStr) -> SecretStr:
+    """Refuse a DSN that libpq cannot parse, or that has a port that is none.
+
+    A DSN is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"). An empty DSN is
+    refused: it comes from a variable that was not filled in, and libpq would connect to its default server.
+    """
+    dsn = secret.get_secret_value()
+    if not dsn.strip():
+        raise ValueError("must not be empty")
+    is_url = dsn.startswith(_SCHEMES)
+    encode = _ENCODE if is_url else ""
+    if not is_url and ("=" not in dsn or re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", dsn)):
+        raise ValueError("must be postgresql://user:password@host:5432/database, or a list: host=... dbname=...")
+    if "\0" in dsn:  # the parser reads up to it and ignores the rest
+        raise ValueError("contains a NUL character")
+    if is_url and _has_unencoded_separator(dsn):
+        raise ValueError(f"has a / or an @ in the user name or the password{encode}")
+    try:
+        parameters = parse_dsn(dsn)
+    except (psycopg2.Error, ValueError):
+        # The parser's message quotes the value, which holds a password.
+        raise ValueError(f"cannot be parsed as a PostgreSQL connection string{encode}") from None
+    if is_url and _is_bare_word(dsn):
+        raise ValueError("names a host alone: must be postgresql://user:password@host:5432/database")
+    if any(_BARE_NUMBER.fullmatch(host) for host in str(parameters.get("host", "")).split(",")):
+        raise ValueError(f"has a number in place of a host{encode}")
+    if not all(_is_port(port) for port in str(parameters.get("port", "")).split(",")):
+        raise ValueError(f"has a port that is not a number from 1 to {_MAX_PORT}{encode}")
+    return secret
+
+
+def _has_unencoded_separator(url: str) -> bool:
+    """Whether the text has a further ``@``, besides the ``@`` before the host."""
+    location = url.partition("://")[2].partition("?")[0]
+    authority, _, path = location.partition("/")
+    return "@" in path or authority.count("@") > 1
+
+
+def _is_bare_word(url: str) -> bool:
+    """Whether nothing but a word follows the scheme: rather a password than a host without a user and a database."""
+    word = url.partition("://")[2]
+    return word not in ("", "localhost") and re.search(r"[/?@:,.\[%]", word) is None
+
+
+def _is_port(text: str) -> bool:
+    """Whether ``text`` is a port. Empty text is a port too: libpq's default."""
+    return not text or (text.isdecimal() and text.isascii() and 1 <= int(text[:6]) <= _MAX_PORT)
+
+
+PostgresDsn = Annotated[SecretStr, AfterValidator(_check_dsn)]
+
+
+class ColumnSettings(Section):
+    """Names of the columns of the application's table. Null: the table has no such column."""
+
+    id: Restarted[Identifier] = "id"
+    owner: Restarted[Identifier | None] = "user_id"
+    key: Restarted[Identifier] = "cos_key"
+    bucket: Restarted[Identifier | None] = "cos_bucket"
+    region: Restarted[Identifier | None] = "cos_region"
+    content_type: Restarted[Identifier | None] = "mime_type"
+    public: Restarted[Identifier | None] = "is_public"
+    status: Restarted[Identifier | None] = "storage_status"
+    width: Restarted[Identifier | None] = None
+    height: Restarted[Identifier | None] = None
+    placeholder: Restarted[Identifier | None] = None
+    focus: Restarted[Identifier | None] = None
+    version: Restarted[Identifier | None] = None
+
+
+class PostgresSettings(Section):
+    """The application's table of images, which the gateway only reads.
+
+    ``listen_dsn`` leads to the primary. None: ``dsn`` does.
+    """
+
+    dsn: Restarted[PostgresDsn]
+    listen_dsn: Restarted[PostgresDsn | None] = None
+    pool_size: Restarted[Count] = 10
+    timeout: Restarted[Timeout] = 5
+    table: Restarted[TableName] = "images"
+    listen: Restarted[bool] = True
+    columns: ColumnSettings = ColumnSettings()
+
+    def server(self) -> tuple[str | None, int | None]:
+        """Return host and port, or None if the DSN names no server or several servers."""
+        parameters = parse_dsn(self.dsn.get_secret_value())
+        host, port = str(parameters.get("host", "")), str(parameters.get("port", ""))
+        if "," in host:
+            return None, None
+        return host or None, int(port) if port.isdecimal() else None
+
+    def primary_dsn(self) -> str:
+        """Return the DSN of the server that is written to, and that notifies of changes."""
+        return (self.listen_dsn or self.dsn).get_secret_value()

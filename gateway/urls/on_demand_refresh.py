@@ -1,0 +1,108 @@
+"""Refresh on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
+
+from gateway.catalog.record import Catalog
+from gateway.concurrency.single_flight import SingleFlight
+from gateway.errors import CatalogUnavailable, ImageNotFound
+from gateway.presign.signed_image import CosClock, ImageVariant, SignedImage
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_entries.url_entries import Found, UrlEntries
+from gateway.urls.local_tier import LocalTier
+from gateway.urls.metrics import UrlMetrics
+from gateway.urls.resolver import UrlResolver
+
+
+def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None) -> bool:
+    """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds). Return whether the clock moved.
+
+    ``cos_time`` is None if COS did not refuse the URL for its time.
+    """
+    if not clock.refused_at(cos_time):
+        return False
+    # The times of earlier reads and invalidations are those of the old clock.
+    resolver.distrust()
+    return True
+
+
+class OnDemandRefresh:
+    """Signs new URLs in place of cached URLs. Simultaneous calls for the same variant share a renewal.
+
+    With Redis, replicas share a renewal as well: a replica returns a URL that another replica has just renewed.
+    """
+
+    def __init__(
+        self,
+        resolver: UrlResolver,
+        catalog: Catalog,
+        shared: UrlEntries | None,
+        local: LocalTier,
+        clock: CosClock,
+        metrics: UrlMetrics,
+    ) -> None:
+        self._resolver = resolver
+        self._catalog = catalog
+        self._shared = shared
+        self._local = local
+        self._clock = clock
+        self._calls: SingleFlight[ImageVariant, SignedImage] = SingleFlight("refresh", metrics.coalesced_requests)
+
+    async def refresh(self, image_id: str) -> SignedImage:
+        """Return the original with a URL signed now for the current row.
+
+        Raises ``ImageNotFound``, ``CatalogUnavailable`` or ``CredentialsExpired``.
+        """
+        variant = ImageVariant(image_id)
+        return await self._calls.run(variant, lambda: self._refresh(variant, None))
+
+    async def refresh_refused(self, refused: SignedImage, cos_time: float | None) -> SignedImage:
+        """Return the image with another URL, after COS refused its URL at ``cos_time``, as in ``correct_clock``.
+
+        The record of ``refused`` is used when Postgres does not answer, unless the image has changed since. Raises what
+        ``refresh`` raises.
+        """
+        correct_clock(self._clock, self._resolver, cos_time)
+        variant = ImageVariant(refused.record.image_id, refused.rendition)
+        return await self._calls.run(variant, lambda: self._refresh(variant, refused))
+
+    def drop(self, image_id: str) -> None:
+        """Let no later call share a renewal that may have read the row before the image changed."""
+        self._calls.detach(lambda variant: variant.image_id == image_id)
+
+    def drop_all(self) -> None:
+        """Let no later call share a running renewal."""
+        self._calls.detach(lambda _: True)
+
+    async def close(self) -> None:
+        """Cancel running renewals."""
+        await self._calls.close()
+
+    async def _refresh(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
+        resolver, mark = self._resolver, self._local.mark()
+        found, usable = await resolver.find([variant])
+        newest = usable.get(variant)
+        if newest is not None and await self._was_just_renewed(variant, newest, refused):
+            resolver.keep_local(newest, mark)
+            return newest
+        read_at, began = int(self._clock.now()), self._local.now()
+        try:
+            record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
+        except CatalogUnavailable:
+            if refused is None or resolver.has_changed(refused):
+                raise
+            resolver.note_unread(variant.image_id)
+            record, read_at = refused.record, refused.read_at
+        if record is None:
+            self._local.put_unknown(variant, mark, began)
+            raise ImageNotFound(variant.image_id)
+        image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
+        await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)
+        return image
+
+    async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:
+        """Return whether another replica has just renewed the URL."""
+        if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
+            return True
+        try:
+            is_first = self._shared is None or await self._shared.lock_refresh(variant)
+        except CacheUnavailable:
+            is_first = True
+        return not is_first and refused is None and newest.presigned.signed_at >= int(self._clock.now()) - 1

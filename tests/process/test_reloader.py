@@ -1,0 +1,167 @@
+"""The reloader: what a read that fails refuses, what each part gets, and what is replaced as a whole."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from gateway.process.reloader import Part, Prepared, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.service.metrics import Metrics
+from gateway.settings import Live, Settings
+from gateway.settings.error_messages import SettingsError
+from tests.waiting import until
+
+
+def settings(**sections: Any) -> Settings:
+    """The least configuration, with these sections."""
+    cos = {"secret_id": "i", "secret_key": "k", "bucket": "b-1250000000", **sections.pop("cos", {})}
+    return Settings(postgres={"dsn": "dbname=a"}, cos=cos, **sections)
+
+
+class Asked:
+    """A part that notes the settings it has to change, and its turn."""
+
+    def __init__(self, turns: list[tuple["Asked", int, int]]) -> None:
+        self._turns = turns
+
+    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+        """Note the turn when the change is applied."""
+        most = old.url_cache.max_size, new.url_cache.max_size
+        return Prepared(lambda: self._turns.append((self, *most)))
+
+
+def reloader_of(
+    read: Callable[[], Settings] | None, *parts: Part, is_draining: bool = False, read_timeout: float = 10
+) -> Reloader:
+    """Return the reloader of a service that has started with the least configuration."""
+    return Reloader(
+        Live(settings()), read, parts, Metrics().reload, is_draining=lambda: is_draining, read_timeout=read_timeout
+    )
+
+
+async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep_their_values() -> None:
+    turns: list[tuple[Asked, int, int]] = []
+    first, second = Asked(turns), Asked(turns)
+    most = settings().url_cache.max_size
+    reloader = reloader_of(lambda: settings(url_cache={"max_size": 7}, server={"port": 1}), first, second)
+    result = await reloader.reload()
+    assert turns == [(first, most, 7), (second, most, 7)]
+    assert (result.changed, result.need_restart) == (("url_cache.max_size",), ("server.port",))
+    assert (reloader.live.value.url_cache.max_size, reloader.live.value.server.port) == (7, settings().server.port)
+
+
+def mistaken() -> Settings:
+    """Read a configuration with two mistakes."""
+    raise SettingsError(["cos.bucket: is wrong", "redis.url: is wrong"])
+
+
+def unreadable() -> Settings:
+    """Read a file that is not there."""
+    raise FileNotFoundError(2, "No such file or directory", "/etc/gateway.yaml")
+
+
+def impossible() -> Settings:
+    """Read a configuration that is not valid with the cache on, which is on until a restart."""
+    return settings(url_cache={"enabled": False}, cos={"credentials": {"source": "cvm_role"}})
+
+
+@pytest.mark.parametrize(
+    ("read", "problems"),
+    [
+        (mistaken, ["cos.bucket: is wrong", "redis.url: is wrong"]),
+        (unreadable, ["/etc/gateway.yaml: No such file or directory"]),
+        (impossible, ["redis.entry_key: is required"]),
+    ],
+)
+async def test_what_cannot_be_read_or_used_is_refused_with_a_line_for_each_mistake(
+    read: Callable[[], Settings], problems: list[str]
+) -> None:
+    turns: list[tuple[Asked, int, int]] = []
+    reloader = reloader_of(read, Asked(turns))
+    with pytest.raises(ReloadRefused) as refused:
+        await reloader.reload()
+    assert [line[: len(problem)] for line, problem in zip(refused.value.problems, problems, strict=True)] == problems
+    assert not turns
+    assert reloader.live.value == settings()
+
+
+async def test_without_sources_and_while_draining_nothing_is_read() -> None:
+    with pytest.raises(ReloadNotPossible, match="no configuration file"):
+        await reloader_of(None).reload()
+    with pytest.raises(ReloadNotPossible, match="draining"):
+        await reloader_of(unreadable, is_draining=True).reload()
+
+
+class FixedPart:
+    """A part whose change is given; raises it if it is an error."""
+
+    def __init__(self, change: Prepared | ReloadRefused) -> None:
+        self._change = change
+
+    async def prepare(self, _: Settings, __: Settings) -> Prepared:
+        """Return the change."""
+        if isinstance(self._change, ReloadRefused):
+            raise self._change
+        return self._change
+
+
+def renewed() -> Settings:
+    """Read a configuration that differs from the least one."""
+    return settings(url_cache={"max_size": 7})
+
+
+async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    closed = []
+
+    async def fail() -> None:
+        raise OSError("it does not close")
+
+    async def close() -> None:
+        closed.append(True)
+
+    reloader = reloader_of(renewed, FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
+    assert (await reloader.reload()).changed == ("url_cache.max_size",)
+    assert reloader.live.value == renewed()
+    assert closed == [True]
+    assert "it does not close" in caplog.text
+
+
+async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
+    applied, discarded = [], []
+
+    async def discard() -> None:
+        discarded.append(True)
+
+    ready = FixedPart(Prepared(lambda: applied.append(True), discard=discard))
+    reloader = reloader_of(renewed, ready, FixedPart(ReloadRefused("url_cache.max_size: for a test")))
+    with pytest.raises(ReloadRefused):
+        await reloader.reload()
+    assert (reloader.live.value, applied, discarded) == (settings(), [], [True])
+
+
+async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:
+    """As of a file on a network file system; then the reload, and the end of the process, would wait for ever."""
+    may_end = threading.Event()
+
+    def read() -> Settings:
+        may_end.wait()
+        return renewed()
+
+    reloader = reloader_of(read, read_timeout=0.2)
+    with pytest.raises(ReloadRefused, match="cannot be read within"):
+        await reloader.reload()
+    with pytest.raises(ReloadRefused, match="an earlier read"):
+        await reloader.reload()
+    assert reloader.live.value == settings()
+    may_end.set()
+
+    async def is_reloaded() -> bool:
+        with suppress(ReloadRefused):
+            await reloader.reload()
+        return reloader.live.value == renewed()
+
+    await until(is_reloaded)
