@@ -16,7 +16,7 @@ from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.history_recorder import HistoryRecorder
-from gateway.monitoring.loop_lag import LoopLag
+from gateway.monitoring.metrics import measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
@@ -61,7 +61,7 @@ async def open_diagnostics(
     dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
     recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", LoopLag(metrics.monitoring.event_loop_lag).run()))
+        await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))

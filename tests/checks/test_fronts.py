@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.checks.purge import diagnose_purge
+from gateway.checks.fronts import diagnose_purge
 from gateway.presign.renditions import Renditions
 from gateway.purge.addresses import Addresses
 from gateway.purge.target import TargetUnavailable
