@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from gateway.checks.purge import diagnose_purge
+from gateway.checks.fronts import diagnose_purge
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
