@@ -49,10 +49,7 @@ SignForHead = Callable[[SignedImage], PresignedUrl]
 
 @dataclass(slots=True)
 class OriginAccess:
-    """Collaborators of every ``ObjectBody``.
-
-    ``failures`` raises COS's last error instead of sending a request while it remembers one.
-    """
+    """Collaborators of every ``ObjectBody``."""
 
     client: OriginClient
     failures: FailedObjects
@@ -111,13 +108,12 @@ class ObjectBody:
         while not self.state.is_over:
             try:
                 piece = await self._response.read()
-                self.state.arrived(piece)
+                self._arrived(piece)
             except BodyLost as loss:
                 if not await self._resume(loss):
                     self._lost(loss)
                     raise
             else:
-                self._note_end()
                 return piece
         return b""
 
@@ -132,11 +128,10 @@ class ObjectBody:
         """Return the bytes that have arrived, empty if none. Raises ``BodyLost`` as ``read`` does."""
         if piece := self._response.read_nowait():
             try:
-                self.state.arrived(piece)
+                self._arrived(piece)
             except BodyLost as loss:
                 self._lost(loss)
                 raise
-            self._note_end()
         return piece
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
@@ -155,7 +150,8 @@ class ObjectBody:
         if self.state.received != self.state.length:  # else the connection has been given back already
             self._response.close()
 
-    def _note_end(self) -> None:
+    def _arrived(self, piece: bytes) -> None:
+        self.state.arrived(piece)
         failures = self._access.failures
         if failures.by_object and self.state.is_over:
             failures.completed(self.object_id)
@@ -164,24 +160,25 @@ class ObjectBody:
         self, headers: Mapping[str, str], method: str = hdrs.METH_GET, *, is_sent: bool = False
     ) -> OriginResponse:
         """Request the object by its URL, and again by a renewed URL as ``Renewal`` says."""
-        renewal: Renewal | None = None
+        access, renewal = self._access, Renewal()
         try:
             while True:
                 try:
-                    return await self._fetch_once(headers, method)
+                    response = await self._fetch_once(headers, method)
                 except PresignedUrlRefused as refusal:
-                    renewal = renewal or Renewal()
-                    try:
-                        cos_time = renewal.refused(refusal, self.image.presigned)
-                    except GatewayError as outcome:
-                        self._remember(outcome)
-                        raise
+                    cos_time = renewal.refused(refusal, self.image.presigned)
                     image_id = self.image.record.image_id
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", image_id, refusal)
                     self.image = renewed_image(self.image, await self._renewed(cos_time), is_sent=is_sent)
-        except (ImageNotFound, ImageBlocked) as error:
-            logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
-            self._access.memory.discard(self.object_id)
+                else:
+                    if access.failures.by_object:
+                        access.failures.opened(self.object_id)
+                    return response
+        except GatewayError as error:
+            self._remember(error)
+            if isinstance(error, ImageNotFound | ImageBlocked):
+                logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
+                access.memory.discard(self.object_id)
             raise
 
     async def _ask_again(
@@ -207,36 +204,18 @@ class ObjectBody:
             raise RowChanged("the row is gone") from error
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
-        failures = self._access.failures
-        try:
-            if method == hdrs.METH_HEAD:
-                response = await self._fetch_head(headers)
-            else:
-                response = await self._access.client.fetch(
-                    self.image.presigned.url,
-                    self.object_id.bucket,
-                    method,
-                    headers,
-                    is_processed=self.object_id.rendition is not None,
-                )
-        except GatewayError as error:
-            self._remember(error)
-            raise
-        if failures.by_object:
-            failures.opened(self.object_id)
-        return response
-
-    async def _fetch_head(self, headers: Mapping[str, str]) -> OriginResponse:
+        client, url, bucket = self._access.client, self.image.presigned.url, self.object_id.bucket
+        if method != hdrs.METH_HEAD:
+            is_processed = self.object_id.rendition is not None
+            return await client.fetch(url, bucket, method, headers, is_processed=is_processed)
         # COS refuses HEAD on a URL signed for GET. No header is signed, so any may be sent to any URL.
-        client, bucket = self._access.client, self.object_id.bucket
-        url = self._access.sign_for_head(self.image).url
         try:
-            return await client.fetch(url, bucket, hdrs.METH_HEAD, headers)
+            return await client.fetch(self._access.sign_for_head(self.image).url, bucket, method, headers)
         except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
             refusal = error
         # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
         with suppress(RangeNotSatisfiable):  # an empty object, which COS would send
-            (await client.fetch(self.image.presigned.url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
+            (await client.fetch(url, bucket, hdrs.METH_GET, {"Range": "bytes=0-0"})).close()
         raise refusal
 
     def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> None:
@@ -435,7 +414,7 @@ class SharedTransfers:
         self._running: dict[TransferKey, SharedTransfer] = {}
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
-        """Return a reader of the whole object, which the caller closes: of the running transfer, or of a new one.
+        """Return a reader of the whole object, which the caller closes.
 
         ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
         """

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from gateway.catalog.record import ImageRecord
-from gateway.origin.deep_session import DeepSession, Reply
+from gateway.checks.deep.session import DeepSession, Reply
 from gateway.presign.probe_signer import ProbeSigner
 
 

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import AsyncIterator
 
 from gateway.checks.deep.probe import Result, Subject, Verdict, judged, recorded, skipped
+from gateway.checks.deep.session import clock_difference, reach
 from gateway.errors import OriginUnavailable
-from gateway.origin.deep_session import clock_difference, reach
 
 _SKEW = 30  # seconds
 _SIGNATURE = re.compile(r"q-signature=([0-9a-f])")

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from gateway.checks.deep.probe import Result, Subject, judged, recorded, skipped
-from gateway.origin.deep_session import Reply
+from gateway.checks.deep.session import Reply
 
 
 async def processed(subject: Subject) -> AsyncIterator[Result]:
