@@ -58,7 +58,6 @@ class BucketBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only one request in each pause is allowed."""
         return len(self._failing) >= self._limit
 
     @property

@@ -38,7 +38,7 @@ class Body(Protocol):
 class Content:
     """One version of an image's object: its metadata, and its bytes if they were needed.
 
-    image: the image that it belongs to, whose row is the row that access was checked for.
+    image: its row is the row that access was checked for.
     status: COS's answer, 200, 206 or 304. None if COS was not asked, or failed.
     data: all bytes, if they are in memory.
     age: seconds since COS last confirmed the content of memory. None for bytes that COS sends now.
@@ -76,8 +76,8 @@ class Content:
 class Entry:
     """A version of an object, as COS answered a request of ``requested_at`` (seconds of ``boot_time``).
 
-    ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition. The
-    metadata of a rendition has an entity tag of the gateway's own.
+    ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
+    metadata has one of the gateway's own.
     """
 
     metadata: ObjectMetadata
@@ -175,7 +175,10 @@ class ObjectCache:
             return Entry(metadata, body, requested_at)  # COS has sent another version since
         self._entries.move_to_end(object_id)
         if body is not None and entry.body is None and self.accepts(len(body)):
-            self._keep(object_id, entry, body)
+            entry.body = body
+            self._with_body[object_id] = len(body)
+            self._bytes += len(body)
+            self._shrink()
         if len(self._entries) > _MOST_ENTRIES:
             self.discard(next(iter(self._entries)))
         return entry
@@ -194,12 +197,6 @@ class ObjectCache:
         """Remove the entry of an object that was deleted or replaced."""
         if self._entries.pop(object_id, None) is not None:
             self._bytes -= self._with_body.pop(object_id, 0)
-
-    def _keep(self, object_id: ObjectId, entry: Entry, body: bytes) -> None:
-        entry.body = body
-        self._with_body[object_id] = len(body)
-        self._bytes += len(body)
-        self._shrink()
 
     def _shrink(self) -> None:
         while self._bytes > self.settings.value.max_bytes:
