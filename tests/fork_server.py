@@ -25,7 +25,7 @@ import gateway.__main__
 from gateway.cli import main
 
 # What the commands import when they run.
-_LATE = ("gateway.commands.serve_process", "gateway.presign.sdk_signature")
+_LATE = ("gateway.commands.serve_process", "qcloud_cos")
 _MOST_OF_A_LINE: Final = 1 << 20  # bytes
 
 

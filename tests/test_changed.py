@@ -12,7 +12,7 @@ from tests.changed import mirrors_of
     [
         ("gateway/access/policy.py", ["tests/access/test_policy.py"]),
         ("gateway/access/metrics.py", ["tests/access"]),
-        ("gateway/presign/credentials/file.py", ["tests/presign/credentials/test_file.py"]),
+        ("gateway/presign/credentials/sources.py", ["tests/presign/credentials/test_sources.py"]),
         ("gateway_dev/folder.py", ["tests/dev/test_folder.py"]),
         ("gateway_dev/cos_emulator/store.py", ["tests/cos_emulator/test_store.py"]),
         ("tests/access/test_policy.py", ["tests/access/test_policy.py"]),

@@ -24,7 +24,7 @@ BASE = {
 }
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions", "gateway.presign.lifetime"}
+SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
 # The packages that speak Redis, by what is kept.
 REDIS = {"gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue", "gateway.redis_replicas"}
 # The packages on the path of a request, below the handlers.
@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
-    "canary": BASE | {"gateway.redis_connection.guarded_client"},
+    "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
@@ -142,7 +142,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "gateway.workers.",
     ),
     # Only `check` and tests compare with it (10 MiB of imports).
-    "qcloud_cos": ("gateway.presign.sdk_signature.",),
+    "qcloud_cos": ("gateway.presign.probe_signer.",),
     "redis": tuple(f"{room}." for room in REDIS),
     "aiopg": ("gateway.catalog.",),
     # The settings parse a connection string with libpq's parser and open nothing.

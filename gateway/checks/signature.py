@@ -9,7 +9,7 @@ from gateway.presign.hosts import Hosts
 
 def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
     """Return whether the gateway signs as the SDK does. ``buckets`` maps their names to regions. Blocks."""
-    from gateway.presign.sdk_signature import signs_as_the_sdk  # half a second, and 10 MiB
+    from gateway.presign.probe_signer import signs_as_the_sdk  # half a second, and 10 MiB
 
     sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"
     different = [bucket for bucket, region in buckets.items() if not signs_as_the_sdk(hosts, bucket, region)]

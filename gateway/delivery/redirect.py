@@ -6,9 +6,8 @@ from typing import Final
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS
 from gateway.delivery.prepared_response import fields
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, Lifetime, SignedImage
 
 FIXED: Final = fields(CORS).encode()  # the header lines of every redirect
 

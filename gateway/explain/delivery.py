@@ -10,7 +10,7 @@ from gateway.delivery.parameters import Parameters
 from gateway.errors import GatewayError
 from gateway.explain.explanation import Facts
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import Lifetime
+from gateway.presign.signed_image import Lifetime
 from gateway.settings import FallbackSettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}

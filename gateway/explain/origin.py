@@ -14,8 +14,8 @@ from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.origin.transfer_state import Renewal
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import UsableUrls
 from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
+from gateway.presign.signer import UsableUrls
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from gateway.metrics.nginx_askers import NginxAskers
 from gateway.metrics.optional_gauge import OptionalGauge
 from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
-from gateway.presign.credentials.by_bucket import BucketCredentials
-from gateway.presign.lifetime import CosClock
-from gateway.presign.signed_image import CLOCK_TOLERANCE
+from gateway.presign.credentials.rotation import BucketCredentials
+from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock
 
 _WINDOW: Final = 12  # points of five seconds: a minute
 _JUST_NOW: Final = 2  # points

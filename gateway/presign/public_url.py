@@ -10,13 +10,13 @@ import posixpath
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.image_fields import content_disposition, is_image
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
+from gateway.presign.signer import Signer
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
@@ -30,15 +30,6 @@ _TYPES = {
 # No browser shows this type as a page; <img> detects the format from the bytes.
 _UNKNOWN = "application/octet-stream"
 _SCRIPTED = "image/svg+xml"
-
-
-class Signer(Protocol):
-    """Signs URLs with more parameters."""
-
-    def sign_also(
-        self, image: SignedImage, parameters: Mapping[str, str], *, method: str, ignores_errors: bool
-    ) -> PresignedUrl:
-        """Return a URL that expires with the image's own, with more parameters signed."""
 
 
 class PublicUrls:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.concurrency.time_slices import TimeSlices, in_groups
-from gateway.presign.lifetime import Lifetime
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, ImageVariant, SignedImage
+from gateway.presign.signed_image import BACKDATE, ImageVariant, Lifetime, SignedImage
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant
 from gateway.redis_entries.entry_codec import EntryMac, UrlBuilder, decode, encode

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
-from gateway.presign.credentials.by_bucket import BucketCredentials, open_source
+from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge import edgeone, tencent_cdn
 from gateway.purge.addresses import Addresses

@@ -5,12 +5,12 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.presign.credentials.by_bucket import BucketCredentials, open_credentials
+from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock, Lifetime
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import CosClock, Lifetime
 from gateway.presign.signer import Signer
 from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import Live, Settings

@@ -13,7 +13,7 @@ from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import CosClock
+from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live

@@ -15,9 +15,8 @@ from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.checks.signature import diagnose_signature
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.probe_signer import sign_query
+from gateway.presign.probe_signer import sign_query, signs_as_the_sdk
 from gateway.presign.renditions import Renditions
-from gateway.presign.sdk_signature import signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics

@@ -11,10 +11,9 @@ from pydantic import SecretStr
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import Signer, UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings

@@ -12,10 +12,9 @@ from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.lifetime import UsableUrls
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.presign.signer import Signer
+from gateway.presign.signer import Signer, UsableUrls
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier

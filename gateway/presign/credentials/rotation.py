@@ -1,4 +1,4 @@
-"""The newest credentials of one source, in memory, refreshed in the background.
+"""The newest credentials of each source, in memory, refreshed in the background, and their choice by bucket.
 
 A refresh begins a quarter of an hour before the end, or in the last fifth of the life if that is longer. For
 credentials of less than half an hour, it begins at half of their life. Until it succeeds, the old credentials sign.
@@ -8,14 +8,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import quote_plus
 
-from gateway.errors import NoCredentials
+from gateway.concurrency.background import background
+from gateway.errors import DependencyDown, NoCredentials
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
+from gateway.presign.credentials.sources import FixedSource, source_of
 from gateway.presign.metrics import PresignMetrics
+from gateway.settings import CosSettings, CredentialsSettings
+from gateway.tencent_api.bounded_http import BoundedHttp
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +32,7 @@ _LOOK_AGAIN: Final = 60.0  # seconds between two looks at the clock
 _LONGEST_UNCHANGED: Final = 60.0  # seconds until a source is asked again that still has the same set
 _AFTER_REFUSAL: Final = 10.0  # seconds between two refreshes that refusals of COS cause
 _TIMEOUT: Final = 8.0  # seconds for a refresh: an assumed role on an instance takes three requests
+_FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it then continues without credentials
 _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 
@@ -229,3 +234,126 @@ class RotatingCredentials:
 
     def _count(self, result: str) -> None:
         self._metrics.credentials_refresh.labels(result=result).inc()
+
+
+class BucketCredentials:
+    """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``.
+
+    ``newest``: the credentials of the configured buckets, to be read without a call. They may have ended.
+    """
+
+    def __init__(
+        self,
+        default: RotatingCredentials,
+        own: Mapping[str, RotatingCredentials],
+        now: Callable[[], float],
+        newest: Mapping[str, Credentials],
+    ) -> None:
+        self._now = now
+        self.newest = newest
+        self._default = default
+        self._own = own
+
+    def replace(self, successor: "BucketCredentials") -> None:
+        """Sign with the credentials of ``successor`` from now on."""
+        self._default, self._own, self.newest = successor._default, successor._own, successor.newest  # noqa: SLF001
+        self.show_ends()
+
+    def show_ends(self) -> None:
+        """Set the metric of the end of each bucket's credentials."""
+        for credentials in self.all:
+            credentials.show_end()
+
+    @property
+    def all(self) -> list[RotatingCredentials]:
+        """Each source once, the default first."""
+        return [self._default, *self._own.values()]
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the credentials of any source are temporary, or may become so."""
+        return any(credentials.seconds_left is not None for credentials in self.all)
+
+    @property
+    def shortest_life(self) -> float | None:
+        """Seconds from the start to the end of the credentials that live shortest, or None if none ends."""
+        return min((credentials.life for credentials in self.all if credentials.life is not None), default=None)
+
+    async def check_life(self) -> None:
+        """Return if no credentials are in the last fifth of their life. Raises ``DependencyDown``."""
+        for credentials in self.all:
+            if credentials.is_near_end:
+                raise DependencyDown(
+                    f"bucket {credentials.buckets[0]}: {credentials.seconds_left:.0f} s are left of the credentials"
+                    f" from {credentials.name}"
+                )
+
+    def of(self, bucket: str) -> Credentials:
+        """Return the newest credentials for the bucket. Raises ``NoCredentials`` if there are none, or they ended."""
+        rotating = self._own.get(bucket, self._default)
+        newest = rotating.newest
+        if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
+            raise rotating.has_ended()
+        return newest
+
+    def refused(self, bucket: str, url: str) -> None:
+        """Refresh soon: COS does not know the credentials that signed ``url``."""
+        self._own.get(bucket, self._default).refused(url)
+
+    def refused_key(self, bucket: str, secret_id: str) -> None:
+        """Refresh soon, because a service refuses the bucket's key with that id."""
+        self._own.get(bucket, self._default).refused_key(secret_id)
+
+
+@asynccontextmanager
+async def open_credentials(
+    settings: CosSettings, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[BucketCredentials]:
+    """Keep the credentials of every source fresh. ``now`` is COS's clock in Unix seconds.
+
+    A start waits at most three seconds for the sources.
+    """
+    own = settings.own_sources
+    buckets = [bucket for bucket in settings.regions if bucket not in own]
+    async with _kept_fresh(settings.source, buckets, own, metrics, now) as credentials:
+        yield credentials
+
+
+@asynccontextmanager
+async def open_source(
+    settings: CredentialsSettings, name: str, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[BucketCredentials]:
+    """Refresh the credentials of a source that does not belong to a bucket. Metrics and logs call it ``name``."""
+    async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
+        yield credentials
+
+
+@asynccontextmanager
+async def _kept_fresh(
+    default: CredentialsSettings,
+    buckets: Sequence[str],
+    own: Mapping[str, CredentialsSettings],
+    metrics: PresignMetrics,
+    now: Callable[[], float],
+) -> AsyncIterator[BucketCredentials]:
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(BoundedHttp())
+
+        def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
+            return RotatingCredentials(source_of(source, http, now), buckets, metrics, now=now, by_bucket=newest)
+
+        newest = dict[str, Credentials]()
+        of_own = {bucket: rotating(source, [bucket]) for bucket, source in own.items()}
+        credentials = BucketCredentials(rotating(default, buckets), of_own, now, newest)
+        for source_credentials in credentials.all:
+            if isinstance(source_credentials.source, FixedSource):
+                await source_credentials.refresh()
+            else:
+                await stack.enter_async_context(
+                    background(f"credentials-{source_credentials.buckets[0]}", source_credentials.keep_fresh())
+                )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_TIMEOUT):
+                for source_credentials in credentials.all:
+                    await source_credentials.tried.wait()
+        yield credentials

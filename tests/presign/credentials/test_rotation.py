@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from gateway.concurrency.background import background
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials, CredentialsUnavailable
-from gateway.presign.credentials.by_bucket import BucketCredentials
-from gateway.presign.credentials.rotation import RotatingCredentials
+from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials
 from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock
 from tests.waiting import until

@@ -1,0 +1,288 @@
+"""Where credentials come from: the configuration, a file, the role of an instance, and roles that Tencent's STS gives.
+
+Documents 213/4934 (metadata service), 1312/48197 (AssumeRole) and 1312/73070 (AssumeRoleWithWebIdentity).
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import SecretStr
+
+from gateway.concurrency.background import in_daemon_thread
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
+from gateway.settings import (
+    ROLE_NAME,
+    AssumeRoleCredentialsSettings,
+    CredentialsSettings,
+    CvmRoleCredentialsSettings,
+    EnvironmentCredentialsSettings,
+    FileCredentialsSettings,
+    StaticCredentialsSettings,
+    TkeOidcCredentialsSettings,
+)
+from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.tencent_api.client import TencentApi
+from gateway.tencent_api.signature import ApiKey
+
+logger = logging.getLogger(__name__)
+
+_POLL: Final = 1.0  # seconds between two looks at the file
+_MOST_BYTES: Final = 64 * 1024  # of the file, and of a pod's token
+_KEYS: Final = ("secret_id", "secret_key", "token", "expires_at")
+_METADATA_PATH: Final = "/latest/meta-data/cam/security-credentials/"
+_ROLE: Final = re.compile(ROLE_NAME)
+_STS_VERSION: Final = "2018-08-13"
+_STS_REGION: Final = "ap-guangzhou"  # as in Tencent's SDK, for roles of all regions
+_TKE_SESSION: Final = "image-gateway"
+_TKE_DURATION: Final = 7200  # seconds
+_LEAST_LEFT: Final = 60  # seconds that base credentials must have left to be used again
+
+_Version = tuple[int, int, int]  # device and inode change when the file is replaced, mtime when it is written in place
+T = TypeVar("T")
+
+
+def source_of(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[], float]) -> Source:
+    """Return the source that ``settings`` describe. ``now``: COS's clock in Unix seconds."""
+    match settings:
+        case StaticCredentialsSettings(secret_id=SecretStr() as secret_id, secret_key=SecretStr() as secret_key):
+            return FixedSource("static", _clear(secret_id, secret_key, settings.token, settings.token_expires_at))
+        case EnvironmentCredentialsSettings():
+            return FixedSource("environment", _clear(*settings.values()))
+        case FileCredentialsSettings():
+            return FileSource(settings.path)
+        case CvmRoleCredentialsSettings():
+            return InstanceRoleSource(http, settings.metadata_url, settings.role)
+        case AssumeRoleCredentialsSettings():
+            return AssumeRoleSource(http, settings, source_of(settings.base, http, now), now)
+        case TkeOidcCredentialsSettings():
+            return TkeOidcSource(http, settings, now)
+    raise ValueError("the static source has no keys")  # the settings' model refuses that
+
+
+def _clear(
+    secret_id: SecretStr, secret_key: SecretStr, token: SecretStr | None, expires_at: int | None = None
+) -> Credentials:
+    clear_token = token.get_secret_value() if token is not None else None
+    return Credentials(secret_id.get_secret_value(), secret_key.get_secret_value(), clear_token, expires_at)
+
+
+class FixedSource:
+    """One set of credentials; a token among them may still end."""
+
+    poll: float | None = None
+
+    def __init__(self, name: str, credentials: Credentials) -> None:
+        self.name = name
+        self._credentials = credentials
+
+    async def fetch(self) -> Credentials:
+        return self._credentials
+
+
+class FileSource:
+    """The credentials in a JSON file that another program replaces, read again when it was replaced or written.
+
+    ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
+    """
+
+    name = "file"
+    poll: float | None = _POLL
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reads = FileReads()
+        self._version: _Version | None = None
+        self._credentials: Credentials | None = None
+
+    async def fetch(self) -> Credentials:
+        """Return the credentials in the file. Raises ``CredentialsUnavailable``."""
+        version, data = await self._reads.run(self._read)
+        if data is not None:
+            self._credentials = _parse_file(data)
+            self._version = version  # only now: a file that is written in place is read again until it is whole
+        if self._credentials is None:
+            raise CredentialsUnavailable("the file was not read")
+        return self._credentials
+
+    def _read(self) -> tuple[_Version, bytes | None]:
+        """Return the version of the file and its content, None if it was read before."""
+        try:
+            with self._path.open("rb") as file:
+                seen = os.fstat(file.fileno())
+                version = seen.st_dev, seen.st_ino, seen.st_mtime_ns
+                data = file.read(_MOST_BYTES + 1) if version != self._version else None
+        except OSError as error:
+            raise CredentialsUnavailable(f"{self._path} cannot be read: {error.strerror}") from error
+        if data is not None and len(data) > _MOST_BYTES:
+            raise CredentialsUnavailable(f"{self._path} has more than {_MOST_BYTES} bytes")
+        return version, data
+
+
+def _parse_file(data: bytes) -> Credentials:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        raise CredentialsUnavailable("the file is not JSON") from None
+    if not isinstance(found, dict) or not found.keys() <= set(_KEYS):
+        raise CredentialsUnavailable(f"the file is not a mapping of {', '.join(sorted(_KEYS))}")
+    return checked(*map(found.get, _KEYS))
+
+
+class FileReads:
+    """Runs reads of one file in threads, one at a time, so that a file system that hangs keeps one thread at most."""
+
+    def __init__(self) -> None:
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def run(self, read: Callable[[], T]) -> T:
+        """Return the result of ``read``. Raises ``CredentialsUnavailable`` while an earlier one has not ended."""
+        if self._under_way is not None and not self._under_way.done():
+            raise CredentialsUnavailable("an earlier read of the file has not ended")
+        self._under_way = reading = in_daemon_thread(read, "read-credentials")
+        return await asyncio.shield(reading)
+
+
+class InstanceRoleSource:
+    """The credentials of the instance's role. ``role`` None: of the first role that its metadata service names."""
+
+    name = "cvm_role"
+    poll: float | None = None
+
+    def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
+        self._http = http
+        self._url = metadata_url + _METADATA_PATH
+        self._configured = role
+        self._role = role
+
+    async def fetch(self) -> Credentials:
+        """Return the credentials of the role now. Raises ``CredentialsUnavailable``."""
+        try:
+            role = self._configured or _first_role(await self._http.get(self._url))
+            answer = await self._http.get(self._url + role)
+        except ServiceUnavailable as error:
+            raise CredentialsUnavailable(f"the metadata service: {error}") from error
+        credentials = _parse_metadata(answer)
+        if self._role not in (None, role):
+            logger.warning("the instance has another role: role=%s before=%s", role, self._role)
+        self._role = role
+        return credentials
+
+
+def _first_role(answer: bytes) -> str:
+    role = answer.decode("ascii", "replace").strip().partition("\n")[0].strip()
+    if not _ROLE.fullmatch(role):
+        raise CredentialsUnavailable("the metadata service names no role: bind one to the instance")
+    return role
+
+
+def _parse_metadata(answer: bytes) -> Credentials:
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise CredentialsUnavailable("the metadata service: the answer is not JSON") from None
+    if not isinstance(found, dict) or found.get("Code") != "Success":
+        raise CredentialsUnavailable("the metadata service: the answer is no success")
+    # Temporary credentials have an end and a token: without them, nothing would ever renew this set.
+    if None in (found.get("Token"), found.get("ExpiredTime")):
+        raise CredentialsUnavailable("the metadata service: the answer has no token, or no end")
+    return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], found["ExpiredTime"])
+
+
+class AssumeRoleSource:
+    """The credentials of a role that those of ``base`` may assume."""
+
+    name = "assume_role"
+    poll: float | None = None
+
+    def __init__(
+        self,
+        http: BoundedHttp,
+        settings: AssumeRoleCredentialsSettings,
+        base: Source,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=_STS_REGION, now=now)
+        self._base = base
+        self._last_base: Credentials | None = None
+        self._now = now
+        self._parameters: dict[str, Any] = {
+            "RoleArn": settings.role_arn,
+            "RoleSessionName": settings.session_name,
+            "DurationSeconds": settings.duration,
+        }
+        if settings.external_id is not None:
+            self._parameters["ExternalId"] = settings.external_id
+
+    async def fetch(self) -> Credentials:
+        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
+        base = await self._base_credentials()
+        key = ApiKey(base.secret_id, base.secret_key, base.token)
+        return await _call_sts(self._api, "AssumeRole", self._parameters, key)
+
+    async def _base_credentials(self) -> Credentials:
+        """Return the base's credentials, the last ones if it has none now and they have not ended."""
+        last = self._last_base
+        try:
+            self._last_base = base = await self._base.fetch()
+        except CredentialsUnavailable:
+            if last is None or (last.expires_at is not None and last.expires_at < self._now() + _LEAST_LEFT):
+                raise
+            return last
+        return base
+
+
+class TkeOidcSource:
+    """The credentials of the role that TKE gives to the pod; the cluster renews the token in the file."""
+
+    name = "tke_oidc"
+    poll: float | None = None
+
+    def __init__(
+        self, http: BoundedHttp, settings: TkeOidcCredentialsSettings, now: Callable[[], float] = time.time
+    ) -> None:
+        region, self._provider_id, self._role_arn, self._file = settings.values()
+        self._reads = FileReads()
+        self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=region, now=now)
+
+    async def fetch(self) -> Credentials:
+        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
+        parameters = {
+            "ProviderId": self._provider_id,
+            "WebIdentityToken": await self._reads.run(lambda: _read_token(self._file)),
+            "RoleArn": self._role_arn,
+            "RoleSessionName": _TKE_SESSION,
+            "DurationSeconds": _TKE_DURATION,
+        }
+        return await _call_sts(self._api, "AssumeRoleWithWebIdentity", parameters, None)
+
+
+async def _call_sts(api: TencentApi, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Credentials:
+    try:
+        response = await api.call(action, parameters, key)
+    except ServiceUnavailable as error:
+        raise CredentialsUnavailable(f"STS: {error}") from error
+    found, expires_at = response.get("Credentials"), response.get("ExpiredTime")
+    if not isinstance(found, Mapping) or found.get("Token") is None or expires_at is None:
+        raise CredentialsUnavailable("STS: the answer has no credentials")
+    return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], expires_at)
+
+
+def _read_token(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        token = data.decode("ascii").strip()
+    except OSError as error:
+        raise CredentialsUnavailable(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise CredentialsUnavailable(f"{file} does not hold a token") from None
+    if not token or len(data) > _MOST_BYTES:
+        raise CredentialsUnavailable(f"{file} does not hold a token")
+    return token
