@@ -38,10 +38,10 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.objects.content import Content
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.errors import RowChanged
-from gateway.origin.failures import RefusedVariants
-from gateway.origin.memory_cache import Content
-from gateway.origin.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.settings import Live

@@ -38,8 +38,8 @@ from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.variants import VariantStep
 from gateway.metrics.canary import CanaryOutcome
-from gateway.origin.failures import RefusedVariants
-from gateway.origin.memory_cache import Content
+from gateway.objects.content import Content
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.signer import Signer
