@@ -140,7 +140,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp": (
         *SERVER,
         "gateway.canary.",
-        "gateway.checks.deep.session.",
+        "gateway.checks.deep_session.",
         "gateway.origin.",
         "gateway.access.jwks.",
         "gateway.tencent_api.",
@@ -259,7 +259,7 @@ def test_a_library_is_known_to_its_adapter_alone() -> None:
 
 
 def test_the_http_client_is_used_by_the_origin_its_probes_the_canary_token_keys_services_and_workers_alone() -> None:
-    owners = {"gateway.access.jwks", "gateway.checks.deep.session", "gateway.workers.worker_calls"}
+    owners = {"gateway.access.jwks", "gateway.checks.deep_session", "gateway.workers.worker_calls"}
     wrong = []
     for module in MODULES:
         names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
