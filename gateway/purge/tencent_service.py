@@ -11,8 +11,7 @@ from typing import Any, Final, NamedTuple
 from gateway.errors import NoCredentials
 from gateway.purge.target import PurgeRefused, TargetUnavailable
 from gateway.tencent_api.bounded_http import ServiceUnavailable
-from gateway.tencent_api.client import ApiError, TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiError, ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ from gateway.purge.edgeone import EdgeOne
 from gateway.purge.tencent_cdn import TencentCdn
 from gateway.purge.tencent_service import KeySource, TencentService
 from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
