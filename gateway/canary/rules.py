@@ -60,10 +60,8 @@ def judge(check: Check, known: Known, seen: Seen, *, was_up: bool) -> Verdict:
 
 def _of_wrong_row(known: Known, wanted: str, *, was_up: bool) -> Verdict:
     """A row that was right and has gone is a fault: row level security hides rows, and so does another table."""
-    if known.row in ("public", "private"):
+    if known.row != "missing":
         return Verdict(None, f"the canary is wrong: the row of the {wanted} image is {known.row}")
-    if known.row == "not served":
-        return Verdict(None, f"the canary is wrong: the row of the {wanted} image is not served")
     if was_up:
         return Verdict(False, f"the row of the {wanted} image has gone: it was deleted, or row level security hides it")
     return Verdict(None, f"the canary is wrong: the table has no row of the {wanted} image, or hides it")

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 
@@ -14,6 +14,7 @@ from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
 from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.settings import CanarySettings
 
 logger = logging.getLogger(__name__)
@@ -35,19 +36,6 @@ class Question(NamedTuple):
 
 
 Questions = Callable[[], Awaitable[Sequence[Question]]]
-
-
-class Rounds(Protocol):
-    """Where gateways share their rounds. The methods raise ``CacheUnavailable``."""
-
-    async def claim(self, seconds: float) -> bool:
-        """Return whether this gateway asks in this round."""
-
-    async def publish(self, outcomes: Sequence[CanaryOutcome], proven: frozenset[Check]) -> None:
-        """Replace the outcomes that other gateways read."""
-
-    async def read(self) -> tuple[Sequence[CanaryOutcome], frozenset[Check]]:
-        """Return the latest outcomes of any gateway, and the checks that have ever succeeded. Empty without any."""
 
 
 class Asker:
@@ -84,7 +72,7 @@ class Canary:
         self,
         settings: CanarySettings,
         asker: Asker,
-        rounds: Rounds | None,
+        rounds: CanaryRounds | None,
         outcomes: CanaryOutcomes,
         background_errors: Counter,
         *,

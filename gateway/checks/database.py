@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.database_report import DatabaseReport
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning

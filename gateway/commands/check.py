@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import click
 
 from gateway.canary.client import FrontClient
-from gateway.catalog.inspection import inspect_database, time_notification
+from gateway.catalog.database_report import inspect_database, time_notification
 from gateway.catalog.record import ImageRecord
 from gateway.checks.canary import diagnose_canary
 from gateway.checks.cos import CosCheck

@@ -7,7 +7,7 @@ import click
 
 from gateway.commands.config_option import config_option, settings_from
 from gateway.process.logs import configure_logging
-from gateway.workers.worker_channel import NoParent, WorkerChannel
+from gateway.workers.worker_channel import NoSupervisor, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +26,13 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
     """Run the gateway on real Redis, Postgres and COS."""
     try:
         worker_channel = WorkerChannel.take(channel) if channel is not None else None
-    except NoParent as error:
+    except NoSupervisor as error:
         raise click.ClickException(str(error)) from None
     settings = settings_from(config, worker_channel.settings if worker_channel is not None else None)
     configure_logging(settings.logging, worker=worker_channel.number if worker_channel is not None else None)
     if settings.server.names_loop and worker_channel is None:
         logger.warning("server.loop is ignored, and the next release refuses it: remove it from the configuration")
-    # Imported here: the parent of workers needs 15 MB less without the modules that serve.
+    # Imported here: the supervisor of workers needs 15 MB less without the modules that serve.
     if workers > 1:
         from gateway.commands.serve_workers import serve_with_workers
 

@@ -1,4 +1,4 @@
-"""Run the gateway in this process: start, signals or orders of the parent, reloads, stop."""
+"""Run the gateway in this process: start, signals or orders of the supervisor, reloads, stop."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
 from gateway.tracing import UnusableTracing
-from gateway.workers.worker_channel import FORCE, RELOAD, ROLL, STOP, WorkerChannel
+from gateway.workers.worker_channel import FORCE, GRACE, RELOAD, ROLL, SETTINGS, STOP, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def serve_in_this_process(settings: Settings, config: Path | None, channel: WorkerChannel | None) -> None:
     """Serve until SIGTERM or SIGINT, a second of which ends the drain; SIGHUP reloads.
 
-    With a ``channel``, the parent sends the same orders. Raises what ``run_until_stopped`` raises.
+    With a ``channel``, the supervisor sends the same orders. Raises what ``run_until_stopped`` raises.
     """
     run_until_stopped(
         settings,
@@ -66,23 +66,23 @@ async def _serve_as_a_service(
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,
     ):
-        # The parent logs the ports of all workers.
+        # The supervisor logs the ports of all workers.
         level = logging.INFO if channel is None else logging.DEBUG
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
         if channel is not None:
-            serving.service.settings.watch(lambda _, new: channel.send_settings(settings_to_text(new)))
+            serving.service.settings.watch(lambda _, new: channel.send(SETTINGS, settings_to_text(new)))
             if channel.settings is None:
-                channel.send_settings(settings_to_text(settings))
+                channel.send(SETTINGS, settings_to_text(settings))
             if channel.ended is not None:  # the consoles of other replicas hear of it from this worker
                 serving.service.metrics.events.add("worker_ended", worker=channel.number, reason=channel.ended)
-            channel.send_version(VERSION)
+            channel.send(WORKER_VERSION, VERSION)
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on
         manager.ready()
         async with background("reload-on-signal", _reload_on_signal(serving.service, signals.reload, manager)):
             await signals.stop.wait()
         if channel is not None:
-            channel.send_grace(serving.service.settings.value.server.shutdown_grace)
+            channel.send(GRACE, f"{serving.service.settings.value.server.shutdown_grace:g}")
         manager.stopping()
 
 
@@ -109,7 +109,7 @@ def run_until_stopped(
 ) -> None:
     """Run ``main`` until SIGTERM or SIGINT stops it. A second signal ends the drain.
 
-    SIGHUP makes it reload, or stop unless it ``reloads``. With a ``channel``, the parent sends the same orders.
+    SIGHUP makes it reload, or stop unless it ``reloads``. With a ``channel``, the supervisor sends the same orders.
     Raises ``click.ClickException`` if the gateway cannot start, and exits with ``BAD_SETTINGS`` if a file that the
     settings name cannot be used.
     """
@@ -152,10 +152,13 @@ def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
 
 
 def _obeying(signals: StopSignals, channel: WorkerChannel) -> AbstractAsyncContextManager[None]:
-    """Obey the parent. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both the parent and the worker."""
+    """Obey the supervisor. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both processes."""
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
-    for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # the parent reloads or replaces workers
+    for signum, order in (
+        (signal.SIGHUP, RELOAD),
+        (signal.SIGUSR2, ROLL),
+    ):  # for the supervisor
         loop.add_signal_handler(signum, channel.send_signal, order)
     return channel.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

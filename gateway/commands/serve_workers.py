@@ -1,4 +1,4 @@
-"""``gateway serve --workers N``: the parent process, its signals and its exit code."""
+"""``gateway serve --workers N``: the supervisor, its signals and its exit code."""
 
 import asyncio
 import signal
@@ -11,22 +11,22 @@ from gateway.process.logs import dropped_lines
 from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
-from gateway.workers.run_workers import Signals, WorkerCommand, run_workers
+from gateway.workers.run_workers import Signals, run_workers
 from gateway.workers.worker import WorkerFailed
-from gateway.workers.worker_command import started_by
+from gateway.workers.worker_command import WorkerCommand, started_by
 
 
 def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:
     """Run ``count`` workers until SIGTERM or SIGINT; a second signal ends the drain.
 
     SIGHUP reloads them, SIGUSR2 replaces them, one after another. If a worker cannot start for the first time, it
-    prints the reason, and the parent exits with its code. Raises ``click.ClickException`` if a port is not available.
+    prints the reason, and this process exits with its code. Raises ``click.ClickException`` if a port is not available.
     """
     arguments = ["serve"]
     if config is not None:
         arguments += ["--config", str(config)]
-    program = started_by(sys.argv[0], sys.executable)
-    command = WorkerCommand(program, arguments, environment_of_children(), settings_to_text(settings))
+    started = started_by(sys.argv[0], sys.executable)
+    command = WorkerCommand(started, arguments, environment_of_children(), settings_to_text(settings))
 
     async def run() -> None:
         signals = Signals()

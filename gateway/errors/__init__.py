@@ -51,16 +51,24 @@ class GatewayError(Exception):
         """The text that the client reads."""
         return self.message
 
+    def __init_subclass__(
+        cls, *, status: int | None = None, code: str | None = None, message: str | None = None
+    ) -> None:
+        """Name the outcome. What is left out is that of the base class."""
+        super().__init_subclass__()
+        if status is not None:
+            cls.status = status
+        if code is not None:
+            cls.code = code
+        if message is not None:
+            cls.message = message
+
 
 # Errors of requests, which the client has to change.
 
 
-class InvalidRequest(GatewayError):
+class InvalidRequest(GatewayError, status=400, code="invalid_request", message="the request is not valid"):
     """The request itself is wrong. The client reads ``detail``, so ``detail`` must not echo raw input."""
-
-    status = 400
-    code = "invalid_request"
-    message = "the request is not valid"
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.message)
@@ -72,188 +80,139 @@ class InvalidRequest(GatewayError):
         return self._detail
 
 
-class ConfigurationRefused(InvalidRequest):
+class ConfigurationRefused(
+    InvalidRequest, code="configuration_refused", message="the new configuration is refused, the old one stays"
+):
     """A reload has read a configuration with mistakes. The detail names the keys, and no values."""
 
-    code = "configuration_refused"
-    message = "the new configuration is refused, the old one stays"
 
-
-class InvalidImageId(InvalidRequest):
+class InvalidImageId(
+    InvalidRequest,
+    code="invalid_image_id",
+    message="an image id is 1 to 128 of A-Z a-z 0-9 . _ : @ - and starts with a letter or digit",
+):
     """The id is not 1 to 128 of ``A-Z a-z 0-9 . _ : @ -`` with a letter or digit first."""
 
-    code = "invalid_image_id"
-    message = "an image id is 1 to 128 of A-Z a-z 0-9 . _ : @ - and starts with a letter or digit"
 
-
-class InvalidBeacon(InvalidRequest):
+class InvalidBeacon(InvalidRequest, code="invalid_beacon", message="the body is not a beacon of version 1"):
     """The body is not the report of a browser in the form that ``/openapi.json`` describes."""
 
-    code = "invalid_beacon"
-    message = "the body is not a beacon of version 1"
 
-
-class UnknownStyle(InvalidRequest):
+class UnknownStyle(InvalidRequest, code="unknown_style", message="there is no image style of that name"):
     """``?style=`` names a style that ``image_styles`` does not have."""
 
-    code = "unknown_style"
-    message = "there is no image style of that name"
 
-
-class UnknownWidth(InvalidRequest):
+class UnknownWidth(InvalidRequest, code="unknown_width", message="the style does not have that width"):
     """The style has no widths, or ``w`` times ``dpr`` is none of them (``image_variants.unknown_width: reject``)."""
 
-    code = "unknown_width"
-    message = "the style does not have that width"
 
-
-class UnknownFormat(InvalidRequest):
+class UnknownFormat(InvalidRequest, code="unknown_format", message="the style does not have that format"):
     """``format`` is no format of the style, or ``format`` is ``auto`` without ``image_variants.negotiate: accept``."""
 
-    code = "unknown_format"
-    message = "the style does not have that format"
 
-
-class Unauthorized(GatewayError):
+class Unauthorized(GatewayError, status=401, code="unauthorized", message="valid credentials are needed"):
     """A required credential is missing, or a credential is not valid (RFC 9110 section 15.5.2)."""
 
-    status = 401
-    code = "unauthorized"
-    message = "valid credentials are needed"
     # The challenge that RFC 9110 section 11.6.1 requires with every 401.
     headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="image-gateway"'}
 
 
-class Forbidden(GatewayError):
+class Forbidden(
+    GatewayError, status=403, code="forbidden", message="changes need admin.token, which is not configured"
+):
     """The configuration allows this request to no caller (RFC 9110 section 15.5.4)."""
 
-    status = 403
-    code = "forbidden"
-    message = "changes need admin.token, which is not configured"
 
-
-class ForeignHost(GatewayError):
+class ForeignHost(
+    GatewayError,
+    status=403,
+    code="foreign_host",
+    message="the host must be localhost, an IP address, admin.host or one of admin.allowed_hosts",
+):
     """The ``Host`` of a request to the admin port is no name of the admin port."""
 
-    status = 403
-    code = "foreign_host"
-    message = "the host must be localhost, an IP address, admin.host or one of admin.allowed_hosts"
 
-
-class RouteNotFound(GatewayError):
+class RouteNotFound(GatewayError, status=404, code="not_found", message="there is nothing at this address"):
     """No route has this path."""
 
-    status = 404
-    code = "not_found"
-    message = "there is nothing at this address"
 
-
-class MethodNotAllowed(GatewayError):
+class MethodNotAllowed(
+    GatewayError, status=405, code="method_not_allowed", message="this address does not support that method"
+):
     """The route does not support the method (RFC 9110 section 15.5.6)."""
-
-    status = 405
-    code = "method_not_allowed"
-    message = "this address does not support that method"
 
     def __init__(self, allowed: str) -> None:
         super().__init__(f"allowed: {allowed}")
         self.headers = {"Allow": allowed}
 
 
-class ReloadImpossible(GatewayError):
+class ReloadImpossible(
+    GatewayError,
+    status=409,
+    code="reload_impossible",
+    message="this process does not reload its configuration: it drains, or it was not started with one",
+):
     """A reload is not possible: this process has no configuration file, or it drains."""
 
-    status = 409
-    code = "reload_impossible"
-    message = "this process does not reload its configuration: it drains, or it was not started with one"
 
-
-class RequestTimeout(GatewayError):
+class RequestTimeout(GatewayError, status=408, code="request_timeout", message="the request did not arrive in time"):
     """The client did not send its request in time (RFC 9110 section 15.5.9)."""
 
-    status = 408
-    code = "request_timeout"
-    message = "the request did not arrive in time"
     headers: Mapping[str, str] = {"Connection": "close"}  # the rest of the request is not read
 
 
-class PayloadTooLarge(GatewayError):
+class PayloadTooLarge(GatewayError, status=413, code="payload_too_large", message="the request body is too large"):
     """The request body is larger than any valid body."""
 
-    status = 413
-    code = "payload_too_large"
-    message = "the request body is too large"
 
-
-class UnsupportedMediaType(GatewayError):
+class UnsupportedMediaType(
+    GatewayError, status=415, code="unsupported_media_type", message="the body must be text/plain or application/json"
+):
     """The body is of a type that the address does not accept (RFC 9110 section 15.5.16)."""
 
-    status = 415
-    code = "unsupported_media_type"
-    message = "the body must be text/plain or application/json"
 
-
-class TooManyRequests(GatewayError):
+class TooManyRequests(
+    GatewayError, status=429, code="too_many_requests", message="too many requests, try again in a moment"
+):
     """The client made too many requests of this kind (RFC 6585 section 4). The next is allowed in ``wait`` seconds."""
-
-    status = 429
-    code = "too_many_requests"
-    message = "too many requests, try again in a moment"
 
     def __init__(self, reason: str, *, wait: float = 1) -> None:
         super().__init__(reason)
         self.headers = {"Retry-After": _retry_after(wait)}
 
 
-class UnknownTransferCoding(GatewayError):
+class UnknownTransferCoding(
+    GatewayError, status=501, code="unknown_transfer_coding", message="the only transfer coding is chunked"
+):
     """The body has another transfer coding than ``chunked`` (RFC 9112 section 6.1). Any client can send such a body."""
-
-    status = 501
-    code = "unknown_transfer_coding"
-    message = "the only transfer coding is chunked"
-    logs_each_request = False
 
 
 # Errors about an image: its row, its object, and COS's answers.
 
 
-class ImageNotFound(GatewayError):
+class ImageNotFound(GatewayError, status=404, code="image_not_found", message="there is no such image"):
     """The image is unknown, deleted, or not visible to the caller. The response is the same for all three."""
 
-    status = 404
-    code = "image_not_found"
-    message = "there is no such image"
 
-
-class ImageBlocked(GatewayError):
+class ImageBlocked(GatewayError, status=451, code="image_blocked", message="the image is blocked for legal reasons"):
     """COS may not return the object: an audit or a court blocked it (RFC 7725).
 
     The status is not a 5xx, because after a 5xx caches may continue to serve their copies (stale-if-error, RFC 5861
     section 4).
     """
 
-    status = 451
-    code = "image_blocked"
-    message = "the image is blocked for legal reasons"
 
-
-class ImageTooLarge(GatewayError):
+class ImageTooLarge(GatewayError, status=422, code="image_too_large", message="the image is too large to be processed"):
     """COS cannot process an original of that size. Every request for the style gets the same answer.
 
     The status is 422 and not a 5xx, because a retry cannot succeed and COS works (RFC 9110 section 15.5.21).
     """
 
-    status = 422
-    code = "image_too_large"
-    message = "the image is too large to be processed"
 
-
-class RangeNotSatisfiable(GatewayError):
+class RangeNotSatisfiable(
+    GatewayError, status=416, code="range_not_satisfiable", message="the image has no bytes in that range"
+):
     """The range starts beyond the end of the image (RFC 9110 section 15.5.17)."""
-
-    status = 416
-    code = "range_not_satisfiable"
-    message = "the image has no bytes in that range"
 
     def __init__(self, size: int | None = None) -> None:
         super().__init__(f"size is {size} bytes")
@@ -262,89 +221,65 @@ class RangeNotSatisfiable(GatewayError):
             self.headers = {"Content-Range": f"bytes */{size}"}
 
 
-class PreconditionFailed(GatewayError):
+class PreconditionFailed(
+    GatewayError, status=412, code="precondition_failed", message="the image is not the version that was asked for"
+):
     """If-Match or If-Unmodified-Since is false (RFC 9110 section 15.5.13)."""
 
-    status = 412
-    code = "precondition_failed"
-    message = "the image is not the version that was asked for"
 
-
-class AccelNotConfigured(GatewayError):
+class AccelNotConfigured(
+    GatewayError,
+    status=500,
+    code="accel_not_configured",
+    message="nginx is not configured for image_proxy.delivery: accel",
+):
     """Delivery is accel, and the request came without ``accel.conf``, or nginx does not serve the prefix."""
 
-    status = 500
-    code = "accel_not_configured"
-    message = "nginx is not configured for image_proxy.delivery: accel"
 
-
-class OriginUnavailable(GatewayError):
+class OriginUnavailable(
+    GatewayError, status=502, code="origin_unavailable", message="the image store did not respond properly"
+):
     """COS could not be reached, or responded with an error that the client did not cause."""
 
-    status = 502
-    code = "origin_unavailable"
-    message = "the image store did not respond properly"
 
-
-class OriginRefused(OriginUnavailable):
+class OriginRefused(OriginUnavailable, code="origin_refused", message="the image store refused the request"):
     """COS refused a URL that was just signed, because of the credentials or a policy."""
 
-    code = "origin_refused"
-    message = "the image store refused the request"
 
-
-class OriginRejected(OriginUnavailable):
+class OriginRejected(OriginUnavailable, code="origin_rejected", message="the image store rejected the request"):
     """COS answered 4xx for another reason than the image itself, such as a style that it rejects."""
 
-    code = "origin_rejected"
-    message = "the image store rejected the request"
 
-
-class OriginMisconfigured(OriginUnavailable):
+class OriginMisconfigured(
+    OriginUnavailable, code="origin_misconfigured", message="the image store is not set up as the gateway expects"
+):
     """COS has no such bucket, or does not serve the bucket at this domain. The image may exist."""
 
-    code = "origin_misconfigured"
-    message = "the image store is not set up as the gateway expects"
 
-
-class OriginSuspended(OriginUnavailable):
+class OriginSuspended(OriginUnavailable, code="origin_suspended", message="the image store is suspended"):
     """COS answers 402: the account is in arrears."""
 
-    code = "origin_suspended"
-    message = "the image store is suspended"
 
-
-class ImageArchived(OriginUnavailable):
+class ImageArchived(
+    OriginUnavailable, code="image_archived", message="the image is archived and must be restored first"
+):
     """The object is in an archive storage class: COS serves it once it is restored."""
 
-    code = "image_archived"
-    message = "the image is archived and must be restored first"
 
-
-class NotAnImage(OriginUnavailable):
+class NotAnImage(OriginUnavailable, code="not_an_image", message="the stored object is not an image"):
     """COS sent a type other than ``image/*``. No byte of the object is sent on."""
 
-    code = "not_an_image"
-    message = "the stored object is not an image"
 
-
-class OriginTimeout(GatewayError):
+class OriginTimeout(GatewayError, status=504, code="origin_timeout", message="the image store did not respond in time"):
     """COS did not respond in time."""
-
-    status = 504
-    code = "origin_timeout"
-    message = "the image store did not respond in time"
 
 
 # Temporary errors: 503 with Retry-After.
 
 
-class Unavailable(GatewayError):
+class Unavailable(GatewayError, status=503, code="unavailable", message="try again later"):
     """A temporary error: the same request may succeed after ``retry_after`` seconds."""
 
-    status = 503
-    code = "unavailable"
-    message = "try again later"
     retry_after: ClassVar[int] = 1
 
     def __init__(self, *reason: object) -> None:
@@ -352,21 +287,18 @@ class Unavailable(GatewayError):
         self.headers = {"Retry-After": str(self.retry_after)}  # RFC 9110 section 10.2.3
 
 
-class Overloaded(Unavailable):
+class Overloaded(Unavailable, code="overloaded", message="too many images are being sent, try again in a moment"):
     """``server.max_streams`` images are already in flight."""
 
-    code = "overloaded"
-    message = "too many images are being sent, try again in a moment"
 
-
-class OriginThrottled(Unavailable):
+class OriginThrottled(
+    Unavailable, code="origin_throttled", message="the image store asks to slow down, try again in a moment"
+):
     """COS responded 503 SlowDown or 429, even after the retries.
 
     ``wait``: COS's Retry-After in seconds, None if COS sent none.
     """
 
-    code = "origin_throttled"
-    message = "the image store asks to slow down, try again in a moment"
     retry_after = 2
 
     def __init__(self, reason: str, *, wait: float | None = None) -> None:
@@ -375,49 +307,43 @@ class OriginThrottled(Unavailable):
             self.headers = {"Retry-After": _retry_after(wait)}
 
 
-class OriginPaused(Unavailable):
+class OriginPaused(
+    Unavailable, code="origin_paused", message="the image store does not respond, try again in a moment"
+):
     """Requests to the bucket are paused, because many of its objects failed in a row."""
 
-    code = "origin_paused"
-    message = "the image store does not respond, try again in a moment"
     retry_after = 2
 
 
-class CatalogUnavailable(Unavailable):
+class CatalogUnavailable(
+    Unavailable, code="catalog_unavailable", message="the image catalog does not respond, try again in a moment"
+):
     """Postgres did not respond, and the image is not cached."""
 
-    code = "catalog_unavailable"
-    message = "the image catalog does not respond, try again in a moment"
     retry_after = 2
 
 
-class RedisUnavailable(Unavailable):
+class RedisUnavailable(Unavailable, code="cache_unavailable", message="redis does not respond, try again in a moment"):
     """Redis does not respond to a request about Redis itself."""
 
-    code = "cache_unavailable"
-    message = "redis does not respond, try again in a moment"
 
-
-class TooManyVariants(Unavailable):
+class TooManyVariants(
+    Unavailable, code="too_many_variants", message="too many new variants are being made, try again in a moment"
+):
     """Clients requested more new variants than ``image_variants.max_new_per_minute``."""
 
-    code = "too_many_variants"
-    message = "too many new variants are being made, try again in a moment"
     retry_after = 10
 
 
-class NoWorker(Unavailable):
+class NoWorker(Unavailable, code="no_worker", message="no worker answers, try again in a moment"):
     """None of the workers answers a request on the admin port of their parent."""
 
-    code = "no_worker"
-    message = "no worker answers, try again in a moment"
 
-
-class CredentialsExpired(Unavailable):
+class CredentialsExpired(
+    Unavailable, code="credentials_expired", message="the image store cannot be reached with the current credentials"
+):
     """The temporary COS credentials have expired by the clock or by COS's answer, so no usable URL can be signed."""
 
-    code = "credentials_expired"
-    message = "the image store cannot be reached with the current credentials"
     retry_after = 30
 
 

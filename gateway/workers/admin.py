@@ -1,4 +1,4 @@
-"""The admin port of the parent: health and metrics of all workers, and all else from a worker or from all."""
+"""The admin port of the supervisor: health and metrics of all workers, and all else from a worker or from all."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
@@ -18,6 +17,8 @@ from prometheus_client.core import Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
 
 from gateway.api.host_guard import HostGuard
 from gateway.api.json_responses import failure, json_text
@@ -29,10 +30,9 @@ from gateway.metrics.history import INTERVAL
 from gateway.metrics.symptom import Symptom, SymptomLog
 from gateway.server.metrics import PortMetrics
 from gateway.workers.merged_console import WorkerState, events_of, merged_console
-from gateway.workers.merged_history import TOTALS, MergedHistory
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
-from gateway.workers.merged_nginx import MergedNginx
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
+from gateway.workers.merged_totals import TOTALS, MergedTotals, Totals
 from gateway.workers.repeated_list import CHANGES, HURRY, RepeatedList
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -50,13 +50,13 @@ _RUNNING: Final = "/api/v1/monitoring/running"
 _DROP: Final = "/api/v1/cache/drop"
 _RESTARTS_IN: Final = 900.0  # seconds in which workers that end are a problem, as in the alert
 _MOST_RESTARTS: Final = 2
-_PARENT: Final = "parent"  # in the place of a worker's number in metrics
+_SUPERVISOR: Final = "parent"  # in the place of a worker's number in metrics
 
 
 class Admin:
     """Answers for the workers of ``supervisor``.
 
-    dropped_lines: counts lost lines of the parent's own log.
+    dropped_lines: counts lost lines of the supervisor's own log.
     hurry: seconds after which another worker is asked for the list of changes, too.
     """
 
@@ -70,8 +70,7 @@ class Admin:
         self._supervisor = supervisor
         self._calls = calls
         self._merged = MergedMetrics()
-        self._history = MergedHistory(time.time())
-        self._nginx = MergedNginx()
+        self._totals = MergedTotals(time.time())
         self._reading = asyncio.Lock()
         self._reading_totals = asyncio.Lock()
         self._reports = WorkerReports(calls)
@@ -79,7 +78,7 @@ class Admin:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
         DroppedLines(self._own, dropped_lines)
-        self._parent = _Parent()
+        self.ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
         self.changes = RepeatedList(supervisor, calls, hurry)
@@ -120,35 +119,32 @@ class Admin:
             started = time.monotonic()
             async with self._reading_totals:  # as for metrics
                 await self._read_totals(self._supervisor.answering())
-                self._history.record(time.time())
+                self._totals.record(time.time())
             self._own_symptoms()  # a problem is seen also while no console is open
             wait = max(0.0, INTERVAL - (time.monotonic() - started))
 
     async def _read_totals(self, workers: list[Worker]) -> None:
         for worker, answer in (await self._calls.get(workers, TOTALS)).items():
-            if answer is not None and answer.status == 200 and not worker.ended.is_set():
-                self._history.read(worker, answer.body)
-                self._nginx.read(worker, answer.body)
+            totals = answer.data(Totals) if answer is not None else None  # None also for that of another version
+            if totals is not None and not worker.ended.is_set():
+                self._totals.read(worker, totals)
 
-    async def _healthz(self, request: web.Request) -> web.Response:
-        del request
+    async def _healthz(self, _: web.Request) -> web.Response:
         if self._supervisor.shows_life():
             return _json(200, {"status": "alive"})
         return _json(503, {"status": "no worker shows life"})
 
-    async def _readyz(self, request: web.Request) -> web.Response:
-        del request
+    async def _readyz(self, _: web.Request) -> web.Response:
         reports = await self._reports.read(self._supervisor.answering())
         numbers = [slot.number for slot in self._supervisor.slots]
         body = merged(reports, numbers, is_draining=self._supervisor.is_draining)
         return _json(503 if body["status"] == NOT_READY else 200, body)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        del request
+    async def _metrics(self, _: web.Request) -> web.Response:
         async with self._reading:  # counts are added in the order in which they were read
             answering = self._supervisor.answering()
             by_worker = await self._read(answering)
-            by_worker[_PARENT] = self._merged.read(self._parent, generate_latest(self._own).decode())
+            by_worker[_SUPERVISOR] = self._merged.read(self, generate_latest(self._own).decode())
             about = about_workers(len(answering), len(self._supervisor.slots), self._supervisor.restarts)
             families = [*self._merged.merge(by_worker), *about]
         body = await asyncio.to_thread(generate_latest, _Families(families))
@@ -166,45 +162,39 @@ class Admin:
         """Return what a worker answers, with the problems, the lights, the charts and the errors of all workers."""
         workers = self._supervisor.answering()
         newest = f"{_CONSOLE}?since={int(time.time())}"  # points are not used
-        answer, others = await asyncio.gather(self._first(request, workers), self._calls.get(workers[1:], newest))
-        if answer is None:
-            return _no_worker(request)
+        (_, answer), others = await asyncio.gather(self._first(request, workers), self._calls.get(workers[1:], newest))
         try:
             body = json.loads(answer.body) if answer.status == 200 else {}
-            data = self._history.replace(body["data"], int(request.query.get("since", "0")))
+            data = self._totals.replace(body["data"], int(request.query.get("since", "0")))
         except (ValueError, KeyError, TypeError):  # an error, or the answer of another version
             return answer.response()
-        bodies = [answer.body, *(other.body for other in others.values() if other is not None)]
-        if states := {state.replica: state for each in bodies if (state := WorkerState.read(each)) is not None}:
+        answers = [answer, *(other for other in others.values() if other is not None)]
+        found = [state for each in answers if (state := each.data(WorkerState)) is not None]
+        if states := list({state.replica: state for state in found}.values()):
             missing = len(self._supervisor.slots) - len(states)
-            own = {self._name: self._own_symptoms()}
-            data = {**data, **merged_console(list(states.values()), missing, own)}
-            data |= {"events": together(self._supervisor.events.all(), events_of(list(states.values())))}
+            data = {**data, **merged_console(states, missing, {self._name: self._own_symptoms()})}
+            data |= {"events": together(self._supervisor.events.all(), events_of(states))}
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
-    async def _running(self, request: web.Request) -> web.Response:
+    async def _running(self, _: web.Request) -> web.Response:
         """Return what each worker says of itself."""
         answers = await self._calls.get(self._supervisor.answering(), _RUNNING)
-        found: list[Any] = []
-        for answer in answers.values():
-            try:
-                found += json.loads(answer.body)["data"]["replicas"] if answer is not None else []
-            except (ValueError, KeyError, TypeError):  # that of another version
-                continue
+        read = [answer.data(_Running) for answer in answers.values() if answer is not None]
+        found = [replica for running in read if running is not None for replica in running.replicas]
         if not found:
-            return _no_worker(request)
+            raise NoWorker
         return _json(200, {"status": "success", "message": "ok", "data": {"replicas": found}})
 
-    async def _first(self, request: web.Request, workers: list[Worker]) -> Answer | None:
-        """Return the answer of the first worker that answers."""
+    async def _first(self, request: web.Request, workers: list[Worker]) -> tuple[Worker, Answer]:
+        """Return the first worker that answers, and its answer. Raises ``NoWorker``."""
         for worker in workers:
             if (answer := await self._calls.repeat(request, worker)) is not None:
-                return answer
-        return None
+                return worker, answer
+        raise NoWorker
 
     def _own_symptoms(self) -> list[Symptom]:
-        """Return the problems that only the parent sees."""
-        found, now = self._nginx.symptoms(), time.time()
+        """Return the problems that only the supervisor sees."""
+        found, now = self._totals.nginx_symptoms(), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:
             found.append(Symptom("workers_missing", "warning", {"ready": ready, "configured": configured}))
@@ -223,22 +213,20 @@ class Admin:
                 answer = await self._calls.repeat(request, worker)
             if answer is None or answer.status >= 400:
                 break
-        return answer.response() if answer is not None else _no_worker(request)
+        if answer is None:
+            raise NoWorker
+        return answer.response()
 
     async def _purge(self, request: web.Request) -> web.Response:
         """Let a worker purge, which reaches Redis, other replicas and caches in front. Let the other workers drop."""
-        for worker in self._supervisor.answering():
-            answer = await self._calls.repeat(request, worker)
-            if answer is None:
-                continue
-            if answer.status < 400:
-                others = [other for other in self._supervisor.ready() if other is not worker]
-                dropped = await asyncio.gather(*(self._calls.repeat(request, other, _DROP) for other in others))
-                for other, answered in zip(others, dropped, strict=True):
-                    if answered is None:
-                        logger.warning("a worker may still have purged images in memory: worker=%s", other.number)
-            return answer.response()
-        return _no_worker(request)
+        worker, answer = await self._first(request, self._supervisor.answering())
+        if answer.status < 400:
+            others = [other for other in self._supervisor.ready() if other is not worker]
+            dropped = await asyncio.gather(*(self._calls.repeat(request, other, _DROP) for other in others))
+            for other, answered in zip(others, dropped, strict=True):
+                if answered is None:
+                    logger.warning("a worker may still have purged images in memory: worker=%s", other.number)
+        return answer.response()
 
     async def _by_one(self, request: web.Request) -> web.StreamResponse:
         """Let a worker answer, the same worker while it runs: each worker has a history of its own."""
@@ -248,23 +236,19 @@ class Admin:
                     return response
         except (aiohttp.ClientError, TimeoutError):
             logger.warning("a worker did not answer the admin port: path=%s", request.path)
-        return _no_worker(request)
+        raise NoWorker
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parent:
-    """The parent among the sources of merged metrics."""
-
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+class _Running(BaseModel):
+    replicas: list[Any]
 
 
-class _Families(CollectorRegistry):
+class _Families(Collector):
     def __init__(self, families: list[Metric]) -> None:
-        super().__init__()
-        self._collected = families
+        self._families = families
 
-    def collect(self) -> Any:
-        return iter(self._collected)
+    def collect(self) -> list[Metric]:
+        return self._families
 
 
 @web.middleware
@@ -272,7 +256,10 @@ async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except GatewayError as error:
-        return _failed(request, error)
+        context = RequestContext(request.headers.get("X-Request-Id"))
+        response = failure(error, context.request_id)
+        context.stamp(response)
+        return response
 
 
 @web.middleware
@@ -288,17 +275,6 @@ async def _with_body(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.RequestPayloadError:
         raise InvalidRequest("the body cannot be read") from None
     return await handler(request)
-
-
-def _no_worker(request: web.Request) -> web.Response:
-    return _failed(request, NoWorker())
-
-
-def _failed(request: web.Request, error: GatewayError) -> web.Response:
-    context = RequestContext(request.headers.get("X-Request-Id"))
-    response = failure(error, context.request_id)
-    context.stamp(response)
-    return response
 
 
 def _json(status: int, body: Mapping[str, Any]) -> web.Response:

@@ -1,10 +1,9 @@
 """What the console shows of all workers together: the worst state of each dependency, the problems of all replicas."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from gateway.metrics.events import Event, events_in
 from gateway.metrics.symptom import Symptom, together
@@ -52,22 +51,15 @@ class WorkerState(_Kept):
     clock_difference: float
     nginx: tuple[_Nginx, ...] = ()
 
-    @classmethod
-    def read(cls, body: bytes) -> "WorkerState | None":
-        """Return the state in an answer, or None for an error, or for the answer of another version."""
-        try:
-            return cls.model_validate(json.loads(body)["data"])
-        except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
-            return None
-
 
 def merged_console(
     states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]
 ) -> Mapping[str, Any]:
     """Return what replaces the answer of a worker. ``states`` has at least one state.
 
-    ``missing`` is the number of workers without a state. ``own`` has the symptoms that the parent sees itself, by its
-    name. Each worker knows itself best. Of other replicas it knows what they have published.
+    missing: the number of workers without a state.
+    own: the symptoms that the supervisor sees itself, by its name.
+    Each worker knows itself best. Of other replicas it knows what they have published.
     """
     replicas = {row.name: row for state in states for row in state.replicas}
     replicas |= {row.name: row for state in states for row in state.replicas if row.name == state.replica}

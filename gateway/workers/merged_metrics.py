@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-Key = tuple[str, tuple[tuple[str, str], ...]]  # the name of a sample, and its labels
+Key = tuple[str, str, tuple[tuple[str, str], ...]]  # the names of a family and of a sample, and the sample's labels
 
 _PER_PROCESS: Final = ("process_", "python_")  # these describe one process: a label names the worker
 
@@ -84,65 +84,47 @@ class MergedMetrics:
     def __init__(self) -> None:
         self._last: dict[Ended, dict[Key, float]] = {}
         self._ended: defaultdict[Key, float] = defaultdict(float)
-        self._families: dict[str, Metric] = {}  # name, type and documentation; without samples
+        self._families: dict[str, Metric] = {}  # without samples
 
     def read(self, worker: "Ended", text: str) -> list[Metric]:
         """Return the families of an exposition, and remember its counts as the counts of ``worker``.
 
         The last counts of workers that have ended are added up: they take no room while nobody scrapes.
         """
-        self._retire_ended()
+        for ended in [known for known in self._last if known.ended.is_set()]:
+            for key, value in self._last.pop(ended).items():
+                self._ended[key] += value
         families = list(text_string_to_metric_families(text))
-        self._last[worker] = {
-            _key(sample.name, sample.labels): sample.value
-            for family in families
-            if _is_summed(family)
-            for sample in family.samples
-        }
+        counts = self._last[worker] = {}
         for family in families:
-            if family.name not in self._families:
-                self._families[family.name] = Metric(family.name, family.documentation, family.type)
+            self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            if _is_summed(family):
+                counts |= {_key(family, sample.name, sample.labels): sample.value for sample in family.samples}
         return families
 
     def merge(self, by_worker: Mapping[str, Iterable[Metric]]) -> list[Metric]:
         """Return the merged families. ``by_worker`` has the families just read, by the label of their worker."""
-        counts: defaultdict[str, defaultdict[Key, float]] = defaultdict(lambda: defaultdict(float))
-        gauges: defaultdict[str, defaultdict[Key, list[float]]] = defaultdict(lambda: defaultdict(list))
-        own: defaultdict[str, list[tuple[Key, float]]] = defaultdict(list)
+        values: defaultdict[Key, float] = defaultdict(float)
+        gauges: defaultdict[Key, list[float]] = defaultdict(list)
         for worker, families in by_worker.items():
             for family in families:
                 for sample in family.samples:
-                    key = _key(sample.name, sample.labels)
                     if family.name.startswith(_PER_PROCESS):
-                        own[family.name].append((_key(sample.name, {**sample.labels, "worker": worker}), sample.value))
+                        values[_key(family, sample.name, {**sample.labels, "worker": worker})] = sample.value
                     elif not _is_summed(family):
-                        gauges[family.name][key].append(sample.value)
-        names = self._name_by_sample()
-        for known in (self._ended, *self._last.values()):
-            for key, value in known.items():
-                counts[names[key[0]]][key] += value
-        result = []
-        for name, template in self._families.items():
-            family = Metric(name, template.documentation, template.type)
-            samples = [*own[name], *counts[name].items()]
-            samples += [(key, merged(rule_of(name), values)) for key, values in gauges[name].items()]
-            for (sample_name, labels), value in samples:
-                family.add_sample(sample_name, dict(labels), value)
-            result.append(family)
-        return result
-
-    def _retire_ended(self) -> None:
-        for worker in [worker for worker in self._last if worker.ended.is_set()]:
-            for key, value in self._last.pop(worker).items():
-                self._ended[key] += value
-
-    def _name_by_sample(self) -> dict[str, str]:
-        suffixes = ("", "_total", "_bucket", "_sum", "_count")
-        return {name + suffix: name for name in self._families for suffix in suffixes}
+                        gauges[_key(family, sample.name, sample.labels)].append(sample.value)
+        for counts in (self._ended, *self._last.values()):
+            for key, value in counts.items():
+                values[key] += value
+        values |= {key: merged(rule_of(key[0]), each) for key, each in gauges.items()}
+        result = {name: Metric(name, known.documentation, known.type) for name, known in self._families.items()}
+        for (name, sample_name, labels), value in values.items():
+            result[name].add_sample(sample_name, dict(labels), value)
+        return list(result.values())
 
 
 def about_workers(ready: int, configured: int, restarts: int) -> list[Metric]:
-    """Return the metrics of the parent itself."""
+    """Return the metrics of the supervisor itself."""
     workers = GaugeMetricFamily(
         "image_gateway_workers", "Workers that serve ('ready'), and that should ('configured').", labels=["state"]
     )
@@ -157,5 +139,5 @@ def _is_summed(family: Metric) -> bool:
     return family.type in ("counter", "histogram") and not family.name.startswith(_PER_PROCESS)
 
 
-def _key(name: str, labels: Mapping[str, str]) -> Key:
-    return name, tuple(sorted(labels.items()))
+def _key(family: Metric, sample: str, labels: Mapping[str, str]) -> Key:
+    return family.name, sample, tuple(sorted(labels.items()))

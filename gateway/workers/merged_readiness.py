@@ -6,12 +6,13 @@ answer of a worker counts yet, the probe waits longer: it would report a degrade
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, Field, ValidationError
 
 from gateway.workers.worker import Worker
 from gateway.workers.worker_calls import WorkerCalls
@@ -24,14 +25,13 @@ STATES: Final = ("ok", "degraded", "down")
 NOT_READY: Final = "not_ready"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReport:
+class WorkerReport(BaseModel):
     """What a worker answered to ``/readyz`` at ``at`` (monotonic seconds)."""
 
-    at: float
-    status: str
-    checks: Mapping[str, str]
-    reasons: Mapping[str, str]
+    status: Literal["not_ready", "degraded", "ready"]
+    checks: dict[str, str]
+    reasons: dict[str, str] = {}
+    at: float = Field(default_factory=time.monotonic)
 
 
 class WorkerReports:
@@ -71,10 +71,10 @@ class WorkerReports:
     async def _ask(self, worker: Worker) -> None:
         try:
             answer = (await self._calls.get([worker], "/readyz"))[worker]
-            if answer is None or (report := _report(answer.body)) is None:
-                self._latest.pop(worker, None)
-            else:
-                self._latest[worker] = report
+            self._latest.pop(worker, None)
+            if answer is not None:
+                with suppress(ValidationError):  # an error, or the answer of another version
+                    self._latest[worker] = WorkerReport.model_validate_json(answer.body)
         finally:
             del self._asking[worker]
 
@@ -95,7 +95,8 @@ def merged(
         if report is None:
             continue
         workers[str(worker.number)] = report.status
-        for name, state in report.checks.items():
+        for name, found in report.checks.items():
+            state = found if found in STATES else STATES[-1]
             if name not in checks or STATES.index(state) > STATES.index(checks[name]):
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
@@ -111,15 +112,3 @@ def overall(statuses: Collection[str]) -> str:
     """Return ``ready`` if every worker is ready, ``not_ready`` if every worker is ``not_ready``, else ``degraded``."""
     best = max(statuses, key=_ORDER.index, default=NOT_READY)
     return best if best == NOT_READY or set(statuses) == {best} else "degraded"
-
-
-def _report(body: bytes) -> WorkerReport | None:
-    """Return the report in an answer, or None for any other answer, such as an error or that of another version."""
-    try:
-        found = json.loads(body)
-        checks = {str(name): state if state in STATES else "down" for name, state in found["checks"].items()}
-        reasons = {str(name): str(reason) for name, reason in found.get("reasons", {}).items()}
-        status = _ORDER[_ORDER.index(found["status"])]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return WorkerReport(time.monotonic(), status, checks, reasons)

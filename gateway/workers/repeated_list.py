@@ -30,7 +30,7 @@ _QUESTION: Final = re.compile(
     r"&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{1,64})"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
-# Milliseconds in which a worker lists each change again. It tells the parent of a change only once.
+# Milliseconds in which a worker lists each change again. It tells the supervisor of a change only once.
 _LISTED_AGAIN_FOR: Final = 1000
 _KEPT_FOR: Final = 1.0  # seconds
 _MOST_ASKERS: Final = 100

@@ -1,29 +1,28 @@
-"""The parent of N workers on one port: what ``serve --workers N`` runs. It opens neither Redis nor Postgres nor COS."""
+"""The process that ``serve --workers N`` runs, with N workers on one port. It opens neither Redis, Postgres nor COS."""
 
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from aiohttp import web
 
 from gateway.concurrency.background import background, first_of
 from gateway.net.ip_address import is_loopback
-from gateway.net.port import cannot_listen
+from gateway.net.port import cannot_listen, url_of
 from gateway.process.systemd import ServiceManager
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
-from gateway.workers.public_port import PublicPort
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Accepted, Worker
 from gateway.workers.worker_calls import worker_calls
 from gateway.workers.worker_channel import RELOAD, ROLL
-from gateway.workers.worker_command import kept, resolved
+from gateway.workers.worker_command import WorkerCommand
 
 logger = logging.getLogger(__name__)
 
@@ -42,35 +41,10 @@ class Signals:
     roll: asyncio.Event = field(default_factory=asyncio.Event)
 
     def obey(self, order: str) -> None:
-        """Do what a signal says that a worker got in place of the parent."""
+        """Do what a signal says that a worker got in place of the supervisor."""
         wanted = {RELOAD: self.reload, ROLL: self.roll}.get(order)
         if wanted is not None:
             wanted.set()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerCommand:
-    """How workers are started.
-
-    program: the command by which the parent was started. Its path may contain a symbolic link.
-    arguments: the arguments of a worker, without the argument that marks the process as a worker.
-    settings: the settings that the parent has read, as text.
-    """
-
-    program: Sequence[str]
-    arguments: Sequence[str]
-    environment: Mapping[str, str] = field(repr=False)
-    settings: str = field(repr=False)
-
-    async def start(self, number: int, accepted: Accepted | None, public: Sequence[socket.socket]) -> Worker:
-        """Start a worker of the program in ``accepted``, or of what the link leads to now if that is None or gone."""
-        program: Sequence[str] = resolved(self.program)
-        if accepted is None:
-            logger.info("replacing workers by those of a program: program=%s", program[0])
-        else:
-            program = kept(accepted.program, self.program)
-            accepted = replace(accepted, program=program)
-        return await Worker.start(number, program, self.arguments, self.environment, public, accepted)
 
 
 async def run_workers(
@@ -86,7 +60,8 @@ async def run_workers(
 ) -> None:
     """Run ``count`` workers until the signal to stop, then drain them.
 
-    ``inherited`` are sockets of systemd for the public port. ``dropped_lines`` counts lost lines of the parent's log.
+    inherited: sockets of systemd for the public port.
+    dropped_lines: counts lost lines of the log of this process.
     Raises ``WorkerFailed`` if a worker cannot start for the first time, and ``CannotListen`` if a port is not
     available.
     """
@@ -100,18 +75,10 @@ async def run_workers(
             worker.passes_on = signals.obey
             return worker
 
-        async def before_end(worker: Worker) -> None:
-            await front.remember(worker)
-
-        supervisor = Supervisor(
-            count,
-            start,
-            Accepted(resolved(command.program), command.settings),
-            silence=max(_LEAST_SILENCE, manager.watchdog or _SILENCE),
-            grace=server.shutdown_grace,
-            before_end=before_end,
-        )
+        silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
+        supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
+        supervisor.before_end = front.remember
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
@@ -176,3 +143,63 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
         yield site.url
     finally:
         await runner.cleanup()
+
+
+class PublicPort:
+    """Holds the port of clients while workers come and go: ``inherited`` sockets of systemd, or sockets of its own.
+
+    Own sockets are bound to the same port with SO_REUSEPORT (socket(7)) and do not listen: a worker has a socket of its
+    own, and listens when it is ready. The kernel gives connections only to listening sockets, so a worker that starts
+    or has ended gets none. With ``inherited`` every worker accepts on the same sockets, which stay open when all have
+    ended.
+    """
+
+    def __init__(self, holders: Sequence[socket.socket], *, is_inherited: bool) -> None:
+        self._holders = holders
+        self._is_inherited = is_inherited
+
+    @classmethod
+    async def bind(cls, host: str, port: int, inherited: Sequence[socket.socket] = ()) -> Self:
+        """Return the port of the ``inherited`` sockets, or ``host`` and ``port``. Raises ``CannotListen``."""
+        if inherited:
+            return cls(inherited, is_inherited=True)
+        with cannot_listen("server", host, port):
+            # As for a single process: a name may have several addresses. It binds, and never listens.
+            server = await asyncio.get_running_loop().create_server(
+                asyncio.Protocol, host, port, reuse_port=True, start_serving=False
+            )
+        with closing(server):
+            return cls([bound.dup() for bound in server.sockets], is_inherited=False)
+
+    def url(self, host: str) -> str:
+        """Return the URL of the port. With port 0, the system has chosen the port."""
+        address, port = self._holders[0].getsockname()[:2]
+        return url_of(address if self._is_inherited else host, port)
+
+    @contextmanager
+    def for_a_worker(self) -> Iterator[list[socket.socket]]:
+        """Yield the sockets for a worker, which must inherit them within the block."""
+        if self._is_inherited:
+            yield list(self._holders)
+            return
+        with ExitStack() as stack:
+            yield [stack.enter_context(_on_the_same_port(holder)) for holder in self._holders]
+
+    def close(self) -> None:
+        """Give the port back."""
+        for holder in self._holders:
+            holder.close()
+
+
+def _on_the_same_port(holder: socket.socket) -> socket.socket:
+    bound = socket.socket(holder.family, holder.type)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if holder.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(holder.getsockname())
+    except OSError:
+        bound.close()
+        raise
+    return bound

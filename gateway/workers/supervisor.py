@@ -53,7 +53,7 @@ class Supervisor:
     silence: a worker that gives no sign of life for so many seconds is killed.
     grace: seconds that a drain may take, if the worker sends no longer limit.
     kill_after: how many seconds after that limit the worker is killed.
-    before_end: awaited with a worker that is about to be replaced.
+    before_end: awaited with a worker that is about to be replaced. It does nothing until it is set.
     """
 
     def __init__(
@@ -64,7 +64,6 @@ class Supervisor:
         *,
         silence: float,
         grace: float,
-        before_end: Callable[[Worker], Awaitable[None]],
         kill_after: float = _KILL_AFTER,
     ) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
@@ -76,7 +75,7 @@ class Supervisor:
         self._is_reload_due = False
         self._silence = silence
         self._grace = grace
-        self._before_end = before_end
+        self.before_end: Callable[[Worker], Awaitable[None]] = _nothing
         self._kill_after = kill_after
         self._workers: set[Worker] = set()
         self._is_rolling = False
@@ -169,7 +168,7 @@ class Supervisor:
             if old is not None:
                 if not old.ended.is_set():
                     self._leaving = old
-                    await self._before_end(old)
+                    await self.before_end(old)
                     old.stop()
                     await self._until_ended([old])
                 self._workers.discard(old)
@@ -300,6 +299,10 @@ class Supervisor:
                         worker.silence(),
                     )
                     worker.kill()
+
+
+async def _nothing(_: Worker) -> None:
+    """Do nothing before the end of a worker."""
 
 
 def _last_accepted_by(workers: Iterable[Worker]) -> Accepted | None:

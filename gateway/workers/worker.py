@@ -1,4 +1,4 @@
-"""A worker process, as its parent sees it."""
+"""A worker process, as the supervisor sees it."""
 
 import asyncio
 import logging
@@ -14,7 +14,7 @@ from typing import Final, Self
 from gateway.concurrency.background import first_of
 from gateway.workers.worker_channel import (
     FORCE,
-    FROM_PARENT,
+    FROM_SUPERVISOR,
     GRACE,
     HEARD,
     LONGEST_LINE,
@@ -22,7 +22,7 @@ from gateway.workers.worker_channel import (
     SETTINGS,
     SIGNAL,
     STOP,
-    VERSION,
+    WORKER_VERSION,
     Assignment,
 )
 
@@ -32,7 +32,7 @@ _LOOPBACK: Final = "127.0.0.1"
 
 
 class WorkerFailed(Exception):
-    """A worker ended, or took too long. ``exit_code``: the exit status of the parent when a worker cannot start."""
+    """A worker ended, or took too long. ``exit_code``: the exit status of the supervisor when a worker cannot start."""
 
     def __init__(self, reason: str, exit_code: int) -> None:
         super().__init__(reason)
@@ -41,13 +41,13 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a worker became ready with, or has reloaded: its ``program``, and its ``settings`` as text.
+    """What a worker became ready with, or has reloaded: its ``command``, and its ``settings`` as text.
 
     ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them. ``ended``
     is why the worker before ended, for the worker that replaces it.
     """
 
-    program: Sequence[str]
+    command: Sequence[str]
     settings: str | None = field(repr=False)
     at: float = field(default_factory=time.monotonic)
     ended: str | None = None
@@ -63,7 +63,7 @@ class Worker:
     grace: the seconds that its drain may take, 0 before it drains.
     heard: how often it has sent that its list of changes is another. 0: it does not send it.
     heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
-    passes_on: called with ``RELOAD`` or ``ROLL`` when the worker got the signal that is for the parent.
+    passes_on: called with ``RELOAD`` or ``ROLL`` when the worker got the signal that is for the supervisor.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Worker:
         channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         admin: socket.socket,
         secret: str,
-        program: Sequence[str],
+        command: Sequence[str],
         accepted: Accepted | None,
     ) -> None:
         self.number = number
-        self.program = program
+        self.command = command
         self.accepted = accepted
         self.version = "unknown"
         self.process = process
         self.admin = f"http://{_LOOPBACK}:{admin.getsockname()[1]}"
-        self.headers = {FROM_PARENT: secret}
+        self.headers = {FROM_SUPERVISOR: secret}
         self._admin = admin  # open until the process has ended: no other one can get its port before
         self.started = time.monotonic()
         self.last_sign: float | None = None
@@ -101,13 +101,13 @@ class Worker:
     async def start(
         cls,
         number: int,
-        program: Sequence[str],
+        command: Sequence[str],
         arguments: Sequence[str],
         environment: Mapping[str, str],
         public: Sequence[socket.socket],
         accepted: Accepted | None,
     ) -> Self:
-        """Start ``program`` with ``arguments`` as worker ``number``, which listens on ``public`` when it is ready.
+        """Start ``command`` with ``arguments`` as worker ``number``, which listens on ``public`` when it is ready.
 
         It uses the settings in ``accepted``, or reads the configuration if it is None.
         """
@@ -129,7 +129,7 @@ class Worker:
             )
             writer.write(assignment.line())
             process = await asyncio.create_subprocess_exec(
-                *program,
+                *command,
                 *arguments,
                 "--as-worker",
                 str(theirs.fileno()),
@@ -138,7 +138,7 @@ class Worker:
                 env=dict(environment),
             )
             stack.pop_all()
-            return cls(number, process, (reader, writer), admin, secret, program, accepted)
+            return cls(number, process, (reader, writer), admin, secret, command, accepted)
 
     @property
     def is_ready(self) -> bool:
@@ -208,7 +208,7 @@ class Worker:
                 self.last_sign = time.monotonic()
                 match line.strip().partition(b"="):
                     case b"READY", _, _:
-                        self.accepted = self.accepted or Accepted(self.program, None)
+                        self.accepted = self.accepted or Accepted(self.command, None)
                         self._ready.set()
                         self._reloaded.set()
                     case b"STOPPING", _, _:
@@ -220,10 +220,10 @@ class Worker:
                         self.heard_at = self.last_sign
                     case name, _, order if name == SIGNAL:
                         self.passes_on(order.decode())
-                    case name, _, version if name == VERSION:
+                    case name, _, version if name == WORKER_VERSION:
                         self.version = version.decode()
                     case name, _, settings if name == SETTINGS:
-                        self.accepted = Accepted(self.program, settings.decode())
+                        self.accepted = Accepted(self.command, settings.decode())
         await self.process.wait()
         self._writer.close()
         self._admin.close()

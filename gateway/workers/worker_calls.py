@@ -1,19 +1,21 @@
-"""Requests of the parent to the admin ports of its workers."""
+"""Requests of the supervisor to the admin ports of its workers."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
+from pydantic import BaseModel
 from yarl import URL
 
 from gateway.workers.worker import Worker
-from gateway.workers.worker_channel import PARENT_PEER
+from gateway.workers.worker_channel import SUPERVISOR_PEER
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ _HOP_BY_HOP: Final = frozenset(
 _AUTOMATIC: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
 
 
+Data = TypeVar("Data", bound=BaseModel)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer of a worker."""
@@ -35,6 +40,13 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def data(self, model: type[Data]) -> Data | None:
+        """Return the data of the answer, or None for an error, or for the answer of another version."""
+        try:
+            return model.model_validate(json.loads(self.body)["data"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
 
     def response(self) -> web.Response:
         return web.Response(status=self.status, headers=_end_to_end(self.headers), body=self.body)
@@ -50,19 +62,14 @@ class WorkerCalls:
         self, workers: Sequence[Worker], path: str, timeout: float = _OWN_TIMEOUT
     ) -> dict[Worker, Answer | None]:
         """Return the answer of each worker to a GET of ``path``, within ``timeout`` seconds."""
-        answers = await asyncio.gather(*(self._get(worker, path, timeout) for worker in workers))
+        gets = (self._session.get(worker.admin + path, headers=worker.headers) for worker in workers)
+        answers = await asyncio.gather(*(_whole(get, timeout) for get in gets))
         return dict(zip(workers, answers, strict=True))
 
     async def repeat(self, request: web.Request, worker: Worker, path: str | None = None) -> Answer | None:
         """Return the whole answer of a worker to the request. A ``path`` replaces its path, with a time limit."""
-        try:
-            async with (
-                asyncio.timeout(_OWN_TIMEOUT if path is not None else None),
-                self._sent(request, worker, path or request.rel_url.raw_path_qs) as answer,
-            ):
-                return Answer(answer.status, answer.headers.copy(), await answer.read())
-        except (aiohttp.ClientError, TimeoutError):
-            return None
+        sent = self._sent(request, worker, path or request.rel_url.raw_path_qs)
+        return await _whole(sent, _OWN_TIMEOUT if path is not None else None)
 
     async def pass_on(self, request: web.Request, worker: Worker) -> web.StreamResponse | None:
         """Send the request to a worker, and its answer to the client as it comes. None if it does not listen.
@@ -88,20 +95,10 @@ class WorkerCalls:
         except aiohttp.ClientConnectorError:  # nothing was sent: another worker may answer
             return None
 
-    async def _get(self, worker: Worker, path: str, timeout: float) -> Answer | None:
-        try:
-            async with (
-                asyncio.timeout(timeout),
-                self._session.get(worker.admin + path, headers=worker.headers) as answer,
-            ):
-                return Answer(answer.status, answer.headers.copy(), await answer.read())
-        except (aiohttp.ClientError, TimeoutError):
-            return None
-
     @asynccontextmanager
     async def _sent(self, request: web.Request, worker: Worker, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = _end_to_end(request.headers)
-        headers.update({**worker.headers, PARENT_PEER: request.remote or ""})
+        headers.update({**worker.headers, SUPERVISOR_PEER: request.remote or ""})
         async with self._session.request(
             request.method,
             URL(worker.admin + path, encoded=True),
@@ -121,6 +118,14 @@ async def worker_calls() -> AsyncIterator[WorkerCalls]:
         connector=connector, timeout=_TIMEOUT, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         yield WorkerCalls(session)
+
+
+async def _whole(sent: AbstractAsyncContextManager[aiohttp.ClientResponse], timeout: float | None) -> Answer | None:
+    try:
+        async with asyncio.timeout(timeout), sent as answer:
+            return Answer(answer.status, answer.headers.copy(), await answer.read())
+    except (aiohttp.ClientError, TimeoutError):
+        return None
 
 
 def _end_to_end(headers: Mapping[str, str]) -> CIMultiDict[str]:

@@ -1,12 +1,12 @@
-"""What a worker got from its parent: its sockets, and the channel for orders and states.
+"""What a worker got from its supervisor: its sockets, and the channel for orders and states.
 
-The channel is a socket pair. The parent writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each on a
-line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line when
-its list of changes is another. Before it drains, the worker writes the seconds that the drain may take. When the
-channel closes, the parent has ended.
+The channel is a socket pair. The supervisor writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each
+on a line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line
+when its list of changes is another. Before it drains, the worker writes the seconds that the drain may take. When the
+channel closes, the supervisor has ended.
 
 Every user of this machine reaches the admin port of a worker. So a request to the port must have the secret that the
-parent gave to this worker.
+supervisor gave to this worker.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ STOP: Final = "stop"  # drain and end
 FORCE: Final = "force"  # end the drain at once
 RELOAD: Final = "reload"  # reload the configuration
 ROLL: Final = "roll"  # replace workers; only a worker passes it on
-GRACE: Final = b"GRACE"
-VERSION: Final = b"VERSION"
-SETTINGS: Final = b"SETTINGS"
-HEARD: Final = b"HEARD"
-SIGNAL: Final = b"SIGNAL"
-# Headers of requests to the admin port: the secret of the parent, and the address of its client.
-FROM_PARENT: Final = "X-From-Parent"
-PARENT_PEER: Final = "X-Parent-Peer"
+GRACE: Final = b"GRACE"  # the seconds that the drain may take, which a reload may have changed
+WORKER_VERSION: Final = b"VERSION"
+SETTINGS: Final = b"SETTINGS"  # those that the worker uses, for the worker that replaces it if it dies
+HEARD: Final = b"HEARD"  # the list of changes is another
+SIGNAL: Final = b"SIGNAL"  # the worker got a signal that is for the supervisor
+# Headers of requests to the admin port: the secret of the supervisor, and the address of its client.
+FROM_SUPERVISOR: Final = "X-From-Parent"
+SUPERVISOR_PEER: Final = "X-Parent-Peer"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configuration
 
 _FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
-_MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a parent that hangs does not take
+_MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a supervisor that hangs does not take
 _PIECE: Final = 64 * 1024
 
 
@@ -65,17 +65,17 @@ class Assignment:
     ended: str | None = None
 
     def line(self) -> bytes:
-        """Return the first line that the parent writes."""
+        """Return the first line that the supervisor writes."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> Self:
-        """Return the assignment in a line of a parent, which may be of a later version. Raises ``ValueError``."""
+        """Return the assignment in a line of a supervisor, which may be of a later version. Raises ``ValueError``."""
         values = json.loads(line)
         return cls(**{known.name: values[known.name] for known in fields(cls) if known.name in values})
 
 
-class NoParent(OSError):
+class NoSupervisor(OSError):
     """The descriptor is not a channel: only ``serve --workers`` starts workers."""
 
 
@@ -97,7 +97,7 @@ class WorkerChannel:
 
     @classmethod
     def take(cls, descriptor: int) -> Self:
-        """Return the channel of ``descriptor``. Raises ``NoParent``."""
+        """Return the channel of ``descriptor``. Raises ``NoSupervisor``."""
         try:
             channel = _taken(descriptor)
             channel.settimeout(_FIRST_LINE_TIMEOUT)
@@ -107,56 +107,49 @@ class WorkerChannel:
             line, _, orders = received.partition(b"\n")
             return cls(channel, Assignment.read(line), orders)
         except (OSError, ValueError, TypeError) as error:
-            raise NoParent(f"--as-worker is for the processes that --workers starts: {error}") from error
+            raise NoSupervisor(f"--as-worker is for the processes that --workers starts: {error}") from error
 
     def guard(self, admin: web.Application) -> web.Application:
-        """Make the application of the admin port refuse requests that are not from the parent (``Forbidden``)."""
+        """Make the application of the admin port refuse requests that are not from the supervisor (``Forbidden``)."""
 
         @web.middleware
-        async def parent_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-            sent = request.headers.get(FROM_PARENT, "").encode(errors="surrogateescape")
+        async def supervisor_only(request: web.Request, handler: Handler) -> web.StreamResponse:
+            sent = request.headers.get(FROM_SUPERVISOR, "").encode(errors="surrogateescape")
             if not hmac.compare_digest(sent, self._secret):
                 raise Forbidden("this port is for the parent of the worker")
-            request[PEER] = request.headers.get(PARENT_PEER, "")
+            request[PEER] = request.headers.get(SUPERVISOR_PEER, "")
             return await handler(request)
 
-        admin.middlewares.append(parent_only)
+        admin.middlewares.append(supervisor_only)
         return admin
 
     def manager(self) -> ServiceManager:
-        """Return the manager that sends the states of this worker to the parent."""
+        """Return the manager that sends the states of this worker to the supervisor."""
         return ServiceManager(None, SIGN_TIMEOUT, deliver=self._send, receiver="the parent")
 
-    def send_grace(self, seconds: float) -> None:
-        """Send the parent the seconds that the drain may take, which a reload may have changed."""
-        self._send_value(GRACE, b"%g" % seconds)
-
-    def send_version(self, version: str) -> None:
-        """Send the parent the version of this worker."""
-        self._send_value(VERSION, version.encode())
+    def send(self, name: bytes, value: str) -> None:
+        """Send ``GRACE``, ``WORKER_VERSION`` or ``SETTINGS``, unless the supervisor has ended or hangs."""
+        with suppress(OSError):
+            self._send(name + b"=" + value.encode())
 
     def send_signal(self, order: str) -> None:
-        """Pass a signal on to the parent, which reloads or replaces workers: ``pidof`` also names workers."""
+        """Pass a signal on to the supervisor, which reloads or replaces workers: ``pidof`` also names workers."""
         logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.number)
-        self._send_value(SIGNAL, order.encode())
-
-    def send_settings(self, text: str) -> None:
-        """Send the parent the settings that this worker uses, for the worker that replaces it if it dies."""
-        self._send_value(SETTINGS, text.encode())
+        self.send(SIGNAL, order)
 
     def send_heard(self) -> None:
-        """Send the parent that the list of changes for nginx is another, once in a step of the event loop.
+        """Send the supervisor that the list of changes for nginx is another, once in a step of the event loop.
 
-        The parent asks for the list after it has received the line, so not in the same step.
+        The supervisor asks for the list after it has received the line, so not in the same step.
         """
         if not self._has_sent_heard:
             self._has_sent_heard = True
             asyncio.get_running_loop().call_soon(self._reset_heard)
-            self._send_value(HEARD, b"1")
+            self.send(HEARD, "1")
 
     @asynccontextmanager
     async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
-        """Within the block, call the function of each order of the parent. The parent's end is the order ``STOP``."""
+        """Within the block, call the function of each order of the supervisor, whose end is the order ``STOP``."""
         reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
         try:
             async with background("orders-of-the-parent", self._obey(reader, orders)):
@@ -180,10 +173,6 @@ class WorkerChannel:
 
     def _reset_heard(self) -> None:
         self._has_sent_heard = False
-
-    def _send_value(self, name: bytes, value: bytes) -> None:
-        with suppress(OSError):  # the parent has ended, or hangs
-            self._send(name + b"=" + value)
 
     def _send(self, state: bytes) -> None:
         if self._writer is None or self._writer.is_closing():

@@ -6,8 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.catalog.found_tables import FoundTable
-from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.database_report import DatabaseReport, FoundTable
 from gateway.catalog.postgres import CatalogQueryRefused
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck

@@ -67,15 +67,12 @@ async def fake_workers(
 ) -> AsyncIterator[tuple[Supervisor, Admin]]:
     """A supervisor of a fake worker for each of ``answers``, and the admin port of the parent."""
 
-    async def before_end(worker: Worker) -> None:
-        del worker
-
     async def start(number: int, accepted: Accepted | None) -> Worker:
         arguments = ["-IS", "-c", FAKE_WORKER, json.dumps(answers[number - 1]), life]
         return await Worker.start(number, [sys.executable], arguments, os.environ, [], accepted)
 
     first = Accepted([sys.executable], None)
-    supervisor = Supervisor(len(answers), start, first, silence=3600, grace=0, before_end=before_end)
+    supervisor = Supervisor(len(answers), start, first, silence=3600, grace=0)
     async with AsyncExitStack() as stack:
         if answers:
             await stack.enter_async_context(supervisor.running())

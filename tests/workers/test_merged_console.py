@@ -9,6 +9,7 @@ import pytest
 from gateway.metrics.events import Event
 from gateway.metrics.symptom import Symptom
 from gateway.workers.merged_console import WorkerState, events_of, merged_console
+from gateway.workers.worker_calls import Answer
 from tests.serving import serving
 from tests.workers.conftest import fake_workers, get_json
 
@@ -38,7 +39,7 @@ def answer(replica: str, *replicas: dict[str, Any], **changes: Any) -> str:
 
 
 def states(*answers: str) -> list[WorkerState]:
-    found = [WorkerState.read(text.encode()) for text in answers]
+    found = [Answer(200, {}, text.encode()).data(WorkerState) for text in answers]
     return [state for state in found if state is not None]
 
 

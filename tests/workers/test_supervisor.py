@@ -38,12 +38,8 @@ async def start(number: int, accepted: Accepted | None, told: str = "", takes: f
 
 def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervisor:
     """Return a supervisor of one worker: its drain may take no time, and it is killed ``kill_after`` seconds later."""
-
-    async def before_end(worker: Worker) -> None:
-        del worker
-
     accepted = Accepted([sys.executable], "as at the start")
-    return Supervisor(1, start_worker, accepted, silence=60, grace=0, before_end=before_end, kill_after=kill_after)
+    return Supervisor(1, start_worker, accepted, silence=60, grace=0, kill_after=kill_after)
 
 
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
@@ -116,7 +112,8 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
             await worker.reload(STARTED)
 
     accepted = Accepted([sys.executable], "as at the start")
-    supervisor = Supervisor(2, note, accepted, silence=60, grace=0, before_end=reload_all)
+    supervisor = Supervisor(2, note, accepted, silence=60, grace=0)
+    supervisor.before_end = reload_all
     async with supervisor.running():
         await supervisor.roll()
         *_, first, second = given
