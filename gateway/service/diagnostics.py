@@ -20,8 +20,9 @@ from gateway.monitoring.metrics import measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.client import OriginClient
-from gateway.origin.failures import FailedObjects, RefusedVariants
+from gateway.origin.failures import FailedObjects
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
