@@ -22,9 +22,8 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0
 _LEAST_PAUSE = 0.2  # seconds between two cycles, in which the batches of the next cycle fill up
 _PAUSE_AFTER_FAILURE = 1.0
-_MOST_IN_TURN = (
-    500  # of a shard, before the others have their turn: else a backlog of some shards outlives that of others
-)
+# Of a shard, before the others have their turn: else a backlog of some shards outlives that of others.
+_MOST_IN_TURN = 500
 _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy for more than two milliseconds
 
 
@@ -107,11 +106,8 @@ class RefreshWorker:
         while (remaining := began + self._settings.value.interval - self._now()) > 0:
             self._turn += 1
             await self._look({*self._worth_a_look(), *self._shards.in_turn(self._turn)})
-            next_due = min(
-                (state.next_due for state in self._states.values() if state.next_due is not None), default=None
-            )
-            if next_due is not None:
-                remaining = min(remaining, next_due - self._now())
+            due_times = [state.next_due for state in self._states.values() if state.next_due is not None]
+            remaining = min([remaining, *(due_at - self._now() for due_at in due_times)])
             if remaining <= 0:
                 return
             self._record_success()
@@ -160,11 +156,11 @@ class RefreshWorker:
         most = room = min(self._settings.value.batch_size, _MOST_AT_ONCE)
         batch: dict[Shard, int] = {}
         while due and room:
-            shard = next(iter(due))
-            batch[shard] = count = min(due[shard], room)
-            room, due[shard] = room - count, due[shard] - count
-            if not due[shard]:
-                del due[shard]
+            shard, number = due.popitem()
+            batch[shard] = min(number, room)
+            room -= batch[shard]
+            if number > batch[shard]:
+                due[shard] = number - batch[shard]
         return most, batch
 
     def _worth_a_look(self) -> list[Shard]:
