@@ -1,5 +1,7 @@
 """`GET /api/v1/monitoring/explain/{id}`: why an image is served or not."""
 
+from dataclasses import dataclass
+
 from aiohttp import web
 
 from gateway.api.json_responses import success
@@ -13,12 +15,12 @@ from gateway.metrics.recent_errors import RecentErrors
 TOKEN_FIELD, LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 
 
+@dataclass(frozen=True, slots=True)
 class ExplainCalls:
     """Explains images to operators."""
 
-    def __init__(self, explainer: Explainer, recent_errors: RecentErrors) -> None:
-        self._explainer = explainer
-        self._recent_errors = recent_errors
+    explainer: Explainer
+    recent_errors: RecentErrors
 
     async def explain(self, request: web.Request) -> web.Response:
         """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
@@ -33,7 +35,7 @@ class ExplainCalls:
         if sum(credential is not None for credential in given) > 1:
             raise InvalidRequest(f"give one of user, {TOKEN_FIELD} and {LINK_FIELD}")
         parameters = {name: request.query[name] for name in PARAMETERS if name in request.query}
-        explanation = await self._explainer.explain(image_id, credentials, parameters)
+        explanation = await self.explainer.explain(image_id, credentials, parameters)
         request_id = request.query.get("request")
-        failed = {"request": self._recent_errors.request(request_id)} if request_id else {}
+        failed = {"request": self.recent_errors.request(request_id)} if request_id else {}
         return success({**explanation.as_json(), **failed}, explanation.verdict.reason)
