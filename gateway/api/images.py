@@ -11,12 +11,16 @@ from multidict import CIMultiDict
 from gateway.api.authentication import Callers, head_of
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
+from gateway.api.json_responses import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import OriginUnavailable
+from gateway.errors import InvalidRequest, OriginUnavailable
+from gateway.explain.access import Credentials
+from gateway.explain.explainer import PARAMETERS, Explainer
+from gateway.metrics.recent_errors import RecentErrors
 from gateway.origin.errors import RowChanged
 from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import AuthorizedImage
@@ -25,6 +29,8 @@ from gateway.urls.resolver import UrlResolver
 logger = logging.getLogger(__name__)
 
 _MOST_LOOKUPS = 3
+# The credentials to explain: in header fields, because proxies and browsers record addresses.
+_TOKEN_FIELD, _LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 # Other fields than on the public port: no cache may keep a preview, and no page of another site may read it.
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -76,6 +82,8 @@ class AdminImageCalls:
     cached_urls: CachedUrls
     source: ObjectSource
     relay: Relay
+    explainer: Explainer
+    recent_errors: RecentErrors
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign a new presigned URL of any user's image. Return the URL if everybody may see the image, else null."""
@@ -117,6 +125,22 @@ class AdminImageCalls:
         finally:
             if content.body is not None:
                 content.body.close()
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
+
+        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request``: the id of a failed request.
+        """
+        image_id = _id_in(request)
+        headers, query = request.headers, request.query
+        given = headers.get(_TOKEN_FIELD), headers.get(_LINK_FIELD), query.get("user")
+        if sum(credential is not None for credential in given) > 1:
+            raise InvalidRequest(f"give one of user, {_TOKEN_FIELD} and {_LINK_FIELD}")
+        parameters = {name: query[name] for name in PARAMETERS if name in query}
+        explanation = await self.explainer.explain(image_id, Credentials(*given), parameters)
+        request_id = query.get("request")
+        failed = {"request": self.recent_errors.request(request_id)} if request_id else {}
+        return success({**explanation.as_json(), **failed}, explanation.verdict.reason)
 
 
 def _id_in(request: web.Request) -> str:

@@ -12,6 +12,7 @@ from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.record import ImageRecord
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidRequest, RouteNotFound
 from gateway.urls.invalidation import Invalidation
@@ -45,9 +46,7 @@ class LinkCalls:
         image_id = parse_image_id(request.match_info["image_id"])
         expires_in = _expires_in(await self.bodies.json(request))
         record = (await self.lookup.own(self.callers.of(request), image_id)).record
-        path = short_address(image_id)
-        url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
-        return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
+        return success({"image_id": image_id, **_made(links, record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
@@ -61,10 +60,7 @@ class LinkCalls:
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
                 continue
-            url, expires_at = links.make(
-                short_address(image_id), expires_in=expires_in, links_killed=result.links_killed
-            )
-            made[image_id] = {"url": url, "expires_at": expires_at}
+            made[image_id] = _made(links, result, expires_in)
         request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
         return success({"links": made, "errors": errors}, "links were signed")
 
@@ -86,6 +82,12 @@ class LinkCalls:
         kills = await self.catalog.kill_links(image_id)
         await self.invalidation.drop([image_id])
         return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
+
+
+def _made(links: SignedLinks, record: ImageRecord, expires_in: int) -> dict[str, Any]:
+    path = short_address(record.image_id)
+    url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
+    return {"url": url, "expires_at": expires_at}
 
 
 def _expires_in(body: Any) -> int:
