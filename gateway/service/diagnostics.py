@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.delivery.parameters import VariantRequests
 from gateway.explain.access import AccessStep
 from gateway.explain.cache import CacheStep
 from gateway.explain.delivery import DeliveryStep
@@ -24,7 +24,6 @@ from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
-from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -56,7 +55,8 @@ async def open_diagnostics(
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, origin = live.value, images.objects.origin
     trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
-    explainer = make_explainer(live, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
+    nginx_list = urls.changes.nginx_list
+    explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
     health = _health(live, metrics, access, signing, stores, urls, origin)
     history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
@@ -79,12 +79,12 @@ def make_explainer(
     signing: Signing,
     stores: Stores,
     urls: Urls,
-    origin: OriginClient,
     trigger_watch: TriggerWatch,
-    images: Images | None,
+    images: Images,
     seen: CanaryOutcomes,
+    nginx_list: NginxList | None,
 ) -> Explainer:
-    """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
+    """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
     settings = live.value
     canary, redis = settings.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
@@ -98,11 +98,7 @@ def make_explainer(
         except CacheUnavailable:
             return ()
 
-    if images is not None:
-        variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
-    else:
-        variant_requests = VariantRequests(signing.renditions, live.map(lambda settings: settings.image_variants))
-        failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
+    objects = images.objects
     shared = urls.shared.entries if urls.shared is not None else None
     queue = stores.redis.queue if stores.redis is not None else None
     steps = Steps(
@@ -112,31 +108,26 @@ def make_explainer(
             queue,
             urls.resolver,
             trigger_watch.problem if settings.postgres.listen else None,
-            urls.changes.nginx_list if images is not None else None,
+            nginx_list,
         ),
         OriginStep(
-            origin,
+            objects.origin,
             urls.resolver.urls,
             signing.hosts,
-            failures,
+            objects.failures,
             partial(correct_clock, signing.clock, urls.resolver),
         ),
-        VariantStep(signing.renditions, variant_requests, shared),
+        VariantStep(signing.renditions, images.variant_requests, shared),
         DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
     )
     return Explainer(
         stores.catalog,
         steps,
         signing.signer,
-        refused,
+        objects.refused,
         image_rules(live, access, signing),
         outside,
     )
-
-
-def _never_changed(_: str) -> float:
-    """Return when an image's row changed last, in a process that serves no images."""
-    return float("-inf")
 
 
 def _this_replica(

@@ -21,7 +21,7 @@ from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
-from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings
+from gateway.settings import MOST_ADDRESSES, Settings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
@@ -70,12 +70,12 @@ async def open_purge_target(
     if purge is None:
         yield None
         return
-    by_address = purge.target == "webhook" or purge.names_addresses
-    addresses = Addresses(purge.base_urls, signing.renditions) if by_address else None
+    addresses = Addresses(purge.base_urls, signing.renditions)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":
-            yield PurgeTarget(_webhook(purge, http, addresses), addresses, None)
+            token = purge.token.get_secret_value() if purge.token is not None else None
+            yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), addresses, None)
             return
         credentials = None
         if purge.credentials is None:
@@ -89,7 +89,11 @@ async def open_purge_target(
         room = edgeone if purge.target == "edgeone" else tencent_cdn
         api = TencentApi(http, purge.api, service=room.SERVICE, version=room.VERSION, now=signing.clock.now)
         service = TencentService(api, keys, MOST_ADDRESSES)
-        yield PurgeTarget(_tencent(purge, service, addresses), addresses, credentials)
+        if purge.target == "tencent_cdn":
+            yield PurgeTarget(TencentCdn(service, addresses), addresses, credentials)
+        else:
+            named = addresses if purge.names_addresses else None
+            yield PurgeTarget(EdgeOne(service, purge.zone_id or "", named), named, credentials)
 
 
 @asynccontextmanager
@@ -100,21 +104,6 @@ async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMe
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))
         yield
-
-
-def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | None) -> Webhook:
-    if settings.url is None or addresses is None:
-        raise ValueError("the webhook has no url, or no addresses")  # the settings model refuses that
-    token = settings.token.get_secret_value() if settings.token is not None else None
-    return Webhook(http, settings.url, addresses, token=token)
-
-
-def _tencent(settings: PurgeSettings, service: TencentService, addresses: Addresses | None) -> Target:
-    if settings.target == "edgeone":
-        return EdgeOne(service, settings.zone_id or "", addresses)
-    if addresses is None:
-        raise ValueError("tencent_cdn purges by address")
-    return TencentCdn(service, addresses)
 
 
 def _keys(credentials: BucketCredentials, name: str) -> KeySource:
