@@ -14,8 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import psutil
 
-from gateway.catalog.query import CatalogQuery
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, read_row
 from gateway.changes.change_log import ChangeLog
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -24,18 +23,19 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.redis_entries.entry_codec import decode, encode
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, Live, PostgresSettings, UrlCacheSettings
+from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 
 _MIB = 2**20
 _BUCKET = "bench-1250000000"
 
 
-def _row(query: CatalogQuery, number: int) -> ImageRecord:
+def _row(number: int) -> ImageRecord:
     """Return a row that was read of strings that are its own."""
     texts = f"image-{number:08}", f"u-{number % 10_000}", _BUCKET, "ap-guangzhou", f"photos/{number}.jpg", "image/jpeg"
     image_id, owner, bucket, region, key, content_type = (text.encode().decode() for text in texts)
-    return query.read((image_id, key, owner, True, bucket, region, content_type, *(None,) * 5))
+    row = image_id, key, owner, True, bucket, region, content_type, *(None,) * 5
+    return read_row(row, _BUCKET, {})
 
 
 def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
@@ -43,14 +43,13 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
     signer = Signer(credentials, Hosts(settings), Live(UrlCacheSettings()), metrics=Metrics().presign)
-    query = CatalogQuery(PostgresSettings(dsn="host=unused"), _BUCKET, {_BUCKET: "ap-guangzhou"})
     renditions = Renditions({})
     tier = LocalTier(
         Live(UrlCacheSettings(max_size=images, local_ttl=60)), renditions, ChangeLog([], "bench", 0), unknown_ttl=5
     )
 
     def keep(number: int) -> None:
-        image = signer.sign_image(_row(query, number), read_at=int(time.time()))
+        image = signer.sign_image(_row(number), read_at=int(time.time()))
         if from_redis:
             variant = ImageVariant(image.record.image_id)
             image = decode(encode(image, signer), variant, signer, renditions)

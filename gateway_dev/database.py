@@ -9,7 +9,7 @@ import psycopg2.extensions
 from psycopg2.extras import execute_values
 from pydantic import SecretStr
 
-from gateway.catalog.installation import changes_sql, images_sql, links_sql
+from gateway.catalog.sql_files import changes_sql, images_sql, links_sql
 from gateway.settings import PostgresSettings
 
 _UPSERT = """

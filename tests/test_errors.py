@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway import errors
-from gateway.catalog.locks import HeldLock
+from gateway.catalog.database_report import HeldLock
 from gateway.catalog.postgres import CatalogLocked
 from gateway.errors import GatewayError
 

@@ -16,7 +16,7 @@ from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, InvalidBeacon, TooManyRequests, UnsupportedMediaType
-from gateway.metrics.loop_counters import LoopCounter, MergedHistogram
+from gateway.metrics.loop_counters import LoopCounter, LoopHistogram
 from gateway.metrics.registry import Registry
 
 MAX_BODY = 16 * 1024  # bytes
@@ -73,18 +73,18 @@ class BeaconMetrics:
         self.client_loads = registry.loop_counter(
             "client_loads", "Loads of images that browsers report, by result.", ("result",), get_args(LoadResult)
         )
-        self.client_load_seconds = MergedHistogram(
+        self.client_load_seconds = LoopHistogram(
             "image_gateway_client_load_seconds",
             "Time that browsers report from the start of a load until the image is shown, retries included.",
             LOAD_SECONDS,
         )
-        self.client_paint_seconds = MergedHistogram(
+        self.client_paint_seconds = LoopHistogram(
             "image_gateway_client_paint_seconds",
             "Largest contentful paints (LCP) that browsers report, of pages where that is one of the images.",
             PAINT_SECONDS,
             ("source",),
         )
-        self.client_picture_bytes = MergedHistogram(
+        self.client_picture_bytes = LoopHistogram(
             "image_gateway_client_picture_bytes",
             "Bytes of the images that browsers report, by where they came from.",
             PICTURE_BYTES,

@@ -12,10 +12,10 @@ from gateway.api.queues import dead_entries, variant_names
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import History, gauge_value
-from gateway.metrics.nginx_askers import NginxAskers
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.history import History
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
+from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
@@ -45,7 +45,7 @@ class Dependencies:
         credentials: BucketCredentials,
         trigger_watch: TriggerWatch | None,
         canary: CanaryOutcomes,
-        nginx: NginxAskers,
+        nginx: NginxLastAsked,
     ) -> None:
         self._trigger_watch = trigger_watch
         self._canary = canary

@@ -24,7 +24,7 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
-from gateway.delivery.parameters import VariantRequests
+from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
 from gateway.delivery.prepared_response import COPIED, Prepared
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY
 from gateway.delivery.request_context import RequestContext
@@ -40,10 +40,8 @@ from gateway.errors import (
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.origin.errors import RowChanged
 from gateway.origin.failures import RefusedVariants
-from gateway.origin.memory_cache import Content
 from gateway.origin.object_source import ObjectSource
-from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
@@ -61,15 +59,14 @@ class Exchange:
     is_replaced: the rendition that another image replaces was counted.
     """
 
-    __slots__ = ("context", "decision", "found", "is_replaced", "is_used", "lookups", "wanted")
+    found = NOTHING
+    lookups = 1
+    is_used = is_replaced = False
 
     def __init__(self, context: RequestContext, wanted: ImageRequest, decision: Decision) -> None:
         self.context = context
         self.wanted = wanted
         self.decision = decision
-        self.found = NOTHING
-        self.lookups = 1
-        self.is_used = self.is_replaced = False
 
     def finds(self, found: Found) -> None:
         """Go on with ``found``. A body of COS that it lacks is closed."""
@@ -88,35 +85,18 @@ class Exchange:
         return _NOTHING_ADMITTED
 
 
-@dataclass(slots=True)
 class ImageMemory:
     """The ``Memory`` of requests. ``streams``: how many images are being sent."""
 
-    resolver: UrlResolver
-    source: ObjectSource
-    refused: RefusedVariants
-    streams: int = 0
-
-    def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
-        """Return the image, and count the look-up."""
-        resolved = self.resolver.get_cached(image_id, rendition)
-        return resolved.image if resolved is not None else None
-
-    def content(self, image: AuthorizedImage) -> Content | None:
-        """Return the metadata of the image's object, perhaps with its bytes."""
-        return self.source.memory.content(image)
-
-    def keeps(self, metadata: ObjectMetadata) -> bool:
-        """Return whether such an object is kept whole."""
-        return self.source.keeps(metadata)
-
-    def is_refused(self, image: SignedImage) -> bool:
-        """Return whether COS did not make this rendition a moment ago."""
-        return self.refused.holds(image)
-
-    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        """Return the rendition to send in its place."""
-        return self.refused.substitute_for(image, refusal)
+    def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
+        self.streams = 0
+        self.source = source
+        self.refused = refused
+        self.image = resolver.image_here
+        self.content = source.memory.content
+        self.keeps = source.keeps
+        self.is_refused = refused.holds
+        self.substitute_for = refused.substitute_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +141,11 @@ class ImageHandler:
 
     def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
         """Return the request with the first decision. ``image_id`` must be valid."""
-        wanted = ImageRequest.read(head, image_id, self._variant_requests)
-        context.is_negotiated = wanted.parameters.is_negotiated
-        return Exchange(context, wanted, self._decide(wanted, Found()))
+        query = head.query
+        parameters = self._variant_requests.read(query, head.headers) if query else NO_PARAMETERS
+        context.is_negotiated = parameters.is_negotiated
+        wanted = ImageRequest.of(head, image_id, parameters)
+        return Exchange(context, wanted, self._decide(wanted, NOTHING))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""

@@ -12,7 +12,7 @@ from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted, read
-from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
@@ -27,7 +27,7 @@ class ThisProcess:
         self,
         registry: CollectorRegistry,
         counted: Counted,
-        nginx: NginxAskers,
+        nginx: NginxLastAsked,
         reloader: Reloader,
         debug_log: DebugLog,
         bodies: Bodies,
@@ -55,7 +55,7 @@ class ThisProcess:
             {
                 "counts": reading.counts,
                 "durations": reading.durations,
-                "bounds": self._counted.requests.bounds,
+                "bounds": self._counted.requests.durations.bounds,
                 "errors": [error.as_json() for error in self._counted.errors.newest()],
                 "nginx": {"asked": self._nginx.seconds(), "cache_seconds": self._nginx.cache_seconds()},
             }

@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
-from typing import Final
+from itertools import islice
+from typing import Final, Protocol
 
 import aiopg
 import psycopg2
 
+from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.metrics import CatalogMetrics
-from gateway.catalog.notifications import HEARTBEAT_PREFIX, TEST_PREFIX, Notifications
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
@@ -23,13 +24,105 @@ from gateway.changes.change_log import Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.changes.listener import RowListener
 from gateway.concurrency.clocks import boot_time
+from gateway.errors import InvalidImageId
 
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "image_gateway"
+# The first letter of payloads that are about the trigger: no id of an image starts with it. The SQL that installs the
+# trigger sends one, and so do `check` and `explain`.
+TEST_PREFIX: Final = "-"
+# Of the heartbeats of all replicas. Earlier releases ignore payloads that begin so.
+HEARTBEAT_PREFIX: Final = "!heartbeat "
+_WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``too_many``
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _NEVER: Final = float("-inf")
 _MOST_TAKEN: Final = 500  # notifications handled together
+
+
+class Notification(Protocol):
+    """What psycopg2 makes of a notification."""
+
+    payload: str
+
+
+class Notifications:
+    """Receives the notifications of a connection, in the place of psycopg2's list ``connection.notifies``.
+
+    psycopg2 accepts any object with ``append`` in place of the list. aiopg moves the items of the list into its own
+    queue, whose getter loses an item if it is cancelled in the pass of the event loop in which the item arrives. So
+    aiopg finds nothing here (``__len__``), and its queue stays empty.
+
+    ``arrived`` is set by each notification. Whoever waits for it clears it before ``take``.
+
+    While ``many`` payloads wait, the last of them would be handled too late. Then ``too_many`` is called, at most 0.2
+    seconds after each payload, with the number of payloads that were dropped since its last call. At most ``most``
+    payloads are kept.
+    """
+
+    def __init__(self, too_many: Callable[[int], None], *, many: int = 5_000, most: int = 100_000) -> None:
+        self.arrived = asyncio.Event()
+        self._too_many = too_many
+        self._many = many
+        self._most = most
+        self._waiting: dict[str, None] = {}
+        self._dropped = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_logged = False
+
+    def append(self, notification: Notification) -> None:
+        """Keep the payload of a notification if it is the id of an image, about the trigger, or a heartbeat.
+
+        psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
+        """
+        payload = notification.payload
+        if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX)):
+            try:
+                payload = parse_image_id(payload)
+            except InvalidImageId:
+                return
+        if payload not in self._waiting:
+            if len(self._waiting) < self._most:
+                self._waiting[payload] = None
+            else:
+                self._dropped += 1
+        if len(self._waiting) >= self._many and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_WITHIN, self._report)
+        self.arrived.set()
+
+    def __len__(self) -> int:
+        """Return 0: aiopg has nothing to move."""
+        return 0
+
+    def __contains__(self, payload: str) -> bool:
+        """Return whether the payload waits."""
+        return payload in self._waiting
+
+    def take(self, most: int) -> list[str]:
+        """Remove and return up to ``most`` payloads, those that waited longest. Empty when none waits."""
+        taken = list(islice(self._waiting, most))
+        for payload in taken:
+            del self._waiting[payload]
+        if not taken:
+            self._is_logged = False
+        return taken
+
+    def close(self) -> None:
+        """Call ``too_many`` no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _report(self) -> None:
+        self._timer = None
+        if not self._is_logged:
+            self._is_logged = True
+            logger.warning(
+                "too many rows changed at once, every row is read again: waiting=%s dropped=%s",
+                len(self._waiting),
+                self._dropped,
+            )
+        dropped, self._dropped = self._dropped, 0
+        self._too_many(dropped)
 
 
 class HeartbeatLost(Exception):
@@ -73,16 +166,18 @@ class ChangeFeed:
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
         """
+
+        def too_many(dropped: int) -> None:
+            if self._positions is not None:
+                self._positions.lost()  # those of the dropped changes are not known
+            listener.too_many_rows(dropped)
+
         self._metrics.change_feed_connected.set(0)
         pause = _FIRST_PAUSE
         async with ServerAddresses(self._dsn, self._timeout, self._resolve, self._name) as addresses:
             while True:
                 try:
-                    async with (
-                        self.connection(addresses) as connection,
-                        connection.cursor() as cursor,
-                    ):
-                        too_many = self._losing_positions(listener)
+                    async with self.connection(addresses) as connection, connection.cursor() as cursor:
                         notifications = connection.raw.notifies = Notifications(too_many)
                         # A heartbeat need not wait until it is on the disk, or on a standby.
                         await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
@@ -95,11 +190,10 @@ class ChangeFeed:
                     if not self._is_lost:
                         reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
                         logger.warning("not listening to changes in postgres: reason=%s", reason)
-                    self._is_lost = True
                 except Exception:  # otherwise no change would be noticed until a restart
                     self._metrics.background_errors.labels(task="change-feed").inc()
                     logger.exception("listening to changes in postgres failed")
-                    self._is_lost = True
+                self._is_lost = True
                 self._metrics.change_feed_connected.set(0)
                 if self._positions is not None:
                     self._positions.lost()
@@ -161,31 +255,16 @@ class ChangeFeed:
     ) -> None:
         image_ids = [payload for payload in payloads if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX))]
         if image_ids:
-            if self._positions is not None:
-                await self._find(cursor, image_ids, self._positions)
+            if (positions := self._positions) is not None:
+                losses = positions.losses
+                position = await read_position(cursor)
+                # The position is also behind changes that were dropped, unless more were dropped meanwhile.
+                if positions.is_lost() and losses == positions.losses:
+                    positions.all_changed(position)
+                positions.changed(image_ids, position)
             await listener.rows_changed(image_ids)
         for payload in payloads:
             if payload.startswith(HEARTBEAT_PREFIX):
                 listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
             elif payload.startswith(TEST_PREFIX):
                 tested()
-
-    async def _find(self, cursor: aiopg.Cursor, image_ids: Sequence[str], positions: ReplayPositions) -> None:
-        """Find the position of changes, and also the position of dropped changes."""
-        losses = positions.losses
-        position = await read_position(cursor)
-        if positions.is_lost() and losses == positions.losses:
-            positions.all_changed(position)
-        positions.changed(image_ids, position)
-
-    def _losing_positions(self, listener: RowListener) -> Callable[[int], None]:
-        """Return the function with which changes are dropped: their position is unknown."""
-        positions = self._positions
-        if positions is None:
-            return listener.too_many_rows
-
-        def lose(dropped: int) -> None:
-            positions.lost()
-            listener.too_many_rows(dropped)
-
-        return lose

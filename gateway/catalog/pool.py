@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import aiopg
 import psycopg2
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from gateway.catalog.metrics import ConnectionState, PostgresConnections
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 
@@ -35,6 +36,8 @@ _KEEPALIVES: Final = {
 _NEVER: Final = 1e8  # seconds; aiopg's own limit must not close a connection whose query the server may still execute
 _CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancellation, as ``background`` says
 _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
+
+ConnectionState: TypeAlias = Literal["in_use", "idle", "abandoned"]
 
 
 class Connection(psycopg2.extensions.connection):
@@ -229,6 +232,38 @@ class Pool:
                 self._abandon(login, connection)
                 raise
         return connection
+
+
+class PostgresConnections(Collector):
+    """Exports the state of the pools. ``pools`` are those that are open."""
+
+    def __init__(self) -> None:
+        self.pools: list[Pool] = []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the sums of all pools."""
+        connections = GaugeMetricFamily(
+            "image_gateway_postgres_connections",
+            "Connections to Postgres, without the one that listens: 'in_use', 'idle', or 'abandoned' (no caller waits "
+            "for its query any more, and the server may still work on it).",
+            labels=["state"],
+        )
+        counts = [pool.connections() for pool in self.pools]
+        states: tuple[ConnectionState, ...] = ("in_use", "idle", "abandoned")
+        for state in states:
+            connections.add_metric([state], sum(count[state] for count in counts))
+        yield connections
+        waits = [seconds for pool in self.pools for seconds in pool.waits()]
+        yield GaugeMetricFamily(
+            "image_gateway_postgres_waiting", "Callers that wait for a connection to Postgres.", value=len(waits)
+        )
+        yield GaugeMetricFamily(
+            "image_gateway_postgres_oldest_wait_seconds",
+            "How long the first of these callers has been waiting; 0 if no caller waits.",
+            value=max(waits, default=0.0),
+        )
+
+    describe = collect  # so the registry refuses another collector of these names
 
 
 @asynccontextmanager

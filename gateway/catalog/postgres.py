@@ -12,13 +12,18 @@ from weakref import WeakKeyDictionary
 import aiopg
 import psycopg2
 
-from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
-from gateway.catalog.inspection import DatabaseReport, Inspection
-from gateway.catalog.locks import HELD_LOCK_SQL, HeldLock
+from gateway.catalog.database_report import (
+    FOUND_TABLES_SQL,
+    HELD_LOCK_SQL,
+    DatabaseReport,
+    FoundTable,
+    HeldLock,
+    Inspection,
+)
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import KILL_LINKS, LINKS_TABLE, CatalogQuery
-from gateway.catalog.record import ImageRecord, InspectedRow, Rows
+from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
@@ -29,7 +34,6 @@ logger = logging.getLogger(__name__)
 
 Row = Sequence[Any]
 
-_NONE: Mapping[str, str] = {}
 _PROBE_TIMEOUT = 1.5  # seconds
 _PRIMARY_SHARE = 0.25  # of the connections, for changed rows and links, where rows are read elsewhere
 _LOCK_SHARE = 0.8  # of the time of a query; the rest is for the question who holds the lock
@@ -116,11 +120,11 @@ class PostgresCatalog:
         try:
             async with self._translated_errors(), self._cursor_for(image_ids) as cursor:
                 id_type = self._id_type or await self._fetch_id_type(cursor)
-                valid = self._query.valid_ids(image_ids, id_type)
+                valid = valid_ids(image_ids, id_type)
                 if len(valid) < len(image_ids) and id_type == self._id_type:
                     # The ids do not fit the type, or the column's type changed since it was read.
                     id_type = await self._fetch_id_type(cursor)
-                    valid = self._query.valid_ids(image_ids, id_type)
+                    valid = valid_ids(image_ids, id_type)
                 self._id_type = id_type
                 selected, unreadable = await self._select(cursor, valid, id_type)
                 self._lock = None
@@ -135,9 +139,17 @@ class PostgresCatalog:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor_for([image_id]) as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await self._execute(cursor, self._query.inspect_sql(id_type), (self._query.valid_ids([image_id], id_type),))
+            await self._execute_by_id(cursor, self._query.inspect_by_id, id_type, valid_ids([image_id], id_type))
             row = await cursor.fetchone()
-        return self._query.inspect(row) if row is not None else None
+        if row is None:
+            return None
+        *known, status, is_served = row
+        try:
+            record = self._record(known)
+        except ValueError as error:
+            return InspectedRow(None, status, str(error))
+        reason = None if is_served else f"its status is {status or 'NULL'}, and not {ACTIVE}"
+        return InspectedRow(record, status, reason)
 
     async def try_query(self) -> None:
         """Run the query that requests use, for no id.
@@ -145,19 +157,17 @@ class PostgresCatalog:
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
         within a second and a half: who asks for readiness does not wait longer.
         """
-        seconds = min(self._timeout, _PROBE_TIMEOUT)
-        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
-            await self._try_query(cursor, seconds)
+        async with self._tried_query():
+            pass
 
     async def probe(self) -> None:
         """Run ``try_query``, and look whether it finds the same tables as before, with all their rows.
 
         Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
         """
-        seconds = min(self._timeout, _PROBE_TIMEOUT)
-        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
-            await self._try_query(cursor, seconds)
-            await self._execute(cursor, FOUND_TABLES_SQL, self._query.tables)
+        async with self._tried_query() as cursor:
+            links_table = LINKS_TABLE if self._query.with_links else None
+            await self._execute(cursor, FOUND_TABLES_SQL, (self._query.table, links_table))
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
         for table in found:
             if table.problem is not None:
@@ -167,10 +177,15 @@ class PostgresCatalog:
         if names != self._tables:
             raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
 
-    async def _try_query(self, cursor: aiopg.Cursor, seconds: float) -> None:
-        id_type = await self._fetch_id_type(cursor)
-        await self._execute(cursor, self._query.select_sql(id_type), ([],), _limit(seconds))
-        self._id_type, self._lock = id_type, None
+    @asynccontextmanager
+    async def _tried_query(self) -> AsyncIterator[aiopg.Cursor]:
+        """Yield a cursor with which the query of requests has been tried."""
+        seconds = min(self._timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            id_type = await self._fetch_id_type(cursor)
+            await self._execute_by_id(cursor, self._query.by_id, id_type, [], _limit(seconds))
+            self._id_type, self._lock = id_type, None
+            yield cursor
 
     async def report(self) -> DatabaseReport:
         """Return the report for operators, on a connection of the pool."""
@@ -183,9 +198,9 @@ class PostgresCatalog:
         Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await self._execute(cursor, self._query.sample_sql)
+            await self._execute(cursor, self._query.sample)
             rows = await cursor.fetchall()
-        return list(self._read(rows).records.values())
+        return list(self._read(rows, {}).records.values())
 
     async def random_images(self, count: int) -> list[ImageRecord]:
         """Return at most ``count`` images of random rows.
@@ -194,18 +209,18 @@ class PostgresCatalog:
         Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await self._execute(cursor, self._query.size_sql, self._query.size_parameters)
+            await self._execute(cursor, SIZE, (self._query.table,))
             size = await cursor.fetchone()
             rows: list[Row] = []
             # The number of rows is an estimate, and few of the rows may be active.
             for estimate in dict.fromkeys((size[0] if size is not None else None, None)):
                 if not rows:
-                    await self._execute(cursor, self._query.random_sql(estimate), (count,))
+                    await self._execute(cursor, self._query.random(estimate), (count,))
                     rows = await cursor.fetchall()
         images = []
         for row in rows:
             with suppress(ValueError):
-                images.append(self._query.read(row))
+                images.append(self._record(row))
         return images
 
     async def _select(
@@ -231,7 +246,7 @@ class PostgresCatalog:
         if not image_ids:
             return []
         try:
-            await self._execute(cursor, self._query.select_sql(id_type), (list(image_ids),))
+            await self._execute_by_id(cursor, self._query.by_id, id_type, image_ids)
             return await cursor.fetchall()
         except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
             if len(image_ids) == 1:
@@ -242,12 +257,15 @@ class PostgresCatalog:
         rows = await self._select_readable(cursor, image_ids[:middle], id_type, errors)
         return rows + await self._select_readable(cursor, image_ids[middle:], id_type, errors)
 
-    def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str] = _NONE) -> Rows:
+    def _record(self, row: Row) -> ImageRecord:
+        return read_row(row, self._query.default_bucket, self._query.regions)
+
+    def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str]) -> Rows:
         records: dict[str, ImageRecord] = {}
         unusable = dict(unreadable)
         for row in selected:
             try:
-                record = self._query.read(row)
+                record = self._record(row)
             except ValueError as error:
                 unusable[row[0]] = str(error)
             else:
@@ -282,10 +300,10 @@ class PostgresCatalog:
             raise CatalogUnavailable(f"SELECT, INSERT and UPDATE on {LINKS_TABLE} are not all granted")
 
     async def _fetch_id_type(self, cursor: aiopg.Cursor) -> str:
-        await self._execute(cursor, self._query.id_type_sql, self._query.id_type_parameters)
+        table, column = self._query.table, self._query.settings.columns.id
+        await self._execute(cursor, ID_TYPE, (table, column))
         row = await cursor.fetchone()
         if row is None:
-            table, column = self._query.id_type_parameters
             raise CatalogQueryRefused(f"there is no table {table} with a column {column}")
         return str(row[0])
 
@@ -319,9 +337,15 @@ class PostgresCatalog:
         try:
             await cursor.execute(limit + sql, parameters)
         except psycopg2.errors.LockNotAvailable:
-            await cursor.execute(limit + HELD_LOCK_SQL, self._query.size_parameters)
+            await cursor.execute(limit + HELD_LOCK_SQL, (self._query.table,))
             self._lock = HeldLock.of(await cursor.fetchone())
             raise CatalogLocked(self._lock) from None
+
+    async def _execute_by_id(
+        self, cursor: aiopg.Cursor, sql: str, id_type: str, image_ids: Sequence[str], limit: str | None = None
+    ) -> None:
+        """Execute a query of rows by id. The ids are cast to the column's type, so that its index is used."""
+        await self._execute(cursor, f"{sql} = ANY(%s::{id_type}[])", (list(image_ids),), limit)
 
     @property
     def _writable(self) -> Pool:

@@ -2,9 +2,11 @@
 
 import hashlib
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FOCUSES = frozenset({"center", "north", "northwest", "northeast", "south", "southwest", "southeast", "west", "east"})
 _LONGEST_SIDE = 50_000  # pixels; COS processes no larger image (document api/1045/40716)
 _LONGEST_PLACEHOLDER = 2048  # characters: it is kept with every cached URL
+_LONGEST_SHARED = 100  # characters: no usual content type is longer, and the cache of them stays small
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_RANGES: Final = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 
 
 def side_of(value: int | None) -> int | None:
     """Return a width or height in pixels, or None if no image has it."""
     return value if value is not None and 1 <= value <= _LONGEST_SIDE else None
-
-
-def placeholder_of(text: str | None) -> str | None:
-    """Return the placeholder, or None if it is empty or too long to be kept."""
-    return text if text and len(text) <= _LONGEST_PLACEHOLDER else None
 
 
 # Stricter than the SDK's own check: the SDK must never be given a name that it refuses.
@@ -156,3 +156,60 @@ def check_object_key(key: str) -> str:
     if not segments:
         raise InvalidObjectKey("the key names the bucket, not an object")
     return key
+
+
+def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]) -> ImageRecord:
+    """Return a row of ``CatalogQuery`` as a record. Raises ``ValueError`` if COS accepts no such key, bucket or region.
+
+    ``default_bucket`` and ``regions`` count for a row without a bucket or a region.
+    """
+    image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
+    bucket = bucket or default_bucket
+    bucket, region = _checked_place(bucket, region or regions.get(bucket) or regions[default_bucket])
+    return ImageRecord(
+        image_id=image_id,
+        owner=owner,
+        public=bool(public),
+        bucket=bucket,
+        region=region,
+        key=check_object_key(key or ""),
+        content_type=_shared_type(content_type) if len(content_type or "") <= _LONGEST_SHARED else content_type,
+        links_killed=row[12] if len(row) > 12 else None,
+        width=side_of(width),
+        height=side_of(height),
+        focus=focus if focus in FOCUSES else None,
+        version=version,
+        placeholder=placeholder if placeholder and len(placeholder) <= _LONGEST_PLACEHOLDER else None,
+    )
+
+
+# A hundred thousand rows in memory name few buckets, regions and types: equal texts are one object, checked once.
+@lru_cache(maxsize=1024)
+def _checked_place(bucket: str, region: str) -> tuple[str, str]:
+    check_bucket_and_region(bucket, region)
+    return bucket, region
+
+
+@lru_cache(maxsize=1024)
+def _shared_type(content_type: str | None) -> str | None:
+    return content_type
+
+
+def valid_ids(image_ids: Sequence[str], id_type: str) -> list[str]:
+    """Return those of ``image_ids`` that a column of this type can hold, in the type's canonical spelling.
+
+    ``007`` is not an id of an integer column: an image has a single id, so that invalidating the id invalidates
+    every entry. Also, an invalid id makes Postgres refuse the query of a whole batch.
+    """
+    if (limit := _RANGES.get(id_type)) is not None:
+        return [text for text in image_ids if _INTEGER.fullmatch(text) and -limit <= int(text) < limit]
+    if id_type == "uuid":
+        return [text for text in image_ids if _is_canonical_uuid(text)]
+    return list(image_ids)
+
+
+def _is_canonical_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

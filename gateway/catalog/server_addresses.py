@@ -43,9 +43,6 @@ class Server:
     address: str
     port: str
 
-    def parameters(self) -> dict[str, str]:
-        return {"host": self.host, "hostaddr": self.address, "port": self.port}
-
     def __str__(self) -> str:
         where = f"{self.host or 'the default socket'}:{self.port or _DEFAULT_PORT}"
         return where if self.address in ("", self.host) else f"{where} ({self.address})"
@@ -127,7 +124,8 @@ class ServerAddresses:
         self._last = None
         if not self.servers:
             return kind(dsn, async_)
-        parameters = self.next.parameters()
+        server = self.next
+        parameters = {"host": server.host, "hostaddr": server.address, "port": server.port}
         if self._prefers_standby:
             parameters["target_session_attrs"] = "any" if self._turn // len(self.servers) % 2 else "standby"
         connection = kind(make_dsn(dsn, **parameters), async_)

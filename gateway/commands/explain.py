@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
+from gateway.catalog.database_report import inspect_database
 from gateway.catalog.image_id import parse_image_id
-from gateway.catalog.inspection import inspect_database
 from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import open_dependencies, run_or_explain
 from gateway.explain.access import Credentials

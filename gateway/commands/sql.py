@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from gateway.catalog.installation import changes_sql, images_sql, links_sql
+from gateway.catalog.sql_files import changes_sql, images_sql, links_sql
 from gateway.commands.config_option import config_option, settings_from
 
 # psql takes an empty input for a success: without settings it gets a statement that fails.

@@ -19,8 +19,8 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
-from gateway.delivery.headers import content_type_of, image_fields, own_fields
-from gateway.delivery.parameters import NO_PARAMETERS, Parameters, VariantRequests
+from gateway.delivery.headers import cache_status_of, content_type_of, image_fields, own_fields
+from gateway.delivery.parameters import NO_PARAMETERS, Parameters
 from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
@@ -58,7 +58,7 @@ class ImageRequest:
 
     @classmethod
     def of(cls, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> Self:
-        """Return the request for a valid ``image_id``."""
+        """Return the request for a valid ``image_id``, with the parameters of its query."""
         headers, is_head = head.headers, head.method == hdrs.METH_HEAD
         byte_range = None
         if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
@@ -71,11 +71,6 @@ class ImageRequest:
         )
         is_plain = byte_range is None and not is_head and not is_conditional
         return cls(head, image_id, parameters, byte_range, is_head, is_conditional, is_plain)
-
-    @classmethod
-    def read(cls, head: RequestHead, image_id: str, variants: VariantRequests) -> Self:
-        """Return the request with the parameters of its query. An invalid one is their ``error``."""
-        return cls.of(head, image_id, variants.read(head.query, head.headers) if head.query else NO_PARAMETERS)
 
 
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
@@ -373,18 +368,7 @@ class _Case:
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
 
     def _redirected(self, image: AuthorizedImage, lines: str, policy: CachePolicy) -> Answer:
-        return Answer(
-            FIXED,
-            lines,
-            b"",
-            302,
-            0,
-            image=image,
-            delivery=self.delivery,
-            policy=policy,
-            found=self.found,
-            caller=self._caller,
-        )
+        return Answer(FIXED, lines, b"", 302, 0, None, image, self.delivery, policy, self.found, self._caller)
 
     def _order(self, content: Content, plan: Plan, policy: CachePolicy) -> Answer:
         """Return the order to nginx to send the image."""
@@ -398,20 +382,10 @@ class _Case:
             seconds = self.rules.kept_for(request, image, self._caller, policy, self.now)
             if seconds:
                 headers["X-Decision-For"] = str(seconds)
-        own = own_fields(content, WHOLE, is_substitute=is_substitute) + fields(headers)
-        return Answer(
-            fixed_lines(lines),
-            own,
-            b"",
-            200,
-            0,
-            image=image,
-            delivery=self.delivery,
-            policy=policy,
-            found=self.found,
-            caller=self._caller,
-            content=content,
-        )
+        cache = cache_status_of(content, is_substitute=is_substitute)
+        own = own_fields(content, WHOLE, cache) + fields(headers)
+        fixed, delivery = fixed_lines(lines), self.delivery
+        return Answer(fixed, own, b"", 200, 0, cache, image, delivery, policy, self.found, self._caller, content)
 
     # 3. Bytes: conditions and ranges.
 
@@ -445,21 +419,12 @@ class _Case:
                 found = found._replace(image=image, content=content)
                 return NeedsBytes(image, self.delivery, found, self._caller, plan=plan)
         fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
-        own = own_fields(content, plan, is_substitute=found.instead_of is not None)
+        cache = cache_status_of(content, is_substitute=found.instead_of is not None)
+        own = own_fields(content, plan, cache)
+        status, delivery, caller = plan.status, self.delivery, self._caller
+        # By position: names take twice as long, in the answer that most requests get.
         return Answer(
-            fixed,
-            own,
-            data,
-            plan.status,
-            length,
-            image=image,
-            delivery=self.delivery,
-            policy=policy,
-            found=found,
-            caller=self._caller,
-            content=content,
-            plan=plan,
-            source=source,
+            fixed, own, data, status, length, cache, image, delivery, policy, found, caller, content, plan, source
         )
 
 

@@ -1,6 +1,7 @@
 """Response headers of images, built from scratch so that no header field of COS reaches a client."""
 
 from functools import lru_cache
+from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import Plan
@@ -13,7 +14,7 @@ from gateway.presign.signed_image import SignedImage
 
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-_CACHE = "image-gateway"  # in Cache-Status
+CACHE: Final = "image-gateway; "  # begins Cache-Status
 _UNSPECIFIC = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 # Any page may show an image, because access was checked before. ``server.cors_origins`` replaces the first field.
@@ -91,12 +92,9 @@ def _cached_fields(
     return fields(headers).encode(errors="surrogateescape")
 
 
-def own_fields(content: Content, plan: Plan, *, is_substitute: bool) -> str:
-    """Return the header lines that depend on one response.
-
-    is_substitute: the body is another image than the requested one.
-    """
-    lines = f"Cache-Status: {cache_status_of(content, is_substitute=is_substitute)}\r\n"
+def own_fields(content: Content, plan: Plan, cache: str) -> str:
+    """Return the header lines that depend on one response. ``cache``: the result of ``cache_status_of``."""
+    lines = f"Cache-Status: {CACHE}{cache}\r\n"
     if plan.last is not None:
         lines += f"Content-Range: bytes {plan.first}-{plan.last}/{content.metadata.size}\r\n"
     if content.age is not None:
@@ -105,15 +103,18 @@ def own_fields(content: Content, plan: Plan, *, is_substitute: bool) -> str:
 
 
 def cache_status_of(content: Content, *, is_substitute: bool = False) -> str:
-    """Return the Cache-Status of a response with ``content`` (RFC 9211 section 2)."""
+    """Return the gateway's part of the Cache-Status of a response with ``content`` (RFC 9211 section 2).
+
+    is_substitute: the body is another image than the requested one.
+    """
     if content.fresh_for is not None:  # COS was not asked; negative for a stale response (section 2.5)
-        status = f"{_CACHE}; hit; ttl={int(content.fresh_for)}"
+        status = f"hit; ttl={int(content.fresh_for)}"
     elif content.status is None:  # COS did not answer (RFC 5861 section 4)
-        status = f"{_CACHE}; fwd=stale; detail=stale-if-error"
+        status = "fwd=stale; detail=stale-if-error"
     else:
         reason = "stale" if content.had_stale else "miss"
         more = f"{'; stored' if content.is_stored else ''}{'; collapsed' if content.is_collapsed else ''}"
-        status = f"{_CACHE}; fwd={reason}; fwd-status={content.status}{more}"
+        status = f"fwd={reason}; fwd-status={content.status}{more}"
     if not is_substitute:
         return status
     return f"{status}; detail={'original' if content.image.rendition is None else 'other-format'}"

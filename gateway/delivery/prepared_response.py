@@ -21,7 +21,6 @@ from multidict import CIMultiDict
 COPIED: Final = 128 * 1024
 # The most bytes to write before the client has to read. They bound the buffer of a slow client.
 _WRITTEN_AT_ONCE: Final = 1024 * 1024
-_OWN_STATUS: Final = "Cache-Status: image-gateway; "  # the beginning of ``own``, if it has the field
 _STATUS_LINES = {
     (minor, status): f"HTTP/1.{minor} {status} {HTTPStatus(status).phrase}\r\n".encode()
     for minor in (0, 1)
@@ -44,6 +43,7 @@ class Prepared:
     fixed: header lines serialized before.
     own: header lines of only this response. Date, Content-Length and Connection are added.
     length: the Content-Length. None: the response has no such field.
+    cache: the gateway's part of Cache-Status (RFC 9211): hit, or why not. None: the response has no such field.
     """
 
     fixed: bytes
@@ -51,17 +51,12 @@ class Prepared:
     body: bytes
     status: int
     length: int | None
+    cache: str | None
 
     @classmethod
     def of(cls, fixed: bytes, own: str, body: bytes) -> "Prepared":
         """Return a 200."""
-        return Prepared(fixed, own, body, 200, len(body))
-
-    @property
-    def cache_status(self) -> str | None:
-        """The gateway's part of Cache-Status (RFC 9211): hit, or why not. None without that field."""
-        own = self.own
-        return own[len(_OWN_STATUS) : own.index("\r\n")] if own.startswith(_OWN_STATUS) else None
+        return Prepared(fixed, own, body, 200, len(body), None)
 
     def headers(self) -> "CIMultiDict[str]":
         """Return the header fields, without those that are added."""
@@ -70,7 +65,8 @@ class Prepared:
 
     def whole(self) -> bytes:
         """Return head and body in HTTP/1.1, for a connection that takes another request."""
-        return b"".join((*self.head(True, ""), self.body))
+        status, fixed, own = self.head(True, "")
+        return b"".join((status, fixed, own, self.body))
 
     def head(self, is_current: bool, connection: str) -> tuple[bytes, bytes, bytes]:
         """Return the parts of the head in HTTP/1.1, or in HTTP/1.0. ``connection`` is a header line or empty."""

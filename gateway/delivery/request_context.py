@@ -1,6 +1,6 @@
 """Per-request context: request id, start time, metric labels."""
 
-import random
+import os
 import re
 import time
 import traceback
@@ -40,56 +40,46 @@ class Failure(NamedTuple):
 class RequestContext:
     """Created when a request arrives.
 
-    ``route`` and ``image_id`` are set when the address is parsed, ``caller`` when the answer depends on the caller,
-    ``may_view`` when the caller may see the image, ``delivery`` when the way of delivery is chosen, ``first_byte``
-    (seconds since the start) when the first byte is sent. ``outcome`` replaces the status in the metrics where no
-    status reached the client. For the access log: ``variant``, ``failure``, and ``origin_started`` (as ``started``)
-    when COS is asked; ``trace_id`` if requests are traced. ``is_denial``: the response must not reveal whether the
-    image exists, so it has no duration. ``is_negotiated``: the response depends on ``Accept``; ``content_location`` is
-    then the address of the chosen format, once it is known. ``is_canary``: the request is that of the canary, which is
-    not counted among users. ``cors_origin``: the result of ``CorsOrigins.of``.
+    started: in seconds of ``time.perf_counter``, as ``origin_started``, when COS is asked.
+    route, image_id: set when the address is parsed.
+    caller: set when the answer depends on the caller.
+    may_view: the caller may see the image.
+    delivery: set when the way of delivery is chosen.
+    first_byte: when the first byte was sent, in seconds since the start.
+    outcome: the status, or what ended the request without a status. Empty until then.
+    seconds, size, cache: set at the end: the duration, the bytes of the body, and the gateway's part of Cache-Status
+    (RFC 9211): hit, or why not.
+    trace_id: only if requests are traced.
+    is_denial: the response must not reveal whether the image exists, so it has no duration.
+    is_negotiated: the response depends on ``Accept``; ``content_location`` is then the address of the chosen format,
+    once it is known.
+    is_canary: the request is that of the canary, which is not counted among users.
+    cors_origin: the result of ``CorsOrigins.of``.
     """
 
-    __slots__ = (
-        "caller",
-        "content_location",
-        "cors_origin",
-        "delivery",
-        "failure",
-        "first_byte",
-        "image_id",
-        "is_canary",
-        "is_denial",
-        "is_negotiated",
-        "may_view",
-        "origin_started",
-        "outcome",
-        "request_id",
-        "route",
-        "started",
-        "trace_id",
-        "variant",
-    )
+    route: str | None = None
+    image_id: str | None = None
+    variant: str | None = None
+    failure: Failure | None = None
+    trace_id: str | None = None
+    origin_started: float | None = None
+    caller: Caller | None = None
+    may_view = False
+    delivery = "none"
+    outcome = ""
+    is_canary = False
+    is_denial = False
+    is_negotiated = False
+    content_location: str | None = None
+    cors_origin: str | None = None
+    first_byte: float | None = None
+    seconds = 0.0
+    size = 0
+    cache: str | None = None
 
     def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
         self.request_id = request_id_from(given_id)
-        self.route: str | None = None
-        self.image_id: str | None = None
-        self.variant: str | None = None
-        self.failure: Failure | None = None
-        self.trace_id: str | None = None
-        self.origin_started: float | None = None
-        self.caller: Caller | None = None
-        self.may_view = False
-        self.delivery = "none"
-        self.outcome: str | None = None
-        self.is_canary = False
-        self.is_denial = False
-        self.is_negotiated = False
-        self.content_location: str | None = None
-        self.cors_origin: str | None = None
-        self.first_byte: float | None = None
 
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""
@@ -120,7 +110,7 @@ class RequestContext:
         """Add the fields that every response carries. Call it right before the first byte is sent."""
         self.first_byte = elapsed = time.perf_counter() - self.started
         timing = f"gateway;dur={elapsed * 1000:.1f}"
-        if isinstance(response, PreparedResponse):
+        if not isinstance(response, Prepared) and isinstance(response, PreparedResponse):  # the latter is slow: an ABC
             response = response.whole
         if self.cors_origin is not None:
             allow(response, self.cors_origin)
@@ -151,7 +141,7 @@ def request_id_from(header: str | None) -> str:
     """Return the id of the proxy in front if it is safe to log and to send back, else a new one."""
     if header is not None and _ACCEPTABLE_ID.fullmatch(header):
         return header
-    return f"{random.getrandbits(64):016x}"
+    return os.urandom(8).hex()
 
 
 def peer_of(request: web.BaseRequest) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.database_report import DatabaseReport
 from gateway.errors import CatalogUnavailable
 from gateway.monitoring.metrics import MonitoringMetrics
 

@@ -34,7 +34,7 @@ from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
 from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
 from gateway.server.metrics import ServerMetrics
-from gateway.server.request_log import Ended, RequestLog, access_facts
+from gateway.server.request_log import RequestLog, access_facts
 from gateway.server.route_match import UNMATCHED, image_id_in_path, route_name
 
 _REQUEST_ID = istr("X-Request-Id")
@@ -124,7 +124,6 @@ class Dispatch:
         in_flight.transports[number] = request.transport
         if in_flight.closes_connections:
             _close_after_response(request)
-        outcome = CLIENT_DISCONNECTED  # stays if the handler is cancelled
         response: web.StreamResponse | None = None
         try:
             try:
@@ -143,15 +142,16 @@ class Dispatch:
                     if direct is not None:
                         add_vary(response.headers, direct.denials_vary())
                 context.stamp(response)
-            outcome = context.outcome or str(response.status)
+            context.outcome = context.outcome or str(response.status)
             return response
         finally:
             del in_flight.transports[number]
             if context.route is None:  # the router has parsed the address
                 context.image_id = image_id_in_path(request)
+            context.outcome = context.outcome or CLIENT_DISCONNECTED  # if the handler was cancelled
+            context.size, context.cache = _body_of(request, response, context.outcome)
             route = context.route or self._route_prefix + route_name(request)
-            size, cache = _body_of(request, response, outcome)
-            self._count(request, context, Ended(route, outcome, context.elapsed(), size, cache), request.remote)
+            self._count(request, route, context, request.remote)
 
     def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | Exchange | None:
         """Return the response to a request for an image that needs nothing but memory, and count it.
@@ -186,9 +186,9 @@ class Dispatch:
             if answer is None:
                 return exchange
             self._in_flight.started += 1
-            size, cache = len(answer.body), answer.cache_status  # not those of what ``stamp`` adds
             context.stamp(answer)
-            self._count(message, context, Ended(route, str(answer.status), context.elapsed(), size, cache), peer)
+            context.outcome, context.size, context.cache = str(answer.status), len(answer.body), answer.cache
+            self._count(message, route, context, peer)
             return answer.whole()
         except Exception:  # noqa: BLE001 - a call fails, too, and answers with the error
             return None
@@ -238,22 +238,23 @@ class Dispatch:
             self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(
-        self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, ended: Ended, peer: str | None
+        self, request: RawRequestMessage | web.BaseRequest, route: str, context: RequestContext, peer: str | None
     ) -> None:
-        """Count and time the request, and log it in the access log.
+        """Count and time the request, which has ended, and log it in the access log.
 
         On the admin port, and of the canary, only faults are logged.
         """
         if context.is_canary:
-            ended = ended._replace(route=f"{CANARY}{ended.route}")
-        self._requests.record(ended.route, context.delivery, ended.outcome, ended.seconds, context.first_byte)
+            route = f"{CANARY}{route}"
+        outcome, context.seconds = context.outcome, context.elapsed()
+        self._requests.record(route, context.delivery, outcome, context.seconds, context.first_byte)
         request_log, failure = self._request_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary
-        if (is_of_a_user and request_log.is_on.value and request_log.wants(ended.route, ended.outcome)) or (
+        if (is_of_a_user and request_log.is_on.value and request_log.wants(route, outcome)) or (
             failure is not None and failure.is_fault
         ):
             client = self._client_address.of(request.headers, peer)
-            request_log.add(access_facts(request.method, context, ended, client))
+            request_log.add(access_facts(request.method, route, context, client))
 
 
 def _begun(request: web.BaseRequest) -> Exchange | None:
@@ -294,7 +295,7 @@ def _error_of_expectation(request: web.BaseRequest) -> GatewayError | None:
 def _body_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> tuple[int, str | None]:
     """Return the bytes of the body and the cache status. ``response`` is None if the handler was cancelled."""
     if isinstance(response, PreparedResponse):
-        return len(response.whole.body), response.whole.cache_status
+        return len(response.whole.body), response.whole.cache
     status = response.headers.get("Cache-Status") if response is not None else None
     return _bytes_of(request, response, outcome), status.removeprefix("image-gateway; ") if status else None
 

@@ -82,41 +82,26 @@ class RequestFacts(NamedTuple):
         return {name: value for name, value in facts.items() if value is not None}
 
 
-class Ended(NamedTuple):
-    """How a request ended.
-
-    outcome: the status, or what ended the request without a status.
-    size: the bytes of the body.
-    cache: the gateway's part of Cache-Status (RFC 9211): hit, or why not.
-    """
-
-    route: str
-    outcome: str
-    seconds: float
-    size: int
-    cache: str | None
-
-
-def access_facts(method: str, context: RequestContext, ended: Ended, client: str | None) -> RequestFacts:
-    """Return the facts."""
-    return RequestFacts(
-        at=time.time(),
-        request_id=context.request_id,
-        trace_id=context.trace_id,
-        method=method,
-        route=ended.route,
-        image=context.image_id,
-        client=client,
-        caller=context.caller.kind if context.caller is not None else None,
-        delivery=context.delivery,
-        variant=context.variant,
-        status=ended.outcome,
-        bytes=ended.size,
-        seconds=ended.seconds,
-        first_byte=context.first_byte,
-        cache=ended.cache,
-        origin_seconds=context.origin_seconds(),
-        failure=context.failure,
+def access_facts(method: str, route: str, context: RequestContext, client: str | None) -> RequestFacts:
+    """Return the facts of a request that has ended. ``route``: its name in metrics."""
+    return RequestFacts(  # by position: names take four times as long
+        time.time(),
+        context.request_id,
+        context.trace_id,
+        method,
+        route,
+        context.image_id,
+        client,
+        context.caller.kind if context.caller is not None else None,
+        context.delivery,
+        context.variant,
+        context.outcome,
+        context.size,
+        context.seconds,
+        context.first_byte,
+        context.cache,
+        context.origin_seconds(),
+        context.failure,
     )
 
 

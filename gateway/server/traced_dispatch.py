@@ -10,7 +10,7 @@ from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
-from gateway.server.request_log import Ended, access_facts
+from gateway.server.request_log import access_facts
 from gateway.tracing.hooks import RequestSpans
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes
@@ -44,10 +44,10 @@ class TracedDispatch(Dispatch):
             return await super().__call__(request)
 
     def _count(
-        self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, ended: Ended, peer: str | None
+        self, request: RawRequestMessage | web.BaseRequest, route: str, context: RequestContext, peer: str | None
     ) -> None:
         context.trace_id = self._spans.trace_id()
-        super()._count(request, context, ended, peer)
+        super()._count(request, route, context, peer)
         if self._spans.is_recorded() and isinstance(request, web.BaseRequest):
-            facts = access_facts(request.method, context, ended, None)
-            self._spans.describe(facts.by_name(), self._templates.get(ended.route), request.scheme)
+            facts = access_facts(request.method, route, context, None)
+            self._spans.describe(facts.by_name(), self._templates.get(route), request.scheme)

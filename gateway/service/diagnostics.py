@@ -8,18 +8,15 @@ from functools import partial
 
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.explain.access import AccessStep
-from gateway.explain.cache import CacheStep
-from gateway.explain.delivery import DeliveryStep
-from gateway.explain.explainer import Explainer, Steps
+from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
-from gateway.explain.variants import VariantStep
+from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.history_recorder import HistoryRecorder
-from gateway.monitoring.loop_lag import LoopLag
+from gateway.monitoring.metrics import measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
@@ -64,7 +61,7 @@ async def open_diagnostics(
     dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
     recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", LoopLag(metrics.monitoring.event_loop_lag).run()))
+        await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
@@ -85,8 +82,7 @@ def make_explainer(
     nginx_list: NginxList | None,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
-    settings = live.value
-    canary, redis = settings.canary, stores.redis
+    canary, redis = live.value.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
@@ -99,35 +95,18 @@ def make_explainer(
             return ()
 
     objects = images.objects
-    shared = urls.shared.entries if urls.shared is not None else None
-    queue = stores.redis.queue if stores.redis is not None else None
-    steps = Steps(
-        AccessStep(access.authenticator, access.links, signing.renditions),
-        CacheStep(
-            shared,
-            queue,
-            urls.resolver,
-            trigger_watch.problem if settings.postgres.listen else None,
-            nginx_list,
-        ),
-        OriginStep(
-            objects.origin,
-            urls.resolver.urls,
-            signing.hosts,
-            objects.failures,
-            partial(correct_clock, signing.clock, urls.resolver),
-        ),
-        VariantStep(signing.renditions, images.variant_requests, shared),
-        DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
-    )
-    return Explainer(
+    row_and_url = RowAndUrl(
         stores.catalog,
-        steps,
         signing.signer,
-        objects.refused,
-        image_rules(live, access, signing),
-        outside,
+        urls.resolver,
+        urls.shared.entries if urls.shared is not None else None,
+        redis.queue if redis is not None else None,
+        trigger_watch.problem if live.value.postgres.listen else None,
+        nginx_list,
     )
+    step = OriginStep(objects.origin, urls.resolver, signing.clock, objects.failures)
+    rules = image_rules(live, access, signing)
+    return Explainer(access.authenticator, images.variant_requests, row_and_url, step, objects.refused, rules, outside)
 
 
 def _this_replica(

@@ -8,20 +8,16 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
-from gateway.purge import edgeone, tencent_cdn
-from gateway.purge.addresses import Addresses
-from gateway.purge.edgeone import EdgeOne
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
-from gateway.purge.target import Target
-from gateway.purge.tencent_cdn import TencentCdn
-from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.target import Addresses, Target
+from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
-from gateway.settings import MOST_ADDRESSES, Settings
+from gateway.settings import Settings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import TencentApi
 from gateway.tencent_api.signature import ApiKey
@@ -86,14 +82,15 @@ async def open_purge_target(
             )
             credentials = await stack.enter_async_context(opening)
             keys = _keys(credentials, PURGE_CREDENTIALS)
-        room = edgeone if purge.target == "edgeone" else tencent_cdn
-        api = TencentApi(http, purge.api, service=room.SERVICE, version=room.VERSION, now=signing.clock.now)
-        service = TencentService(api, keys, MOST_ADDRESSES)
-        if purge.target == "tencent_cdn":
-            yield PurgeTarget(TencentCdn(service, addresses), addresses, credentials)
-        else:
-            named = addresses if purge.names_addresses else None
-            yield PurgeTarget(EdgeOne(service, purge.zone_id or "", named), named, credentials)
+        named = addresses if purge.names_addresses else None
+        service = EdgeOne if purge.target == "edgeone" else TencentCdn
+        api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
+        target = (
+            EdgeOne(api, keys, named, purge.zone_id or "")
+            if purge.target == "edgeone"
+            else TencentCdn(api, keys, named)
+        )
+        yield PurgeTarget(target, named, credentials)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
-from gateway.metrics.image_requests import ImageRequests
+from gateway.metrics.loop_counters import ImageRequests
 from gateway.origin.client import OriginClient
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.service.metrics import Metrics

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.logs import DebugLog, dropped_lines, log_handler
 from gateway.server.request_log import RequestLog, stream_of_log

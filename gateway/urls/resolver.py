@@ -140,9 +140,20 @@ class UrlResolver:
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
         """Return the image cached here, or None (``look_up``). Raises ``UnknownStyle`` or ``ImageNotFound``."""
+        image = self.image_here(image_id, rendition)
+        return Resolved(image, True) if image is not None else None
+
+    def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
+        """Return the image of ``get_cached`` alone."""
         if rendition is not None and not self.urls.has_rendition(rendition):
             raise UnknownStyle
-        return self._from_local(ImageVariant(image_id, rendition))
+        try:
+            image = self._usable_here(ImageVariant(image_id, rendition))
+        except ImageMissing:
+            self._lookups_by_result.add(_LOCAL_UNKNOWN)
+            raise ImageNotFound from None
+        self._lookups_by_result.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
+        return image
 
     def cached_here(self, image_id: str, rendition: str | None) -> SignedImage | None:
         """Return the image cached here, or None. This does not count as a look-up."""
@@ -167,14 +178,13 @@ class UrlResolver:
         results: dict[str, Resolved[SignedImage] | GatewayError] = {}
         missed: list[_LookUp] = []
         for image_id in dict.fromkeys(image_ids):
-            variant = ImageVariant(image_id)
             try:
-                cached = self._from_local(variant)
+                cached = self.get_cached(image_id)
             except ImageNotFound as error:
                 results[image_id] = error
                 continue
             if cached is None:
-                missed.append(_LookUp(variant))
+                missed.append(_LookUp(ImageVariant(image_id)))
             else:
                 results[image_id] = cached
         for look_up, result in (await self._lookups.run_many(missed)).items():
@@ -186,14 +196,13 @@ class UrlResolver:
     async def peek(self, image_id: str) -> Known:
         """Return the image without making a URL. Raises ``ImageNotFound`` or ``CatalogUnavailable``."""
         variant, mark, began = ImageVariant(image_id), self._local.mark(), self._local.now()
-        cached = self._from_local(variant)
-        if cached is None:
+        image = self.image_here(image_id)
+        if image is None:
             _, usable = await self.find([variant])
             if (image := usable.get(variant)) is not None:
                 self.keep_local(image, mark)
-                cached = Resolved(image, from_cache=True)
-        if cached is not None:
-            return Known(cached.image.record, cached.image.presigned)
+        if image is not None:
+            return Known(image.record, image.presigned)
         record = (await self._catalog.fetch_many([image_id])).get(image_id)
         if record is None:
             self._local.put_unknown(variant, mark, began)
@@ -243,18 +252,6 @@ class UrlResolver:
 
     def _server_of(self, look_up: _LookUp) -> str:
         return self._shared.shards.address_of(look_up.variant.image_id) if self._shared is not None else ""
-
-    def _from_local(self, variant: ImageVariant) -> Resolved[SignedImage] | None:
-        try:
-            image = self._usable_here(variant)
-        except ImageMissing:
-            self._lookups_by_result.add(_LOCAL_UNKNOWN)
-            raise ImageNotFound from None
-        if image is None:
-            self._lookups_by_result.add(_LOCAL_MISS)
-            return None
-        self._lookups_by_result.add(_LOCAL_HIT)
-        return Resolved(image, True)
 
     def _usable_here(self, variant: ImageVariant) -> SignedImage | None:
         image = self._local.get(variant)

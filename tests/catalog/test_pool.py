@@ -13,8 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.catalog.metrics import PostgresConnections
-from gateway.catalog.pool import open_pool
+from gateway.catalog.pool import PostgresConnections, open_pool
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics

@@ -14,7 +14,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import ChangeFeed
-from gateway.catalog.inspection import inspect_database
+from gateway.catalog.database_report import inspect_database
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background

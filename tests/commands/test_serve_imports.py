@@ -33,7 +33,7 @@ SERVING = (
     *("gateway.catalog", "gateway.origin", "gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue"),
     *("aiopg", "redis"),
 )
-NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep", "gateway.checks.diagnostics")
+NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep_probes", "gateway.checks.configuration")
 
 
 async def imported_by_serving(config: Path) -> set[str]:

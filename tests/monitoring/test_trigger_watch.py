@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.catalog.inspection import DatabaseReport
+from gateway.catalog.database_report import DatabaseReport
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
 from gateway.monitoring.trigger_watch import TriggerWatch

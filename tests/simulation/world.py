@@ -89,8 +89,12 @@ class Host:
     # ---- as a cache of the process, which hears what its change log hears
 
     def drop(self, image_id: str) -> None:
-        """Note that the process has heard of a change: from now on it must not use earlier rows."""
-        if image_id in self._delivered:
+        """Note that the process has heard of a change: from now on it must not use earlier rows.
+
+        If another notification of the image waits, this one may be of a change before that one.
+        """
+        is_waiting = self.connection is not None and image_id in self.connection.raw.notifies
+        if image_id in self._delivered and not is_waiting:
             commit = self._delivered[image_id]
             if commit > self.known.get(image_id, (0, 0))[0]:
                 self.known[image_id] = commit, self._world.loop.time()

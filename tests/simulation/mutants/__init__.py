@@ -42,7 +42,6 @@ _LOG: Final = "gateway.changes.change_log"
 _TRUST: Final = "gateway.changes.entry_trust"
 _HEARTBEAT: Final = "gateway.changes.heartbeat"
 _LIST: Final = "gateway.changes.nginx_list"
-_NOTIFICATIONS: Final = "gateway.catalog.notifications"
 _FEED: Final = "gateway.catalog.change_feed"
 _TIER: Final = "gateway.urls.local_tier"
 _RESOLVER: Final = "gateway.urls.resolver"
@@ -53,17 +52,17 @@ MUTANTS: Final = {
     "cancelled_getter": _mutant(
         "a wake-up travels through aiopg's queue, whose getter is cancelled by the next heartbeat",
         (
-            _NOTIFICATIONS,
+            _FEED,
             "self._dropped = 0\n        self._timer",
             "self._dropped = 0\n        self.wake_ups = []\n        self.is_waking = False\n        self._timer",
         ),
         (
-            _NOTIFICATIONS,
+            _FEED,
             "        self.arrived.set()",
             "        if not self.is_waking:\n            self.is_waking = True\n            self.wake_ups.append(None)",
         ),
         (
-            _NOTIFICATIONS,
+            _FEED,
             "        return 0\n",
             """        return len(self.wake_ups)
 

@@ -1,8 +1,8 @@
-"""The finding on keys that still hold their placeholders."""
+"""Placeholders that were not filled in, and the limit of open files."""
 
 import pytest
 
-from gateway.checks.placeholders import PLACEHOLDERS, diagnose_placeholders
+from gateway.checks.configuration import PLACEHOLDERS, diagnose_open_files, diagnose_placeholders
 from gateway.settings import CosSettings, PostgresSettings
 
 CONFIGURED = {
@@ -34,3 +34,10 @@ def test_a_placeholder_is_named_by_its_key(key: str) -> None:
 def test_every_placeholder_is_named() -> None:
     finding = diagnose_placeholders(*sections(**PLACEHOLDERS))
     assert all(key in finding.what for key in PLACEHOLDERS)
+
+
+@pytest.mark.parametrize(("limit", "warns"), [(1024, True), (2255, True), (2256, False), (None, False)])
+def test_a_limit_of_open_files_below_what_is_needed_is_a_warning(limit: int | None, warns: bool) -> None:
+    found = diagnose_open_files(limit, 2256)
+    assert (found.is_well, found.is_warning) == (True, warns)
+    assert str(limit or "no limit") in found.what

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.inspection import inspect_database, time_notification
-from gateway.catalog.installation import changes_sql
-from gateway.catalog.notifications import TEST_PREFIX
+from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
+from gateway.catalog.database_report import inspect_database, time_notification
+from gateway.catalog.sql_files import changes_sql
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImagesTable

@@ -18,7 +18,7 @@ _REMEMBERED: Final = 24 * 3600  # seconds
 _ASKING: Final = 60.0  # seconds after the last question within which no other nginx takes the place
 
 
-class NginxAskers(Collector):
+class NginxLastAsked(Collector):
     """Remembers the nginxes by name: at most 100, and for a day.
 
     hears_all: whether each question for changes that reaches this gateway reaches this process. A worker hears only

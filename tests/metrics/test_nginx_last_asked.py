@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.metrics.nginx_askers import NginxAskers, nginx_symptoms
+from gateway.metrics.nginx_last_asked import NginxLastAsked, nginx_symptoms
 
 
 @pytest.mark.parametrize(
@@ -27,24 +27,24 @@ def test_a_silent_nginx_is_named_and_a_cache_that_hears_of_no_change_is_worse(
 
 
 def test_a_worker_hears_only_some_questions_and_names_no_problem() -> None:
-    askers = NginxAskers()
-    askers.sends_copies()
-    askers.hears_all = False
-    assert askers.symptoms() == []
-    samples = {sample.name: sample.value for family in askers.collect() for sample in family.samples}
+    nginx = NginxLastAsked()
+    nginx.sends_copies()
+    nginx.hears_all = False
+    assert nginx.symptoms() == []
+    samples = {sample.name: sample.value for family in nginx.collect() for sample in family.samples}
     assert 0 <= samples["image_gateway_nginx_cache_used_seconds"] < 60
 
 
 def test_no_other_name_pushes_out_an_nginx_that_still_asks() -> None:
     now = 1000.0
-    askers = NginxAskers(lambda: now)
-    askers.asks("edge")
+    nginx = NginxLastAsked(lambda: now)
+    nginx.asks("edge")
     for number in range(1000):
-        askers.asks(f"invented-{number}")
-    assert len(askers.seconds()) == 100
-    assert "edge" in askers.seconds()
+        nginx.asks(f"invented-{number}")
+    assert len(nginx.seconds()) == 100
+    assert "edge" in nginx.seconds()
     now += 61
-    askers.asks("edge")
-    askers.asks("late")
-    assert {"edge", "late"} <= set(askers.seconds())
-    assert len(askers.seconds()) == 100
+    nginx.asks("edge")
+    nginx.asks("late")
+    assert {"edge", "late"} <= set(nginx.seconds())
+    assert len(nginx.seconds()) == 100

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from gateway.catalog.record import ImageRecord
-from gateway.checks.deep.probe import Result, Subject, Verdict
-from gateway.checks.deep.run import PROBES, as_line, run_probes
+from gateway.checks.deep_probes import PROBES, Subject, run_probes
+from gateway.checks.deep_result import Result, Verdict
 from gateway.origin.deep_session import DeepSession, open_deep_session
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
@@ -75,13 +75,19 @@ def temporary(bucket: CosEmulator) -> CosEmulator:
 
 async def probed(subject: Subject, *numbers: int) -> list[Result]:
     """Return the results of these probes, or of all."""
-    return [result async for result in run_probes(subject, numbers)]
+    return [result async for _, result in run_probes(subject, numbers)]
+
+
+async def report_of(subject: Subject, *numbers: int) -> str:
+    """Return the lines of the report."""
+    return "\n".join([result.as_line(number) async for number, result in run_probes(subject, numbers)])
 
 
 async def test_the_emulator_fails_no_probe(bucket: CosEmulator, session: DeepSession) -> None:
-    results = await probed(subject_of(bucket, session))
-    assert {result.number for result in results} == set(range(1, 20)) == set(PROBES)
-    assert [as_line(result) for result in results if result.verdict is Verdict.FAIL] == []
+    numbered = [found async for found in run_probes(subject_of(bucket, session))]
+    assert {number for number, _ in numbered} == set(range(1, 20))
+    results = [result for _, result in numbered]
+    assert [result for result in results if result.verdict is Verdict.FAIL] == []
     # No TLS here, and its credentials are permanent.
     assert [result.title for result in results if result.verdict is Verdict.WARN] == ["DNS, TLS"]
     assert [result.title for result in results if result.verdict is Verdict.SKIPPED] == ["token"]
@@ -89,7 +95,7 @@ async def test_the_emulator_fails_no_probe(bucket: CosEmulator, session: DeepSes
 
 async def test_the_report_has_no_url_no_key_and_no_secret(bucket: CosEmulator, session: DeepSession) -> None:
     async with temporary(bucket) as cos:
-        report = "\n".join(map(as_line, await probed(subject_of(cos, session, token=TOKEN))))
+        report = await report_of(subject_of(cos, session, token=TOKEN))
     for secret in ("http", "q-sign", SECRET_ID, SECRET_KEY, TOKEN, KEY, "objects/"):
         assert secret not in report
     for line in report.splitlines():
@@ -182,6 +188,6 @@ async def test_a_server_that_is_away_fails_every_probe_and_ends_none_early(sessi
     settings = {"secret_id": "a", "secret_key": "b", "bucket": BUCKET, "scheme": "http", "domain": "127.0.0.1:1"}
     made = CosSettings.model_validate(settings)
     subject = Subject(IMAGE, session, ProbeSigner(Credentials("a", "b"), Hosts(made), {}), timeout=3)
-    results = await probed(subject)
-    assert {result.number for result in results} == set(PROBES)
-    assert {result.number for result in results if result.verdict is Verdict.FAIL} >= {2, 3, 5, 8, 13, 18}
+    results = [found async for found in run_probes(subject)]
+    assert {number for number, _ in results} == set(range(1, len(PROBES) + 1))
+    assert {number for number, result in results if result.verdict is Verdict.FAIL} >= {2, 3, 5, 8, 13, 18}

@@ -1,4 +1,4 @@
-"""Inspection of the database for operators: grants, columns, triggers, and whether notifications arrive."""
+"""What operators are told about the database: grants, columns, row security, triggers, notifications and locks."""
 
 import asyncio
 import re
@@ -7,15 +7,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiopg
 import psycopg2
-from psycopg2.extensions import parse_dsn, quote_ident
+from psycopg2.extensions import parse_dsn
 
-from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.found_tables import FOUND_TABLES_SQL, FoundTable
-from gateway.catalog.notifications import TEST_PREFIX
+from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
 from gateway.catalog.pool import open_connection
 from gateway.catalog.query import LINKS_TABLE, quoted_table
 from gateway.catalog.server_addresses import ServerAddresses
@@ -42,6 +40,122 @@ _TRIGGERS = """
 SELECT t.tgenabled::text, t.tgtype::integer, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
 """
+
+# The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker
+# as the user of the view. Rows are hidden unless a policy lets that user read every row and none restricts that
+# (PostgreSQL, "Rules and Privileges", "Row Security Policies").
+FOUND_TABLES_SQL: Final = r"""
+WITH RECURSIVE wanted AS (
+    SELECT place, oid::oid FROM unnest(ARRAY[to_regclass(%s), to_regclass(%s)]) WITH ORDINALITY AS found (oid, place)
+), behind (place, oid, reader) AS (
+    SELECT place, oid, (SELECT r.oid FROM pg_roles r WHERE r.rolname = current_user) FROM wanted
+    UNION
+    SELECT b.place, d.refobjid, CASE WHEN EXISTS (
+        SELECT FROM pg_options_to_table(v.reloptions) WHERE option_name = 'security_invoker' AND option_value::boolean
+    ) THEN b.reader ELSE v.relowner END
+    FROM behind b JOIN pg_class v ON v.oid = b.oid AND v.relkind = 'v' JOIN pg_rewrite w ON w.ev_class = v.oid
+    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid
+)
+SELECT format('%%I.%%I', n.nspname, c.relname),
+    (
+        SELECT ARRAY[format('%%I.%%I', m.nspname, t.relname), quote_ident(r.rolname)]
+        FROM behind b JOIN pg_class t ON t.oid = b.oid JOIN pg_namespace m ON m.oid = t.relnamespace
+        JOIN pg_roles r ON r.oid = b.reader
+        WHERE b.place = wanted.place AND t.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+        AND (t.relforcerowsecurity OR NOT pg_has_role(r.oid, t.relowner, 'USAGE'))
+        AND NOT COALESCE((
+            SELECT bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true')
+                AND bool_and(p.polpermissive OR pg_get_expr(p.polqual, p.polrelid) = 'true')
+            FROM pg_policy p WHERE p.polrelid = t.oid AND p.polcmd IN ('r', '*')
+            AND EXISTS (SELECT FROM unnest(p.polroles) role WHERE role = 0 OR pg_has_role(r.oid, role, 'USAGE'))
+        ), false)
+        ORDER BY 1 LIMIT 1
+    ),
+    ARRAY(
+        SELECT format('%%I.%%I', m.nspname, o.relname) FROM pg_class o JOIN pg_namespace m ON m.oid = o.relnamespace
+        WHERE o.relname = c.relname AND o.oid <> c.oid AND o.relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND m.nspname NOT LIKE 'pg\_%%' ORDER BY 1
+    )
+FROM wanted JOIN pg_class c ON c.oid = wanted.oid JOIN pg_namespace n ON n.oid = c.relnamespace ORDER BY wanted.place
+"""
+# Reads wait for no other lock of a table. A lock that is waited for holds up reads that come later.
+# The table may be a view: so also the locks of other tables, behind those of the table itself.
+HELD_LOCK_SQL: Final = r"""
+SELECT format('%%I.%%I', n.nspname, c.relname), l.granted, l.pid, a.usename, a.application_name, a.state,
+    extract(epoch FROM clock_timestamp() - a.state_change)::bigint,
+    b.pid, b.usename, b.application_name, b.state, extract(epoch FROM clock_timestamp() - b.state_change)::bigint
+FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'v', 'm', 'i')
+JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname NOT LIKE 'pg\_%%'
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+LEFT JOIN pg_stat_activity b ON NOT l.granted AND b.pid = (pg_blocking_pids(l.pid))[1]
+WHERE l.mode = 'AccessExclusiveLock' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY l.relation = to_regclass(%s) DESC NULLS LAST, l.granted DESC, a.xact_start LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTable:
+    """A table or view. All are SQL identifiers, tables with their schemas.
+
+    hidden: the table of which row level security hides rows, which may be behind a view, and from which user.
+    others: relations of the same name in other schemas.
+    """
+
+    name: str
+    hidden: tuple[str, str] | None
+    others: Sequence[str]
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "FoundTable":
+        """Return a row of ``FOUND_TABLES_SQL``."""
+        name, hidden, others = row
+        return cls(name, tuple(hidden) if hidden is not None else None, tuple(others))
+
+    @property
+    def problem(self) -> str | None:
+        """What row level security does to this table; None if every row is visible."""
+        if self.hidden is None:
+            return None
+        table, user = self.hidden
+        return f"row level security may hide rows of {table} from {user}, as if they did not exist"
+
+    @property
+    def repair(self) -> str:
+        """SQL after which every row of the hidden table is visible."""
+        table, user = self.hidden or (self.name, "CURRENT_USER")
+        return f"CREATE POLICY image_gateway_reads ON {table} FOR SELECT TO {user} USING (true)"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """What a query waits for, as text. ``pid``: the session that has to end; None if that is not known."""
+
+    text: str
+    pid: int | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any] | None) -> "HeldLock":
+        """Return a row of ``HELD_LOCK_SQL``; None if it found none."""
+        if row is None:
+            return cls("free again, or not visible to this user", None)
+        table, is_granted, *session = row
+        holder, blocker = session[:5], session[5:]
+        if is_granted:
+            return cls(f"{_session(holder)} holds AccessExclusiveLock of {table}", holder[0])
+        text = (
+            f"{_session(holder)} waits for AccessExclusiveLock of {table}, for which {_session(blocker)} does not end"
+        )
+        return cls(text, blocker[0])
+
+
+def _session(session: Sequence[Any]) -> str:
+    pid, user, application, state, seconds = session
+    if pid is None:
+        return "a prepared transaction"
+    since = f"{state} for {seconds} s" if state is not None else "its state is hidden"
+    return f"pid {pid} ({', '.join(part for part in (user, application, since) if part)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +191,10 @@ async def inspect_database(
             async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
                 report = await Inspection(settings, cursor).report(with_links=with_links)
             if tells_gateways and settings.listen:
+                dsn = settings.primary_dsn()
                 with suppress(psycopg2.Error, OSError):  # a standby refuses it
-                    await _tell_gateways(settings)
+                    async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
+                        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
             return report
     except TimeoutError as error:
         raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
@@ -87,11 +203,6 @@ async def inspect_database(
         if refused := _NO_CONNECT.search(message):  # an error of connecting has no SQLSTATE
             return _without_connect(settings, refused[1])
         raise CatalogUnavailable(message) from error
-
-
-async def _tell_gateways(settings: PostgresSettings) -> None:
-    async with _connection(settings, settings.primary_dsn()) as connection, connection.cursor() as cursor:
-        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
 
 
 async def time_notification(settings: PostgresSettings) -> float | None:
@@ -136,6 +247,7 @@ class Inspection:
     def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings
         self._cursor = cursor
+        self._wanted = {column for column in settings.columns.model_dump().values() if column is not None}
         self._repairs: list[str] = []
         connected = cursor.connection.raw.info
         self._user = connected.user
@@ -144,20 +256,16 @@ class Inspection:
     async def report(self, *, with_links: bool) -> DatabaseReport:
         """Return the report."""
         oid, problem = await self._table()
-        changes = links = None
-        if oid is not None and self._settings.listen:
-            changes = await self._changes(oid)
-        if with_links:
-            links = await self._links()
-        tables = await self._tables(with_links=with_links) if problem is None else []
+        changes = await self._changes(oid) if oid is not None and self._settings.listen else None
+        links = await self._links() if with_links else None
+        tables: list[FoundTable] = []
+        if problem is None:
+            names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
+            await self._cursor.execute(FOUND_TABLES_SQL, names)
+            tables = [FoundTable.of(row) for row in await self._cursor.fetchall()]
         return DatabaseReport(
             self._address, problem, tuple(self._repairs), changes, links, tables, self._other_tables(tables)
         )
-
-    async def _tables(self, *, with_links: bool) -> list[FoundTable]:
-        names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
-        await self._cursor.execute(FOUND_TABLES_SQL, names)
-        return [FoundTable.of(row) for row in await self._cursor.fetchall()]
 
     def _other_tables(self, tables: Sequence[FoundTable]) -> str | None:
         """Return that another search path would lead to another table."""
@@ -173,15 +281,14 @@ class Inspection:
         if found is None:
             return None, f"there is no table {self._settings.table} in this database"
         oid, namespace, relation, is_visible, has_usage = found
-        name = f"{self._quoted(namespace)}.{self._quoted(relation)}"
+        name = f"{_in_quotes(namespace)}.{_in_quotes(relation)}"
         if not has_usage:
-            self._repairs.append(f"GRANT USAGE ON SCHEMA {self._quoted(namespace)} TO {self._quoted(self._user)}")
+            self._repairs.append(f"GRANT USAGE ON SCHEMA {_in_quotes(namespace)} TO {_in_quotes(self._user)}")
         await self._cursor.execute(_COLUMNS, (oid,))
         granted = dict(await self._cursor.fetchall())
-        wanted = {column for column in self._settings.columns.model_dump().values() if column is not None}
-        if not all(granted[column] for column in wanted & granted.keys()):
-            self._repairs.append(f"GRANT SELECT ON {name} TO {self._quoted(self._user)}")
-        if missing := sorted(wanted - granted.keys()):
+        if not all(granted[column] for column in self._wanted & granted.keys()):
+            self._repairs.append(f"GRANT SELECT ON {name} TO {_in_quotes(self._user)}")
+        if missing := sorted(self._wanted - granted.keys()):
             return oid, f"the table {name} has no column {', '.join(missing)}"
         if not schema and not is_visible and has_usage:
             return oid, f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
@@ -201,9 +308,8 @@ class Inspection:
                 covered |= kind
         if missing := [name for bit, name in ((_UPDATE, "UPDATE"), (_DELETE, "DELETE")) if not covered & bit]:
             return f"the trigger is disabled, or does not fire after {' and '.join(missing)}"
-        watched = {column for column in self._settings.columns.model_dump().values() if column is not None}
         sources = " ".join(source for _, source in enabled)
-        if "OLD." in sources and (unwatched := sorted(name for name in watched if not _mentions(sources, name))):
+        if "OLD." in sources and (unwatched := sorted(name for name in self._wanted if not _mentions(sources, name))):
             return f"the trigger does not watch {', '.join(unwatched)}"
         return None
 
@@ -223,9 +329,6 @@ class Inspection:
         await self._cursor.execute(_TRIGGERS, (oid,))
         return [tuple(row) for row in await self._cursor.fetchall()]
 
-    def _quoted(self, name: str) -> str:
-        return quote_ident(name, self._cursor.connection.raw)
-
 
 def _mentions(source: str, column: str) -> bool:
     """Return whether a trigger's function compares the column (``format('%I')`` quotes it where it must)."""
@@ -241,5 +344,5 @@ def _without_connect(settings: PostgresSettings, database: str) -> DatabaseRepor
 
 
 def _in_quotes(name: str) -> str:
-    """Return a name as SQL. ``quote_ident`` is not used, because it needs a connection."""
+    """Return a name as SQL, as psycopg2's ``quote_ident`` does with a connection."""
     return '"' + name.replace('"', '""') + '"'

@@ -9,9 +9,8 @@ import pytest
 from psycopg2.extensions import connection
 from pydantic import SecretStr
 
-from gateway.catalog.change_feed import CHANNEL
-from gateway.catalog.installation import changes_sql, images_sql, links_sql
-from gateway.catalog.notifications import TEST_PREFIX
+from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
+from gateway.catalog.sql_files import changes_sql, images_sql, links_sql
 from gateway.settings import ColumnSettings, PostgresSettings
 
 OLD_TRIGGERS = """
