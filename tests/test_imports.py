@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.canary.mark",
         "gateway.catalog.image_id",
         "gateway.process",
-        "gateway.tracing.hooks",
+        "gateway.tracing.spans",
     },
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.net.http_date import seconds_of
+from gateway.net.http_fields import seconds_of
 from gateway.origin.errors import (
     CREDENTIAL_CODES,
     THROTTLED_STATUSES,

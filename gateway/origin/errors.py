@@ -21,7 +21,7 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.net.http_date import seconds_of
+from gateway.net.http_fields import seconds_of
 from gateway.origin.retry import retry_after
 
 REQUEST_ID: Final = istr("x-cos-request-id")

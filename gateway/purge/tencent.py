@@ -14,8 +14,7 @@ from gateway.net.printable import printable
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.settings import MOST_ADDRESSES
 from gateway.tencent_api.bounded_http import ServiceUnavailable
-from gateway.tencent_api.client import ApiError, TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiError, ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.catalog.record import ImageRecord
 from gateway.origin.client import OriginClient, open_origin
@@ -18,9 +19,11 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
-from gateway.tracing.hooks import Tracing
 from gateway.urls.metadata import MetadataLookup
 from gateway.urls.on_demand_refresh import OnDemandRefresh
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Objects:
 
 
 def open_cos(
-    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: Tracing | None = None
+    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: "Spans | None" = None
 ) -> AbstractAsyncContextManager[OriginClient]:
     settings = live.value
     return open_origin(

@@ -19,8 +19,7 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
 from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
 """The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""

@@ -9,8 +9,7 @@ from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses
 from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
 from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
