@@ -21,8 +21,8 @@ from gateway.errors import InvalidRequest, OriginUnavailable
 from gateway.explain.access import Credentials
 from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
+from gateway.objects.object_source import ObjectSource
 from gateway.origin.errors import RowChanged
-from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 

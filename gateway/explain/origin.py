@@ -10,11 +10,11 @@ import yarl
 from gateway.checks.cos_advice import ADVICE, CLOCK, advice_for, advice_without_answer
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
+from gateway.objects.transfer_state import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.transfer_state import Renewal
 from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, SignedImage
 from gateway.urls.on_demand_refresh import correct_clock
 from gateway.urls.resolver import UrlResolver

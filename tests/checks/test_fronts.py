@@ -7,8 +7,7 @@ import pytest
 
 from gateway.checks.fronts import diagnose_purge
 from gateway.presign.renditions import Renditions
-from gateway.purge.addresses import Addresses
-from gateway.purge.target import TargetUnavailable
+from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
 from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import answering
