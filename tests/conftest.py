@@ -32,7 +32,7 @@ from prometheus_client import CollectorRegistry
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.nginx_files import ACCEL_CONF
-from gateway.origin.object_source import ObjectSource
+from gateway.objects.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening

@@ -6,8 +6,7 @@ from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest
 from gateway.explain.access import Credentials
-from gateway.explain.explainer import Explainer
-from gateway.explain.variants import PARAMETERS
+from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
 
 # Credentials are sent in header fields, because proxies and browsers record addresses.

@@ -16,8 +16,8 @@ from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import OriginUnavailable
+from gateway.objects.object_source import ObjectSource
 from gateway.origin.errors import RowChanged
-from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 

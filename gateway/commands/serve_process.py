@@ -27,7 +27,7 @@ from gateway.service.service import Service
 from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
-from gateway.tracing.hooks import UnusableTracing
+from gateway.tracing import UnusableTracing
 from gateway.workers.worker_channel import FORCE, GRACE, RELOAD, ROLL, SETTINGS, STOP, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
-from gateway.purge.addresses import Addresses
+from gateway.purge.target import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
 from gateway.service.purges import PurgeQueueing, purge_queueing

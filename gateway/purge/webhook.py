@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.purge.addresses import Addresses
-from gateway.purge.target import PurgeRefused, TargetUnavailable
+from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 _MOST_IMAGES: Final = 200

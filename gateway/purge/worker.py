@@ -65,7 +65,8 @@ class PurgeWorker:
             return await self.send_batch()
         except WrongType as error:
             logger.warning("the queue of purges is repaired: %s", error)
-            await self._repair()
+            with suppress(CacheUnavailable):  # then the next step repairs it
+                await self._queue.repair()
         except CacheUnavailable as error:
             logger.debug("purges wait for redis: %s", error)
             with suppress(CacheUnavailable):  # a Redis that takes no writes still tells what waits
@@ -74,12 +75,6 @@ class PurgeWorker:
             self._metrics.background_errors.labels(task="purge-worker").inc()
             logger.exception("sending purges failed")
         return _LOOK_EVERY
-
-    async def _repair(self) -> None:
-        try:
-            await self._queue.repair()
-        except CacheUnavailable as error:
-            logger.debug("the queue of purges cannot be repaired now: %s", error)
 
     async def send_batch(self) -> float:
         """Send the next batch, if a purge is due. Return after how many seconds to look again.
@@ -164,13 +159,10 @@ class PurgeWorker:
             await self._queue.sent(sent, claimed_at)
             self._metrics.purges.labels(result="sent").inc(len(sent))
         for image_id in sorted(failed):
-            await self._fail(image_id, reason)
-
-    async def _fail(self, image_id: str, reason: str) -> None:
-        given_up = await self._queue.fail(image_id, reason, self._now())
-        self._metrics.purges.labels(result="dead" if given_up else "failed").inc()
-        if given_up:
-            logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
+            given_up = await self._queue.fail(image_id, reason, self._now())
+            self._metrics.purges.labels(result="dead" if given_up else "failed").inc()
+            if given_up:
+                logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
 
     def _pause(self, error: TargetUnavailable) -> float:
         """Return the seconds until the next try. Log the first failure of an outage."""

@@ -8,12 +8,9 @@ from functools import partial
 
 from gateway.concurrency.background import background
 from gateway.delivery.parameters import VariantRequests
-from gateway.explain.access import AccessStep
-from gateway.explain.cache import CacheStep
-from gateway.explain.delivery import DeliveryStep
-from gateway.explain.explainer import Explainer, Steps
+from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
-from gateway.explain.variants import VariantStep
+from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
@@ -23,8 +20,9 @@ from gateway.monitoring.metrics import measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.client import OriginClient
-from gateway.origin.failures import FailedObjects, RefusedVariants
+from gateway.origin.failures import FailedObjects
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -85,8 +83,7 @@ def make_explainer(
     seen: CanaryOutcomes,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
-    settings = live.value
-    canary, redis = settings.canary, stores.redis
+    canary, redis = live.value.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
@@ -103,35 +100,18 @@ def make_explainer(
     else:
         variant_requests = VariantRequests(signing.renditions, live.map(lambda settings: settings.image_variants))
         failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
-    shared = urls.shared.entries if urls.shared is not None else None
-    queue = stores.redis.queue if stores.redis is not None else None
-    steps = Steps(
-        AccessStep(access.authenticator, access.links, signing.renditions),
-        CacheStep(
-            shared,
-            queue,
-            urls.resolver,
-            trigger_watch.problem if settings.postgres.listen else None,
-            urls.changes.nginx_list if images is not None else None,
-        ),
-        OriginStep(
-            origin,
-            urls.resolver.urls,
-            signing.hosts,
-            failures,
-            partial(correct_clock, signing.clock, urls.resolver),
-        ),
-        VariantStep(signing.renditions, variant_requests, shared),
-        DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
-    )
-    return Explainer(
+    row_and_url = RowAndUrl(
         stores.catalog,
-        steps,
         signing.signer,
-        refused,
-        image_rules(live, access, signing),
-        outside,
+        urls.resolver,
+        urls.shared.entries if urls.shared is not None else None,
+        redis.queue if redis is not None else None,
+        trigger_watch.problem if live.value.postgres.listen else None,
+        urls.changes.nginx_list if images is not None else None,
     )
+    step = OriginStep(origin, urls.resolver, signing.clock, failures)
+    rules = image_rules(live, access, signing)
+    return Explainer(access.authenticator, variant_requests, row_and_url, step, refused, rules, outside)
 
 
 def _never_changed(_: str) -> float:

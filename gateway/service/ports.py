@@ -141,7 +141,7 @@ def _dispatch(
     if requests.tracing is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
     templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-    spans = requests.tracing.requests
+    spans = requests.tracing
     return lambda handler: TracedDispatch(handler, requests.in_flight, accounting, direct, fallback, spans, templates)
 
 

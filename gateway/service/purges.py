@@ -8,23 +8,18 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
-from gateway.purge import edgeone, tencent_cdn
-from gateway.purge.addresses import Addresses
-from gateway.purge.edgeone import EdgeOne
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
-from gateway.purge.target import Target
-from gateway.purge.tencent_cdn import TencentCdn
-from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.target import Addresses, Target
+from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
-from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings
+from gateway.settings import PurgeSettings, Settings
 from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
 """The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""
@@ -86,10 +81,14 @@ async def open_purge_target(
             )
             credentials = await stack.enter_async_context(opening)
             keys = _keys(credentials, PURGE_CREDENTIALS)
-        room = edgeone if purge.target == "edgeone" else tencent_cdn
-        api = TencentApi(http, purge.api, service=room.SERVICE, version=room.VERSION, now=signing.clock.now)
-        service = TencentService(api, keys, MOST_ADDRESSES)
-        yield PurgeTarget(_tencent(purge, service, addresses), addresses, credentials)
+        service = EdgeOne if purge.target == "edgeone" else TencentCdn
+        api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
+        target = (
+            EdgeOne(api, keys, addresses, purge.zone_id or "")
+            if purge.target == "edgeone"
+            else TencentCdn(api, keys, addresses)
+        )
+        yield PurgeTarget(target, addresses, credentials)
 
 
 @asynccontextmanager
@@ -107,14 +106,6 @@ def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | 
         raise ValueError("the webhook has no url, or no addresses")  # the settings model refuses that
     token = settings.token.get_secret_value() if settings.token is not None else None
     return Webhook(http, settings.url, addresses, token=token)
-
-
-def _tencent(settings: PurgeSettings, service: TencentService, addresses: Addresses | None) -> Target:
-    if settings.target == "edgeone":
-        return EdgeOne(service, settings.zone_id or "", addresses)
-    if addresses is None:
-        raise ValueError("tencent_cdn purges by address")
-    return TencentCdn(service, addresses)
 
 
 def _keys(credentials: BucketCredentials, name: str) -> KeySource:

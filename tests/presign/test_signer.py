@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qcloud_cos import CosConfig, CosS3Client, cos_auth
 
 from gateway.catalog.record import InvalidObjectKey, check_object_key
-from gateway.checks.signature import diagnose_signature
+from gateway.checks.configuration import diagnose_signature
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import sign_query, signs_as_the_sdk

@@ -13,8 +13,8 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.presign.renditions import Renditions
-from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import Addresses
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_connection.client import open_redis

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.tracing import exporter
-from gateway.tracing.hooks import UnusableTracing
+from gateway.tracing import UnusableTracing, exporter
 from tests.conftest import Images, StartGateway
 from tests.processes import run_gateway
 from tests.tracing.collector import Collector

@@ -28,8 +28,7 @@ from gateway.settings import (
     TkeOidcCredentialsSettings,
 )
 from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 
