@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_connection": BASE | RECORD | SIGNED,
-    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
