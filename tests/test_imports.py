@@ -1,4 +1,4 @@
-"""The import rules: server -> api -> access + urls -> delivery -> origin, and the package of each library."""
+"""The import rules: server -> api -> access + urls -> delivery -> objects -> origin; the package of each library."""
 
 import ast
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ DOMAIN = REDIS | {
     "gateway.presign",
     "gateway.urls",
     "gateway.origin",
+    "gateway.objects",
     "gateway.delivery",
     "gateway.purge",
 }
@@ -50,14 +51,18 @@ ALLOWED: dict[str, set[str]] = {
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_connection": BASE | RECORD | SIGNED,
-    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
-    "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin", "gateway.presign.public_url"},
+    "origin": BASE | RECORD | SIGNED,
+    "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},
+    "delivery": BASE
+    | RECORD
+    | SIGNED
+    | {"gateway.access", "gateway.objects", "gateway.origin", "gateway.presign.public_url"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
@@ -82,7 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": BASE
     | {
         "gateway.process.systemd",
-        "gateway.api.host_guard",
+        "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",
@@ -114,10 +119,10 @@ AUTHORIZING = {
     "gateway.api.images",
     "gateway.commands.url",
     "gateway.delivery.decision",
-    "gateway.origin.transfer_state",
+    "gateway.objects.transfer_state",
 }
 # State objects: a shell beside them sends, reads and waits as they say.
-WITHOUT_IO = {"gateway.delivery.decision", "gateway.origin.transfer_state"}
+WITHOUT_IO = {"gateway.delivery.decision", "gateway.objects.transfer_state"}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands are known to the commands alone.
@@ -135,6 +140,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp": (
         *SERVER,
         "gateway.canary.",
+        "gateway.checks.deep_session.",
         "gateway.origin.",
         "gateway.access.jwks.",
         "gateway.tencent_api.",
@@ -252,8 +258,8 @@ def test_a_library_is_known_to_its_adapter_alone() -> None:
     assert wrong == []
 
 
-def test_the_http_client_is_used_by_the_origin_the_canary_token_keys_services_and_workers_alone() -> None:
-    owners = {"gateway.access.jwks", "gateway.workers.worker_calls"}
+def test_the_http_client_is_used_by_the_origin_its_probes_the_canary_token_keys_services_and_workers_alone() -> None:
+    owners = {"gateway.access.jwks", "gateway.checks.deep_session", "gateway.workers.worker_calls"}
     wrong = []
     for module in MODULES:
         names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}

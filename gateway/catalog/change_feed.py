@@ -20,9 +20,8 @@ from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
-from gateway.changes.change_log import Source
+from gateway.changes.change_log import RowListener, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
-from gateway.changes.listener import RowListener
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidImageId
 

@@ -1,4 +1,4 @@
-"""What COS fails to return: for a while it is not asked again for a bucket, an object or a variant."""
+"""What COS fails to return: for a while it is not asked again for a bucket or an object."""
 
 import copy
 import time
@@ -16,7 +16,6 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ObjectId, SignedImage
 
 _MOST_BUCKETS: Final = 1024
@@ -29,13 +28,6 @@ _LONGEST_HOLD: Final = 4.0
 _FORGIVEN_AFTER: Final = 60.0  # seconds without a failure
 _FINAL: Final = (ImageBlocked, ImageNotFound, ImageTooLarge)
 _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
-
-_REFUSED_FOR: Final = 600.0  # seconds
-_MOST_REFUSED: Final = 10_000  # variants
-# After so many refused objects and no success, a format is regarded as turned off for the bucket.
-_REFUSED_OBJECTS: Final = 5
-# Formats that no rule can read; COS need not be asked (document 44880 lists those that it reads).
-_UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 
 class BucketBreaker:
@@ -58,7 +50,6 @@ class BucketBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether only one request in each pause is allowed."""
         return len(self._failing) >= self._limit
 
     @property
@@ -197,90 +188,3 @@ class FailedObjects:
     def completed(self, object_id: ObjectId) -> None:
         """Forget every failure, since COS has sent the whole object."""
         self.by_object.pop(object_id, None)
-
-
-class RefusedVariants:
-    """Variants that COS did not make, at most 10,000: they are not requested again for ten minutes.
-
-    ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): a refusal of an earlier request
-    does not count.
-    """
-
-    def __init__(
-        self,
-        renditions: Renditions,
-        changed_at: Callable[[str], float],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._renditions = renditions
-        self._changed_at = changed_at
-        self.now = monotonic
-        self._refused: OrderedDict[ObjectId, float] = OrderedDict()  # when
-        self._by_format: dict[tuple[str, str], set[str]] = {}  # bucket and format -> keys of refused objects
-        self._off_since: dict[tuple[str, str], float] = {}
-
-    def holds(self, image: SignedImage) -> bool:
-        """Return whether COS would refuse the image's rendition, so that no request is needed."""
-        if image.record.content_type in _UNREADABLE:
-            return True
-        if not self._refused:
-            return False
-        since = self._off_since.get(self._format_of(image))
-        return (
-            self._is_refused(image, image.object_id)
-            or self._is_refused(image, image.object_id.original())
-            or (since is not None and self.now() < since + _REFUSED_FOR)
-        )
-
-    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        """Return the rendition to send in place of one that COS does not make. None: the original.
-
-        refusal: COS's error. None if COS was not asked.
-        """
-        if (
-            image.rendition is None
-            or isinstance(refusal, ImageTooLarge)
-            or image.record.content_type in _UNREADABLE
-            or self._is_refused(image, image.object_id.original())
-        ):
-            return None
-        return next(self._renditions.fallbacks(image.rendition), None)
-
-    def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
-        """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
-        object_id = image.object_id
-        if isinstance(error, ImageTooLarge):
-            object_id = object_id.original()
-        else:
-            self._count_format(image)
-        self._refused[object_id] = requested_at
-        self._refused.move_to_end(object_id)
-        if len(self._refused) > _MOST_REFUSED:
-            self._refused.popitem(last=False)
-
-    def made(self, image: SignedImage) -> None:
-        """Forget that the format seemed to be switched off: COS has made one in it."""
-        if self._by_format:
-            self._by_format.pop(self._format_of(image), None)
-
-    def _count_format(self, image: SignedImage) -> None:
-        kind = bucket, image_format = self._format_of(image)
-        if image_format == "original":  # the object was the reason, and not a format
-            for other, keys in self._by_format.items():
-                if other[0] == bucket:
-                    keys.discard(image.object_id.key)
-            return
-        keys = self._by_format.setdefault(kind, set())
-        keys.add(image.object_id.key)
-        if len(keys) >= _REFUSED_OBJECTS:
-            keys.clear()
-            self._off_since[kind] = self.now()
-
-    def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
-        at = self._refused.get(object_id)
-        return at is not None and self.now() < at + _REFUSED_FOR and at > self._changed_at(image.record.image_id)
-
-    def _format_of(self, image: SignedImage) -> tuple[str, str]:
-        rendition = image.object_id.rendition
-        image_format = self._renditions.get(rendition).format if rendition is not None else None
-        return image.object_id.bucket, image_format or "original"

@@ -127,6 +127,11 @@ class CosAnswer:
         self.connection: Connection | None = connection
         content.on_eof(self._give_back)
 
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection's transport. None once the whole body has arrived."""
+        return self.connection.transport if self.connection is not None else None
+
     def close(self) -> None:
         """Close the connection if the body was not read to its end. Its reader gets an error."""
         if self.connection is not None:
@@ -184,19 +189,6 @@ class OriginResponse:
     does not match its length: no image is better than half of one.
     """
 
-    __slots__ = (
-        "_is_held",
-        "_is_trickle",
-        "_receive",
-        "_received",
-        "_received_at_check",
-        "_response",
-        "_returned_at",
-        "_shared_timeout",
-        "_waited",
-        "head",
-    )
-
     def __init__(
         self, response: CosAnswer, shared_timeout: SharedTimeout, method: str, *, is_processed: bool = False
     ) -> None:
@@ -233,11 +225,9 @@ class OriginResponse:
         if not self.head.has_body:
             return b""
         content, began = self._response.content, time.monotonic()
-        if began - self._returned_at > _A_WHILE and self._received:
-            self._is_trickle = True
+        self._is_trickle = began - self._returned_at > _A_WHILE and self._received > 0
+        if self._is_trickle:
             self._set_receive(_TRICKLE_RECEIVE)
-        else:
-            self._is_trickle = False
         try:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
@@ -276,37 +266,23 @@ class OriginResponse:
         them. Then nothing more is received until the next ``read``, because the kernel's buffer reads ahead enough.
         """
         if is_blocked:
-            if self._is_trickle or self._received < _PROVEN:
-                self._hold()
+            if (self._is_trickle or self._received < _PROVEN) and (transport := self._response.transport) is not None:
+                transport.pause_reading()
+                self._is_held = True
         elif has_unsent and self._received < _PROVEN:
             self._set_receive(_SLOW_RECEIVE)
         elif not self._is_trickle:
             self._set_receive(_FAST_RECEIVE)
 
-    def _hold(self) -> None:
-        transport = self._transport
-        if transport is not None:
-            transport.pause_reading()
-            self._is_held = True
-
     def _resume(self) -> None:
         self._is_held = False
-        transport = self._transport
-        if transport is not None:
+        if (transport := self._response.transport) is not None:
             transport.resume_reading()
 
     def _set_receive(self, most: int) -> None:
-        if most != self._receive:
-            transport = self._transport
-            if transport is not None:
-                _set_receive(transport, most)
-                self._receive = most
-
-    @property
-    def _transport(self) -> asyncio.Transport | None:
-        """The connection. None once the whole body has arrived."""
-        connection = self._response.connection
-        return connection.transport if connection is not None else None
+        if most != self._receive and (transport := self._response.transport) is not None:
+            _set_receive(transport, most)
+            self._receive = most
 
     def _check_rate(self) -> None:
         came = self._received - self._received_at_check

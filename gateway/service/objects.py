@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.catalog.record import ImageRecord
+from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.transfer_state import ResumptionLimits
+from gateway.objects.variants import RefusedVariants, VariantSource
 from gateway.origin.client import OriginClient, open_origin
-from gateway.origin.failures import FailedObjects, RefusedVariants
+from gateway.origin.failures import FailedObjects
 from gateway.origin.image_probe import ImageProbe
-from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_source import ObjectSource, VariantSource
-from gateway.origin.transfer import OriginAccess
-from gateway.origin.transfer_state import ResumptionLimits
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores

@@ -104,7 +104,7 @@ MUTANTS: Final = {
     ),
     "not_dropped_from_redis": _mutant(
         "a changed image stays in Redis",
-        ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
+        ("gateway.urls.invalidation", "await self.shared.drop(image_ids)", "pass"),
         first=478,
     ),
     "no_skew": _mutant(
