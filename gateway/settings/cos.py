@@ -124,7 +124,7 @@ class CosSettings(Section):
         return self
 
     def lacks_keys_of(self, source: CredentialsSettings | None) -> bool:
-        """Return whether the source takes its keys from this section, which has none. None: the section's own source."""
+        """Return whether the source (None: this section's own) takes its keys from this section, which has none."""
         return uses_configured_keys(source) and None in (self.secret_id, self.secret_key)
 
     @property
