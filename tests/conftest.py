@@ -38,8 +38,8 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
 from gateway.server.request_log import LOGGER
 from gateway.service.metrics import Metrics
+from gateway.service.ports import serve
 from gateway.service.service import Service
-from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
 from gateway.settings.reload_difference import SettingsDifference

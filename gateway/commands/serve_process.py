@@ -22,9 +22,8 @@ from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.metrics import Metrics
-from gateway.service.ports import Inherited
+from gateway.service.ports import Inherited, serve
 from gateway.service.service import Service
-from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
 from gateway.tracing import UnusableTracing

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.delivery.parameters import VariantRequests
 from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
 from gateway.explain.row_and_url import RowAndUrl
@@ -20,9 +20,7 @@ from gateway.monitoring.metrics import measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
-from gateway.objects.variants import RefusedVariants
 from gateway.origin.client import OriginClient
-from gateway.origin.failures import FailedObjects
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -54,7 +52,8 @@ async def open_diagnostics(
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, origin = live.value, images.objects.origin
     trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
-    explainer = make_explainer(live, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
+    nginx_list = urls.changes.nginx_list
+    explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
     health = _health(live, metrics, access, signing, stores, urls, origin)
     history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
@@ -77,12 +76,12 @@ def make_explainer(
     signing: Signing,
     stores: Stores,
     urls: Urls,
-    origin: OriginClient,
     trigger_watch: TriggerWatch,
-    images: Images | None,
+    images: Images,
     seen: CanaryOutcomes,
+    nginx_list: NginxList | None,
 ) -> Explainer:
-    """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
+    """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
     canary, redis = live.value.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
@@ -95,11 +94,7 @@ def make_explainer(
         except CacheUnavailable:
             return ()
 
-    if images is not None:
-        variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
-    else:
-        variant_requests = VariantRequests(signing.renditions, live.map(lambda settings: settings.image_variants))
-        failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
+    objects = images.objects
     row_and_url = RowAndUrl(
         stores.catalog,
         signing.signer,
@@ -107,16 +102,11 @@ def make_explainer(
         urls.shared.entries if urls.shared is not None else None,
         redis.queue if redis is not None else None,
         trigger_watch.problem if live.value.postgres.listen else None,
-        urls.changes.nginx_list if images is not None else None,
+        nginx_list,
     )
-    step = OriginStep(origin, urls.resolver, signing.clock, failures)
+    step = OriginStep(objects.origin, urls.resolver, signing.clock, objects.failures)
     rules = image_rules(live, access, signing)
-    return Explainer(access.authenticator, variant_requests, row_and_url, step, refused, rules, outside)
-
-
-def _never_changed(_: str) -> float:
-    """Return when an image's row changed last, in a process that serves no images."""
-    return float("-inf")
+    return Explainer(access.authenticator, images.variant_requests, row_and_url, step, objects.refused, rules, outside)
 
 
 def _this_replica(

@@ -17,7 +17,7 @@ from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
-from gateway.settings import PurgeSettings, Settings
+from gateway.settings import Settings
 from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import ApiKey, TencentApi
 
@@ -65,12 +65,12 @@ async def open_purge_target(
     if purge is None:
         yield None
         return
-    by_address = purge.target == "webhook" or purge.names_addresses
-    addresses = Addresses(purge.base_urls, signing.renditions) if by_address else None
+    addresses = Addresses(purge.base_urls, signing.renditions)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":
-            yield PurgeTarget(_webhook(purge, http, addresses), addresses, None)
+            token = purge.token.get_secret_value() if purge.token is not None else None
+            yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), addresses, None)
             return
         credentials = None
         if purge.credentials is None:
@@ -81,14 +81,15 @@ async def open_purge_target(
             )
             credentials = await stack.enter_async_context(opening)
             keys = _keys(credentials, PURGE_CREDENTIALS)
+        named = addresses if purge.names_addresses else None
         service = EdgeOne if purge.target == "edgeone" else TencentCdn
         api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
         target = (
-            EdgeOne(api, keys, addresses, purge.zone_id or "")
+            EdgeOne(api, keys, named, purge.zone_id or "")
             if purge.target == "edgeone"
-            else TencentCdn(api, keys, addresses)
+            else TencentCdn(api, keys, named)
         )
-        yield PurgeTarget(target, addresses, credentials)
+        yield PurgeTarget(target, named, credentials)
 
 
 @asynccontextmanager
@@ -99,13 +100,6 @@ async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMe
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))
         yield
-
-
-def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | None) -> Webhook:
-    if settings.url is None or addresses is None:
-        raise ValueError("the webhook has no url, or no addresses")  # the settings model refuses that
-    token = settings.token.get_secret_value() if settings.token is not None else None
-    return Webhook(http, settings.url, addresses, token=token)
 
 
 def _keys(credentials: BucketCredentials, name: str) -> KeySource:

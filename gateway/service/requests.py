@@ -1,9 +1,10 @@
 """The part that every request passes: its line in the access log, its spans, the picture of its error."""
 
 import asyncio
+import importlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -75,13 +76,9 @@ async def _tracing(settings: Settings, metrics: Metrics) -> "AsyncIterator[Spans
         yield None
         return
 
-    def load() -> "Callable[..., AbstractAsyncContextManager[Spans]]":
-        from gateway.tracing.exporter import open_tracing  # imported here: it needs the extra `otel`
-
-        return open_tracing
-
-    open_tracing = await asyncio.to_thread(load)  # the import reads some hundred files
-    opening = open_tracing(
+    # Imported here, as it needs the extra `otel`, and in a thread, as it reads some hundred files.
+    exporter = await asyncio.to_thread(importlib.import_module, "gateway.tracing.exporter")
+    opening = exporter.open_tracing(
         lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
         redis=settings.redis.server(),
         postgres=settings.postgres.server(),
