@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.process.reloader import Reloader
+from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
 from gateway.service.answers import Answers, answering
 from gateway.service.canary import CanaryPart, open_canary
@@ -13,7 +14,7 @@ from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
-from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
+from gateway.service.purges import open_purge_target, purge_intake, purging
 from gateway.service.refresh import Refresh, open_refresh, warming_up
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
@@ -37,7 +38,7 @@ class Service:
     objects: Objects
     images: Images
     refresh: Refresh
-    purges: PurgeQueueing | None
+    purges: PurgeIntake | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
     answers: Answers
@@ -64,7 +65,7 @@ async def open_service(
         stores = await opened(open_stores(live, metrics, signing, requests.tracing))
         await stores.try_query()
         await stores.check_redis_settings()
-        purges = purge_queueing(settings, metrics.purge, stores)
+        purges = purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         objects = await opened(open_objects(live, metrics, signing, stores, urls, origin))
