@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.api.json_responses import success
-from gateway.api.queues import dead_entries, variant_names
+from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
@@ -110,7 +110,7 @@ class SharedState:
         try:
             lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-            dead = await dead_entries(queue, variant_names)
+            dead = await dead_entries(queue)
         except CacheUnavailable:
             return None
         lag = gauge_value(self.lag)
@@ -137,7 +137,10 @@ class Console:
 
     async def console(self, request: web.Request) -> web.Response:
         """Return what the console shows. ``since`` (Unix seconds) leaves out the points up to that time."""
-        since = _since(request)
+        text = request.query.get("since", "0")
+        if not _TIME.fullmatch(text):
+            raise InvalidRequest("since must be a time in Unix seconds")
+        since = int(text)
         return success(
             {
                 **await self.dependencies.facts(),
@@ -152,13 +155,6 @@ class Console:
                 "debug_until": self.debug_log.until,
             }
         )
-
-
-def _since(request: web.Request) -> float:
-    text = request.query.get("since", "0")
-    if not _TIME.fullmatch(text):
-        raise InvalidRequest("since must be a time in Unix seconds")
-    return int(text)
 
 
 def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:
