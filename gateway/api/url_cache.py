@@ -24,7 +24,7 @@ _MOST_DIGITS = 10
 class CacheStatistics:
     """The state of the cache of presigned URLs, and the statistics of the last days.
 
-    report: returns the results of renewals since the start.
+    report: the results of renewals since the start.
     daily: None without ``url_stats.enabled``.
     now: returns Unix seconds by COS's clock.
     """
@@ -34,7 +34,7 @@ class CacheStatistics:
         usage: UsageStore,
         queue: RefreshQueue,
         lookup_counts: LookupCounts,
-        report: Callable[[], RefreshReport],
+        report: RefreshReport,
         renewal: Live[UrlPrerefreshSettings],
         daily: DailyStatistics | None,
         now: Callable[[], float],
@@ -49,7 +49,7 @@ class CacheStatistics:
 
     async def stats(self, _: web.Request) -> web.Response:
         """Return the state. Times are in Unix seconds."""
-        now, report, lookup_counts = self._now(), self._report(), self._lookup_counts
+        now, report, lookup_counts = self._now(), self._report, self._lookup_counts
         attempts = report.success_count + report.error_count
         async with redis_errors():
             cached, soon = await self._usage.cached(now, self._renewal.value.threshold)
