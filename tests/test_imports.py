@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "tencent_api": set(),
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_connection": BASE | RECORD | SIGNED,
-    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
@@ -87,7 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": BASE
     | {
         "gateway.process.systemd",
-        "gateway.api.host_guard",
+        "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",

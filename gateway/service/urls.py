@@ -8,8 +8,7 @@ from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
 from gateway.presign.signer import UsableUrls
 from gateway.purge.intake import PurgeIntake
-from gateway.redis_entries.entry_codec import EntryMac
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
 from gateway.service.changes import Changes
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
