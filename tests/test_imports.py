@@ -87,7 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": BASE
     | {
         "gateway.process.systemd",
-        "gateway.api.host_guard",
+        "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",

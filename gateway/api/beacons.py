@@ -4,8 +4,7 @@ A report has counts only: no ids and no addresses. The address is open to anyone
 report. So the numbers are hints, never a reason to act on an image, and what one client can add is limited.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from aiohttp import web
@@ -16,7 +15,7 @@ from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, InvalidBeacon, TooManyRequests, UnsupportedMediaType
-from gateway.metrics.loop_counters import LoopCounter, LoopHistogram
+from gateway.metrics.loop_counters import LoopHistogram
 from gateway.metrics.registry import Registry
 
 MAX_BODY = 16 * 1024  # bytes
@@ -225,22 +224,16 @@ class Beacons:
 
     async def receive(self, request: web.Request) -> web.Response:
         """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
-        with _counted(self._metrics.client_beacons):
+        try:
             wait = self._limit.wait(self._client_address.subscriber_of(request.headers, peer_of(request)))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
                 raise UnsupportedMediaType
             beacon = Beacon.parse(await self._bodies.read(request.clone(client_max_size=MAX_BODY)))
+        except GatewayError as error:
+            self._metrics.client_beacons.add((error.code,))
+            raise
+        self._metrics.client_beacons.add(("accepted",))
         beacon.count_in(self._metrics)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
-
-
-@contextmanager
-def _counted(counter: LoopCounter) -> Iterator[None]:
-    try:
-        yield
-    except GatewayError as error:
-        counter.add((error.code,))
-        raise
-    counter.add(("accepted",))

@@ -1,6 +1,7 @@
 """Liveness and readiness."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -12,11 +13,11 @@ from gateway.process.log_format import redact
 _HEADERS = {"Cache-Control": "no-store"}
 
 
+@dataclass(frozen=True, slots=True)
 class HealthCalls:
     """Handlers for probes of load balancers and service managers."""
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
+    health: Health
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Return 200 as long as the event loop runs."""
@@ -25,11 +26,11 @@ class HealthCalls:
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Return 503 only if no image can be served or the gateway is draining."""
-        return _readiness(await self._health.report(), {})
+        return _readiness(await self.health.report(), {})
 
     async def readyz_with_reasons(self, _: web.Request) -> web.Response:
         """Return what ``readyz`` does, and why a dependency is not ``ok``: for operators, since it names addresses."""
-        report = await self._health.report()
+        report = await self.health.report()
         return _readiness(report, {"reasons": {name: redact(reason) for name, reason in report.reasons.items()}})
 
 

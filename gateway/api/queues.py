@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -26,23 +27,21 @@ MOST_LISTED: Final = 100
 _RENDITION: Final = re.compile(RENDITION_NAME)
 
 
+@dataclass(frozen=True, slots=True)
 class QueueCalls:
     """Shows the queues, and takes up what was given up. ``purges`` is None without ``purge``."""
 
-    def __init__(
-        self, queue: RefreshQueue, purges: PurgeQueue | None, now: Callable[[], float], bodies: Bodies
-    ) -> None:
-        self._queue = queue
-        self._purges = purges
-        self._now = now
-        self._bodies = bodies
+    refreshes: RefreshQueue
+    purges: PurgeQueue | None
+    now: Callable[[], float]
+    bodies: Bodies
 
     async def queue(self, _: web.Request) -> web.Response:
         """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
-        now = self._now()
+        now = self.now()
         async with redis_errors():
-            refreshes = await listed(self._queue, variant_names, now)
-            purges = await listed(self._purges, image_names, now) if self._purges is not None else None
+            refreshes = await listed(self.refreshes, variant_names, now)
+            purges = await listed(self.purges, image_names, now) if self.purges is not None else None
         return success(refreshes | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
@@ -53,16 +52,16 @@ class QueueCalls:
         name = request.query.get("queue", "renewals")
         if name not in {"renewals", "purges"}:
             raise InvalidRequest("queue must be renewals or purges")
-        entries = _entries_in(json_in(body) if (body := await self._bodies.read(request)) else {})
+        entries = _entries_in(json_in(body) if (body := await self.bodies.read(request)) else {})
         if name == "renewals":
             async with redis_errors():
-                return success({"requeued": await self._queue.requeue(self._now(), entries)})
+                return success({"requeued": await self.refreshes.requeue(self.now(), entries)})
         if entries is not None:
             raise InvalidRequest("entries choose renewals, not purges")
-        if self._purges is None:
+        if self.purges is None:
             raise RouteNotFound("purge is not configured")
         async with redis_errors():
-            return success({"requeued": await self._purges.requeue(self._now())})
+            return success({"requeued": await self.purges.requeue(self.now())})
 
 
 async def listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | None]], now: float) -> dict[str, Any]:
