@@ -28,7 +28,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 class CacheStatistics:
     """The state of the cache of presigned URLs, and the statistics of the last days.
 
-    report: returns the results of renewals since the start.
+    report: the results of renewals since the start.
     daily: None without ``url_stats.enabled``.
     now: returns Unix seconds by COS's clock.
     """
@@ -36,14 +36,14 @@ class CacheStatistics:
     usage: UsageStore
     queue: RefreshQueue
     lookup_counts: LookupCounts
-    report: Callable[[], RefreshReport]
+    report: RefreshReport
     renewal: Live[UrlPrerefreshSettings]
     daily: DailyStatistics | None
     now: Callable[[], float]
 
     async def stats(self, _: web.Request) -> web.Response:
         """Return the state. Times are in Unix seconds."""
-        now, report, lookup_counts = self.now(), self.report(), self.lookup_counts
+        now, report, lookup_counts = self.now(), self.report, self.lookup_counts
         attempts = report.success_count + report.error_count
         async with redis_errors():
             cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
