@@ -38,9 +38,9 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.errors import RowChanged
-from gateway.origin.failures import RefusedVariants
-from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.resolver import UrlResolver

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.deep_result import Result, Verdict, judged, of_status, recorded, skipped
+from gateway.checks.deep_session import DeepSession, Reply, clock_difference, reach
 from gateway.errors import OriginUnavailable
-from gateway.origin.deep_session import DeepSession, Reply, clock_difference, reach
 from gateway.presign.probe_signer import ProbeSigner
 
 _SKEW: Final = 30  # seconds

@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from gateway.origin.deep_session import Reply
+from gateway.checks.deep_session import Reply
 
 
 class Verdict(enum.StrEnum):

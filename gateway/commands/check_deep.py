@@ -6,10 +6,10 @@ import click
 
 from gateway.checks.deep_probes import Subject, run_probes
 from gateway.checks.deep_result import Verdict
+from gateway.checks.deep_session import open_deep_session
 from gateway.commands.dependencies import open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import GatewayError
-from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
 from gateway.settings import Settings

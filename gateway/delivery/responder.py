@@ -11,9 +11,9 @@ from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
+from gateway.objects.content import Body, Content
+from gateway.objects.object_source import ObjectSource
 from gateway.origin.errors import BodyLost
-from gateway.origin.memory_cache import Body, Content
-from gateway.origin.object_source import ObjectSource
 
 _NO_CONDITIONS: Final[dict[str, str]] = {}
 

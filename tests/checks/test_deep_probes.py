@@ -10,7 +10,7 @@ from PIL import Image
 from gateway.catalog.record import ImageRecord
 from gateway.checks.deep_probes import PROBES, Subject, run_probes
 from gateway.checks.deep_result import Result, Verdict
-from gateway.origin.deep_session import DeepSession, open_deep_session
+from gateway.checks.deep_session import DeepSession, open_deep_session
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import ProbeSigner

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.shards import Shards
-from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryMac
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, RedisSettings

@@ -1,7 +1,6 @@
 """The rules of a transfer from COS, without I/O: one version of an object, whole or cut off, for any number of readers.
 
-``BodyState`` judges the bytes that COS sends, ``Renewal`` a URL that COS refuses; ``TransferState`` has the pieces of a
-body and their readers. ``ObjectBody`` and ``SharedTransfer`` request, read and wait as these objects say.
+``ObjectBody`` and ``SharedTransfer`` request, read and wait as these rules say.
 """
 
 from dataclasses import dataclass, field
@@ -20,25 +19,18 @@ Piece = bytes | memoryview
 
 
 class BufferLimits(NamedTuple):
-    """The buffer limits of a body, in bytes.
+    """The buffer limits of a body, in bytes."""
 
-    ``window`` is the largest distance between the readers of a large body: a reader that falls behind gets its own
-    connection. ``alone`` limits the beginning that a transfer with a single reader keeps for readers that may still
-    join, ``beginnings`` the beginnings of all transfers together. A body of ``at_once`` or less has mostly arrived with
-    its header.
-    """
-
-    window: int = 2 * 1024 * 1024
-    alone: int = 512 * 1024
-    at_once: int = 128 * 1024
-    beginnings: int = 16 * 1024 * 1024
+    window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
+    alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
+    at_once: int = 128 * 1024  # a body up to this size has mostly arrived with its header
+    beginnings: int = 16 * 1024 * 1024  # of all transfers together
 
 
 class ResumptionLimits(NamedTuple):
     """At most ``resumes`` resumptions with less than ``progress`` bytes in between.
 
-    An origin that breaks off every response early is therefore given up, and a long transfer may be lost any number of
-    times.
+    So an origin that breaks off early each time is given up, and a long transfer may be lost any number of times.
     """
 
     resumes: int
@@ -74,7 +66,6 @@ class BodyState:
 
     @property
     def is_resumable(self) -> bool:
-        """Whether the version has a tag by which the rest of it can be requested."""
         return self.head.metadata.strong_etag is not None
 
     def arrived(self, piece: bytes) -> None:
@@ -144,15 +135,14 @@ class BodyState:
 
 
 class Renewal:
-    """The renewals of the URL of one request: once. If COS refuses a URL that was just signed, see ``refused``."""
+    """The renewals of the URL of one request: one, and another if COS's time differs from that of the new URL."""
 
     _renewals = 0
 
     def refused(self, refusal: PresignedUrlRefused, presigned: PresignedUrl) -> float | None:
         """Return COS's time, in Unix seconds, for the next renewal. None: the clock is not at fault.
 
-        If COS refuses a URL that was just signed and its time differs, the URL is renewed once more, whatever COS's
-        reason is. After that, raises ``CredentialsExpired`` or ``OriginRefused``.
+        Raises ``CredentialsExpired`` or ``OriginRefused`` after the last renewal.
         """
         error = refusal.error
         self._renewals += 1
@@ -195,15 +185,11 @@ class Budget:
 
 
 class Need(Enum):
-    """What a reader has to do for its next piece.
+    """What a reader has to do for its next piece."""
 
-    FETCH: read it from COS. WAIT: for another reader, which does. REST: request the rest for itself, since the piece
-    was dropped.
-    """
-
-    FETCH = auto()
-    WAIT = auto()
-    REST = auto()
+    FETCH = auto()  # read it from COS
+    WAIT = auto()  # for another reader, which does
+    REST = auto()  # request the rest for itself, since the piece was dropped
 
 
 @dataclass(slots=True, eq=False)

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import aiohttp
 import pytest
 
-from gateway.origin.object_source import ObjectSource
-from gateway.origin.transfer import SharedTransfer
+from gateway.objects.object_source import ObjectSource, SharedTransfer
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse

@@ -14,14 +14,14 @@ from fastcrc import crc64
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
+from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_source import ObjectSource, Reader
+from gateway.objects.transfer_state import BufferLimits, ResumptionLimits
+from gateway.objects.variants import RefusedVariants, VariantSource
 from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
-from gateway.origin.failures import FailedObjects, RefusedVariants
-from gateway.origin.memory_cache import ObjectCache
-from gateway.origin.object_source import ObjectSource, VariantSource
+from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.origin.transfer import OriginAccess, Reader
-from gateway.origin.transfer_state import BufferLimits, ResumptionLimits
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics

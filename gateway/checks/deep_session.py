@@ -15,7 +15,7 @@ from fastcrc import crc64
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import REQUEST_ID, CosError, parse_error
-from gateway.origin.origin_response import ObjectMetadata, checksum_in, metadata_in
+from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunked, metadata_in
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a body
 _READ = 64 * 1024
@@ -72,7 +72,6 @@ class DeepSession:
     def __init__(self, session: aiohttp.ClientSession, sleep: Sleep) -> None:
         self._session = session
         self.sleep = sleep
-        self._is_reused = False
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(self._note_reuse)
         trace.freeze()
@@ -96,19 +95,15 @@ class DeepSession:
                     body = body or piece
                     if received > _MOST_BYTES:
                         raise OriginUnavailable(f"the object has more than {_MOST_BYTES} bytes: choose a smaller one")
-                fields = response.headers
-                is_error = response.status >= 300
-                error = parse_error(
-                    response.status, fields.get(hdrs.DATE), body if is_error else b"", fields.get(REQUEST_ID)
-                )
+                status, fields = response.status, response.headers
                 return Reply(
-                    error,
-                    metadata_in(response.status, fields),
+                    parse_error(status, fields.get(hdrs.DATE), body if status >= 300 else b"", fields.get(REQUEST_ID)),
+                    metadata_in(status, fields),
                     received,
                     checksum,
                     checksum_in(fields),
                     fields.get(hdrs.CONTENT_RANGE),
-                    fields.get(hdrs.TRANSFER_ENCODING, "").lower() == "chunked",
+                    is_chunked(fields),
                     _FORCED in fields,
                     self._is_reused,
                 )

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from fastcrc import crc64
 
-from gateway.origin.transfer_state import Piece
+from gateway.objects.transfer_state import Piece
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
-from gateway.origin import transfer_state
+from gateway.objects import transfer_state
 from gateway.origin.errors import BodyLost, BodyTooSlow, CosError, PresignedUrlRefused, RowChanged
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
 from gateway.presign.signed_image import CLOCK_TOLERANCE, PresignedUrl
