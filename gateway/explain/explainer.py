@@ -5,7 +5,7 @@ The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import yarl
@@ -49,6 +49,7 @@ _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgr
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
 
 
+@dataclass(frozen=True, slots=True)
 class Explainer:
     """Follows a request for an image. Every dependency is asked, also when an earlier step has failed.
 
@@ -56,23 +57,13 @@ class Explainer:
     outside: returns what the canary saw last.
     """
 
-    def __init__(
-        self,
-        authenticator: Authenticator,
-        requests: VariantRequests,
-        row_and_url: RowAndUrl,
-        origin: OriginStep,
-        refused: RefusedVariants,
-        rules: Live[Rules],
-        outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
-    ) -> None:
-        self._authenticator = authenticator
-        self._requests = requests
-        self.row_and_url = row_and_url
-        self.origin = origin
-        self.refused = refused
-        self._rules = rules
-        self._outside = outside
+    authenticator: Authenticator
+    requests: VariantRequests
+    row_and_url: RowAndUrl
+    origin: OriginStep
+    refused: RefusedVariants
+    rules: Live[Rules]
+    outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]]
 
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
@@ -83,16 +74,16 @@ class Explainer:
         address choose it. Raises the errors of ``VariantRequests.parse``.
         """
         explanation = await self._explain(image_id, credentials, parameters)
-        if outcomes := await self._outside():
+        if outcomes := await self.outside():
             explanation.sections["from_outside"] = _seen(outcomes, time.time())
         return explanation
 
     async def _explain(self, image_id: str, credentials: Credentials, parameters: Mapping[str, str]) -> Explanation:
-        stored, rules = self.row_and_url, self._rules.value
+        stored, rules = self.row_and_url, self.rules.value
         originals_for_owner = rules.renditions.originals_for_owner
         chosen = self._chosen(parameters, credentials.link)
         cached = await stored.cached(ImageVariant(image_id, chosen.rendition))
-        caller, facts = caller_of(credentials, self._authenticator)
+        caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
         rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
@@ -142,18 +133,18 @@ class Explainer:
             except ValueError:  # not an address; the access step reports it
                 query = yarl.URL().query
             parameters = {name: query[name] for name in PARAMETERS if name in query}
-        return self._requests.parse(parameters, CIMultiDict())
+        return self.requests.parse(parameters, CIMultiDict())
 
 
+@dataclass(frozen=True, slots=True)
 class _Sender:
     """The sender of every request."""
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    caller: Caller
 
     def caller_of(self, _head: RequestHead, _given: LinkParameters | None, _now: float) -> Caller:
         """Return the caller."""
-        return self._caller
+        return self.caller
 
 
 class _EmptyMemory:

@@ -33,24 +33,17 @@ class AskedOrigin:
 _NO_RANGE: Final[Mapping[str, str]] = {}
 
 
+@dataclass(frozen=True, slots=True)
 class OriginStep:
     """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD.
 
     failures: the errors of COS that requests get without asking COS again.
     """
 
-    def __init__(
-        self,
-        client: OriginClient,
-        resolver: UrlResolver,
-        clock: CosClock,
-        failures: FailedObjects,
-    ) -> None:
-        self._client = client
-        self._resolver = resolver
-        self._urls = resolver.urls
-        self._clock = clock
-        self._failures = failures
+    client: OriginClient
+    resolver: UrlResolver
+    clock: CosClock
+    failures: FailedObjects
 
     async def ask(self, image: SignedImage, *, is_cached: bool, by_client: bool = False) -> AskedOrigin:
         """Return COS's answers.
@@ -60,9 +53,9 @@ class OriginStep:
         """
         record = image.record
         facts: Facts = {"host": host_of(image)}
-        if self._client.is_paused(record.bucket):
+        if self.client.is_paused(record.bucket):
             facts["paused"] = "requests to the bucket are paused: many of its objects failed in a row"
-        if not self._urls.may_be_used(image):
+        if not self.resolver.urls.may_be_used(image):
             error = CredentialsExpired("the credentials end too soon for any URL to be usable")
             return AskedOrigin(facts, error=error, advice=ADVICE["ExpiredToken"])
         try:
@@ -73,21 +66,21 @@ class OriginStep:
             outcome, renewal, presigned = _outcome_of(answer), Renewal(), image.presigned
             while isinstance(outcome, PresignedUrlRefused):
                 try:
-                    correct_clock(self._clock, self._resolver, renewal.refused(outcome, presigned))
-                    presigned = self._urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
+                    correct_clock(self.clock, self.resolver, renewal.refused(outcome, presigned))
+                    presigned = self.resolver.urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
                 except (CredentialsExpired, OriginRefused) as error:
                     outcome = error
                 else:
                     answer = await self._first_byte(presigned.url)
                     facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
                     outcome = _outcome_of(answer)
-            head = self._urls.sign_for_head(image)
-            facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", _NO_RANGE))
+            head = self.resolver.urls.sign_for_head(image)
+            facts["head"] = _facts_of(await self.client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice_without_answer(error))
         if not by_client:
             try:
-                self._failures.check(image)
+                self.failures.check(image)
             except GatewayError as held:
                 outcome = held
         if outcome is None:
@@ -97,12 +90,12 @@ class OriginStep:
 
     def redirect_usable_for(self, image: SignedImage) -> int:
         """Return for how many seconds a redirect to the image's URL may be cached."""
-        return self._urls.lifetime.redirect_usable_for(image.presigned, self._clock.latest())
+        return self.resolver.urls.lifetime.redirect_usable_for(image.presigned, self.clock.latest())
 
     async def _first_byte(self, url: str) -> ProbeAnswer:
-        answer = await self._client.diagnose(url)
+        answer = await self.client.diagnose(url)
         # An object without bytes has no first byte.
-        return answer if answer.status != 416 else await self._client.diagnose(url, headers=_NO_RANGE)
+        return answer if answer.status != 416 else await self.client.diagnose(url, headers=_NO_RANGE)
 
 
 def host_of(image: SignedImage) -> str | None:

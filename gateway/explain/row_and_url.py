@@ -52,6 +52,7 @@ class Row:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
 class RowAndUrl:
     """Reads the row, and the tiers of the URL cache without counting a use.
 
@@ -62,29 +63,18 @@ class RowAndUrl:
     memory says nothing about the memory of the gateway.
     """
 
-    def __init__(
-        self,
-        catalog: PostgresCatalog,
-        signer: Signer,
-        resolver: UrlResolver,
-        shared: UrlEntries | None,
-        queue: RefreshQueue | None,
-        why_not_notified: Callable[[], Awaitable[str | None]] | None,
-        nginx_list: NginxList | None,
-    ) -> None:
-        self._catalog = catalog
-        self._signer = signer
-        self._resolver = resolver
-        self._urls = resolver.urls
-        self._shared = shared
-        self._queue = queue
-        self._why_not_notified = why_not_notified
-        self._nginx_list = nginx_list
+    catalog: PostgresCatalog
+    signer: Signer
+    resolver: UrlResolver
+    shared: UrlEntries | None
+    queue: RefreshQueue | None
+    why_not_notified: Callable[[], Awaitable[str | None]] | None
+    nginx_list: NginxList | None
 
     async def cached(self, variant: ImageVariant) -> CachedUrls:
         """Return the cached URL of an image. A Redis that does not answer is a fact, too."""
         found, in_redis = await self._in_redis(variant)
-        entries = self._resolver.inspect(variant, found)
+        entries = self.resolver.inspect(variant, found)
         if found.image is not None and entries.used is None:
             in_redis["state"] = "an entry, not used before its row is read again"
         facts: Facts = {
@@ -97,7 +87,7 @@ class RowAndUrl:
     async def row(self, image_id: str, cached: CachedUrls) -> Row:
         """Return the row to go on with."""
         try:
-            row = await self._catalog.inspect(image_id)
+            row = await self.catalog.inspect(image_id)
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
@@ -123,17 +113,17 @@ class RowAndUrl:
         used = cached.entries.used
         if used is not None and used.image is not None and used.image.record == record:
             return used.image
-        return self._resolver.unchanged(cached.in_redis, record)
+        return self.resolver.unchanged(cached.in_redis, record)
 
     def sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
         """Return the image with a new URL."""
-        return self._signer.sign_image(record, rendition)
+        return self.signer.sign_image(record, rendition)
 
     def forgotten(self, image_id: str) -> str:
         """Return which copies nginx has forgotten, if it asks for changes."""
-        if self._nginx_list is None:
+        if self.nginx_list is None:
             return _NOT_ASKED
-        at, is_change = self._nginx_list.last_change(image_id, boot_time())
+        at, is_change = self.nginx_list.last_change(image_id, boot_time())
         known = f"the last change was {max(0, round(time.time() - at))} s ago" if is_change else "no change since then"
         return f"no copy from before {_utc(at)}: {known}"
 
@@ -141,9 +131,9 @@ class RowAndUrl:
         """Return each style with its widths and formats, its audience, and its URLs in Redis."""
         names = renditions.names
         cached: set[str | None] | None = set()
-        if self._shared is not None and names:
+        if self.shared is not None and names:
             try:
-                headers = await self._shared.read_headers([ImageVariant(image_id, name) for name in names])
+                headers = await self.shared.read_headers([ImageVariant(image_id, name) for name in names])
                 cached = {variant.rendition for variant, header in headers.items() if header.expires_at is not None}
             except DependencyDown:
                 cached = None
@@ -161,9 +151,9 @@ class RowAndUrl:
 
     async def _changes(self) -> str:
         """Return why changes of rows are not notified. Empty if they are."""
-        if self._why_not_notified is None:
+        if self.why_not_notified is None:
             return "postgres.listen is off"
-        return await self._why_not_notified() or ""
+        return await self.why_not_notified() or ""
 
     def _earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
         """Return that a request uses what an earlier row said, and for how long. Empty if it does not.
@@ -175,11 +165,11 @@ class RowAndUrl:
             return ""
         if used.image is None:
             return f"the gateway remembers that there is no such image, for {math.ceil(used.fresh_for)} s at most"
-        seconds = max(0, round(self._urls.usable_for(used.image)))
+        seconds = max(0, round(self.resolver.urls.usable_for(used.image)))
         return f"the gateway uses an earlier row, for {seconds} s at most"
 
     def _in_memory(self, state: LocalState | None) -> Facts:
-        if self._nginx_list is None:
+        if self.nginx_list is None:
             return {"state": _NOT_ASKED}
         if state is None:
             return {"state": "nothing"}
@@ -189,15 +179,15 @@ class RowAndUrl:
         return {"state": word, "fresh_for_seconds": round(state.fresh_for, 1), **self._life(state.image)}
 
     async def _in_redis(self, variant: ImageVariant) -> tuple[Found, Facts]:
-        if self._shared is None:
+        if self.shared is None:
             return Found(), {"state": "turned off by url_cache.enabled"}
         try:
-            header = (await self._shared.read_headers([variant]))[variant]
-            found = (await self._shared.find([variant]))[variant]
+            header = (await self.shared.read_headers([variant]))[variant]
+            found = (await self.shared.find([variant]))[variant]
         except DependencyDown as error:
             return Found(), {"state": f"Redis does not answer: {error}"}
         if found.image is not None:
-            read_ago = round(self._urls.now() - found.image.read_at)
+            read_ago = round(self.resolver.urls.now() - found.image.read_at)
             return found, {"state": "an entry", "row_read_seconds_ago": read_ago, **self._life(found.image)}
         if header.expires_at is not None:
             reason = "an entry that is not used: written with another key, another domain or another release"
@@ -205,15 +195,15 @@ class RowAndUrl:
         return found, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
 
     async def _refresh(self, variant: ImageVariant) -> Facts:
-        if self._queue is None:
+        if self.queue is None:
             return {"state": "none"}
         try:
-            due_at, dead = await self._queue.due_at(variant), await self._queue.dead_entry(variant)
+            due_at, dead = await self.queue.due_at(variant), await self.queue.dead_entry(variant)
         except DependencyDown as error:
             return {"state": f"not known: {error}"}
         facts: Facts = {"state": "queued" if due_at is not None else "not queued"}
         if due_at is not None:
-            facts |= {"due_at": int(due_at), "due_in_seconds": round(due_at - self._urls.now())}
+            facts |= {"due_at": int(due_at), "due_in_seconds": round(due_at - self.resolver.urls.now())}
         if dead is not None:
             facts |= {
                 "state": "given up",
@@ -228,8 +218,8 @@ class RowAndUrl:
         return {
             "signed_at": presigned.signed_at,
             "expires_at": presigned.expires_at,
-            "seconds_left": round(presigned.expires_at - self._urls.now()),
-            "handed_out_for_seconds": max(0, round(self._urls.usable_for(image))),
+            "seconds_left": round(presigned.expires_at - self.resolver.urls.now()),
+            "handed_out_for_seconds": max(0, round(self.resolver.urls.usable_for(image))),
         }
 
 

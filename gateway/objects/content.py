@@ -301,7 +301,6 @@ class ObjectBody:
         return b""
 
     async def read_whole(self) -> bytes:
-        """Return all bytes. Raises what ``read`` raises."""
         pieces = [await self.read()]
         while pieces[-1]:
             pieces.append(await self.read())
@@ -318,7 +317,6 @@ class ObjectBody:
         return piece
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Adapt the size of reads to the client: ``OriginResponse.suit``."""
         self._response.suit(has_unsent=has_unsent, is_blocked=is_blocked)
 
     async def rest(self, position: int) -> Self:
@@ -350,7 +348,11 @@ class ObjectBody:
                     cos_time = renewal.refused(refusal, self.image.presigned)
                     image_id = self.image.record.image_id
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", image_id, refusal)
-                    self.image = renewed_image(self.image, await self._renewed(cos_time), is_sent=is_sent)
+                    try:
+                        renewed = await access.renew(self.image, cos_time)
+                    except ImageNotFound as error:
+                        raise RowChanged("the row is gone") from error
+                    self.image = renewed_image(self.image, renewed, is_sent=is_sent)
                 else:
                     if access.failures.by_object:
                         access.failures.opened(self.object_id)
@@ -377,12 +379,6 @@ class ObjectBody:
             again.close()
             raise OriginUnavailable("COS sends one version of the object after another")
         return again
-
-    async def _renewed(self, cos_time: float | None) -> SignedImage:
-        try:
-            return await self._access.renew(self.image, cos_time)
-        except ImageNotFound as error:
-            raise RowChanged("the row is gone") from error
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
         client, url, bucket = self._access.client, self.image.presigned.url, self.object_id.bucket

@@ -116,7 +116,6 @@ class Reader:
         self._has_left = False
 
     async def read(self) -> Piece:
-        """Return the next bytes, which are empty at the end. Raises what ``ObjectBody.read`` raises."""
         transfer = self.transfer
         while self._own_body is None:
             found = transfer.state.take(self._next)
@@ -132,17 +131,13 @@ class Reader:
         return await self._own_body.read()
 
     async def read_whole(self) -> bytes:
-        """Return all bytes of a body that is kept whole, or is small enough to be. Raises what ``read`` raises."""
         state = self.transfer.state
         while not state.is_over:
             await self.transfer.advance(state.turn())
         return state.whole or b""
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
-        """Adapt the size of reads to the client: ``OriginResponse.suit``.
-
-        Of several readers the fastest sets the pace: a blocked reader must not hold back what another reader waits for.
-        """
+        # Of several readers the fastest sets the pace: a blocked reader must not hold back what another one waits for.
         own, transfer = self._own_body, self.transfer
         is_alone = own is not None or transfer.state.readers == 1
         (own or transfer.body).suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)

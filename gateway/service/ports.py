@@ -14,9 +14,7 @@ from gateway.api.audit import Audited
 from gateway.api.authentication import AdminOnly
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies, SharedState
-from gateway.api.explain_handler import ExplainCalls
 from gateway.api.health import HealthCalls
-from gateway.api.host_guard import HostGuard
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_body import Bodies
 from gateway.api.links import LinkCalls
@@ -34,6 +32,7 @@ from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.file_limit import connection_budget
+from gateway.server.host_guard import HostGuard
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.server.traced_dispatch import TracedDispatch
 from gateway.service.metrics import Metrics
@@ -217,7 +216,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 def _admin_handlers(service: Service) -> AdminHandlers:
     metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
-    now, diagnostics, refresh = service.signing.clock.now, service.diagnostics, service.refresh
+    now, diagnostics = service.signing.clock.now, service.diagnostics
     return AdminHandlers(
         process=ThisProcess(
             metrics.registry,
@@ -230,13 +229,12 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         ),
         console=_console(service),
         console_files=ConsoleFiles(),
-        explain=ExplainCalls(diagnostics.explainer, metrics.server.recent_errors),
         statistics=(
             CacheStatistics(
                 redis.usage,
                 redis.queue,
                 metrics.urls.lookups,
-                lambda: refresh.report,
+                service.refresh,
                 service.settings.map(lambda settings: settings.url_prerefresh),
                 redis.daily,
                 now,
@@ -257,9 +255,11 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             _cached_urls(service),
             service.objects.source,
             Relay(metrics.sent_bytes),
+            diagnostics.explainer,
+            metrics.server.recent_errors,
         ),
         links=_links(service),
-        health=HealthCalls(diagnostics.health),
+        health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
 
 

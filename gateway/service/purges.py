@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
@@ -18,7 +19,6 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
@@ -29,31 +29,18 @@ _MOST_BYTES = 4 * 1024 * 1024  # of an answer: EdgeOne repeats up to a thousand 
 
 
 @dataclass(frozen=True, slots=True)
-class PurgeQueueing:
-    """The queue of purges in Redis, and the intake of changed images."""
-
-    queue: PurgeQueue
-    intake: PurgeIntake
-
-
-@dataclass(frozen=True, slots=True)
 class PurgeTarget:
-    """The service that purges images.
-
-    ``addresses`` is None for a target that purges by tag. ``credentials`` is None without ``purge.credentials``.
-    """
+    """The service that purges images. ``credentials`` is None without ``purge.credentials``."""
 
     target: Target
-    addresses: Addresses | None
     credentials: BucketCredentials | None
 
 
-def purge_queueing(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeQueueing | None:
-    """Return the queue of purges and its intake, or None without ``purge``."""
+def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
-    queue = PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second)
-    return PurgeQueueing(queue, PurgeIntake(queue, metrics))
+    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics)
 
 
 @asynccontextmanager
@@ -70,7 +57,7 @@ async def open_purge_target(
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":
             token = purge.token.get_secret_value() if purge.token is not None else None
-            yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), addresses, None)
+            yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), None)
             return
         credentials = None
         if purge.credentials is None:
@@ -89,13 +76,13 @@ async def open_purge_target(
             if purge.target == "edgeone"
             else TencentCdn(api, keys, named)
         )
-        yield PurgeTarget(target, named, credentials)
+        yield PurgeTarget(target, credentials)
 
 
 @asynccontextmanager
-async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
+async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
-    worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
+    worker = PurgeWorker(intake.queue, intake, target.target, metrics)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

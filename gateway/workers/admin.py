@@ -20,7 +20,6 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
-from gateway.api.host_guard import HostGuard
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
@@ -28,6 +27,7 @@ from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.merged_console import WorkerState, events_of, merged_console
 from gateway.workers.merged_metrics import MergedMetrics, about_workers

@@ -144,7 +144,7 @@ MUTANTS: Final = {
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
-        (_FEED, "if heartbeat.is_lost(self._steady()):", "if False:"),
+        (_FEED, "if heartbeat.is_lost(self.steady()):", "if False:"),
         faults="deafen_feed",
     ),
     "no_new_subscription": _mutant(

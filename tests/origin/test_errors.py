@@ -8,9 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.origin.client import ObservedAnswers
-from gateway.origin.errors import CosError, parse_error
-from gateway.service.metrics import Metrics
+from gateway.origin.errors import parse_error
 from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
@@ -157,7 +155,7 @@ async def test_a_missing_bucket_takes_nothing_out_of_memory(
         assert "stale-if-error" in answer.headers["Cache-Status"]
 
 
-async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metrics: Metrics) -> None:
+async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin) -> None:
     origin = await open_one(timeout=60)
     hangs = asyncio.Event()
 
@@ -173,21 +171,3 @@ async def test_an_error_without_its_body_has_no_code(open_one: OpenOrigin, metri
         assert (diagnosis.status, diagnosis.error.code) == (404, None)
         assert time.monotonic() - began < 30
         hangs.set()
-    del metrics
-
-
-def test_labels_of_the_metric_are_from_bounded_sets() -> None:
-    metrics = Metrics()
-    counter = metrics.origin.origin_errors
-    observed = ObservedAnswers(metrics.origin, ["configured"])
-    at_first = len(counter.totals())
-    for number in range(200):
-        observed.refused(f"bucket-{number}", "", CosError(404, "NoSuchKey"))
-        observed.refused("bucket-0", "", CosError(400, f"Code{number}"))
-    observed.refused("configured", "", CosError(404))
-    assert counter.total(("configured", "none")) == 1
-    assert counter.total(("bucket-0", "NoSuchKey")) == 1
-    assert counter.total(("other", "NoSuchKey")) == 150
-    assert counter.total(("bucket-0", "Code0")) == 1
-    assert counter.total(("bucket-0", "other")) == 150
-    assert len(counter.totals()) == at_first + 50 + 1 + 50 + 1
