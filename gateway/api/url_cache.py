@@ -1,7 +1,9 @@
 """The cache of presigned URLs as operators see it: its statistics, and how they purge images from it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -19,14 +21,14 @@ from gateway.urls.invalidation import Invalidation
 from gateway.urls.metrics import LookupCounts
 from gateway.urls.refresh_worker import RefreshReport
 
-_MOST_DIGITS = 10
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
     """The state of the cache of presigned URLs, and the statistics of the last days.
 
-    report: returns the results of renewals since the start.
+    report: the results of renewals since the start.
     daily: None without ``url_stats.enabled``.
     now: returns Unix seconds by COS's clock.
     """
@@ -34,14 +36,14 @@ class CacheStatistics:
     usage: UsageStore
     queue: RefreshQueue
     lookup_counts: LookupCounts
-    report: Callable[[], RefreshReport]
+    report: RefreshReport
     renewal: Live[UrlPrerefreshSettings]
     daily: DailyStatistics | None
     now: Callable[[], float]
 
     async def stats(self, _: web.Request) -> web.Response:
         """Return the state. Times are in Unix seconds."""
-        now, report, lookup_counts = self.now(), self.report(), self.lookup_counts
+        now, report, lookup_counts = self.now(), self.report, self.lookup_counts
         attempts = report.success_count + report.error_count
         async with redis_errors():
             cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
@@ -74,8 +76,7 @@ class CacheStatistics:
             raise RouteNotFound("url_stats.enabled is off")
         retention = self.daily.retention_days
         text = request.query.get("days", "7")
-        # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
-        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):
+        if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= retention):
             raise InvalidRequest(f"days must be 1 to {retention}")
         async with redis_errors():
             return success({"days": await self.daily.read(int(text))})

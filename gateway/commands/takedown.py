@@ -27,7 +27,7 @@ from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
-from gateway.service.purges import purge_intake
+from gateway.service.purges import make_purge_intake
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
 from gateway.settings import Live
@@ -73,7 +73,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     async def run() -> bool:
         parsed, outcome = parse_image_id(image_id), "not seen gone"
         async with open_dependencies(settings) as opened, FrontClient(connections=32) as client:
-            purges = purge_intake(settings, opened.metrics.purge, opened.stores)
+            purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
             async with opened.open_urls(purges) as urls:
                 try:
                     if is_gone := await _Takedown(opened, urls, purges, client, fronts).run(parsed, timeout):

@@ -16,7 +16,7 @@ from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.history_recorder import HistoryRecorder
-from gateway.monitoring.metrics import measure_loop_lag
+from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
@@ -50,14 +50,30 @@ async def open_diagnostics(
     live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
-    settings, origin = live.value, images.objects.origin
+    settings = live.value
     trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
     nginx_list = urls.changes.nginx_list
     explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
-    health = _health(live, metrics, access, signing, stores, urls, origin)
+    health = _health(live, metrics.monitoring, access, signing, stores, urls, images.objects.origin)
     history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
-    replica = _this_replica(settings, metrics, signing, urls, images, health, history)
+    buckets, shared = settings.cos.regions, urls.shared
+    symptoms = CurrentSymptoms(
+        health,
+        history,
+        metrics.gauges,
+        signing.clock,
+        signing.credentials,
+        lambda: [bucket for bucket in buckets if images.objects.origin.is_paused(bucket)],
+    )
+    replica = ThisReplica(
+        history,
+        symptoms,
+        metrics.events,
+        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
+        streams=lambda: images.handler.streams,
+        now=signing.clock.now,
+    )
     dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
     recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
@@ -109,37 +125,9 @@ def make_explainer(
     return Explainer(access.authenticator, images.variant_requests, row_and_url, step, objects.refused, rules, outside)
 
 
-def _this_replica(
-    settings: Settings,
-    metrics: Metrics,
-    signing: Signing,
-    urls: Urls,
-    images: Images,
-    health: Health,
-    history: History,
-) -> ThisReplica:
-    buckets, origin, shared = list(settings.cos.regions), images.objects.origin, urls.shared
-    symptoms = CurrentSymptoms(
-        health,
-        history,
-        metrics.gauges,
-        signing.clock,
-        signing.credentials,
-        lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
-    )
-    return ThisReplica(
-        history,
-        symptoms,
-        metrics.events,
-        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
-        streams=lambda: images.handler.streams,
-        now=signing.clock.now,
-    )
-
-
 def _health(
     live: Live[Settings],
-    metrics: Metrics,
+    metrics: MonitoringMetrics,
     access: Access,
     signing: Signing,
     stores: Stores,
@@ -154,7 +142,7 @@ def _health(
             signing.clock.now,
         ),
         live.value.cos.regions,
-        metrics.monitoring,
+        metrics,
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
@@ -164,7 +152,7 @@ def _health(
     if stores.redis is not None:
         probes["redis"] = stores.redis.probe.run
     health = Health(
-        DependencyProbes(probes, metrics.monitoring),
+        DependencyProbes(probes, metrics),
         may_serve=lambda: buckets.may_serve,
         serves_from_memory=urls.resolver.serves_from_memory,
         ready_without_stores=lambda: live.value.server.ready_without_stores,

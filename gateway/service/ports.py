@@ -216,7 +216,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 def _admin_handlers(service: Service) -> AdminHandlers:
     metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
-    now, diagnostics, refresh = service.signing.clock.now, service.diagnostics, service.refresh
+    now, diagnostics = service.signing.clock.now, service.diagnostics
     return AdminHandlers(
         process=ThisProcess(
             metrics.registry,
@@ -234,7 +234,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
                 redis.usage,
                 redis.queue,
                 metrics.urls.lookups,
-                lambda: refresh.report,
+                service.refresh,
                 service.settings.map(lambda settings: settings.url_prerefresh),
                 redis.daily,
                 now,
@@ -259,7 +259,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             metrics.server.recent_errors,
         ),
         links=_links(service),
-        health=HealthCalls(diagnostics.health),
+        health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
@@ -18,7 +19,6 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
@@ -36,8 +36,8 @@ class PurgeTarget:
     credentials: BucketCredentials | None
 
 
-def purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
-    """Return the intake of changed images into the queue of purges, or None without ``purge``."""
+def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
     return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics)

@@ -39,7 +39,6 @@ class Urls:
 
     local: LocalTier
     shared: SharedUrls | None
-    new_variants: NewVariants
     resolver: UrlResolver
     invalidation: Invalidation
     usage: UsageCounter
@@ -93,7 +92,7 @@ async def open_urls(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes)
+        yield Urls(local, shared, resolver, invalidation, usage, changes)
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
