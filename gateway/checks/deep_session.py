@@ -15,7 +15,7 @@ from fastcrc import crc64
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.errors import REQUEST_ID, CosError, parse_error
-from gateway.origin.origin_response import ObjectMetadata, checksum_in, metadata_in
+from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunked, metadata_in
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a body
 _READ = 64 * 1024
@@ -103,7 +103,7 @@ class DeepSession:
                     checksum,
                     checksum_in(fields),
                     fields.get(hdrs.CONTENT_RANGE),
-                    fields.get(hdrs.TRANSFER_ENCODING, "").lower() == "chunked",
+                    is_chunked(fields),
                     _FORCED in fields,
                     self._is_reused,
                 )

@@ -4,7 +4,7 @@ import copy
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.errors import (
@@ -30,91 +30,72 @@ _FINAL: Final = (ImageBlocked, ImageNotFound, ImageTooLarge)
 _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
 
-class BucketBreaker:
-    """Opens when ``objects`` different objects have failed and none was answered in between.
+@dataclass(slots=True)
+class _Breaker:
+    """The objects of a bucket that failed since its last answer, and those that failed while others were answered."""
 
-    An object that always fails counts once, however often it is requested. An object that failed while others were
-    answered does not count again before it is answered, and others are tried before it. While the breaker is open, one
-    request in ``pause`` seconds is allowed. The first answer closes the breaker.
+    failing: set[str] = field(default_factory=set)
+    bad: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    next_try: float = 0.0
+
+
+class CircuitBreakers:
+    """A circuit breaker for each bucket with remembered failures, at most 1024: then the oldest is dropped.
+
+    A breaker opens when ``objects`` different objects have failed and none was answered in between. An object that
+    always fails counts once, however often it is requested. An object that failed while others were answered does not
+    count again before it is answered, and others are tried before it. While the breaker is open, one request in
+    ``pause`` seconds is allowed. The first answer closes the breaker.
+
+    ``by_bucket`` is empty while COS works. The client looks there first, so that a request that succeeds calls no
+    breaker.
     """
 
     def __init__(
         self, *, objects: int = 10, pause: float = 1.0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit = objects
+        self._objects = objects
         self._pause = pause
         self._monotonic = monotonic
-        self._failing: set[str] = set()  # since the last answer
-        self._bad: OrderedDict[str, None] = OrderedDict()  # failed while others were answered
-        self._next_try = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        return len(self._failing) >= self._limit
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether no failure is remembered."""
-        return not self._failing and not self._bad
-
-    def allows_call(self, object_path: str) -> bool:
-        """Return whether to request the object now. While open, True takes the one request of this pause."""
-        if not self.is_open:
-            return True
-        now = self._monotonic()
-        if now < self._next_try + (self._pause if object_path in self._bad else 0.0):
-            return False
-        self._next_try = now + self._pause
-        return True
-
-    def succeeded(self, object_path: str) -> None:
-        """Record that the bucket answered a request for the object."""
-        self._bad.update(dict.fromkeys(self._failing))
-        self._failing.clear()
-        self._bad.pop(object_path, None)
-        while len(self._bad) > _MOST_BAD_OBJECTS:
-            self._bad.popitem(last=False)
-
-    def failed(self, object_path: str) -> None:
-        """Record that a request for the object failed."""
-        if object_path not in self._bad and not self.is_open:
-            self._failing.add(object_path)
-        if self.is_open:
-            self._next_try = self._monotonic() + self._pause
-
-
-class CircuitBreakers:
-    """The breakers of the buckets with remembered failures; methods are those of ``BucketBreaker``.
-
-    ``by_bucket`` is empty while COS works. The client looks there first, so that a request that succeeds calls no
-    breaker. At most 1024 breakers are kept. Beyond that, the oldest is dropped.
-    """
-
-    def __init__(self, make: Callable[[], BucketBreaker] = BucketBreaker) -> None:
-        self._make = make
-        self.by_bucket: OrderedDict[str, BucketBreaker] = OrderedDict()
+        self.by_bucket: OrderedDict[str, _Breaker] = OrderedDict()
 
     def is_open(self, bucket: str) -> bool:
+        """Return whether only one request in each pause is allowed."""
         breaker = self.by_bucket.get(bucket)
-        return breaker is not None and breaker.is_open
+        return breaker is not None and len(breaker.failing) >= self._objects
 
     def allows_call(self, bucket: str, object_path: str) -> bool:
-        breaker = self.by_bucket.get(bucket)
-        return breaker is None or breaker.allows_call(object_path)
+        """Return whether to request the object now. While open, True takes the one request of this pause."""
+        if not self.is_open(bucket):
+            return True
+        breaker, now = self.by_bucket[bucket], self._monotonic()
+        if now < breaker.next_try + (self._pause if object_path in breaker.bad else 0.0):
+            return False
+        breaker.next_try = now + self._pause
+        return True
 
     def failed(self, bucket: str, object_path: str) -> None:
-        if bucket not in self.by_bucket:
-            self.by_bucket[bucket] = self._make()
-            if len(self.by_bucket) > _MOST_BUCKETS:
-                self.by_bucket.popitem(last=False)
-        self.by_bucket[bucket].failed(object_path)
+        """Record that a request for the object failed."""
+        breaker = self.by_bucket.setdefault(bucket, _Breaker())
+        if len(self.by_bucket) > _MOST_BUCKETS:
+            self.by_bucket.popitem(last=False)
+        if object_path not in breaker.bad and not self.is_open(bucket):
+            breaker.failing.add(object_path)
+        if self.is_open(bucket):
+            breaker.next_try = self._monotonic() + self._pause
 
     def succeeded(self, bucket: str, object_path: str) -> None:
+        """Record that the bucket answered a request for the object."""
         breaker = self.by_bucket.get(bucket)
-        if breaker is not None:
-            breaker.succeeded(object_path)
-            if breaker.is_calm:
-                del self.by_bucket[bucket]
+        if breaker is None:
+            return
+        breaker.bad.update(dict.fromkeys(breaker.failing))
+        breaker.failing.clear()
+        breaker.bad.pop(object_path, None)
+        while len(breaker.bad) > _MOST_BAD_OBJECTS:
+            breaker.bad.popitem(last=False)
+        if not breaker.bad:
+            del self.by_bucket[bucket]
 
 
 @dataclass(slots=True)

@@ -255,7 +255,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             metrics.server.recent_errors,
         ),
         links=_links(service),
-        health=HealthCalls(diagnostics.health),
+        health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
 
 

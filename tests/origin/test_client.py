@@ -15,7 +15,7 @@ from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
 from gateway.origin.errors import PresignedUrlRefused
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
-from gateway_dev.cos_emulator.faults import Cut, Fault, Headers, Redirect, Reset
+from gateway_dev.cos_emulator.faults import Fault, Headers, Redirect
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET
 from tests.limits import LIMIT
@@ -165,15 +165,6 @@ async def test_lesson_3_connections_are_used_again(origin: OriginClient, presign
     for _ in range(60):
         assert await fetch(origin, presign()) == (200, DATA)
     assert cos.request_log.connections == 1
-
-
-async def test_lesson_3_a_connection_that_cos_closed_meanwhile_costs_nothing(
-    origin: OriginClient, presign: Presign, cos: CosEmulator
-) -> None:
-    cos.faults.add(Fault(action=Cut(at=len(DATA))))  # whole, and then the end of the connection
-    cos.faults.add(Fault(action=Reset(), skip=1))  # the next one is reset before any byte
-    for _ in range(3):
-        assert await fetch(origin, presign()) == (200, DATA)
 
 
 async def test_closing_a_response_early_ends_the_transfer(

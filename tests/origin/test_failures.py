@@ -13,88 +13,87 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.origin.failures import BucketBreaker, CircuitBreakers, FailedObjects
+from gateway.origin.failures import CircuitBreakers, FailedObjects
 from gateway.presign.signed_image import PresignedUrl, SignedImage
 from tests.signed_images import signed_image
 from tests.tier import Clock
 
 
-def breaker(clock: Clock, objects: int = 3) -> BucketBreaker:
-    """One that opens after so many objects, and lets one call a second try."""
-    return BucketBreaker(objects=objects, pause=1, monotonic=clock)
+def breaker(clock: Clock, objects: int = 3) -> CircuitBreakers:
+    """Breakers that open after so many objects, and let one call a second try."""
+    return CircuitBreakers(objects=objects, pause=1, monotonic=clock)
 
 
 def test_objects_that_fail_without_an_answer_in_between_open_it() -> None:
     clock = Clock()
     circuit = breaker(clock)
     for path in "aab":
-        assert circuit.allows_call(path)
-        circuit.failed(path)
-    circuit.succeeded("c")
+        assert circuit.allows_call("b", path)
+        circuit.failed("b", path)
+    circuit.succeeded("b", "c")
     for path in "def":
-        assert not circuit.is_open
-        circuit.failed(path)
-    assert circuit.is_open
-    assert not circuit.allows_call("g")
+        assert not circuit.is_open("b")
+        circuit.failed("b", path)
+    assert circuit.is_open("b")
+    assert not circuit.allows_call("b", "g")
     clock.now += 1
-    assert circuit.allows_call("g")
-    assert not circuit.allows_call("g")
-    circuit.succeeded("g")
-    assert circuit.allows_call("d")
-    assert circuit.allows_call("h")
+    assert circuit.allows_call("b", "g")
+    assert not circuit.allows_call("b", "g")
+    circuit.succeeded("b", "g")
+    assert circuit.allows_call("b", "d")
+    assert circuit.allows_call("b", "h")
 
 
 def test_one_object_never_opens_it() -> None:
     circuit = breaker(Clock())
     for _ in range(100):
-        circuit.failed("a")
-    assert not circuit.is_open
+        circuit.failed("b", "a")
+    assert not circuit.is_open("b")
 
 
 def test_objects_that_failed_while_others_were_answered_do_not_count_again() -> None:
     """A page of broken images opens it once at most."""
     circuit = breaker(Clock())
     for path in "abc":
-        circuit.failed(path)
-    circuit.succeeded("d")
+        circuit.failed("b", path)
+    circuit.succeeded("b", "d")
     for path in "abcabc":
-        circuit.failed(path)
-    assert not circuit.is_open
-    circuit.succeeded("a")
-    assert not circuit.is_calm
+        circuit.failed("b", path)
+    assert not circuit.is_open("b")
+    circuit.succeeded("b", "a")
     for path in "aef":
-        circuit.failed(path)
-    assert circuit.is_open, "a was answered since"
+        circuit.failed("b", path)
+    assert circuit.is_open("b"), "a was answered since"
 
 
 def test_while_open_other_objects_are_requested_before_one_that_failed() -> None:
     clock = Clock()
     circuit = breaker(clock)
-    circuit.failed("bad")
-    circuit.succeeded("a")
+    circuit.failed("b", "bad")
+    circuit.succeeded("b", "a")
     for path in "bcd":
-        circuit.failed(path)
+        circuit.failed("b", path)
     clock.now += 1
-    assert not circuit.allows_call("bad")
-    assert circuit.allows_call("e")
-    circuit.failed("e")
+    assert not circuit.allows_call("b", "bad")
+    assert circuit.allows_call("b", "e")
+    circuit.failed("b", "e")
     clock.now += 2
-    assert circuit.allows_call("bad"), "without another request"
+    assert circuit.allows_call("b", "bad"), "without another request"
 
 
 def test_the_number_of_remembered_objects_is_bounded() -> None:
     circuit = breaker(Clock(), objects=9_000)
     for number in range(8_999):
-        circuit.failed(str(number))
-    circuit.succeeded("a")  # the last 256 do not count again, the others do
+        circuit.failed("b", str(number))
+    circuit.succeeded("b", "a")  # the last 256 do not count again, the others do
     for number in range(8_999):
-        circuit.failed(str(number))
-    assert not circuit.is_open
+        circuit.failed("b", str(number))
+    assert not circuit.is_open("b")
     for number in range(256):
-        assert not circuit.is_open
-        circuit.failed(f"new-{number}")
-    circuit.failed("new")
-    assert circuit.is_open
+        assert not circuit.is_open("b")
+        circuit.failed("b", f"new-{number}")
+    circuit.failed("b", "new")
+    assert circuit.is_open("b")
 
 
 def test_each_bucket_has_a_breaker_of_its_own() -> None:
@@ -109,7 +108,7 @@ def test_each_bucket_has_a_breaker_of_its_own() -> None:
 
 
 def test_the_breaker_created_first_is_dropped_when_there_are_too_many() -> None:
-    breakers = CircuitBreakers(lambda: BucketBreaker(objects=1))
+    breakers = CircuitBreakers(objects=1)
     breakers.failed("a", "/cat.png")
     assert not breakers.allows_call("a", "/dog.png")
     for number in range(1024):
@@ -119,7 +118,7 @@ def test_the_breaker_created_first_is_dropped_when_there_are_too_many() -> None:
 
 
 def test_a_breaker_exists_only_while_a_failure_is_remembered() -> None:
-    breakers = CircuitBreakers(lambda: BucketBreaker(objects=1))
+    breakers = CircuitBreakers(objects=1)
     breakers.succeeded("a", "/cat.png")
     assert not breakers.by_bucket
     breakers.failed("a", "/cat.png")
