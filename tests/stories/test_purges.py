@@ -12,6 +12,7 @@ import redis
 import yaml
 from pydantic import SecretStr
 
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -21,7 +22,6 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service, answering
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway
 from tests.limits import LIMIT

@@ -12,7 +12,7 @@ from tencentcloud.common.http.request import RequestInternal
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.tencent_api.client import ApiError, ApiKey, TencentApi, authorization
 from tests.answering import Service
 
