@@ -71,7 +71,7 @@ async def open_urls(
         local,
         trust,
         metrics,
-        admits_new=new_variants.admit,
+        new_variants,
     )
     invalidation = Invalidation(
         changes.log,

@@ -1,7 +1,7 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -18,7 +18,7 @@ from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
-from gateway.urls.new_variants import NewVariant
+from gateway.urls.new_variants import NewVariant, NewVariants
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class UrlResolver:
     cached URLs until they end, unless their images are known to have changed.
 
     trust: says which entries of Redis are used without reading their rows again.
-    admits_new: called with the variant and the client before a URL is signed for a rendition that is not cached.
+    new_variants: bounds the URLs that are signed for renditions of which none is cached. None: no bound.
     """
 
     def __init__(
@@ -96,8 +96,7 @@ class UrlResolver:
         local: LocalTier,
         trust: EntryTrust,
         metrics: UrlMetrics,
-        *,
-        admits_new: Callable[[ImageVariant, str], bool] = lambda _variant, _client: True,
+        new_variants: NewVariants | None = None,
     ) -> None:
         self._catalog = catalog
         self.urls = urls
@@ -107,7 +106,7 @@ class UrlResolver:
         self._asks_for_rows_at = _NEVER  # later, while Postgres does not answer
         self._unread: dict[str, None] = {}
         self._lookups_by_result = metrics.url_cache_lookups
-        self._admits_new = admits_new
+        self._new_variants = new_variants
         self._lookups: PartitionedCalls[_LookUp, Resolved[SignedImage]] = PartitionedCalls(
             self._server_of, lambda: GroupedCalls("look-up", self._look_up_many, metrics.coalesced_requests)
         )
@@ -307,7 +306,7 @@ class UrlResolver:
         if variant.rendition is not None and there.image is None and self._local.get_stale(variant) is None:
             if not look_up.may_be_new:
                 return NewVariant(record)
-            if not self._admits_new(variant, look_up.client):
+            if self._new_variants is not None and not self._new_variants.admit(variant, look_up.client):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
             return Resolved(self.urls.sign(record, variant.rendition, read_at), from_cache=False)
