@@ -82,7 +82,7 @@ async def open_purge_target(
 @asynccontextmanager
 async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
-    worker = PurgeWorker(intake.queue, intake, target.target, metrics)
+    worker = PurgeWorker(intake, target.target, metrics)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

@@ -162,7 +162,7 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
         target = TencentCdn(api, key, target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(queue, PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
+        worker = PurgeWorker(PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()
