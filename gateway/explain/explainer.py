@@ -102,9 +102,8 @@ class Explainer:
         if isinstance(decision, Refused):
             delivery = sections.get("delivery", {})
             if "headers" in delivery:
-                delivery = {
-                    "applies": "once the reason of the verdict is removed; until then an error is sent"
-                } | delivery
+                applies = "once the reason of the verdict is removed; until then an error is sent"
+                delivery = {"applies": applies, **delivery}
             if delivery := delivery | picture(decision.error, rules.settings.fallback):
                 sections["delivery"] = delivery
             verdict = _refused(decision, caller, row, facts, dry)
