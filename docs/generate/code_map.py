@@ -27,7 +27,7 @@ ROOMS: Final = {
     "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
     "purge": "changes reach the edge: the worker that tells caches in front",
     "origin": "bytes from COS: client session, retry and resume, memory cache, shared transfers",
-    "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
+    "delivery": "the rules of a request; bytes to the client: relay, redirect, accel; preconditions, ranges, headers",
     "tencent_api": "signed calls of Tencent Cloud's services",
     "workers": "`serve --workers N`: the parent of N processes on one port",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
