@@ -90,7 +90,7 @@ matrix:  ## run the whole suite on each supported Python that is installed
 # In front of the installed aiohttp, in a folder that is removed: a release beyond the limit of setup.cfg, so that a security
 # release can be taken on its day. make newest AIOHTTP=aiohttp==3.15.1
 AIOHTTP ?= aiohttp
-USES_AIOHTTP = $(addprefix tests/,access api commands delivery hostile origin server stories workers)
+USES_AIOHTTP = $(addprefix tests/,access api commands delivery hostile objects origin server stories workers)
 
 newest: install  ## run the tests of all that uses aiohttp on its newest release, pre-releases included
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

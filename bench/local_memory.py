@@ -21,7 +21,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_entries.entry_codec import decode, encode
+from gateway.redis_entries.url_entries import decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier

@@ -19,8 +19,8 @@ from gateway.concurrency.background import first_of
 from gateway.process.logs import configure_logging
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
+from gateway.service.ports import serve
 from gateway.service.service import Service
-from gateway.service.serving import serve
 from gateway.settings.sources import SettingsError
 from gateway_dev.playground import Playground
 from gateway_dev.processes import ServerError

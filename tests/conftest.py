@@ -32,14 +32,14 @@ from prometheus_client import CollectorRegistry
 from gateway.changes.change_log import ChangeLog
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.nginx_files import ACCEL_CONF
-from gateway.origin.object_source import ObjectSource
+from gateway.objects.object_source import ObjectSource
 from gateway.process.logs import LogHandler
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.server.listener import Listening
 from gateway.server.request_log import LOGGER
 from gateway.service.metrics import Metrics
+from gateway.service.ports import serve
 from gateway.service.service import Service
-from gateway.service.serving import serve
 from gateway.service.stores import RedisStores
 from gateway.settings import Settings
 from gateway.settings.reload_difference import SettingsDifference

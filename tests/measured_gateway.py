@@ -19,7 +19,7 @@ from gateway.commands.serve_process import StopSignals, run_until_stopped
 from gateway.concurrency.background import background
 from gateway.process.logs import configure_logging
 from gateway.service.metrics import Metrics
-from gateway.service.serving import serve
+from gateway.service.ports import serve
 from gateway.urls.usage_counter import UsageCounter
 from tests.processor import slowness
 

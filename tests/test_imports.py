@@ -1,4 +1,4 @@
-"""The import rules: server -> api -> access + urls -> delivery -> origin, and the package of each library."""
+"""The import rules: server -> api -> access + urls -> delivery -> objects -> origin; the package of each library."""
 
 import ast
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ DOMAIN = REDIS | {
     "gateway.presign",
     "gateway.urls",
     "gateway.origin",
+    "gateway.objects",
     "gateway.delivery",
     "gateway.purge",
 }
@@ -47,17 +48,21 @@ ALLOWED: dict[str, set[str]] = {
     "access": BASE | RECORD,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
-    "tencent_api": set(),
+    "tencent_api": {"gateway.net"},
     "presign": BASE | RECORD | {"gateway.tencent_api"},
     "redis_connection": BASE | RECORD | SIGNED,
-    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
     "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
-    "origin": BASE | RECORD | SIGNED | {"gateway.changes"},
-    "delivery": BASE | RECORD | SIGNED | {"gateway.access", "gateway.origin", "gateway.presign.public_url"},
+    "origin": BASE | RECORD | SIGNED,
+    "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},
+    "delivery": BASE
+    | RECORD
+    | SIGNED
+    | {"gateway.access", "gateway.objects", "gateway.origin", "gateway.presign.public_url"},
     # outside the path of a request: the state of the process, and diagnoses, which use every package
     "process": BASE | {"gateway.delivery.request_context"},
     "tracing": BASE | DOMAIN | {"gateway.process"},
@@ -76,13 +81,13 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.canary.mark",
         "gateway.catalog.image_id",
         "gateway.process",
-        "gateway.tracing.hooks",
+        "gateway.tracing.spans",
     },
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
         "gateway.process.systemd",
-        "gateway.api.host_guard",
+        "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
         "gateway.delivery.prepared_response",
@@ -114,10 +119,10 @@ AUTHORIZING = {
     "gateway.api.images",
     "gateway.commands.url",
     "gateway.delivery.decision",
-    "gateway.origin.transfer_state",
+    "gateway.objects.transfer_state",
 }
 # State objects: a shell beside them sends, reads and waits as they say.
-WITHOUT_IO = {"gateway.delivery.decision", "gateway.origin.transfer_state"}
+WITHOUT_IO = {"gateway.delivery.decision", "gateway.objects.transfer_state"}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands are known to the commands alone.
@@ -131,13 +136,13 @@ COMPOSITION = ("gateway.service.", "gateway.commands.")
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": (*SERVER, "gateway.workers."),
-    # Key sets, Tencent's services and workers have their own HTTP clients, separate from that of the origin.
+    # Requests to services and to workers have their own HTTP clients, separate from that of the origin.
     "aiohttp": (
         *SERVER,
         "gateway.canary.",
+        "gateway.checks.deep_session.",
+        "gateway.net.bounded_http.",
         "gateway.origin.",
-        "gateway.access.jwks.",
-        "gateway.tencent_api.",
         "gateway.workers.",
     ),
     # Only `check` and tests compare with it (10 MiB of imports).
@@ -252,13 +257,13 @@ def test_a_library_is_known_to_its_adapter_alone() -> None:
     assert wrong == []
 
 
-def test_the_http_client_is_used_by_the_origin_the_canary_token_keys_services_and_workers_alone() -> None:
-    owners = {"gateway.access.jwks", "gateway.workers.worker_calls"}
+def test_the_http_client_is_used_by_the_origin_its_probes_the_canary_bounded_requests_and_workers_alone() -> None:
+    owners = {"gateway.checks.deep_session", "gateway.net.bounded_http", "gateway.workers.worker_calls"}
     wrong = []
     for module in MODULES:
         names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
         names |= {imported.rpartition(".")[2] for imported in module.imports()}
-        is_owner = module.room in {"canary", "origin", "tencent_api"} or module.name in owners
+        is_owner = module.room in {"canary", "origin"} or module.name in owners
         if not is_owner and names & {"ClientSession", "TCPConnector", "ClientResponse"}:
             wrong.append(module.name)
     assert wrong == []

@@ -84,7 +84,7 @@ class Authenticator:
         keys: "Callable[[], TokenKeys | None]" = lambda: None,
         links: SignedLinks | None = None,
     ) -> None:
-        self._links = links
+        self.links = links
         self._accept(settings.value, keys())
         settings.watch(lambda _, new: self._accept(new, keys()))
 
@@ -114,10 +114,10 @@ class Authenticator:
         now: Unix seconds.
         """
         caller = self.identify(head.headers, peer=head.peer, method=head.method, now=now)
-        if given is None or self._links is None or head.method not in _READ_METHODS:
+        if given is None or self.links is None or head.method not in _READ_METHODS:
             return caller
         try:
-            link = self._links.link(head.path, given, now)
+            link = self.links.link(head.path, given, now)
         except BadLink as error:
             return replace(caller, rejected=True, reason=str(error))
         ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)

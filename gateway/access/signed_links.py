@@ -12,7 +12,9 @@ import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
+
+from multidict import MultiMapping
 
 from gateway.settings import Live, SignedLinksSettings
 
@@ -26,13 +28,6 @@ class BadLink(Exception):
     """The link parameters are not valid for any image."""
 
 
-class Parameters(Protocol):
-    """The query of a request, including repeated parameters."""
-
-    def getall(self, key: str, default: list[str]) -> list[str]:
-        """Return every value of a parameter."""
-
-
 class LinkParameters(NamedTuple):
     """The parameters of a link. ``problem`` says why no link has such parameters. None: it may be one."""
 
@@ -42,7 +37,7 @@ class LinkParameters(NamedTuple):
     problem: str | None = None
 
     @classmethod
-    def of(cls, query: Parameters) -> "LinkParameters | None":
+    def of(cls, query: MultiMapping[str]) -> "LinkParameters | None":
         """Return the link parameters of a request, or None without any."""
         given = [query.getall(name, []) for name in PARAMETERS]
         if not any(given):
@@ -85,7 +80,7 @@ class SignedLinks:
             lambda links: {kid: key.get_secret_value().encode() for kid, key in links.keys.items()}
         )
 
-    def read(self, path: str, query: Parameters) -> SignedLink | None:
+    def read(self, path: str, query: MultiMapping[str]) -> SignedLink | None:
         """Return the link of a request for ``path``, or None without link parameters. Raises ``BadLink``."""
         given = LinkParameters.of(query)
         return self.link(path, given, self._now()) if given is not None else None

@@ -5,6 +5,7 @@ CDNs. The former takes 200, 401 and 403 as an answer and any other status as its
 """
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -25,24 +26,16 @@ from gateway.presign.renditions import Renditions
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
+@dataclass(frozen=True, slots=True)
 class AccessCheck:
     """Says whether a caller may view an image, or a style of it."""
 
-    def __init__(
-        self,
-        lookup: AuthorizedLookup,
-        callers: Callers,
-        variant_requests: VariantRequests,
-        renditions: Renditions,
-        decisions: Decisions,
-        results: LoopCounter,
-    ) -> None:
-        self._lookup = lookup
-        self._callers = callers
-        self._variant_requests = variant_requests
-        self._renditions = renditions
-        self._decisions = decisions
-        self._results = results
+    lookup: AuthorizedLookup
+    callers: Callers
+    variant_requests: VariantRequests
+    renditions: Renditions
+    decisions: Decisions
+    results: LoopCounter
 
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
@@ -60,10 +53,10 @@ class AccessCheck:
         except Exception as error:  # noqa: BLE001 - the dispatch would answer 500; it logs the error
             status, result = 403, "unavailable"
             request[REQUEST_CONTEXT].fails_unexpectedly(error)
-        self._results.add((result,))
+        self.results.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
-        if caller is not None and (kept_for := self._decisions.on_access(request.headers, caller, time.time())):
+        if caller is not None and (kept_for := self.decisions.on_access(request.headers, caller, time.time())):
             headers = {**headers, FIELD: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
@@ -74,13 +67,13 @@ class AccessCheck:
         """
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
-        rendition = self._variant_requests.parse(address.query, request.headers).rendition
-        caller = self._callers.of_original(request, address)
-        await self._lookup.check(
+        rendition = self.variant_requests.parse(address.query, request.headers).rendition
+        caller = self.callers.of_original(request, address)
+        await self.lookup.check(
             caller,
             image_id,
             is_original=rendition is None,
-            is_public_style=rendition is not None and self._renditions.is_public(rendition),
+            is_public_style=rendition is not None and self.renditions.is_public(rendition),
         )
         return caller
 

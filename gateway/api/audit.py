@@ -1,6 +1,7 @@
 """The audit of what operators and owners do by requests."""
 
 import asyncio
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final
 
@@ -17,12 +18,12 @@ FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
 ADMIN: Final = "admin"
 
 
+@dataclass(frozen=True, slots=True)
 class Audited:
     """Makes handlers write a line of the audit log, also for a request that fails."""
 
-    def __init__(self, audit: AuditLog, client_address: ClientAddress) -> None:
-        self._audit = audit
-        self._client_address = client_address
+    audit: AuditLog
+    client_address: ClientAddress
 
     def __call__(self, handler: Handler, action: str, *, by_admin: bool = True) -> Handler:
         """Return a handler that notes ``action``: of the admin, or of the user whose credentials the request has."""
@@ -42,24 +43,19 @@ class Audited:
                 outcome = response.status
                 return response
             finally:
-                if self._audit.is_on:
-                    caller = ADMIN if by_admin else _user_of(request)
-                    # Not ended with a request whose client has left.
-                    await asyncio.shield(
-                        asyncio.create_task(self._note(request, action, caller, outcome), name="audit")
+                if self.audit.is_on:
+                    note = self.audit.note(
+                        action,
+                        ADMIN if by_admin else _user_of(request),
+                        client=self.client_address.of(request.headers, peer_of(request)),
+                        request_id=request[REQUEST_CONTEXT].request_id,
+                        outcome=outcome,
+                        **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
                     )
+                    # Not ended with a request whose client has left.
+                    await asyncio.shield(asyncio.create_task(note, name="audit"))
 
         return audited
-
-    async def _note(self, request: web.Request, action: str, caller: str, outcome: int | str) -> None:
-        await self._audit.note(
-            action,
-            caller,
-            client=self._client_address.of(request.headers, peer_of(request)),
-            request_id=request[REQUEST_CONTEXT].request_id,
-            outcome=outcome,
-            **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
-        )
 
 
 def _user_of(request: web.Request) -> str:

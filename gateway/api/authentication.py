@@ -1,6 +1,7 @@
 """Who sends a request: a user, an anonymous client, or the admin."""
 
 import time
+from dataclasses import dataclass
 from functools import wraps
 
 from aiohttp import web
@@ -14,11 +15,11 @@ from gateway.access.signed_links import LinkParameters
 from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 
 
+@dataclass(frozen=True, slots=True)
 class Callers:
     """Identifies callers, and notes each in the context of its request for the access log."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
-        self._authenticator = authenticator
+    authenticator: Authenticator
 
     def of(self, request: web.BaseRequest) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises."""
@@ -31,24 +32,24 @@ class Callers:
         """
         head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
         given = LinkParameters.of(address.query)
-        caller = self._authenticator.caller_of(head, given, time.time())
+        caller = self.authenticator.caller_of(head, given, time.time())
         request[REQUEST_CONTEXT].caller = caller
         return caller
 
 
+@dataclass(frozen=True, slots=True)
 class AdminOnly:
     """Makes handlers require ``Authorization: Bearer <admin.token>``."""
 
-    def __init__(self, guard: AdminGuard, client_address: ClientAddress) -> None:
-        self._guard = guard
-        self._client_address = client_address
+    guard: AdminGuard
+    client_address: ClientAddress
 
     def __call__(self, handler: Handler) -> Handler:
         """Return a handler that raises what ``AdminGuard.check`` raises."""
 
         @wraps(handler)
         async def guarded(request: web.Request) -> web.StreamResponse:
-            self._guard.check(request.headers, self._client_address.subscriber_of(request.headers, peer_of(request)))
+            self.guard.check(request.headers, self.client_address.subscriber_of(request.headers, peer_of(request)))
             return await handler(request)
 
         return guarded

@@ -4,8 +4,8 @@ A report has counts only: no ids and no addresses. The address is open to anyone
 report. So the numbers are hints, never a reason to act on an image, and what one client can add is limited.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from gateway.api.json_body import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, InvalidBeacon, TooManyRequests, UnsupportedMediaType
-from gateway.metrics.loop_counters import LoopCounter, MergedHistogram
+from gateway.metrics.loop_counters import LoopHistogram
 from gateway.metrics.registry import Registry
 
 MAX_BODY = 16 * 1024  # bytes
@@ -73,18 +73,18 @@ class BeaconMetrics:
         self.client_loads = registry.loop_counter(
             "client_loads", "Loads of images that browsers report, by result.", ("result",), get_args(LoadResult)
         )
-        self.client_load_seconds = MergedHistogram(
+        self.client_load_seconds = LoopHistogram(
             "image_gateway_client_load_seconds",
             "Time that browsers report from the start of a load until the image is shown, retries included.",
             LOAD_SECONDS,
         )
-        self.client_paint_seconds = MergedHistogram(
+        self.client_paint_seconds = LoopHistogram(
             "image_gateway_client_paint_seconds",
             "Largest contentful paints (LCP) that browsers report, of pages where that is one of the images.",
             PAINT_SECONDS,
             ("source",),
         )
-        self.client_picture_bytes = MergedHistogram(
+        self.client_picture_bytes = LoopHistogram(
             "image_gateway_client_picture_bytes",
             "Bytes of the images that browsers report, by where they came from.",
             PICTURE_BYTES,
@@ -214,33 +214,27 @@ class Beacon(_Part):
             metrics.client_picture_bytes.merge(sizes.buckets, sizes.sum, source)
 
 
+@dataclass(frozen=True, slots=True)
 class Beacons:
     """Validates and counts beacons. Uses neither Redis nor Postgres."""
 
-    def __init__(self, metrics: BeaconMetrics, client_address: ClientAddress, bodies: Bodies) -> None:
-        self._metrics = metrics
-        self._client_address = client_address
-        self._bodies = bodies
-        self._limit = RateLimit(_PER_SECOND, BURST)
+    metrics: BeaconMetrics
+    client_address: ClientAddress
+    bodies: Bodies
+    limit: RateLimit = field(default_factory=lambda: RateLimit(_PER_SECOND, BURST))
 
     async def receive(self, request: web.Request) -> web.Response:
         """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
-        with _counted(self._metrics.client_beacons):
-            wait = self._limit.wait(self._client_address.subscriber_of(request.headers, peer_of(request)))
+        try:
+            wait = self.limit.wait(self.client_address.subscriber_of(request.headers, peer_of(request)))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
                 raise UnsupportedMediaType
-            beacon = Beacon.parse(await self._bodies.read(request.clone(client_max_size=MAX_BODY)))
-        beacon.count_in(self._metrics)
+            beacon = Beacon.parse(await self.bodies.read(request.clone(client_max_size=MAX_BODY)))
+        except GatewayError as error:
+            self.metrics.client_beacons.add((error.code,))
+            raise
+        self.metrics.client_beacons.add(("accepted",))
+        beacon.count_in(self.metrics)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
-
-
-@contextmanager
-def _counted(counter: LoopCounter) -> Iterator[None]:
-    try:
-        yield
-    except GatewayError as error:
-        counter.add((error.code,))
-        raise
-    counter.add(("accepted",))

@@ -1,21 +1,23 @@
 """``GET /api/v1/monitoring/console``, which the console polls."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.api.json_responses import success
-from gateway.api.queues import dead_entries, variant_names
+from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import History, gauge_value
-from gateway.metrics.nginx_askers import NginxAskers
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.history import History
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
+from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.metrics.symptom import together
 from gateway.monitoring.health import Health, Report
 from gateway.monitoring.this_replica import ThisReplica
@@ -29,104 +31,89 @@ from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
-_MOST_DIGITS = 10  # of a time in Unix seconds
+_TIME: Final = re.compile(r"[0-9]{1,10}")  # in Unix seconds
 
 
+@dataclass(frozen=True, slots=True)
 class Dependencies:
     """The state of what the gateway depends on, and of what the canary sees from outside.
 
     trigger_watch: None without ``postgres.listen``.
     """
 
-    def __init__(
-        self,
-        health: Health,
-        clock: CosClock,
-        credentials: BucketCredentials,
-        trigger_watch: TriggerWatch | None,
-        canary: CanaryOutcomes,
-        nginx: NginxAskers,
-    ) -> None:
-        self._trigger_watch = trigger_watch
-        self._canary = canary
-        self._nginx = nginx
-        self._health = health
-        self._clock = clock
-        self._credentials = credentials
+    health: Health
+    clock: CosClock
+    credentials: BucketCredentials
+    trigger_watch: TriggerWatch | None
+    canary: CanaryOutcomes
+    nginx: NginxLastAsked
 
     async def facts(self) -> Mapping[str, Any]:
         """Return the facts for the console. The next facts have the present state of the change trigger."""
-        if self._trigger_watch is not None:
-            self._trigger_watch.look_soon()
-        report, seconds = await self._health.report(), self._health.probes.seconds
+        if self.trigger_watch is not None:
+            self.trigger_watch.look_soon()
+        report, seconds = await self.health.report(), self.health.probes.seconds
         return {
-            "now": self._clock.now(),
+            "now": self.clock.now(),
             "status": report.status.value,
             "dependencies": [
-                *_outside(self._canary.latest),
+                *_outside(self.canary.latest),
                 *(_dependency(report, name, seconds.get(name)) for name in report.checks),
             ],
-            "clock_difference": self._clock.observed_offset,
-            "credentials": [_credentials(source) for source in self._credentials.all],
-            "nginx": [{"name": name, "seconds": round(seconds, 1)} for name, seconds in self._nginx.seconds().items()],
+            "clock_difference": self.clock.observed_offset,
+            "credentials": [_credentials(source) for source in self.credentials.all],
+            "nginx": [{"name": name, "seconds": round(seconds, 1)} for name, seconds in self.nginx.seconds().items()],
         }
 
 
+@dataclass(frozen=True, slots=True)
 class SharedState:
     """What replicas share in Redis: the last point of each, and the queue of renewals. Both are None without Redis."""
 
-    def __init__(
-        self,
-        this_replica: ThisReplica,
-        replicas: ReplicaStore | None,
-        queue: RefreshQueue | None,
-        lag: OptionalGauge,
-        now: Callable[[], float],
-    ) -> None:
-        self._this_replica = this_replica
-        self._replicas = replicas
-        self._queue = queue
-        self._lag = lag
-        self._now = now
+    this_replica: ThisReplica
+    store: ReplicaStore | None
+    queue: RefreshQueue | None
+    lag: OptionalGauge
+    now: Callable[[], float]
 
     async def replicas(self) -> Mapping[str, Any]:
         """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
 
         ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
         """
-        this = await self._this_replica.look()
+        this = await self.this_replica.look()
         points = {point.name: point for point in await self._others()} | {this.name: this}
         return {
             "replica": this.name,
-            "commands": self._this_replica.commands,
+            "commands": self.this_replica.commands,
             "replicas": [points[name].as_json() for name in sorted(points)],
             "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
             "events": events_together(
-                self._this_replica.events.all(),
+                self.this_replica.events.all(),
                 [(name, event) for name, point in points.items() if name != this.name for event in point.events],
             ),
         }
 
     async def _others(self) -> list[ReplicaPoint]:
-        if self._replicas is None:
+        if self.store is None:
             return []
         try:
-            return await self._replicas.read(self._now())
+            return await self.store.read(self.now())
         except CacheUnavailable:
             return []
 
     async def refreshes(self) -> Mapping[str, Any] | None:
         """Return the state of the queue, or None while Redis does not answer, or without it."""
-        queue, now = self._queue, self._now()
+        queue, now = self.queue, self.now()
         if queue is None:
             return None
         try:
             lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-            dead = await dead_entries(queue, variant_names)
+            dead = await dead_entries(queue)
         except CacheUnavailable:
             return None
-        lag = gauge_value(self._lag)
+        lag = gauge_value(self.lag)
         return {
             "queued": lengths.queued,
             "due": lengths.due,
@@ -137,50 +124,37 @@ class SharedState:
         }
 
 
+@dataclass(frozen=True, slots=True)
 class Console:
     """Answers the console's poll."""
 
-    def __init__(
-        self,
-        dependencies: Dependencies,
-        shared: SharedState,
-        history: History,
-        errors: RecentErrors,
-        admin_guard: AdminGuard,
-        debug_log: DebugLog,
-    ) -> None:
-        self._dependencies = dependencies
-        self._shared = shared
-        self._history = history
-        self._errors = errors
-        self._admin_guard = admin_guard
-        self._debug_log = debug_log
+    dependencies: Dependencies
+    shared: SharedState
+    history: History
+    errors: RecentErrors
+    admin_guard: AdminGuard
+    debug_log: DebugLog
 
     async def console(self, request: web.Request) -> web.Response:
         """Return what the console shows. ``since`` (Unix seconds) leaves out the points up to that time."""
-        since = _since(request)
+        text = request.query.get("since", "0")
+        if not _TIME.fullmatch(text):
+            raise InvalidRequest("since must be a time in Unix seconds")
+        since = int(text)
         return success(
             {
-                **await self._dependencies.facts(),
-                "can_change": self._admin_guard.has_token,
+                **await self.dependencies.facts(),
+                "can_change": self.admin_guard.has_token,
                 "points": {
-                    "fine": [point.as_json() for point in self._history.fine(since)],
-                    "coarse": [point.as_json() for point in self._history.coarse(since)],
+                    "fine": [point.as_json() for point in self.history.fine(since)],
+                    "coarse": [point.as_json() for point in self.history.coarse(since)],
                 },
-                "errors": [error.as_json() for error in self._errors.newest()],
-                **await self._shared.replicas(),
-                "renewals": await self._shared.refreshes(),
-                "debug_until": self._debug_log.until,
+                "errors": [error.as_json() for error in self.errors.newest()],
+                **await self.shared.replicas(),
+                "renewals": await self.shared.refreshes(),
+                "debug_until": self.debug_log.until,
             }
         )
-
-
-def _since(request: web.Request) -> float:
-    text = request.query.get("since", "0")
-    # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        raise InvalidRequest("since must be a time in Unix seconds")
-    return int(text)
 
 
 def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:

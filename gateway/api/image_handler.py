@@ -39,10 +39,10 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.objects.content import Content
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.errors import BodyLost, RowChanged
-from gateway.origin.failures import RefusedVariants
-from gateway.origin.memory_cache import Content
-from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.new_variants import NewVariant

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -10,20 +11,26 @@ from multidict import CIMultiDict
 from gateway.api.authentication import Callers, head_of
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
+from gateway.api.json_responses import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import OriginUnavailable
+from gateway.errors import InvalidRequest, OriginUnavailable
+from gateway.explain.access import Credentials
+from gateway.explain.explainer import PARAMETERS, Explainer
+from gateway.metrics.recent_errors import RecentErrors
+from gateway.objects.object_source import ObjectSource
 from gateway.origin.errors import RowChanged
-from gateway.origin.object_source import ObjectSource
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
 
 _MOST_LOOKUPS = 3
+# The credentials to explain: in header fields, because proxies and browsers record addresses.
+_TOKEN_FIELD, _LINK_FIELD = "X-Explain-Token", "X-Explain-Link"
 # Other fields than on the public port: no cache may keep a preview, and no page of another site may read it.
 _HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
@@ -33,72 +40,60 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class ImageCalls:
     """Calls of clients about one image."""
 
-    def __init__(
-        self,
-        handler: ImageHandler,
-        url_handler: UrlHandler,
-        lookup: AuthorizedLookup,
-        callers: Callers,
-        cached_urls: CachedUrls,
-    ) -> None:
-        self._handler = handler
-        self._url_handler = url_handler
-        self._lookup = lookup
-        self._callers = callers
-        self._cached_urls = cached_urls
+    handler: ImageHandler
+    url_handler: UrlHandler
+    lookup: AuthorizedLookup
+    callers: Callers
+    cached_urls: CachedUrls
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
         """Send the image, for an address that the router had to decode. ``ImageHandler`` handles other addresses."""
-        exchange = self._handler.begin(head_of(request), _id_in(request), request[REQUEST_CONTEXT])
-        return await self._handler.answer(request, exchange)
+        exchange = self.handler.begin(head_of(request), _id_in(request), request[REQUEST_CONTEXT])
+        return await self.handler.answer(request, exchange)
 
     async def url(self, request: web.Request) -> web.StreamResponse:
         """Return the presigned URL for an address that the router had to decode. ``UrlHandler`` handles others."""
-        return await self._url_handler.answer(request, _id_in(request))
+        return await self.url_handler.answer(request, _id_in(request))
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign and return a new presigned URL, for the owner."""
-        image_id, caller = _id_in(request), self._callers.of(request)
-        await self._lookup.own(caller, image_id)
-        image = await self._cached_urls.sign(image_id)
-        return self._cached_urls.response(image, self._lookup.owned(caller, image))
+        image_id, caller = _id_in(request), self.callers.of(request)
+        await self.lookup.own(caller, image_id)
+        image = await self.cached_urls.sign(image_id)
+        return self.cached_urls.response(image, self.lookup.owned(caller, image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of the image's cached URL and its usage, for the owner."""
         image_id = _id_in(request)
-        owned = await self._lookup.own(self._callers.of(request), image_id)
-        return await self._cached_urls.state(image_id, owned.presigned)
+        owned = await self.lookup.own(self.callers.of(request), image_id)
+        return await self.cached_urls.state(image_id, owned.presigned)
 
 
+@dataclass(frozen=True, slots=True)
 class AdminImageCalls:
     """Calls of the admin about an image of any user."""
 
-    def __init__(
-        self,
-        resolver: UrlResolver,
-        lookup: AuthorizedLookup,
-        cached_urls: CachedUrls,
-        source: ObjectSource,
-        relay: Relay,
-    ) -> None:
-        self._resolver = resolver
-        self._lookup = lookup
-        self._cached_urls = cached_urls
-        self._source = source
-        self._relay = relay
+    resolver: UrlResolver
+    lookup: AuthorizedLookup
+    cached_urls: CachedUrls
+    source: ObjectSource
+    relay: Relay
+    explainer: Explainer
+    recent_errors: RecentErrors
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign a new presigned URL of any user's image. Return the URL if everybody may see the image, else null."""
-        image = await self._cached_urls.sign(_id_in(request))
-        return self._cached_urls.response(image, self._lookup.for_everybody(image))
+        image = await self.cached_urls.sign(_id_in(request))
+        return self.cached_urls.response(image, self.lookup.for_everybody(image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of any user's image, as the owner gets it on the public port."""
         image_id = _id_in(request)
-        return await self._cached_urls.state(image_id, (await self._resolver.peek(image_id)).presigned)
+        return await self.cached_urls.state(image_id, (await self.resolver.peek(image_id)).presigned)
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
         """Send the original for the console, also of a private image. The log names the image.
@@ -107,7 +102,7 @@ class AdminImageCalls:
         """
         image_id = _id_in(request)
         logger.info("image shown to the admin: image=%s", image_id)
-        resolver = self._resolver
+        resolver = self.resolver
         for _ in range(_MOST_LOOKUPS):
             resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
             try:
@@ -118,23 +113,36 @@ class AdminImageCalls:
 
     async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:
         """Send the object from memory or from COS. Raises ``RowChanged``."""
-        content = self._source.memory.content(image)
+        content = self.source.memory.content(image)
         if content is None or content.data is None:
-            content = await self._source.whole(image)
+            content = await self.source.whole(image)
         try:
-            headers = _headers(image, content.metadata.content_type)
+            content_type = content_type_of(image.record.content_type, content.metadata.content_type)
+            headers = CIMultiDict({**_HEADERS, "Content-Type": content_type})
             if content.body is None:
                 return web.Response(body=content.data, headers=headers)
             context, length = request[REQUEST_CONTEXT], content.metadata.size
-            return await self._relay.send(request, context, content, headers, status=200, length=length)
+            return await self.relay.send(request, context, content, headers, status=200, length=length)
         finally:
             if content.body is not None:
                 content.body.close()
 
+    async def explain(self, request: web.Request) -> web.Response:
+        """Explain the image to an anonymous caller, to ``?user=``, or to a caller with credentials in a header field.
+
+        ``style``, ``w``, ``dpr``, ``format`` and ``v`` choose a rendition. ``request``: the id of a failed request.
+        """
+        image_id = _id_in(request)
+        headers, query = request.headers, request.query
+        given = headers.get(_TOKEN_FIELD), headers.get(_LINK_FIELD), query.get("user")
+        if sum(credential is not None for credential in given) > 1:
+            raise InvalidRequest(f"give one of user, {_TOKEN_FIELD} and {_LINK_FIELD}")
+        parameters = {name: query[name] for name in PARAMETERS if name in query}
+        explanation = await self.explainer.explain(image_id, Credentials(*given), parameters)
+        request_id = query.get("request")
+        failed = {"request": self.recent_errors.request(request_id)} if request_id else {}
+        return success({**explanation.as_json(), **failed}, explanation.verdict.reason)
+
 
 def _id_in(request: web.Request) -> str:
     return parse_image_id(request.match_info["image_id"])
-
-
-def _headers(image: AuthorizedImage, cos_type: str | None) -> "CIMultiDict[str]":
-    return CIMultiDict({**_HEADERS, "Content-Type": content_type_of(image.record.content_type, cos_type)})

@@ -1,5 +1,6 @@
 """Signed links: make one, make many, kill all of an image."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.record import ImageRecord
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, InvalidRequest, RouteNotFound
 from gateway.urls.invalidation import Invalidation
@@ -19,81 +21,73 @@ from gateway.urls.resolver import UrlResolver
 MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 
+@dataclass(frozen=True, slots=True)
 class LinkCalls:
     """Makes and kills links, for owners and the admin. Every call is a 404 without ``access.signed_links``."""
 
-    def __init__(
-        self,
-        links: SignedLinks | None,
-        lookup: AuthorizedLookup,
-        callers: Callers,
-        bodies: Bodies,
-        catalog: PostgresCatalog,
-        resolver: UrlResolver,
-        invalidation: Invalidation,
-    ) -> None:
-        self._configured = links
-        self._lookup = lookup
-        self._callers = callers
-        self._bodies = bodies
-        self._catalog = catalog
-        self._resolver = resolver
-        self._invalidation = invalidation
+    links: SignedLinks | None
+    lookup: AuthorizedLookup
+    callers: Callers
+    bodies: Bodies
+    catalog: PostgresCatalog
+    resolver: UrlResolver
+    invalidation: Invalidation
 
     @property
-    def _links(self) -> SignedLinks:
+    def _signed_links(self) -> SignedLinks:
         """What signs links. Raises ``RouteNotFound`` unless they are configured."""
-        if self._configured is None:
+        if self.links is None:
             raise RouteNotFound("signed_links is not configured")
-        return self._configured
+        return self.links
 
     async def make(self, request: web.Request) -> web.Response:
         """Return a link that shows the image to anyone for ``expires_in`` seconds."""
-        links = self._links
+        links = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
-        expires_in = _expires_in(await self._bodies.json(request))
-        record = (await self._lookup.own(self._callers.of(request), image_id)).record
-        path = short_address(image_id)
-        url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
-        return success({"image_id": image_id, "url": url, "expires_at": expires_at}, "a link was signed")
+        expires_in = _expires_in(await self.bodies.json(request))
+        record = (await self.lookup.own(self.callers.of(request), image_id)).record
+        return success({"image_id": image_id, **_made(links, record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-        links = self._links
-        body = await self._bodies.json(request)
+        links = self._signed_links
+        body = await self.bodies.json(request)
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
         made: dict[str, dict[str, Any]] = {}
-        owned = await self._lookup.own_many(self._callers.of(request), valid)
+        owned = await self.lookup.own_many(self.callers.of(request), valid)
         for image_id, result in owned.items():
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
                 continue
-            url, expires_at = links.make(
-                short_address(image_id), expires_in=expires_in, links_killed=result.links_killed
-            )
-            made[image_id] = {"url": url, "expires_at": expires_at}
+            made[image_id] = _made(links, result, expires_in)
         request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
         return success({"links": made, "errors": errors}, "links were signed")
 
     async def kill(self, request: web.Request) -> web.Response:
         """Invalidate every link to an image of the caller at once, with any key."""
-        _ = self._links
+        _ = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
-        await self._lookup.own(self._callers.of(request), image_id)
+        await self.lookup.own(self.callers.of(request), image_id)
         return await self._kill_all(image_id)
 
     async def kill_of_any(self, request: web.Request) -> web.Response:
         """Invalidate every link to any user's image, for the admin."""
-        _ = self._links
+        _ = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
-        await self._resolver.peek(image_id)  # raises ``ImageNotFound``
+        await self.resolver.peek(image_id)  # raises ``ImageNotFound``
         return await self._kill_all(image_id)
 
     async def _kill_all(self, image_id: str) -> web.Response:
-        kills = await self._catalog.kill_links(image_id)
-        await self._invalidation.drop([image_id])
+        kills = await self.catalog.kill_links(image_id)
+        await self.invalidation.drop([image_id])
         return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
+
+
+def _made(links: SignedLinks, record: ImageRecord, expires_in: int) -> dict[str, Any]:
+    path = short_address(record.image_id)
+    url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
+    return {"url": url, "expires_at": expires_at}
 
 
 def _expires_in(body: Any) -> int:

@@ -1,6 +1,7 @@
 """Metadata of images: sizes before bytes, the version, and the addresses of styles ready for ``srcset``."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -16,34 +17,27 @@ from gateway.presign.renditions import Renditions
 from gateway.urls.metadata import MetadataLookup
 
 
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """Metadata of images that the caller may view."""
 
-    def __init__(
-        self,
-        lookup: AuthorizedLookup,
-        callers: Callers,
-        client_address: ClientAddress,
-        known: MetadataLookup,
-        renditions: Renditions,
-    ) -> None:
-        self._lookup = lookup
-        self._callers = callers
-        self._client_address = client_address
-        self._known = known
-        self._renditions = renditions
+    lookup: AuthorizedLookup
+    callers: Callers
+    client_address: ClientAddress
+    known: MetadataLookup
+    renditions: Renditions
 
     async def meta(self, request: web.Request) -> web.Response:
         """Return the metadata of an image."""
         image_id = parse_image_id(request.match_info["image_id"])
-        record = await self._lookup.record(self._callers.of(request), image_id)
+        record = await self.lookup.record(self.callers.of(request), image_id)
         return success((await self.of(request, [record]))[image_id])
 
     async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:
         """Return the metadata of each record by image id. Values that are not known from COS yet are None."""
-        client = self._client_address.subscriber_of(request.headers, peer_of(request))
-        known = await self._known.of_many(records, client)
-        return {record.image_id: _metadata(record, known[record.image_id], self._renditions) for record in records}
+        client = self.client_address.subscriber_of(request.headers, peer_of(request))
+        known = await self.known.of_many(records, client)
+        return {record.image_id: _metadata(record, known[record.image_id], self.renditions) for record in records}
 
 
 def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions) -> dict[str, Any]:

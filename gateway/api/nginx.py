@@ -1,6 +1,7 @@
 """Handlers for nginx in front: its question for changes, and addresses that it should answer itself."""
 
 import re
+from dataclasses import dataclass
 from typing import Final, NoReturn, get_args
 
 from aiohttp import web
@@ -19,12 +20,12 @@ _REASONS: Final = get_args(FloorReason)
 _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 
 
+@dataclass(frozen=True, slots=True)
 class NginxChanges:
     """Answers the list of changed images, by which nginx forgets its copies, and counts what nginx reports."""
 
-    def __init__(self, nginx_list: NginxList, metrics: NginxMetrics) -> None:
-        self._list = nginx_list
-        self._metrics = metrics
+    nginx_list: NginxList
+    metrics: NginxMetrics
 
     async def changes(self, request: web.Request) -> web.Response:
         """Return the changes since ``since`` (Unix milliseconds), the only parameter that must be right.
@@ -34,7 +35,7 @@ class NginxChanges:
         epochs: how many epochs the asker has set since its last answered question.
         floor: why the asker has raised its floor since then.
         """
-        query, metrics = request.query, self._metrics
+        query, metrics = request.query, self.metrics
         if not _NUMBER.fullmatch(query.get("since", "")):
             raise InvalidRequest("since must be a number of at most 15 digits")
         if _NAME.fullmatch(name := query.get("nginx", "")):
@@ -44,7 +45,7 @@ class NginxChanges:
         if (reason := query.get("floor")) in _REASONS:
             metrics.nginx_floors.labels(reason).inc()
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
-        text = self._list.since(int(query["since"]), boot_time(), asked_at).as_json()
+        text = self.nginx_list.since(int(query["since"]), boot_time(), asked_at).as_json()
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
 
     async def refuse(self, request: web.Request) -> NoReturn:
@@ -55,7 +56,7 @@ class NginxChanges:
         """
         is_nginx = request.host == _OWN_HOST and CONFIG_VERSION not in request.headers
         if is_nginx and _NAME.fullmatch(request.query.get("nginx", "")):
-            self._metrics.nginx_misdirected.add()
+            self.metrics.nginx_misdirected.add()
         raise RouteNotFound
 
 
@@ -73,18 +74,13 @@ class AccelPrefix:
         self._nginx_files = nginx_files
 
     async def refuse(self, request: web.Request) -> NoReturn:
-        """Raise ``RouteNotFound`` for a request of a client through ``accel.conf``, else ``AccelNotConfigured``."""
-        if self._is_requested_through_accel_conf(request):
-            raise RouteNotFound
-        raise self._nginx_files.accel_not_configured()
-
-    def _is_requested_through_accel_conf(self, request: web.Request) -> bool:
-        """Return whether ``accel.conf`` passes on the address that a client requested.
+        """Raise ``RouteNotFound`` for the address that a client requested through ``accel.conf``.
 
         Its own location passes the address on as a failure, and an address with dot segments is of another location.
-        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead.
+        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead. For that
+        address, and for a request that does not come through ``accel.conf``, raise ``AccelNotConfigured``.
         """
-        if FAILED in request.headers:
-            return True
         is_redirected = self._redirected.fullmatch(request.rel_url.raw_path) is not None
-        return is_accel_conf(request.headers) and not is_redirected
+        if FAILED in request.headers or (is_accel_conf(request.headers) and not is_redirected):
+            raise RouteNotFound
+        raise self._nginx_files.accel_not_configured()

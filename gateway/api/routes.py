@@ -11,7 +11,6 @@ from gateway.api.audit import Audited
 from gateway.api.authentication import AdminOnly
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console
-from gateway.api.explain_handler import ExplainCalls
 from gateway.api.health import HealthCalls
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.links import LinkCalls
@@ -65,7 +64,6 @@ class AdminHandlers:
     process: ThisProcess
     console: Console
     console_files: ConsoleFiles
-    explain: ExplainCalls
     statistics: CacheStatistics | None
     queues: QueueCalls | None
     purges: CachePurges
@@ -112,7 +110,8 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
 
 def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, audited: Audited) -> None:
     """Add the routes for operators and Prometheus."""
-    add, process, statistics, queues = app.router, handlers.process, handlers.statistics, handlers.queues
+    add, process, images = app.router, handlers.process, handlers.images
+    statistics, queues = handlers.statistics, handlers.queues
     add.add_get("/metrics", process.metrics, name="metrics")
     add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
     add.add_get("/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _absent, name="daily_stats")
@@ -132,9 +131,8 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get("/api/v1/monitoring/settings", process.configuration, name="settings", allow_head=False)
     add.add_get("/api/v1/monitoring/running", process.running, name="running", allow_head=False)
     add_guarded("/api/v1/monitoring/debug", process.debug, "debug")
-    add.add_get(f"/api/v1/monitoring/explain/{_ID}", viewed(handlers.explain.explain), name="explain", allow_head=False)
-    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(handlers.images.preview), name="preview", allow_head=False)
-    images = handlers.images
+    add.add_get(f"/api/v1/monitoring/explain/{_ID}", viewed(images.explain), name="explain", allow_head=False)
+    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(images.preview), name="preview", allow_head=False)
     add_guarded(f"/api/v1/images/{_ID}/url/refresh", images.refresh, "refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", viewed(images.status), name="status", allow_head=False)
     kill = admin_only(audited(handlers.links.kill_of_any, "kill_links"))
@@ -145,7 +143,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     # A part of a purge, which the parent of workers asks for.
     add.add_post("/api/v1/cache/drop", admin_only(handlers.purges.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
-    add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
+    add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
 async def _absent(_: web.Request) -> web.Response:

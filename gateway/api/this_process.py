@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -12,78 +13,69 @@ from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted, read
-from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
 
+@dataclass(frozen=True, slots=True)
 class ThisProcess:
     """Answers operators, Prometheus, and the parent of workers, about this process alone.
 
-    running: returns what this process says of itself to ``check --running``.
+    about_this: returns what this process says of itself to ``check --running``.
     """
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        counted: Counted,
-        nginx: NginxAskers,
-        reloader: Reloader,
-        debug_log: DebugLog,
-        bodies: Bodies,
-        running: Callable[[], Awaitable[Mapping[str, Any]]],
-    ) -> None:
-        self._registry = registry
-        self._counted = counted
-        self._nginx = nginx
-        self._reloader = reloader
-        self._debug_log = debug_log
-        self._bodies = bodies
-        self._running = running
+    registry: CollectorRegistry
+    counted: Counted
+    nginx: NginxLastAsked
+    reloader: Reloader
+    debug_log: DebugLog
+    bodies: Bodies
+    about_this: Callable[[], Awaitable[Mapping[str, Any]]]
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Return all metrics in Prometheus's text format."""
         # In a thread: the process collector reads files, and a large exposition takes milliseconds.
-        body = await asyncio.to_thread(generate_latest, self._registry)
+        body = await asyncio.to_thread(generate_latest, self.registry)
         # headers=, because content_type= refuses a type with parameters
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def totals(self, _: web.Request) -> web.Response:
         """Return the totals of this process since its start, of which the points are made."""
-        reading = read(self._counted, time.time())
+        reading = read(self.counted, time.time())
         return success(
             {
                 "counts": reading.counts,
                 "durations": reading.durations,
-                "bounds": self._counted.requests.bounds,
-                "errors": [error.as_json() for error in self._counted.errors.newest()],
-                "nginx": {"asked": self._nginx.seconds(), "cache_seconds": self._nginx.cache_seconds()},
+                "bounds": self.counted.requests.durations.bounds,
+                "errors": [error.as_json() for error in self.counted.errors.newest()],
+                "nginx": {"asked": self.nginx.seconds(), "cache_seconds": self.nginx.cache_seconds()},
             }
         )
 
     async def configuration(self, _: web.Request) -> web.Response:
         """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
-        reloader = self._reloader
+        reloader = self.reloader
         in_use = reloader.live.value.model_dump(mode="json")
         return success({"settings": in_use, "needs_restart": list(reloader.need_restart)})
 
     async def running(self, _: web.Request) -> web.Response:
         """Return what this process is: its version, program, settings, and state of changes."""
-        return success({"replicas": [dict(await self._running())]})
+        return success({"replicas": [dict(await self.about_this())]})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""
-        match await self._bodies.json(request):
+        match await self.bodies.json(request):
             case {"on": bool(on)}:
-                (self._debug_log.start if on else self._debug_log.stop)()
-                return success({"debug_until": self._debug_log.until})
+                (self.debug_log.start if on else self.debug_log.stop)()
+                return success({"debug_until": self.debug_log.until})
             case _:
                 raise InvalidRequest('the body must be {"on": true} or {"on": false}')
 
     async def reload(self, _: web.Request) -> web.Response:
         """Reload the configuration as SIGHUP does, and return the changed keys and the keys that need a restart."""
         try:
-            result = await self._reloader.reload()
+            result = await self.reloader.reload()
         except ReloadRefused as error:
             raise ConfigurationRefused(f"{ConfigurationRefused.message}: {error}") from error
         except ReloadNotPossible as error:

@@ -1,6 +1,9 @@
 """The cache of presigned URLs as operators see it: its statistics, and how they purge images from it."""
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -18,42 +21,33 @@ from gateway.urls.invalidation import Invalidation
 from gateway.urls.metrics import LookupCounts
 from gateway.urls.refresh_worker import RefreshReport
 
-_MOST_DIGITS = 10
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
 
+@dataclass(frozen=True, slots=True)
 class CacheStatistics:
     """The state of the cache of presigned URLs, and the statistics of the last days.
 
-    report: returns the results of renewals since the start.
+    report: the results of renewals since the start.
     daily: None without ``url_stats.enabled``.
     now: returns Unix seconds by COS's clock.
     """
 
-    def __init__(
-        self,
-        usage: UsageStore,
-        queue: RefreshQueue,
-        lookup_counts: LookupCounts,
-        report: Callable[[], RefreshReport],
-        renewal: Live[UrlPrerefreshSettings],
-        daily: DailyStatistics | None,
-        now: Callable[[], float],
-    ) -> None:
-        self._usage = usage
-        self._queue = queue
-        self._lookup_counts = lookup_counts
-        self._report = report
-        self._renewal = renewal
-        self._daily = daily
-        self._now = now
+    usage: UsageStore
+    queue: RefreshQueue
+    lookup_counts: LookupCounts
+    report: RefreshReport
+    renewal: Live[UrlPrerefreshSettings]
+    daily: DailyStatistics | None
+    now: Callable[[], float]
 
     async def stats(self, _: web.Request) -> web.Response:
         """Return the state. Times are in Unix seconds."""
-        now, report, lookup_counts = self._now(), self._report(), self._lookup_counts
+        now, report, lookup_counts = self.now(), self.report, self.lookup_counts
         attempts = report.success_count + report.error_count
         async with redis_errors():
-            cached, soon = await self._usage.cached(now, self._renewal.value.threshold)
-            lengths = await self._queue.state(now)
+            cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
+            lengths = await self.queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,
@@ -78,34 +72,33 @@ class CacheStatistics:
 
     async def daily_stats(self, request: web.Request) -> web.Response:
         """Return the statistics of the last days, today first."""
-        if self._daily is None:
+        if self.daily is None:
             raise RouteNotFound("url_stats.enabled is off")
-        retention = self._daily.retention_days
+        retention = self.daily.retention_days
         text = request.query.get("days", "7")
-        # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
-        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= retention):
+        if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= retention):
             raise InvalidRequest(f"days must be 1 to {retention}")
         async with redis_errors():
-            return success({"days": await self._daily.read(int(text))})
+            return success({"days": await self.daily.read(int(text))})
 
 
+@dataclass(frozen=True, slots=True)
 class CachePurges:
     """Invalidations that an operator asks for."""
 
-    def __init__(self, invalidation: Invalidation, bodies: Bodies) -> None:
-        self._invalidation = invalidation
-        self._bodies = bodies
+    invalidation: Invalidation
+    bodies: Bodies
 
     async def purge(self, request: web.Request) -> web.Response:
         """Invalidate images on every replica. The next request looks them up again."""
-        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self.bodies.json(request))]
         request[FACTS] = {"image_ids": image_ids}
-        heard_by = await self._invalidation.drop(image_ids)
+        heard_by = await self.invalidation.drop(image_ids)
         return success({"purged": len(image_ids), "heard_by": heard_by})
 
     async def drop(self, request: web.Request) -> web.Response:
         """Invalidate images in this process alone: the parent of workers lets a worker purge, and the others drop."""
-        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self._bodies.json(request))]
+        image_ids = [parse_image_id(image_id) for image_id in image_ids_in(await self.bodies.json(request))]
         for image_id in image_ids:
-            self._invalidation.drop_here(image_id)
+            self.invalidation.drop_here(image_id)
         return success({"dropped": len(image_ids)})

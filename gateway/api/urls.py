@@ -1,5 +1,6 @@
 """Presigned URLs for clients that fetch from COS themselves: one, many, a new one, and the state of the cached one."""
 
+from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any, Final
 
@@ -26,20 +27,20 @@ from gateway.urls.usage_counter import UsageCounter
 _FIELDS: Final = fields({"Content-Type": "application/json", **HEADERS, **CORS}).encode()
 
 
+@dataclass(frozen=True, slots=True)
 class UrlHandler:
     """Handles ``GET /api/v1/images/{id}/url``, for clients that fetch from COS directly."""
 
-    def __init__(self, lookup: AuthorizedLookup, usage: UsageCounter, public_urls: PublicUrls) -> None:
-        self._lookup = lookup
-        self._usage = usage
-        self._public_urls = public_urls
+    lookup: AuthorizedLookup
+    usage: UsageCounter
+    public_urls: PublicUrls
 
     async def answer(self, request: web.BaseRequest, image_id: str) -> web.StreamResponse:
         """Return the URL, its end and its uses as JSON. Raises ``GatewayError``. ``image_id`` must be valid."""
-        image, from_cache = await self._lookup.view(request, image_id)
-        self._usage.accessed(image_id)
-        access_count = await self._usage.access_count(ImageVariant(image_id))
-        presigned = self._public_urls.presign(image)
+        image, from_cache = await self.lookup.view(request, image_id)
+        self.usage.accessed(image_id)
+        access_count = await self.usage.access_count(ImageVariant(image_id))
+        presigned = self.public_urls.presign(image)
         # As ``success`` writes it. ``json.dumps`` takes 9 microseconds instead of 1, a tenth of a cached answer.
         body = (
             f'{{"status": "success", "message": "ok", "data": {{"image_id": "{image_id}", '
@@ -50,40 +51,32 @@ class UrlHandler:
         return PreparedResponse(Prepared.of(_FIELDS, "", body.encode()))
 
 
+@dataclass(frozen=True, slots=True)
 class UrlBatches:
     """Makes presigned URLs of many images in one request, optionally with their metadata."""
 
-    def __init__(
-        self,
-        lookup: AuthorizedLookup,
-        callers: Callers,
-        usage: UsageCounter,
-        public_urls: PublicUrls,
-        metadata: Metadata,
-        bodies: Bodies,
-    ) -> None:
-        self._lookup = lookup
-        self._callers = callers
-        self._usage = usage
-        self._public_urls = public_urls
-        self._metadata = metadata
-        self._bodies = bodies
+    lookup: AuthorizedLookup
+    callers: Callers
+    usage: UsageCounter
+    public_urls: PublicUrls
+    metadata: Metadata
+    bodies: Bodies
 
     async def urls(self, request: web.Request) -> web.Response:
         """Return for each id its URL, or the code of the error that a request for it alone would get."""
-        body = await self._bodies.json(request)
+        body = await self.bodies.json(request)
         valid, errors = validated(image_ids_in(body))
         with_meta = _includes_meta(body)
         found: dict[str, dict[str, Any]] = {}
-        results = await self._lookup.view_many(self._callers.of(request), valid)
+        results = await self.lookup.view_many(self.callers.of(request), valid)
         slices = TimeSlices()
         for image_id, result in results.items():
             await slices.pause()
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
                 continue
-            self._usage.accessed(image_id)
-            presigned = self._public_urls.presign(result.image)
+            self.usage.accessed(image_id)
+            presigned = self.public_urls.presign(result.image)
             found[image_id] = {
                 "url": presigned.url,
                 "expires_at": presigned.expires_at,
@@ -100,8 +93,8 @@ class UrlBatches:
         self, request: web.Request, image_ids: list[str], found: dict[str, dict[str, Any]], errors: dict[str, str]
     ) -> None:
         """Add ``meta``. An image whose original is only for its owner then has no URL instead of an error."""
-        records = await self._lookup.records(self._callers.of(request), image_ids)
-        for image_id, meta in (await self._metadata.of(request, list(records.values()))).items():
+        records = await self.lookup.records(self.callers.of(request), image_ids)
+        for image_id, meta in (await self.metadata.of(request, list(records.values()))).items():
             if errors.get(image_id) == ImageNotFound.code:
                 del errors[image_id]
                 found[image_id] = {"url": None, "expires_at": None, "from_cache": False, "version": meta["version"]}
@@ -109,36 +102,29 @@ class UrlBatches:
                 found[image_id]["meta"] = meta
 
 
+@dataclass(frozen=True, slots=True)
 class CachedUrls:
     """Renews cached URLs, and shows their state. Its callers have checked the id and access.
 
     queue: None without Redis.
     """
 
-    def __init__(
-        self,
-        usage: UsageCounter,
-        queue: RefreshQueue | None,
-        refresh: OnDemandRefresh,
-        public_urls: PublicUrls,
-        invalidation: Invalidation,
-    ) -> None:
-        self._usage = usage
-        self._queue = queue
-        self._refresh = refresh
-        self._public_urls = public_urls
-        self._invalidation = invalidation
+    usage: UsageCounter
+    queue: RefreshQueue | None
+    refresh: OnDemandRefresh
+    public_urls: PublicUrls
+    invalidation: Invalidation
 
     async def sign(self, image_id: str) -> SignedImage:
         """Sign a new URL for every replica. Raises what ``OnDemandRefresh.refresh`` raises."""
-        image = await self._refresh.refresh(image_id)
-        self._usage.refreshed(ImageVariant(image_id))
-        await self._invalidation.announce_url(image_id)
+        image = await self.refresh.refresh(image_id)
+        self.usage.refreshed(ImageVariant(image_id))
+        await self.invalidation.announce_url(image_id)
         return image
 
     def response(self, image: SignedImage, shown: AuthorizedImage | None) -> web.Response:
         """Return the response about the new URL of ``image``. ``shown`` is the same image if the caller may see it."""
-        presigned = self._public_urls.presign(shown) if shown is not None else None
+        presigned = self.public_urls.presign(shown) if shown is not None else None
         answer = {
             "image_id": image.record.image_id,
             "url": presigned.url if presigned is not None else None,
@@ -148,7 +134,7 @@ class CachedUrls:
 
     async def state(self, image_id: str, presigned: PresignedUrl | None) -> web.Response:
         """Return the state. ``presigned`` is the cached URL or None. Times are in Unix seconds."""
-        usage = await self._usage.usage(ImageVariant(image_id))
+        usage = await self.usage.usage(ImageVariant(image_id))
         return success(
             {
                 "image_id": image_id,
@@ -163,10 +149,10 @@ class CachedUrls:
         )
 
     async def _refresh_due_at(self, image_id: str) -> int | None:
-        if self._queue is None:
+        if self.queue is None:
             return None
         try:
-            due_at = await self._queue.due_at(ImageVariant(image_id))
+            due_at = await self.queue.due_at(ImageVariant(image_id))
         except CacheUnavailable:
             return None
         return int(due_at) if due_at is not None else None

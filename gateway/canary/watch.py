@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from prometheus_client import Counter
@@ -38,25 +39,25 @@ class Question(NamedTuple):
 Questions = Callable[[], Awaitable[Sequence[Question]]]
 
 
+@dataclass(frozen=True, slots=True)
 class Asker:
     """Asks every front every question once."""
 
-    def __init__(self, via: Sequence[str], questions: Questions, client: FrontClient, mark: CanaryMark) -> None:
-        self._via = via
-        self._questions = questions
-        self._client = client
-        self._mark = mark
+    via: Sequence[str]
+    questions: Questions
+    client: FrontClient
+    mark: CanaryMark
 
     async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
         """Return the outcomes. ``proven``: the checks that have succeeded before."""
-        questions = await self._questions()
+        questions = await self.questions()
         return list(
-            await asyncio.gather(*(self._try(via, question, proven) for via in self._via for question in questions))
+            await asyncio.gather(*(self._try(via, question, proven) for via in self.via for question in questions))
         )
 
     async def _try(self, via: str, question: Question, proven: frozenset[Check]) -> CanaryOutcome:
         check, known = question.check, question.known
-        seen = await self._client.ask(via + question.address, self._mark.make(), origin=question.origin)
+        seen = await self.client.ask(via + question.address, self.mark.make(), origin=question.origin)
         verdict = judge(check, known, seen, was_up=check in proven)
         return CanaryOutcome(via, check, verdict.is_up, verdict.what, seen.seconds, time.time())
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import islice
 from typing import Final, Protocol
 
@@ -20,9 +21,8 @@ from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
-from gateway.changes.change_log import Source
+from gateway.changes.change_log import RowListener, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
-from gateway.changes.listener import RowListener
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidImageId
 
@@ -129,6 +129,7 @@ class HeartbeatLost(Exception):
     """The connection works, but no notification arrives."""
 
 
+@dataclass(slots=True)
 class ChangeFeed:
     """Listens on a separate connection, and reconnects when the connection is lost or heartbeats do not come back.
 
@@ -138,25 +139,15 @@ class ChangeFeed:
     name: the setting of ``dsn``, for the log.
     """
 
-    def __init__(
-        self,
-        dsn: str,
-        timeout: float,
-        metrics: CatalogMetrics,
-        positions: ReplayPositions | None = None,
-        resolve: Resolve = system_addresses,
-        steady: Callable[[], float] = boot_time,
-        *,
-        name: str = "postgres.dsn",
-    ) -> None:
-        self._dsn = dsn
-        self._name = name
-        self._resolve = resolve
-        self._timeout = timeout
-        self._metrics = metrics
-        self._positions = positions
-        self._steady = steady
-        self._is_lost = False
+    dsn: str = field(repr=False)  # it may have a password
+    timeout: float
+    metrics: CatalogMetrics
+    positions: ReplayPositions | None = None
+    resolve: Resolve = system_addresses
+    steady: Callable[[], float] = boot_time
+    _: KW_ONLY
+    name: str = "postgres.dsn"
+    _is_lost: bool = field(default=False, init=False)
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
         """Tell ``listener`` of changed rows until cancelled.
@@ -168,35 +159,35 @@ class ChangeFeed:
         """
 
         def too_many(dropped: int) -> None:
-            if self._positions is not None:
-                self._positions.lost()  # those of the dropped changes are not known
+            if self.positions is not None:
+                self.positions.lost()  # those of the dropped changes are not known
             listener.too_many_rows(dropped)
 
-        self._metrics.change_feed_connected.set(0)
+        self.metrics.change_feed_connected.set(0)
         pause = _FIRST_PAUSE
-        async with ServerAddresses(self._dsn, self._timeout, self._resolve, self._name) as addresses:
+        async with ServerAddresses(self.dsn, self.timeout, self.resolve, self.name) as addresses:
             while True:
                 try:
                     async with self.connection(addresses) as connection, connection.cursor() as cursor:
                         notifications = connection.raw.notifies = Notifications(too_many)
                         # A heartbeat need not wait until it is on the disk, or on a standby.
                         await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
-                        if self._positions is not None:
-                            self._positions.all_changed(await read_position(cursor))
+                        if self.positions is not None:
+                            self.positions.all_changed(await read_position(cursor))
                         listener.listens(Source.ROWS)
                         with closing(notifications):
                             await self._receive(connection, cursor, notifications, listener, tested)
                 except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
                     if not self._is_lost:
-                        reason = " ".join(str(error).split()) or f"no answer within {self._timeout:g} s"
+                        reason = " ".join(str(error).split()) or f"no answer within {self.timeout:g} s"
                         logger.warning("not listening to changes in postgres: reason=%s", reason)
                 except Exception:  # otherwise no change would be noticed until a restart
-                    self._metrics.background_errors.labels(task="change-feed").inc()
+                    self.metrics.background_errors.labels(task="change-feed").inc()
                     logger.exception("listening to changes in postgres failed")
                 self._is_lost = True
-                self._metrics.change_feed_connected.set(0)
-                if self._positions is not None:
-                    self._positions.lost()
+                self.metrics.change_feed_connected.set(0)
+                if self.positions is not None:
+                    self.positions.lost()
                 was_heard = listener.heartbeat_of(Source.ROWS).proven_at > _NEVER
                 listener.lost(Source.ROWS)
                 pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
@@ -204,7 +195,7 @@ class ChangeFeed:
 
     def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[aiopg.Connection]:
         """Open the connection that listens."""
-        return open_connection(self._dsn, self._timeout, "image-gateway-changes", addresses)
+        return open_connection(self.dsn, self.timeout, "image-gateway-changes", addresses)
 
     async def _receive(
         self,
@@ -222,11 +213,11 @@ class ChangeFeed:
         lost.add_done_callback(lambda _: arrived.set())
         try:
             while not lost.done():
-                if heartbeat.wait(self._steady()) == 0:
-                    payload = HEARTBEAT_PREFIX + heartbeat.send(self._steady())
+                if heartbeat.wait(self.steady()) == 0:
+                    payload = HEARTBEAT_PREFIX + heartbeat.send(self.steady())
                     await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(heartbeat.wait(self._steady())):
+                    async with asyncio.timeout(heartbeat.wait(self.steady())):
                         await arrived.wait()
                 arrived.clear()
                 # One statement may change many rows: pass their ids on together.
@@ -234,7 +225,7 @@ class ChangeFeed:
                     await self._handle(cursor, payloads, listener, tested)
                 if heartbeat.proven_at > _NEVER:
                     self._heard(heartbeat)
-                if heartbeat.is_lost(self._steady()):
+                if heartbeat.is_lost(self.steady()):
                     raise HeartbeatLost(f"no heartbeat came back within {LEASE:g} s")
             await lost
         finally:
@@ -243,9 +234,9 @@ class ChangeFeed:
 
     def _heard(self, heartbeat: Heartbeat) -> None:
         """Note that notifications arrive."""
-        if self._positions is not None:
-            self._positions.heard_until = heartbeat.lease_until
-        self._metrics.change_feed_connected.set(1)
+        if self.positions is not None:
+            self.positions.heard_until = heartbeat.lease_until
+        self.metrics.change_feed_connected.set(1)
         if self._is_lost:
             logger.info("listening to changes in postgres again")
             self._is_lost = False
@@ -255,7 +246,7 @@ class ChangeFeed:
     ) -> None:
         image_ids = [payload for payload in payloads if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX))]
         if image_ids:
-            if (positions := self._positions) is not None:
+            if (positions := self.positions) is not None:
                 losses = positions.losses
                 position = await read_position(cursor)
                 # The position is also behind changes that were dropped, unless more were dropped meanwhile.

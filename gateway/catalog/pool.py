@@ -3,15 +3,13 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import aiopg
 import psycopg2
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
@@ -36,8 +34,6 @@ _KEEPALIVES: Final = {
 _NEVER: Final = 1e8  # seconds; aiopg's own limit must not close a connection whose query the server may still execute
 _CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancellation, as ``background`` says
 _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
-
-ConnectionState: TypeAlias = Literal["in_use", "idle", "abandoned"]
 
 
 class Connection(psycopg2.extensions.connection):
@@ -89,8 +85,8 @@ class Pool:
         self._abandoned: dict[asyncio.Task[Any], tuple[Server, float]] = {}  # since when, the first is the oldest
         self._opening: asyncio.Task[None] | None = None
 
-    def connections(self) -> Mapping[ConnectionState, int]:
-        """Return the number of connections in each state."""
+    def connections(self) -> Mapping[str, int]:
+        """Return the number of connections in each state: ``in_use``, ``idle`` or ``abandoned``."""
         idle, abandoned = len(self._idle), len(self._abandoned)
         return {"in_use": self._counts.total() - idle - abandoned, "idle": idle, "abandoned": abandoned}
 
@@ -234,58 +230,27 @@ class Pool:
         return connection
 
 
-class PostgresConnections(Collector):
-    """Exports the state of the pools. ``pools`` are those that are open."""
-
-    def __init__(self) -> None:
-        self.pools: list[Pool] = []
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the sums of all pools."""
-        connections = GaugeMetricFamily(
-            "image_gateway_postgres_connections",
-            "Connections to Postgres, without the one that listens: 'in_use', 'idle', or 'abandoned' (no caller waits "
-            "for its query any more, and the server may still work on it).",
-            labels=["state"],
-        )
-        counts = [pool.connections() for pool in self.pools]
-        states: tuple[ConnectionState, ...] = ("in_use", "idle", "abandoned")
-        for state in states:
-            connections.add_metric([state], sum(count[state] for count in counts))
-        yield connections
-        waits = [seconds for pool in self.pools for seconds in pool.waits()]
-        yield GaugeMetricFamily(
-            "image_gateway_postgres_waiting", "Callers that wait for a connection to Postgres.", value=len(waits)
-        )
-        yield GaugeMetricFamily(
-            "image_gateway_postgres_oldest_wait_seconds",
-            "How long the first of these callers has been waiting; 0 if no caller waits.",
-            value=max(waits, default=0.0),
-        )
-
-    describe = collect  # so the registry refuses another collector of these names
-
-
 @asynccontextmanager
 async def open_pool(
     dsn: str,
     size: int,
     timeout: float,
-    connections: PostgresConnections,
+    pools: "list[Pool]",
     resolve: Resolve = system_addresses,
     name: str = "postgres.dsn",
 ) -> AsyncIterator[Pool]:
-    """Open a pool that connects when a connection is first needed. ``connections`` observe it.
+    """Open a pool that connects when a connection is first needed.
 
+    pools: has the pool while it is open.
     name: the setting that has the DSN, for errors.
     """
     async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
         pool = Pool(dsn, size, timeout, addresses)
-        connections.pools.append(pool)
+        pools.append(pool)
         try:
             yield pool
         finally:
-            connections.pools.remove(pool)
+            pools.remove(pool)
             await pool.close()
 
 

@@ -429,7 +429,7 @@ async def open_catalog(
         opening = partial(
             open_pool,
             timeout=settings.timeout,
-            connections=metrics.postgres_connections,
+            pools=metrics.pools,
             resolve=resolve,
         )
         size, primary = settings.pool_size, None

@@ -1,7 +1,7 @@
 """The list of changes that nginx asks for: what the change log knows, with the times in milliseconds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from json.encoder import encode_basestring_ascii as _quote
 from operator import itemgetter
 from typing import Final
@@ -57,6 +57,7 @@ class ChangeList:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class NginxList:
     """Makes lists of the changes in the log.
 
@@ -66,14 +67,12 @@ class NginxList:
     times of the list never jump.
     """
 
-    def __init__(
-        self, log: ChangeLog, name: str, settings: Callable[[], str], epoch: float, *, most_listed: int = _MOST_LISTED
-    ) -> None:
-        self._settings = settings
-        self._log = log
-        self._name = name
-        self._epoch = epoch
-        self._most_listed = most_listed
+    log: ChangeLog
+    name: str
+    settings: Callable[[], str]
+    epoch: float
+    _: KW_ONLY
+    most_listed: int = _MOST_LISTED
 
     def since(self, since: int, now: float, asked_at: int | None = None) -> ChangeList:
         """Return the changes from ``since`` (Unix milliseconds) on.
@@ -83,7 +82,7 @@ class NginxList:
         None: ``since`` is by the clock of this process. If that is later than now, the clocks differ by more than the
         asker allows for, and the list is not complete.
         """
-        log, current = self._log, self._milliseconds(now)
+        log, current = self.log, self._milliseconds(now)
         if asked_at is not None:
             since = current - (asked_at - since)
         found = self._changes(since, current)
@@ -91,14 +90,14 @@ class NginxList:
         is_ahead = asked_at is None and since > current
         heartbeats = [heartbeat.proven_at for heartbeat in log.heartbeats.values()]
         return ChangeList(
-            self._name,
+            self.name,
             last,
             last if is_ahead else min(last, self._milliseconds(log.complete_since(now))),
             max(0, self._milliseconds(min(heartbeats))) if heartbeats else None,
-            tuple((image_id, at) for at, image_id in found[: self._most_listed]),
-            len(found) > self._most_listed,
+            tuple((image_id, at) for at, image_id in found[: self.most_listed]),
+            len(found) > self.most_listed,
             self._milliseconds(log.rights_changed_at),
-            self._settings(),
+            self.settings(),
         )
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:
@@ -106,15 +105,15 @@ class NginxList:
 
         Otherwise it is the time since which changes are known.
         """
-        log = self._log
+        log = self.log
         change = log.change_of(image_id)
         changed_at = max(change.at if change is not None else log.all_changed_at, log.all_changed_at)
         is_known = changed_at > _NEVER
-        return self._epoch + (changed_at if is_known else log.complete_since(now)), is_known
+        return self.epoch + (changed_at if is_known else log.complete_since(now)), is_known
 
     def _changes(self, since: int, current: int) -> list[tuple[int, str | None]]:
         """Return the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
-        log = self._log
+        log = self.log
         everything = self._milliseconds(log.all_changed_at)
         found: list[tuple[int, str | None]] = []
 
@@ -134,4 +133,4 @@ class NginxList:
         return found
 
     def _milliseconds(self, steady: float) -> int:
-        return round((self._epoch + steady) * 1000) if steady > _NEVER else -1
+        return round((self.epoch + steady) * 1000) if steady > _NEVER else -1

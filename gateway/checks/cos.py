@@ -1,8 +1,10 @@
-"""Findings on COS: objects of each bucket, objects that are refused by their prefix, and the clock."""
+"""Findings on COS: objects of each bucket, objects that are refused by their prefix, the clock, and variants."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
@@ -17,18 +19,22 @@ from gateway.checks.cos_advice import (
 )
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
+from gateway.origin.client import OriginClient
 from gateway.origin.errors import CosError
-from gateway.presign.signed_image import CLOCK_TOLERANCE
+from gateway.presign.hosts import Hosts
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, Lifetime
+from gateway.presign.signer import Signer
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
 _NO_HEADERS: Mapping[str, str] = {}
 # The answer to another object of the bucket may be another one.
 _OF_OBJECTS: Final = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons"})
 _MOST_PREFIXES: Final = 3  # named in a finding
-
-
-# Sends a request by a presigned URL, with a method and header fields. Raises ``OriginUnavailable`` without an answer.
-Ask = Callable[[str, str, Mapping[str, str]], Awaitable[CosError]]
+_VARIANTS: Final[Mapping[str, str]] = {
+    "webp": "look at the style's process; COS document 44880 lists the operations",
+    "avif": "switch AVIF on for the bucket (COS console, data processing; 1246/109218), or take it out of the formats",
+}
 
 
 class _Asked(NamedTuple):
@@ -43,50 +49,72 @@ class _Asked(NamedTuple):
         return self.answer is not None and self.answer.status in (200, 206)
 
 
+@dataclass(slots=True)
 class CosCheck:
-    """Asks for objects.
+    """Asks for objects by URLs as the gateway signs them. ``clock`` is corrected if COS refuses their time."""
 
-    ask: returns COS's answer to a request, which may be a success.
-    presign: returns a presigned URL of an image for a method.
-    host_of: returns the scheme and host that serve an image.
-    now: this machine's time in Unix seconds.
-    correct_clock: gets COS's time after a refusal; returns whether that changed the clock by which URLs are signed.
-    """
+    origin: OriginClient
+    signer: Signer
+    lifetime: Lifetime
+    hosts: Hosts
+    clock: CosClock
+    _difference: float | None = field(default=None, init=False)  # seconds that COS's clock is ahead, at first
+    _is_clock_refused: bool = field(default=False, init=False)
 
-    def __init__(
-        self,
-        ask: Ask,
-        presign: Callable[[ImageRecord, str], str],
-        host_of: Callable[[ImageRecord], str],
-        now: Callable[[], float],
-        correct_clock: Callable[[float | None], bool],
-    ) -> None:
-        self._send = ask
-        self._presign = presign
-        self._host_of = host_of
-        self._now = now
-        self._correct_clock = correct_clock
-        self._difference: float | None = None  # seconds that COS's clock is ahead, by its first answer
-        self._is_clock_refused = False
+    async def findings(
+        self, images: Sequence[ImageRecord], buckets: Mapping[str, str], no_image_reason: str
+    ) -> AsyncIterator[Finding]:
+        """Yield findings on each bucket of ``images``, on other ``buckets`` (with their regions), and on the clock.
 
-    async def bucket(self, images: Sequence[ImageRecord]) -> list[Finding]:
-        """Return findings on the bucket of ``images``, of which there is at least one.
+        COS is asked for a made-up key of each of ``buckets`` that no row names. The first of ``buckets`` is the default
+        bucket. COS is asked for a made-up key of it only without ``images``, of which ``no_image_reason`` is the cause.
+        """
+        places: dict[tuple[str, str], list[ImageRecord]] = {}
+        for image in images:
+            places.setdefault((image.bucket, image.region), []).append(image)
+        for of_bucket in places.values():
+            async for finding in self._of_bucket(of_bucket):
+                yield finding
+        named = {image.bucket for image in images}
+        for number, (bucket, region) in enumerate(buckets.items()):
+            if bucket not in named and not (images and number == 0):
+                made_up = ImageRecord("check", None, False, bucket, region, key="check", content_type=None)
+                yield await self._of_unnamed(made_up, "no row names it" if images else no_image_reason)
+        if self._difference is None or self._is_clock_refused:  # no answer had a date, or a bucket's finding says it
+            return
+        if abs(self._difference) >= CLOCK_TOLERANCE:
+            yield warning("clock", f"{_clock(self._difference)} by COS's clock", CLOCK)
+        else:
+            yield Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
+
+    async def _of_bucket(self, images: Sequence[ImageRecord]) -> AsyncIterator[Finding]:
+        """Yield findings on the bucket of ``images``, of which there is at least one.
 
         If the answer to the first image would be the same for every image, no other image is asked for.
         """
-        name, place = f"cos {images[0].bucket}", f"at {self._host_of(images[0])}"
+        name, place = f"cos {images[0].bucket}", self._place(images[0])
         first = await self._try(images[0], name, place)
         if isinstance(first, Finding):
-            return [first]
+            yield first
+            return
         if first.status not in (200, 206) and first.code not in _OF_OBJECTS:
             what = f"COS answered {_words(first)} {place}, row {images[0].image_id}"
-            return [Finding(name, False, what, advice_for(first, images[0].key), stops_start=first.status < 500)]
+            yield Finding(name, False, what, advice_for(first, images[0].key), stops_start=first.status < 500)
+            return
         asked = [_Asked(images[0], first), *await asyncio.gather(*map(self._first_byte, images[1:]))]
-        return [finding async for finding in self._of_rows(asked, name, place)]
+        read = [row for row in asked if row.is_read]
+        if read:
+            yield await self._head(read[0], name, place, len(read))
+        refused: dict[str, list[_Asked]] = {}
+        for row in asked:
+            if not row.is_read:
+                refused.setdefault(_words(row.answer) if row.answer is not None else "", []).append(row)
+        for words, rows in refused.items():
+            yield _of_refused(words, rows, asked, name, place)
 
-    async def unnamed_bucket(self, image: ImageRecord, why: str) -> Finding:
+    async def _of_unnamed(self, image: ImageRecord, why: str) -> Finding:
         """Return a finding on the bucket of the made-up ``image``. ``why``: the reason for having no image of a row."""
-        name, place = f"cos {image.bucket}", f"at {self._host_of(image)}"
+        name, place = f"cos {image.bucket}", self._place(image)
         answer = await self._try(image, name, place)
         if isinstance(answer, Finding):
             return answer
@@ -99,19 +127,11 @@ class CosCheck:
         advice = advice_for(answer)
         return Finding(name, False, f"COS answered {_words(answer)} {place}", advice, stops_start=answer.status < 500)
 
-    def clock(self) -> Finding | None:
-        """Return a finding on this machine's clock, or None if no answer had a date, or a bucket's finding says it."""
-        if self._difference is None or self._is_clock_refused:
-            return None
-        if abs(self._difference) >= CLOCK_TOLERANCE:
-            return warning("clock", f"{_clock(self._difference)} by COS's clock", CLOCK)
-        return Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
-
     async def _try(self, image: ImageRecord, name: str, place: str) -> CosError | Finding:
         """Return the answer to the GET of the first byte, or the finding if it says nothing about objects."""
         try:
             answer = await self._ask(image)
-            if answer.status in (400, 403) and self._correct_clock(answer.date):
+            if answer.status in (400, 403) and self.clock.refused_at(answer.date):
                 again = await self._ask(image)
                 if again.status not in (400, 403):
                     self._is_clock_refused = True
@@ -123,17 +143,6 @@ class CosCheck:
         except GatewayError as error:
             return Finding(name, False, f"no answer {place}: {error}", advice_without_answer(error))
         return answer
-
-    async def _of_rows(self, asked: Sequence[_Asked], name: str, place: str) -> AsyncIterator[Finding]:
-        read = [row for row in asked if row.is_read]
-        if read:
-            yield await self._head(read[0], name, place, len(read))
-        refused: dict[str, list[_Asked]] = {}
-        for row in asked:
-            if not row.is_read:
-                refused.setdefault(_words(row.answer) if row.answer is not None else "", []).append(row)
-        for words, rows in refused.items():
-            yield _of_refused(words, rows, asked, name, place)
 
     async def _head(self, row: _Asked, name: str, place: str, count: int) -> Finding:
         get, where = row.answer.status if row.answer is not None else 0, f"{place}, row {row.image.image_id}"
@@ -154,10 +163,41 @@ class CosCheck:
             return _Asked(image, None)
 
     async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> CosError:
-        answer = await self._send(self._presign(image, method), method, headers)
+        presigned = self.signer.sign(image, method=method)
+        if not self.lifetime.is_usable(presigned, self.clock.now()):
+            raise CredentialsExpired("the credentials end too soon for any URL to be usable")
+        answer = (await self.origin.diagnose(presigned.url, method, headers)).error
         if self._difference is None and answer.date is not None:
-            self._difference = answer.date - self._now()
+            self._difference = answer.date - time.time()
         return answer
+
+    def _place(self, image: ImageRecord) -> str:
+        return f"at {self.hosts.origin_of(image.bucket, image.region).base}"
+
+
+async def check_variants(
+    origin: OriginClient, signer: Signer, renditions: Renditions, image: ImageRecord
+) -> AsyncIterator[Finding]:
+    """Yield a finding for each of two formats that a style lists, of its narrowest rendition.
+
+    A refusal is a warning, since the gateway sends another format or the original then.
+    """
+    for image_format, advice in _VARIANTS.items():
+        found = [rendition for rendition in map(renditions.get, renditions.names) if rendition.format == image_format]
+        if not found:
+            continue
+        rendition = min(found, key=lambda rendition: rendition.width or 0).name
+        name = f"variant {rendition}"
+        try:
+            response = await origin.fetch(signer.sign(image, rendition).url)
+        except GatewayError as error:
+            yield warning(name, f"COS does not make it of row {image.image_id}: {error}", advice)
+            continue
+        response.close()
+        if (made := response.head.metadata.content_type) == f"image/{image_format}":
+            yield Finding(name, True, f"COS made it of row {image.image_id}")
+        else:
+            yield warning(name, f"COS made {made or 'no type'} of row {image.image_id}", advice)
 
 
 def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], name: str, place: str) -> Finding:
@@ -194,29 +234,6 @@ def _prefix(image: ImageRecord) -> str:
     """Return the first segment of the key with its slash. Empty for a key without a slash."""
     first, slash, _ = image.key.removeprefix("/").partition("/")
     return first + slash if slash else ""
-
-
-async def check_cos(
-    check: CosCheck, images: Sequence[ImageRecord], made_up: Sequence[ImageRecord], no_image_reason: str
-) -> AsyncIterator[Finding]:
-    """Yield findings on each bucket of ``images`` and of ``made_up``, then on the clock.
-
-    ``no_image_reason`` says why there are no ``images``. If there are images, no row names the buckets of ``made_up``.
-    """
-    for of_bucket in _by_bucket(images):
-        for finding in await check.bucket(of_bucket):
-            yield finding
-    for image in made_up:
-        yield await check.unnamed_bucket(image, "no row names it" if images else no_image_reason)
-    if (clock := check.clock()) is not None:
-        yield clock
-
-
-def _by_bucket(images: Sequence[ImageRecord]) -> Iterator[list[ImageRecord]]:
-    places: dict[tuple[str, str], list[ImageRecord]] = {}
-    for image in images:
-        places.setdefault((image.bucket, image.region), []).append(image)
-    yield from places.values()
 
 
 def _clock(difference: float) -> str:

@@ -1,9 +1,9 @@
 """The part of ``check`` about credentials: their source, their life, and an attempt to refresh them."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from gateway.checks.finding import Finding, warning
+from gateway.presign.credentials.rotation import RotatingCredentials
 
 _NAME = "credentials"
 # Advice by the source that gives no credentials.
@@ -15,29 +15,6 @@ _ADVICE = {
     "tke_oidc": "check the pod's service account, and that the role trusts the cluster's identity provider",
     "assume_role": "the role must trust the base credentials, and these must be allowed sts:AssumeRole",
 }
-
-
-class RotatingCredentials(Protocol):
-    """The newest credentials of a source."""
-
-    @property
-    def name(self) -> str:
-        """Name of the source in the configuration."""
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the credentials end. 0 without credentials, None if they never end."""
-
-    @property
-    def is_near_end(self) -> bool:
-        """Whether there are no credentials, or less than a fifth of their life is left."""
-
-    @property
-    def reason(self) -> str:
-        """Why the last refresh failed."""
-
-    async def refresh(self) -> bool:
-        """Fetch the credentials, and return whether the source gave any."""
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:

@@ -1,14 +1,14 @@
 """Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from gateway.catalog.database_report import DatabaseReport
-from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused
+from gateway.catalog.database_report import DatabaseReport, inspect_database, time_notification
+from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning
 from gateway.errors import GatewayError
+from gateway.settings import PostgresSettings
 
 _CONFIGURATION = "check postgres.dsn, postgres.table and postgres.columns"
 _NO_SERVER = "check postgres.dsn, its user and password, that Postgres runs, and that a pooler before it is not full"
@@ -30,55 +30,27 @@ _LOCK = "wait until that session ends, or end it"
 _RANDOM_ROWS = 20
 
 
-class DiagnosedCatalog(Protocol):
-    """The part of the Postgres catalog that a diagnosis uses."""
-
-    async def sample_images(self) -> list[ImageRecord]:
-        """Return a servable image of each bucket. Raises ``CatalogUnavailable``."""
-
-    async def random_images(self, count: int) -> list[ImageRecord]:
-        """Return servable images of random rows. Raises ``CatalogUnavailable``."""
-
-    async def try_links(self) -> None:
-        """Return if the gateway's own table can be used. Raises ``CatalogUnavailable`` with the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """Facts about the database apart from the query. Both may raise ``CatalogUnavailable``.
-
-    ``time_notification`` returns the seconds until a test notification arrived, or None if it did not arrive. The
-    attribute itself is None if the gateway does not listen.
-    """
-
-    inspect: Callable[[], Awaitable[DatabaseReport]]
-    time_notification: Callable[[], Awaitable[float | None]] | None
-
-
+@dataclass(slots=True)
 class DatabaseCheck:
     """Yields findings. ``images`` are the images read for the checks of COS, first an image of each bucket."""
 
-    def __init__(self, catalog: DiagnosedCatalog, database: Database, *, signs_links: bool) -> None:
-        self._catalog = catalog
-        self._database = database
-        self._signs_links = signs_links
-        self.images: Sequence[ImageRecord] = ()
-        self.no_image_reason = "no image was read, since Postgres failed"
+    catalog: PostgresCatalog
+    settings: PostgresSettings
+    signs_links: bool
+    images: Sequence[ImageRecord] = ()
+    no_image_reason: str = "no image was read, since Postgres failed"
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on the query, and if it works on the triggers and the table of links."""
         try:
-            report = await self._database.inspect()
+            report = await inspect_database(self.settings, with_links=self.signs_links, tells_gateways=True)
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
         try:
-            images = await self._catalog.sample_images() + await self._catalog.random_images(_RANDOM_ROWS)
+            images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
-            problem = f": {report.table_problem}" if report.table_problem is not None else ""
-            advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
-            is_refused = isinstance(error, CatalogQueryRefused)
-            yield Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
+            yield of_failed_query(report, error)
             return
         self.images = list({image.image_id: image for image in images}.values())
         self.no_image_reason = "there is no image to read yet"
@@ -88,23 +60,19 @@ class DatabaseCheck:
             yield warning(
                 "postgres", f"the query finds no active image that can be served, as {report.address}", _EMPTY
             )
-        for table in report.tables:
-            if table.problem is not None:
-                yield warning("rows", table.problem, f"run: {table.repair}")
-        if report.path_problem is not None:
-            yield warning("table", report.path_problem, _SCHEMA)
+        for finding in of_tables(report):
+            yield finding
         yield await self._changes(report)
-        if self._signs_links:
+        if self.signs_links:
             yield await self._links(report)
 
     async def _changes(self, report: DatabaseReport) -> Finding:
-        time_notification = self._database.time_notification
-        if time_notification is None:
+        if not self.settings.listen:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
         if report.changes_problem is not None:
             return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
         try:
-            seconds = await time_notification()
+            seconds = await time_notification(self.settings)
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)
         if seconds is None:
@@ -113,12 +81,29 @@ class DatabaseCheck:
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
-            await self._catalog.try_links()
+            await self.catalog.try_links()
         except GatewayError as error:
             return Finding("signed_links", False, str(error), _LINKS, stops_start=True)
         if report.links_problem is not None:
             return warning("signed_links", f"{report.links_problem}: other replicas apply it late", _LINKS)
         return Finding("signed_links", True, "the table of killed links can be read and written")
+
+
+def of_failed_query(report: DatabaseReport, error: GatewayError) -> Finding:
+    """Return the finding on a query that failed although Postgres answers."""
+    problem = f": {report.table_problem}" if report.table_problem is not None else ""
+    advice = f"run: {'; '.join(report.repairs)}" if report.repairs else advice_on(error)
+    is_refused = isinstance(error, CatalogQueryRefused)
+    return Finding("postgres", False, f"{error}{problem}, as {report.address}", advice, stops_start=is_refused)
+
+
+def of_tables(report: DatabaseReport) -> Iterator[Finding]:
+    """Yield warnings about rows that are hidden, and about a name that another search path leads elsewhere."""
+    for table in report.tables:
+        if table.problem is not None:
+            yield warning("rows", table.problem, f"run: {table.repair}")
+    if report.path_problem is not None:
+        yield warning("table", report.path_problem, _SCHEMA)
 
 
 def advice_on(error: GatewayError) -> str:

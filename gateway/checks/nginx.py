@@ -1,5 +1,6 @@
-"""Findings on installed nginx files: their version, and whether nginx can ask for changes."""
+"""Findings on installed nginx files: their version, the disk of the cache, and whether nginx can ask for changes."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ _OWN = frozenset(
 _HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
 _FOLDERS = (*_HTTP, "image-gateway")
 
+_CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)
+_LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 _CHANGES = "nginx changes"
 _OURS = "# image-gateway nginx files"
 _LARGEST = 1024 * 1024  # characters of a file
@@ -60,6 +63,29 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
         return warning("nginx", what, "install config/nginx of this release, then reload nginx")
     return Finding("nginx", True, f"{len(found)} files of version {expected} in {folder}")
+
+
+def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding | None:
+    """Return whether the disks of the caches that nginx's files name have ``least_free`` bytes left.
+
+    None if ``folder`` (nginx's configuration) names no cache that is there. It blocks.
+    """
+    caches = []
+    texts = [text for name in ("", *_HTTP) for _, text in _texts(folder / name)]
+    for path in sorted({Path(path) for text in texts for path in _CACHE_PATH.findall(text)}):
+        try:
+            space = os.statvfs(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # nginx's folders are often closed to others
+            what = f"{path} cannot be examined: {error.strerror}"
+            return warning("nginx cache", what, "run check as a user who may enter that folder")
+        caches.append(path)
+        free = space.f_bavail * space.f_frsize
+        if free < least_free:
+            what = f"{free // 1024**2} MB are free at {path}: nginx cuts off every answer that it cannot store"
+            return warning("nginx cache", what, "free the disk, and set min_free=2g in proxy_cache_path")
+    return Finding("nginx cache", True, f"the disk has room: {', '.join(map(str, caches))}") if caches else None
 
 
 def diagnose_nginx_changes(folder: Path) -> Finding | None:

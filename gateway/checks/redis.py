@@ -1,14 +1,16 @@
 """Findings on Redis: the scripts of requests on every server, and the channel of invalidations."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Final
+from urllib.parse import unquote
 
 from gateway.checks.finding import Finding
 from gateway.errors import DependencyDown
-from gateway.monitoring.redis_probe import NodeState
+from gateway.monitoring.redis_probe import NodeState, RedisProbe
 from gateway.redis_connection.client import WrongRedis
+from gateway.redis_replicas.invalidation_channel import InvalidationChannel
+from gateway.settings import RedisSettings
 
 # Advice by what Redis answers; the first that fits. A script's error has the error of its command in the middle.
 _ADVICE: Final = (
@@ -33,59 +35,50 @@ _REFUSED_BY_ACL: Final = re.compile(r"(?i)NOPERM|no permissions|ACL failure|can'
 _OTHERWISE: Final = "see that Redis runs, and check redis.url"
 
 
-@dataclass(frozen=True, slots=True)
-class RedisCheck:
-    """Tries what requests do, at ``address``, as ``user``, with keys and a channel that begin with ``prefix``.
+async def check_redis(
+    settings: RedisSettings, probe: RedisProbe, channel: InvalidationChannel
+) -> AsyncIterator[Finding]:
+    """Yield a finding on each server, and a finding on the channel if any server can be read."""
+    try:
+        await probe.check_settings()
+    except WrongRedis as error:
+        yield Finding("redis", False, error.what, error.advice, stops_start=True)
+        return
+    except DependencyDown:
+        pass  # the probe says why, on which server
+    try:
+        states = await probe.try_nodes()
+    except DependencyDown as error:
+        states = [NodeState("", str(error), is_readable=False)]
+    for state in states:
+        yield diagnose_node(state, settings)
+    if not any(state.is_readable for state in states):
+        return
+    try:
+        await channel.try_out()
+    except DependencyDown as error:
+        what = f"the other replicas get no purges and changes: {error}"
+        yield Finding("invalidations", False, what, advice_on(str(error), settings))
+    else:
+        yield Finding("invalidations", True, "a message to the other replicas was sent and received")
 
-    Each of the three functions may raise ``DependencyDown``.
 
-    try_nodes: returns the result on each server.
-    try_channel: subscribes, publishes and receives.
-    check_settings: raises ``WrongRedis`` if Redis is not what the settings say.
-    rules: the commands of the gateway, as rules of an ACL.
-    """
+def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
+    """Return the finding on a server."""
+    parts = settings.parts()
+    # The hosts or the socket, without user and password.
+    address = state.address or parts.netloc.rpartition("@")[2] or parts.path
+    if not state.problem:
+        return Finding("redis", True, f"entries were read and written at {address}")
+    what = f"{state.problem.removesuffix('.')}, at {address}"
+    return Finding("redis", False, what, advice_on(state.problem, settings))
 
-    try_nodes: Callable[[], Awaitable[Sequence[NodeState]]]
-    try_channel: Callable[[], Awaitable[None]]
-    check_settings: Callable[[], Awaitable[None]]
-    address: str
-    user: str
-    prefix: str
-    rules: str
 
-    async def findings(self) -> AsyncIterator[Finding]:
-        """Yield a finding on each server, and a finding on the channel if any server can be read."""
-        try:
-            await self.check_settings()
-        except WrongRedis as error:
-            yield Finding("redis", False, error.what, error.advice, stops_start=True)
-            return
-        except DependencyDown:
-            pass  # the probe says why, on which server
-        try:
-            states = await self.try_nodes()
-        except DependencyDown as error:
-            states = [NodeState("", str(error), is_readable=False)]
-        for state in states:
-            address = state.address or self.address
-            if state.problem:
-                what = f"{state.problem.removesuffix('.')}, at {address}"
-                yield Finding("redis", False, what, self._advice(state.problem))
-            else:
-                yield Finding("redis", True, f"entries were read and written at {address}")
-        if any(state.is_readable for state in states):
-            yield await self._diagnose_channel()
-
-    async def _diagnose_channel(self) -> Finding:
-        try:
-            await self.try_channel()
-        except DependencyDown as error:
-            what = f"the other replicas get no purges and changes: {error}"
-            return Finding("invalidations", False, what, self._advice(str(error)))
-        return Finding("invalidations", True, "a message to the other replicas was sent and received")
-
-    def _advice(self, problem: str) -> str:
-        if _REFUSED_BY_ACL.search(problem):
-            rules = f"~{self.prefix}* &{self.prefix}* {self.rules}"
-            return f"allow what the gateway uses, on every server: ACL SETUSER {self.user} {rules}"
-        return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)
+def advice_on(problem: str, settings: RedisSettings) -> str:
+    """Return what to do about an answer of Redis."""
+    if _REFUSED_BY_ACL.search(problem):
+        user = unquote(settings.parts().username or "default")
+        rules = f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES
+        access = f"~{settings.prefix}* &{settings.prefix}*"
+        return f"allow what the gateway uses, on every server: ACL SETUSER {user} {access} {rules}"
+    return next((advice for pattern, advice in _ADVICE if re.search(pattern, problem)), _OTHERWISE)

@@ -3,49 +3,39 @@
 import asyncio
 import logging
 import sys
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote
 
 import click
 
 from gateway.canary.client import FrontClient
-from gateway.catalog.database_report import inspect_database, time_notification
-from gateway.catalog.record import ImageRecord
-from gateway.checks.canary import diagnose_canary
-from gateway.checks.cos import CosCheck
+from gateway.checks.configuration import (
+    diagnose_fallback,
+    diagnose_open_files,
+    diagnose_placeholders,
+    diagnose_signature,
+)
+from gateway.checks.cos import CosCheck, check_variants
 from gateway.checks.credentials import diagnose_credentials
-from gateway.checks.database import Database, DatabaseCheck
-from gateway.checks.diagnostics import diagnose
+from gateway.checks.database import DatabaseCheck
 from gateway.checks.finding import Finding
-from gateway.checks.machine import diagnose_nginx_cache, diagnose_open_files
-from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
-from gateway.checks.placeholders import diagnose_placeholders
-from gateway.checks.purge import diagnose_purge
-from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
-from gateway.checks.signature import diagnose_signature
-from gateway.checks.variants import check_variants
+from gateway.checks.fronts import diagnose_canary, diagnose_purge
+from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
+from gateway.checks.redis import check_redis
 from gateway.commands.check_deep import DeepOptions, print_probes
 from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_running
 from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
-from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
 from gateway.delivery.nginx_files import VERSION
-from gateway.errors import CredentialsExpired
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import CosError
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
 from gateway.service.objects import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
-from gateway.service.signing import Signing
-from gateway.service.stores import RedisStores, Stores
-from gateway.settings import FallbackSettings, RedisSettings, Settings
+from gateway.settings import Settings
 
 _NGINX: Final = Path("/etc/nginx")
 
@@ -124,17 +114,16 @@ def _print_finding(finding: Finding) -> bool:
 async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Finding]:
     yield diagnose_placeholders(settings.postgres, settings.cos)
     if settings.image_proxy.fallback is not None:
-        yield await asyncio.to_thread(_diagnose_fallback, settings.image_proxy.fallback)
+        yield await asyncio.to_thread(diagnose_fallback, settings.image_proxy.fallback)
     async with (
         open_dependencies(settings) as opened,
         open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
         open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
     ):
-        signing, stores = opened.signing, opened.stores
-        yield await asyncio.to_thread(diagnose_signature, signing.hosts, settings.cos.regions)
+        yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
         for findings in (
-            _of_credentials(settings, signing, purges),
-            _of_services(settings, signing, stores, origin),
+            _of_credentials(opened, purges),
+            _of_services(opened, origin),
             _of_canary(opened, origin),
         ):
             async for finding in findings:
@@ -144,7 +133,8 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         yield finding
 
 
-async def _of_credentials(settings: Settings, signing: Signing, purges: PurgeTarget | None) -> AsyncIterator[Finding]:
+async def _of_credentials(opened: Dependencies, purges: PurgeTarget | None) -> AsyncIterator[Finding]:
+    signing, purge = opened.signing, opened.live.value.purge
     sources = signing.credentials.all
     if purges is not None and purges.credentials is not None:
         sources += purges.credentials.all
@@ -152,49 +142,28 @@ async def _of_credentials(settings: Settings, signing: Signing, purges: PurgeTar
         finding = await diagnose_credentials(credentials, credentials.buckets if len(sources) > 1 else ())
         # Purges wait until their credentials are right, and images do not need them.
         yield finding if credentials in signing.credentials.all else replace(finding, stops_start=False)
-    if settings.purge is not None and purges is not None:
-        yield await diagnose_purge(purges.target, settings.purge.target)
+    if purge is not None and purges is not None:
+        yield await diagnose_purge(purges.target, purge.target)
 
 
-async def _of_services(
-    settings: Settings, signing: Signing, stores: Stores, origin: OriginClient
-) -> AsyncIterator[Finding]:
+async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
     """Yield the findings about Redis, Postgres and COS, and about the variants of an image if COS gives one."""
-
-    def presign(image: ImageRecord, method: str) -> str:
-        presigned = signing.signer.sign(image, method=method)
-        if not signing.lifetime.is_usable(presigned, signing.clock.now()):
-            raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-        return presigned.url
-
-    async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
-        return (await origin.diagnose(url, method, headers)).error
-
-    def host_of(image: ImageRecord) -> str:
-        return signing.hosts.origin_of(image.bucket, image.region).base
-
-    async def make(image: ImageRecord, rendition: str) -> str | None:
-        response = await origin.fetch(signing.signer.sign(image, rendition).url)
-        response.close()
-        return response.head.metadata.content_type
-
-    signs_links = settings.access.signed_links is not None
-    database = Database(
-        partial(inspect_database, settings.postgres, with_links=signs_links, tells_gateways=True),
-        partial(time_notification, settings.postgres) if settings.postgres.listen else None,
-    )
-    tables = DatabaseCheck(stores.catalog, database, signs_links=signs_links)
+    settings, signing, redis = opened.live.value, opened.signing, opened.stores.redis
+    if redis is None:
+        yield Finding("redis", True, "turned off by url_cache.enabled")
+    else:
+        async for finding in check_redis(settings.redis, redis.probe, redis.channel):
+            yield finding
+    database = DatabaseCheck(opened.stores.catalog, settings.postgres, settings.access.signed_links is not None)
+    async for finding in database.findings():
+        yield finding
+    cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)
     is_read = True
-    async for finding in diagnose(
-        _redis_check(stores.redis, settings.redis) if stores.redis is not None else None,
-        tables,
-        CosCheck(ask, presign, host_of, time.time, signing.clock.refused_at),
-        buckets=settings.cos.regions,
-    ):
+    async for finding in cos.findings(database.images, settings.cos.regions, database.no_image_reason):
         is_read &= finding.is_well or not finding.name.startswith("cos ")
         yield finding
-    for image in tables.images[:1] if is_read else ():
-        async for finding in check_variants(make, image, signing.renditions):
+    for image in database.images[:1] if is_read else ():
+        async for finding in check_variants(origin, signing.signer, signing.renditions, image):
             yield finding
 
 
@@ -213,26 +182,3 @@ def _of_nginx(program: Path | None) -> list[Finding]:
         diagnose_nginx_cache(program or _NGINX),
     )
     return [finding for finding in findings if finding is not None]
-
-
-def _redis_check(stores: RedisStores, settings: RedisSettings) -> RedisCheck:
-    parts = settings.parts()
-    address = parts.netloc.rpartition("@")[2] or parts.path  # the hosts or the socket, without user and password
-    return RedisCheck(
-        stores.probe.try_nodes,
-        stores.channel.try_out,
-        stores.probe.check_settings,
-        address,
-        unquote(parts.username or "default"),
-        settings.prefix,
-        f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES,
-    )
-
-
-def _diagnose_fallback(settings: FallbackSettings) -> Finding:
-    """Return whether the fallback picture can be used. Blocks."""
-    try:
-        FallbackPicture.read(settings.path, settings.statuses)
-    except UnusablePicture as error:
-        return Finding("fallback picture", False, str(error), "serve does not start without it", stops_start=True)
-    return Finding("fallback picture", True, "can be sent in place of an image")

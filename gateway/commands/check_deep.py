@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import click
 
-from gateway.checks.deep.probe import Subject, Verdict
-from gateway.checks.deep.run import as_line, run_probes
+from gateway.checks.deep_probes import Subject, run_probes
+from gateway.checks.deep_result import Verdict
+from gateway.checks.deep_session import open_deep_session
 from gateway.commands.dependencies import open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import GatewayError
-from gateway.origin.deep_session import open_deep_session
 from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.renditions import Renditions
 from gateway.settings import Settings
@@ -72,9 +72,9 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
                 images[0].bucket in settings.cos.strict_buckets,
             )
             console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
-            async for result in run_probes(subject, options.numbers):
+            async for number, result in run_probes(subject, options.numbers):
                 all_well &= result.verdict is not Verdict.FAIL
-                console.print(as_line(result), style=_STYLES[result.verdict], markup=False)
+                console.print(result.as_line(number), style=_STYLES[result.verdict], markup=False)
     return all_well
 
 

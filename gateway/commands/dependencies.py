@@ -13,11 +13,11 @@ import click
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
+from gateway.purge.intake import PurgeIntake
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.replica_questions import ReplicaAnswer
 from gateway.service.changes import make_changes
 from gateway.service.metrics import Metrics
-from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, Stores, open_stores
 from gateway.service.urls import Urls, open_urls
@@ -35,7 +35,7 @@ class Dependencies:
     signing: Signing
     stores: Stores
 
-    def open_urls(self, purges: PurgeQueueing | None = None) -> AbstractAsyncContextManager[Urls]:
+    def open_urls(self, purges: PurgeIntake | None = None) -> AbstractAsyncContextManager[Urls]:
         """Open the cached URLs, whose invalidation passes changes on to ``purges``."""
         return open_urls(self.live, self.metrics.urls, self.signing, self.stores, purges, make_changes(self.live))
 

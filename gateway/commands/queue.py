@@ -19,7 +19,7 @@ from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
-from gateway.service.purges import purge_queueing
+from gateway.service.purges import make_purge_intake
 from gateway.settings import Live, Settings
 
 _MOST_LISTED = 50
@@ -92,7 +92,7 @@ async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[Re
     logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
     async with open_dependencies(settings) as opened:
         stores = opened.stores
-        queueing = purge_queueing(settings, opened.metrics.purge, stores)
+        queueing = make_purge_intake(settings, opened.metrics.purge, stores)
         if purges and queueing is None:
             raise click.ClickException("purge is not configured, so there is no queue of purges")
         if stores.redis is None:

@@ -22,12 +22,11 @@ from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
 from gateway.server.listener import PurePythonParser
 from gateway.service.metrics import Metrics
-from gateway.service.ports import Inherited
+from gateway.service.ports import Inherited, serve
 from gateway.service.service import Service
-from gateway.service.serving import serve
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
-from gateway.tracing.hooks import UnusableTracing
+from gateway.tracing import UnusableTracing
 from gateway.workers.worker_channel import FORCE, GRACE, RELOAD, ROLL, SETTINGS, STOP, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)

@@ -23,10 +23,11 @@ from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
-from gateway.purge.addresses import Addresses
+from gateway.purge.intake import PurgeIntake
+from gateway.purge.target import Addresses
 from gateway.service.access import signed_links
 from gateway.service.canary import shared_secret
-from gateway.service.purges import PurgeQueueing, purge_queueing
+from gateway.service.purges import make_purge_intake
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
 from gateway.settings import Live
@@ -72,7 +73,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     async def run() -> bool:
         parsed, outcome = parse_image_id(image_id), "not seen gone"
         async with open_dependencies(settings) as opened, FrontClient(connections=32) as client:
-            purges = purge_queueing(settings, opened.metrics.purge, opened.stores)
+            purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
             async with opened.open_urls(purges) as urls:
                 try:
                     if is_gone := await _Takedown(opened, urls, purges, client, fronts).run(parsed, timeout):
@@ -90,7 +91,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 class _Takedown:
     opened: Dependencies
     urls: Urls
-    purges: PurgeQueueing | None
+    purges: PurgeIntake | None
     client: FrontClient
     fronts: Sequence[str]
 
@@ -208,9 +209,9 @@ class _Takedown:
             print_verdict("note", "other nodes", what)
 
 
-async def _in_purge_queue(purges: PurgeQueueing, image_id: str) -> Mapping[str, Seen]:
+async def _in_purge_queue(purges: PurgeIntake, image_id: str) -> Mapping[str, Seen]:
     try:
-        await purges.intake.flush()
+        await purges.flush()
         due, dead = await purges.queue.due_at(image_id), await purges.queue.dead_entry(image_id)
     except DependencyDown as error:
         return {"purge of the CDN": Seen(False, f"not known: Redis does not answer: {error}")}

@@ -8,7 +8,7 @@ from aiohttp import hdrs
 from multidict import MultiMapping
 
 from gateway.errors import PreconditionFailed, RangeNotSatisfiable
-from gateway.net.http_date import is_later, is_same_time, seconds_of
+from gateway.net.http_fields import is_later, is_same_time, seconds_of
 from gateway.origin.origin_response import ObjectMetadata
 
 # COS accepts only one range, and RFC 9110 section 14.2 lets a server ignore unsupported ones. There are no spaces

@@ -33,7 +33,7 @@ from gateway.errors import (
     RouteNotFound,
     Unauthorized,
 )
-from gateway.origin.memory_cache import Body, Content
+from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ContentRange, ObjectMetadata
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage

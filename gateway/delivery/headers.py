@@ -7,8 +7,8 @@ from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import Plan
 from gateway.delivery.prepared_response import fields
 from gateway.errors import NotAnImage
-from gateway.net.image_fields import content_disposition, is_image
-from gateway.origin.memory_cache import Content
+from gateway.net.http_fields import content_disposition, is_image
+from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import SignedImage
 

@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal, TypeAlias, get_args
 
 from gateway.errors import AccelNotConfigured
-from gateway.metrics.nginx_askers import NginxAskers
+from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class NginxMetrics:
             "nginx_misdirected",
             "Questions of nginx for changes that came to the public port, which has no answer.",
         )
-        self.nginx_asked = NginxAskers()
+        self.nginx_asked = NginxLastAsked()
         registry.register(self.nginx_asked)
         self.nginx_epochs = registry.counter(
             "nginx_epochs", "Changes that made an nginx forget its copies of an image."

@@ -12,7 +12,6 @@ from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.decision import Answer, Refused
 from gateway.explain.explanation import Facts
-from gateway.presign.renditions import Renditions
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
@@ -27,65 +26,56 @@ class Credentials:
     user: str | None = None
 
 
-class AccessStep:
-    """Authenticates credentials like those of a request, with the reason of a refusal."""
+def caller_of(credentials: Credentials, authenticator: Authenticator) -> tuple[Caller, Facts]:
+    """Return the caller as a request with the credentials has it, and facts about the credentials."""
+    if credentials.user is not None:
+        return Caller(credentials.user), {"credential": "none: taken to be this user", "user": credentials.user}
+    if credentials.token is not None:
+        return _by_token(credentials.token, authenticator)
+    if credentials.link is not None:
+        return _by_link(credentials.link, authenticator.links)
+    return Caller(), {"credential": "none", "user": None}
 
-    def __init__(
-        self,
-        authenticator: Authenticator,
-        links: SignedLinks | None,
-        renditions: Renditions,
-    ) -> None:
-        self._authenticator = authenticator
-        self._links = links
-        self._renditions = renditions
 
-    def caller_of(self, credentials: Credentials) -> tuple[Caller, Facts]:
-        """Return the caller, and facts about the credentials."""
-        if credentials.user is not None:
-            return Caller(credentials.user), {"credential": "none: taken to be this user", "user": credentials.user}
-        if credentials.token is not None:
-            return self._by_token(credentials.token)
-        if credentials.link is not None:
-            return self._by_link(credentials.link)
-        return Caller(), {"credential": "none", "user": None}
+def sender_of(caller: Caller, image_id: str) -> Caller:
+    """Return the caller of a request for the image: a link for another address is no link of this one."""
+    if caller.link is None or _is_for(caller.link, image_id):
+        return caller
+    return replace(caller, link=caller.link._replace(path=short_address(image_id)))
 
-    def sender(self, caller: Caller, image_id: str) -> Caller:
-        """Return the caller of a request for the image: a link for another address is no link of this one."""
-        if caller.link is None or _is_for(caller.link, image_id):
-            return caller
-        return replace(caller, link=caller.link._replace(path=short_address(image_id)))
 
-    def why(self, caller: Caller, decision: Answer | Refused, record: ImageRecord) -> Facts:
-        """Return whether the caller may see the image, as it was decided, and the reason."""
-        image = decision.image
-        if image is not None:
-            return {"may_view": True, "why": _why(caller, record, by_style=image.public and not record.public)}
-        if self._renditions.originals_for_owner and may_view(self.sender(caller, record.image_id), record):
-            return {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
-        return {"may_view": False, "why": _why_not(caller, record)}
+def why(caller: Caller, decision: Answer | Refused, record: ImageRecord, *, originals_for_owner: bool) -> Facts:
+    """Return whether the caller may see the image, as it was decided, and the reason."""
+    image = decision.image
+    if image is not None:
+        return {"may_view": True, "why": _why(caller, record, by_style=image.public and not record.public)}
+    if originals_for_owner and may_view(sender_of(caller, record.image_id), record):
+        return {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
+    return {"may_view": False, "why": _why_not(caller, record)}
 
-    def _by_token(self, token: str) -> tuple[Caller, Facts]:
-        caller = self._authenticator.identify(CIMultiDict({"Authorization": f"Bearer {token}"}))
-        facts: Facts = {"credential": "token", "recognized": not caller.rejected}
-        if not self._authenticator.has_tokens and not caller.rejected:
-            return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
-        return caller, facts | ({"why_not": caller.reason} if caller.rejected else {"user": caller.user})
 
-    def _by_link(self, text: str) -> tuple[Caller, Facts]:
-        facts: Facts = {"credential": "link"}
-        if self._links is None:
-            return Caller(), facts | {"recognized": False, "why_not": "access.signed_links is not configured"}
-        try:
-            address = yarl.URL(text, encoded=True)
-            link = self._links.read(address.raw_path, address.query)
-        except (BadLink, ValueError) as error:
-            reason = str(error) if isinstance(error, BadLink) else "it is not an address"
-            return Caller(rejected=True, reason=reason), facts | {"recognized": False, "why_not": reason}
-        if link is None:
-            reason = "the address has none of kid, exp and sig"
-            return Caller(), facts | {"recognized": False, "why_not": reason}
-        return Caller(link=link), facts | {"recognized": True, "path": link.path, "expires_at": link.expires_at}
+def _by_token(token: str, authenticator: Authenticator) -> tuple[Caller, Facts]:
+    caller = authenticator.identify(CIMultiDict({"Authorization": f"Bearer {token}"}))
+    facts: Facts = {"credential": "token", "recognized": not caller.rejected}
+    if not authenticator.has_tokens and not caller.rejected:
+        return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
+    return caller, facts | ({"why_not": caller.reason} if caller.rejected else {"user": caller.user})
+
+
+def _by_link(text: str, links: SignedLinks | None) -> tuple[Caller, Facts]:
+    facts: Facts = {"credential": "link"}
+    if links is None:
+        return Caller(), facts | {"recognized": False, "why_not": "access.signed_links is not configured"}
+    try:
+        address = yarl.URL(text, encoded=True)
+        link = links.read(address.raw_path, address.query)
+    except (BadLink, ValueError) as error:
+        reason = str(error) if isinstance(error, BadLink) else "it is not an address"
+        return Caller(rejected=True, reason=reason), facts | {"recognized": False, "why_not": reason}
+    if link is None:
+        reason = "the address has none of kid, exp and sig"
+        return Caller(), facts | {"recognized": False, "why_not": reason}
+    return Caller(link=link), facts | {"recognized": True, "path": link.path, "expires_at": link.expires_at}
 
 
 class _ValidLink(SignedLink):

@@ -1,16 +1,13 @@
 """Explain step: the answer as it was decided, and how long caches keep it."""
 
-from collections.abc import Callable
-
-from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import Answer, Refused
 from gateway.delivery.fallback_picture import stands_in_for
 from gateway.delivery.headers import CORS
 from gateway.delivery.parameters import Parameters
 from gateway.errors import GatewayError
 from gateway.explain.explanation import Facts
-from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import Lifetime
+from gateway.explain.origin import host_of
+from gateway.presign.signed_image import AuthorizedImage
 from gateway.settings import FallbackSettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
@@ -22,62 +19,42 @@ _NGINX_ACCEL = (
 _NOT_SHOWN = {*CORS, "Age", "Cache-Status"}
 
 
-class DeliveryStep:
-    """Shows answers.
+def picture(error: GatewayError, fallback: FallbackSettings | None) -> Facts:
+    """Return that a browser gets a picture in place of the error, or nothing if it does not."""
+    if fallback is None or not stands_in_for(error, fallback.statuses, "GET", _FROM_A_PAGE):
+        return {}
+    return {"picture": "browsers that request an image get image_proxy.fallback with this status"}
 
-    latest: the latest time that COS's clock may have, as ``CosClock.latest``.
-    fallback: the picture of errors.
+
+def answer_facts(decision: Answer | Refused, image: AuthorizedImage, parameters: Parameters, configured: str) -> Facts:
+    """Return the way of delivery of ``image``, the status and the header fields.
+
+    configured: ``image_proxy.delivery``.
     """
-
-    def __init__(
-        self, hosts: Hosts, lifetime: Lifetime, latest: Callable[[], float], fallback: FallbackSettings | None
-    ) -> None:
-        self._hosts = hosts
-        self._lifetime = lifetime
-        self._latest = latest
-        self._fallback = fallback
-
-    def picture(self, error: GatewayError) -> Facts:
-        """Return that a browser gets a picture in place of the error, or nothing if it does not."""
-        fallback = self._fallback
-        if fallback is None or not stands_in_for(error, fallback.statuses, "GET", _FROM_A_PAGE):
-            return {}
-        return {"picture": "browsers that request an image get image_proxy.fallback with this status"}
-
-    def of(self, decision: Answer | Refused, parameters: Parameters, configured: str) -> Facts:
-        """Return the way of delivery, the status and the header fields. ``configured``: ``image_proxy.delivery``."""
-        image = decision.image
-        assert image is not None, "the caller may see the image"  # noqa: S101
-        facts: Facts = {}
-        if configured == "redirect" != decision.delivery:
-            facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
-        facts["mode"] = decision.delivery
-        if isinstance(decision, Answer):
-            headers: dict[str, str | int] = {
-                name: value for name, value in decision.headers().items() if name not in _NOT_SHOWN
-            }
-            if decision.content is None and decision.names_content:
-                host = self._hosts.origin_of(image.record.bucket, image.record.region).host
-                headers["Location"] = f"a presigned URL at {host}"
-            elif decision.length is not None:
-                headers["Content-Length"] = decision.length
-            facts |= {"status": decision.status, "headers": headers}
-        facts["rendition"] = image.rendition or "the original"
-        if parameters.version not in (None, image.record.version_token):
-            facts["version"] = f"another one: the client is redirected to v={image.record.version_token}"
-        return facts
-
-    def kept(self, answer: Answer) -> Facts:
-        """Return who keeps the answer, and for how long."""
-        policy = answer.policy
-        if answer.delivery == "redirect":
-            usable_for = self._lifetime.redirect_usable_for(answer.image.presigned, self._latest())
-            policy = policy.within(usable_for)
-        return kept_by(answer.delivery, policy, is_public=answer.image.public)
+    facts: Facts = {}
+    if configured == "redirect" != decision.delivery:
+        facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
+    facts["mode"] = decision.delivery
+    if isinstance(decision, Answer):
+        headers: dict[str, str | int] = {
+            name: value for name, value in decision.headers().items() if name not in _NOT_SHOWN
+        }
+        if decision.content is None and decision.names_content:
+            headers["Location"] = f"a presigned URL at {host_of(image)}"
+        elif decision.length is not None:
+            headers["Content-Length"] = decision.length
+        facts |= {"status": decision.status, "headers": headers}
+    facts["rendition"] = image.rendition or "the original"
+    if parameters.version not in (None, image.record.version_token):
+        facts["version"] = f"another one: the client is redirected to v={image.record.version_token}"
+    return facts
 
 
-def kept_by(delivery: str, policy: CachePolicy, *, is_public: bool) -> Facts:
-    """Return who keeps a delivered image, and for how long (seconds)."""
+def kept(answer: Answer, url_usable_for: int) -> Facts:
+    """Return who keeps the answer, and for how long (seconds). A redirect is kept while its URL is usable."""
+    delivery, is_public, policy = answer.delivery, answer.image.public, answer.policy
+    if delivery == "redirect":
+        policy = policy.within(url_usable_for)
     max_age = policy.max_age
     shared = max_age if policy.shared_max_age is None else policy.shared_max_age
     if delivery == "redirect":

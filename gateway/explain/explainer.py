@@ -6,17 +6,17 @@ The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
+import yarl
 from multidict import CIMultiDict
 
-from gateway.access.identity import Caller
+from gateway.access.identity import Authenticator, Caller
 from gateway.access.policy import refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters, short_address
-from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
-from gateway.checks.database import advice_on
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.decision import (
     NOTHING,
@@ -29,58 +29,41 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
-from gateway.delivery.parameters import Parameters
-from gateway.errors import CatalogUnavailable, NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
-from gateway.explain.access import AccessStep, Credentials, permitted
-from gateway.explain.cache import CachedUrls, CacheStep
-from gateway.explain.delivery import DeliveryStep, nothing_kept
+from gateway.delivery.parameters import Parameters, VariantRequest, VariantRequests
+from gateway.errors import NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
+from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why
+from gateway.explain.delivery import answer_facts, kept, nothing_kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
-from gateway.explain.variants import VariantStep
+from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
 from gateway.metrics.canary import CanaryOutcome
-from gateway.origin.failures import RefusedVariants
-from gateway.origin.memory_cache import Content
+from gateway.objects.content import Content
+from gateway.objects.variants import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.settings import Live
 
-_NO_PARAMETERS: Mapping[str, str] = {}
-_NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
-_ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+PARAMETERS: Final = ("style", "w", "dpr", "format", "v")  # of an address, that choose a rendition
+_NO_PARAMETERS: Final[Mapping[str, str]] = {}
 _TYPE_ADVICE = "upload the object with a Content-Type of image/*, or fill postgres.columns.content_type"
 _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says how changes of rows are notified"
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """The steps, a module each."""
-
-    access: AccessStep
-    cache: CacheStep
-    origin: OriginStep
-    variants: VariantStep
-    delivery: DeliveryStep
-
-
 class Explainer:
-    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed."""
+    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed.
 
-    def __init__(
-        self,
-        catalog: PostgresCatalog,
-        steps: Steps,
-        signer: Signer,
-        refused: RefusedVariants,
-        rules: Live[Rules],
-        outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]],
-    ) -> None:
-        self._outside = outside
-        self._catalog = catalog
-        self.steps = steps
-        self.signer = signer
-        self.refused_variants = refused
-        self._rules = rules
+    refused: the renditions that COS did not make a moment ago.
+    outside: returns what the canary saw last.
+    """
+
+    authenticator: Authenticator
+    requests: VariantRequests
+    row_and_url: RowAndUrl
+    origin: OriginStep
+    refused: RefusedVariants
+    rules: Live[Rules]
+    outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]]
 
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
@@ -91,141 +74,77 @@ class Explainer:
         address choose it. Raises the errors of ``VariantRequests.parse``.
         """
         explanation = await self._explain(image_id, credentials, parameters)
-        if outcomes := await self._outside():
+        if outcomes := await self.outside():
             explanation.sections["from_outside"] = _seen(outcomes, time.time())
         return explanation
 
     async def _explain(self, image_id: str, credentials: Credentials, parameters: Mapping[str, str]) -> Explanation:
-        steps = self.steps
-        chosen = steps.variants.chosen(parameters, credentials.link)
-        cached = await steps.cache.look(image_id, chosen.rendition)
-        caller, facts = steps.access.caller_of(credentials)
-        row = await self._row(image_id, cached)
+        stored, rules = self.row_and_url, self.rules.value
+        originals_for_owner = rules.renditions.originals_for_owner
+        chosen = self._chosen(parameters, credentials.link)
+        cached = await stored.cached(ImageVariant(image_id, chosen.rendition))
+        caller, facts = caller_of(credentials, self.authenticator)
+        row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
-        rules = replace(self._rules.value, authenticator=_Sender(steps.access.sender(caller, image_id)))
+        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
             shown = await dry.decide(rules, any_row=True)
             if isinstance(shown, Refused) and shown.is_denial:
-                facts |= steps.access.why(caller, shown, row.record)
+                facts |= why(caller, shown, row.record, originals_for_owner=originals_for_owner)
                 shown = await dry.decide(replace(rules, authenticator=_Sender(permitted(row.record))), any_row=True)
         if "why" not in facts and shown.image is not None:
-            facts |= steps.access.why(caller, shown, shown.image.record)
-        explanation = Explanation(image_id, Verdict(500, None, ""))
-        sections = explanation.sections
-        sections["row"], sections["caller"], sections["cached_url"] = row.facts, facts, cached.facts
+            facts |= why(caller, shown, shown.image.record, originals_for_owner=originals_for_owner)
+        sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)
             if error is not None and decision is shown:
                 decision = error
             sections["cos"] = dry.facts(shown)
-            sections["delivery"] = steps.delivery.of(shown, dry.wanted.parameters, rules.settings.delivery)
+            sections["delivery"] = answer_facts(shown, shown.image, dry.wanted.parameters, rules.settings.delivery)
         elif row.record is not None:
             sections["cos"] = {"state": "not asked"}
         if isinstance(decision, Refused):
-            picture = steps.delivery.picture(decision.error)
+            instead = picture(decision.error, rules.settings.fallback)
             if "headers" in sections.get("delivery", {}):
                 applies = "once the reason of the verdict is removed; until then an error is sent"
                 sections["delivery"] = {"applies": applies, **sections["delivery"]}
-            if picture:
-                sections["delivery"] = {**sections.get("delivery", {}), **picture}
-            verdict = self._refused(decision, caller, row, facts, dry)
+            if instead:
+                sections["delivery"] = {**sections.get("delivery", {}), **instead}
+            verdict = _refused(decision, caller, row, facts, dry)
             sections["kept"] = nothing_kept()
         else:
-            verdict = self._served(decision, dry)
-            sections["kept"] = steps.delivery.kept(decision)
-        explanation.verdict = _of_old_row(verdict, row.facts)
-        sections["kept"]["nginx_that_asks"] = steps.cache.forgotten(image_id)
-        if row.record is not None and (variants := await steps.variants.facts(image_id)):
+            verdict = _served(decision, dry)
+            sections["kept"] = kept(decision, self.origin.redirect_usable_for(decision.image))
+        sections["kept"]["nginx_that_asks"] = stored.forgotten(image_id)
+        if row.record is not None and (variants := await stored.variants(image_id, rules.renditions)):
             sections["variants"] = variants
-        return explanation
+        return Explanation(image_id, _of_old_row(verdict, row.facts), sections)
 
-    async def _row(self, image_id: str, cached: CachedUrls) -> "_Row":
-        """Return the row to go on with."""
-        try:
-            row = await self._catalog.inspect(image_id)
-        except CatalogUnavailable as error:
-            facts: Facts = {"state": f"not known: Postgres failed: {error}"}
-            if cached.entries.without_row is None:
-                return _Row(None, facts, error=error, advice=advice_on(error))
-            return _Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
-        cache = self.steps.cache
-        facts = {}
-        if why := await cache.changes():
-            facts["changes"] = f"not notified: {why}"
-        if in_use := cache.earlier_row(cached, row.record if row is not None and row.reason is None else None):
-            facts["in_use"] = in_use
-        if row is None:
-            return _Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
-        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
-        why_not = None
-        if row.reason is not None:
-            facts["why"] = row.reason
-            why_not = f"the row is not served: {row.reason}"
-        facts |= _facts_of(row.record) if row.record is not None else {}
-        return _Row(row.record, facts, why_not, advice=_ROW_ADVICE)
+    def _chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
+        """Return the rendition of ``parameters``, or without parameters the rendition of the address of ``link``.
 
-    def _refused(self, refused: Refused, caller: Caller, row: "_Row", facts: Facts, dry: "_DryRequest") -> Verdict:
-        """Return the verdict of an error, with its reason for an operator."""
-        error = refused.error
-        if isinstance(error, RouteNotFound):
-            reason, advice = "image_proxy.enabled is off", ""
-        elif error is row.error:
-            reason, advice = str(error), row.advice
-        elif refused.is_denial and row.why_not is not None:
-            reason, advice = row.why_not, row.advice
-            if isinstance(error, Unauthorized):
-                reason = f"{reason}; and the credentials are not valid: {refusal(caller)}"
-        elif refused.is_denial:
-            reason, advice = str(facts["why"]), ""
-        elif isinstance(error, NotAnImage):
-            reason, advice = f"COS sends no image: {error}", _TYPE_ADVICE
-        else:
-            asked = dry.asked.get(refused.image.rendition if refused.image is not None else None)
-            reason, advice = str(error), asked.advice if asked is not None else ""
-        return Verdict(error.status, error.code, reason, advice)
-
-    def _served(self, answer: Answer, dry: "_DryRequest") -> Verdict:
-        if not answer.names_content:
-            return Verdict(answer.status, None, "the client is redirected to the address of the current version")
-        ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
-        asked = dry.asked[answer.image.rendition]
-        metadata = asked.metadata
-        size = f"{metadata.size} bytes" if metadata is not None else "bytes"
-        again = "first_byte_again" in asked.facts
-        note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
-        if answer.found.instead_of is not None:
-            sent = answer.image.rendition or "the original"
-            note = f"; COS does not make what was asked for, so {sent} is sent instead"
-        reason = f"the client gets the image, {size}, {ways[answer.delivery]}{note}"
-        return Verdict(answer.status, None, reason, CLOCK if "clock" in asked.facts else "")
+        ``format=auto`` is resolved as for a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
+        """
+        if not parameters and link is not None:
+            try:
+                query = yarl.URL(link, encoded=True).query
+            except ValueError:  # not an address; the access step reports it
+                query = yarl.URL().query
+            parameters = {name: query[name] for name in PARAMETERS if name in query}
+        return self.requests.parse(parameters, CIMultiDict())
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """The row of an image. ``record`` is None without a row that could be served.
-
-    why_not: why the row is not served. None: it is served.
-    error: why it is not known whether there is a row.
-    """
-
-    record: ImageRecord | None
-    facts: Facts
-    why_not: str | None = None
-    error: CatalogUnavailable | None = None
-    advice: str = ""
-
-
 class _Sender:
     """The sender of every request."""
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
+    caller: Caller
 
     def caller_of(self, _head: RequestHead, _given: LinkParameters | None, _now: float) -> Caller:
         """Return the caller."""
-        return self._caller
+        return self.caller
 
 
 class _EmptyMemory:
@@ -254,7 +173,7 @@ class _DryRequest:
     """
 
     def __init__(
-        self, explainer: Explainer, image_id: str, parameters: Parameters, row: _Row, cached: CachedUrls
+        self, explainer: Explainer, image_id: str, parameters: Parameters, row: Row, cached: CachedUrls
     ) -> None:
         # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
@@ -264,7 +183,7 @@ class _DryRequest:
         self._explainer = explainer
         self._row = row
         self._cached = cached
-        self._memory = _EmptyMemory(explainer.refused_variants)
+        self._memory = _EmptyMemory(explainer.refused)
 
     async def decide(self, rules: Rules, *, any_row: bool = False) -> Answer | Refused:
         """Return the answer to the request by ``rules``. ``any_row``: also rows that are not served are used."""
@@ -321,18 +240,55 @@ class _DryRequest:
         asked = self.asked.get(image.rendition)
         if asked is None:
             is_cached = image.presigned == getattr(self._in_use(image.record, image.rendition), "presigned", None)
-            asked = await self._explainer.steps.origin.ask(image, is_cached=is_cached, by_client=by_client)
+            asked = await self._explainer.origin.ask(image, is_cached=is_cached, by_client=by_client)
             self.asked[image.rendition] = asked
         return asked
 
     def _signed(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        return self._in_use(record, rendition) or self._explainer.signer.sign_image(record, rendition)
+        return self._in_use(record, rendition) or self._explainer.row_and_url.sign(record, rendition)
 
     def _in_use(self, record: ImageRecord, rendition: str | None) -> SignedImage | None:
         """Return the cached image that a request uses. None: a URL has to be signed."""
         if rendition != self.wanted.parameters.rendition:
             return None
-        return self._explainer.steps.cache.image_of(self._cached, record)
+        return self._explainer.row_and_url.in_use(self._cached, record)
+
+
+def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:
+    """Return the verdict of an error, with its reason for an operator."""
+    error = refused.error
+    if isinstance(error, RouteNotFound):
+        reason, advice = "image_proxy.enabled is off", ""
+    elif error is row.error:
+        reason, advice = str(error), row.advice
+    elif refused.is_denial and row.why_not is not None:
+        reason, advice = row.why_not, row.advice
+        if isinstance(error, Unauthorized):
+            reason = f"{reason}; and the credentials are not valid: {refusal(caller)}"
+    elif refused.is_denial:
+        reason, advice = str(facts["why"]), ""
+    elif isinstance(error, NotAnImage):
+        reason, advice = f"COS sends no image: {error}", _TYPE_ADVICE
+    else:
+        asked = dry.asked.get(refused.image.rendition if refused.image is not None else None)
+        reason, advice = str(error), asked.advice if asked is not None else ""
+    return Verdict(error.status, error.code, reason, advice)
+
+
+def _served(answer: Answer, dry: "_DryRequest") -> Verdict:
+    if not answer.names_content:
+        return Verdict(answer.status, None, "the client is redirected to the address of the current version")
+    ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
+    asked = dry.asked[answer.image.rendition]
+    metadata = asked.metadata
+    size = f"{metadata.size} bytes" if metadata is not None else "bytes"
+    again = "first_byte_again" in asked.facts
+    note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
+    if answer.found.instead_of is not None:
+        sent = answer.image.rendition or "the original"
+        note = f"; COS does not make what was asked for, so {sent} is sent instead"
+    reason = f"the client gets the image, {size}, {ways[answer.delivery]}{note}"
+    return Verdict(answer.status, None, reason, CLOCK if "clock" in asked.facts else "")
 
 
 def _seen(outcomes: Sequence[CanaryOutcome], now: float) -> Facts:
@@ -351,15 +307,3 @@ def _of_old_row(verdict: Verdict, row: Facts) -> Verdict:
         return verdict
     changes = f": changes are {row['changes']}" if "changes" in row else ""
     return replace(verdict, reason=f"{verdict.reason}; but {row['in_use']}{changes}", advice=_OLD_ROW_ADVICE)
-
-
-def _facts_of(record: ImageRecord) -> Facts:
-    return {
-        "owner": record.owner,
-        "visibility": "public" if record.public else "private",
-        "bucket": record.bucket,
-        "region": record.region,
-        "key": record.key,
-        "type": record.content_type,
-        "links_killed": record.links_killed,
-    }

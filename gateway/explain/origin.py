@@ -1,21 +1,23 @@
 """Explain step: what COS answers about the object, and the error that a client gets of it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import yarl
 
 from gateway.checks.cos_advice import ADVICE, CLOCK, advice_for, advice_without_answer
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
+from gateway.objects.transfer_state import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.origin.transfer_state import Renewal
-from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import CLOCK_TOLERANCE, SignedImage
-from gateway.presign.signer import UsableUrls
+from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, SignedImage
+from gateway.urls.on_demand_refresh import correct_clock
+from gateway.urls.resolver import UrlResolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +31,19 @@ class AskedOrigin:
 
 
 _NO_RANGE: Final[Mapping[str, str]] = {}
-# Called with COS's time if it may explain the refusal of a URL, else None; returns whether the clock was changed.
-CorrectClock = Callable[[float | None], bool]
 
 
+@dataclass(frozen=True, slots=True)
 class OriginStep:
     """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD.
 
     failures: the errors of COS that requests get without asking COS again.
     """
 
-    def __init__(
-        self,
-        client: OriginClient,
-        urls: UsableUrls,
-        hosts: Hosts,
-        failures: FailedObjects,
-        correct_clock: CorrectClock,
-    ) -> None:
-        self._client = client
-        self._correct_clock = correct_clock
-        self._urls = urls
-        self._hosts = hosts
-        self._failures = failures
+    client: OriginClient
+    resolver: UrlResolver
+    clock: CosClock
+    failures: FailedObjects
 
     async def ask(self, image: SignedImage, *, is_cached: bool, by_client: bool = False) -> AskedOrigin:
         """Return COS's answers.
@@ -60,10 +52,10 @@ class OriginStep:
         by_client: a redirected client asks COS, which gets the object also while the gateway does not ask for it.
         """
         record = image.record
-        facts: Facts = {"host": self._hosts.origin_of(record.bucket, record.region).host}
-        if self._client.is_paused(record.bucket):
+        facts: Facts = {"host": host_of(image)}
+        if self.client.is_paused(record.bucket):
             facts["paused"] = "requests to the bucket are paused: many of its objects failed in a row"
-        if not self._urls.may_be_used(image):
+        if not self.resolver.urls.may_be_used(image):
             error = CredentialsExpired("the credentials end too soon for any URL to be usable")
             return AskedOrigin(facts, error=error, advice=ADVICE["ExpiredToken"])
         try:
@@ -74,21 +66,21 @@ class OriginStep:
             outcome, renewal, presigned = _outcome_of(answer), Renewal(), image.presigned
             while isinstance(outcome, PresignedUrlRefused):
                 try:
-                    self._correct_clock(renewal.refused(outcome, presigned))
-                    presigned = self._urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
+                    correct_clock(self.clock, self.resolver, renewal.refused(outcome, presigned))
+                    presigned = self.resolver.urls.sign(record, image.rendition, image.read_at, fresh=True).presigned
                 except (CredentialsExpired, OriginRefused) as error:
                     outcome = error
                 else:
                     answer = await self._first_byte(presigned.url)
                     facts["first_byte_again"] = {"url": "newly signed", **_facts_of(answer)}
                     outcome = _outcome_of(answer)
-            head = self._urls.sign_for_head(image)
-            facts["head"] = _facts_of(await self._client.diagnose(head.url, "HEAD", _NO_RANGE))
+            head = self.resolver.urls.sign_for_head(image)
+            facts["head"] = _facts_of(await self.client.diagnose(head.url, "HEAD", _NO_RANGE))
         except OriginUnavailable as error:
             return AskedOrigin(facts | {"no_answer": str(error)}, error=error, advice=advice_without_answer(error))
         if not by_client:
             try:
-                self._failures.check(image)
+                self.failures.check(image)
             except GatewayError as held:
                 outcome = held
         if outcome is None:
@@ -96,10 +88,19 @@ class OriginStep:
         advice = CLOCK if answer.error.clock is not None else advice_for(answer.error, record.key)
         return AskedOrigin(facts, error=outcome, advice="" if answer.is_success else advice)
 
+    def redirect_usable_for(self, image: SignedImage) -> int:
+        """Return for how many seconds a redirect to the image's URL may be cached."""
+        return self.resolver.urls.lifetime.redirect_usable_for(image.presigned, self.clock.latest())
+
     async def _first_byte(self, url: str) -> ProbeAnswer:
-        answer = await self._client.diagnose(url)
+        answer = await self.client.diagnose(url)
         # An object without bytes has no first byte.
-        return answer if answer.status != 416 else await self._client.diagnose(url, headers=_NO_RANGE)
+        return answer if answer.status != 416 else await self.client.diagnose(url, headers=_NO_RANGE)
+
+
+def host_of(image: SignedImage) -> str | None:
+    """Return COS's host in the image's URL, without its port."""
+    return yarl.URL(image.presigned.url, encoded=True).raw_host
 
 
 def _facts_of(answer: ProbeAnswer) -> Facts:

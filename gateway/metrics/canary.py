@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+from pydantic import Field
 
 Check = Literal["public", "private_anonymous", "private_link"]
 PUBLIC: Final[Check] = "public"
@@ -20,12 +21,12 @@ class CanaryOutcome:
     seconds: how long the answer took, None without an answer.
     """
 
-    via: str
+    via: Annotated[str, Field(max_length=300)]
     check: Check
     is_up: bool | None
-    what: str
-    seconds: float | None
-    at: float
+    what: Annotated[str, Field(max_length=500)]
+    seconds: Annotated[float, Field(ge=0, le=3600)] | None
+    at: Annotated[float, Field(ge=0, le=10**12)]
 
 
 class CanaryOutcomes(Collector):

@@ -5,13 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from prometheus_client import Gauge
-
-from gateway.metrics.dropped_lines import DroppedLines
-from gateway.metrics.image_requests import ABORTED
-from gateway.metrics.loop_counters import LoopCounter, MergedHistogram, RequestMetrics
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.loop_counters import ABORTED, LoopCounter, LoopHistogram, RequestMetrics
 from gateway.metrics.recent_errors import RecentErrors
+from gateway.metrics.registry import CountedElsewhere
 
 INTERVAL: Final = 5.0  # seconds between two fine points
 MISDIRECTED: Final = "nginx_misdirected"  # the name of this count
@@ -99,15 +95,15 @@ class Counted:
 
     requests: RequestMetrics
     errors: RecentErrors
-    counters: Sequence[tuple[str, LoopCounter | MergedHistogram]]
-    dropped_lines: DroppedLines
+    counters: Sequence[tuple[str, LoopCounter | LoopHistogram]]
+    dropped_lines: CountedElsewhere
 
 
 class History(Points):
     """The points of a process. Their counts are read from ``counted``, so the history costs requests nothing."""
 
     def __init__(self, counted: Counted, now: float) -> None:
-        super().__init__(read(counted, now), counted.requests.bounds)
+        super().__init__(read(counted, now), counted.requests.durations.bounds)
         self._counted = counted
 
     def record(self, now: float) -> Point:
@@ -126,13 +122,11 @@ def total(points: Sequence[Point]) -> "Counter[str]":
 def read(counted: Counted, now: float) -> Reading:
     """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
     counts: Counter[str] = Counter({f"error {code}": number for code, number in counted.errors.totals().items()})
-    durations = [0] * (len(counted.requests.bounds) + 1)
-    for route in _IMAGE_ROUTES:
-        for status, number, _ in counted.requests.totals(route):
-            counts[f"status {status}"] += number
-        durations = [sum(pair) for pair in zip(durations, counted.requests.durations(route), strict=True)]
-    for status, number, _ in counted.requests.totals("access"):
+    for status, number, _ in counted.requests.totals(_IMAGE_ROUTES):
+        counts[f"status {status}"] += number
+    for status, number, _ in counted.requests.totals(("access",)):
         counts[f"access {status}"] += number
+    durations = map(sum, zip(*map(counted.requests.durations.counts, _IMAGE_ROUTES), strict=True))
     for name, counter in counted.counters:
         for values, number in counter.totals().items():
             counts[" ".join((name, *values))] += number
@@ -145,14 +139,6 @@ def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
     durations = [after - before for before, after in zip(start.durations, end.durations, strict=True)]
     seconds = tuple(_quantile(share, durations, bounds) for share in _QUANTILES) if any(durations) else None
     return Point(end.at, end.at - start.at, end.counts - start.counts, seconds)
-
-
-def gauge_value(gauge: Gauge | OptionalGauge) -> float:
-    """Return the value of a gauge without labels, or NaN if the gauge is absent."""
-    for family in gauge.collect():
-        for sample in family.samples:
-            return float(sample.value)
-    return float("nan")
 
 
 def _quantile(share: float, counts: Sequence[int], bounds: Sequence[float]) -> float:

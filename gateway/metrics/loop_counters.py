@@ -6,39 +6,17 @@ the time that a response from memory takes.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, product
 from operator import add
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-
-def _bound_label(bound: float) -> str:
-    """Return the ``le`` label of a bucket, as Prometheus spells it."""
-    return "+Inf" if bound == float("inf") else str(float(bound))
-
-
-def _cumulative(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
-    """Return the cumulative buckets of Prometheus. The last element of ``counts`` is for what exceeds all bounds."""
-    labels = map(_bound_label, (*bounds, float("inf")))
-    return list(zip(labels, accumulate(counts), strict=True))
-
-
-class Distribution:
-    """The number of observations in each bucket, and their sum."""
-
-    __slots__ = ("_bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Add one observation."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+ABORTED: Final = "aborted"  # counted in place of a status if the connection was reset after sending one
+# The statuses of requests that may name no existing image; 401 is the same whether the image exists or not.
+_NO_IMAGE: Final = frozenset({"400", "401", "404", "405"})
 
 
 class LoopCounter(Collector):
@@ -72,63 +50,69 @@ class LoopCounter(Collector):
     describe = collect  # so the registry refuses another collector of this name
 
 
-class LoopTotal(Collector):
-    """The sum of a ``LoopCounter`` over all its labels, under another name."""
+class _Observations:
+    """The number of observations in each bucket, and their sum. The last bucket is for what exceeds all bounds."""
 
-    def __init__(self, name: str, documentation: str, counter: LoopCounter) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._counter = counter
+    __slots__ = ("counts", "total")
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """Yield the current sum, from a copy: a scrape runs in another thread."""
-        yield CounterMetricFamily(self._name, self._documentation, value=sum(self._counter.totals().values()))
-
-    describe = collect  # so the registry refuses another collector of this name
+    def __init__(self, counts: list[int], total: float = 0.0) -> None:
+        self.counts = counts
+        self.total = total
 
 
-class MergedHistogram(Collector):
-    """A histogram of observations that arrive counted by the same ``bounds``. Only the loop's thread updates it.
+class LoopHistogram(Collector):
+    """A histogram with one label, or none, that only the loop's thread updates.
 
-    labels: ``source`` or nothing. A source is absent until it is observed: most gateways have no reports of browsers.
+    labels: its name or nothing. A value of the label is absent until it is observed.
     """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], labels: tuple[str, ...] = ()) -> None:
         self._name = name
         self._documentation = documentation
-        self._bounds = bounds
+        self.bounds = bounds
         self._labels = labels
-        # Each is replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
-        self._nothing: tuple[tuple[int, ...], float] = ((0,) * (len(bounds) + 1), 0.0)
-        self._merged = {} if labels else {"": self._nothing}
+        self._observed: dict[str, _Observations] = {}
+        if not labels:
+            self.start("")
 
-    def merge(self, counts: Sequence[int], total: float, source: str = "") -> None:
-        """Add observations.
+    def start(self, label: str) -> _Observations:
+        """Return the observations of this value of the label, which is exported from now on."""
+        return self._observed.setdefault(label, _Observations([0] * (len(self.bounds) + 1)))
 
-        counts: the number in each bucket, not cumulative. The last element counts what exceeds all bounds.
-        """
-        known, sum_before = self._merged.get(source, self._nothing)
-        self._merged[source] = tuple(map(add, known, counts)), sum_before + total
+    def observe(self, value: float, label: str = "") -> None:
+        """Add one observation."""
+        observed = self._observed.get(label) or self.start(label)
+        observed.counts[bisect_left(self.bounds, value)] += 1
+        observed.total += value
+
+    def merge(self, counts: Sequence[int], total: float, label: str = "") -> None:
+        """Add observations that were counted by the same bounds: the number in each bucket, not cumulative."""
+        known = self.start(label)
+        # Replaced as a whole, so that a scrape in another thread reads counts and total of the same moment.
+        self._observed[label] = _Observations(list(map(add, known.counts, counts)), known.total + total)
+
+    def counts(self, label: str = "") -> Sequence[int]:
+        """Return the number in each bucket, and at last the number above all ``bounds``."""
+        observed = self._observed.get(label)
+        return tuple(observed.counts) if observed is not None else (0,) * (len(self.bounds) + 1)
 
     def totals(self) -> dict[tuple[str, ...], int]:
-        """Return the number in each bucket by source and by the number of the bucket, like the counts of a counter."""
-        return {
-            (source, str(bucket)): count
-            for source, (counts, _) in self._merged.items()
-            for bucket, count in enumerate(counts)
-        }
+        """Return the number in each bucket by label and by the number of the bucket, like the counts of a counter."""
+        return {(label, str(at)): count for label in self._observed for at, count in enumerate(self.counts(label))}
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield the current counts."""
+        """Yield the current counts, from copies: a scrape runs in another thread."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        for source, (counts, total) in list(self._merged.items()):
-            family.add_metric((source,) if self._labels else (), _cumulative(self._bounds, counts), total)
+        ends = [*(str(float(bound)) for bound in self.bounds), "+Inf"]  # as Prometheus spells them
+        for label, observed in list(self._observed.items()):
+            buckets = list(zip(ends, accumulate(list(observed.counts)), strict=True))
+            family.add_metric((label,) if self._labels else (), buckets, observed.total)
         yield family
 
     describe = collect  # so the registry refuses another collector of this name
 
 
-class _RequestTotals:
+class _Requests:
     """The number of requests, and their duration in total."""
 
     __slots__ = ("count", "seconds")
@@ -138,81 +122,80 @@ class _RequestTotals:
         self.seconds = 0.0
 
 
-class _RouteCounts:
-    """The counts of a route. ``requests`` are by delivery and status."""
-
-    __slots__ = ("durations", "first_bytes", "requests")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.requests: defaultdict[tuple[str, str], _RequestTotals] = defaultdict(_RequestTotals)
-        self.durations = Distribution(bounds)
-        self.first_bytes = Distribution(bounds)
-
-
 class RequestMetrics(Collector):
     """Requests by route, delivery and status, and durations and times to the first byte by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self._routes: dict[str, _RouteCounts] = {}
+        self._requests: defaultdict[tuple[str, str, str], _Requests] = defaultdict(_Requests)
+        self.durations = LoopHistogram(
+            "image_gateway_request_duration_seconds",
+            "Time from the request line to the last byte of the response.",
+            bounds,
+            ("route",),
+        )
+        self._first_bytes = LoopHistogram(
+            "image_gateway_time_to_first_byte_seconds",
+            "Time from the request line to the first byte of the response.",
+            bounds,
+            ("route",),
+        )
 
     def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
         """Count a finished request. ``first_byte``: the seconds to the first byte, None if no byte was sent."""
-        counts = self._routes.get(route)
-        if counts is None:
-            counts = self._routes[route] = _RouteCounts(self.bounds)
-        totals = counts.requests[delivery, status]
-        totals.count += 1
-        totals.seconds += seconds
-        counts.durations.observe(seconds)
+        requests = self._requests[route, delivery, status]
+        requests.count += 1
+        requests.seconds += seconds
+        self.durations.observe(seconds, route)
         if first_byte is not None:
-            counts.first_bytes.observe(first_byte)
+            self._first_bytes.observe(first_byte, route)
 
     def start_at_zero(self, routes: Iterable[str], deliveries: Iterable[str], statuses: Iterable[str]) -> None:
         """Export these series from now on, so that ``rate()`` sees their first increase."""
-        for route, delivery, status in product(routes, deliveries, statuses):
-            counts = self._routes.setdefault(route, _RouteCounts(self.bounds))
-            counts.requests.setdefault((delivery, status), _RequestTotals())
+        for key in product(routes, deliveries, statuses):
+            self._requests.setdefault(key, _Requests())
+            self.durations.start(key[0])
+            self._first_bytes.start(key[0])
 
-    def totals(self, route: str) -> Iterator[tuple[str, int, float]]:
-        """Yield each status of ``route`` with its number of requests and their seconds, once per delivery."""
-        counts = self._routes.get(route)
-        if counts is not None:
-            for (_, status), totals in counts.requests.items():
-                yield status, totals.count, totals.seconds
-
-    def durations(self, route: str) -> Sequence[int]:
-        """Return the number of requests of ``route`` in each bucket, and at last the number above all ``bounds``."""
-        counts = self._routes.get(route)
-        return tuple(counts.durations.counts) if counts is not None else (0,) * (len(self.bounds) + 1)
+    def totals(self, routes: Collection[str]) -> Iterator[tuple[str, int, float]]:
+        """Yield each status of the routes with its number of requests and their seconds, once per delivery."""
+        for (route, _, status), requests in self._requests.items():
+            if route in routes:
+                yield status, requests.count, requests.seconds
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """Yield the current counts, from copies: a scrape runs in another thread."""
-        requests = CounterMetricFamily(
+        family = CounterMetricFamily(
             "image_gateway_requests",
             "Requests by route ('admin:…' on the admin port, 'canary:…' of the canary), by delivery, and by status.",
             labels=("route", "delivery", "status"),
         )
-        routes = list(self._routes.items())
-        for name, route in routes:
-            for key, totals in list(route.requests.items()):
-                requests.add_metric((name, *key), totals.count)
-        yield requests
-        yield self._family(
-            "image_gateway_request_duration_seconds",
-            "Time from the request line to the last byte of the response.",
-            {name: route.durations for name, route in routes},
-        )
-        yield self._family(
-            "image_gateway_time_to_first_byte_seconds",
-            "Time from the request line to the first byte of the response.",
-            {name: route.first_bytes for name, route in routes},
-        )
+        for key, requests in list(self._requests.items()):
+            family.add_metric(key, requests.count)
+        yield family
+        yield from self.durations.collect()
+        yield from self._first_bytes.collect()
 
     describe = collect  # so the registry refuses another collector of this name
 
-    def _family(self, name: str, documentation: str, by_route: dict[str, Distribution]) -> HistogramMetricFamily:
-        family = HistogramMetricFamily(name, documentation, labels=("route",))
-        for route, distribution in by_route.items():
-            family.add_metric((route,), _cumulative(self.bounds, list(distribution.counts)), distribution.total)
-        return family
+
+class ImageRequests:
+    """Totals since the start, over ``routes``, the routes that serve a single image, for the daily statistics."""
+
+    def __init__(self, requests: RequestMetrics, routes: Collection[str]) -> None:
+        self._requests = requests
+        self._routes = routes
+
+    def count(self) -> int:
+        """Return the number of requests for images."""
+        return sum(count for _, count, _ in self._totals())
+
+    def errors(self) -> int:
+        """Return the number of requests that ended with a 5xx or an aborted transfer."""
+        return sum(count for status, count, _ in self._totals() if status.startswith("5") or status == ABORTED)
+
+    def milliseconds(self) -> int:
+        """Return the total duration of these requests in whole milliseconds."""
+        return int(1000 * sum(seconds for _, _, seconds in self._totals()))
+
+    def _totals(self) -> Iterator[tuple[str, int, float]]:
+        return (found for found in self._requests.totals(self._routes) if found[0] not in _NO_IMAGE)

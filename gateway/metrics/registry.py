@@ -1,14 +1,16 @@
 """The registry of a process, and the kinds of collectors that the rooms of the gateway make in it."""
 
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.metrics.optional_gauge import OptionalGauge
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -22,6 +24,66 @@ def _version() -> str:
 
 
 VERSION = _version()
+
+
+class OptionalGauge(Collector):
+    """A gauge without labels, which has no sample before ``set`` and after ``clear``.
+
+    It is for values that are read elsewhere. While such a value cannot be read, an old value would look current.
+    """
+
+    def __init__(self, name: str, documentation: str) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._value: float | None = None
+
+    def set(self, value: float) -> None:
+        """Export this value from now on."""
+        self._value = value
+
+    def clear(self) -> None:
+        """Export no value from now on."""
+        self._value = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the value, if it is known."""
+        yield GaugeMetricFamily(self._name, self._documentation, value=self._value)
+
+    describe = collect  # so the registry refuses another collector of this name
+
+
+def gauge_value(gauge: Gauge | OptionalGauge) -> float:
+    """Return the value of a gauge without labels, or NaN if the gauge is absent."""
+    for family in gauge.collect():
+        for sample in family.samples:
+            return float(sample.value)
+    return float("nan")
+
+
+class CountedElsewhere(Collector):
+    """A counter that calls ``count`` at each scrape."""
+
+    def __init__(self, name: str, documentation: str, count: Callable[[], int]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self.count = count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yield the current count."""
+        yield CounterMetricFamily(self._name, self._documentation, value=self.count())
+
+    describe = collect  # so the registry refuses another collector of this name
+
+
+def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int] = lambda: 0) -> CountedElsewhere:
+    """Return the counter of lost lines of the log. The stream of the log counts them: a process has one."""
+    counter = CountedElsewhere(
+        "image_gateway_log_lines_dropped",
+        "Lines of the log that were lost: its reader was too slow, or its disk full.",
+        count,
+    )
+    registry.register(counter)
+    return counter
 
 
 class Registry(CollectorRegistry):

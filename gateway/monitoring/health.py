@@ -133,16 +133,11 @@ class Health:
         self._monotonic = monotonic
         self._lock = asyncio.Lock()
         self._checked_at = float("-inf")
-        self._draining = False
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether the gateway finishes the requests in flight and stops."""
-        return self._draining
+        self.is_draining = False
 
     def drain(self) -> None:
-        """Report ``not_ready`` from now on."""
-        self._draining = True
+        """Report ``not_ready`` from now on: the gateway finishes the requests in flight and stops."""
+        self.is_draining = True
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
         """Probe the dependency by ``probe`` from now on. None ends its probes."""
@@ -170,7 +165,7 @@ class Health:
 
     def _status(self) -> Readiness:
         down = {name for name, state in self.probes.states.items() if state is State.DOWN}
-        if self._draining or not self._may_serve():
+        if self.is_draining or not self._may_serve():
             return Readiness.NOT_READY
         has_store = not _STORES & self.probes.names <= down
         if not (has_store or (self._ready_without_stores() and self._serves_from_memory())):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.metrics.events import EventLog
-from gateway.metrics.history import INTERVAL, History, gauge_value
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.history import INTERVAL, History
+from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.redis_connection.guarded_client import CacheUnavailable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.errors import DependencyDegraded
-from gateway.metrics.optional_gauge import OptionalGauge
+from gateway.metrics.registry import OptionalGauge
 from gateway.redis_connection.client import WrongRedis, check_settings
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
 from gateway.redis_connection.shards import Shard, Shards, in_parallel

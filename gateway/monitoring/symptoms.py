@@ -8,10 +8,10 @@ from typing import Final
 from prometheus_client import Gauge
 
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
-from gateway.metrics.history import MISDIRECTED, History, Point, gauge_value, total
-from gateway.metrics.nginx_askers import NginxAskers
-from gateway.metrics.optional_gauge import OptionalGauge
-from gateway.metrics.symptom import Level, Symptom
+from gateway.metrics.history import MISDIRECTED, History, Point, total
+from gateway.metrics.nginx_last_asked import NginxLastAsked
+from gateway.metrics.registry import OptionalGauge, gauge_value
+from gateway.metrics.symptom import Level, Symptom, Value
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock
@@ -30,7 +30,6 @@ _OF_OBJECTS: Final[Mapping[str, str]] = {  # codes that are no failure of COS: t
 _NO_CODE: Final = " none"  # of answers to HEAD, which have no body; a GET fails with the code
 _CREDENTIALS: Final = "credentials"  # a check that is down in the last fifth of their life
 _CHANGES: Final = "changes"  # a check that heartbeats come back
-_OWN_PROBLEMS: Final = frozenset({_CREDENTIALS, _CHANGES})
 _RARE: Final = ("log_lines_dropped", "nginx_files_old", "open_files_short")  # counts, each of which is a problem
 _SLOW_SHARE: Final = 0.1  # of a bucket's answers, as in the alert
 _LEAST_SLOW: Final = 3
@@ -47,7 +46,7 @@ _ENOUGH_BEFORE: Final = 100  # answers of the hour before
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway. Times are in seconds. Unknown values are NaN or None.
+    """The state of the gateway. Times are in seconds. Unknown numbers are NaN.
 
     points, minutes: the points of five seconds and of a minute, the oldest first.
     """
@@ -58,7 +57,7 @@ class Observations:
     is_draining: bool
     paused_buckets: Sequence[str]
     clock_difference: float
-    credentials_left: float | None
+    credentials_left: float
     trigger_installed: float
     reload_successful: float
     refresh_lag: float
@@ -161,38 +160,52 @@ def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
         yield Symptom("canary_wrong", "warning", {"check": check})
 
 
-def _of_state(seen: Observations) -> Iterable[Symptom]:
-    if seen.is_draining:
-        yield Symptom("draining", "bad")
-    for name, state in seen.checks.items():
+def _of_checks(checks: Mapping[str, str]) -> Iterable[Symptom]:
+    for name, state in checks.items():
+        level: Level = "bad" if state == "down" else "warning"
         if name == _CHANGES and state != "ok":
-            yield Symptom("changes_not_heard", "bad" if state == "down" else "warning")
-        elif name not in _OWN_PROBLEMS and state == "down":
-            yield Symptom("dependency_down", "bad", {"dependency": name})
-        elif name not in _OWN_PROBLEMS and state == "degraded":
-            yield Symptom("dependency_degraded", "warning", {"dependency": name})
+            yield Symptom("changes_not_heard", level)
+        elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
+            yield Symptom("dependency_down" if state == "down" else "dependency_degraded", level, {"dependency": name})
+
+
+def _when(holds: bool, **numbers: float) -> Mapping[str, Value] | None:
+    """Return the numbers of a problem's sentence, rounded, or None without the problem."""
+    return {name: round(number) for name, number in numbers.items()} if holds else None
+
+
+def _ending(seen: Observations) -> float:
+    """Return how many seconds of credentials that end soon are left, or NaN if none end soon."""
+    is_soon = seen.credentials_left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"
+    return seen.credentials_left if is_soon else float("nan")
+
+
+# Each problem that a single value shows. A comparison with NaN is false: nothing is known.
+_RULES: Final[Sequence[tuple[str, Level, Callable[[Observations], Mapping[str, Value] | None]]]] = (
+    ("draining", "bad", lambda seen: _when(seen.is_draining)),
+    ("credentials_ended", "bad", lambda seen: _when(_ending(seen) <= 0)),
+    (
+        "clock_differs",
+        "warning",
+        lambda seen: _when(abs(seen.clock_difference) >= CLOCK_TOLERANCE, seconds=seen.clock_difference),
+    ),
+    ("credentials_end", "warning", lambda seen: _when(_ending(seen) > 0, seconds=_ending(seen))),
+    ("trigger_missing", "warning", lambda seen: _when(seen.trigger_installed == 0)),
+    ("reload_refused", "warning", lambda seen: _when(seen.reload_successful == 0)),
+    ("renewals_late", "warning", lambda seen: _when(seen.refresh_lag > _LATE, seconds=seen.refresh_lag)),
+    ("renewals_dead", "warning", lambda seen: _when(seen.dead > 0, count=seen.dead)),
+    ("purges_late", "warning", lambda seen: _when(seen.purge_lag > _LATE, seconds=seen.purge_lag)),
+    ("purges_dead", "warning", lambda seen: _when(seen.purge_dead > 0, count=seen.purge_dead)),
+)
+
+
+def _of_state(seen: Observations) -> Iterable[Symptom]:
+    for name, level, rule in _RULES:
+        if (values := rule(seen)) is not None:
+            yield Symptom(name, level, values)
+    yield from _of_checks(seen.checks)
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
-    if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
-        yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
-    left = seen.credentials_left
-    if left is not None and (left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"):
-        if left > 0:
-            yield Symptom("credentials_end", "warning", {"seconds": round(left)})
-        else:
-            yield Symptom("credentials_ended", "bad")
-    if seen.trigger_installed == 0:
-        yield Symptom("trigger_missing", "warning")
-    if seen.reload_successful == 0:
-        yield Symptom("reload_refused", "warning")
-    if seen.refresh_lag > _LATE:
-        yield Symptom("renewals_late", "warning", {"seconds": round(seen.refresh_lag)})
-    if seen.dead > 0:
-        yield Symptom("renewals_dead", "warning", {"count": int(seen.dead)})
-    if seen.purge_lag > _LATE:
-        yield Symptom("purges_late", "warning", {"seconds": round(seen.purge_lag)})
-    if seen.purge_dead > 0:
-        yield Symptom("purges_dead", "warning", {"count": int(seen.purge_dead)})
 
 
 def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Symptom]:
@@ -214,7 +227,7 @@ class Gauges:
     dead: OptionalGauge
     purge_lag: OptionalGauge
     purge_dead: OptionalGauge
-    nginx: NginxAskers
+    nginx: NginxLastAsked
     canary: CanaryOutcomes
 
 
@@ -249,7 +262,7 @@ class CurrentSymptoms:
                 is_draining=self._health.is_draining,
                 paused_buckets=self._paused_buckets(),
                 clock_difference=self._clock.observed_offset,
-                credentials_left=min(left, default=None),
+                credentials_left=min(left, default=float("nan")),
                 trigger_installed=gauge_value(gauges.trigger_installed),
                 reload_successful=gauge_value(gauges.reload_successful),
                 refresh_lag=gauge_value(gauges.refresh_lag),

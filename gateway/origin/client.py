@@ -14,8 +14,9 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
-from gateway.net.http_date import seconds_of
+from gateway.net.http_fields import seconds_of
 from gateway.origin.errors import (
+    CODES,
     CREDENTIAL_CODES,
     THROTTLED_STATUSES,
     ConnectionLost,
@@ -58,37 +59,6 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
 
 _MOST_BUCKETS: Final = 50  # with their own label, since rows may name any number of buckets
-_DOCUMENTED_CODES: Final = frozenset(
-    {
-        "AccessDenied",
-        "BucketAccelerateNotEnabled",
-        "DomainAuditFailed",
-        "ExpiredToken",
-        "ImageResolutionExceed",
-        "ImageTooLarge",
-        "InternalError",
-        "InvalidAccessKeyId",
-        "InvalidArgument",
-        "InvalidImageFormat",
-        "InvalidObjectState",
-        "InvalidRange",
-        "InvalidRequest",
-        "InvalidURI",
-        "MethodNotAllowed",
-        "NoSuchBucket",
-        "NoSuchKey",
-        "PathStyleDomainForbidden",
-        "PaymentRequired",
-        "PreconditionFailed",
-        "RequestTimeTooSkewed",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "SignatureDoesNotMatch",
-        "SlowDown",
-        "UnavailableForLegalReasons",
-        "UserCnameInvalid",
-    }
-)
 _MOST_OTHER_CODES: Final = 50  # beside the documented ones; COS adds codes, and documents those of processing elsewhere
 _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST = "none", "no_answer", "timeout", "body_lost"
 _OTHER: Final = "other"
@@ -97,9 +67,9 @@ _OTHER: Final = "other"
 class ObservedAnswers:
     """What COS's answers to the requests of clients show: counts, COS's time, and whether it accepts signatures.
 
-    Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code: a code that this file does not
-    list has a label of its own, too, the first 50 of them. "other" counts the rest. The series of ``buckets`` and
-    listed codes start at 0, so that ``rate()`` sees the first increase.
+    Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code: a code that is not
+    documented has a label of its own, too, the first 50 of them. "other" counts the rest. The series of ``buckets`` and
+    documented codes start at 0, so that ``rate()`` sees the first increase.
 
     credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
     accepted: a URL of each bucket that COS has accepted since ``take_verdicts``. The client adds to it itself, since
@@ -120,7 +90,7 @@ class ObservedAnswers:
         self._dated: dict[str, tuple[Mapping[str, str], float]] = {}
         self._buckets = set(buckets)
         self._most_buckets = len(self._buckets) + _MOST_BUCKETS
-        self._codes = {*_DOCUMENTED_CODES, _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST}
+        self._codes = {*CODES, _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST}
         self._most_codes = len(self._codes) + _MOST_OTHER_CODES
         for bucket in self._buckets:
             metrics.origin_bucket_requests.add((bucket,), 0)

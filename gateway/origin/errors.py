@@ -21,7 +21,7 @@ from gateway.errors import (
     OriginUnavailable,
     RangeNotSatisfiable,
 )
-from gateway.net.http_date import seconds_of
+from gateway.net.http_fields import seconds_of
 from gateway.origin.retry import retry_after
 
 REQUEST_ID: Final = istr("x-cos-request-id")
@@ -33,33 +33,52 @@ _CODE: Final = re.compile(rb"<Code>([A-Za-z][A-Za-z.]{0,63})</Code>")
 _EXPIRED: Final = b"<Message>Request has expired</Message>"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9+/=_-]{1,128}")
 _UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")
-# Codes that say more than their status (document 7730 lists those of image processing, too).
-_BY_CODE: Final[Mapping[str, type[GatewayError]]] = {
-    "BucketAccelerateNotEnabled": OriginMisconfigured,
-    "DomainAuditFailed": ImageBlocked,
-    "ImageResolutionExceed": ImageTooLarge,
-    "ImageTooLarge": ImageTooLarge,
-    "InvalidObjectState": ImageArchived,
-    "NoSuchBucket": OriginMisconfigured,
-    "PathStyleDomainForbidden": OriginMisconfigured,
-    "UnavailableForLegalReasons": ImageBlocked,
-    "UserCnameInvalid": OriginMisconfigured,
-}
+
+
+class _Meaning(NamedTuple):
+    """What a code says beyond its status.
+
+    outcome: None if the status says it.
+    is_refusal: COS refuses the gateway, whatever object is requested. False if it has accepted the signature. None if
+        the status says it.
+    """
+
+    outcome: type[GatewayError] | None = None
+    is_refusal: bool | None = None
+
+
 _BY_STATUS: Final[Mapping[int, type[GatewayError]]] = {402: OriginSuspended, 404: ImageNotFound, 451: ImageBlocked}
-# COS answers these only after it has accepted the signature.
-_OF_ACCEPTED: Final = frozenset(
-    {
-        "ImageResolutionExceed",
-        "ImageTooLarge",
-        "InvalidImageFormat",
-        "InvalidObjectState",
-        "InvalidRange",
-        "NoSuchKey",
-        "PreconditionFailed",
-    }
-)
-# COS answers these whatever object is requested. A 403 or a 402 is a refusal with any other code, too.
-_OF_REFUSED: Final = frozenset({"BucketAccelerateNotEnabled", "ExpiredToken", "NoSuchBucket", "UserCnameInvalid"})
+_OF_STATUS: Final = _Meaning()
+# The documented codes, also of image processing.
+CODES: Final[Mapping[str, _Meaning]] = {
+    "AccessDenied": _OF_STATUS,
+    "BucketAccelerateNotEnabled": _Meaning(OriginMisconfigured, is_refusal=True),
+    "DomainAuditFailed": _Meaning(ImageBlocked),
+    "ExpiredToken": _Meaning(is_refusal=True),
+    "ImageResolutionExceed": _Meaning(ImageTooLarge, is_refusal=False),
+    "ImageTooLarge": _Meaning(ImageTooLarge, is_refusal=False),
+    "InternalError": _OF_STATUS,
+    "InvalidAccessKeyId": _OF_STATUS,
+    "InvalidArgument": _OF_STATUS,
+    "InvalidImageFormat": _Meaning(is_refusal=False),
+    "InvalidObjectState": _Meaning(ImageArchived, is_refusal=False),
+    "InvalidRange": _Meaning(is_refusal=False),
+    "InvalidRequest": _OF_STATUS,
+    "InvalidURI": _OF_STATUS,
+    "MethodNotAllowed": _OF_STATUS,
+    "NoSuchBucket": _Meaning(OriginMisconfigured, is_refusal=True),
+    "NoSuchKey": _Meaning(is_refusal=False),
+    "PathStyleDomainForbidden": _Meaning(OriginMisconfigured),
+    "PaymentRequired": _OF_STATUS,
+    "PreconditionFailed": _Meaning(is_refusal=False),
+    "RequestTimeTooSkewed": _OF_STATUS,
+    "RequestTimeout": _OF_STATUS,
+    "ServiceUnavailable": _OF_STATUS,
+    "SignatureDoesNotMatch": _OF_STATUS,
+    "SlowDown": _OF_STATUS,
+    "UnavailableForLegalReasons": _Meaning(ImageBlocked),
+    "UserCnameInvalid": _Meaning(OriginMisconfigured, is_refusal=True),
+}
 
 
 class CosError(NamedTuple):
@@ -103,11 +122,8 @@ def parse_error(status: int, date: str | None, body: bytes, request_id: str | No
 
 def is_refusal(error: CosError) -> bool | None:
     """Return whether COS refuses to serve the gateway, or None if the error says nothing about that."""
-    if error.code in _OF_ACCEPTED:
-        return False
-    if error.code in _OF_REFUSED or error.status in (402, 403):
-        return True
-    return None
+    is_refusal = CODES.get(error.code or "", _OF_STATUS).is_refusal
+    return True if is_refusal is None and error.status in (402, 403) else is_refusal
 
 
 class Failure(NamedTuple):
@@ -140,7 +156,7 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
     if error.status == 416:
         size = _UNSATISFIED_RANGE.fullmatch(headers.get("Content-Range", ""))
         raise RangeNotSatisfiable(int(size[1]) if size is not None else None)
-    outcome = _BY_CODE.get(error.code or "") or _BY_STATUS.get(error.status)
+    outcome = CODES.get(error.code or "", _OF_STATUS).outcome or _BY_STATUS.get(error.status)
     if outcome is not None:
         raise outcome(reason)
     if error.status == 403 or error.code == "ExpiredToken":

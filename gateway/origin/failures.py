@@ -1,10 +1,10 @@
-"""What COS fails to return: for a while it is not asked again for a bucket, an object or a variant."""
+"""What COS fails to return: for a while it is not asked again for a bucket or an object."""
 
 import copy
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.errors import (
@@ -16,7 +16,6 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ObjectId, SignedImage
 
 _MOST_BUCKETS: Final = 1024
@@ -30,100 +29,73 @@ _FORGIVEN_AFTER: Final = 60.0  # seconds without a failure
 _FINAL: Final = (ImageBlocked, ImageNotFound, ImageTooLarge)
 _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
-_REFUSED_FOR: Final = 600.0  # seconds
-_MOST_REFUSED: Final = 10_000  # variants
-# After so many refused objects and no success, a format is regarded as turned off for the bucket.
-_REFUSED_OBJECTS: Final = 5
-# Formats that no rule can read; COS need not be asked (document 44880 lists those that it reads).
-_UNREADABLE: Final = frozenset({"image/svg+xml"})
+
+@dataclass(slots=True)
+class _Breaker:
+    """The objects of a bucket that failed since its last answer, and those that failed while others were answered."""
+
+    failing: set[str] = field(default_factory=set)
+    bad: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    next_try: float = 0.0
 
 
-class BucketBreaker:
-    """Opens when ``objects`` different objects have failed and none was answered in between.
+class CircuitBreakers:
+    """A circuit breaker for each bucket with remembered failures, at most 1024: then the oldest is dropped.
 
-    An object that always fails counts once, however often it is requested. An object that failed while others were
-    answered does not count again before it is answered, and others are tried before it. While the breaker is open, one
-    request in ``pause`` seconds is allowed. The first answer closes the breaker.
+    A breaker opens when ``objects`` different objects have failed and none was answered in between. An object that
+    always fails counts once, however often it is requested. An object that failed while others were answered does not
+    count again before it is answered, and others are tried before it. While the breaker is open, one request in
+    ``pause`` seconds is allowed. The first answer closes the breaker.
+
+    ``by_bucket`` is empty while COS works. The client looks there first, so that a request that succeeds calls no
+    breaker.
     """
 
     def __init__(
         self, *, objects: int = 10, pause: float = 1.0, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._limit = objects
+        self._objects = objects
         self._pause = pause
         self._monotonic = monotonic
-        self._failing: set[str] = set()  # since the last answer
-        self._bad: OrderedDict[str, None] = OrderedDict()  # failed while others were answered
-        self._next_try = 0.0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether only one request in each pause is allowed."""
-        return len(self._failing) >= self._limit
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether no failure is remembered."""
-        return not self._failing and not self._bad
-
-    def allows_call(self, object_path: str) -> bool:
-        """Return whether to request the object now. While open, True takes the one request of this pause."""
-        if not self.is_open:
-            return True
-        now = self._monotonic()
-        if now < self._next_try + (self._pause if object_path in self._bad else 0.0):
-            return False
-        self._next_try = now + self._pause
-        return True
-
-    def succeeded(self, object_path: str) -> None:
-        """Record that the bucket answered a request for the object."""
-        self._bad.update(dict.fromkeys(self._failing))
-        self._failing.clear()
-        self._bad.pop(object_path, None)
-        while len(self._bad) > _MOST_BAD_OBJECTS:
-            self._bad.popitem(last=False)
-
-    def failed(self, object_path: str) -> None:
-        """Record that a request for the object failed."""
-        if object_path not in self._bad and not self.is_open:
-            self._failing.add(object_path)
-        if self.is_open:
-            self._next_try = self._monotonic() + self._pause
-
-
-class CircuitBreakers:
-    """The breakers of the buckets with remembered failures; methods are those of ``BucketBreaker``.
-
-    ``by_bucket`` is empty while COS works. The client looks there first, so that a request that succeeds calls no
-    breaker. At most 1024 breakers are kept. Beyond that, the oldest is dropped.
-    """
-
-    def __init__(self, make: Callable[[], BucketBreaker] = BucketBreaker) -> None:
-        self._make = make
-        self.by_bucket: OrderedDict[str, BucketBreaker] = OrderedDict()
+        self.by_bucket: OrderedDict[str, _Breaker] = OrderedDict()
 
     def is_open(self, bucket: str) -> bool:
+        """Return whether only one request in each pause is allowed."""
         breaker = self.by_bucket.get(bucket)
-        return breaker is not None and breaker.is_open
+        return breaker is not None and len(breaker.failing) >= self._objects
 
     def allows_call(self, bucket: str, object_path: str) -> bool:
-        breaker = self.by_bucket.get(bucket)
-        return breaker is None or breaker.allows_call(object_path)
+        """Return whether to request the object now. While open, True takes the one request of this pause."""
+        if not self.is_open(bucket):
+            return True
+        breaker, now = self.by_bucket[bucket], self._monotonic()
+        if now < breaker.next_try + (self._pause if object_path in breaker.bad else 0.0):
+            return False
+        breaker.next_try = now + self._pause
+        return True
 
     def failed(self, bucket: str, object_path: str) -> None:
-        if bucket not in self.by_bucket:
-            self.by_bucket[bucket] = self._make()
-            if len(self.by_bucket) > _MOST_BUCKETS:
-                self.by_bucket.popitem(last=False)
-        self.by_bucket[bucket].failed(object_path)
+        """Record that a request for the object failed."""
+        breaker = self.by_bucket.setdefault(bucket, _Breaker())
+        if len(self.by_bucket) > _MOST_BUCKETS:
+            self.by_bucket.popitem(last=False)
+        if object_path not in breaker.bad and not self.is_open(bucket):
+            breaker.failing.add(object_path)
+        if self.is_open(bucket):
+            breaker.next_try = self._monotonic() + self._pause
 
     def succeeded(self, bucket: str, object_path: str) -> None:
+        """Record that the bucket answered a request for the object."""
         breaker = self.by_bucket.get(bucket)
-        if breaker is not None:
-            breaker.succeeded(object_path)
-            if breaker.is_calm:
-                del self.by_bucket[bucket]
+        if breaker is None:
+            return
+        breaker.bad.update(dict.fromkeys(breaker.failing))
+        breaker.failing.clear()
+        breaker.bad.pop(object_path, None)
+        while len(breaker.bad) > _MOST_BAD_OBJECTS:
+            breaker.bad.popitem(last=False)
+        if not breaker.bad:
+            del self.by_bucket[bucket]
 
 
 @dataclass(slots=True)
@@ -197,90 +169,3 @@ class FailedObjects:
     def completed(self, object_id: ObjectId) -> None:
         """Forget every failure, since COS has sent the whole object."""
         self.by_object.pop(object_id, None)
-
-
-class RefusedVariants:
-    """Variants that COS did not make, at most 10,000: they are not requested again for ten minutes.
-
-    ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): a refusal of an earlier request
-    does not count.
-    """
-
-    def __init__(
-        self,
-        renditions: Renditions,
-        changed_at: Callable[[str], float],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._renditions = renditions
-        self._changed_at = changed_at
-        self.now = monotonic
-        self._refused: OrderedDict[ObjectId, float] = OrderedDict()  # when
-        self._by_format: dict[tuple[str, str], set[str]] = {}  # bucket and format -> keys of refused objects
-        self._off_since: dict[tuple[str, str], float] = {}
-
-    def holds(self, image: SignedImage) -> bool:
-        """Return whether COS would refuse the image's rendition, so that no request is needed."""
-        if image.record.content_type in _UNREADABLE:
-            return True
-        if not self._refused:
-            return False
-        since = self._off_since.get(self._format_of(image))
-        return (
-            self._is_refused(image, image.object_id)
-            or self._is_refused(image, image.object_id.original())
-            or (since is not None and self.now() < since + _REFUSED_FOR)
-        )
-
-    def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        """Return the rendition to send in place of one that COS does not make. None: the original.
-
-        refusal: COS's error. None if COS was not asked.
-        """
-        if (
-            image.rendition is None
-            or isinstance(refusal, ImageTooLarge)
-            or image.record.content_type in _UNREADABLE
-            or self._is_refused(image, image.object_id.original())
-        ):
-            return None
-        return next(self._renditions.fallbacks(image.rendition), None)
-
-    def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
-        """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
-        object_id = image.object_id
-        if isinstance(error, ImageTooLarge):
-            object_id = object_id.original()
-        else:
-            self._count_format(image)
-        self._refused[object_id] = requested_at
-        self._refused.move_to_end(object_id)
-        if len(self._refused) > _MOST_REFUSED:
-            self._refused.popitem(last=False)
-
-    def made(self, image: SignedImage) -> None:
-        """Forget that the format seemed to be switched off: COS has made one in it."""
-        if self._by_format:
-            self._by_format.pop(self._format_of(image), None)
-
-    def _count_format(self, image: SignedImage) -> None:
-        kind = bucket, image_format = self._format_of(image)
-        if image_format == "original":  # the object was the reason, and not a format
-            for other, keys in self._by_format.items():
-                if other[0] == bucket:
-                    keys.discard(image.object_id.key)
-            return
-        keys = self._by_format.setdefault(kind, set())
-        keys.add(image.object_id.key)
-        if len(keys) >= _REFUSED_OBJECTS:
-            keys.clear()
-            self._off_since[kind] = self.now()
-
-    def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
-        at = self._refused.get(object_id)
-        return at is not None and self.now() < at + _REFUSED_FOR and at > self._changed_at(image.record.image_id)
-
-    def _format_of(self, image: SignedImage) -> tuple[str, str]:
-        rendition = image.object_id.rendition
-        image_format = self._renditions.get(rendition).format if rendition is not None else None
-        return image.object_id.bucket, image_format or "original"

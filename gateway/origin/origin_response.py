@@ -18,15 +18,7 @@ from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import (
-    REQUEST_ID,
-    BodyLost,
-    BodyTooSlow,
-    ConnectionLost,
-    CosError,
-    NothingSent,
-    parse_error,
-)
+from gateway.origin.errors import REQUEST_ID, BodyLost, BodyTooSlow, ConnectionLost, CosError, NothingSent, parse_error
 
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _MOST_ORIGINS: Final = 256
@@ -71,12 +63,6 @@ class ContentRange:
     def is_rest(self, first: int, end: int | None) -> bool:
         """Return whether these are the bytes from ``first`` up to ``end`` (excluded. None: the end of the object)."""
         return self.first == first and self.last + 1 == (self.size if end is None else end)
-
-
-def content_range_of(text: str | None) -> ContentRange | None:
-    """Return the range in a ``Content-Range``, or None without one, or if it does not name first, last and size."""
-    covered = _CONTENT_RANGE.fullmatch(text) if text is not None else None
-    return ContentRange(*map(int, covered.groups())) if covered else None
 
 
 class ObjectMetadata(NamedTuple):
@@ -126,6 +112,11 @@ class CosAnswer:
         self.content = content
         self.connection: Connection | None = connection
         content.on_eof(self._give_back)
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection's transport. None once the whole body has arrived."""
+        return self.connection.transport if self.connection is not None else None
 
     def close(self) -> None:
         """Close the connection if the body was not read to its end. Its reader gets an error."""
@@ -184,19 +175,6 @@ class OriginResponse:
     does not match its length: no image is better than half of one.
     """
 
-    __slots__ = (
-        "_is_held",
-        "_is_trickle",
-        "_receive",
-        "_received",
-        "_received_at_check",
-        "_response",
-        "_returned_at",
-        "_shared_timeout",
-        "_waited",
-        "head",
-    )
-
     def __init__(
         self, response: CosAnswer, shared_timeout: SharedTimeout, method: str, *, is_processed: bool = False
     ) -> None:
@@ -210,7 +188,7 @@ class OriginResponse:
         status, headers = response.status, response.headers
         length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
         crc64 = None if is_processed else checksum_in(headers)
-        covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+        covered = _content_range_in(status, headers)
         metadata = metadata_in(status, headers)
         has_body, etag = method != hdrs.METH_HEAD and status != 304, metadata.etag
         if is_processed:
@@ -220,7 +198,7 @@ class OriginResponse:
             if covered is None or covered.last - covered.first + 1 != (length or -1):
                 self.close()
                 raise OriginUnavailable("a 206 whose range and length do not agree")
-        elif length is None and has_body and crc64 is None and not _is_chunked(response):
+        elif length is None and has_body and crc64 is None and not is_chunked(headers):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
 
@@ -233,11 +211,9 @@ class OriginResponse:
         if not self.head.has_body:
             return b""
         content, began = self._response.content, time.monotonic()
-        if began - self._returned_at > _A_WHILE and self._received:
-            self._is_trickle = True
+        self._is_trickle = began - self._returned_at > _A_WHILE and self._received > 0
+        if self._is_trickle:
             self._set_receive(_TRICKLE_RECEIVE)
-        else:
-            self._is_trickle = False
         try:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
@@ -276,37 +252,23 @@ class OriginResponse:
         them. Then nothing more is received until the next ``read``, because the kernel's buffer reads ahead enough.
         """
         if is_blocked:
-            if self._is_trickle or self._received < _PROVEN:
-                self._hold()
+            if (self._is_trickle or self._received < _PROVEN) and (transport := self._response.transport) is not None:
+                transport.pause_reading()
+                self._is_held = True
         elif has_unsent and self._received < _PROVEN:
             self._set_receive(_SLOW_RECEIVE)
         elif not self._is_trickle:
             self._set_receive(_FAST_RECEIVE)
 
-    def _hold(self) -> None:
-        transport = self._transport
-        if transport is not None:
-            transport.pause_reading()
-            self._is_held = True
-
     def _resume(self) -> None:
         self._is_held = False
-        transport = self._transport
-        if transport is not None:
+        if (transport := self._response.transport) is not None:
             transport.resume_reading()
 
     def _set_receive(self, most: int) -> None:
-        if most != self._receive:
-            transport = self._transport
-            if transport is not None:
-                _set_receive(transport, most)
-                self._receive = most
-
-    @property
-    def _transport(self) -> asyncio.Transport | None:
-        """The connection. None once the whole body has arrived."""
-        connection = self._response.connection
-        return connection.transport if connection is not None else None
+        if most != self._receive and (transport := self._response.transport) is not None:
+            _set_receive(transport, most)
+            self._receive = most
 
     def _check_rate(self) -> None:
         came = self._received - self._received_at_check
@@ -346,9 +308,15 @@ def _set_receive(transport: asyncio.Transport, most: int) -> None:
         tls._ssl_buffer_view = memoryview(tls._ssl_buffer)  # noqa: SLF001
 
 
+def _content_range_in(status: int, headers: Mapping[str, str]) -> ContentRange | None:
+    """Return the range of a 206, or None if its ``Content-Range`` does not name first, last and size."""
+    covered = _CONTENT_RANGE.fullmatch(headers.get(hdrs.CONTENT_RANGE, "")) if status == 206 else None
+    return ContentRange(*map(int, covered.groups())) if covered is not None else None
+
+
 def metadata_in(status: int, headers: Mapping[str, str]) -> ObjectMetadata:
     """Return the metadata of the object in the header of a response, of the whole or of a part."""
-    covered = content_range_of(headers.get(hdrs.CONTENT_RANGE)) if status == 206 else None
+    covered = _content_range_in(status, headers)
     return ObjectMetadata(
         _whole_number(headers.get(hdrs.CONTENT_LENGTH)) if covered is None else covered.size,
         headers.get(hdrs.ETAG),
@@ -363,8 +331,9 @@ def checksum_in(headers: Mapping[str, str]) -> int | None:
     return _whole_number(headers.get(_CRC64))
 
 
-def _is_chunked(response: CosAnswer) -> bool:
-    return response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+def is_chunked(headers: Mapping[str, str]) -> bool:
+    """Return whether the body ends with its last chunk."""
+    return headers.get(hdrs.TRANSFER_ENCODING, "").lower() == "chunked"
 
 
 def _whole_number(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from gateway.net.http_date import seconds_of
+from gateway.net.http_fields import seconds_of
 from gateway.settings import Live
 
 _BASE: Final = 0.05  # seconds

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
-from gateway.net.image_fields import content_disposition, is_image
+from gateway.net.http_fields import content_disposition, is_image
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer

@@ -83,7 +83,7 @@ class Signer:
         with ``fresh`` this second. The caller checks that enough of the URL's life remains. ``rendition`` must be
         configured.
         """
-        now, credentials = int(self._now()), self._credentials_of(record.bucket)
+        now, credentials = int(self._now()), self._credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         self._metrics.presigns.inc()
         end = self._end(record, signed_at, credentials.expires_at)
@@ -105,7 +105,7 @@ class Signer:
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
         self._metrics.presigns.inc()
-        now, credentials = int(self._now()), self._credentials_of(record.bucket)
+        now, credentials = int(self._now()), self._credentials.of(record.bucket)
         end = self._end(record, now, credentials.expires_at)
         return self._sign_at(credentials, record, None, "GET", now, end, {rule: ""})
 
@@ -120,7 +120,7 @@ class Signer:
         """
         self._metrics.presigns.inc()
         suffix = _IGNORE_ERRORS if ignores_errors else ""
-        credentials, own = self._credentials_of(image.record.bucket), image.presigned
+        credentials, own = self._credentials.of(image.record.bucket), image.presigned
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
 
@@ -146,13 +146,6 @@ class Signer:
             return None
         parameters = self._parameters(record, rendition, own.token)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
-
-    def _credentials_of(self, bucket: str) -> Credentials:
-        """Return the newest credentials of the bucket, from a mapping without a call if possible."""
-        newest = self._credentials.newest.get(bucket)
-        if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
-            return self._credentials.of(bucket)
-        return newest
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
         window = max(1, self._settings.value.sign_window)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from gateway.purge.metrics import PurgeMetrics
@@ -14,22 +15,16 @@ _SETTLE: Final = 1.0
 _MOST_KEPT: Final = 100_000
 
 
+@dataclass(slots=True)
 class PurgeIntake:
     """Queues changed images. ``flush`` queues the images that Redis did not take before."""
 
-    def __init__(
-        self,
-        queue: PurgeQueue,
-        metrics: PurgeMetrics,
-        *,
-        now: Callable[[], float] = time.time,
-        settle: float = _SETTLE,
-    ) -> None:
-        self._queue = queue
-        self._metrics = metrics
-        self._now = now
-        self._settle = settle
-        self._kept: dict[str, None] = {}
+    queue: PurgeQueue
+    metrics: PurgeMetrics
+    _: KW_ONLY
+    now: Callable[[], float] = time.time
+    settle: float = _SETTLE
+    _kept: dict[str, None] = field(default_factory=dict, init=False)
 
     async def add(self, image_ids: Sequence[str]) -> None:
         """Queue the images, or keep them until ``flush``. Does not raise when Redis fails."""
@@ -51,7 +46,7 @@ class PurgeIntake:
             return
         taken, self._kept = self._kept, {}
         try:
-            dropped = await self._queue.enqueue(list(taken), self._now() + self._settle)
+            dropped = await self.queue.enqueue(list(taken), self.now() + self.settle)
         except BaseException:  # also when cancelled
             self._kept = taken | self._kept
             raise
@@ -60,4 +55,4 @@ class PurgeIntake:
     def count_dropped(self, count: int) -> None:
         """Count changed images that are not purged, because there is no room for them."""
         if count:
-            self._metrics.purges.labels(result="dropped").inc(count)
+            self.metrics.purges.labels(result="dropped").inc(count)

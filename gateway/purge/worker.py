@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from gateway.purge.intake import PurgeIntake
@@ -14,7 +15,7 @@ from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
 from gateway.redis_queue.leased_queue import Claim
-from gateway.redis_queue.purge_queue import LATEST_DUE, PurgeQueue
+from gateway.redis_queue.purge_queue import LATEST_DUE
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ _FIRST_PAUSE: Final = 1.0  # seconds after a failure of the target, doubled by e
 _LONGEST_PAUSE: Final = 60.0
 
 
+@dataclass(slots=True)
 class PurgeWorker:
     """Sends purges, the oldest first. While the target takes no purges, they keep their places in the queue.
 
@@ -34,25 +36,15 @@ class PurgeWorker:
     - ``dead``: the target refused the image for the last time.
     """
 
-    def __init__(
-        self,
-        queue: PurgeQueue,
-        intake: PurgeIntake,
-        target: Target,
-        metrics: PurgeMetrics,
-        *,
-        now: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
-    ) -> None:
-        self._queue = queue
-        self._intake = intake
-        self._target = target
-        self._metrics = metrics
-        self._now = now
-        self._random = random
-        self._failures = 0
-        self._unsent: list[Sequence[Claim[str]]] = []  # the claims; the next batch is the last element
-        self._claimed_at = 0.0
+    intake: PurgeIntake
+    target: Target
+    metrics: PurgeMetrics
+    _: KW_ONLY
+    now: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+    _failures: int = field(default=0, init=False)
+    _unsent: list[Sequence[Claim[str]]] = field(default_factory=list, init=False)  # the next batch is the last element
+    _claimed_at: float = field(default=0.0, init=False)
 
     async def run(self) -> None:
         """Send until cancelled. A failure is logged, and the worker continues after a pause."""
@@ -65,34 +57,29 @@ class PurgeWorker:
             return await self.send_batch()
         except WrongType as error:
             logger.warning("the queue of purges is repaired: %s", error)
-            await self._repair()
+            with suppress(CacheUnavailable):  # then the next step repairs it
+                await self.intake.queue.repair()
         except CacheUnavailable as error:
             logger.debug("purges wait for redis: %s", error)
             with suppress(CacheUnavailable):  # a Redis that takes no writes still tells what waits
                 await self._observe()
         except Exception:  # the task survives unforeseen errors
-            self._metrics.background_errors.labels(task="purge-worker").inc()
+            self.metrics.background_errors.labels(task="purge-worker").inc()
             logger.exception("sending purges failed")
         return _LOOK_EVERY
-
-    async def _repair(self) -> None:
-        try:
-            await self._queue.repair()
-        except CacheUnavailable as error:
-            logger.debug("the queue of purges cannot be repaired now: %s", error)
 
     async def send_batch(self) -> float:
         """Send the next batch, if a purge is due. Return after how many seconds to look again.
 
         Raises ``CacheUnavailable``. The claims are then free at the end of their lease.
         """
-        await self._intake.flush()
+        await self.intake.flush()
         wait = await self._observe()
         if wait > 0:
             return min(_LOOK_EVERY, wait)
-        await asyncio.sleep(await self._queue.take_slot())
-        claimed_at = self._now()
-        claims = await self._queue.claim(claimed_at, self._target.most)
+        await asyncio.sleep(await self.intake.queue.take_slot())
+        claimed_at = self.now()
+        claims = await self.intake.queue.claim(claimed_at, self.target.most)
         if not claims:  # another replica was faster
             return _LOOK_EVERY
         try:
@@ -106,9 +93,9 @@ class PurgeWorker:
 
     async def _observe(self) -> float:
         """Set the queue's metrics, or remove them if it cannot be read. Return the seconds until a purge is due."""
-        metrics, now = self._metrics, self._now()
+        metrics, now = self.metrics, self.now()
         try:
-            queued, _, dead, next_due = await self._queue.state(now)
+            queued, _, dead, next_due = await self.intake.queue.state(now)
         except CacheUnavailable:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
                 gauge.clear()
@@ -131,9 +118,9 @@ class PurgeWorker:
         while self._unsent:
             batch = self._unsent[-1]
             try:
-                await self._target.purge([claim.item for claim in batch])
+                await self.target.purge([claim.item for claim in batch])
             except TargetUnavailable:
-                self._metrics.purges.labels(result="postponed").inc(sum(map(len, self._unsent)))
+                self.metrics.purges.labels(result="postponed").inc(sum(map(len, self._unsent)))
                 await self._release()
                 raise
             except PurgeRefused as error:
@@ -147,12 +134,12 @@ class PurgeWorker:
                 await self._settle(batch, claimed_at)
                 self._unsent.pop()
             if self._unsent:
-                await asyncio.sleep(await self._queue.take_slot())
+                await asyncio.sleep(await self.intake.queue.take_slot())
 
     async def _release(self) -> None:
         """Return the unsent purges to the queue."""
         unsent, self._unsent = self._unsent, []
-        await self._queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
+        await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 
     async def _settle(
         self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
@@ -161,16 +148,13 @@ class PurgeWorker:
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
-            await self._queue.sent(sent, claimed_at)
-            self._metrics.purges.labels(result="sent").inc(len(sent))
+            await self.intake.queue.sent(sent, claimed_at)
+            self.metrics.purges.labels(result="sent").inc(len(sent))
         for image_id in sorted(failed):
-            await self._fail(image_id, reason)
-
-    async def _fail(self, image_id: str, reason: str) -> None:
-        given_up = await self._queue.fail(image_id, reason, self._now())
-        self._metrics.purges.labels(result="dead" if given_up else "failed").inc()
-        if given_up:
-            logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
+            given_up = await self.intake.queue.fail(image_id, reason, self.now())
+            self.metrics.purges.labels(result="dead" if given_up else "failed").inc()
+            if given_up:
+                logger.error("purge given up: image_id=%s reason=%s", image_id, reason)
 
     def _pause(self, error: TargetUnavailable) -> float:
         """Return the seconds until the next try. Log the first failure of an outage."""
@@ -178,4 +162,4 @@ class PurgeWorker:
             logger.warning("the target takes no purges, they wait: reason=%s", error)
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * float(2 ** min(self._failures, 10)))
         self._failures += 1
-        return pause * (0.5 + self._random() / 2)
+        return pause * (0.5 + self.random() / 2)

@@ -1,21 +1,45 @@
-"""The cached URLs in Redis."""
+"""The cached URLs in Redis: signed images as JSON with a MAC, which is validated when it is read."""
 
+import base64
+import hashlib
+import hmac
+import json
 import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Annotated, Final, Literal, Self
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.concurrency.time_slices import TimeSlices, in_groups
 from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import BACKDATE, ImageVariant, Lifetime, SignedImage
+from gateway.presign.signed_image import (
+    BACKDATE,
+    Authorization,
+    ImageVariant,
+    Lifetime,
+    ObjectId,
+    PresignedUrl,
+    SignedImage,
+    shared_second,
+)
+from gateway.presign.signer import Signer
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant
-from gateway.redis_entries.entry_codec import EntryMac, UrlBuilder, decode, encode
 from gateway.redis_entries.entry_scripts import drop_entries, drop_if_same, keep_entries
 from gateway.redis_entries.usage_store import INDEX_LIFE
+from gateway.settings import Live
 
+_PURPOSE = b"image-gateway: entries of the URL cache"
+_FINGERPRINT = b"image-gateway: fingerprint of the secret"
+_FINGERPRINT_BYTES = 4
+_MAC_BYTES = 16  # each guess costs a write to Redis and a request
+_CHECK_BYTES = 6  # distinguishes configurations; the MAC prevents forgery
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NO_HITS: Mapping[ImageVariant, float] = {}
 _RENEWAL_LOCK: Final = 1  # second
 # The most variants of one command: packing them keeps the event loop busy for less than a millisecond, and the script
@@ -24,6 +48,143 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
+
+
+class _Entry(BaseModel):
+    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads the entries of another.
+
+    ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
+    URL from the row and the configuration; ``check`` is a hash of the signed URL.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    v: Literal[5]
+    ak: str
+    sig: str
+    token: str | None = None
+    check: str
+    owner: str | None = None
+    public: bool
+    bucket: str
+    region: str
+    key: Annotated[str, AfterValidator(check_object_key)]
+    content_type: str | None = Field(None, alias="type")
+    signed_at: int
+    read_at: int
+    links_killed: int | None = Field(None, alias="killed")
+    width: int | None = None
+    height: int | None = None
+    focus: str | None = None
+    version: str | None = None
+    placeholder: str | None = None
+
+    @model_validator(mode="after")
+    def _lies_where_cos_could_have_it(self) -> Self:
+        check_bucket_and_region(self.bucket, self.region)
+        return self
+
+
+# The fields of a row after its id, and their names in an entry.
+_ROW: Final = [field.name for field in fields(ImageRecord)][1:]
+_ROW_NAMES: Final = [_Entry.model_fields[field].alias or field for field in _ROW]
+_row_of: Final = attrgetter(*_ROW)
+
+
+def encode(image: SignedImage, signer: Signer) -> bytes:
+    """Return the end of the URL in decimal, a space, and JSON: a script can compare the end without parsing.
+
+    Raises ``ValueError`` for a URL that no signer made.
+    """
+    record, presigned = image.record, image.presigned
+    own = signer.authorization_of(presigned.url)
+    if own is None:
+        raise ValueError("not a URL of a signer")
+    entry = {
+        "v": 5,
+        "ak": own.secret_id,
+        "sig": own.signature,
+        "check": _check(presigned.url),
+        "signed_at": presigned.signed_at,
+        "read_at": image.read_at,
+    }
+    if own.token is not None:
+        entry["token"] = own.token
+    # Most rows lack some of these, and there may be a million entries: values that are None are omitted.
+    row = zip(_ROW_NAMES, _row_of(record), strict=True)
+    entry |= {name: value for name, value in row if value is not None}
+    return b"%d %s" % (presigned.expires_at, _to_json(entry).encode())
+
+
+def decode(data: bytes, variant: ImageVariant, signer: Signer, renditions: Renditions) -> SignedImage:
+    """Return the entry of ``variant`` with its URL, which is built again and equal to the signed one.
+
+    Raises ``ValueError`` for any other text, and if this configuration makes another URL. Whether everybody may see the
+    rendition is configured, so ``renditions`` decide it, not only the entry.
+    """
+    end, _, body = data.partition(b" ")
+    try:
+        entry = _Entry.model_validate_json(body)
+    except ValidationError:
+        raise ValueError("not an entry of this release") from None
+    (image_id, rendition), expires_at = variant, int(end)
+    record = ImageRecord(image_id, *_row_of(entry))
+    own = Authorization(entry.ak, entry.sig, entry.token)
+    url = signer.rebuild(record, rendition, own, entry.signed_at, expires_at)
+    if url is None or _check(url) != entry.check:
+        raise ValueError("the entry of a gateway with another configuration")
+    return SignedImage(
+        record=record,
+        presigned=PresignedUrl(url, shared_second(entry.signed_at), shared_second(expires_at)),
+        rendition=rendition,
+        read_at=shared_second(entry.read_at),
+        named=None if rendition is None else ObjectId.of(record, rendition, renditions.revision(rendition)),
+        public=renditions.is_for_everybody(rendition, image_is_public=entry.public),
+    )
+
+
+def _check(url: str) -> str:
+    return hashlib.blake2b(url.encode(), digest_size=_CHECK_BYTES).hexdigest()
+
+
+class EntryMac:
+    """HMAC over a cached entry and its variant, with the same secret on every replica.
+
+    An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
+    at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
+    ``previous`` secret are accepted, too.
+    """
+
+    def __init__(self, secrets: Live[tuple[str, str | None]]) -> None:
+        """``secrets`` are the secret and the previous one."""
+        self._keys = secrets.map(
+            lambda both: [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in both if secret is not None]
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
+        return hmac.digest(self._keys.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
+
+    def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
+        """Return ``entry`` with the MAC put after its first word, the end of its URL."""
+        end, _, rest = entry.partition(b" ")
+        return b"%b %b %b" % (end, _digest(self._keys.value[0], entry, variant), rest)
+
+    def verify(self, signed: bytes, variant: ImageVariant) -> bytes:
+        """Return the entry without its MAC. Raises ``ValueError`` when no gateway with this secret wrote it."""
+        end, _, rest = signed.partition(b" ")
+        digest, _, rest = rest.partition(b" ")
+        entry = b"%b %b" % (end, rest)
+        if not any(hmac.compare_digest(digest, _digest(key, entry, variant)) for key in self._keys.value):
+            raise ValueError("not signed by a gateway with this secret")
+        return entry
+
+
+def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
+    # The line break ends the word, which contains none.
+    message = b"%b\n%b" % (encode_variant(variant).encode(), entry)
+    return base64.urlsafe_b64encode(hmac.digest(key, message, "sha256")[:_MAC_BYTES]).rstrip(b"=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +236,7 @@ _DEFAULT_RULES: Final = EntryRules()
 class UrlEntries:
     """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
 
-    mac, urls: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
+    mac, signer: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
 
     What is asked about several shards is answered by those whose server answers. Raises ``CacheUnavailable`` if none
     does.
@@ -85,7 +246,7 @@ class UrlEntries:
         self,
         shards: Shards,
         mac: EntryMac,
-        urls: UrlBuilder,
+        signer: Signer,
         renditions: Renditions,
         lifetime: Lifetime,
         rules: EntryRules = _DEFAULT_RULES,
@@ -94,7 +255,7 @@ class UrlEntries:
         self.shards = shards
         self._lifetime = lifetime
         self._mac = mac
-        self._urls = urls
+        self._signer = signer
         self._renditions = renditions
         self._rules = rules
         self._now = now
@@ -159,7 +320,7 @@ class UrlEntries:
                 keys.append(shard.entry(variant))
                 usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
                 due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
-                values += self._mac.sign(encode(image, self._urls), variant), tombstone, usable_for
+                values += self._mac.sign(encode(image, self._signer), variant), tombstone, usable_for
                 values += encode_variant(variant), due
                 written.setdefault(shard, []).append(variant)
             call = keep_entries(
@@ -228,10 +389,6 @@ class UrlEntries:
     async def _read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, bytes | None]:
         """Return the values. A value of the wrong type reads as None (MGET), and the next write replaces it."""
         groups = self.shards.split_variants(variants)
-        if len(groups) == 1:  # as a request for an image does
-            [(shard, own)] = groups.items()
-            [values] = await self.shards.run_on(shard, ("MGET", *map(shard.entry, own)))
-            return dict(zip(own, values, strict=True))
         answers = await self.shards.run({shard: [("MGET", *map(shard.entry, own))] for shard, own in groups.items()})
         found: dict[ImageVariant, bytes | None] = {}
         for shard, [values] in answers.available().items():
@@ -245,7 +402,7 @@ class UrlEntries:
             return Found(tombstone=answer)
         entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
         try:
-            image = decode(self._mac.verify(entry, variant), variant, self._urls, self._renditions)
+            image = decode(self._mac.verify(entry, variant), variant, self._signer, self._renditions)
         except ValueError:
             return _FOREIGN
         has_links = image.record.links_killed is not None or not self._rules.with_links

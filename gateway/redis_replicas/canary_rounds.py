@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.metrics.canary import CanaryOutcome, Check
 from gateway.net.printable import printable
@@ -17,19 +17,9 @@ _REMEMBERED: Final = 7 * 24 * 3600  # seconds without a round after which nothin
 _MOST_OUTCOMES: Final = 60
 
 
-class _Outcome(BaseModel):
-    model_config = ConfigDict(frozen=True)
-    via: Annotated[str, Field(max_length=300)]
-    check: Check
-    is_up: bool | None
-    what: Annotated[str, Field(max_length=500), AfterValidator(printable)]
-    seconds: Annotated[float, Field(ge=0, le=3600)] | None
-    at: Annotated[float, Field(ge=0, le=10**12)]
-
-
-class _Round(BaseModel):
-    model_config = ConfigDict(frozen=True)
-    outcomes: Annotated[tuple[_Outcome, ...], Field(max_length=_MOST_OUTCOMES)]
+@dataclass(frozen=True, slots=True)
+class _Round:
+    outcomes: Annotated[tuple[CanaryOutcome, ...], Field(max_length=_MOST_OUTCOMES)]
     proven: frozenset[Check]
 
 
@@ -66,5 +56,5 @@ class CanaryRounds:
             found = _ROUND.validate_json(text or b"")
         except ValidationError:  # none, or that of another version
             return (), frozenset()
-        outcomes = [CanaryOutcome(**dict(outcome)) for outcome in found.outcomes if outcome.via in self._via]
-        return outcomes, found.proven
+        own = [outcome for outcome in found.outcomes if outcome.via in self._via]
+        return [replace(outcome, what=printable(outcome.what)) for outcome in own], found.proven

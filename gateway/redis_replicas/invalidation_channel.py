@@ -10,9 +10,8 @@ from typing import Final
 
 from redis.asyncio.client import PubSub
 
-from gateway.changes.change_log import Scope, Source
+from gateway.changes.change_log import ReplicaListener, Scope, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
-from gateway.changes.listener import ReplicaListener
 from gateway.concurrency.clocks import boot_time
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of

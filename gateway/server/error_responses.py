@@ -21,7 +21,7 @@ from gateway.errors import (
     RouteNotFound,
     Unauthorized,
 )
-from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.loop_counters import ABORTED
 from gateway.server.connection_reset import reset
 from gateway.server.route_match import image_id_in_path, route_name
 

@@ -1,17 +1,18 @@
 """Request dispatch with traces, which replaces ``Dispatch`` if tracing is enabled."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, InFlight
 from gateway.server.request_log import access_facts
-from gateway.tracing.hooks import RequestSpans
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 _PROBES: Final = frozenset({"/healthz", "/readyz"})  # requested every few seconds by probes
 
@@ -26,7 +27,7 @@ class TracedDispatch(Dispatch):
         accounting: Accounting,
         direct: DirectHandlers,
         fallback: FallbackPicture | None,
-        spans: RequestSpans,
+        spans: "Spans",
         templates: Mapping[str, str],
     ) -> None:
         super().__init__(handler, in_flight, accounting, direct, fallback)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,18 +84,15 @@ async def answering(answers: Answers, redis: RedisStores | None) -> AsyncIterato
         yield
         return
     waiting: asyncio.Queue[Question] = asyncio.Queue(_MOST_WAITING)
-    redis.channel.on_question = _intake(waiting)
-    async with background("answers", _answer(waiting, answers, redis)):
-        yield
 
-
-def _intake(waiting: "asyncio.Queue[Question]") -> Callable[[str], None]:
     def asked(text: str) -> None:
         question = Question.decode(text)
         if question is not None and not waiting.full():
             waiting.put_nowait(question)
 
-    return asked
+    redis.channel.on_question = asked
+    async with background("answers", _answer(waiting, answers, redis)):
+        yield
 
 
 async def _answer(waiting: "asyncio.Queue[Question]", answers: Answers, redis: RedisStores) -> None:

@@ -35,47 +35,39 @@ class CanaryPart:
     rounds: CanaryRounds | None
 
 
+@dataclass(frozen=True, slots=True)
 class CanaryQuestions:
     """What the canary asks: for the two images, with what this gateway knows of them. ``links`` makes the links."""
 
-    def __init__(
-        self,
-        settings: CanarySettings,
-        catalog: PostgresCatalog,
-        signing: Signing,
-        origin: OriginClient,
-        links: SignedLinks | None,
-    ) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._signing = signing
-        self._origin = origin
-        self._links = links
+    settings: CanarySettings
+    catalog: PostgresCatalog
+    signing: Signing
+    origin: OriginClient
+    links: SignedLinks | None
 
     async def __call__(self) -> Sequence[Question]:
         """Return the questions. Links are valid for a minute."""
-        settings = self._settings
-        public, at_public, _ = await self._known(settings.public)
-        private, at_private, killed = await self._known(settings.private)
+        public, at_public, _ = await self._known(self.settings.public)
+        private, at_private, killed = await self._known(self.settings.private)
         # While only owners get originals, others are sent the first style.
-        renditions = self._signing.renditions
+        renditions = self.signing.renditions
         style = renditions.query(renditions.names[0] if renditions.originals_for_owner and renditions.names else None)
         if style:
             public, private = Known(public.row), Known(private.row)
-        hidden = short_address(settings.private)
+        hidden = short_address(self.settings.private)
         questions = [
-            Question("public", _with(short_address(settings.public), style), public, at_public),
+            Question("public", _with(short_address(self.settings.public), style), public, at_public),
             Question("private_anonymous", hidden, private),
         ]
-        if self._links is not None:
-            link, _ = self._links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
+        if self.links is not None:
+            link, _ = self.links.make(hidden, expires_in=_LINK_LIFE, links_killed=killed)
             questions.append(Question("private_link", _with(link, style), private, at_private))
         return questions
 
     async def _known(self, image_id: str) -> tuple[Known, str | None, int | None]:
         """Return what is known of the image, the base of its URLs at COS, and how often its links were killed."""
         try:
-            row = await self._catalog.inspect(image_id)
+            row = await self.catalog.inspect(image_id)
         except CatalogUnavailable:
             return Known("unknown"), None, None
         if row is None:
@@ -83,9 +75,9 @@ class CanaryQuestions:
         if row.record is None or row.reason is not None:
             return Known("not served"), None, None
         record, length, etag = row.record, None, None
-        base = self._signing.hosts.origin_of(record.bucket, record.region).base
+        base = self.signing.hosts.origin_of(record.bucket, record.region).base
         try:
-            answer = await self._origin.diagnose(self._signing.signer.sign(record).url)
+            answer = await self.origin.diagnose(self.signing.signer.sign(record).url)
         except (OriginUnavailable, CredentialsExpired):  # COS has a light of its own
             pass
         else:

@@ -6,25 +6,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.background import background
-from gateway.delivery.parameters import VariantRequests
-from gateway.explain.access import AccessStep
-from gateway.explain.cache import CacheStep
-from gateway.explain.delivery import DeliveryStep
-from gateway.explain.explainer import Explainer, Steps
+from gateway.explain.explainer import Explainer
 from gateway.explain.origin import OriginStep
-from gateway.explain.variants import VariantStep
+from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.history_recorder import HistoryRecorder
-from gateway.monitoring.loop_lag import LoopLag
+from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
-from gateway.origin.failures import FailedObjects, RefusedVariants
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
@@ -54,17 +50,34 @@ async def open_diagnostics(
     live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
-    settings, origin = live.value, images.objects.origin
+    settings = live.value
     trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
-    explainer = make_explainer(live, access, signing, stores, urls, origin, trigger_watch, images, metrics.canary)
-    health = _health(live, metrics, access, signing, stores, urls, origin)
+    nginx_list = urls.changes.nginx_list
+    explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
+    health = _health(live, metrics.monitoring, access, signing, stores, urls, images.objects.origin)
     history = History(metrics.counted, time.time())
     replicas = stores.redis.replicas if stores.redis is not None else None
-    replica = _this_replica(settings, metrics, signing, urls, images, health, history)
+    buckets, shared = settings.cos.regions, urls.shared
+    symptoms = CurrentSymptoms(
+        health,
+        history,
+        metrics.gauges,
+        signing.clock,
+        signing.credentials,
+        lambda: [bucket for bucket in buckets if images.objects.origin.is_paused(bucket)],
+    )
+    replica = ThisReplica(
+        history,
+        symptoms,
+        metrics.events,
+        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
+        streams=lambda: images.handler.streams,
+        now=signing.clock.now,
+    )
     dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
     recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", LoopLag(metrics.monitoring.event_loop_lag).run()))
+        await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
@@ -79,14 +92,13 @@ def make_explainer(
     signing: Signing,
     stores: Stores,
     urls: Urls,
-    origin: OriginClient,
     trigger_watch: TriggerWatch,
-    images: Images | None,
+    images: Images,
     seen: CanaryOutcomes,
+    nginx_list: NginxList | None,
 ) -> Explainer:
-    """Return what explains why an image is served or not. ``images`` is None in a process that serves no images."""
-    settings = live.value
-    canary, redis = settings.canary, stores.redis
+    """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
+    canary, redis = live.value.canary, stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
@@ -98,78 +110,24 @@ def make_explainer(
         except CacheUnavailable:
             return ()
 
-    if images is not None:
-        variant_requests, failures, refused = images.variant_requests, images.objects.failures, images.objects.refused
-    else:
-        variant_requests = VariantRequests(signing.renditions, live.map(lambda settings: settings.image_variants))
-        failures, refused = FailedObjects(_never_changed), RefusedVariants(signing.renditions, _never_changed)
-    shared = urls.shared.entries if urls.shared is not None else None
-    queue = stores.redis.queue if stores.redis is not None else None
-    steps = Steps(
-        AccessStep(access.authenticator, access.links, signing.renditions),
-        CacheStep(
-            shared,
-            queue,
-            urls.resolver,
-            trigger_watch.problem if settings.postgres.listen else None,
-            urls.changes.nginx_list if images is not None else None,
-        ),
-        OriginStep(
-            origin,
-            urls.resolver.urls,
-            signing.hosts,
-            failures,
-            partial(correct_clock, signing.clock, urls.resolver),
-        ),
-        VariantStep(signing.renditions, variant_requests, shared),
-        DeliveryStep(signing.hosts, signing.lifetime, signing.clock.latest, settings.image_proxy.fallback),
-    )
-    return Explainer(
+    objects = images.objects
+    row_and_url = RowAndUrl(
         stores.catalog,
-        steps,
         signing.signer,
-        refused,
-        image_rules(live, access, signing),
-        outside,
+        urls.resolver,
+        urls.shared.entries if urls.shared is not None else None,
+        redis.queue if redis is not None else None,
+        trigger_watch.problem if live.value.postgres.listen else None,
+        nginx_list,
     )
-
-
-def _never_changed(_: str) -> float:
-    """Return when an image's row changed last, in a process that serves no images."""
-    return float("-inf")
-
-
-def _this_replica(
-    settings: Settings,
-    metrics: Metrics,
-    signing: Signing,
-    urls: Urls,
-    images: Images,
-    health: Health,
-    history: History,
-) -> ThisReplica:
-    buckets, origin, shared = list(settings.cos.regions), images.objects.origin, urls.shared
-    symptoms = CurrentSymptoms(
-        health,
-        history,
-        metrics.gauges,
-        signing.clock,
-        signing.credentials,
-        lambda: [bucket for bucket in buckets if origin.is_paused(bucket)],
-    )
-    return ThisReplica(
-        history,
-        symptoms,
-        metrics.events,
-        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
-        streams=lambda: images.handler.streams,
-        now=signing.clock.now,
-    )
+    step = OriginStep(objects.origin, urls.resolver, signing.clock, objects.failures)
+    rules = image_rules(live, access, signing)
+    return Explainer(access.authenticator, images.variant_requests, row_and_url, step, objects.refused, rules, outside)
 
 
 def _health(
     live: Live[Settings],
-    metrics: Metrics,
+    metrics: MonitoringMetrics,
     access: Access,
     signing: Signing,
     stores: Stores,
@@ -184,7 +142,7 @@ def _health(
             signing.clock.now,
         ),
         live.value.cos.regions,
-        metrics.monitoring,
+        metrics,
         sample=partial(stores.catalog.random_images, 20),
         observe=signing.clock.observe,
     )
@@ -194,7 +152,7 @@ def _health(
     if stores.redis is not None:
         probes["redis"] = stores.redis.probe.run
     health = Health(
-        DependencyProbes(probes, metrics.monitoring),
+        DependencyProbes(probes, metrics),
         may_serve=lambda: buckets.may_serve,
         serves_from_memory=urls.resolver.serves_from_memory,
         ready_without_stores=lambda: live.value.server.ready_without_stores,

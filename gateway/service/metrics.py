@@ -5,11 +5,9 @@ from gateway.api.beacons import BeaconMetrics
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.delivery.nginx_files import NginxMetrics
 from gateway.metrics.canary import CanaryOutcomes
-from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import EventLog
 from gateway.metrics.history import MISDIRECTED, Counted
-from gateway.metrics.loop_counters import LoopTotal
-from gateway.metrics.registry import Registry
+from gateway.metrics.registry import CountedElsewhere, Registry, dropped_lines_counter
 from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.monitoring.symptoms import Gauges
 from gateway.origin.metrics import OriginMetrics
@@ -34,7 +32,11 @@ class Metrics:
             ("memory", "cos"),
         )
         registry.register(
-            LoopTotal("image_gateway_response_bytes", "Bytes of image bodies sent to clients.", self.sent_bytes)
+            CountedElsewhere(
+                "image_gateway_response_bytes",
+                "Bytes of image bodies sent to clients.",
+                lambda: sum(self.sent_bytes.totals().values()),
+            )
         )
         self.catalog = CatalogMetrics(registry)
         self.access = AccessMetrics(registry)
@@ -48,7 +50,7 @@ class Metrics:
         self.reload = ReloadMetrics(registry, self.events)
         self.canary = CanaryOutcomes()
         registry.register(self.canary)
-        self.dropped_lines = DroppedLines(registry)
+        self.dropped_lines = dropped_lines_counter(registry)
         self.heartbeat_age = registry.gauge(
             "heartbeat_age_seconds",
             "Seconds since this gateway sent the newest of its heartbeats that came back, among the notifications of "

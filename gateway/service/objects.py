@@ -3,24 +3,27 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.catalog.record import ImageRecord
+from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.transfer_state import ResumptionLimits
+from gateway.objects.variants import RefusedVariants, VariantSource
 from gateway.origin.client import OriginClient, open_origin
-from gateway.origin.failures import FailedObjects, RefusedVariants
+from gateway.origin.failures import FailedObjects
 from gateway.origin.image_probe import ImageProbe
-from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.metrics import OriginMetrics
-from gateway.origin.object_source import ObjectSource, VariantSource
-from gateway.origin.transfer import OriginAccess
-from gateway.origin.transfer_state import ResumptionLimits
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
-from gateway.tracing.hooks import Tracing
 from gateway.urls.metadata import MetadataLookup
 from gateway.urls.on_demand_refresh import OnDemandRefresh
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Objects:
 
 
 def open_cos(
-    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: Tracing | None = None
+    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: "Spans | None" = None
 ) -> AbstractAsyncContextManager[OriginClient]:
     settings = live.value
     return open_origin(

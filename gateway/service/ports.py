@@ -1,8 +1,10 @@
-"""The two ports of a service: which handlers answer which addresses."""
+"""A service on its two ports: which handlers answer which addresses."""
 
+import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,9 +14,7 @@ from gateway.api.audit import Audited
 from gateway.api.authentication import AdminOnly
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies, SharedState
-from gateway.api.explain_handler import ExplainCalls
 from gateway.api.health import HealthCalls
-from gateway.api.host_guard import HostGuard
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_body import Bodies
 from gateway.api.links import LinkCalls
@@ -27,13 +27,17 @@ from gateway.api.this_process import ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
+from gateway.metrics.registry import VERSION
 from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
 from gateway.server.file_limit import connection_budget
-from gateway.server.listener import Port
+from gateway.server.host_guard import HostGuard
+from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.server.traced_dispatch import TracedDispatch
-from gateway.service.service import Service
+from gateway.service.metrics import Metrics
+from gateway.service.service import Service, open_service
+from gateway.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +46,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the parent of this worker or ``dev`` gave: the sockets of both ports, and what the admin port says.
+    """What systemd, the supervisor or ``dev`` gave: the sockets of both ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
     whoever reaches the port may use it.
@@ -53,15 +57,53 @@ class Inherited:
     guard_admin: Callable[[web.Application], web.Application] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running service, and the URLs of its ports."""
+
+    service: Service
+    ports: Listening
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings,
+    metrics: Metrics,
+    read_settings: Callable[[], Settings] | None = None,
+    *,
+    inherited: Inherited = Inherited(),
+    force_stop: asyncio.Event | None = None,
+    extend: Callable[[Service, web.Application], None] | None = None,
+) -> AsyncIterator[Serving]:
+    """Open the service and its ports. On exit, drain for at most ``shutdown_grace`` seconds, then close everything.
+
+    ``read_settings`` reads the settings again, for a reload. None: there is no reload. Setting ``force_stop`` ends the
+    drain at once. ``extend`` may add routes to the application of the public port. Raises ``CannotListen``,
+    ``PurePythonParser``, and the errors of ``open_service``.
+    """
+    metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
+    async with open_service(settings, metrics, read_settings) as service:
+        drain = Drain(
+            service.requests.in_flight,
+            service.diagnostics.health.drain,
+            lambda: service.settings.value.server.shutdown_grace,
+        )
+        public, admin = public_port(service, inherited, extend), admin_port(service, inherited)
+        async with listening(
+            public, admin, settings.image_proxy.timeout, metrics.server.ports, drain, force_stop
+        ) as ports:
+            metrics.events.add("started", version=VERSION)
+            yield Serving(service, ports)
+
+
 def public_port(
-    service: Service, inherited: Inherited, extend: Callable[[web.Application], None] | None = None
+    service: Service, inherited: Inherited, extend: Callable[[Service, web.Application], None] | None
 ) -> Port:
     """Return the port of clients, proxies and CDNs. ``extend`` may add routes to its application."""
     app, server = public_app(service), service.settings.value.server
     if extend is not None:
-        extend(app)
-    images = service.images
-    access = service.access
+        extend(service, app)
+    images, access = service.images, service.access
     direct = DirectHandlers(
         images.handler,
         images.url_handler,
@@ -135,13 +177,11 @@ def _dispatch(
         route_prefix,
         service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
-    if direct is None:
-        return lambda handler: Dispatch(handler, requests.in_flight, accounting)
-    fallback = requests.fallback
-    if requests.tracing is None:
+    fallback = requests.fallback if direct is not None else None
+    if direct is None or requests.tracing is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
     templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-    spans = requests.tracing.requests
+    spans = requests.tracing
     return lambda handler: TracedDispatch(handler, requests.in_flight, accounting, direct, fallback, spans, templates)
 
 
@@ -172,7 +212,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
 
 def _admin_handlers(service: Service) -> AdminHandlers:
     metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
-    now, diagnostics, refresh = service.signing.clock.now, service.diagnostics, service.refresh
+    now, diagnostics = service.signing.clock.now, service.diagnostics
     return AdminHandlers(
         process=ThisProcess(
             metrics.registry,
@@ -185,13 +225,12 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         ),
         console=_console(service),
         console_files=ConsoleFiles(),
-        explain=ExplainCalls(diagnostics.explainer, metrics.server.recent_errors),
         statistics=(
             CacheStatistics(
                 redis.usage,
                 redis.queue,
                 metrics.urls.lookups,
-                lambda: refresh.report,
+                service.refresh,
                 service.settings.map(lambda settings: settings.url_prerefresh),
                 redis.daily,
                 now,
@@ -212,9 +251,11 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             _cached_urls(service),
             service.objects.source,
             Relay(metrics.sent_bytes),
+            diagnostics.explainer,
+            metrics.server.recent_errors,
         ),
         links=_links(service),
-        health=HealthCalls(diagnostics.health),
+        health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
 
 

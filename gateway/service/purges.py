@@ -6,25 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
-from gateway.purge import edgeone, tencent_cdn
-from gateway.purge.addresses import Addresses
-from gateway.purge.edgeone import EdgeOne
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
-from gateway.purge.target import Target
-from gateway.purge.tencent_cdn import TencentCdn
-from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.target import Addresses, Target
+from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
-from gateway.settings import MOST_ADDRESSES, PurgeSettings, Settings
-from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.settings import Settings
+from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
 """The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""
@@ -34,31 +29,18 @@ _MOST_BYTES = 4 * 1024 * 1024  # of an answer: EdgeOne repeats up to a thousand 
 
 
 @dataclass(frozen=True, slots=True)
-class PurgeQueueing:
-    """The queue of purges in Redis, and the intake of changed images."""
-
-    queue: PurgeQueue
-    intake: PurgeIntake
-
-
-@dataclass(frozen=True, slots=True)
 class PurgeTarget:
-    """The service that purges images.
-
-    ``addresses`` is None for a target that purges by tag. ``credentials`` is None without ``purge.credentials``.
-    """
+    """The service that purges images. ``credentials`` is None without ``purge.credentials``."""
 
     target: Target
-    addresses: Addresses | None
     credentials: BucketCredentials | None
 
 
-def purge_queueing(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeQueueing | None:
-    """Return the queue of purges and its intake, or None without ``purge``."""
+def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``."""
     if settings.purge is None or stores.redis is None:
         return None
-    queue = PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second)
-    return PurgeQueueing(queue, PurgeIntake(queue, metrics))
+    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics)
 
 
 @asynccontextmanager
@@ -70,12 +52,12 @@ async def open_purge_target(
     if purge is None:
         yield None
         return
-    by_address = purge.target == "webhook" or purge.names_addresses
-    addresses = Addresses(purge.base_urls, signing.renditions) if by_address else None
+    addresses = Addresses(purge.base_urls, signing.renditions)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":
-            yield PurgeTarget(_webhook(purge, http, addresses), addresses, None)
+            token = purge.token.get_secret_value() if purge.token is not None else None
+            yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), None)
             return
         credentials = None
         if purge.credentials is None:
@@ -86,35 +68,25 @@ async def open_purge_target(
             )
             credentials = await stack.enter_async_context(opening)
             keys = _keys(credentials, PURGE_CREDENTIALS)
-        room = edgeone if purge.target == "edgeone" else tencent_cdn
-        api = TencentApi(http, purge.api, service=room.SERVICE, version=room.VERSION, now=signing.clock.now)
-        service = TencentService(api, keys, MOST_ADDRESSES)
-        yield PurgeTarget(_tencent(purge, service, addresses), addresses, credentials)
+        named = addresses if purge.names_addresses else None
+        service = EdgeOne if purge.target == "edgeone" else TencentCdn
+        api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
+        target = (
+            EdgeOne(api, keys, named, purge.zone_id or "")
+            if purge.target == "edgeone"
+            else TencentCdn(api, keys, named)
+        )
+        yield PurgeTarget(target, credentials)
 
 
 @asynccontextmanager
-async def purging(queueing: PurgeQueueing, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
+async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
-    worker = PurgeWorker(queueing.queue, queueing.intake, target.target, metrics)
+    worker = PurgeWorker(intake, target.target, metrics)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))
         yield
-
-
-def _webhook(settings: PurgeSettings, http: BoundedHttp, addresses: Addresses | None) -> Webhook:
-    if settings.url is None or addresses is None:
-        raise ValueError("the webhook has no url, or no addresses")  # the settings model refuses that
-    token = settings.token.get_secret_value() if settings.token is not None else None
-    return Webhook(http, settings.url, addresses, token=token)
-
-
-def _tencent(settings: PurgeSettings, service: TencentService, addresses: Addresses | None) -> Target:
-    if settings.target == "edgeone":
-        return EdgeOne(service, settings.zone_id or "", addresses)
-    if addresses is None:
-        raise ValueError("tencent_cdn purges by address")
-    return TencentCdn(service, addresses)
 
 
 def _keys(credentials: BucketCredentials, name: str) -> KeySource:

@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
-from gateway.metrics.image_requests import ImageRequests
+from gateway.metrics.loop_counters import ImageRequests
 from gateway.origin.client import OriginClient
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.service.metrics import Metrics
@@ -15,36 +14,28 @@ from gateway.service.stores import RedisStores, Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.urls.maintenance import Job, run_each_second, run_once, warm_up_hottest
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshReport, RefreshWorker
-
-
-@dataclass(frozen=True, slots=True)
-class Refresh:
-    """``worker`` is None without ``url_prerefresh.enabled``, and without Redis."""
-
-    worker: RefreshWorker | None
-
-    @property
-    def report(self) -> RefreshReport:
-        """The results of the worker since its start. All are zero without a worker."""
-        return self.worker.report if self.worker is not None else RefreshReport()
 
 
 @asynccontextmanager
 async def open_refresh(
     live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient
-) -> AsyncIterator[Refresh]:
-    """Renew URLs before they expire, and write counters, trim the cache and compare clocks each second."""
+) -> AsyncIterator[RefreshReport]:
+    """Renew URLs before they expire, and write counters, trim the cache and compare clocks each second.
+
+    Yield the report of the renewals. It stays empty without ``url_prerefresh.enabled``, and without Redis.
+    """
     async with AsyncExitStack() as stack:
-        worker = _refresh_worker(live, metrics, signing, stores, urls)
+        worker, report = _refresh_worker(live, metrics.urls, signing, stores, urls), RefreshReport()
         if worker is not None:
+            report = worker.report
             await stack.enter_async_context(background("refresh-worker", worker.run()))
-        refresh = Refresh(worker)
-        jobs = _maintenance(metrics, signing, stores, urls, origin, refresh)
+        jobs = _maintenance(metrics, signing, stores, urls, origin, report)
         stack.push_async_callback(run_once, jobs)
         await stack.enter_async_context(background("maintenance", run_each_second(jobs)))
-        yield refresh
+        yield report
 
 
 @asynccontextmanager
@@ -59,7 +50,7 @@ async def warming_up(settings: Settings, redis: RedisStores | None, urls: Urls) 
 
 
 def _refresh_worker(
-    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, urls: Urls
+    live: Live[Settings], metrics: UrlMetrics, signing: Signing, stores: Stores, urls: Urls
 ) -> RefreshWorker | None:
     refresh = live.map(lambda settings: settings.url_prerefresh)
     redis, shared = stores.redis, urls.shared
@@ -72,11 +63,11 @@ def _refresh_worker(
         await maintenance.remove_usage(image_ids)
 
     batch = RefreshBatch(shared.entries, redis.usage, redis.queue, stores.catalog, urls.resolver.urls, refresh, forget)
-    return RefreshWorker(redis.shards, redis.queue, batch, metrics.urls, refresh, now=signing.clock.now)
+    return RefreshWorker(redis.shards, redis.queue, batch, metrics, refresh, now=signing.clock.now)
 
 
 def _maintenance(
-    metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, refresh: Refresh
+    metrics: Metrics, signing: Signing, stores: Stores, urls: Urls, origin: OriginClient, report: RefreshReport
 ) -> list[Job]:
     async def compare_clocks() -> None:
         signing.clock.observe(origin.observed.cos_time())
@@ -86,12 +77,12 @@ def _maintenance(
         jobs = [urls.shared.maintenance.repair_if_needed, *jobs, urls.shared.maintenance.trim]
     daily = stores.redis.daily if stores.redis is not None else None
     if daily is not None:
-        _watch_totals(daily, metrics, refresh)
+        _watch_totals(daily, metrics, report)
         jobs.append(daily.flush)
     return jobs
 
 
-def _watch_totals(daily: DailyStatistics, metrics: Metrics, refresh: Refresh) -> None:
+def _watch_totals(daily: DailyStatistics, metrics: Metrics, report: RefreshReport) -> None:
     lookups, requests = metrics.urls.lookups, ImageRequests(metrics.server.requests, IMAGE_ROUTES)
     daily.watch("requests", requests.count)
     daily.watch("errors", requests.errors)
@@ -99,4 +90,4 @@ def _watch_totals(daily: DailyStatistics, metrics: Metrics, refresh: Refresh) ->
     daily.watch("hits_local", lambda: lookups.total("local", "hit"))
     daily.watch("hits_redis", lambda: lookups.total("redis", "hit"))
     daily.watch("misses", lambda: lookups.misses("redis"))
-    daily.watch("refreshes", lambda: refresh.report.results["renewed"])
+    daily.watch("refreshes", lambda: report.results["renewed"])

@@ -1,21 +1,24 @@
 """The part that every request passes: its line in the access log, its spans, the picture of its error."""
 
 import asyncio
+import importlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.metrics.image_requests import ABORTED
+from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.logs import DebugLog, dropped_lines, log_handler
+from gateway.server.dispatch import InFlight
 from gateway.server.request_log import RequestLog, stream_of_log
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, Settings
-from gateway.tracing.hooks import Tracing
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 _ROUTES: Final = ("proxy", "short")
 _FAILURES: Final = ("500", "502", "503", "504", ABORTED)
@@ -30,7 +33,7 @@ class Requests:
     request_log: RequestLog
     audit: AuditLog
     debug_log: DebugLog
-    tracing: Tracing | None
+    tracing: "Spans | None"
     fallback: FallbackPicture | None
 
     def log_replaced(self, old: LoggingSettings, new: LoggingSettings) -> None:
@@ -67,19 +70,15 @@ async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator
 
 
 @asynccontextmanager
-async def _tracing(settings: Settings, metrics: Metrics) -> AsyncIterator[Tracing | None]:
+async def _tracing(settings: Settings, metrics: Metrics) -> "AsyncIterator[Spans | None]":
     """Send spans of requests and of their calls. None unless ``tracing.enabled``."""
     if not settings.tracing.enabled:
         yield None
         return
 
-    def load() -> Callable[..., AbstractAsyncContextManager[Tracing]]:
-        from gateway.tracing.exporter import open_tracing  # imported here: it needs the extra `otel`
-
-        return open_tracing
-
-    open_tracing = await asyncio.to_thread(load)  # the import reads some hundred files
-    opening = open_tracing(
+    # Imported here, as it needs the extra `otel`, and in a thread, as it reads some hundred files.
+    exporter = await asyncio.to_thread(importlib.import_module, "gateway.tracing.exporter")
+    opening = exporter.open_tracing(
         lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
         redis=settings.redis.server(),
         postgres=settings.postgres.server(),

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.process.reloader import Reloader
+from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
 from gateway.service.answers import Answers, answering
 from gateway.service.canary import CanaryPart, open_canary
@@ -13,13 +14,14 @@ from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, make_images
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects, open_cos, open_objects
-from gateway.service.purges import PurgeQueueing, open_purge_target, purge_queueing, purging
-from gateway.service.refresh import Refresh, open_refresh, warming_up
+from gateway.service.purges import make_purge_intake, open_purge_target, purging
+from gateway.service.refresh import open_refresh, warming_up
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
 from gateway.service.urls import Urls, open_urls
 from gateway.settings import Live, Settings
+from gateway.urls.refresh_worker import RefreshReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Service:
     urls: Urls
     objects: Objects
     images: Images
-    refresh: Refresh
-    purges: PurgeQueueing | None
+    refresh: RefreshReport
+    purges: PurgeIntake | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
     answers: Answers
@@ -64,7 +66,7 @@ async def open_service(
         stores = await opened(open_stores(live, metrics, signing, requests.tracing))
         await stores.try_query()
         await stores.check_redis_settings()
-        purges = purge_queueing(settings, metrics.purge, stores)
+        purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         objects = await opened(open_objects(live, metrics, signing, stores, urls, origin))

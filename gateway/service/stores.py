@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
@@ -24,7 +25,9 @@ from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.settings import Live, Settings
-from gateway.tracing.hooks import Tracing
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(
-    live: Live[Settings], metrics: Metrics, signing: Signing, tracing: Tracing | None = None
+    live: Live[Settings], metrics: Metrics, signing: Signing, tracing: "Spans | None" = None
 ) -> AsyncIterator[Stores]:
     """Open pools of connections to Redis and Postgres. Neither has to answer."""
     settings = live.value

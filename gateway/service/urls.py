@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
 from gateway.presign.signer import UsableUrls
-from gateway.redis_entries.entry_codec import EntryMac
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.purge.intake import PurgeIntake
+from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
 from gateway.service.changes import Changes
-from gateway.service.purges import PurgeQueueing
 from gateway.service.signing import Signing
 from gateway.service.stores import RedisStores, Stores
 from gateway.settings import CosSettings, Live, RedisSettings, Settings
@@ -40,7 +39,6 @@ class Urls:
 
     local: LocalTier
     shared: SharedUrls | None
-    new_variants: NewVariants
     resolver: UrlResolver
     invalidation: Invalidation
     usage: UsageCounter
@@ -53,7 +51,7 @@ async def open_urls(
     metrics: UrlMetrics,
     signing: Signing,
     stores: Stores,
-    purges: PurgeQueueing | None,
+    purges: PurgeIntake | None,
     changes: Changes,
 ) -> AsyncIterator[Urls]:
     """Find the signed image of an id, count its uses, and invalidate cached entries."""
@@ -82,7 +80,7 @@ async def open_urls(
         trust,
         shared.entries if shared is not None else None,
         redis.channel if redis is not None else None,
-        purges.intake if purges is not None else None,
+        purges,
     )
     signing.renditions.watch(resolver.forget_renditions)
     changes.log.add_cache(resolver)
@@ -94,7 +92,7 @@ async def open_urls(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
-        yield Urls(local, shared, new_variants, resolver, invalidation, usage, changes)
+        yield Urls(local, shared, resolver, invalidation, usage, changes)
 
 
 def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:

@@ -22,7 +22,6 @@ from gateway.settings.credentials import (
     FileCredentialsSettings,
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
-    uses_configured_keys,
 )
 from gateway.settings.fronts import MOST_ADDRESSES, CanarySettings, PurgeSettings
 from gateway.settings.images import (
@@ -64,8 +63,8 @@ class Settings(Section):
     tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
-    def _bound_the_number_of_variants(self) -> Self:
-        """Reject styles whose widths and formats make too many variants: each change of an image visits all."""
+    def _check_styles(self) -> Self:
+        """Reject too many variants, since a change of an image visits all, and a fixed style that gives originals."""
         number = sum(
             len(style.widths or self.image_variants.widths) * (len(style.formats or self.image_variants.formats) + 1)
             for style in self.image_styles.values()
@@ -75,6 +74,12 @@ class Settings(Section):
             raise ValueError(
                 f"image_styles: widths and formats make {number} variants of an image, and {_MOST_VARIANTS} are allowed"
             )
+        for name, style in self.image_styles.items():
+            if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
+                raise ValueError(
+                    f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
+                    "image_variants.originals is owner"
+                )
         return self
 
     @model_validator(mode="after")
@@ -89,39 +94,20 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _keep_originals_from_fixed_styles(self) -> Self:
-        """Reject a fixed style that may give the original, if originals are only for their owners."""
-        for name, style in self.image_styles.items():
-            if isinstance(style, str) and "ignore-error" in style and self.image_variants.originals == "owner":
-                raise ValueError(
-                    f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
-                    "image_variants.originals is owner"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _require_images_for_the_canary(self) -> Self:
+    def _check_canary_and_purges(self) -> Self:
         if self.canary is not None and not self.image_proxy.enabled:
             raise ValueError("canary: needs image_proxy.enabled, since it asks for images")
-        return self
-
-    @model_validator(mode="after")
-    def _require_redis_for_purges(self) -> Self:
-        if self.purge is not None and not self.url_cache.enabled:
-            raise ValueError("purge: needs url_cache.enabled, since purges wait in Redis")
-        return self
-
-    @model_validator(mode="after")
-    def _find_the_credentials_of_purges(self) -> Self:
-        source = self.purge.credentials if self.purge is not None else None
-        if source is not None and uses_configured_keys(source) and None in (self.cos.secret_id, self.cos.secret_key):
-            raise ValueError("purge.credentials: the static source needs secret_id and secret_key, here or in cos")
-        return self
-
-    @model_validator(mode="after")
-    def _fit_the_addresses_of_an_image_into_one_purge(self) -> Self:
-        if self.purge is None or not self.purge.names_addresses:
+        if self.purge is None:
             return self
+        if not self.url_cache.enabled:
+            raise ValueError("purge: needs url_cache.enabled, since purges wait in Redis")
+        if self.purge.credentials is not None and self.cos.lacks_keys_of(self.purge.credentials):
+            raise ValueError("purge.credentials: the static source needs secret_id and secret_key, here or in cos")
+        if self.purge.names_addresses:
+            self._fit_the_addresses_of_an_image_into_one_purge(self.purge)
+        return self
+
+    def _fit_the_addresses_of_an_image_into_one_purge(self, purge: PurgeSettings) -> None:
         defaults, number = self.image_variants, 1
         for style in self.image_styles.values():
             if isinstance(style, StyleSettings):
@@ -131,13 +117,12 @@ class Settings(Section):
                 number += (1 + len(set(widths))) * (1 + len({*formats, "original"}) + auto)
             else:
                 number += 1
-        addresses = 2 * number * len(self.purge.base_urls)  # /i/ID and /api/v1/images/ID/proxy
+        addresses = 2 * number * len(purge.base_urls)  # /i/ID and /api/v1/images/ID/proxy
         if addresses > MOST_ADDRESSES:
             raise ValueError(
                 f"purge: base_urls and image_styles make {addresses} addresses of an image, and a purge may name "
                 f"{MOST_ADDRESSES}: shorten one of them, or purge by cache_tag (edgeone)"
             )
-        return self
 
     @model_validator(mode="after")
     def _fit_refresh_into_the_life_of_a_url(self) -> Self:

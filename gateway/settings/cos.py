@@ -108,13 +108,9 @@ class CosSettings(Section):
         return {**value, **dict.fromkeys(missing, _NOT_SET)}
 
     @model_validator(mode="after")
-    def _check_the_source_has_its_keys(self) -> Self:
-        if uses_configured_keys(self.credentials) and None in (self.secret_id, self.secret_key):
+    def _check_sources_and_buckets(self) -> Self:
+        if self.lacks_keys_of(self.credentials):
             raise ValueError("credentials: the static source needs secret_id and secret_key, here or in cos")
-        return self
-
-    @model_validator(mode="after")
-    def _check_the_buckets(self) -> Self:
         if self.bucket in self.buckets:
             raise ValueError(f"buckets.{self.bucket}: is cos.bucket, whose keys are above")
         taken = {self.domain: "cos.domain"}
@@ -123,10 +119,13 @@ class CosSettings(Section):
                 if bucket.domain in taken:
                     raise ValueError(f"buckets.{name}.domain: is that of {taken[bucket.domain]}, too")
                 taken[bucket.domain] = f"cos.buckets.{name}"
-            has_own_source = bucket.credentials is not None and uses_configured_keys(bucket.credentials)
-            if has_own_source and None in (self.secret_id, self.secret_key):
+            if bucket.credentials is not None and self.lacks_keys_of(bucket.credentials):
                 raise ValueError(f"buckets.{name}.credentials: the static source needs secret_id and secret_key")
         return self
+
+    def lacks_keys_of(self, source: CredentialsSettings | None) -> bool:
+        """Return whether the source (None: this section's own) takes its keys from this section, which has none."""
+        return uses_configured_keys(source) and None in (self.secret_id, self.secret_key)
 
     @property
     def source(self) -> CredentialsSettings:

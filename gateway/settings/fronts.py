@@ -82,14 +82,10 @@ class PurgeSettings(Section):
         return self.target == "tencent_cdn" or (self.target == "edgeone" and self.by == "url")
 
     @model_validator(mode="after")
-    def _refuse_keys_of_other_targets(self) -> Self:
+    def _check_the_keys_of_the_target(self) -> Self:
         for key in sorted(self.model_fields_set & _KEYS_OF.keys()):
             if self.target not in _KEYS_OF[key] and getattr(self, key) is not None:
                 raise ValueError(f"{key}: is for the target {' or '.join(_KEYS_OF[key])} alone")
-        return self
-
-    @model_validator(mode="after")
-    def _require_the_keys_of_the_target(self) -> Self:
         if self.target == "webhook" and self.url is None:
             raise ValueError("url: is required for the target webhook")
         if self.target == "edgeone" and self.zone_id is None:
@@ -98,10 +94,6 @@ class PurgeSettings(Section):
             raise ValueError("base_urls: must name the addresses under which the CDN serves the gateway")
         if self.target != "webhook" and self.per_second > _MOST_PER_SECOND:
             raise ValueError(f"per_second: must be at most {_MOST_PER_SECOND}, which is the limit of Tencent's service")
-        return self
-
-    @model_validator(mode="after")
-    def _keep_the_token_secret(self) -> Self:
         if self.token is not None and not may_carry_secrets(urlsplit(self.url or "")):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
         return self

@@ -129,13 +129,9 @@ class RedisSettings(Section):
     entry_key_previous: Reloaded[EntryKey | None] = None
 
     @model_validator(mode="after")
-    def _check_the_previous_key_has_a_successor(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.entry_key is None and self.entry_key_previous is not None:
             raise ValueError("entry_key_previous is set without entry_key")
-        return self
-
-    @model_validator(mode="after")
-    def _check_the_shards_fit(self) -> Self:
         if self.shards == 1 and self.names_a_cluster:
             raise ValueError("shards is 1: a Cluster needs at least 2, because a script names keys of one slot")
         if self.shard_count > 1 and "{" in self.prefix:

@@ -6,6 +6,7 @@ The environment (``GATEWAY_URL_CACHE__DEFAULT_TTL=600``) outranks the secrets di
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -33,6 +34,7 @@ PREFIX: Final = "GATEWAY_"
 NESTED: Final = "__"
 SECRETS_DIR: Final = "GATEWAY_SECRETS_DIR"
 _MOST_BYTES: Final = 1 << 20  # of the file
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # in place of a byte that is not UTF-8 (PEP 383)
 
 
 class _Environment(EnvSettingsSource):
@@ -148,17 +150,8 @@ def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
             section = name.removeprefix(PREFIX).split(NESTED)[0].lower()
             if section not in Settings.model_fields:
                 yield f"{variable}: there is no section {section}{suggestion(section, Settings)}"
-            elif not _is_utf8(value):
+            elif _SURROGATE.search(value):
                 yield f"{variable}: is not text in UTF-8"
-
-
-def _is_utf8(value: str) -> bool:
-    """Whether a variable has no surrogates, by which Python replaces bytes that are not UTF-8 (PEP 383)."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:

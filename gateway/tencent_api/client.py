@@ -1,17 +1,30 @@
 """A client of Tencent Cloud's API 3.0: each action is a signed POST, and an error may come inside a 200."""
 
+import hashlib
+import hmac
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.signature import CONTENT_TYPE, ApiKey, authorization
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 
+_CONTENT_TYPE: Final = "application/json"
+_ALGORITHM: Final = "TC3-HMAC-SHA256"
+_SIGNED_HEADERS: Final = "content-type;host"
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}")
 _SKIP: Final = "SKIP"  # the Authorization field of the actions that take no key
+
+
+class ApiKey(NamedTuple):
+    """A key that signs requests. ``token``: the token of temporary credentials, None for permanent credentials."""
+
+    secret_id: str
+    secret_key: str
+    token: str | None = None
 
 
 class ApiError(ServiceUnavailable):
@@ -71,7 +84,7 @@ class TencentApi:
         body, timestamp = json.dumps(parameters).encode(), int(self._now())
         headers = {
             "Host": self._host,
-            "Content-Type": CONTENT_TYPE,
+            "Content-Type": _CONTENT_TYPE,
             "X-TC-Action": action,
             "X-TC-Version": self._version,
             "X-TC-Timestamp": str(timestamp),
@@ -86,3 +99,21 @@ class TencentApi:
             key, service=self._service, host=self._host, body=body, timestamp=timestamp
         )
         return headers, body
+
+
+def authorization(key: ApiKey, *, service: str, host: str, body: bytes, timestamp: int) -> str:
+    """Return the Authorization field of a POST of ``body`` (JSON) to ``/`` at ``host`` (document 1312/48206).
+
+    host: the Host field as it is sent, with its port.
+    timestamp: Unix seconds.
+    """
+    date = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
+    scope = f"{date}/{service}/tc3_request"
+    headers = f"content-type:{_CONTENT_TYPE}\nhost:{host}\n"
+    canonical = f"POST\n/\n\n{headers}\n{_SIGNED_HEADERS}\n{hashlib.sha256(body).hexdigest()}"
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    signing_key = f"TC3{key.secret_key}".encode()
+    for part in (date, service, "tc3_request"):
+        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
+    signature = hmac.digest(signing_key, f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}".encode(), "sha256").hex()
+    return f"{_ALGORITHM} Credential={key.secret_id}/{scope}, SignedHeaders={_SIGNED_HEADERS}, Signature={signature}"

@@ -1,1 +1,5 @@
-"""Traces of requests, and of the calls to COS, Redis and Postgres that they make (OpenTelemetry)."""
+"""Traces by OpenTelemetry. Without tracing, none of its packages are loaded."""
+
+
+class UnusableTracing(ValueError):
+    """Traces cannot be sent as the variables of OpenTelemetry say. The message names the variable."""

@@ -7,7 +7,6 @@ no request.
 import asyncio
 import logging
 import os
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -21,9 +20,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Tracer
 from urllib3.exceptions import HTTPError
 
-from gateway.tracing.call_spans import OtelCallSpans, Server
-from gateway.tracing.hooks import Tracing, UnusableTracing
-from gateway.tracing.request_spans import OtelRequestSpans
+from gateway.concurrency.background import in_daemon_thread
+from gateway.tracing import UnusableTracing
+from gateway.tracing.spans import Server, Spans
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +49,8 @@ async def open_tracing(
     redis: Server,
     postgres: Server,
     environment: Mapping[str, str] = os.environ,
-) -> AsyncIterator[Tracing]:
-    """Send spans until the context ends. The end of the context waits at most three seconds for the last spans.
+) -> AsyncIterator[Spans]:
+    """Return what starts spans, and send them until the context ends, which waits three seconds for the last spans.
 
     ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
     are the servers' hosts and ports. Raises ``UnusableTracing``.
@@ -69,9 +68,8 @@ async def open_tracing(
     except ValueError as error:  # a number out of its range; the SDK names its own parameter
         raise UnusableTracing(f"a variable of OpenTelemetry: {error}") from error
     reasons.install()  # after the SDK has logged problems of the variables
-    calls = OtelCallSpans(tracer, redis=redis, postgres=postgres)
     try:
-        yield Tracing(OtelRequestSpans(tracer), calls.cos, calls.redis, calls.postgres)
+        yield Spans(tracer, redis=redis, postgres=postgres)
     finally:
         await _shut_down(processor, exporter)
         reasons.remove()
@@ -80,12 +78,20 @@ async def open_tracing(
 def _tracer(
     count: Callable[[str, int], None], reasons: "_ReasonKeeper"
 ) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
+    release = version(_NAME)
+    resource = Resource.create({SERVICE_VERSION: release})
+    if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
+        resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
     parser = logging.getLogger(_HEADER_PARSER)
     parser.addFilter(_without_header)
     try:
-        return _make_tracer(count, reasons)
+        exporter = _LoggedExporter(OTLPSpanExporter(session=_BoundedSession()), count, reasons)
     finally:
         parser.removeFilter(_without_header)
+    processor = BatchSpanProcessor(exporter)
+    provider.add_span_processor(processor)
+    return provider.get_tracer(_NAME, release), processor, exporter
 
 
 def _without_header(record: logging.LogRecord) -> bool:
@@ -94,34 +100,10 @@ def _without_header(record: logging.LogRecord) -> bool:
     return True
 
 
-def _make_tracer(
-    count: Callable[[str, int], None], reasons: "_ReasonKeeper"
-) -> tuple[Tracer, BatchSpanProcessor, SpanExporter]:
-    release = version(_NAME)
-    resource = Resource.create({SERVICE_VERSION: release})
-    if str(resource.attributes.get(SERVICE_NAME, _UNNAMED)).startswith(_UNNAMED):
-        resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # with the sampler of OTEL_TRACES_SAMPLER
-    exporter = _LoggedExporter(OTLPSpanExporter(session=_BoundedSession()), count, reasons)
-    processor = BatchSpanProcessor(exporter)
-    provider.add_span_processor(processor)
-    return provider.get_tracer(_NAME, release), processor, exporter
-
-
 async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> None:
     """Send the remaining spans within a time limit, then try no more. No thread keeps the process alive."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-
-    def flush() -> None:
-        processor.shutdown()  # type: ignore[no-untyped-call]
-        with suppress(RuntimeError):  # the time limit has passed, and the loop is closed
-            loop.call_soon_threadsafe(done.set)
-
-    threading.Thread(target=flush, name="tracing-flush", daemon=True).start()
-    try:
-        async with asyncio.timeout(_FLUSH_TIMEOUT):
-            await done.wait()
-    except TimeoutError:
+    flushed, _ = await asyncio.wait({in_daemon_thread(processor.shutdown, "tracing-flush")}, timeout=_FLUSH_TIMEOUT)
+    if not flushed:
         logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
         exporter.shutdown()
 

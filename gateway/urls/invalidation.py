@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.changes.change_log import ChangeLog, Scope, Source
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 _PAUSE: Final = 1.0  # seconds between two tries to publish a sweep
 
 
+@dataclass(frozen=True, slots=True)
 class Invalidation:
     """Does what a change requires, wherever it is heard. The log has dropped the image here before anything else.
 
@@ -31,23 +33,13 @@ class Invalidation:
     purges: queues purges of caches in front. None without ``purge``.
     """
 
-    def __init__(
-        self,
-        log: ChangeLog,
-        now: Callable[[], float],
-        resolver: UrlResolver,
-        trust: EntryTrust,
-        shared: UrlEntries | None,
-        channel: InvalidationChannel | None,
-        purges: PurgeIntake | None,
-    ) -> None:
-        self._log = log
-        self._now = now
-        self._resolver = resolver
-        self._trust = trust
-        self._shared = shared
-        self._channel = channel
-        self._purges = purges
+    log: ChangeLog
+    now: Callable[[], float]
+    resolver: UrlResolver
+    trust: EntryTrust
+    shared: UrlEntries | None
+    channel: InvalidationChannel | None
+    purges: PurgeIntake | None
 
     # Changes that this process makes or finds
 
@@ -65,8 +57,8 @@ class Invalidation:
 
     async def publish_sweeps(self, channel: InvalidationChannel) -> None:
         """Tell the other replicas what caches in front must forget, until cancelled. A failure is tried again."""
-        unpublished, is_due = self._log.unpublished, asyncio.Event()
-        self._log.add_observer(is_due.set)
+        unpublished, is_due = self.log.unpublished, asyncio.Event()
+        self.log.add_observer(is_due.set)
         while True:
             try:
                 while unpublished:
@@ -86,19 +78,19 @@ class Invalidation:
 
     def heartbeat_of(self, source: Source) -> Heartbeat:
         """Return the heartbeat to be sent on the way of this source's messages."""
-        return self._log.heartbeats[source]
+        return self.log.heartbeats[source]
 
     def listens(self, source: Source) -> None:
         """Messages of ``source`` arrive from now on."""
-        self._log.listens(source, self._now())
+        self.log.listens(source, self.now())
 
     def lost(self, source: Source) -> None:
         """No messages of ``source`` arrive from now on."""
-        self._log.lost(source)
+        self.log.lost(source)
 
     def heard_heartbeat(self, source: Source, text: str) -> None:
         """A heartbeat has come back."""
-        self._log.heartbeat(source, text)
+        self.log.heartbeat(source, text)
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Drop the images here and in Redis, and purge them. The other replicas hear of changed rows themselves."""
@@ -106,38 +98,38 @@ class Invalidation:
         for image_id in image_ids:
             self.drop_here(image_id)
             await slices.pause()
-        if self._shared is not None:
+        if self.shared is not None:
             try:
-                await self._shared.drop(image_ids)
+                await self.shared.drop(image_ids)
             except DependencyDown as error:
-                self._trust.drop_failed()
+                self.trust.drop_failed()
                 logger.warning("images not dropped from redis: count=%s reason=%s", len(image_ids), error)
-        if self._purges is not None:
-            await self._purges.add(image_ids)
+        if self.purges is not None:
+            await self.purges.add(image_ids)
 
     def too_many_rows(self, dropped: int) -> None:
         """Read every row again, as after a gap: some changes are handled late, and ``dropped`` ones never."""
-        self._log.missed(Source.ROWS, self._now())
-        if self._purges is not None:
-            self._purges.count_dropped(dropped)
+        self.log.missed(Source.ROWS, self.now())
+        if self.purges is not None:
+            self.purges.count_dropped(dropped)
 
     def drop_here(self, image_id: str) -> None:
         """Drop an image that another replica has dropped from Redis."""
-        self._log.image_changed(image_id, self._now())
+        self.log.image_changed(image_id, self.now())
 
     def use_new_url(self, image_id: str) -> None:
         """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
-        self._resolver.drop(image_id)
+        self.resolver.drop(image_id)
 
     def heard_sweep(self, scope: Scope) -> None:
         """Make caches in front forget, which ask this replica."""
-        self._log.heard_sweep(scope, self._now())
+        self.log.heard_sweep(scope, self.now())
 
     async def _publish(self, image_ids: Sequence[str], *, only_urls: bool) -> int | None:
-        if self._channel is None:
+        if self.channel is None:
             return None
         try:
-            return await self._channel.publish(image_ids, only_urls=only_urls)
+            return await self.channel.publish(image_ids, only_urls=only_urls)
         except DependencyDown as error:
             logger.warning("other replicas are not told to drop images: count=%s reason=%s", len(image_ids), error)
             return 0

@@ -27,19 +27,16 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    """``is_excused``: no row could be read, and the entry is used meanwhile, although changes may not be heard."""
+    """``image``: None if the catalog has no such image.
 
-    image: SignedImage
+    ``is_excused``: the entry is used although changes may not be heard, because no row could be read, or because it is
+    kept too shortly to need trust.
+    """
+
+    image: SignedImage | None
     fresh_until: float
     generation: int
     is_excused: bool
-
-
-class _Missing(NamedTuple):
-    """The catalog has no such image."""
-
-    fresh_until: float
-    generation: int
 
 
 class LocalState(NamedTuple):
@@ -79,7 +76,7 @@ class LocalTier:
         self._unknown_ttl = unknown_ttl
         self.now = steady
         self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
-        self._missing: OrderedDict[_Key, _Missing] = OrderedDict()
+        self._missing: OrderedDict[_Key, _Entry] = OrderedDict()
         self._generation = 0  # entries of an earlier one are stale
         self._renditions_changed = 0  # look-ups that began before this number of the log keep nothing
         self._last_fresh_until = 0.0
@@ -121,16 +118,17 @@ class LocalTier:
 
     def recent(self, most: int) -> Iterator[SignedImage]:
         """Iterate over the images among the ``most`` entries that were used last, at any age."""
-        return (entry.image for entry in islice(reversed(self._entries.values()), most))
+        entries = islice(reversed(self._entries.values()), most)
+        return (entry.image for entry in entries if entry.image is not None)
 
     def inspect(self, variant: ImageVariant) -> "LocalState | None":
         """Return the entry at any age, or None without an entry. The call does not count as a use of the entry."""
         key = _key(variant)
         if (entry := self._entries.get(key)) is not None:
             return LocalState(entry.image, self._fresh_for(entry))
-        missing = self._missing.get(key)
-        fresh_for = self._fresh_for(missing) if missing is not None else 0
-        return LocalState(None, fresh_for) if fresh_for > 0 else None
+        if (missing := self._missing.get(key)) is not None and (fresh_for := self._fresh_for(missing)) > 0:
+            return LocalState(None, fresh_for)
+        return None
 
     def mark(self) -> int:
         """Return the number of the last change. Take it before reading what will be put."""
@@ -141,23 +139,24 @@ class LocalTier:
 
         ``is_excused``: its row could not be read. It is used although changes may not be heard.
         """
-        variant = ImageVariant(image.record.image_id, image.rendition)
-        if self._has_changed(variant.image_id, mark):
-            return
-        key, fresh_until = _key(variant), self._fresh_until(min(self._settings.value.local_ttl, usable_for), mark)
-        self._entries[key] = _Entry(image, fresh_until, self._generation, is_excused)
-        self._entries.move_to_end(key)
-        self._missing.pop(key, None)
-        self._evict()
+        variant, ttl = ImageVariant(image.record.image_id, image.rendition), self._settings.value.local_ttl
+        self._put(variant, image, min(ttl, usable_for), mark, is_excused=is_excused)
 
     def put_unknown(self, variant: ImageVariant, mark: int, began: float) -> None:
         """Cache that there was no such image when its look-up ``began``, unless it has changed since ``mark``."""
+        self._put(variant, None, self._unknown_ttl + began - self.now(), mark, is_excused=True)
+
+    def _put(
+        self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int, *, is_excused: bool
+    ) -> None:
         if self._has_changed(variant.image_id, mark):
             return
-        key, fresh_until = _key(variant), self._fresh_until(self._unknown_ttl + began - self.now(), mark)
-        self._missing[key] = _Missing(fresh_until, self._generation)
-        self._missing.move_to_end(key)
-        self._entries.pop(key, None)
+        key, kept, others = _key(variant), self._entries, self._missing
+        if image is None:
+            kept, others = others, kept
+        kept[key] = _Entry(image, self._fresh_until(ttl, mark), self._generation, is_excused)
+        kept.move_to_end(key)
+        others.pop(key, None)
         self._evict()
 
     def drop(self, image_id: str) -> None:
@@ -188,10 +187,10 @@ class LocalTier:
             self._last_fresh_until = fresh_until
         return self._last_fresh_until
 
-    def _fresh_for(self, entry: _Entry | _Missing) -> float:
-        """Return for how many seconds the entry is fresh. A missing image is remembered too shortly to need trust."""
+    def _fresh_for(self, entry: _Entry) -> float:
+        """Return for how many seconds the entry is fresh."""
         now = self.now()
-        is_trusted = isinstance(entry, _Missing) or entry.is_excused or now < self._log.rows_trusted_until
+        is_trusted = entry.is_excused or now < self._log.rows_trusted_until
         return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0
 
     def _evict(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.concurrency.time_slices import in_groups
@@ -47,26 +48,18 @@ async def run_once(jobs: Sequence[Job]) -> None:
             logger.exception("maintenance failed")
 
 
+@dataclass(slots=True)
 class SharedMaintenance:
     """Bounds the URLs in Redis to ``settings.max_size``, each shard to its share. Raises ``CacheUnavailable``."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        entries: UrlEntries,
-        usage: UsageStore,
-        queue: RefreshQueue,
-        renditions: Renditions,
-        settings: Live[UrlCacheSettings],
-    ) -> None:
-        self._shards = shards
-        self._entries = entries
-        self._usage = usage
-        self._queue = queue
-        self._renditions = renditions
-        self._settings = settings
-        self._turn = 0
-        self._too_large: set[Shard] = set()
+    shards: Shards
+    entries: UrlEntries
+    usage: UsageStore
+    queue: RefreshQueue
+    renditions: Renditions
+    settings: Live[UrlCacheSettings]
+    _turn: int = field(default=0, init=False)
+    _too_large: set[Shard] = field(default_factory=set, init=False)
 
     async def trim(self) -> int:
         """Remove up to 1000 variants beyond the bound, the least recently used first. Return their number.
@@ -74,11 +67,11 @@ class SharedMaintenance:
         Each call looks at a shard of each server, and at the shards that were too large at the last call.
         """
         self._turn += 1
-        looked_at = {*self._shards.in_turn(self._turn), *self._too_large}
-        share = math.ceil(self._settings.value.max_size / len(self._shards.all))
+        looked_at = {*self.shards.in_turn(self._turn), *self._too_large}
+        share = math.ceil(self.settings.value.max_size / len(self.shards.all))
         self._too_large = set()
         trimmed = 0
-        for shard, size in (await self._usage.sizes(list(looked_at))).items():
+        for shard, size in (await self.usage.sizes(list(looked_at))).items():
             excess = min(size - share, _MOST_TRIMMED - trimmed)
             if size > share + max(0, excess):
                 self._too_large.add(shard)
@@ -88,30 +81,30 @@ class SharedMaintenance:
     async def _trim(self, shard: Shard, excess: int) -> int:
         trimmed = 0
         while trimmed < excess:
-            count, variants = await self._usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess - trimmed))
+            count, variants = await self.usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess - trimmed))
             if not count:
                 break
-            await self._entries.remove(variants)
-            await self._queue.remove(variants)
-            await self._usage.remove(variants)
+            await self.entries.remove(variants)
+            await self.queue.remove(variants)
+            await self.usage.remove(variants)
             trimmed += count
         return trimmed
 
     async def remove_usage(self, image_ids: Sequence[str]) -> None:
         """Remove the usage of images that do not exist."""
-        renditions = (None, *self._renditions.names)
+        renditions = (None, *self.renditions.names)
         variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
         for some in in_groups(variants, _REMOVED_AT_ONCE):
-            await self._usage.remove(some)
+            await self.usage.remove(some)
 
     async def repair(self) -> None:
         """Delete values of the wrong type under the keys of sets. An entry is overwritten by its next write."""
-        await self._usage.repair()
-        await self._queue.repair()
+        await self.usage.repair()
+        await self.queue.repair()
 
     async def repair_if_needed(self) -> None:
         """Repair when any command, alone or in a pipeline, has met such a value."""
-        if self._shards.met_wrong_type():
+        if self.shards.met_wrong_type():
             await self.repair()
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.catalog.record import Catalog
@@ -25,6 +26,7 @@ _Work: TypeAlias = tuple[ImageVariant, bytes]
 _Results: TypeAlias = "Counter[str]"
 
 
+@dataclass(frozen=True, slots=True)
 class RefreshBatch:
     """Renews claims. ``refresh`` counts each claim under a result:
 
@@ -39,23 +41,13 @@ class RefreshBatch:
     forget: called with images that do not exist: it invalidates them and removes their usage.
     """
 
-    def __init__(
-        self,
-        shared: UrlEntries,
-        usage: UsageStore,
-        queue: RefreshQueue,
-        catalog: Catalog,
-        urls: UsableUrls,
-        settings: Live[UrlPrerefreshSettings],
-        forget: Callable[[Sequence[str]], Awaitable[object]],
-    ) -> None:
-        self._shared = shared
-        self._usage = usage
-        self._queue = queue
-        self._catalog = catalog
-        self._urls = urls
-        self._settings = settings
-        self._forget = forget
+    shared: UrlEntries
+    usage: UsageStore
+    queue: RefreshQueue
+    catalog: Catalog
+    urls: UsableUrls
+    settings: Live[UrlPrerefreshSettings]
+    forget: Callable[[Sequence[str]], Awaitable[object]]
 
     async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> _Results:
         """Renew the claims and count the results. A claim whose entry cannot be read is left out.
@@ -63,9 +55,9 @@ class RefreshBatch:
         Raises ``CacheUnavailable``: the lease then returns the claims.
         """
         variants = [claim.item for claim in claims]
-        headers = await self._shared.read_headers(variants)
-        used = await self._usage.last_accesses(variants)
-        now = self._urls.now()
+        headers = await self.shared.read_headers(variants)
+        used = await self.usage.last_accesses(variants)
+        now = self.urls.now()
         work: list[_Work] = []
         fresh: dict[ImageVariant, float] = {}
         idle: list[ImageVariant] = []
@@ -73,16 +65,16 @@ class RefreshBatch:
             if (header := headers.get(variant)) is None:
                 continue
             last_access, _ = used[variant]
-            if last_access is None or last_access < now - self._settings.value.idle_after:
+            if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
-            elif header.expires_at is not None and (due := self._urls.lifetime.fresh_until(header.expires_at)) > now:
+            elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
                 fresh[variant] = due
-            elif not self._urls.has_rendition(variant.rendition):
+            elif not self.urls.has_rendition(variant.rendition):
                 idle.append(variant)
             else:
                 work.append((variant, header.tombstone))
-        await self._queue.ack(fresh)
-        await self._queue.remove(idle)
+        await self.queue.ack(fresh)
+        await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
         if not work:
             return results
@@ -90,9 +82,9 @@ class RefreshBatch:
 
     async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> _Results:
         results: _Results = Counter()
-        read_at = int(self._urls.now())
+        read_at = int(self.urls.now())
         try:
-            rows = await self._catalog.fetch_rows(list({variant.image_id for variant, _ in work}))
+            rows = await self.catalog.fetch_rows(list({variant.image_id for variant, _ in work}))
         except CatalogUnavailable as error:
             return await self._isolate_failure(work, hits, error)
         made: list[tuple[SignedImage, bytes]] = []
@@ -107,13 +99,13 @@ class RefreshBatch:
                 gone.append(variant.image_id)
             else:
                 try:
-                    made.append((self._urls.sign(record, variant.rendition, read_at), tombstone))
+                    made.append((self.urls.sign(record, variant.rendition, read_at), tombstone))
                 except CredentialsExpired:
                     expired.append(variant)
-        await self._shared.keep(made, hits)
-        await self._queue.postpone(expired, self._urls.now(), _POSTPONED_FOR)
+        await self.shared.keep(made, hits)
+        await self.queue.postpone(expired, self.urls.now(), _POSTPONED_FOR)
         if gone:
-            await self._forget(gone)
+            await self.forget(gone)
         results.update(renewed=len(made), gone=len(gone), postponed=len(expired))
         return results
 
@@ -122,9 +114,9 @@ class RefreshBatch:
     ) -> _Results:
         """Halve a batch whose query failed until only the id at fault is left. Postpone the batch without Postgres."""
         try:
-            await self._catalog.try_query()
+            await self.catalog.try_query()
         except CatalogUnavailable:
-            await self._queue.postpone([variant for variant, _ in work], self._urls.now(), _POSTPONED_FOR)
+            await self.queue.postpone([variant for variant, _ in work], self.urls.now(), _POSTPONED_FOR)
             return Counter(postponed=len(work))
         if len(work) == 1:
             [(variant, _)] = work
@@ -133,7 +125,7 @@ class RefreshBatch:
         return await self._renew(work[:half], hits) + await self._renew(work[half:], hits)
 
     async def _fail(self, variant: ImageVariant, reason: str) -> str:
-        given_up = await self._queue.fail(variant, reason, self._urls.now())
+        given_up = await self.queue.fail(variant, reason, self.urls.now())
         if given_up:
             logger.error("renewal given up: image_id=%s reason=%s", variant.image_id, reason)
         return "dead" if given_up else "failed"

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards, in_parallel
@@ -22,9 +22,8 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 1.0
 _LEAST_PAUSE = 0.2  # seconds between two cycles, in which the batches of the next cycle fill up
 _PAUSE_AFTER_FAILURE = 1.0
-_MOST_IN_TURN = (
-    500  # of a shard, before the others have their turn: else a backlog of some shards outlives that of others
-)
+# Of a shard, before the others have their turn: else a backlog of some shards outlives that of others.
+_MOST_IN_TURN = 500
 _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy for more than two milliseconds
 
 
@@ -47,6 +46,7 @@ class RefreshReport:
         return self.results["failed"] + self.results["dead"]
 
 
+@dataclass(slots=True)
 class RefreshWorker:
     """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later.
 
@@ -56,25 +56,17 @@ class RefreshWorker:
     answer, holds up its shards alone.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        queue: RefreshQueue,
-        refresh_batch: RefreshBatch,
-        metrics: UrlMetrics,
-        settings: Live[UrlPrerefreshSettings],
-        *,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._shards = shards
-        self._queue = queue
-        self._refresh_batch = refresh_batch
-        self._metrics = metrics
-        self._settings = settings
-        self._now = now
-        self._states: dict[Shard, QueueState] = {}  # of the last look; none of a shard that could not be read
-        self._turn = 0
-        self.report = RefreshReport()
+    shards: Shards
+    queue: RefreshQueue
+    refresh_batch: RefreshBatch
+    metrics: UrlMetrics
+    settings: Live[UrlPrerefreshSettings]
+    _: KW_ONLY
+    now: Callable[[], float] = time.time
+    report: RefreshReport = field(default_factory=RefreshReport, init=False)
+    # Of the last look; none of a shard that could not be read.
+    _states: dict[Shard, QueueState] = field(default_factory=dict, init=False)
+    _turn: int = field(default=0, init=False)
 
     async def run(self) -> None:
         """Renew until cancelled. A cycle that fails is logged, and the next one follows."""
@@ -89,7 +81,7 @@ class RefreshWorker:
     async def _cycle(self) -> float:
         """Run a cycle and wait for the next. Return how many seconds more to pause."""
         try:
-            with self._metrics.refresh_cycle_duration.time():
+            with self.metrics.refresh_cycle_duration.time():
                 await self._drain(self._worth_a_look())
             await self._until_due()
         except CacheUnavailable as error:
@@ -102,16 +94,13 @@ class RefreshWorker:
 
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``. Other replicas may queue earlier renewals meanwhile."""
-        began = self._now()
-        await asyncio.sleep(min(_LEAST_PAUSE, self._settings.value.interval))
-        while (remaining := began + self._settings.value.interval - self._now()) > 0:
+        began = self.now()
+        await asyncio.sleep(min(_LEAST_PAUSE, self.settings.value.interval))
+        while (remaining := began + self.settings.value.interval - self.now()) > 0:
             self._turn += 1
-            await self._look({*self._worth_a_look(), *self._shards.in_turn(self._turn)})
-            next_due = min(
-                (state.next_due for state in self._states.values() if state.next_due is not None), default=None
-            )
-            if next_due is not None:
-                remaining = min(remaining, next_due - self._now())
+            await self._look({*self._worth_a_look(), *self.shards.in_turn(self._turn)})
+            due_times = [state.next_due for state in self._states.values() if state.next_due is not None]
+            remaining = min([remaining, *(due_at - self.now() for due_at in due_times)])
             if remaining <= 0:
                 return
             self._record_success()
@@ -122,7 +111,7 @@ class RefreshWorker:
 
         Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
         """
-        return await self._drain(self._shards.all)
+        return await self._drain(self.shards.all)
 
     async def _drain(self, shards: Sequence[Shard]) -> "Counter[str]":
         total: Counter[str] = Counter()
@@ -134,45 +123,45 @@ class RefreshWorker:
             except CacheUnavailable as error:
                 failures.append(error)
 
-        by_server = self._shards.by_server(shards)
+        by_server = self.shards.by_server(shards)
         await in_parallel([drain(own) for own in by_server.values()])
         self._show()
         for error in failures:
             raise error
         if sum(map(len, by_server.values())) < len(shards):
             raise CacheUnavailable("some shards have no server")
-        self.report.last_run = self._now()
+        self.report.last_run = self.now()
         self._record_success()
         return total
 
     async def _drain_server(self, shards: Sequence[Shard], total: "Counter[str]") -> None:
         # First a look: a Redis that takes no writes still tells what is overdue.
         while due := await self._look(shards):
-            while claims := await self._queue.claim(self._now(), *self._next_batch(due)):
-                results = await self._refresh_batch.refresh(claims)
+            while claims := await self.queue.claim(self.now(), *self._next_batch(due)):
+                results = await self.refresh_batch.refresh(claims)
                 for result, count in results.items():
-                    self._metrics.refresh.labels(result=result).inc(count)
+                    self.metrics.refresh.labels(result=result).inc(count)
                 self.report.results += results
                 total.update(results)
 
     def _next_batch(self, due: dict[Shard, int]) -> tuple[int, dict[Shard, int]]:
         """Take a batch from what is due, shard by shard. Return its size, and how many are from which shard."""
-        most = room = min(self._settings.value.batch_size, _MOST_AT_ONCE)
+        most = room = min(self.settings.value.batch_size, _MOST_AT_ONCE)
         batch: dict[Shard, int] = {}
         while due and room:
-            shard = next(iter(due))
-            batch[shard] = count = min(due[shard], room)
-            room, due[shard] = room - count, due[shard] - count
-            if not due[shard]:
-                del due[shard]
+            shard, number = due.popitem()
+            batch[shard] = min(number, room)
+            room -= batch[shard]
+            if number > batch[shard]:
+                due[shard] = number - batch[shard]
         return most, batch
 
     def _worth_a_look(self) -> list[Shard]:
         """Return the shards with something due, and the shards whose state is not known."""
-        now = self._now()
+        now = self.now()
         return [
             shard
-            for shard in self._shards.all
+            for shard in self.shards.all
             if (state := self._states.get(shard)) is None or (state.next_due is not None and state.next_due <= now)
         ]
 
@@ -182,7 +171,7 @@ class RefreshWorker:
         for shard in looked_at:
             self._states.pop(shard, None)
         try:
-            self._states.update(await self._queue.look(self._now(), looked_at))
+            self._states.update(await self.queue.look(self.now(), looked_at))
         finally:
             self._show()
         random.shuffle(looked_at)
@@ -194,8 +183,8 @@ class RefreshWorker:
 
     def _show(self) -> None:
         """Set the metrics of the queue, or remove them while a shard cannot be read."""
-        metrics, states, now = self._metrics, self._states.values(), self._now()
-        if len(states) < len(self._shards.all):
+        metrics, states, now = self.metrics, self._states.values(), self.now()
+        if len(states) < len(self.shards.all):
             for gauge in (metrics.refresh_queue_length, metrics.refresh_due, metrics.refresh_dead, metrics.refresh_lag):
                 gauge.clear()
             return
@@ -208,5 +197,5 @@ class RefreshWorker:
 
     def _record_success(self) -> None:
         """Record that nothing is due now. For every ``interval``, an alert limits the time since the last record."""
-        if len(self._states) == len(self._shards.all) or self.report.last_run is None:
-            self._metrics.refresh_last_success.set(self._now())
+        if len(self._states) == len(self.shards.all) or self.report.last_run is None:
+            self.metrics.refresh_last_success.set(self.now())

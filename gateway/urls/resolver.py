@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
 _NOT_FOUND = Found()
 _MOST_UNREAD: Final = 10_000  # images served by rows that cannot be read; more of them count as every image
+_NEVER: Final = float("-inf")
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
@@ -75,33 +76,6 @@ class Entries(NamedTuple):
     without_row: SignedImage | None
 
 
-class RowOutage:
-    """Lets one look-up at a time ask for rows while Postgres does not answer; others serve what is cached, unwaiting.
-
-    Times are seconds of a clock that never goes back.
-    """
-
-    def __init__(self) -> None:
-        self._asks_again_at: float | None = None
-
-    def may_ask(self, now: float) -> bool:
-        """Return whether a look-up that has something stale to serve should ask Postgres nevertheless."""
-        if self._asks_again_at is None:
-            return True
-        if now < self._asks_again_at:
-            return False
-        self._asks_again_at = now + _ROW_ASKS_FOR
-        return True
-
-    def failed(self, now: float) -> None:
-        """Note that Postgres did not answer."""
-        self._asks_again_at = now + _ROW_PAUSE
-
-    def succeeded(self) -> None:
-        """Note that Postgres has answered."""
-        self._asks_again_at = None
-
-
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
@@ -130,7 +104,7 @@ class UrlResolver:
         self._shared = shared
         self._local = local
         self._trust = trust
-        self._row_outage = RowOutage()
+        self._asks_for_rows_at = _NEVER  # later, while Postgres does not answer
         self._unread: dict[str, None] = {}
         self._lookups_by_result = metrics.url_cache_lookups
         self._admits_new = admits_new
@@ -218,7 +192,7 @@ class UrlResolver:
         """Look every image up again at its next request, and serve it stale if no store answers."""
         self._local.drop_all()
         self._lookups.detach()
-        self._row_outage.succeeded()  # what failed before says nothing about rows from now on
+        self._asks_for_rows_at = _NEVER  # what failed before says nothing about rows from now on
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
@@ -271,7 +245,7 @@ class UrlResolver:
             if (image := usable.get(look_up.variant)) is not None:
                 self.keep_local(image, mark)
                 results[look_up] = Resolved(image, from_cache=True)
-        if len(results) < len(look_ups) and not self._row_outage.may_ask(self._local.now()):
+        if len(results) < len(look_ups) and not self._may_ask_for_rows():
             for look_up in look_ups:
                 if look_up not in results and (stale := self._stale_entry(look_up.variant, found, mark)) is not None:
                     results[look_up] = stale
@@ -282,18 +256,27 @@ class UrlResolver:
         try:
             results |= await self._read_rows(missed, found, mark)
         except CatalogUnavailable as error:
-            self._row_outage.failed(self._local.now())
+            self._asks_for_rows_at = self._local.now() + _ROW_PAUSE
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
         if self._local.now() - began >= LEASE and not is_repeated:
             # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
             return await self._look_up_many(look_ups, is_repeated=True)
         return results
 
+    def _may_ask_for_rows(self) -> bool:
+        """Return whether a look-up that has something stale to serve asks Postgres nevertheless: one at a time does."""
+        now = self._local.now()
+        if now < self._asks_for_rows_at:
+            return False
+        if self._asks_for_rows_at > _NEVER:
+            self._asks_for_rows_at = now + _ROW_ASKS_FOR
+        return True
+
     async def _read_rows(self, missed: Sequence[_LookUp], found: _Found, mark: int) -> _Results:
         """Return the results by the rows of the images, and keep them. Raises ``CatalogUnavailable``."""
         began, read_at = self._local.now(), int(self.urls.now())
         records = await self._catalog.fetch_many(list(dict.fromkeys(look_up.variant.image_id for look_up in missed)))
-        self._row_outage.succeeded()
+        self._asks_for_rows_at = _NEVER
         await self._drop_unread()
         results: _Results = {}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
@@ -349,15 +332,15 @@ class UrlResolver:
             for variant, there in found.items()
             if there.image is not None and self._is_trusted(there.image)
         }
-        if usable:
-            self._lookups_by_result.add(_REDIS_HIT, len(usable))
-        if len(found) < len(variants):
-            self._lookups_by_result.add(_REDIS_ERROR, len(variants) - len(found))
-        if len(usable) < len(found):
-            foreign = sum(there.is_foreign for there in found.values())
-            if foreign:
-                self._lookups_by_result.add(_REDIS_FOREIGN, foreign)
-            self._lookups_by_result.add(_REDIS_MISS, len(found) - len(usable) - foreign)
+        foreign = sum(there.is_foreign for there in found.values())
+        for result, count in (
+            (_REDIS_HIT, len(usable)),
+            (_REDIS_ERROR, len(variants) - len(found)),
+            (_REDIS_FOREIGN, foreign),
+            (_REDIS_MISS, len(found) - len(usable) - foreign),
+        ):
+            if count:
+                self._lookups_by_result.add(result, count)
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:

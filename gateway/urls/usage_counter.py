@@ -22,12 +22,7 @@ _COLLECTED_AT_ONCE = 100
 _MOST_TOTALS = 10_000  # variants
 _TOTAL_FRESH_FOR = 30.0  # seconds
 _NO_USAGE = Usage()
-
-
-@dataclass(slots=True)
-class _Total:
-    count: int
-    read_at: float
+_NO_TOTAL = (None, float("-inf"))
 
 
 class UseTotals:
@@ -38,32 +33,31 @@ class UseTotals:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._totals: OrderedDict[ImageVariant, _Total] = OrderedDict()  # the oldest first
+        self._totals: OrderedDict[ImageVariant, tuple[int | None, float]] = (
+            OrderedDict()
+        )  # and when it was read; oldest first
 
     def get(self, variant: ImageVariant) -> int | None:
         """Return the total, or None if it is unknown or was read too long ago."""
-        total = self._totals.get(variant)
-        if total is None or not 0 <= self._now() - total.read_at < _TOTAL_FRESH_FOR:
-            return None
-        return total.count
+        count, read_at = self._totals.get(variant, _NO_TOTAL)
+        return count if 0 <= self._now() - read_at < _TOTAL_FRESH_FOR else None
 
     def get_stale(self, variant: ImageVariant) -> int | None:
         """Return the total at any age, for use while Redis does not answer, or None if it is unknown."""
-        total = self._totals.get(variant)
-        return total.count if total is not None else None
+        return self._totals.get(variant, _NO_TOTAL)[0]
 
     def put(self, variant: ImageVariant, count: int) -> None:
         """Keep a total that was read now, in place of the oldest total."""
-        self._totals[variant] = _Total(count, self._now())
+        self._totals[variant] = count, self._now()
         self._totals.move_to_end(variant)
         if len(self._totals) > _MOST_TOTALS:
             self._totals.popitem(last=False)
 
-    def add(self, variant: ImageVariant, count: int) -> None:
+    def add(self, variant: ImageVariant, more: int) -> None:
         """Add uses that this process counted after the total was read."""
-        total = self._totals.get(variant)
-        if total is not None:
-            total.count += count
+        count, read_at = self._totals.get(variant, _NO_TOTAL)
+        if count is not None:
+            self._totals[variant] = count + more, read_at
 
 
 @dataclass(slots=True)

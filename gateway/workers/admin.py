@@ -20,14 +20,14 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
-from gateway.api.host_guard import HostGuard
 from gateway.api.json_responses import failure, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
-from gateway.metrics.dropped_lines import DroppedLines
 from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
+from gateway.metrics.registry import dropped_lines_counter
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.merged_console import WorkerState, events_of, merged_console
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
@@ -77,7 +77,7 @@ class Admin:
         self._own = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
-        DroppedLines(self._own, dropped_lines)
+        dropped_lines_counter(self._own, dropped_lines)
         self.ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict
 
 from gateway.metrics.history import Points, Reading
-from gateway.metrics.nginx_askers import nginx_symptoms
+from gateway.metrics.nginx_last_asked import nginx_symptoms
 from gateway.metrics.symptom import Symptom
 from gateway.workers.merged_metrics import Ended
 

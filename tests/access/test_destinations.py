@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
-from gateway.redis_entries.entry_codec import EntryMac
+from gateway.redis_entries.url_entries import EntryMac
 from gateway.settings import Live
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow

@@ -7,8 +7,8 @@ import pytest
 from gateway.access.identity import ANONYMOUS, Caller
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized
-from gateway.origin.memory_cache import Content
-from gateway.origin.object_source import ObjectSource
+from gateway.objects.content import Content
+from gateway.objects.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, SignedImage

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from gateway.catalog.pool import PostgresConnections, open_pool
+from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
@@ -371,7 +371,7 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
     """Else a connection whose query was abandoned would count for hours."""
     for more, expected in ({}, 15_000), ({"tcp_user_timeout": 40_000}, 40_000):
         async with (
-            open_pool(make_dsn(postgres_dsn, **more), 1, 3, PostgresConnections()) as pool,
+            open_pool(make_dsn(postgres_dsn, **more), 1, 3, []) as pool,
             pool.cursor() as used,
         ):
             with socket.socket(fileno=os.dup(used.connection.raw.fileno())) as connected:

@@ -1,8 +1,9 @@
-"""One bucket of two that fails, asked of a real server: the other one works."""
+"""Findings on COS, asked of the emulator: buckets, prefixes, keys, the clock."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 import pytest
 
@@ -10,26 +11,52 @@ from gateway.catalog.record import ImageRecord
 from gateway.checks.cos import CosCheck
 from gateway.checks.finding import Finding
 from gateway.origin.client import open_origin
-from gateway.origin.errors import CosError
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
+from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Redirect, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY
 from tests.here import Here
-from tests.url_settings import url_cache
+from tests.url_settings import lifetime_of, url_cache
 
 OTHER = "other-1250000000"
+REGION = "ap-guangzhou"
+CREDENTIALS = Credentials(SECRET_ID, SECRET_KEY)
+NO_BUCKETS: Mapping[str, str] = MappingProxyType({})
 
 
-@asynccontextmanager
-async def checking(port: int) -> AsyncIterator[CosCheck]:
-    """A check of buckets at this port."""
+def emulator(now_differs: float = 0.0) -> CosEmulator:
+    """An emulator with two buckets, an object in each. Its clock differs from that of this machine, in seconds."""
+    objects = ObjectStore()
+    for bucket in (BUCKET, OTHER):
+        objects.create_bucket(bucket)
+        objects.put(bucket, f"{bucket}.png", b"an image", content_type="image/png")
+    return CosEmulator(
+        objects, {SECRET_ID: Credential(SECRET_KEY)}, skew_tolerance=3600, now=lambda: time.time() + now_differs
+    )
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[CosEmulator]:
+    """An emulator whose clock is right."""
+    async with emulator() as running:
+        yield running
+
+
+async def findings(
+    store: CosEmulator | int,
+    *images: ImageRecord,
+    buckets: Mapping[str, str] = NO_BUCKETS,
+    credentials: Credentials = CREDENTIALS,
+) -> list[Finding]:
+    """Return what a check of the emulator, or of this port, finds. That the clock is right is left out."""
+    port = store if isinstance(store, int) else store.port
     settings = CosSettings.model_validate(
         {
             "secret_id": SECRET_ID,
@@ -39,69 +66,126 @@ async def checking(port: int) -> AsyncIterator[CosCheck]:
             "domain": f"{{bucket}}.cos.test.myqcloud.com:{port}",
         }
     )
-    hosts, metrics = Hosts(settings), Metrics()
-    signer = Signer(Credentials(SECRET_ID, SECRET_KEY), hosts, Live(url_cache(600, window=1)), metrics=metrics.presign)
+    hosts, metrics, clock = Hosts(settings), Metrics(), CosClock()
+    signer = Signer(credentials, hosts, Live(url_cache(3600, window=1)), metrics=metrics.presign, now=clock.now)
     opening = open_origin(
         Live(ImageProxySettings(timeout=2)), max_connections=2, metrics=metrics.origin, resolver=Here()
     )
     async with opening as origin:
-
-        async def ask(url: str, method: str, headers: Mapping[str, str]) -> CosError:
-            return (await origin.diagnose(url, method, headers)).error
-
-        yield CosCheck(
-            ask,
-            lambda image, method: signer.sign(image, method=method).url,
-            lambda image: hosts.origin_of(image.bucket, image.region).host,
-            time.time,
-            lambda _: False,
-        )
+        check = CosCheck(origin, signer, lifetime_of(3600, 60, 900), hosts, clock)
+        found = [finding async for finding in check.findings(images, buckets, "there is no image to read yet")]
+    return [finding for finding in found if finding != Finding("clock", True, "within 30 s of COS's")]
 
 
-@pytest.fixture
-async def store() -> AsyncIterator[CosEmulator]:
-    """An emulator with two buckets, an object in each."""
-    objects = ObjectStore()
-    for bucket in (BUCKET, OTHER):
-        objects.create_bucket(bucket)
-        objects.put(bucket, f"{bucket}.png", b"an image", content_type="image/png")
-    async with CosEmulator(objects, {SECRET_ID: Credential(SECRET_KEY)}) as emulator:
-        yield emulator
+def in_bucket(bucket: str) -> ImageRecord:
+    """Return the row of the image in the bucket."""
+    return ImageRecord(f"in-{bucket}", None, True, bucket, REGION, f"{bucket}.png", None)
 
 
-async def findings(port: int, *buckets: str) -> list[Finding]:
-    """Return a finding for each bucket."""
-    async with checking(port) as check:
-        images = [
-            ImageRecord(f"in-{bucket}", None, True, bucket, "ap-guangzhou", f"{bucket}.png", None) for bucket in buckets
-        ]
-        return [finding for image in images for finding in await check.bucket([image])]
-
-
-async def test_both_buckets_work(store: CosEmulator) -> None:
-    for finding, bucket in zip(await findings(store.port, BUCKET, OTHER), (BUCKET, OTHER), strict=True):
-        place = f"{bucket}.cos.test.myqcloud.com"
-        assert (finding.is_well, finding.name) == (True, f"cos {bucket}")
+async def test_each_bucket_of_the_rows_is_asked(store: CosEmulator) -> None:
+    found = await findings(store, in_bucket(BUCKET), in_bucket(OTHER))
+    for finding, bucket in zip(found, (BUCKET, OTHER), strict=True):
+        place = f"http://{bucket}.cos.test.myqcloud.com:{store.port}"
+        assert (finding.is_well, finding.name, finding.advice) == (True, f"cos {bucket}", "")
         assert finding.what == f"GET 206 and HEAD 200 at {place}, row in-{bucket}"
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "advice"), [(403, "AccessDenied", "GetObject"), (404, "NoSuchBucket", "cos.bucket")]
+    ("status", "code", "what", "advice"),
+    [
+        (404, "NoSuchKey", "404 NoSuchKey", "postgres.columns.key"),
+        (404, "NoSuchBucket", "404 NoSuchBucket", "cos.bucket"),
+        (403, "SignatureDoesNotMatch", "403 SignatureDoesNotMatch", "cos.secret_key"),
+        (403, "InvalidAccessKeyId", "403 InvalidAccessKeyId", "cos.secret_id"),
+        (400, "ExpiredToken", "400 ExpiredToken", "cos.token"),
+        (403, "RequestTimeTooSkewed", "403 RequestTimeTooSkewed", "clock"),
+        (403, "AccessDenied", "403 AccessDenied", "GetObject"),
+        (403, "InvalidObjectState", "403 InvalidObjectState", "archived"),
+        (403, "", "403", "7730"),
+        (302, "", "302", "7730"),
+        (503, "SlowDown", "503 SlowDown", "fewer requests"),
+    ],
 )
-async def test_one_bucket_that_refuses_is_named(store: CosEmulator, status: int, code: str, advice: str) -> None:
-    store.faults.add(Fault(action=Refuse(status=status, code=code), key=f"{OTHER}.png", times=None))
-    works, fails = await findings(store.port, BUCKET, OTHER)
+async def test_the_one_bucket_that_refuses_is_named_with_advice(
+    store: CosEmulator, status: int, code: str, what: str, advice: str
+) -> None:
+    action = Redirect(location="/") if status == 302 else Refuse(status=status, code=code)
+    store.faults.add(Fault(action=action, key=f"{OTHER}.png", times=None))
+    works, fails = await findings(store, in_bucket(BUCKET), in_bucket(OTHER))
     assert works.is_well
-    assert not fails.is_well
-    assert fails.name == f"cos {OTHER}"
-    assert f"COS answered {status} {code}" in fails.what
+    assert (fails.is_well, fails.name) == (False, f"cos {OTHER}")
+    assert f"COS answered {what} at" in fails.what
     assert advice in fails.advice
 
 
-async def test_a_bucket_that_does_not_exist_is_named(store: CosEmulator) -> None:
-    works, fails = await findings(store.port, BUCKET, "third-1250000000")
+async def test_a_configured_bucket_that_no_row_names_is_asked_for_a_made_up_key(store: CosEmulator) -> None:
+    """But the default bucket is not, if every row names another one."""
+    buckets = dict.fromkeys(("default-1250000000", BUCKET, OTHER, "third-1250000000"), REGION)
+    works, unnamed, missing = await findings(store, in_bucket(BUCKET), buckets=buckets)
+    assert (works.name, works.is_well) == (f"cos {BUCKET}", True)
+    assert (unnamed.name, unnamed.is_well) == (f"cos {OTHER}", True)
+    assert "the signature was accepted" in unnamed.what
+    assert "no row names it" in unnamed.what
+    assert (missing.name, missing.is_well) == ("cos third-1250000000", False)
+    assert "404 NoSuchBucket" in missing.what
+
+
+async def test_without_an_image_the_default_bucket_is_asked_for_a_made_up_key(store: CosEmulator) -> None:
+    [found] = await findings(store, buckets={BUCKET: REGION})
+    assert (found.is_well, found.is_warning) == (True, False)
+    assert "there is no image to read yet" in found.what
+    store.faults.add(Fault(action=Refuse(status=403, code="AccessDenied")))
+    [found] = await findings(store, buckets={BUCKET: REGION})
+    assert (found.is_well, found.is_warning) == (True, True)
+
+
+async def test_expired_credentials_are_not_sent_to_cos(store: CosEmulator) -> None:
+    ended = Credentials(SECRET_ID, SECRET_KEY, "token", int(time.time()) - 1)
+    [found] = await findings(store, in_bucket(BUCKET), credentials=ended)
+    assert (found.is_well, found.stops_start) == (False, True)
+    assert "end too soon" in found.what
+    assert "renew cos.token" in found.advice
+    assert not store.request_log.requests
+
+
+async def test_a_head_that_is_refused_is_reported_although_get_works(store: CosEmulator) -> None:
+    store.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="HEAD"))
+    [found] = await findings(store, in_bucket(BUCKET))
+    assert not found.is_well
+    assert "GET 206, but HEAD 403" in found.what
+    assert "HeadObject" in found.advice
+
+
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "AccessDenied", "SignatureDoesNotMatch"])
+@pytest.mark.parametrize(("differs", "words"), [(3900, "(3899|3900) s slow"), (-3900, "(3900|3901) s fast")])
+async def test_a_url_that_is_accepted_once_the_clock_is_right_blames_the_clock_and_not_the_credentials(
+    code: str, differs: float, words: str
+) -> None:
+    async with emulator(differs) as store:
+        store.faults.add(Fault(action=Refuse(status=403, code=code)))
+        [found] = await findings(store, in_bucket(BUCKET))
+    assert (found.is_well, found.stops_start) == (False, False)
+    assert re.search(words, found.what)
+    assert found.advice == "synchronize it (NTP)"
+
+
+@pytest.mark.parametrize(("differs", "words"), [(600, "(599|600) s slow"), (-600, "(600|601) s fast"), (20, None)])
+async def test_a_clock_that_differs_is_a_warning_if_cos_accepts_the_signature(
+    differs: float, words: str | None
+) -> None:
+    async with emulator(differs) as store:
+        works, *clock = await findings(store, in_bucket(BUCKET))
     assert works.is_well
-    assert "404 NoSuchBucket" in fails.what
+    assert [(found.name, found.is_well, found.is_warning) for found in clock] == [("clock", True, True)] * bool(words)
+    assert all(re.search(words or "", found.what) for found in clock)
+
+
+async def test_credentials_that_may_not_read_are_reported_although_the_clock_differs() -> None:
+    async with emulator(600) as store:
+        store.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), times=None))
+        fails, clock = await findings(store, in_bucket(BUCKET))
+    assert "GetObject" in fails.advice
+    assert "s slow" in clock.what
 
 
 def rows(*keys: str) -> list[ImageRecord]:
@@ -118,8 +202,7 @@ async def of_rows(store: CosEmulator, *keys: str) -> list[Finding]:
             store.store.put(BUCKET, key, b"an image", content_type="image/png")
     denied = Refuse(status=403, code="AccessDenied", message="Access Denied.")
     store.faults.add(Fault(action=denied, key="denied/*", times=None))
-    async with checking(store.port) as check:
-        return await check.bucket(rows(*keys))
+    return await findings(store, *rows(*keys))
 
 
 async def test_rows_below_a_prefix_that_a_policy_denies_are_grouped_and_the_advice_names_the_prefix(
@@ -176,8 +259,7 @@ async def test_an_object_whose_key_ends_with_a_space_is_no_mistake(store: CosEmu
     assert works.is_well
 
 
-async def test_a_refused_connection_names_the_host(store: CosEmulator) -> None:
-    del store
-    (fails,) = await findings(1, BUCKET)
-    assert f"no answer at {BUCKET}.cos.test.myqcloud.com" in fails.what
+async def test_a_refused_connection_names_the_host() -> None:
+    [fails] = await findings(1, in_bucket(BUCKET))
+    assert f"no answer at http://{BUCKET}.cos.test.myqcloud.com" in fails.what
     assert "cos.region" in fails.advice

@@ -1,52 +1,39 @@
 """What ``check`` says about credentials: source, life, and an attempt to refresh them."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from gateway.checks.credentials import diagnose_credentials
+from gateway.presign.credentials import CredentialsUnavailable
+from tests.presign.credentials.test_rotation import rotation
+from tests.tier import NOW, Clock
 
-
-@dataclass
-class Source:
-    """Credentials in the state that a test describes."""
-
-    name: str = "cvm_role"
-    seconds_left: float | None = 5400.4
-    is_near_end: bool = False
-    gives: bool = True
-    reason: str = "the metadata service: status 500"
-    asked: int = 0
-
-    async def refresh(self) -> bool:
-        """Count the attempt."""
-        self.asked += 1
-        return self.gives
+FAILS = CredentialsUnavailable("the metadata service: status 500")
 
 
 @pytest.mark.parametrize(
-    ("source", "verdict", "what", "advice"),
+    ("name", "life", "passed", "fails", "verdict", "what", "advice"),
     [
-        (Source(), "ok", "source cvm_role: 5400 s are left", ""),
-        (Source("static", None), "ok", "source static: they never end", ""),
-        (Source("file", 60, is_near_end=True), "warn", "source file: 60 s are left", "end soon"),
-        (
-            Source(gives=False),
-            "warn",
-            "refresh failed: the metadata service: status 500",
-            "bind a role",
-        ),
-        (Source("assume_role", 0, is_near_end=True, gives=False), "fail", "0 s are left; refresh failed", "must trust"),
-        (Source("static", 0, is_near_end=True, gives=False), "fail", "0 s are left", "renew cos.token"),
-        (Source("environment", 0, is_near_end=True, gives=False), "fail", "0 s", "TENCENTCLOUD_TOKEN"),
-        (Source("tke_oidc", 0, is_near_end=True, gives=False), "fail", "0 s", "service account"),
+        ("cvm_role", 5400, 0, False, "ok", "source cvm_role: 5400 s are left", ""),
+        ("static", None, 0, False, "ok", "source static: they never end", ""),
+        ("file", 600, 540, False, "warn", "source file: 60 s are left", "end soon"),
+        ("cvm_role", 7200, 1800, True, "warn", "refresh failed: the metadata service: status 500", "bind a role"),
+        ("assume_role", 600, 600, True, "fail", "0 s are left; refresh failed", "must trust"),
+        ("static", 600, 600, True, "fail", "0 s are left", "renew cos.token"),
+        ("environment", 600, 600, True, "fail", "0 s", "TENCENTCLOUD_TOKEN"),
+        ("tke_oidc", 600, 600, True, "fail", "0 s", "service account"),
     ],
 )
 async def test_the_source_is_tried_and_a_failure_comes_with_advice(
-    source: Source, verdict: str, what: str, advice: str
+    name: str, life: int | None, passed: int, verdict: str, what: str, advice: str, *, fails: bool
 ) -> None:
-    found = await diagnose_credentials(source)
-    assert source.asked == 1
+    clock = Clock(NOW)
+    rotating = rotation(clock, name=name, life=life)
+    assert await rotating.credentials.refresh()
+    clock.now += passed
+    rotating.source.same = rotating.source.given[0]  # the source has no newer set
+    rotating.source.failure = FAILS if fails else None
+    found = await diagnose_credentials(rotating.credentials)
+    assert rotating.source.asked == 2
     assert (found.is_well, found.is_warning) == {"ok": (True, False), "warn": (True, True), "fail": (False, False)}[
         verdict
     ]

@@ -1,10 +1,10 @@
-"""Versions of installed nginx files."""
+"""Versions of installed nginx files, what nginx needs to ask for changes, and the disk of its cache."""
 
 from pathlib import Path
 
 import pytest
 
-from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_changes
+from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.delivery.nginx_files import VERSION
 from tests.config.files import ROOT
 
@@ -118,3 +118,44 @@ def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
         False,
         "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf",
     )
+
+
+@pytest.fixture
+def with_cache(tmp_path: Path) -> Path:
+    """A configuration folder of nginx with one cache."""
+    (tmp_path / "conf.d").mkdir()
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (tmp_path / "conf.d" / "accel.conf").write_text(
+        f"#proxy_cache_path /nowhere keys_zone=a:1m;\nproxy_cache_path {cache} levels=1:2 keys_zone=cos:20m;\n"
+    )
+    return tmp_path
+
+
+def test_a_disk_with_too_little_room_is_a_warning(with_cache: Path) -> None:
+    found = diagnose_nginx_cache(with_cache, least_free=2**80)
+    assert found is not None
+    assert found.is_warning
+    assert f"MB are free at {with_cache / 'cache'}" in found.what
+    assert "min_free" in found.advice
+
+
+def test_a_disk_with_room_is_no_warning(with_cache: Path) -> None:
+    found = diagnose_nginx_cache(with_cache, least_free=1)
+    assert found is not None
+    assert not found.is_warning
+
+
+def test_a_cache_that_cannot_be_examined_is_a_warning(with_cache: Path) -> None:
+    """Root may enter every folder: the name is too long for all users."""
+    (with_cache / "conf.d" / "other.conf").write_text(f"proxy_cache_path /{'x' * 300} keys_zone=a:1m;\n")
+    found = diagnose_nginx_cache(with_cache, least_free=1)
+    assert found is not None
+    assert found.is_warning
+    assert "cannot be examined: File name too long" in found.what
+
+
+def test_without_a_cache_there_is_nothing_to_say(tmp_path: Path, with_cache: Path) -> None:
+    assert diagnose_nginx_cache(tmp_path / "nowhere") is None
+    (with_cache / "cache").rmdir()
+    assert diagnose_nginx_cache(with_cache) is None

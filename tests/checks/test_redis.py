@@ -1,8 +1,6 @@
 """Findings on Redis: every server, the channel, and advice for each answer."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,10 +8,9 @@ import redis
 from pydantic import SecretStr
 
 from gateway.checks.finding import Finding
-from gateway.checks.redis import CLUSTER_RULES, RULES, RedisCheck
-from gateway.errors import DependencyDown
+from gateway.checks.redis import CLUSTER_RULES, RULES, check_redis, diagnose_node
 from gateway.monitoring.redis_probe import NodeState, RedisProbe
-from gateway.redis_connection.client import WrongRedis, open_redis
+from gateway.redis_connection.client import open_redis
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
@@ -23,54 +20,26 @@ from tests.redis_connection.test_topologies import lifecycle
 from tests.tier import Clock
 
 
-@dataclass
-class Redis:
-    """Servers in these states, and a channel that works or not."""
-
-    states: Sequence[NodeState] | Exception = field(default_factory=lambda: [NodeState("")])
-    channel: Exception | None = None
-    layout: Exception | None = None
-
-    async def check(self) -> None:
-        """Return or raise as configured."""
-        if self.layout is not None:
-            raise self.layout
-
-    async def try_nodes(self) -> Sequence[NodeState]:
-        """Return or raise as configured."""
-        if isinstance(self.states, Exception):
-            raise self.states
-        return self.states
-
-    async def try_out(self) -> None:
-        """Return or raise as configured."""
-        if self.channel is not None:
-            raise self.channel
+def settings_of(url: str) -> RedisSettings:
+    return RedisSettings(url=SecretStr(url), timeout=LIMIT)
 
 
-async def findings(servers: Redis, rules: str = RULES) -> list[Finding]:
-    check = RedisCheck(
-        servers.try_nodes,
-        servers.try_out,
-        servers.check,
-        "redis:6379",
-        "gateway",
-        "image:",
-        rules,
+async def findings(url: str) -> list[Finding]:
+    """Return the findings on a real server."""
+    settings = settings_of(url)
+    async with open_redis(settings) as shards:
+        channel = InvalidationChannel(shards)
+        probe = RedisProbe(shards, channel, settings, Metrics().invalidation_receivers)
+        return [finding async for finding in check_redis(settings, probe, channel)]
+
+
+def test_a_server_is_named_by_its_own_address_or_by_that_of_the_configuration_without_its_user() -> None:
+    settings = settings_of("redis://gateway:secret@redis:6379/0")
+    assert diagnose_node(NodeState(""), settings) == Finding(
+        "redis", True, "entries were read and written at redis:6379"
     )
-    return [finding async for finding in check.findings()]
-
-
-async def test_each_server_of_a_cluster_has_a_finding() -> None:
-    states = [NodeState("a:1"), NodeState("b:2", "refuses writes: OOM command not allowed"), NodeState("c:3")]
-    found = await findings(Redis(states))
-    assert [(finding.name, finding.is_well) for finding in found] == [
-        ("redis", True),
-        ("redis", False),
-        ("redis", True),
-        ("invalidations", True),
-    ]
-    assert found[1].what == "refuses writes: OOM command not allowed, at b:2"
+    found = diagnose_node(NodeState("b:2", "refuses writes: OOM command not allowed"), settings)
+    assert (found.is_well, found.what) == (False, "refuses writes: OOM command not allowed, at b:2")
 
 
 @pytest.mark.parametrize(
@@ -95,37 +64,31 @@ async def test_each_server_of_a_cluster_has_a_finding() -> None:
         ("Error 111 connecting to 127.0.0.1:1. Connection refused.", "see that Redis runs, and check redis.url"),
     ],
 )
-async def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
-    [found] = await findings(Redis(DependencyDown(problem)))
+def test_advice_says_how_to_mend_it(problem: str, advice: str) -> None:
+    found = diagnose_node(NodeState("", problem), settings_of("redis://gateway:secret@redis:6379/0"))
     assert (found.name, found.is_well) == ("redis", False)
     assert found.what == f"{problem.removesuffix('.')}, at redis:6379"
     assert advice in found.advice
 
 
-@pytest.mark.parametrize("rules", [RULES, f"{RULES} {CLUSTER_RULES}"])
-async def test_the_advice_ends_with_the_rights_that_are_needed(rules: str) -> None:
-    refused = DependencyDown("NOPERM User gateway has no permissions to run the 'cluster|slots' command")
-    [found] = await findings(Redis(refused), rules)
+@pytest.mark.parametrize(("scheme", "rules"), [("redis", RULES), ("redis+cluster", f"{RULES} {CLUSTER_RULES}")])
+def test_the_advice_ends_with_the_rights_that_are_needed(scheme: str, rules: str) -> None:
+    refused = NodeState("", "NOPERM User gateway has no permissions to run the 'cluster|slots' command")
+    found = diagnose_node(refused, settings_of(f"{scheme}://gateway:secret@redis:6379"))
     assert found.advice.endswith(f"ACL SETUSER gateway ~image:* &image:* {rules}")
 
 
-async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried() -> None:
-    wrong = WrongRedis("redis.url leads to a node of a Cluster", "write redis+cluster://redis:6379")
-    [found] = await findings(Redis(layout=wrong))
-    assert found == Finding(
-        "redis",
-        is_well=False,
-        what="redis.url leads to a node of a Cluster",
-        advice="write redis+cluster://redis:6379",
-        stops_start=True,
-    )
-
-
-async def test_a_channel_that_may_not_be_used_is_a_failure_with_the_rule_that_allows_it() -> None:
-    [_, found] = await findings(Redis(channel=DependencyDown("NOPERM No permissions to access a channel")))
-    assert (found.name, found.is_well) == ("invalidations", False)
-    assert "NOPERM" in found.what
-    assert "ACL SETUSER gateway ~image:* &image:* " in found.advice
+async def test_a_redis_of_another_kind_stops_the_start_and_nothing_else_is_tried(
+    redis_url: str, redis_client: "redis.Redis"
+) -> None:
+    await asyncio.to_thread(redis_client.set, "image:shards", 64)
+    try:
+        [found] = await findings(redis_url)
+    finally:
+        await asyncio.to_thread(redis_client.delete, "image:shards")
+    assert (found.is_well, found.stops_start) == (False, True)
+    assert found.what == "redis.shards is 1, and the keys in Redis are spread over 64"
+    assert found.advice
 
 
 async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp_path: Path) -> None:
@@ -140,13 +103,12 @@ async def test_the_rules_of_the_advice_are_those_of_the_documents_and_enough(tmp
 
         await asyncio.to_thread(allow)
         url = f"redis://gateway:its-password@127.0.0.1:{server.port}/0"
-        settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
-        async with open_redis(settings) as shards:
-            channel = InvalidationChannel(shards)
-            probe = RedisProbe(shards, channel, settings, Metrics().invalidation_receivers)
-            check = RedisCheck(probe.try_nodes, channel.try_out, probe.check_settings, "", "gateway", "image:", RULES)
-            [refused] = [finding async for finding in check.findings()]
-            _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
-            await asyncio.to_thread(allow, *rules.split())
-            assert [finding.is_well async for finding in check.findings()] == [True, True]
+        [refused] = await findings(url)
+        _, _, rules = refused.advice.partition("ACL SETUSER gateway ")
+        await asyncio.to_thread(allow, *(rule for rule in rules.split() if not rule.startswith("&")))
+        [_, deaf] = await findings(url)
+        assert (deaf.name, deaf.is_well) == ("invalidations", False)
+        assert deaf.advice == refused.advice
+        await asyncio.to_thread(allow, *rules.split())
+        assert [finding.is_well for finding in await findings(url)] == [True, True]
         await lifecycle(url, Clock())

@@ -13,7 +13,6 @@ from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.processing_options import ProcessingOptions
 from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.database import ImageRow, ImagesTable
 from tests.commands.conftest import WriteConfig
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
@@ -137,23 +136,6 @@ async def test_a_prefix_that_is_denied_is_found_among_random_rows(
     assert "allow the credentials GetObject on denied/*" in output
 
 
-async def test_the_table_of_killed_links_is_checked(
-    write_config: WriteConfig, links_table: ImagesTable, images: Images
-) -> None:
-    key = "0123456789abcdef0123456789abcdef"
-    config = write_config(access={"signed_links": {"keys": {"k1": key}}})
-    await images.add("a")
-    code, output = await run_gateway("check", "--config", str(config))
-    assert (code, "fail" in output) == (0, False)
-    await asyncio.to_thread(links_table.execute, "DROP TABLE image_gateway_links")
-    code, output = await run_gateway("check", "--config", str(config))
-    assert code == 1
-    assert "signed_links: there is no table image_gateway_links" in output
-    assert "ok    postgres: the row a was read" in output
-    assert "config/sql/links.sql" in output
-    assert key not in output
-
-
 async def test_a_fallback_picture_is_reported(config_file: Path, images: Images, tmp_path: Path) -> None:
     await images.add("a")
     (tmp_path / "picture.svg").write_text("<svg/>")
@@ -181,30 +163,6 @@ async def test_the_target_of_purges_is_tried_without_a_purge(write_config: Write
         assert "check purge.credentials" in output
         assert "secret-of-purges" not in output
         assert services.purges == []
-
-
-async def test_one_bucket_of_two_that_does_not_answer_is_named(config_file: Path, images: Images) -> None:
-    await images.add("a")
-    await images.add_row(ImageRow("b", None, "b.png", bucket="other-1250000000", region="nowhere", public=True))
-    code, output = await run_gateway("check", "--config", str(config_file))
-    assert code == 1
-    assert f"ok    cos {BUCKET}: " in output
-    assert (
-        "fail  cos other-1250000000: no answer at https://other-1250000000.cos.nowhere.myqcloud.com"
-        in output.replace("http://other", "https://other")
-    )
-
-
-async def test_a_missing_trigger_is_a_warning(write_config: WriteConfig, images: Images) -> None:
-    await images.add("a")
-    await images.execute("CREATE TABLE pictures AS SELECT * FROM images")
-    try:
-        code, output = await run_gateway("check", "--config", str(write_config(postgres={"table": "pictures"})))
-    finally:
-        await images.execute("DROP TABLE pictures")
-    assert code == 0
-    assert "warn  changes: no trigger on pictures notifies of changes" in output
-    assert "sql changes" in output
 
 
 async def test_the_grant_that_a_user_lacks_to_connect_is_printed(

@@ -30,10 +30,11 @@ COMMANDS = tuple(
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),
-    *("gateway.catalog", "gateway.origin", "gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue"),
+    *("gateway.catalog", "gateway.objects", "gateway.origin"),
+    *("gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue"),
     *("aiopg", "redis"),
 )
-NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep", "gateway.checks.diagnostics")
+NEVER = (*SDK, *PRINTING, *DEVELOPMENT, *COMMANDS, "gateway.checks.deep_probes", "gateway.checks.configuration")
 
 
 async def imported_by_serving(config: Path) -> set[str]:

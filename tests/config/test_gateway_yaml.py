@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gateway.checks.placeholders import PLACEHOLDERS
+from gateway.checks.configuration import PLACEHOLDERS
 from gateway.settings import CanarySettings, FallbackSettings, JwtSettings, PurgeSettings, Settings
 from gateway.settings.sources import load_settings
 from tests.config.files import GATEWAY_YAML, ROOT, read, read_yaml

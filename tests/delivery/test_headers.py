@@ -16,8 +16,8 @@ from gateway.delivery.headers import (
 )
 from gateway.delivery.prepared_response import Prepared
 from gateway.errors import NotAnImage
-from gateway.net.image_fields import content_disposition
-from gateway.origin.memory_cache import Content
+from gateway.net.http_fields import content_disposition
+from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl
 from tests.signed_images import signed_image

@@ -12,7 +12,7 @@ from gateway.access.request_head import RequestHead
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
-from gateway.net.image_fields import content_disposition
+from gateway.net.http_fields import content_disposition
 from gateway.presign.renditions import Renditions
 from gateway.settings import Live, VariantSettings
 

@@ -13,7 +13,7 @@ from multidict import CIMultiDict
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
-from gateway.origin.memory_cache import Content
+from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import PresignedUrl
 from gateway.service.metrics import Metrics

@@ -25,14 +25,14 @@ from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_condit
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
 from gateway.errors import InvalidBeacon, InvalidImageId, InvalidRequest, PreconditionFailed
-from gateway.net.image_fields import content_disposition
+from gateway.net.http_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.redis_entries.entry_codec import decode, encode
+from gateway.redis_entries.url_entries import decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import (
     AccessSettings,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.metrics.history import History, gauge_value
+from gateway.metrics.history import History
+from gateway.metrics.registry import gauge_value
 from gateway.service.metrics import Metrics
 
 

@@ -1,7 +1,6 @@
 """Totals of the requests for images, for the daily statistics."""
 
-from gateway.metrics.image_requests import ImageRequests
-from gateway.metrics.loop_counters import RequestMetrics
+from gateway.metrics.loop_counters import ImageRequests, RequestMetrics
 
 
 def requests_of(*answered: tuple[str, str, str]) -> ImageRequests:

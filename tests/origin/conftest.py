@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from gateway.catalog.record import ImageRecord
+from gateway.objects.content import ObjectBody, ObjectCache, OriginAccess
+from gateway.objects.transfer_state import ResumptionLimits
 from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.failures import FailedObjects
-from gateway.origin.memory_cache import ObjectCache
 from gateway.origin.origin_response import OriginResponse
-from gateway.origin.transfer import ObjectBody, OriginAccess
-from gateway.origin.transfer_state import ResumptionLimits
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import PresignedUrl, SignedImage

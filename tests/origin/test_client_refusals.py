@@ -20,10 +20,10 @@ from gateway.origin.client import OriginClient
 from gateway.origin.errors import PresignedUrlRefused, VersionChanged
 from gateway.origin.retry import retry_after
 from gateway.service.metrics import Metrics
-from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.origin.conftest import Presign
-from tests.origin.test_client import DATA, cat, counted, fetch
+from tests.origin.test_client import cat, counted, fetch
 
 __all__ = ["cat"]
 
@@ -105,24 +105,6 @@ async def test_a_status_that_the_request_cannot_cause_is_an_error(
             await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png", headers=headers)
     assert counted(metrics, "origin_requests_total", status=str(status)) == 1
     assert counted(metrics, "origin_retries_total") == 0
-
-
-async def test_a_connection_that_is_reset_before_the_first_byte_is_tried_again(
-    origin: OriginClient, presign: Presign, cos: CosEmulator, metrics: Metrics
-) -> None:
-    cos.faults.add(Fault(action=Reset(), times=2))
-    assert await fetch(origin, presign()) == (200, DATA)
-    assert counted(metrics, "origin_requests_total", status="error") == 2
-    assert counted(metrics, "origin_retries_total") == 2
-
-
-async def test_a_cos_that_resets_every_connection_is_unavailable(
-    origin: OriginClient, presign: Presign, cos: CosEmulator, metrics: Metrics
-) -> None:
-    cos.faults.add(Fault(action=Reset(), times=None))
-    with pytest.raises(OriginUnavailable):
-        await fetch(origin, presign())
-    assert counted(metrics, "origin_requests_total", status="error") == 3
 
 
 async def test_a_cos_that_is_not_there_is_unavailable(origin: OriginClient) -> None:

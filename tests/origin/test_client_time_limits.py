@@ -1,19 +1,15 @@
-"""A COS that is slow or does not answer: each phase, each request and all attempts have a limit."""
+"""A COS that is slow or does not answer: each phase, each request, all attempts and what waits have a limit."""
 
 import asyncio
 import socket
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gateway.errors import (
-    GatewayError,
-    OriginTimeout,
-    OriginUnavailable,
-)
+from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.origin.client import ObservedAnswers, OriginClient, open_origin
 from gateway.origin.origin_response import CosConnections
 from gateway.origin.retry import Retries, backoff
@@ -21,9 +17,11 @@ from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
+from tests.conftest import BUCKET
 from tests.limits import LIMIT
 from tests.origin.conftest import OpenOrigin, Presign
 from tests.origin.test_client import cat, counted, fetch
+from tests.waiting import until
 
 __all__ = ["cat"]
 
@@ -108,3 +106,35 @@ async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigi
             await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
         assert 6 <= time.monotonic() - began < 5 + 6, "the retry has what is left of the time"
     assert connections == 2
+
+
+async def test_of_several_buckets_a_hanging_one_keeps_half_of_the_places(presign: Presign, cos: CosEmulator) -> None:
+    cos.store.put(BUCKET, "cat.png", b"data")
+    cos.store.put(BUCKET, "dog.png", b"data")
+    cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
+    settings = ImageProxySettings(timeout=2, retry_count=0)
+    opening = open_origin(
+        Live(settings), max_connections=8, metrics=Metrics().origin, buckets=[BUCKET, "other-1250000000"]
+    )
+    async with opening as origin:
+        fetches = [origin.fetch(presign("dog.png"), "other-1250000000") for _ in range(4)]
+        waiting = asyncio.gather(*fetches, return_exceptions=True)
+        await until(lambda: len(cos.request_log.of("dog.png")) == 4)
+        with pytest.raises(OriginPaused):
+            await origin.fetch(presign("dog.png"), "other-1250000000")
+        with closing(await origin.fetch(presign(), bucket=BUCKET)) as response:
+            assert await response.read() == b"data"
+        assert [type(outcome) for outcome in await waiting] == [OriginTimeout] * 4
+        with pytest.raises(OriginTimeout):
+            await origin.fetch(presign("dog.png"), "other-1250000000")
+    assert not origin._waiting
+
+
+async def test_one_bucket_has_every_place(presign: Presign, cos: CosEmulator) -> None:
+    cos.store.put(BUCKET, "dog.png", b"data")
+    cos.faults.add(Fault(action=Hang(), key="dog.png", times=None))
+    settings = ImageProxySettings(timeout=0.5, retry_count=0)
+    async with open_origin(Live(settings), max_connections=8, metrics=Metrics().origin, buckets=[BUCKET]) as origin:
+        fetches = [origin.fetch(presign("dog.png"), BUCKET) for _ in range(8)]
+        outcomes = await asyncio.gather(*fetches, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [OriginTimeout] * 8

@@ -1,4 +1,4 @@
-"""The clock check by the dates of ordinary answers."""
+"""What ordinary answers of COS show: its time, and errors by bucket and code."""
 
 import time
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from gateway.origin.client import ObservedAnswers
+from gateway.origin.errors import CosError
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -76,3 +77,20 @@ async def test_each_bucket_has_one_answer_to_look_at(start_gateway: StartGateway
         await images.add(f"cat-{number}")
         assert (await gateway.get(f"/i/cat-{number}")).status == 200
         assert len(gateway.service.objects.origin.observed._dated) <= 1
+
+
+def test_labels_of_the_metric_are_from_bounded_sets() -> None:
+    metrics = Metrics()
+    counter = metrics.origin.origin_errors
+    observed = ObservedAnswers(metrics.origin, ["configured"])
+    at_first = len(counter.totals())
+    for number in range(200):
+        observed.refused(f"bucket-{number}", "", CosError(404, "NoSuchKey"))
+        observed.refused("bucket-0", "", CosError(400, f"Code{number}"))
+    observed.refused("configured", "", CosError(404))
+    assert counter.total(("configured", "none")) == 1
+    assert counter.total(("bucket-0", "NoSuchKey")) == 1
+    assert counter.total(("other", "NoSuchKey")) == 150
+    assert counter.total(("bucket-0", "Code0")) == 1
+    assert counter.total(("bucket-0", "other")) == 150
+    assert len(counter.totals()) == at_first + 50 + 1 + 50 + 1

@@ -161,7 +161,7 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
         port = server.sockets[0].getsockname()[1]
         with closing(await origin.fetch(f"https://127.0.0.1:{port}/cat.png")) as response:
             received = bytearray(await response.read())
-            transport: Any = response._transport
+            transport: Any = response._response.transport
             tls = transport._ssl_protocol
             for most, buffer in ((300_000, 262_144), (50_000, 16_384)):
                 response.suit(has_unsent=True, is_blocked=True)

@@ -5,15 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.errors import NoCredentials
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
-from gateway.purge import edgeone, tencent_cdn
-from gateway.purge.addresses import Addresses
-from gateway.purge.edgeone import EdgeOne
-from gateway.purge.tencent_cdn import TencentCdn
-from gateway.purge.tencent_service import KeySource, TencentService
-from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.purge.target import Addresses
+from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
+from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
@@ -51,15 +47,14 @@ class Cloud:
 
     def cdn(self, renditions: Renditions | None = None, most_targets: int = 1000) -> TencentCdn:
         """Return Tencent CDN as a target."""
-        api = TencentApi(self.http, self.services.url, service=tencent_cdn.SERVICE, version=tencent_cdn.VERSION)
-        service = TencentService(api, self.keys.source, most_targets)
-        return TencentCdn(service, Addresses((BASE,), renditions or Renditions({})))
+        api = TencentApi(self.http, self.services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
+        return TencentCdn(api, self.keys.source, Addresses((BASE,), renditions or Renditions({})), most_targets)
 
     def edgeone(self, *, by_tag: bool = False) -> EdgeOne:
         """Return EdgeOne as a target."""
-        api = TencentApi(self.http, self.services.url, service=edgeone.SERVICE, version=edgeone.VERSION)
-        service = TencentService(api, self.keys.source, 1000)
-        return EdgeOne(service, self.services.zone, None if by_tag else Addresses((BASE,), Renditions({})))
+        api = TencentApi(self.http, self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
+        addresses = None if by_tag else Addresses((BASE,), Renditions({}))
+        return EdgeOne(api, self.keys.source, addresses, self.services.zone)
 
 
 @asynccontextmanager

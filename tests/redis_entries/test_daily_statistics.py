@@ -11,8 +11,7 @@ import redis
 import redis.asyncio
 from pydantic import SecretStr
 
-from gateway.metrics.image_requests import ImageRequests
-from gateway.metrics.loop_counters import RequestMetrics
+from gateway.metrics.loop_counters import ImageRequests, RequestMetrics
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards

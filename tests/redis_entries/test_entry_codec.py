@@ -12,7 +12,7 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl
 from gateway.presign.signer import Signer
-from gateway.redis_entries.entry_codec import EntryMac, decode, encode
+from gateway.redis_entries.url_entries import EntryMac, decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live
 from tests.signed_images import signed_image

@@ -12,8 +12,7 @@ from pydantic import SecretStr
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.redis_connection.client import open_redis
-from gateway.redis_entries.entry_codec import EntryMac, encode
-from gateway.redis_entries.url_entries import EntryHeader, EntryRules, Found, UrlEntries
+from gateway.redis_entries.url_entries import EntryHeader, EntryMac, EntryRules, Found, UrlEntries, encode
 from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image

@@ -129,7 +129,7 @@ async def test_claims_hold_and_fail_by_the_new_limits(start_gateway: StartGatewa
 @proves("url_prerefresh.interval")
 async def test_rounds_follow_each_other_at_the_new_interval(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(url_prerefresh={"interval": 3600})
-    report = gateway.service.refresh.report
+    report = gateway.service.refresh
     await until(lambda: report.last_run is not None)
     first = report.last_run
     await gateway.reload(url_prerefresh={"interval": 0.01})

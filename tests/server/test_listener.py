@@ -18,7 +18,7 @@ from gateway.server.acceptor import Acceptor, drop_handshakes
 from gateway.server.connection import Endpoint, Site
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
-from gateway.service.serving import serve as serve_service
+from gateway.service.ports import serve as serve_service
 from gateway.settings import Settings
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang
 from tests.conftest import Images

@@ -21,8 +21,7 @@ from gateway.presign.renditions import Renditions
 from gateway.presign.signer import Signer, UsableUrls
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
-from gateway.redis_entries.entry_codec import EntryMac
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, PostgresSettings

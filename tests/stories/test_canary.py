@@ -1,7 +1,7 @@
 """The canary: it sees through the fronts what users see, shares its rounds, and is not counted among users.
 
 It also tests ``gateway/canary``, ``gateway/service/canary.py``, ``gateway/redis_replicas/canary_rounds.py`` and
-``gateway/checks/canary.py``.
+``gateway/checks/fronts.py``.
 """
 
 import asyncio

@@ -12,19 +12,17 @@ import redis
 import yaml
 from pydantic import SecretStr
 
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
-from gateway.purge.addresses import Addresses
 from gateway.purge.intake import PurgeIntake
-from gateway.purge.tencent_cdn import SERVICE, VERSION, TencentCdn
-from gateway.purge.tencent_service import KeySource, TencentService
+from gateway.purge.target import Addresses
+from gateway.purge.tencent import KeySource, TencentCdn
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 from gateway_dev.database import ImageRow
@@ -161,10 +159,10 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
     key = KeySource(lambda: ApiKey(SECRET_ID, SECRET_KEY), lambda _: None)
     async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards, BoundedHttp(5) as http:
         queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
-        api = TencentApi(http, services.url, service=SERVICE, version=VERSION)
-        target = TencentCdn(TencentService(api, key, 1000), target_addresses)
+        api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
+        target = TencentCdn(api, key, target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(queue, PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
+        worker = PurgeWorker(PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.tracing import exporter
-from gateway.tracing.hooks import UnusableTracing
+from gateway.tracing import UnusableTracing, exporter
 from tests.conftest import Images, StartGateway
 from tests.processes import run_gateway
 from tests.tracing.collector import Collector
@@ -23,7 +22,7 @@ ON: dict[str, Any] = {"enabled": True}
 ENDLESS = 100_000_000  # bytes
 WITHOUT_THE_EXTRA = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; main()"
 NOTHING_LOADED = (
-    "import sys, gateway.cli, gateway.service.serving, gateway.server.listener; "
+    "import sys, gateway.cli, gateway.service.ports, gateway.server.listener; "
     # redis-py loads the metrics of OpenTelemetry where they are installed
     "names = 'opentelemetry.exporter', 'opentelemetry.sdk.trace', 'gateway.tracing.exporter'; "
     "loaded = [name for name in sys.modules if name.startswith(names)]; sys.exit(f'loaded: {loaded}' if loaded else 0)"

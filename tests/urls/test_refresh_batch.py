@@ -1,7 +1,6 @@
 """Renewals in batches, and the task that drains the queue."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -264,8 +263,6 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
 
     class OneBucket:
         """Has credentials for the default bucket alone."""
-
-        newest: Mapping[str, Credentials] = {}
 
         def of(self, bucket: str) -> Credentials:
             if bucket != "b-1250000000":

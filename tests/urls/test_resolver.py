@@ -149,8 +149,6 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
     """The bucket of one has no credentials, and that of another fails as no one foresaw."""
 
     class Source:
-        newest: Mapping[str, Credentials] = {}
-
         def of(self, bucket: str) -> Credentials:
             match bucket:
                 case "expired-1250000000":

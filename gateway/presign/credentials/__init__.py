@@ -4,7 +4,6 @@ Reading credentials is synchronous: the newest set is in memory, and a backgroun
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
@@ -22,11 +21,6 @@ class Credentials:
     token: str | None = field(default=None, repr=False)
     expires_at: int | None = None
 
-    @property
-    def newest(self) -> Mapping[str, Self]:
-        """Empty: callers get a fixed set from ``of``."""
-        return {}
-
     def of(self, bucket: str) -> Self:
         """Return these credentials: a fixed set signs for every bucket."""
         del bucket
@@ -35,10 +29,6 @@ class Credentials:
 
 class CredentialsSource(Protocol):
     """Returns the newest credentials without waiting."""
-
-    @property
-    def newest(self) -> Mapping[str, Credentials]:
-        """The credentials of some buckets, by bucket. The credentials may have ended."""
 
     def of(self, bucket: str) -> Credentials:
         """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""

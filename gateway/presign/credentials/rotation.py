@@ -8,18 +8,18 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import quote_plus
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDown, NoCredentials
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
 from gateway.presign.credentials.sources import FixedSource, source_of
 from gateway.presign.metrics import PresignMetrics
 from gateway.settings import CosSettings, CredentialsSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 class RotatingCredentials:
     """Credentials of ``source``, which sign for ``buckets``.
 
+    name: the name of the source in the configuration.
     newest: the newest credentials, None before the source gave any.
     now: COS's clock in Unix seconds.
     keep_fresh: the task that refreshes.
     tried: set after the first request to the source.
     refusal_pause: the least seconds between two refreshes that refusals of COS cause.
-    by_bucket: gets each new set of credentials under the names of the buckets.
     """
 
     def __init__(
@@ -56,16 +56,15 @@ class RotatingCredentials:
         now: Callable[[], float] = time.time,
         random: Callable[[], float] = random.random,
         refusal_pause: float = _AFTER_REFUSAL,
-        by_bucket: MutableMapping[str, Credentials] | None = None,
     ) -> None:
         self.source = source
+        self.name = source.name
         self.buckets = buckets
         self._names = ",".join(buckets)
         self._metrics = metrics
         self._now = now
         self._random = random
         self._refusal_pause = refusal_pause
-        self._by_bucket = by_bucket if by_bucket is not None else {}
         self.newest: Credentials | None = None
         self._obtained_at = 0.0
         self._failures = 0
@@ -90,11 +89,6 @@ class RotatingCredentials:
                 "there are no usable credentials: bucket=%s source=%s reason=%s", self._names, self.name, self.reason
             )
         return NoCredentials(f"there are no credentials from the source {self.name}: {self.reason}")
-
-    @property
-    def name(self) -> str:
-        """The name of the source in the configuration."""
-        return self.source.name
 
     @property
     def seconds_left(self) -> float | None:
@@ -201,7 +195,6 @@ class RotatingCredentials:
                 self._count("unchanged")
             return
         self.newest, self._obtained_at, self._has_warned_of_end = fetched, self._now(), False
-        self._by_bucket.update(dict.fromkeys(self.buckets, fetched))
         self._count("refreshed")
         self.show_end()
 
@@ -237,26 +230,18 @@ class RotatingCredentials:
 
 
 class BucketCredentials:
-    """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``.
-
-    ``newest``: the credentials of the configured buckets, to be read without a call. They may have ended.
-    """
+    """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``."""
 
     def __init__(
-        self,
-        default: RotatingCredentials,
-        own: Mapping[str, RotatingCredentials],
-        now: Callable[[], float],
-        newest: Mapping[str, Credentials],
+        self, default: RotatingCredentials, own: Mapping[str, RotatingCredentials], now: Callable[[], float]
     ) -> None:
         self._now = now
-        self.newest = newest
         self._default = default
         self._own = own
 
     def replace(self, successor: "BucketCredentials") -> None:
         """Sign with the credentials of ``successor`` from now on."""
-        self._default, self._own, self.newest = successor._default, successor._own, successor.newest  # noqa: SLF001
+        self._default, self._own = successor._default, successor._own  # noqa: SLF001 - of this class
         self.show_ends()
 
     def show_ends(self) -> None:
@@ -305,27 +290,22 @@ class BucketCredentials:
         self._own.get(bucket, self._default).refused_key(secret_id)
 
 
-@asynccontextmanager
-async def open_credentials(
+def open_credentials(
     settings: CosSettings, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
-) -> AsyncIterator[BucketCredentials]:
+) -> AbstractAsyncContextManager[BucketCredentials]:
     """Keep the credentials of every source fresh. ``now`` is COS's clock in Unix seconds.
 
     A start waits at most three seconds for the sources.
     """
     own = settings.own_sources
-    buckets = [bucket for bucket in settings.regions if bucket not in own]
-    async with _kept_fresh(settings.source, buckets, own, metrics, now) as credentials:
-        yield credentials
+    return _kept_fresh(settings.source, [bucket for bucket in settings.regions if bucket not in own], own, metrics, now)
 
 
-@asynccontextmanager
-async def open_source(
+def open_source(
     settings: CredentialsSettings, name: str, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
-) -> AsyncIterator[BucketCredentials]:
+) -> AbstractAsyncContextManager[BucketCredentials]:
     """Refresh the credentials of a source that does not belong to a bucket. Metrics and logs call it ``name``."""
-    async with _kept_fresh(settings, [name], {}, metrics, now) as credentials:
-        yield credentials
+    return _kept_fresh(settings, [name], {}, metrics, now)
 
 
 @asynccontextmanager
@@ -340,11 +320,10 @@ async def _kept_fresh(
         http = await stack.enter_async_context(BoundedHttp())
 
         def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
-            return RotatingCredentials(source_of(source, http, now), buckets, metrics, now=now, by_bucket=newest)
+            return RotatingCredentials(source_of(source, http, now), buckets, metrics, now=now)
 
-        newest = dict[str, Credentials]()
         of_own = {bucket: rotating(source, [bucket]) for bucket, source in own.items()}
-        credentials = BucketCredentials(rotating(default, buckets), of_own, now, newest)
+        credentials = BucketCredentials(rotating(default, buckets), of_own, now)
         for source_credentials in credentials.all:
             if isinstance(source_credentials.source, FixedSource):
                 await source_credentials.refresh()

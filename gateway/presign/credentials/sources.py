@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from pydantic import SecretStr
 
 from gateway.concurrency.background import in_daemon_thread
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
 from gateway.settings import (
     ROLE_NAME,
@@ -27,9 +28,7 @@ from gateway.settings import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.client import TencentApi
-from gateway.tencent_api.signature import ApiKey
+from gateway.tencent_api.client import ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

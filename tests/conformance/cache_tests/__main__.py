@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from gateway.service.metrics import Metrics
-from gateway.service.serving import serve
+from gateway.service.ports import serve
 from gateway.settings import Settings
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer

@@ -70,21 +70,11 @@ def rotation(clock: Clock, *, random: float = 0.0, **source: object) -> Rotation
     return Rotation(clock, scripted, metrics, made)
 
 
-async def test_each_new_set_stands_under_the_names_of_its_buckets(clock: Clock) -> None:
-    source, newest = Scripted(clock), dict[str, Credentials]()
-    it = RotatingCredentials(source, ["b-1", "c-1"], Metrics().presign, now=clock, by_bucket=newest)
-    assert await it.refresh()
-    assert newest == dict.fromkeys(("b-1", "c-1"), source.given[0])
-    clock.now += 3600
-    assert await it.refresh()
-    assert newest == dict.fromkeys(("b-1", "c-1"), source.given[1])
-
-
 async def test_the_newest_credentials_are_at_hand_until_they_end(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     it = rotation(clock)
-    by_bucket = BucketCredentials(it.credentials, {}, clock, {})
+    by_bucket = BucketCredentials(it.credentials, {}, clock)
     with pytest.raises(NoCredentials, match="there was no refresh yet"):
         by_bucket.of("b-1")
     assert await it.credentials.refresh()
@@ -268,7 +258,7 @@ class TestTask:
     async def test_a_caller_that_finds_them_ended_causes_a_refresh(self, clock: Clock) -> None:
         """The machine was suspended, or its clock corrected: no timer has run."""
         it = rotation(clock)
-        by_bucket = BucketCredentials(it.credentials, {}, clock, {})
+        by_bucket = BucketCredentials(it.credentials, {}, clock)
         async with background("credentials-test", it.credentials.keep_fresh()):
             await until(lambda: it.source.asked == 1)
             clock.now += 24 * 3600

@@ -104,7 +104,7 @@ MUTANTS: Final = {
     ),
     "not_dropped_from_redis": _mutant(
         "a changed image stays in Redis",
-        ("gateway.urls.invalidation", "await self._shared.drop(image_ids)", "pass"),
+        ("gateway.urls.invalidation", "await self.shared.drop(image_ids)", "pass"),
         first=478,
     ),
     "no_skew": _mutant(
@@ -144,7 +144,7 @@ MUTANTS: Final = {
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
-        (_FEED, "if heartbeat.is_lost(self._steady()):", "if False:"),
+        (_FEED, "if heartbeat.is_lost(self.steady()):", "if False:"),
         faults="deafen_feed",
     ),
     "no_new_subscription": _mutant(

@@ -1,0 +1,59 @@
+"""Findings that need no server: placeholders, the fallback picture, the signature, the limit of open files."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from gateway.checks.finding import Finding, warning
+from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.presign.hosts import Hosts
+from gateway.settings import CosSettings, FallbackSettings, PostgresSettings
+
+# The values in config/gateway.yaml of the keys that have no default.
+PLACEHOLDERS = {
+    "postgres.dsn": "postgresql://USER:PASSWORD@postgres.example:5432/DATABASE",
+    "cos.secret_id": "YOUR-SECRET-ID",
+    "cos.secret_key": "YOUR-SECRET-KEY",
+    "cos.bucket": "your-bucket-1250000000",
+}
+
+
+def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Finding:
+    """Return a finding that names the keys whose values are still placeholders."""
+    secrets = {"postgres.dsn": postgres.dsn, "cos.secret_id": cos.secret_id, "cos.secret_key": cos.secret_key}
+    values = {key: secret.get_secret_value() for key, secret in secrets.items() if secret is not None}
+    values["cos.bucket"] = cos.bucket
+    unset = [key for key, placeholder in PLACEHOLDERS.items() if values.get(key) == placeholder]
+    if not unset:
+        return Finding("configuration", True, "every key is known, and none is missing")
+    what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
+    advice = "set it there, in the environment or in the secrets directory"
+    return Finding("configuration", False, what, advice, stops_start=True)
+
+
+def diagnose_fallback(settings: FallbackSettings) -> Finding:
+    """Return whether the fallback picture can be used. Blocks."""
+    try:
+        FallbackPicture.read(settings.path, settings.statuses)
+    except UnusablePicture as error:
+        return Finding("fallback picture", False, str(error), "serve does not start without it", stops_start=True)
+    return Finding("fallback picture", True, "can be sent in place of an image")
+
+
+def diagnose_signature(hosts: Hosts, buckets: Mapping[str, str]) -> Finding:
+    """Return whether the gateway signs as Tencent's SDK does. ``buckets`` maps their names to regions. Blocks."""
+    from gateway.presign.probe_signer import signs_as_the_sdk  # half a second, and 10 MiB
+
+    sdk = f"Tencent's SDK {version('cos-python-sdk-v5')}"
+    different = [bucket for bucket, region in buckets.items() if not signs_as_the_sdk(hosts, bucket, region)]
+    if different:
+        advice = "report it with both versions: COS may refuse the gateway's URLs"
+        return Finding("signature", False, f"not that of {sdk}, for {', '.join(different)}", advice)
+    return Finding("signature", True, f"that of {sdk}")
+
+
+def diagnose_open_files(limit: int | None, needed: int) -> Finding:
+    """Return whether a process may have as many open files as ``needed``. ``limit`` None: no limit."""
+    if limit is None or limit >= needed:
+        return Finding("open files", True, f"{'no limit' if limit is None else limit}, {needed} are needed")
+    what = f"the hard limit is {limit}, and server.max_streams needs {needed}: connections will wait"
+    return warning("open files", what, "raise it (LimitNOFILE=, --ulimit nofile=), or lower server.max_streams")

@@ -1,0 +1,164 @@
+"""Single requests to COS for ``check --deep``: every detail of the answer, without retries and redirects."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+import yarl
+from aiohttp import hdrs
+from fastcrc import crc64
+
+from gateway.errors import OriginUnavailable
+from gateway.origin.errors import REQUEST_ID, CosError, parse_error
+from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunked, metadata_in
+
+_MOST_BYTES = 64 * 1024 * 1024  # of a body
+_READ = 64 * 1024
+_FORCED = "x-cos-force-download"
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer read to its end.
+
+    received: how many bytes came.
+    checksum: their CRC-64.
+    crc64: the CRC-64 that COS announced, or None.
+    is_reused: the request went over a connection that an earlier request had left open.
+    """
+
+    error: CosError
+    metadata: ObjectMetadata
+    received: int
+    checksum: int
+    crc64: int | None
+    content_range: str | None
+    is_chunked: bool
+    is_forced_download: bool
+    is_reused: bool
+
+    @property
+    def status(self) -> int:
+        return self.error.status
+
+    @property
+    def code(self) -> str | None:
+        """COS's error code. None without one."""
+        return self.error.code
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the type is ``image/*``."""
+        return (self.metadata.content_type or "").startswith("image/")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether as many bytes came as were announced, or the body was chunked."""
+        return self.received == self.metadata.size or (self.is_chunked and self.metadata.size is None)
+
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class DeepSession:
+    """Sends requests over persistent connections, one at a time. Raises ``OriginUnavailable`` without an answer."""
+
+    def __init__(self, session: aiohttp.ClientSession, sleep: Sleep) -> None:
+        self._session = session
+        self.sleep = sleep
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(self._note_reuse)
+        trace.freeze()
+        session.trace_configs.append(trace)
+
+    async def send(
+        self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _NO_HEADERS, *, pause: float = 0.0
+    ) -> Reply:
+        """Return the answer. ``pause`` seconds pass between its header and the rest of its body."""
+        self._is_reused = False
+        try:
+            async with self._session.request(
+                method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=False
+            ) as response:
+                body, received, checksum = b"", 0, 0
+                if pause:
+                    await self.sleep(pause)
+                async for piece in response.content.iter_chunked(_READ):
+                    received += len(piece)
+                    checksum = crc64.xz(piece, checksum)
+                    body = body or piece
+                    if received > _MOST_BYTES:
+                        raise OriginUnavailable(f"the object has more than {_MOST_BYTES} bytes: choose a smaller one")
+                status, fields = response.status, response.headers
+                return Reply(
+                    parse_error(status, fields.get(hdrs.DATE), body if status >= 300 else b"", fields.get(REQUEST_ID)),
+                    metadata_in(status, fields),
+                    received,
+                    checksum,
+                    checksum_in(fields),
+                    fields.get(hdrs.CONTENT_RANGE),
+                    is_chunked(fields),
+                    _FORCED in fields,
+                    self._is_reused,
+                )
+        except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
+            raise OriginUnavailable(type(error).__name__) from error
+
+    async def _note_reuse(self, *_: object) -> None:
+        self._is_reused = True
+
+
+@asynccontextmanager
+async def open_deep_session(timeout: float, sleep: Sleep = asyncio.sleep) -> AsyncIterator[DeepSession]:
+    """Open a session. ``timeout`` seconds bound a connection and each wait for bytes."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(keepalive_timeout=300),
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "image-gateway"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=timeout, sock_read=timeout),
+        trust_env=False,
+    ) as session:
+        yield DeepSession(session, sleep)
+
+
+@dataclass(frozen=True, slots=True)
+class Reachability:
+    """Addresses of a host, and until when its certificate is valid (Unix seconds. None without TLS)."""
+
+    addresses: tuple[str, ...]
+    certificate_until: float | None
+
+
+async def reach(base: str, timeout: float) -> Reachability:
+    """Look up the host of ``base`` (scheme, host, port) and, for https, verify its certificate.
+
+    Raises ``OriginUnavailable`` with the reason.
+    """
+    parts = urlsplit(base)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(timeout):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
+            addresses = tuple(dict.fromkeys(str(address[4][0]) for address in found))
+            if parts.scheme != "https":
+                return Reachability(addresses, None)
+            _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+            certificate = writer.get_extra_info("peercert")
+            writer.close()
+    except TimeoutError as error:
+        raise OriginUnavailable(f"no answer within {timeout:g} s") from error
+    except OSError as error:  # name look-up and TLS, too
+        raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
+    return Reachability(addresses, ssl.cert_time_to_seconds(certificate["notAfter"]))
+
+
+def clock_difference(reply: Reply) -> float | None:
+    """Return for how many seconds COS's clock is ahead of this machine's, or None without a Date field."""
+    return reply.error.date - time.time() if reply.error.date is not None else None

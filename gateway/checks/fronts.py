@@ -1,0 +1,53 @@
+"""Findings on what is in front of the gateway: answers to the canary through it, and the target of purges."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gateway.checks.finding import Finding, warning
+from gateway.metrics.canary import CanaryOutcome
+from gateway.purge.target import Target, TargetUnavailable
+
+_FRONT: Final = "look at the error log of {via}, at its certificate, and whether it leads to this gateway"
+_IMAGES: Final = "name an active public image as canary.public, and an active private one as canary.private"
+_PURGE: Final = "purge"
+# Advice by the beginning of Tencent's error code; the first that fits.
+_TARGET: Final = {
+    "AuthFailure": "check purge.credentials, or those of cos where it is null, and this machine's clock",
+    "InvalidParameter.ZoneNotFound": "check purge.zone_id",
+    "ResourceNotFound.CdnUserNotExists": "the account of the credentials does not use Tencent CDN",
+}
+_MAY_NOT_READ: Final = re.compile(
+    r"UnauthorizedOperation(\.(CamUnauthorized|CdnCamUnauthorized|NoPermission|Unknown))?"
+)
+_READS_QUOTA: Final = {"tencent_cdn": "cdn:DescribePurgeQuota", "edgeone": "teo:DescribeContentQuota"}
+
+
+def diagnose_canary(outcomes: Sequence[CanaryOutcome]) -> Iterator[Finding]:
+    """Yield a finding for each front and check. A canary that is wrong itself is a warning."""
+    for outcome in outcomes:
+        name = f"from outside: {outcome.via} {outcome.check}"
+        match outcome.is_up:
+            case True:
+                yield Finding(name, True, f"{outcome.what}, in {outcome.seconds or 0:.2f} s")
+            case False:
+                yield Finding(name, False, outcome.what, _FRONT.format(via=outcome.via))
+            case None:
+                yield warning(name, outcome.what, _IMAGES)
+
+
+async def diagnose_purge(target: Target, name: str) -> Finding:
+    """Return a finding on the target called ``name``: ask it for its quota, or open a connection to a webhook.
+
+    Credentials that may not read the quota are a warning: they may still be allowed to purge.
+    """
+    try:
+        found = await target.examine()
+    except TargetUnavailable as error:
+        code = error.code or ""
+        if _MAY_NOT_READ.fullmatch(code):
+            advice = f"allow {_READS_QUOTA.get(name, 'it')}; whether the credentials may purge is not tried"
+            return warning(_PURGE, f"{name}: the credentials are known, and may not read the quota", advice)
+        advice = next((text for start, text in _TARGET.items() if code.startswith(start)), "")
+        return Finding(_PURGE, False, f"{name}: {error}", advice or "purges wait in Redis until the target answers")
+    return Finding(_PURGE, True, f"{name}: {found}")

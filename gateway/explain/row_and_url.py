@@ -1,0 +1,239 @@
+"""Explain step: the row in Postgres; the presigned URLs in this process and in Redis, and their renewal."""
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.record import ImageRecord
+from gateway.changes.nginx_list import NginxList
+from gateway.checks.database import advice_on
+from gateway.concurrency.clocks import boot_time
+from gateway.errors import CatalogUnavailable, DependencyDown
+from gateway.explain.explanation import Facts
+from gateway.presign.renditions import Renditions
+from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import Signer
+from gateway.process.log_format import redact
+from gateway.redis_entries.url_entries import Found, UrlEntries
+from gateway.redis_queue.refresh_queue import RefreshQueue
+from gateway.urls.local_tier import LocalState
+from gateway.urls.resolver import Entries, UrlResolver
+
+_NO_ROW_ADVICE = "check the id; postgres.table and postgres.columns.id name the table and the column that is searched"
+_ROW_ADVICE = "look at the row; postgres.table and postgres.columns name the table and its columns"
+_NOT_ASKED: Final = "not asked: GET /api/v1/monitoring/explain on the admin port asks a running gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class CachedUrls:
+    """The facts to print, and the entries that a request finds."""
+
+    facts: Facts
+    entries: Entries
+    in_redis: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The row of an image. ``record`` is None without a row that could be served.
+
+    why_not: why the row is not served. None: it is served.
+    error: why it is not known whether there is a row.
+    """
+
+    record: ImageRecord | None
+    facts: Facts
+    why_not: str | None = None
+    error: CatalogUnavailable | None = None
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowAndUrl:
+    """Reads the row, and the tiers of the URL cache without counting a use.
+
+    shared, queue: None without Redis.
+    why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
+    are notified. The function itself is None without ``postgres.listen``.
+    nginx_list: the list of changed images by which nginx drops its copies. None in a process that serves nothing, whose
+    memory says nothing about the memory of the gateway.
+    """
+
+    catalog: PostgresCatalog
+    signer: Signer
+    resolver: UrlResolver
+    shared: UrlEntries | None
+    queue: RefreshQueue | None
+    why_not_notified: Callable[[], Awaitable[str | None]] | None
+    nginx_list: NginxList | None
+
+    async def cached(self, variant: ImageVariant) -> CachedUrls:
+        """Return the cached URL of an image. A Redis that does not answer is a fact, too."""
+        found, in_redis = await self._in_redis(variant)
+        entries = self.resolver.inspect(variant, found)
+        if found.image is not None and entries.used is None:
+            in_redis["state"] = "an entry, not used before its row is read again"
+        facts: Facts = {
+            "memory": self._in_memory(entries.local),
+            "redis": in_redis,
+            "renewal": await self._refresh(variant),
+        }
+        return CachedUrls(facts, entries, found)
+
+    async def row(self, image_id: str, cached: CachedUrls) -> Row:
+        """Return the row to go on with."""
+        try:
+            row = await self.catalog.inspect(image_id)
+        except CatalogUnavailable as error:
+            facts: Facts = {"state": f"not known: Postgres failed: {error}"}
+            if cached.entries.without_row is None:
+                return Row(None, facts, error=error, advice=advice_on(error))
+            return Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
+        facts = {}
+        if why := await self._changes():
+            facts["changes"] = f"not notified: {why}"
+        if in_use := self._earlier_row(cached, row.record if row is not None and row.reason is None else None):
+            facts["in_use"] = in_use
+        if row is None:
+            return Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
+        facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
+        why_not = None
+        if row.reason is not None:
+            facts["why"] = row.reason
+            why_not = f"the row is not served: {row.reason}"
+        facts |= _facts_of(row.record) if row.record is not None else {}
+        return Row(row.record, facts, why_not, advice=_ROW_ADVICE)
+
+    def in_use(self, cached: CachedUrls, record: ImageRecord) -> SignedImage | None:
+        """Return the cached image that a request uses if the row is ``record``. None: a URL has to be signed."""
+        used = cached.entries.used
+        if used is not None and used.image is not None and used.image.record == record:
+            return used.image
+        return self.resolver.unchanged(cached.in_redis, record)
+
+    def sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
+        """Return the image with a new URL."""
+        return self.signer.sign_image(record, rendition)
+
+    def forgotten(self, image_id: str) -> str:
+        """Return which copies nginx has forgotten, if it asks for changes."""
+        if self.nginx_list is None:
+            return _NOT_ASKED
+        at, is_change = self.nginx_list.last_change(image_id, boot_time())
+        known = f"the last change was {max(0, round(time.time() - at))} s ago" if is_change else "no change since then"
+        return f"no copy from before {_utc(at)}: {known}"
+
+    async def variants(self, image_id: str, renditions: Renditions) -> Facts:
+        """Return each style with its widths and formats, its audience, and its URLs in Redis."""
+        names = renditions.names
+        cached: set[str | None] | None = set()
+        if self.shared is not None and names:
+            try:
+                headers = await self.shared.read_headers([ImageVariant(image_id, name) for name in names])
+                cached = {variant.rendition for variant, header in headers.items() if header.expires_at is not None}
+            except DependencyDown:
+                cached = None
+
+        def facts(style: str) -> Facts:
+            own = [name for name in names if renditions.get(name).style == style]
+            return {
+                "may_be_seen_by": "everybody" if renditions.is_public(own[0]) else "callers who may see the image",
+                "widths": list(renditions.widths(style)),
+                "formats": list(renditions.formats(style)),
+                "cached_in_redis": [name for name in own if name in cached] if cached is not None else "not known",
+            }
+
+        return {style: facts(style) for style in renditions.styles}
+
+    async def _changes(self) -> str:
+        """Return why changes of rows are not notified. Empty if they are."""
+        if self.why_not_notified is None:
+            return "postgres.listen is off"
+        return await self.why_not_notified() or ""
+
+    def _earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
+        """Return that a request uses what an earlier row said, and for how long. Empty if it does not.
+
+        ``record`` is None if the image is not served any more.
+        """
+        used = cached.entries.used
+        if used is None or (used.image.record if used.image is not None else None) == record:
+            return ""
+        if used.image is None:
+            return f"the gateway remembers that there is no such image, for {math.ceil(used.fresh_for)} s at most"
+        seconds = max(0, round(self.resolver.urls.usable_for(used.image)))
+        return f"the gateway uses an earlier row, for {seconds} s at most"
+
+    def _in_memory(self, state: LocalState | None) -> Facts:
+        if self.nginx_list is None:
+            return {"state": _NOT_ASKED}
+        if state is None:
+            return {"state": "nothing"}
+        if state.image is None:
+            return {"state": "remembered as missing", "seconds_left": round(state.fresh_for, 1)}
+        word = "fresh" if state.fresh_for > 0 else "stale: Redis or the row is read again"
+        return {"state": word, "fresh_for_seconds": round(state.fresh_for, 1), **self._life(state.image)}
+
+    async def _in_redis(self, variant: ImageVariant) -> tuple[Found, Facts]:
+        if self.shared is None:
+            return Found(), {"state": "turned off by url_cache.enabled"}
+        try:
+            header = (await self.shared.read_headers([variant]))[variant]
+            found = (await self.shared.find([variant]))[variant]
+        except DependencyDown as error:
+            return Found(), {"state": f"Redis does not answer: {error}"}
+        if found.image is not None:
+            read_ago = round(self.resolver.urls.now() - found.image.read_at)
+            return found, {"state": "an entry", "row_read_seconds_ago": read_ago, **self._life(found.image)}
+        if header.expires_at is not None:
+            reason = "an entry that is not used: written with another key, another domain or another release"
+            return found, {"state": reason, "expires_at": header.expires_at}
+        return found, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
+
+    async def _refresh(self, variant: ImageVariant) -> Facts:
+        if self.queue is None:
+            return {"state": "none"}
+        try:
+            due_at, dead = await self.queue.due_at(variant), await self.queue.dead_entry(variant)
+        except DependencyDown as error:
+            return {"state": f"not known: {error}"}
+        facts: Facts = {"state": "queued" if due_at is not None else "not queued"}
+        if due_at is not None:
+            facts |= {"due_at": int(due_at), "due_in_seconds": round(due_at - self.resolver.urls.now())}
+        if dead is not None:
+            facts |= {
+                "state": "given up",
+                "attempts": dead.attempts,
+                "reason": redact(dead.reason),
+                "given_up_at": int(dead.at),
+            }
+        return facts
+
+    def _life(self, image: SignedImage) -> Facts:
+        presigned = image.presigned
+        return {
+            "signed_at": presigned.signed_at,
+            "expires_at": presigned.expires_at,
+            "seconds_left": round(presigned.expires_at - self.resolver.urls.now()),
+            "handed_out_for_seconds": max(0, round(self.resolver.urls.usable_for(image))),
+        }
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _facts_of(record: ImageRecord) -> Facts:
+    return {
+        "owner": record.owner,
+        "visibility": "public" if record.public else "private",
+        "bucket": record.bucket,
+        "region": record.region,
+        "key": record.key,
+        "type": record.content_type,
+        "links_killed": record.links_killed,
+    }

@@ -1,0 +1,99 @@
+"""The nginxes that ask for changes, how long ago each last asked, and whether nginx sends copies that need it."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.metrics.symptom import Symptom
+
+SILENT: Final = 30.0  # seconds, as in the alerts
+_CACHE_IN_USE: Final = 60.0  # seconds after the last request through a cache that must hear of changes
+_MOST_NAMED: Final = 3  # problems
+_MOST: Final = 100
+_REMEMBERED: Final = 24 * 3600  # seconds
+_ASKING: Final = 60.0  # seconds after the last question within which no other nginx takes the place
+
+
+class NginxLastAsked(Collector):
+    """Remembers the nginxes by name: at most 100, and for a day.
+
+    hears_all: whether each question for changes that reaches this gateway reaches this process. A worker hears only
+        some of them, so the parent of workers judges by what all of them heard.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.hears_all = True
+        self._started = now()
+        self._asked: OrderedDict[str, float] = OrderedDict()
+        self._cache_used = float("-inf")
+
+    def asks(self, name: str) -> None:
+        """Note that the nginx of this name asks. A new name pushes out none that still asks."""
+        now = self._now()
+        if name not in self._asked and len(self._asked) >= _MOST:
+            if now - next(iter(self._asked.values())) < _ASKING:
+                return
+            self._asked.popitem(last=False)
+        self._asked[name] = now
+        self._asked.move_to_end(name)
+
+    def seconds(self) -> dict[str, float]:
+        """Return for each nginx how long ago it last asked, by name."""
+        now = self._now()
+        while self._asked and now - next(iter(self._asked.values())) > _REMEMBERED:
+            self._asked.popitem(last=False)
+        return {name: now - self._asked[name] for name in sorted(self._asked)}
+
+    def sends_copies(self) -> None:
+        """Note a request through an nginx that sends copies of public images until it hears of their changes."""
+        self._cache_used = self._now()
+
+    def cache_seconds(self) -> float | None:
+        """Return how long ago such a request came, or None without one in the last minute."""
+        seconds = self._now() - self._cache_used
+        return seconds if seconds < _CACHE_IN_USE else None
+
+    def symptoms(self) -> list[Symptom]:
+        """Return the problems with nginx that this process can judge."""
+        if not self.hears_all:
+            return []
+        return nginx_symptoms(self.seconds(), self.cache_seconds(), self._now() - self._started)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "image_gateway_nginx_asked_seconds",
+            "Seconds since the nginx last asked for changes; absent a day after it stopped.",
+            labels=["nginx"],
+        )
+        for name, seconds in self.seconds().items():
+            family.add_metric([name], seconds)
+        yield family
+        cache = GaugeMetricFamily(
+            "image_gateway_nginx_cache_used_seconds",
+            "Seconds since a request came through gateway-cache.conf, whose nginx must ask for changes; absent after a "
+            "minute.",
+        )
+        if (used := self.cache_seconds()) is not None:
+            cache.add_metric([], used)
+        yield cache
+
+    describe = collect  # so the registry refuses another collector of this name
+
+
+def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:
+    """Return the problems: an nginx that has stopped asking, and a cache in use of which no nginx asks.
+
+    asked: seconds since each nginx last asked, by name.
+    cache_seconds: seconds since the last request through a cache that must hear of changes, None without one.
+    up_seconds: seconds for which questions could come.
+    """
+    silent = sorted((name for name, seconds in asked.items() if seconds > SILENT), key=lambda name: asked[name])
+    found = [Symptom("nginx_silent", "warning", {"nginx": name, "seconds": round(asked[name])}) for name in silent]
+    if cache_seconds is not None and min([up_seconds, *asked.values()]) > SILENT:
+        found.insert(0, Symptom("nginx_unheard", "bad"))
+    return found[:_MOST_NAMED]

@@ -1,0 +1,333 @@
+"""The rules of a transfer from COS, without I/O: one version of an object, whole or cut off, for any number of readers.
+
+``ObjectBody`` and ``SharedTransfer`` request, read and wait as these rules say.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple
+
+from fastcrc import crc64
+
+from gateway.errors import CredentialsExpired, OriginRefused
+from gateway.origin.errors import BodyLost, BodyTooSlow, PresignedUrlRefused, RowChanged
+from gateway.origin.origin_response import AnswerHead
+from gateway.origin.retry import Backoff, backoff
+from gateway.presign.signed_image import CLOCK_TOLERANCE, AuthorizedImage, PresignedUrl, SignedImage
+
+Piece = bytes | memoryview
+
+
+class BufferLimits(NamedTuple):
+    """The buffer limits of a body, in bytes."""
+
+    window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
+    alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
+    at_once: int = 128 * 1024  # a body up to this size has mostly arrived with its header
+    beginnings: int = 16 * 1024 * 1024  # of all transfers together
+
+
+class ResumptionLimits(NamedTuple):
+    """At most ``resumes`` resumptions with less than ``progress`` bytes in between.
+
+    So an origin that breaks off early each time is given up, and a long transfer may be lost any number of times.
+    """
+
+    resumes: int
+    backoff: Backoff = backoff
+    progress: int = 64 * 1024
+
+
+class BodyState:
+    """The bytes of one version of an object that have come, and how the rest is requested.
+
+    A clean end means a complete body: of the announced length, all of one version, and with COS's CRC-64 if the answer
+    had one (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object. A lost connection is
+    resumed with ``Range`` and ``If-Match`` (RFC 9110 sections 14.2 and 13.1.1), as ``limits`` says, and once if COS was
+    too slow.
+
+    head: of the first answer.
+    length: of the body, once it is known.
+    received: the bytes of the body so far.
+    is_over: there are no more bytes, and those received are the whole.
+    """
+
+    def __init__(self, limits: ResumptionLimits, head: AnswerHead, received: int = 0, *, resumed: int = 0) -> None:
+        self.head = head
+        self.length = head.length
+        self.received = self._received_at_loss = received
+        self.is_over = not head.has_body or head.length == received
+        # On a 206 the header is still that of the whole object.
+        self._expected_checksum = head.crc64 if head.status == 200 else None
+        self._checksum = 0
+        self._limits = limits
+        self._resumed = resumed
+        self._was_slow = self._is_corrupt = False
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.head.metadata.strong_etag is not None
+
+    def arrived(self, piece: bytes) -> None:
+        """Count the next bytes of COS, which are empty where COS ends the body.
+
+        Raises ``BodyLost`` if bytes are missing at the end, or the whole is not what COS announced. The piece must not
+        be passed on then, since with it a client would have a complete-looking image.
+        """
+        self.received = received = self.received + len(piece)
+        if self._expected_checksum is not None:
+            self._checksum = crc64.xz(piece, self._checksum)
+        length = self.length
+        if piece and (length is None or received < length):
+            return
+        if length not in (None, received) or self._expected_checksum not in (None, self._checksum):
+            # Without a length, and where bytes are missing, the connection may have been lost.
+            self._is_corrupt = length is not None and received >= length
+            raise BodyLost(f"{received} bytes came, of length {length}, or another checksum than COS announced")
+        self.is_over = True
+
+    def lost(self, loss: BodyLost) -> float | None:
+        """Return the seconds to wait before the rest is requested. None: the body is cut off."""
+        if self._is_corrupt or not self.is_resumable:
+            return None
+        if isinstance(loss, BodyTooSlow):
+            if self._was_slow:
+                return None
+            self._was_slow = True
+        limits = self._limits
+        if self.received - self._received_at_loss >= limits.progress:
+            self._resumed = 0
+        self._received_at_loss = self.received
+        if self._resumed >= limits.resumes:
+            return None
+        return limits.backoff(self._resumed) if self._resumed else 0.0
+
+    def rest(self) -> dict[str, str]:
+        """Return the header fields that request the rest of this version. Raises ``BodyLost`` without a strong tag."""
+        etag = self.head.metadata.strong_etag
+        if etag is None:
+            raise BodyLost("there is no ETag to tell the version by")
+        first, end = self._rest()
+        return {"Range": f"bytes={first}-{'' if end is None else end - 1}", "If-Match": etag}
+
+    def resumed(self, head: AnswerHead) -> None:
+        """Continue with COS's answer to ``rest``. Raises ``BodyLost`` if it is not the rest of this version."""
+        first, end = self._rest()
+        covered, expected = head.content_range, self.head.metadata
+        if (
+            covered is None
+            or not covered.is_rest(first, end)
+            or expected.size not in (None, covered.size)
+            or head.metadata.etag != expected.strong_etag
+        ):
+            raise BodyLost(f"after {self.received} bytes, the rest is of another version")
+        self.length = self.received + covered.last + 1 - covered.first
+        self._resumed += 1  # only now: a reader that leaves during the request uses up nothing
+
+    def _rest(self) -> tuple[int, int | None]:
+        """Return the first byte of the object that is missing, and the end of the body, excluded. None: unknown."""
+        first = self.head.content_range.first if self.head.content_range is not None else 0
+        return first + self.received, None if self.length is None else first + self.length
+
+    def branch(self, received: int) -> "BodyState":
+        """Return the state of a body without its first ``received`` bytes, before COS's answer to its ``rest``."""
+        return BodyState(self._limits, self.head._replace(crc64=None), received, resumed=-1)
+
+
+class Renewal:
+    """The renewals of the URL of one request: one, and another if COS's time differs from that of the new URL."""
+
+    _renewals = 0
+
+    def refused(self, refusal: PresignedUrlRefused, presigned: PresignedUrl) -> float | None:
+        """Return COS's time, in Unix seconds, for the next renewal. None: the clock is not at fault.
+
+        Raises ``CredentialsExpired`` or ``OriginRefused`` after the last renewal.
+        """
+        error = refusal.error
+        self._renewals += 1
+        if self._renewals == 1:
+            return error.clock
+        if self._renewals == 2 and error.date is not None and abs(error.date - presigned.signed_at) >= CLOCK_TOLERANCE:
+            return error.date
+        outcome = (CredentialsExpired if error.code == "ExpiredToken" else OriginRefused)(
+            f"COS refused a newly signed URL: {refusal}"
+        )
+        outcome.cos = error
+        raise outcome from refusal
+
+
+def renewed_image(image: AuthorizedImage, renewed: SignedImage, *, is_sent: bool) -> AuthorizedImage:
+    """Return ``image`` on its new URL. Raises ``RowChanged`` unless access was checked for the row as it is now.
+
+    ``is_sent``: the metadata may have been sent. Then only access and the object have to be the same. Requests for
+    other rows of the same object may share the transfer: each looks up its own row again.
+    """
+    is_checked = renewed.record.is_visible_like(image.record) if is_sent else renewed.record == image.record
+    if not is_checked or renewed.public != image.public or renewed.object_id != image.object_id:
+        raise RowChanged("the row has changed")
+    return AuthorizedImage(renewed)
+
+
+class Budget:
+    """Bytes of memory that transfers take and give back: at most ``most`` at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    def take(self, size: int) -> bool:
+        """Return whether there were ``size`` bytes left. True takes them."""
+        if self.taken + size > self.most:
+            return False
+        self.taken += size
+        return True
+
+
+class Need(Enum):
+    """What a reader has to do for its next piece."""
+
+    FETCH = auto()  # read it from COS
+    WAIT = auto()  # for another reader, which does
+    REST = auto()  # request the rest for itself, since the piece was dropped
+
+
+@dataclass(slots=True, eq=False)
+class TransferState:
+    """The pieces of one body, for any number of readers.
+
+    The first reader that needs the next piece fetches it, the others wait for it. Nothing is read ahead of the fastest
+    reader, so slow readers hold COS back. When a reader leaves while it fetches, the next one continues. When the last
+    one leaves, the transfer stops. The body is kept whole for readers that join late, or within a window.
+
+    body: None until COS has answered.
+    is_over: the body is complete.
+    failure: why it is not and never will be.
+    whole: all bytes, after the end. None if pieces were dropped.
+    """
+
+    limits: BufferLimits
+    body: BodyState | None = None
+    readers: int = 0
+    is_over: bool = False
+    failure: Exception | None = None
+    keeps_all: bool = False
+    whole: bytes | None = None
+    _pieces: list[Piece] = field(default_factory=list)
+    _dropped: int = 0  # pieces no longer kept; the number of the first that is
+    _kept_bytes: int = 0
+    _most_alone: int = 0  # the most bytes to keep for a single reader
+    _is_fetching: bool = False
+    _budget: Budget | None = None  # of which ``_reserved`` bytes are taken
+    _reserved: int = 0
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether a new reader can have every byte."""
+        return self._dropped == 0 and self.failure is None
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether a reader that falls behind the others still gets the whole body. Known once COS has answered."""
+        body = self.body
+        return body is not None and (
+            self.keeps_all
+            or body.is_resumable
+            or not body.head.has_body
+            or (body.length is not None and body.length <= self._most_alone)
+        )
+
+    def turn(self) -> Need:
+        """Return whether the reader reads from COS, until ``passed``, or waits. Raises why the transfer failed."""
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        if self._is_fetching:
+            return Need.WAIT
+        self._is_fetching = True
+        return Need.FETCH
+
+    def passed(self) -> None:
+        """Take the turn back: the waiting readers wake up."""
+        self._is_fetching = False
+
+    def take(self, number: int) -> Piece | Need:
+        """Return the piece of that number, empty after the last, or what the reader has to do first.
+
+        Raises why the transfer failed.
+        """
+        index = number - self._dropped
+        if index >= len(self._pieces):
+            return b"" if self.is_over else self.turn()
+        if index < 0:
+            return Need.REST
+        piece = self._pieces[index]
+        if self._dropped and self.readers == 1:  # no other reader needs it
+            while self._dropped <= number:
+                self._drop_first()
+        return piece
+
+    def opened(self, body: BodyState, kept: Budget | None, beginnings: Budget) -> None:
+        """Take COS's answer. ``kept``: of which to keep the whole body in memory, if there is enough left."""
+        self.body = body
+        size, limits = body.length, self.limits
+        if kept is not None and size is not None and kept.take(size):
+            self.keeps_all = True
+            self._budget, self._reserved = kept, size
+        elif size is not None and size <= limits.at_once:
+            self._most_alone = limits.at_once
+        elif beginnings.take(limits.alone):  # else many other transfers keep their beginning
+            self._most_alone = limits.alone
+            self._budget, self._reserved = beginnings, limits.alone
+        if body.is_over:
+            self.ended()
+
+    def arrived(self, piece: bytes) -> None:
+        """Keep the next bytes, which the body has counted. They are empty at its end."""
+        if piece:
+            self._pieces.append(piece)
+            self._kept_bytes += len(piece)
+            if not self.keeps_all and self._kept_bytes > self._most_alone:
+                most = self.limits.window if self.readers > 1 else 0
+                while self._kept_bytes > most and len(self._pieces) > 1:
+                    self._drop_first()
+                self._release()
+        if self.body is not None and self.body.is_over:
+            self.ended()
+
+    def ended(self, failure: Exception | None = None) -> None:
+        """End the transfer: it is complete, or failed."""
+        self.failure = failure
+        self.is_over = failure is None
+        self._release()
+        if self.is_over and self._dropped == 0:
+            self._join_pieces()
+
+    def left(self) -> bool:
+        """Take a reader off. Return whether the transfer has to stop: it was the last one, before the end."""
+        self.readers -= 1
+        if self.readers or self.is_over:
+            return False
+        is_running = self.failure is None
+        # The traceback of a failure leads to its readers: a reference cycle that would hold all pieces.
+        self.ended(BodyLost("all readers left"))
+        return is_running
+
+    def _drop_first(self) -> None:
+        self._kept_bytes -= len(self._pieces.pop(0))
+        self._dropped += 1
+
+    def _release(self) -> None:
+        if self._budget is not None:
+            self._budget.taken -= self._reserved
+            self._budget = None
+
+    def _join_pieces(self) -> None:
+        """Make one copy of the bytes, for the cache and for all readers."""
+        if len(self._pieces) == 1 and isinstance(self._pieces[0], bytes):
+            self.whole = self._pieces[0]
+            return
+        self.whole = b"".join(self._pieces)
+        view, position = memoryview(self.whole), 0
+        for number, piece in enumerate(self._pieces):
+            self._pieces[number] = view[position : position + len(piece)]
+            position += len(piece)

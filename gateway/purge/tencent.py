@@ -1,0 +1,171 @@
+"""Tencent CDN and EdgeOne: signed calls that purge, their limits, and the meaning of their error codes.
+
+Documents 228/33601 (CDN, ``PurgeUrlsCache``) and 1145/50536 (EdgeOne, ``CreatePurgeTask``) on tencentcloud.com list the
+codes.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple
+
+from gateway.errors import NoCredentials
+from gateway.net.bounded_http import ServiceUnavailable
+from gateway.net.printable import printable
+from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
+from gateway.settings import MOST_ADDRESSES
+from gateway.tencent_api.client import ApiError, ApiKey, TencentApi
+
+logger = logging.getLogger(__name__)
+
+_NOT_ALLOWED: Final = "AuthFailure.UnauthorizedOperation"  # the policy is at fault, which new keys do not change
+# The request names too many targets for this account; EdgeOne's limit depends on the plan.
+_TOO_MANY: Final = frozenset({"LimitExceeded.CdnPurgeUrlExceedBatchLimit", "LimitExceeded.BatchQuota"})
+# An address or a tag is at fault. Other InvalidParameter codes are about a domain or a site: every purge would fail.
+_ABOUT_TARGETS: Final = re.compile(
+    r"InvalidParameter(Value)?"
+    r"|InvalidParameter\.(CdnParamError|ParamError|CdnUrlExceedLength|ParameterError|Target|InvalidUrl\w*)"
+)
+# The reasons in EdgeOne's FailedList are free text: a reason that names a limit does not concern the image.
+_LIMIT: Final = re.compile("quota|limit|exceed|frequen", re.IGNORECASE)
+_LONGEST_REASON: Final = 200  # characters
+
+
+class KeySource(NamedTuple):
+    """The key that signs calls. ``newest`` raises ``NoCredentials``. ``refused`` gets the id of a refused key."""
+
+    newest: Callable[[], ApiKey]
+    refused: Callable[[str], None]
+
+
+class _TencentTarget:
+    """A service that purges addresses, or cache tags without ``addresses``.
+
+    most_targets: how many addresses or tags a request may name. It shrinks when the service refuses so many.
+    """
+
+    SERVICE: ClassVar[str]
+    VERSION: ClassVar[str]
+
+    def __init__(
+        self, api: TencentApi, keys: KeySource, addresses: Addresses | None, most_targets: int = MOST_ADDRESSES
+    ) -> None:
+        self._api = api
+        self._keys = keys
+        self._addresses = addresses
+        self._most_targets = most_targets
+
+    @property
+    def most(self) -> int:
+        """How many images a request may name."""
+        per_image = self._addresses.per_image if self._addresses is not None else 1
+        return max(1, self._most_targets // per_image)
+
+    def _targets_of(self, image_id: str) -> Sequence[str]:
+        return [f"image-{image_id}"] if self._addresses is None else self._addresses.of(image_id)
+
+    async def _purge(
+        self, action: str, parameters: Mapping[str, Any], *, images: int, targets: int
+    ) -> Mapping[str, Any]:
+        """Return the answer to a purge. ``images`` and ``targets`` are the numbers of its images and targets.
+
+        Raises ``TargetUnavailable`` or ``PurgeRefused``.
+        """
+        try:
+            return await self._call(action, parameters)
+        except ApiError as error:
+            if error.code in _TOO_MANY and images > 1:
+                self._most_targets = targets // 2
+                logger.info("purges name fewer targets in a request: most=%s reason=%s", self._most_targets, error.code)
+            elif not _ABOUT_TARGETS.fullmatch(error.code):
+                raise TargetUnavailable(str(error), error.code) from error
+            raise PurgeRefused(str(error)) from error
+
+    async def _quotas(self, action: str, parameters: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+        """Return the quotas in the answer to an action that changes nothing. Raises ``TargetUnavailable``."""
+        try:
+            quotas = (await self._call(action, parameters)).get(name)
+        except ApiError as error:
+            raise TargetUnavailable(str(error), error.code) from error
+        return (quota for quota in (quotas if isinstance(quotas, list) else ()) if isinstance(quota, Mapping))
+
+    async def _call(self, action: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the answer. Raises ``ApiError``, or ``TargetUnavailable`` if there is none."""
+        try:
+            key = self._keys.newest()
+            return await self._api.call(action, parameters, key)
+        except ApiError as error:
+            if error.code.startswith("AuthFailure") and error.code != _NOT_ALLOWED:
+                self._keys.refused(key.secret_id)
+            raise
+        except (NoCredentials, ServiceUnavailable) as error:
+            raise TargetUnavailable(str(error)) from error
+
+
+class TencentCdn(_TencentTarget):
+    """Purges images by address. The account of the credentials must accelerate all domains of ``addresses``."""
+
+    SERVICE = "cdn"
+    VERSION = "2018-06-06"
+
+    async def purge(self, image_ids: Sequence[str]) -> None:
+        """Return once the service has accepted the purge. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
+        urls = [url for image_id in image_ids for url in self._targets_of(image_id)]
+        await self._purge("PurgeUrlsCache", {"Urls": urls}, images=len(image_ids), targets=len(urls))
+
+    async def examine(self) -> str:
+        """Return the rest of the day's limit of addresses, as text. Raises ``TargetUnavailable``."""
+        parts = [
+            f"{_number(quota, 'Available')} of {_number(quota, 'Total')} ({quota.get('Area', 'all')})"
+            for quota in await self._quotas("DescribePurgeQuota", {}, "UrlPurge")
+        ]
+        return f"addresses left today: {', '.join(parts)}" if parts else "the service answers"
+
+
+class EdgeOne(_TencentTarget):
+    """Purges images from the site ``zone_id``: by address, or without ``addresses`` by the tag of each image."""
+
+    SERVICE = "teo"
+    VERSION = "2022-09-01"
+
+    def __init__(self, api: TencentApi, keys: KeySource, addresses: Addresses | None, zone_id: str) -> None:
+        super().__init__(api, keys, addresses)
+        self._zone_id = zone_id
+        self._type = "purge_cache_tag" if addresses is None else "purge_url"
+
+    async def purge(self, image_ids: Sequence[str]) -> None:
+        """Return once the service has accepted the purge. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
+        owners = {target: image_id for image_id in image_ids for target in self._targets_of(image_id)}
+        parameters = {"ZoneId": self._zone_id, "Type": self._type, "Targets": list(owners)}
+        answer = await self._purge("CreatePurgeTask", parameters, images=len(image_ids), targets=len(owners))
+        reason, failed = _failures(answer.get("FailedList"))
+        if not failed:
+            return
+        if _LIMIT.search(reason):
+            raise TargetUnavailable(f"targets failed: {reason}")
+        # A target that was not sent belongs to no image: then the whole request has failed.
+        refused = {owners[target] for target in failed if target in owners}
+        raise PurgeRefused(reason, refused or None)
+
+    async def examine(self) -> str:
+        """Return the rest of the day's limit of targets, as text. Raises ``TargetUnavailable``."""
+        for quota in await self._quotas("DescribeContentQuota", {"ZoneId": self._zone_id}, "PurgeQuota"):
+            if quota.get("Type") == self._type:
+                left, daily, batch = (quota.get(name) for name in ("DailyAvailable", "Daily", "Batch"))
+                return f"{self._type} targets left today: {left} of {daily}, {batch} in a request"
+        return f"the service answers, and names no quota of {self._type}"
+
+
+def _number(quota: Mapping[str, Any], name: str) -> str:
+    value = quota.get(name)
+    return f"{value:,}" if isinstance(value, int) else "?"
+
+
+def _failures(failed_list: Any) -> tuple[str, set[str]]:
+    """Return the first reason, safe to log, and the failed targets. The answer may have null instead of a list."""
+    reason, targets = "", set[str]()
+    for failure in failed_list if isinstance(failed_list, list) else ():
+        if isinstance(failure, Mapping) and isinstance(found := failure.get("Targets"), list) and found:
+            targets.update(str(target) for target in found)
+            reason = reason or printable(str(failure.get("Reason", ""))[:_LONGEST_REASON]) or "no reason given"
+    return reason, targets

@@ -1,0 +1,123 @@
+"""Findings on a real Postgres: the query, the trigger, the table of killed links; and on what an inspection found."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from gateway.catalog.database_report import DatabaseReport, FoundTable
+from gateway.catalog.postgres import CatalogQueryRefused, open_catalog
+from gateway.checks.database import DatabaseCheck, of_failed_query, of_tables
+from gateway.checks.finding import Finding
+from gateway.service.metrics import Metrics
+from gateway.settings import PostgresSettings
+from gateway_dev.database import ImageRow, ImagesTable
+from tests.conftest import BUCKET
+from tests.pgbouncer import running_pgbouncer
+
+ROW = ImageRow("cat", None, "cat.png", public=True)
+
+
+async def findings(dsn: str, *, signs_links: bool = False, **changes: Any) -> dict[str, Finding]:
+    """Return the findings by name, in their order."""
+    settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
+    opening = open_catalog(
+        settings,
+        default_bucket=BUCKET,
+        regions={BUCKET: "ap-guangzhou"},
+        metrics=Metrics().catalog,
+        with_links=signs_links,
+    )
+    async with opening as catalog:
+        check = DatabaseCheck(catalog, settings, signs_links=signs_links)
+        return {finding.name: finding async for finding in check.findings()}
+
+
+async def test_a_table_that_works_comes_without_advice(postgres_dsn: str, links_table: ImagesTable) -> None:
+    links_table.put([ROW])
+    assert list(await findings(postgres_dsn)) == ["postgres", "changes"]
+    found = await findings(postgres_dsn, signs_links=True)
+    assert list(found) == ["postgres", "changes", "signed_links"]
+    assert all(finding.is_well and not finding.advice for finding in found.values())
+    assert "the row cat was read" in found["postgres"].what
+
+
+async def test_an_empty_table_is_a_warning(postgres_dsn: str, images_table: ImagesTable) -> None:
+    del images_table
+    found = await findings(postgres_dsn)
+    assert [name for name, finding in found.items() if finding.is_warning] == ["postgres"]
+    assert "no active image" in found["postgres"].what
+
+
+async def test_postgres_that_does_not_answer_is_asked_for_nothing_else(postgres_dsn: str) -> None:
+    del postgres_dsn
+    [found] = (await findings("host=127.0.0.1 port=1", signs_links=True)).values()
+    assert (found.name, found.is_well, found.stops_start) == ("postgres", False, False)
+    assert "postgres.dsn" in found.advice
+
+
+async def test_changes_that_a_pooler_or_a_wrong_address_loses_are_a_warning(
+    postgres_dsn: str, images_table: ImagesTable, tmp_path: Path
+) -> None:
+    images_table.put([ROW])
+    with running_pgbouncer(postgres_dsn, tmp_path / "pooler") as pooler:
+        lost = (await findings(pooler.dsn))["changes"]
+    refused = (await findings(postgres_dsn, listen_dsn="host=127.0.0.1 port=1"))["changes"]
+    for found, words in ((lost, "a test notification did not arrive"), (refused, "Connection refused")):
+        assert (found.is_well, found.is_warning) == (True, True)
+        assert words in found.what
+        assert "set postgres.listen_dsn" in found.advice
+
+
+async def test_a_missing_trigger_is_a_warning(postgres_dsn: str, images_table: ImagesTable) -> None:
+    await asyncio.to_thread(images_table.execute, "CREATE TABLE pictures AS SELECT * FROM images")
+    try:
+        found = (await findings(postgres_dsn, table="pictures"))["changes"]
+    finally:
+        await asyncio.to_thread(images_table.execute, "DROP TABLE pictures")
+    assert (found.is_well, found.is_warning) == (True, True)
+    assert "no trigger on pictures notifies of changes" in found.what
+    assert "sql changes" in found.advice
+
+
+async def test_a_gateway_that_does_not_listen_needs_no_trigger(postgres_dsn: str, images_table: ImagesTable) -> None:
+    del images_table
+    found = (await findings(postgres_dsn, listen=False))["changes"]
+    assert (found.is_well, found.is_warning, found.advice) == (True, False, "")
+
+
+async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_table_stops_a_start(
+    postgres_dsn: str, links_table: ImagesTable
+) -> None:
+    try:
+        await asyncio.to_thread(links_table.execute, "ALTER TABLE image_gateway_links DISABLE TRIGGER USER")
+        found = await findings(postgres_dsn, signs_links=True)
+        assert [name for name, finding in found.items() if finding.is_warning] == ["postgres", "signed_links"]
+        await asyncio.to_thread(links_table.execute, "DROP TABLE image_gateway_links")
+        found = await findings(postgres_dsn, signs_links=True)
+        assert [name for name, finding in found.items() if not finding.is_well] == ["signed_links"]
+        assert found["signed_links"].stops_start
+        assert "config/sql/links.sql" in found["signed_links"].advice
+    finally:
+        await asyncio.to_thread(links_table.execute, "DROP TABLE IF EXISTS image_gateway_links")
+        await asyncio.to_thread(links_table.create_links)
+
+
+def report(**found: Any) -> DatabaseReport:
+    """Return a report without problems, except ``found``."""
+    nothing = {"table_problem": None, "repairs": (), "changes_problem": None, "links_problem": None}
+    return DatabaseReport("gateway at db:5432, database app", **(nothing | found))
+
+
+def test_missing_grants_are_the_advice() -> None:
+    inspected = report(table_problem="gateway may not read app.pictures", repairs=("GRANT USAGE ON SCHEMA app",))
+    found = of_failed_query(inspected, CatalogQueryRefused("permission denied"))
+    assert (found.is_well, found.stops_start, found.advice) == (False, True, "run: GRANT USAGE ON SCHEMA app")
+    assert found.what.startswith("permission denied: gateway may not read app.pictures, as gateway at db:5432")
+
+
+def test_a_table_whose_rows_are_hidden_or_of_an_ambiguous_name_is_a_warning_with_a_repair() -> None:
+    table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
+    hidden, ambiguous = of_tables(report(tables=[table], path_problem="the search path leads to public.images"))
+    assert (hidden.name, hidden.is_warning, hidden.advice) == ("rows", True, f"run: {table.repair}")
+    assert (ambiguous.name, ambiguous.is_warning) == ("table", True)
+    assert "postgres.table" in ambiguous.advice

@@ -1,0 +1,63 @@
+"""What ``check`` says about the target of purges: whether it answers, and what to do if it does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from gateway.checks.fronts import diagnose_purge
+from gateway.net.bounded_http import BoundedHttp
+from gateway.presign.renditions import Renditions
+from gateway.purge.target import Addresses, TargetUnavailable
+from gateway.purge.webhook import Webhook
+from tests.answering import answering
+
+
+@dataclass
+class Examined:
+    """A target that answers as a test describes."""
+
+    code: str | None = None
+    most: int = 1
+
+    async def purge(self, image_ids: Sequence[str]) -> None:
+        raise AssertionError(f"check purges {image_ids}")
+
+    async def examine(self) -> str:
+        if self.code is not None:
+            raise TargetUnavailable(f"error {self.code}", self.code or None)
+        return "the service answers"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "advice"),
+    [
+        (None, "ok", ""),
+        ("UnauthorizedOperation", "warn", "allow cdn:DescribePurgeQuota"),
+        ("UnauthorizedOperation.CdnCamUnauthorized", "warn", "allow cdn:DescribePurgeQuota"),
+        ("UnauthorizedOperation.CdnUserIsIsolated", "fail", "purges wait"),
+        ("AuthFailure.SignatureExpire", "fail", "check purge.credentials"),
+        ("ResourceNotFound.CdnUserNotExists", "fail", "does not use Tencent CDN"),
+        ("", "fail", "purges wait"),
+    ],
+)
+async def test_a_failure_comes_with_advice(code: str | None, verdict: str, advice: str) -> None:
+    found = await diagnose_purge(Examined(code), "tencent_cdn")
+    assert (found.is_well, found.is_warning) == {"ok": (True, False), "warn": (True, True), "fail": (False, False)}[
+        verdict
+    ]
+    assert found.what.startswith("tencent_cdn: ")
+    assert advice in found.advice
+    assert bool(found.advice) == bool(advice)
+
+
+async def test_a_webhook_is_connected_to_and_sent_nothing() -> None:
+    async with BoundedHttp() as http, answering() as service:
+        webhook = Webhook(http, service.url, Addresses((), Renditions({})))
+        found = await diagnose_purge(webhook, "webhook")
+        assert (found.is_well, service.seen) == (True, [])
+        assert "127.0.0.1 accepts connections" in found.what
+        nobody = Webhook(http, "https://127.0.0.1:1/", Addresses((), Renditions({})))
+        found = await diagnose_purge(nobody, "webhook")
+        assert not found.is_well
+        assert "127.0.0.1 cannot be reached" in found.what

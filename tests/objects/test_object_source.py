@@ -1,0 +1,107 @@
+"""The object source: shared bodies, HEAD requests and unusual responses of the origin."""
+
+import asyncio
+
+import pytest
+from fastcrc import crc64
+
+from gateway.objects.transfer_state import Piece
+from gateway.presign.signed_image import AuthorizedImage
+from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
+from gateway_dev.cos_emulator.server import CosEmulator
+from tests.conftest import Images, RunningGateway, StartGateway
+from tests.stories.test_variants import photo
+from tests.valve import Valve
+from tests.waiting import until, until_asked
+
+KEPT = bytes(range(256)) * 7_000
+
+
+async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGateway, images: Images) -> None:
+    await images.add("a", KEPT)
+    images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
+    source = gateway.source
+    image = AuthorizedImage((await gateway.resolver.look_up("a")).image)
+    quick, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
+    first, second = await asyncio.gather(quick.read_whole(), slow.read_whole())
+    kept = source.memory.content(image)
+    assert kept is not None
+    assert first is second is kept.data
+    pieces: list[Piece] = []
+    while piece := await slow.read():
+        pieces.append(piece)
+    assert b"".join(pieces) == KEPT
+    assert {piece.obj is kept.data for piece in pieces if isinstance(piece, memoryview)} == {True}
+    quick.close()
+    slow.close()
+
+
+async def test_a_head_request_whose_client_left_holds_no_connection_to_cos(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_proxy={"timeout": 30})
+    cos.faults.add(Fault(action=Hang(), key="objects/n*", times=None))
+    askers = []
+    for number in range(3):
+        await images.add(f"n{number}")
+        askers.append(asyncio.create_task(gateway.request("HEAD", f"/i/n{number}"), name=f"asker-{number}"))
+    await cos.request_log.arrived(3)
+    for asker in askers:
+        asker.cancel()
+    await until(
+        lambda: all(seen.finished for seen in cos.request_log.requests), what="the end of the abandoned request"
+    )
+    assert all(seen.client_left for seen in cos.request_log.requests)
+
+
+async def test_a_shared_head_request_is_answered_after_one_client_left(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", KEPT)
+    async with Valve.before(cos.port) as valve:
+        gateway = await start_gateway(cos={"domain": f"127.0.0.1:{valve.port}"})
+        valve.close()
+        first = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-1")
+        await until_asked(cos, "objects/a.png")
+        shared = gateway.sample("coalesced_requests_total")
+        second = asyncio.create_task(gateway.request("HEAD", "/i/a"), name="asker-2")
+        await until(lambda: gateway.sample("coalesced_requests_total") == shared + 1)
+        first.cancel()
+        await until(lambda: gateway.sample("inflight_requests") == 1)
+        valve.open()
+        assert (await second).status == 200
+    assert len(cos.request_log.requests) == 1
+
+
+@pytest.mark.parametrize("data", [b"bytes", b""])
+async def test_a_head_request_that_cos_refuses_fails_alike_for_an_empty_object(
+    gateway: RunningGateway, images: Images, cos: CosEmulator, data: bytes
+) -> None:
+    """COS answers 416 to the GET of the first byte by which the gateway learns the reason."""
+    await images.add("a", data)
+    cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), method="HEAD", times=None))
+    assert (await gateway.request("HEAD", "/i/a")).status == 502
+
+
+@pytest.mark.parametrize("checksum_kind", ["of-the-original", "of-nothing"])
+async def test_the_checksum_of_the_original_is_ignored_for_a_style(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator, checksum_kind: str
+) -> None:
+    """Whether COS repeats the original's CRC-64 with a processed image is not documented."""
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/interlace/1"})
+    await images.add("a", b"bytes that the rule does not change")
+    crc = str(crc64.xz(b"another body" if checksum_kind == "of-the-original" else b""))
+    changed = Headers(remove=["x-cos-hash-crc64ecma"], add=[("x-cos-hash-crc64ecma", crc)])
+    cos.faults.add(Fault(action=changed, times=None))
+    answer = await gateway.get("/i/a?style=small")
+    assert (answer.status, answer.body) == (200, b"bytes that the rule does not change")
+    assert (await gateway.get("/i/a")).status == 502, "of the object itself it is"
+
+
+async def test_a_style_with_neither_length_nor_chunks_is_refused(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(image_styles={"small": "imageMogr2/thumbnail/10x10"})
+    await images.add("a", photo(), content_type="image/jpeg")
+    cos.faults.add(Fault(action=NoLength(cut_at=1000), times=None))
+    assert (await gateway.get("/i/a?style=small")).status == 502
