@@ -26,7 +26,7 @@ ROOMS: Final = {
     "redis_replicas": "what replicas say to each other through Redis: invalidations, questions, points, canary rounds",
     "urls": "the life of a presigned URL: cache tiers, resolver, renewal, invalidation",
     "purge": "changes reach the edge: the worker that tells caches in front",
-    "delivery": "bytes to the client: responder, relay, redirect, accel; preconditions, ranges, headers",
+    "delivery": "the rules of a request; bytes to the client: relay, redirect, accel; preconditions, ranges, headers",
     "objects": "bytes of images: memory, one transfer for many requests, resumption, renditions",
     "origin": "requests to COS: connections, retries, errors and what they mean, pauses after failures",
     "workers": "`serve --workers N`: the parent of N processes on one port",

@@ -174,7 +174,7 @@ class _DryRequest:
         # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
         head = RequestHead("HEAD", short_address(image_id), "", headers, None)
-        self.wanted = ImageRequest.of(head, image_id, parameters)
+        self.wanted = ImageRequest(head, image_id, parameters)
         self.asked: dict[str | None, AskedOrigin] = {}
         self._explainer = explainer
         self._row = row
