@@ -5,6 +5,7 @@ itself: the router, the middlewares and the signals of an application together c
 from memory takes. ``Dispatch.at_once`` answers requests that need nothing but memory, without a request object.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import istr
+from prometheus_client import Gauge
 
 from gateway.access.client_address import ClientAddress
 from gateway.access.request_head import RequestHead
@@ -20,7 +22,6 @@ from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
 from gateway.canary.mark import PREFIX
 from gateway.catalog.image_id import PATTERN
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
@@ -52,6 +53,35 @@ _ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
 CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class InFlight:
+    """The requests in flight, numbered in the order in which they started.
+
+    ``started``: the number of the newest request.
+    ``transports``: the connections of the requests in flight, by number.
+    ``closes_connections``: each response that starts now announces the end of its connection: the gateway stops.
+
+    The dispatch updates the first two for each request, so they are plain attributes.
+    """
+
+    def __init__(self, gauge: Gauge) -> None:
+        self.started = 0
+        self.closes_connections = False
+        self.transports: dict[int, asyncio.Transport | None] = {}
+        gauge.set_function(lambda: len(self.transports))
+
+    def open_transports(self) -> list[asyncio.Transport]:
+        """Return the connections of the requests in flight."""
+        return [transport for transport in self.transports.values() if transport is not None]
+
+    def any_before(self, number: int) -> bool:
+        """Return whether any request with at most that number is in flight."""
+        return any(other <= number for other in self.transports)
+
+    def any(self) -> bool:
+        """Return whether any request is in flight."""
+        return bool(self.transports)
 
 
 @dataclass(frozen=True, slots=True)

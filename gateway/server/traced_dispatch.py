@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.delivery.request_context import RequestContext
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, InFlight
 from gateway.server.request_log import access_facts
 
 if TYPE_CHECKING:

@@ -124,7 +124,7 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
         queue = PurgeQueue(shards, per_second=100)
         webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
         worker = PurgeWorker(
-            queue, PurgeIntake(queue, metrics.purge), webhook, metrics.purge, now=lambda: time.time() + 60
+            PurgeIntake(queue, metrics.purge), webhook, metrics.purge, now=lambda: time.time() + 60
         )  # when the lease has ended
         await asyncio.wait_for(worker.send_batch(), LIMIT)
     assert sent(edge) == ["a", "a"]
