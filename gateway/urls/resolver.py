@@ -119,13 +119,13 @@ class UrlResolver:
 
     def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
         """Return the image of ``get_cached`` alone."""
-        if rendition is not None and not self.urls.has_rendition(rendition):
-            raise UnknownStyle
         try:
             image = self._usable_here(ImageVariant(image_id, rendition))
         except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
+        if image is None and rendition is not None and not self.urls.has_rendition(rendition):
+            raise UnknownStyle  # a reload that removes a rendition drops its images here
         self._lookups_by_result.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image
 

@@ -93,7 +93,7 @@ def image_requests(data: bytes) -> None:
     query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
     chosen = VARIANTS.parameters_of(MultiDict(present), CIMultiDict({"Accept": accept}))
-    wanted = ImageRequest.of(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
+    wanted = ImageRequest(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
     assert chosen.error is None or isinstance(chosen.error, InvalidRequest)
     assert RENDITIONS.has(chosen.rendition)
     assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", str(wanted.byte_range), re.ASCII)
