@@ -20,12 +20,7 @@ def main() -> None:
     if options.only == pages.MODE:
         _measure_pages(options.rounds)
         return
-    missing = [name for name in ("nginx", "wrk", "taskset") if program(name) is None]
-    if missing:
-        sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install nginx wrk util-linux")
-    missing = [str(module) for module in NJS if not module.exists()]
-    if missing:
-        sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install libnginx-mod-http-js")
+    _require_programs()
     try:
         s3_gateways = [read_s3_gateway(path) for path in options.s3_gateway]
     except ValueError as error:
@@ -45,10 +40,19 @@ def main() -> None:
         options.json.write_text(document(run, found))
     if options.svg:
         options.svg.write_text(svg(run, found))
-    if not options.only and options.against is None:
+    if options.against is not None:
+        if slower := [result.name for result in found if not result.is_met]:
+            sys.exit(f"slower than {options.against}: {', '.join(slower)}")
+    elif not options.only:
         _measure_pages(options.rounds)
-    if options.against is not None and (slower := [result for result in found if not result.is_met]):
-        sys.exit(f"slower than {options.against}: {', '.join(result.name for result in slower)}")
+
+
+def _require_programs() -> None:
+    """Exit with the command that installs what is missing."""
+    if missing := [name for name in ("nginx", "wrk", "taskset") if program(name) is None]:
+        sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install nginx wrk util-linux")
+    if missing := [str(module) for module in NJS if not module.exists()]:
+        sys.exit(f"the benchmark needs {' and '.join(missing)}: apt-get install libnginx-mod-http-js")
 
 
 def _measure_pages(rounds: int) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -20,69 +21,82 @@ _ADDRESSES_PRINTED = 12
 _VECTOR = "image/svg+xml"  # COS does not process it
 _WIDEST = 60  # characters; a longer address has a line that is wider than the others
 
+Line = tuple[str, str]  # markup of rich, and its style
+
 
 def welcome(console: Console, ports: Listening, stack: DevStack) -> None:
     """Print the addresses, commands for the first image, and a token and a link for each private image."""
-
-    def line(text: str = "", style: str = "") -> None:
-        console.print(text, style=style, highlight=False, soft_wrap=True)
-
     console.print(Rule("image gateway"))
-    line(f"playground  {ports.public}/       try images, and break things")
-    line(f"gateway     {ports.public}        its API, and the images")
-    line(f"console     {ports.admin}/       what is wrong now, and why; its token is {ADMIN_TOKEN}")
-    line(f"admin       {ports.admin}        /docs, /metrics, /readyz")
-    line(f"cos         {stack.cos.url}        the Tencent COS emulator")
+    for part in (_ports(ports, stack), _images(ports, stack), _private_images(ports, stack), _links(ports, stack)):
+        for text, style in part:
+            console.print(text, style=style, highlight=False, soft_wrap=True)
+    console.print("\nCtrl-C stops everything.")
+
+
+def _ports(ports: Listening, stack: DevStack) -> Iterator[Line]:
+    yield f"playground  {ports.public}/       try images, and break things", ""
+    yield f"gateway     {ports.public}        its API, and the images", ""
+    yield f"console     {ports.admin}/       what is wrong now, and why; its token is {ADMIN_TOKEN}", ""
+    yield f"admin       {ports.admin}        /docs, /metrics, /readyz", ""
+    yield f"cos         {stack.cos.url}        the Tencent COS emulator", ""
     for usual, port in stack.moved.items():
-        line(f"port {usual} is not free: {port} is used instead", "yellow")
-    line()
+        yield f"port {usual} is not free: {port} is used instead", "yellow"
+    yield "", ""
+
+
+def _images(ports: Listening, stack: DevStack) -> Iterator[Line]:
     public = [row for row in stack.rows if row.public]
-    private = [row for row in stack.rows if not row.public]
-    line("open in a browser:" if public else "there are no images to show yet", "bold")
+    yield "open in a browser:" if public else "there are no images to show yet", "bold"
     addresses = [(image_address(ports.public, row), row.key) for row in public[:_ADDRESSES_PRINTED]]
     width = min(max((len(address) for address, _ in addresses), default=0), _WIDEST)
     for address, key in addresses:
-        line(f"  {escape(address):<{width}}   {escape(printable(key))}")
+        yield f"  {escape(address):<{width}}   {escape(printable(key))}", ""
     if len(public) > _ADDRESSES_PRINTED:
-        line(f"  ... and {len(public) - _ADDRESSES_PRINTED} more")
+        yield f"  ... and {len(public) - _ADDRESSES_PRINTED} more", ""
     if stack.rows:
         write_id_list(stack.id_list, ports.public, stack.rows)
-        line(f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.id_list))}")
+        yield f"  all {len(stack.rows)}, each with its file and its address: {escape(str(stack.id_list))}", ""
     if public:
-        line("in a style:", "bold")
+        yield "in a style:", "bold"
         pictures = cycle([row for row in public if row.content_type != _VECTOR])
         for row, query in zip(pictures, EXAMPLES, strict=False):
-            line(f"  {escape(image_address(ports.public, row))}?{query}")
+            yield f"  {escape(image_address(ports.public, row))}?{query}", ""
     if stack.left_out:
-        line(f"left out: {escape(describe_left_out(stack.left_out))}", "yellow")
+        yield f"left out: {escape(describe_left_out(stack.left_out))}", "yellow"
     if public:
         path = f"/api/v1/images/{escape(public[0].image_id)}"
         image = f"{ports.public}{path}"
-        line("try:", "bold")
-        line(f"  curl -o image {image}/proxy")
-        line(f"  curl -i '{image}/proxy?redirect=true'")
-        line(f"  curl {image}/url")
-        line(f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {ports.admin}{path}/url/refresh")
-        line(f"  curl {ports.admin}/metrics")
-    if private:
-        line("private; without the owner's token the answer is 404:", "bold")
-        owned = [(image_address(ports.public, row), row.owner or "") for row in private]
-        width = max(len(address) for address, _ in owned)
-        for address, owner in owned:
-            line(f"  {escape(address):<{width}}   {escape(owner)}'s")
-        line(f"  {escape(owned[0][0])}?{TEASER}   a style that everybody may see")
-        for owner in dict.fromkeys(owner for _, owner in owned):
-            line(f"  {_variable(owner)}={token_for(owner)}")
-            address = next(address for address, other in owned if other == owner)
-            line(f'  curl -o image -H "Authorization: Bearer ${_variable(owner)}" {escape(address)}')
-    if stack.links:
-        line("signed links, valid for a day without a token, and the command that makes another one:", "bold")
-        for link in stack.links.values():
-            line(f"  {ports.public}{escape(link)}")
-        config = escape(shlex.quote(str(stack.config)))
-        line(f"  {escape(_this_program())} link {escape(next(iter(stack.links)))} --config {config}")
-    line()
-    line("Ctrl-C stops everything.")
+        yield "try:", "bold"
+        yield f"  curl -o image {image}/proxy", ""
+        yield f"  curl -i '{image}/proxy?redirect=true'", ""
+        yield f"  curl {image}/url", ""
+        yield f"  curl -X POST -H 'Authorization: Bearer {ADMIN_TOKEN}' {ports.admin}{path}/url/refresh", ""
+        yield f"  curl {ports.admin}/metrics", ""
+
+
+def _private_images(ports: Listening, stack: DevStack) -> Iterator[Line]:
+    owned = [(image_address(ports.public, row), row.owner or "") for row in stack.rows if not row.public]
+    if not owned:
+        return
+    yield "private; without the owner's token the answer is 404:", "bold"
+    width = max(len(address) for address, _ in owned)
+    for address, owner in owned:
+        yield f"  {escape(address):<{width}}   {escape(owner)}'s", ""
+    yield f"  {escape(owned[0][0])}?{TEASER}   a style that everybody may see", ""
+    for owner in dict.fromkeys(owner for _, owner in owned):
+        yield f"  {_variable(owner)}={token_for(owner)}", ""
+        address = next(address for address, other in owned if other == owner)
+        yield f'  curl -o image -H "Authorization: Bearer ${_variable(owner)}" {escape(address)}', ""
+
+
+def _links(ports: Listening, stack: DevStack) -> Iterator[Line]:
+    if not stack.links:
+        return
+    yield "signed links, valid for a day without a token, and the command that makes another one:", "bold"
+    for link in stack.links.values():
+        yield f"  {ports.public}{escape(link)}", ""
+    config = escape(shlex.quote(str(stack.config)))
+    yield f"  {escape(_this_program())} link {escape(next(iter(stack.links)))} --config {config}", ""
 
 
 def _variable(owner: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from gateway.tencent_api.bounded_http import BoundedHttp
+from gateway.net.bounded_http import BoundedHttp
 from tests.serving import serving
 
 

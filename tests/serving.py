@@ -8,8 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.access.client_address import ClientAddress
-from gateway.concurrency.in_flight import InFlight
-from gateway.server.dispatch import Accounting, Dispatch
+from gateway.server.dispatch import Accounting, Dispatch, InFlight
 from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, ServerSettings

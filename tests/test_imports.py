@@ -48,14 +48,13 @@ ALLOWED: dict[str, set[str]] = {
     "access": BASE | RECORD,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
-    "tencent_api": set(),
-    "presign": BASE | RECORD | {"gateway.tencent_api"},
+    "presign": BASE | RECORD,
     "redis_connection": BASE | RECORD | SIGNED,
     "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
-    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.tencent_api"},
+    "purge": BASE | RECORD | SIGNED | REDIS,
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
     "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},
@@ -136,14 +135,13 @@ COMPOSITION = ("gateway.service.", "gateway.commands.")
 SERVER = ("gateway.server.", "gateway.api.", "gateway.delivery.", *COMPOSITION)
 OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp.web": (*SERVER, "gateway.workers."),
-    # Key sets, Tencent's services and workers have their own HTTP clients, separate from that of the origin.
+    # Requests to services and to workers have their own HTTP clients, separate from that of the origin.
     "aiohttp": (
         *SERVER,
         "gateway.canary.",
         "gateway.checks.deep_session.",
+        "gateway.net.bounded_http.",
         "gateway.origin.",
-        "gateway.access.jwks.",
-        "gateway.tencent_api.",
         "gateway.workers.",
     ),
     # Only `check` and tests compare with it (10 MiB of imports).
@@ -258,13 +256,13 @@ def test_a_library_is_known_to_its_adapter_alone() -> None:
     assert wrong == []
 
 
-def test_the_http_client_is_used_by_the_origin_its_probes_the_canary_token_keys_services_and_workers_alone() -> None:
-    owners = {"gateway.access.jwks", "gateway.checks.deep_session", "gateway.workers.worker_calls"}
+def test_the_http_client_is_used_by_the_origin_its_probes_the_canary_bounded_requests_and_workers_alone() -> None:
+    owners = {"gateway.checks.deep_session", "gateway.net.bounded_http", "gateway.workers.worker_calls"}
     wrong = []
     for module in MODULES:
         names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
         names |= {imported.rpartition(".")[2] for imported in module.imports()}
-        is_owner = module.room in {"canary", "origin", "tencent_api"} or module.name in owners
+        is_owner = module.room in {"canary", "origin"} or module.name in owners
         if not is_owner and names & {"ClientSession", "TCPConnector", "ClientResponse"}:
             wrong.append(module.name)
     assert wrong == []

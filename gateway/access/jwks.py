@@ -1,7 +1,4 @@
-"""The public keys of an identity provider (JWKS, RFC 7517), fetched in the background, never during a request.
-
-It has an HTTP client of its own, which connects to the identity provider only.
-"""
+"""The public keys of an identity provider (JWKS, RFC 7517), fetched in the background, never during a request."""
 
 import asyncio
 import json
@@ -11,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import aiohttp
 import jwt
+import yarl
 
 from gateway.access.metrics import AccessMetrics
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded, DependencyDown
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +23,11 @@ _MIN_INTERVAL = 60.0  # seconds between fetches for unknown kids, however many c
 _RETRY = 15.0  # seconds after a failed fetch
 _TIMEOUT = 5.0  # seconds
 _MAX_BYTES = 256 * 1024
+_ACCEPT = {"Accept": "application/jwk-set+json, application/json"}
 
 
 class JwksUnavailable(Exception):
-    """The provider did not respond, or its response has no usable key."""
+    """The response of the provider has no usable key."""
 
 
 class Jwks:
@@ -112,17 +111,13 @@ async def keep_fetching(
     While the provider is down, the last keys stay valid. The gateway also starts without any key. A failed fetch is
     repeated after ``retry`` seconds.
     """
-    async with aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
-        headers={"User-Agent": "image-gateway", "Accept": "application/jwk-set+json, application/json"},
-        trust_env=False,
-    ) as session:
+    exact_url = str(yarl.URL(url))
+    async with BoundedHttp(_TIMEOUT, _MAX_BYTES) as http:
 
         async def fetch() -> bool:
             try:
-                keys.replace(await _document(session, url))
-            except JwksUnavailable as error:
+                keys.replace(await http.get(exact_url, _ACCEPT))
+            except (JwksUnavailable, ServiceUnavailable) as error:
                 keys.problem = f"the identity provider's keys cannot be fetched: {error}"
                 logger.warning("%s", keys.problem)
                 return False
@@ -147,18 +142,3 @@ async def keep_fetching(
 
         async with background("jwks-fetch", fetch_repeatedly(await fetch())):
             yield
-
-
-async def _document(session: aiohttp.ClientSession, url: str) -> bytes:
-    try:
-        async with session.get(url, allow_redirects=False) as response:
-            if response.status != 200:
-                raise JwksUnavailable(f"status {response.status}")
-            document = bytearray()
-            async for piece in response.content.iter_any():
-                document += piece
-                if len(document) > _MAX_BYTES:
-                    raise JwksUnavailable(f"more than {_MAX_BYTES} bytes")
-            return bytes(document)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise JwksUnavailable(type(error).__name__) from error

@@ -44,23 +44,18 @@ class Audited:
                 return response
             finally:
                 if self.audit.is_on:
-                    caller = ADMIN if by_admin else _user_of(request)
-                    # Not ended with a request whose client has left.
-                    await asyncio.shield(
-                        asyncio.create_task(self._note(request, action, caller, outcome), name="audit")
+                    note = self.audit.note(
+                        action,
+                        ADMIN if by_admin else _user_of(request),
+                        client=self.client_address.of(request.headers, peer_of(request)),
+                        request_id=request[REQUEST_CONTEXT].request_id,
+                        outcome=outcome,
+                        **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
                     )
+                    # Not ended with a request whose client has left.
+                    await asyncio.shield(asyncio.create_task(note, name="audit"))
 
         return audited
-
-    async def _note(self, request: web.Request, action: str, caller: str, outcome: int | str) -> None:
-        await self.audit.note(
-            action,
-            caller,
-            client=self.client_address.of(request.headers, peer_of(request)),
-            request_id=request[REQUEST_CONTEXT].request_id,
-            outcome=outcome,
-            **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
-        )
 
 
 def _user_of(request: web.Request) -> str:

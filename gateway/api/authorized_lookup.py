@@ -2,21 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import cast
 
 from aiohttp import web
 
-from gateway.access.client_address import ClientAddress
-from gateway.access.identity import ANONYMOUS, Caller
+from gateway.access.identity import Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.authentication import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.decision import ImageRequest, check_image
+from gateway.delivery.decision import check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
@@ -24,17 +21,13 @@ class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
-    that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
-    the original. ``client_address`` names who pays for a new variant.
+    that name no image. ``renditions`` says whether others than the owner may see the original.
     """
 
-    def __init__(
-        self, resolver: UrlResolver, callers: Callers, renditions: Renditions, client_address: ClientAddress
-    ) -> None:
+    def __init__(self, resolver: UrlResolver, callers: Callers, renditions: Renditions) -> None:
         self._resolver = resolver
         self._callers = callers
         self._renditions = renditions
-        self._client_address = client_address
 
     async def view(self, request: web.BaseRequest, image_id: str) -> Resolved[AuthorizedImage]:
         """Return the original if the sender of ``request`` may view it. Raises ``check_image``'s errors."""
@@ -42,35 +35,16 @@ class AuthorizedLookup:
             resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
         except ImageNotFound as error:
             raise refusal(self._callers.of(request)) from error
-        self._check(partial(self._callers.of, request), resolved.image)
+        self._check(lambda: self._callers.of(request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
 
-    async def find(self, wanted: ImageRequest, rendition: str | None, caller: Callable[[], Caller]) -> SignedImage:
-        """Look up an image that this process has not cached, for ``decide``, which checks access.
-
-        Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
-        use up the bound on new ones, and get its error.
-        """
-        is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
-        try:
-            resolved = await self._resolver.look_up(wanted.image_id, rendition, may_be_new=is_unbounded)
-        except NewVariant as new:
-            if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
-                check_view(caller(), new.record)
-            client = self._client_address.subscriber_of(wanted.head.headers, wanted.head.peer)
-            resolved = await self._resolver.look_up(wanted.image_id, rendition, client=client)
-        return resolved.image
-
     def _check(self, caller: Callable[[], Caller], image: SignedImage) -> None:
-        check_image(caller, image, originals_for_owner=self._renditions.originals_for_owner)
+        if not image.public:
+            check_image(caller(), image, originals_for_owner=self._renditions.originals_for_owner)
 
     def for_everybody(self, image: SignedImage) -> AuthorizedImage | None:
         """Return the image if a caller without credentials may see it, else None."""
-        try:
-            self._check(lambda: ANONYMOUS, image)
-        except GatewayError:
-            return None
-        return AuthorizedImage(image)
+        return AuthorizedImage(image) if image.public else None
 
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
         """Return if ``caller`` may view the original, or a style of the image. Raises what ``look_up`` raises.

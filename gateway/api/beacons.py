@@ -5,6 +5,7 @@ report. So the numbers are hints, never a reason to act on an image, and what on
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, get_args
 
 from aiohttp import web
@@ -213,27 +214,27 @@ class Beacon(_Part):
             metrics.client_picture_bytes.merge(sizes.buckets, sizes.sum, source)
 
 
+@dataclass(frozen=True, slots=True)
 class Beacons:
     """Validates and counts beacons. Uses neither Redis nor Postgres."""
 
-    def __init__(self, metrics: BeaconMetrics, client_address: ClientAddress, bodies: Bodies) -> None:
-        self._metrics = metrics
-        self._client_address = client_address
-        self._bodies = bodies
-        self._limit = RateLimit(_PER_SECOND, BURST)
+    metrics: BeaconMetrics
+    client_address: ClientAddress
+    bodies: Bodies
+    limit: RateLimit = field(default_factory=lambda: RateLimit(_PER_SECOND, BURST))
 
     async def receive(self, request: web.Request) -> web.Response:
         """Count a beacon. Raises the errors of ``Beacon.parse`` and ``Bodies.read``, and ``TooManyRequests``."""
         try:
-            wait = self._limit.wait(self._client_address.subscriber_of(request.headers, peer_of(request)))
+            wait = self.limit.wait(self.client_address.subscriber_of(request.headers, peer_of(request)))
             if wait > 0:
                 raise TooManyRequests("beacons of one client", wait=wait)
             if request.content_type not in _CONTENT_TYPES:
                 raise UnsupportedMediaType
-            beacon = Beacon.parse(await self._bodies.read(request.clone(client_max_size=MAX_BODY)))
+            beacon = Beacon.parse(await self.bodies.read(request.clone(client_max_size=MAX_BODY)))
         except GatewayError as error:
-            self._metrics.client_beacons.add((error.code,))
+            self.metrics.client_beacons.add((error.code,))
             raise
-        self._metrics.client_beacons.add(("accepted",))
-        beacon.count_in(self._metrics)
+        self.metrics.client_beacons.add(("accepted",))
+        beacon.count_in(self.metrics)
         return web.Response(status=204, headers={"Cache-Control": "no-store"})

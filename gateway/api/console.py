@@ -1,15 +1,16 @@
 """``GET /api/v1/monitoring/console``, which the console polls."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.api.json_responses import success
-from gateway.api.queues import dead_entries, variant_names
+from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
@@ -30,7 +31,7 @@ from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
-_MOST_DIGITS = 10  # of a time in Unix seconds
+_TIME: Final = re.compile(r"[0-9]{1,10}")  # in Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class SharedState:
         try:
             lengths = await queue.state(now)
             by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-            dead = await dead_entries(queue, variant_names)
+            dead = await dead_entries(queue)
         except CacheUnavailable:
             return None
         lag = gauge_value(self.lag)
@@ -136,7 +137,10 @@ class Console:
 
     async def console(self, request: web.Request) -> web.Response:
         """Return what the console shows. ``since`` (Unix seconds) leaves out the points up to that time."""
-        since = _since(request)
+        text = request.query.get("since", "0")
+        if not _TIME.fullmatch(text):
+            raise InvalidRequest("since must be a time in Unix seconds")
+        since = int(text)
         return success(
             {
                 **await self.dependencies.facts(),
@@ -151,14 +155,6 @@ class Console:
                 "debug_until": self.debug_log.until,
             }
         )
-
-
-def _since(request: web.Request) -> float:
-    text = request.query.get("since", "0")
-    # int() raises for more than 4,300 digits (sys.int_info.default_max_str_digits).
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        raise InvalidRequest("since must be a time in Unix seconds")
-    return int(text)
 
 
 def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:

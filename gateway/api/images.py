@@ -117,7 +117,8 @@ class AdminImageCalls:
         if content is None or content.data is None:
             content = await self.source.whole(image)
         try:
-            headers = _headers(image, content.metadata.content_type)
+            content_type = content_type_of(image.record.content_type, content.metadata.content_type)
+            headers = CIMultiDict({**_HEADERS, "Content-Type": content_type})
             if content.body is None:
                 return web.Response(body=content.data, headers=headers)
             context, length = request[REQUEST_CONTEXT], content.metadata.size
@@ -145,7 +146,3 @@ class AdminImageCalls:
 
 def _id_in(request: web.Request) -> str:
     return parse_image_id(request.match_info["image_id"])
-
-
-def _headers(image: AuthorizedImage, cos_type: str | None) -> "CIMultiDict[str]":
-    return CIMultiDict({**_HEADERS, "Content-Type": content_type_of(image.record.content_type, cos_type)})

@@ -14,7 +14,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
     """Return 200 with ``data``."""
-    return _json(200, json_text({"status": "success", "message": message, "data": dict(data)}), {})
+    return _json(200, {"status": "success", "message": message, "data": dict(data)}, {})
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
@@ -26,7 +26,7 @@ def failure(error: GatewayError, request_id: str) -> web.Response:
         "code": error.code,
         "request_id": request_id,
     }
-    return _json(error.status, json_text(body), error.headers)
+    return _json(error.status, body, error.headers)
 
 
 def json_text(value: Any) -> bytes:
@@ -34,10 +34,6 @@ def json_text(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _json(status: int, body: bytes, headers: Mapping[str, str]) -> web.Response:
-    return web.Response(
-        status=status,
-        body=body,
-        content_type="application/json",
-        headers={**HEADERS, **headers},
-    )
+def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
+    headers = {**HEADERS, **headers}
+    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=headers)

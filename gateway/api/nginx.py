@@ -74,18 +74,13 @@ class AccelPrefix:
         self._nginx_files = nginx_files
 
     async def refuse(self, request: web.Request) -> NoReturn:
-        """Raise ``RouteNotFound`` for a request of a client through ``accel.conf``, else ``AccelNotConfigured``."""
-        if self._is_requested_through_accel_conf(request):
-            raise RouteNotFound
-        raise self._nginx_files.accel_not_configured()
-
-    def _is_requested_through_accel_conf(self, request: web.Request) -> bool:
-        """Return whether ``accel.conf`` passes on the address that a client requested.
+        """Raise ``RouteNotFound`` for the address that a client requested through ``accel.conf``.
 
         Its own location passes the address on as a failure, and an address with dot segments is of another location.
-        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead.
+        With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead. For that
+        address, and for a request that does not come through ``accel.conf``, raise ``AccelNotConfigured``.
         """
-        if FAILED in request.headers:
-            return True
         is_redirected = self._redirected.fullmatch(request.rel_url.raw_path) is not None
-        return is_accel_conf(request.headers) and not is_redirected
+        if FAILED in request.headers or (is_accel_conf(request.headers) and not is_redirected):
+            raise RouteNotFound
+        raise self._nginx_files.accel_not_configured()

@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,11 +16,8 @@ from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.log_format import redact
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_queue.leased_queue import LeasedQueue
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
-
-T = TypeVar("T")
 
 MOST_LISTED: Final = 100
 """Entries of each kind in an answer; the lengths are exact."""
@@ -40,8 +37,8 @@ class QueueCalls:
         """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
         now = self.now()
         async with redis_errors():
-            refreshes = await listed(self.refreshes, variant_names, now)
-            purges = await listed(self.purges, image_names, now) if self.purges is not None else None
+            refreshes = await _listed(self.refreshes, now)
+            purges = await _listed(self.purges, now) if self.purges is not None else None
         return success(refreshes | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
@@ -64,10 +61,10 @@ class QueueCalls:
             return success({"requeued": await self.purges.requeue(self.now())})
 
 
-async def listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | None]], now: float) -> dict[str, Any]:
+async def _listed(queue: RefreshQueue | PurgeQueue, now: float) -> dict[str, Any]:
     """Return the lengths and first entries of a queue. ``lag``: seconds since the first entry was due.
 
-    ``names`` returns the keys that an entry is named by. Raises ``CacheUnavailable``, as the next function does.
+    Raises ``CacheUnavailable``, as the next function does.
     """
     lengths = await queue.state(now)
     first = await queue.first(MOST_LISTED)
@@ -76,25 +73,24 @@ async def listed(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | Non
         "due": lengths.due,
         "lag": max(0.0, now - first[0].due_at) if first and lengths.due else 0.0,
         "dead": lengths.dead,
-        "next": [names(claim.item) | {"due_at": claim.due_at} for claim in first],
-        "dead_entries": await dead_entries(queue, names),
+        "next": [_names(claim.item) | {"due_at": claim.due_at} for claim in first],
+        "dead_entries": await dead_entries(queue),
     }
 
 
-async def dead_entries(queue: LeasedQueue[T], names: Callable[[T], dict[str, str | None]]) -> list[dict[str, Any]]:
+async def dead_entries(queue: RefreshQueue | PurgeQueue) -> list[dict[str, Any]]:
     """Return the first entries that were given up, without signatures and tokens in their reasons."""
     return [
-        names(entry.item) | {"reason": redact(entry.reason), "at": entry.at, "attempts": entry.attempts}
+        _names(entry.item) | {"reason": redact(entry.reason), "at": entry.at, "attempts": entry.attempts}
         for entry in await queue.dead(MOST_LISTED)
     ]
 
 
-def variant_names(item: ImageVariant) -> dict[str, str | None]:
+def _names(item: ImageVariant | str) -> dict[str, str | None]:
+    """Return what names an entry: a renewal is of a variant, a purge of an image."""
+    if isinstance(item, str):
+        return {"image_id": item}
     return {"image_id": item.image_id, "style": item.rendition}
-
-
-def image_names(item: str) -> dict[str, str | None]:
-    return {"image_id": item}
 
 
 def _entries_in(body: object) -> list[ImageVariant] | None:

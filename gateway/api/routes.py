@@ -143,7 +143,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     # A part of a purge, which the parent of workers asks for.
     add.add_post("/api/v1/cache/drop", admin_only(handlers.purges.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
-    add.add_get("/readyz", handlers.health.readyz_with_reasons, name="readyz")
+    add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
 async def _absent(_: web.Request) -> web.Response:

@@ -33,25 +33,6 @@ _HEADERS = {
     # A file that is opened as a page loads and runs nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-# The files of the console, below ``gateway/web/console``. Nothing else is served.
-_CONSOLE: Final = (
-    "index.html",
-    "api.html",
-    "errors.html",
-    "runbook.html",
-    "console.js",
-    "charts.js",
-    "elements.js",
-    "gateway.js",
-    "language.js",
-    "lookup.js",
-    "remedies.js",
-    "state.js",
-    "words.js",
-    "console.css",
-    "vendor/uPlot.js",
-    "vendor/uPlot.css",
-)
 _CONSOLE_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
@@ -232,6 +213,7 @@ class ConsoleFiles:
 
 
 def _read_console() -> Mapping[str, bytes]:
-    """Return the files by name. Blocks."""
+    """Return the pages, scripts and style sheets by name. Blocks."""
     folder = resources.files("gateway").joinpath("web", "console")
-    return {path.rpartition("/")[2]: folder.joinpath(path).read_bytes() for path in _CONSOLE}
+    files = (*folder.iterdir(), *folder.joinpath("vendor").iterdir())
+    return {file.name: file.read_bytes() for file in files if file.name.rpartition(".")[2] in _CONTENT_TYPES}

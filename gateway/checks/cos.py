@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
@@ -48,17 +49,17 @@ class _Asked(NamedTuple):
         return self.answer is not None and self.answer.status in (200, 206)
 
 
+@dataclass(slots=True)
 class CosCheck:
     """Asks for objects by URLs as the gateway signs them. ``clock`` is corrected if COS refuses their time."""
 
-    def __init__(self, origin: OriginClient, signer: Signer, lifetime: Lifetime, hosts: Hosts, clock: CosClock) -> None:
-        self._origin = origin
-        self._signer = signer
-        self._lifetime = lifetime
-        self._hosts = hosts
-        self._clock = clock
-        self._difference: float | None = None  # seconds that COS's clock is ahead, by its first answer
-        self._is_clock_refused = False
+    origin: OriginClient
+    signer: Signer
+    lifetime: Lifetime
+    hosts: Hosts
+    clock: CosClock
+    _difference: float | None = field(default=None, init=False)  # seconds that COS's clock is ahead, at first
+    _is_clock_refused: bool = field(default=False, init=False)
 
     async def findings(
         self, images: Sequence[ImageRecord], buckets: Mapping[str, str], no_image_reason: str
@@ -130,7 +131,7 @@ class CosCheck:
         """Return the answer to the GET of the first byte, or the finding if it says nothing about objects."""
         try:
             answer = await self._ask(image)
-            if answer.status in (400, 403) and self._clock.refused_at(answer.date):
+            if answer.status in (400, 403) and self.clock.refused_at(answer.date):
                 again = await self._ask(image)
                 if again.status not in (400, 403):
                     self._is_clock_refused = True
@@ -162,16 +163,16 @@ class CosCheck:
             return _Asked(image, None)
 
     async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> CosError:
-        presigned = self._signer.sign(image, method=method)
-        if not self._lifetime.is_usable(presigned, self._clock.now()):
+        presigned = self.signer.sign(image, method=method)
+        if not self.lifetime.is_usable(presigned, self.clock.now()):
             raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-        answer = (await self._origin.diagnose(presigned.url, method, headers)).error
+        answer = (await self.origin.diagnose(presigned.url, method, headers)).error
         if self._difference is None and answer.date is not None:
             self._difference = answer.date - time.time()
         return answer
 
     def _place(self, image: ImageRecord) -> str:
-        return f"at {self._hosts.origin_of(image.bucket, image.region).base}"
+        return f"at {self.hosts.origin_of(image.bucket, image.region).base}"
 
 
 async def check_variants(

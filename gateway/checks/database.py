@@ -1,6 +1,7 @@
 """Findings on Postgres: the query, grants, the change trigger, the table of killed links."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 
 from gateway.catalog.database_report import DatabaseReport, inspect_database, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
@@ -29,25 +30,25 @@ _LOCK = "wait until that session ends, or end it"
 _RANDOM_ROWS = 20
 
 
+@dataclass(slots=True)
 class DatabaseCheck:
     """Yields findings. ``images`` are the images read for the checks of COS, first an image of each bucket."""
 
-    def __init__(self, catalog: PostgresCatalog, settings: PostgresSettings, *, signs_links: bool) -> None:
-        self._catalog = catalog
-        self._settings = settings
-        self._signs_links = signs_links
-        self.images: Sequence[ImageRecord] = ()
-        self.no_image_reason = "no image was read, since Postgres failed"
+    catalog: PostgresCatalog
+    settings: PostgresSettings
+    signs_links: bool
+    images: Sequence[ImageRecord] = ()
+    no_image_reason: str = "no image was read, since Postgres failed"
 
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on the query, and if it works on the triggers and the table of links."""
         try:
-            report = await inspect_database(self._settings, with_links=self._signs_links, tells_gateways=True)
+            report = await inspect_database(self.settings, with_links=self.signs_links, tells_gateways=True)
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
         try:
-            images = await self._catalog.sample_images() + await self._catalog.random_images(_RANDOM_ROWS)
+            images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
             yield of_failed_query(report, error)
             return
@@ -62,16 +63,16 @@ class DatabaseCheck:
         for finding in of_tables(report):
             yield finding
         yield await self._changes(report)
-        if self._signs_links:
+        if self.signs_links:
             yield await self._links(report)
 
     async def _changes(self, report: DatabaseReport) -> Finding:
-        if not self._settings.listen:
+        if not self.settings.listen:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
         if report.changes_problem is not None:
             return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
         try:
-            seconds = await time_notification(self._settings)
+            seconds = await time_notification(self.settings)
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)
         if seconds is None:
@@ -80,7 +81,7 @@ class DatabaseCheck:
 
     async def _links(self, report: DatabaseReport) -> Finding:
         try:
-            await self._catalog.try_links()
+            await self.catalog.try_links()
         except GatewayError as error:
             return Finding("signed_links", False, str(error), _LINKS, stops_start=True)
         if report.links_problem is not None:

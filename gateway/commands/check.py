@@ -154,8 +154,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
     else:
         async for finding in check_redis(settings.redis, redis.probe, redis.channel):
             yield finding
-    signs_links = settings.access.signed_links is not None
-    database = DatabaseCheck(opened.stores.catalog, settings.postgres, signs_links=signs_links)
+    database = DatabaseCheck(opened.stores.catalog, settings.postgres, settings.access.signed_links is not None)
     async for finding in database.findings():
         yield finding
     cos = CosCheck(origin, signing.signer, signing.lifetime, signing.hosts, signing.clock)

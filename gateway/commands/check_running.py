@@ -26,10 +26,10 @@ from gateway.checks.running import (
 from gateway.commands.dependencies import Dependencies, ask_replicas, open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import DependencyDown
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.printable import printable
 from gateway.redis_replicas.replica_questions import ANSWER, ReplicaAnswer
 from gateway.settings import Settings
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 NGINX_STATUS: Final = "http://127.0.0.1:9089/status"
 _RUNNING: Final = "/api/v1/monitoring/running"

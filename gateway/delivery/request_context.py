@@ -57,29 +57,28 @@ class RequestContext:
     cors_origin: the result of ``CorsOrigins.of``.
     """
 
-    route: str | None = None
-    image_id: str | None = None
-    variant: str | None = None
-    failure: Failure | None = None
-    trace_id: str | None = None
-    origin_started: float | None = None
-    caller: Caller | None = None
-    may_view = False
-    delivery = "none"
-    outcome = ""
-    is_canary = False
-    is_denial = False
-    is_negotiated = False
-    content_location: str | None = None
-    cors_origin: str | None = None
-    first_byte: float | None = None
-    seconds = 0.0
-    size = 0
-    cache: str | None = None
-
     def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
         self.request_id = request_id_from(given_id)
+        self.route: str | None = None
+        self.image_id: str | None = None
+        self.variant: str | None = None
+        self.failure: Failure | None = None
+        self.trace_id: str | None = None
+        self.origin_started: float | None = None
+        self.caller: Caller | None = None
+        self.may_view = False
+        self.delivery = "none"
+        self.outcome = ""
+        self.is_canary = False
+        self.is_denial = False
+        self.is_negotiated = False
+        self.content_location: str | None = None
+        self.cors_origin: str | None = None
+        self.first_byte: float | None = None
+        self.seconds = 0.0
+        self.size = 0
+        self.cache: str | None = None
 
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""

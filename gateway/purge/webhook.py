@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
 
 _MOST_IMAGES: Final = 200
 _MOST_ADDRESSES: Final = 1000

@@ -15,7 +15,7 @@ from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
 from gateway.redis_queue.leased_queue import Claim
-from gateway.redis_queue.purge_queue import LATEST_DUE, PurgeQueue
+from gateway.redis_queue.purge_queue import LATEST_DUE
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ class PurgeWorker:
     - ``dead``: the target refused the image for the last time.
     """
 
-    queue: PurgeQueue
     intake: PurgeIntake
     target: Target
     metrics: PurgeMetrics
@@ -59,7 +58,7 @@ class PurgeWorker:
         except WrongType as error:
             logger.warning("the queue of purges is repaired: %s", error)
             with suppress(CacheUnavailable):  # then the next step repairs it
-                await self.queue.repair()
+                await self.intake.queue.repair()
         except CacheUnavailable as error:
             logger.debug("purges wait for redis: %s", error)
             with suppress(CacheUnavailable):  # a Redis that takes no writes still tells what waits
@@ -78,9 +77,9 @@ class PurgeWorker:
         wait = await self._observe()
         if wait > 0:
             return min(_LOOK_EVERY, wait)
-        await asyncio.sleep(await self.queue.take_slot())
+        await asyncio.sleep(await self.intake.queue.take_slot())
         claimed_at = self.now()
-        claims = await self.queue.claim(claimed_at, self.target.most)
+        claims = await self.intake.queue.claim(claimed_at, self.target.most)
         if not claims:  # another replica was faster
             return _LOOK_EVERY
         try:
@@ -96,7 +95,7 @@ class PurgeWorker:
         """Set the queue's metrics, or remove them if it cannot be read. Return the seconds until a purge is due."""
         metrics, now = self.metrics, self.now()
         try:
-            queued, _, dead, next_due = await self.queue.state(now)
+            queued, _, dead, next_due = await self.intake.queue.state(now)
         except CacheUnavailable:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
                 gauge.clear()
@@ -135,12 +134,12 @@ class PurgeWorker:
                 await self._settle(batch, claimed_at)
                 self._unsent.pop()
             if self._unsent:
-                await asyncio.sleep(await self.queue.take_slot())
+                await asyncio.sleep(await self.intake.queue.take_slot())
 
     async def _release(self) -> None:
         """Return the unsent purges to the queue."""
         unsent, self._unsent = self._unsent, []
-        await self.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
+        await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 
     async def _settle(
         self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
@@ -149,10 +148,10 @@ class PurgeWorker:
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
-            await self.queue.sent(sent, claimed_at)
+            await self.intake.queue.sent(sent, claimed_at)
             self.metrics.purges.labels(result="sent").inc(len(sent))
         for image_id in sorted(failed):
-            given_up = await self.queue.fail(image_id, reason, self.now())
+            given_up = await self.intake.queue.fail(image_id, reason, self.now())
             self.metrics.purges.labels(result="dead" if given_up else "failed").inc()
             if given_up:
                 logger.error("purge given up: image_id=%s reason=%s", image_id, reason)

@@ -68,12 +68,15 @@ async def open_redis(
         "protocol": 2,
         "client_name": "image-gateway",
         "driver_info": None,  # else every new connection reads the library's version from the disk
+        "retry": Retry(NoBackoff(), 1),  # a connection kept open may have been closed by the server meanwhile
     }
+    limits: dict[str, Any] = {"max_connections": _CONNECTIONS, "timeout": settings.timeout * _LATE}
     parts = settings.parts()
     async with AsyncExitStack() as stack:
         if settings.names_a_cluster:
             seeds = [Address(host, port) for host, port in _hosts(parts, 6379)]
-            cluster = ClusterServers(seeds, _open_node(parts, settings.timeout, options, observe), settings.timeout)
+            opener = _open_node(parts, settings.timeout, options | limits, observe)
+            cluster = ClusterServers(seeds, opener, settings.timeout)
             stack.push_async_callback(cluster.aclose)
             await cluster.look()
             await stack.enter_async_context(background("redis-cluster", cluster.watch()))
@@ -83,9 +86,12 @@ async def open_redis(
             sentinel = _sentinel(parts, settings.timeout, options)
             for watcher in sentinel.sentinels:
                 stack.push_async_callback(watcher.aclose)
-            client = _master(sentinel, parts, settings.timeout)
+            name, _, db = parts.path.strip("/").partition("/")
+            client: Redis = sentinel.master_for(
+                unquote(name), connection_pool_class=_MasterPool, db=int(db or 0), **limits
+            )
         else:
-            client = Redis.from_pool(_pool(url, settings.timeout, options))
+            client = Redis.from_pool(BlockingConnectionPool.from_url(url, **options, **limits))
         stack.push_async_callback(client.aclose)
         failed = asyncio.Event()
         server = GuardedRedis(client, settings.timeout, on_failure=failed.set, observe=observe)
@@ -109,13 +115,6 @@ async def _watch(server: GuardedRedis, failed: asyncio.Event, try_every: float) 
             await server.try_again()
 
 
-def _pool(url: str, timeout: float, options: dict[str, Any]) -> BlockingConnectionPool:
-    # One retry: a connection kept open may have been closed by the server meanwhile.
-    return BlockingConnectionPool.from_url(
-        url, max_connections=_CONNECTIONS, timeout=timeout * _LATE, retry=Retry(NoBackoff(), 1), **options
-    )
-
-
 def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], observe: ObserveCommand | None) -> OpenNode:
     """Return what opens the client of a node. Only ``ClusterServers`` try a node again that did not answer."""
     login = _login(parts)
@@ -123,17 +122,11 @@ def _open_node(parts: SplitResult, timeout: float, options: dict[str, Any], obse
 
     def open_node(address: Address, on_failure: Callable[[], None]) -> GuardedRedis:
         pool = BlockingConnectionPool(
-            max_connections=_CONNECTIONS,
-            timeout=timeout * _LATE,
-            retry=Retry(NoBackoff(), 1),
-            host=address.host,
-            port=address.port,
-            connection_class=connection,
-            **login,
-            **options,
+            connection_class=connection, host=address.host, port=address.port, **login, **options
         )
-        client = Redis.from_pool(pool)
-        return GuardedRedis(client, timeout, address=str(address), on_failure=on_failure, observe=observe)
+        return GuardedRedis(
+            Redis.from_pool(pool), timeout, address=str(address), on_failure=on_failure, observe=observe
+        )
 
     return open_node
 
@@ -152,11 +145,7 @@ def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Se
         **_tls(parts),
     }
     return Sentinel(  # type: ignore[no-untyped-call]
-        hosts,
-        sentinel_kwargs={**sentinel_options, "password": own},
-        retry=Retry(NoBackoff(), 1),
-        **_login(parts),
-        **options,
+        hosts, sentinel_kwargs={**sentinel_options, "password": own}, **_login(parts), **options
     )
 
 
@@ -170,18 +159,6 @@ class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
             connection_class=SentinelManagedSSLConnection if ssl else SentinelManagedConnection,
             **options,
         )
-
-
-def _master(sentinel: Sentinel, parts: SplitResult, timeout: float) -> Redis:
-    name, _, db = parts.path.strip("/").partition("/")
-    master: Redis = sentinel.master_for(
-        unquote(name),
-        connection_pool_class=_MasterPool,
-        db=int(db or 0),
-        max_connections=_CONNECTIONS,
-        timeout=timeout * _LATE,
-    )
-    return master
 
 
 def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:

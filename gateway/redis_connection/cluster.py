@@ -6,7 +6,6 @@ turn, so that a node that does not answer holds up the commands to all other nod
 
 import asyncio
 import logging
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,18 +51,18 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a node says about its Cluster. ``slots`` are first slots in order, each with the address of its primary."""
+    """What a node says about its Cluster. ``slots``: first and last slots in order, and the addresses of their nodes.
+
+    The first of the addresses is that of the primary.
+    """
 
     is_ok: bool
     epoch: int
-    starts: Sequence[int]
-    ends: Sequence[int]
-    primaries: Sequence[Address]
-    nodes: frozenset[Address]
+    slots: Sequence[tuple[int, int, Sequence[Address]]]
 
-    def primary_of(self, slot: int) -> Address | None:
-        at = bisect_right(self.starts, slot) - 1
-        return self.primaries[at] if at >= 0 and slot <= self.ends[at] else None
+    @property
+    def primaries(self) -> Iterable[Address]:
+        return dict.fromkeys(nodes[0] for _, _, nodes in self.slots)
 
 
 # Opens the client of a node. The function that it gets is to be called when the node did not answer.
@@ -92,9 +91,9 @@ class ClusterServers:
     @property
     def all(self) -> Sequence[GuardedRedis]:
         """Every primary. Raises ``CacheUnavailable`` while the Cluster is not known."""
-        if self._view is None or not self._view.primaries:
+        if self._view is None or not self._view.slots:
             raise CacheUnavailable(self._problem)
-        return [self.node(address) for address in dict.fromkeys(self._view.primaries)]
+        return [self.node(address) for address in self._view.primaries]
 
     def of(self, slot: int) -> GuardedRedis:
         """Return the primary of the slot. Raises ``CacheUnavailable`` if none is known."""
@@ -102,12 +101,12 @@ class ClusterServers:
             return owner
         if self._view is None:
             raise CacheUnavailable(self._problem)
-        address = self._view.primary_of(slot)
-        if address is None:
-            self.mark_stale()
-            raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
-        self._owners[slot] = owner = self.node(address)
-        return owner
+        for first, last, nodes in self._view.slots:
+            if first <= slot <= last:
+                self._owners[slot] = owner = self.node(nodes[0])
+                return owner
+        self.mark_stale()
+        raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
 
     def node(self, address: Address) -> GuardedRedis:
         """Return the node at the address."""
@@ -164,11 +163,12 @@ class ClusterServers:
         self._availability_log.answered()
         view = max(views, key=lambda view: (view.is_ok, view.epoch))
         self._view, self._owners = view, {}
-        if not view.primaries:
+        if not view.slots:
             self._problem = "CLUSTERDOWN no node has any slot"
             self.mark_stale()
             return False
-        await self._close(self._nodes.keys() - view.nodes - set(self._seeds))
+        known = {address for _, _, nodes in view.slots for address in nodes}
+        await self._close(self._nodes.keys() - known - set(self._seeds))
         return True
 
     async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
@@ -215,14 +215,10 @@ def _view_in(answers: Sequence[Any], asked: Address) -> _View:
         if isinstance(answer, RedisError):
             raise answer
     info, slots = answers
-    ranges = sorted((int(start), int(end), [_address(node, asked) for node in nodes]) for start, end, *nodes in slots)
     return _View(
         info.get("cluster_state") == "ok",
         int(info.get("cluster_current_epoch", 0)),
-        [start for start, _, _ in ranges],
-        [end for _, end, _ in ranges],
-        [nodes[0] for _, _, nodes in ranges],
-        frozenset(address for _, _, nodes in ranges for address in nodes),
+        sorted((int(first), int(last), [_address(node, asked) for node in nodes]) for first, last, *nodes in slots),
     )
 
 

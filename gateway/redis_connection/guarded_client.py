@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from functools import wraps
 from inspect import signature
@@ -11,21 +11,7 @@ from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
 
 import hiredis
 from redis.asyncio import Redis
-from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterCrossSlotError,
-    ClusterDownError,
-    DataError,
-    MasterDownError,
-    MovedError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
+from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.circuit_breaker import CircuitBreaker
@@ -54,25 +40,14 @@ _REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
 # All that redis-py raises.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
-# redis-py puts the command before the error of a pipeline, and writes that error as a tuple or plainly.
-_OF_PIPELINE = re.compile(r"Command # \d+ \(.*\) of pipeline caused error: (?:\(['\"])?|['\"],\)$", re.DOTALL)
 # The arguments of a command that the server does not know, and where a script failed.
 _NOISE = re.compile(r",? with args beginning with: .*|,? script: [0-9a-f]{40}, on @user_script:\d+", re.DOTALL)
 
 _WRONG = ("WRONGTYPE", "INVALIDOBJ")
 # The words that operators search for, which redis-py removes from the messages.
-_CODES: Final[Mapping[type[Exception], str]] = {
-    AskError: "ASK",
-    BusyLoadingError: "LOADING",
-    ClusterCrossSlotError: "CROSSSLOT",
-    ClusterDownError: "CLUSTERDOWN",
-    MasterDownError: "MASTERDOWN",
-    MovedError: "MOVED",
-    NoPermissionError: "NOPERM",
-    OutOfMemoryError: "OOM",
-    ReadOnlyError: "READONLY",
-    TryAgainError: "TRYAGAIN",
-}
+_CODES: Final = frozenset(
+    {"ASK", "CLUSTERDOWN", "CROSSSLOT", "LOADING", "MASTERDOWN", "MOVED", "NOPERM", "OOM", "READONLY", "TRYAGAIN"}
+)
 
 
 class CacheUnavailable(DependencyDown):
@@ -275,18 +250,18 @@ class GuardedRedis:
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Return whether a command met a value of the wrong type, by itself, in a script or in a pipeline.
+    """Return whether a command met a value of the wrong type, by itself or in a script.
 
     Redis calls a string that only begins like a HyperLogLog corrupted (PFADD). That counts as the wrong type, too.
     """
-    return isinstance(error, ResponseError) and _OF_PIPELINE.sub("", str(error)).startswith(_WRONG)
+    return isinstance(error, ResponseError) and str(error).startswith(_WRONG)
 
 
 def message_of(error: Exception) -> str:
-    """Return Redis' code and the error on a line, without the command. Empty for a time-out of asyncio."""
-    code = _CODES.get(type(error), "")
-    text = _NOISE.sub("", _OF_PIPELINE.sub("", str(error)).removeprefix(code))
-    message = " ".join((code, *text.split())).strip()
+    """Return Redis' code and the error on a line, without arguments. Empty for a time-out of asyncio."""
+    code = getattr(error, "status_code", None)
+    words = _NOISE.sub("", str(error)).split()
+    message = " ".join([code, *words] if code in _CODES else words)
     return message or ("" if isinstance(error, TimeoutError) else type(error).__name__)
 
 

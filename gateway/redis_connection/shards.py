@@ -171,14 +171,17 @@ class Shards:
         except CacheUnavailable:
             return ""
 
-    def by_server(self, shards: Iterable[Shard] | None = None) -> dict[GuardedRedis, list[Shard]]:
-        """Return the shards (default: all) by server, without those whose server is not known."""
+    def by_server(
+        self, shards: Iterable[Shard] | None = None, failed: dict[Shard, CacheUnavailable] | None = None
+    ) -> dict[GuardedRedis, list[Shard]]:
+        """Return the shards (default: all) by server. Shards whose server is not known are added to ``failed``."""
         found: dict[GuardedRedis, list[Shard]] = {}
         for shard in self.all if shards is None else shards:
             try:
                 found.setdefault(self.servers.of(shard.slot), []).append(shard)
-            except CacheUnavailable:
-                continue
+            except CacheUnavailable as error:
+                if failed is not None:
+                    failed[shard] = error
         return found
 
     def in_turn(self, turn: int) -> list[Shard]:
@@ -212,12 +215,7 @@ class Shards:
                 return Answers({}, {shard: error})
         answers: dict[Shard, list[Any]] = {}
         failed: dict[Shard, CacheUnavailable] = {}
-        by_server: dict[GuardedRedis, list[Shard]] = {}
-        for shard in commands:
-            try:
-                by_server.setdefault(self.servers.of(shard.slot), []).append(shard)
-            except CacheUnavailable as error:
-                failed[shard] = error
+        by_server = self.by_server(commands, failed)
 
         async def run_at(server: GuardedRedis, shards: Sequence[Shard]) -> None:
             try:

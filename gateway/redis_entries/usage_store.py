@@ -7,7 +7,6 @@ import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.presign.signed_image import ImageVariant
@@ -67,19 +66,12 @@ class Usage(NamedTuple):
     last_access: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageBatch:
-    """Uses of images of a shard, to be added once. ``number`` grows with each batch.
-
-    ``used``, ``hits`` and ``refreshes`` hold ``counted`` as lines of word and number.
-    """
+class UsageBatch(NamedTuple):
+    """Uses of images of a shard, to be added once. ``number`` grows with each batch."""
 
     shard: Shard
     number: int
     counted: Mapping[ImageVariant, Usage]
-    used: str
-    hits: str
-    refreshes: str
 
 
 class UsageStore:
@@ -128,16 +120,7 @@ class UsageStore:
     def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
         """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
         self._batches += 1
-        return UsageBatch(
-            shard,
-            self._batches,
-            counted,
-            _lines(
-                {variant: int(usage.last_access) for variant, usage in counted.items() if usage.last_access is not None}
-            ),
-            _lines({variant: usage.access_count for variant, usage in counted.items() if usage.access_count}),
-            _lines({variant: usage.refresh_count for variant, usage in counted.items() if usage.refresh_count}),
-        )
+        return UsageBatch(shard, self._batches, counted)
 
     async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
         """Add each batch once, however often it is written after lost answers, within a day.
@@ -145,16 +128,18 @@ class UsageStore:
         Returns the shards whose batch may not be written, with the reason.
         """
         commands: dict[Shard, list[Command]] = {}
-        for batch in batches:
-            shard, own = batch.shard, commands.setdefault(batch.shard, [])
-            if batch.used:
-                own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=batch.used))
-            for key, lines in ((shard.hits, batch.hits), (shard.refreshes, batch.refreshes)):
+        for shard, number, counted in batches:
+            own = commands.setdefault(shard, [])
+            if used := _lines({variant: int(usage.last_access or 0) for variant, usage in counted.items()}):
+                own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=used))
+            hits = _lines({variant: usage.access_count for variant, usage in counted.items()})
+            refreshes = _lines({variant: usage.refresh_count for variant, usage in counted.items()})
+            for key, lines in ((shard.hits, hits), (shard.refreshes, refreshes)):
                 if lines:
                     call = _add(
                         counts=key,
                         marker=shard.marker(key, self._writer),
-                        batch=batch.number,
+                        batch=number,
                         life=INDEX_LIFE,
                         marker_life=_MARKER_LIFE,
                         lines=lines,
@@ -243,8 +228,8 @@ def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
 
 
 def _lines(numbers: Mapping[ImageVariant, int]) -> str:
-    """Return a single argument for all lines: packing an argument costs as much as counting a use."""
-    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items())
+    """Return a single argument for all but zeros: packing an argument costs as much as counting a use."""
+    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items() if number)
 
 
 def _count(score: float | None) -> float:

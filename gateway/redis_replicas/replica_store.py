@@ -1,17 +1,18 @@
 """The last point of each replica, which every console shows: a sorted set in Redis, bounded and expiring."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from gateway.metrics.events import MOST_SHARED, Event
-from gateway.metrics.symptom import Symptom, Value
+from gateway.metrics.symptom import Symptom
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Key, WrongType, lua_script
 from gateway.redis_connection.shards import Shards
+
+Part = TypeVar("Part", Symptom, Event)
 
 _LIFE: Final = 30  # seconds without a new point after which a replica is left out
 _MOST_REPLICAS: Final = 100
@@ -25,16 +26,15 @@ Number = Annotated[int, Field(ge=0, le=_LARGEST)]
 Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)]
 
 
-def _made_printable(symptoms: tuple[Symptom, ...]) -> tuple[Symptom, ...]:
-    return tuple(replace(symptom, values=_printable_values(symptom.values)) for symptom in symptoms)
-
-
-def _printable_events(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    return tuple(replace(event, values=_printable_values(event.values)) for event in events)
-
-
-def _printable_values(values: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: printable(value) if isinstance(value, str) else value for name, value in values.items()}
+def _printable(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Make the texts of symptoms or events safe to print."""
+    return tuple(
+        replace(
+            part,
+            values={name: printable(value) if isinstance(value, str) else value for name, value in part.values.items()},
+        )
+        for part in parts
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class ReplicaPoint:
     streams: Number
     memory_bytes: Number | None
     open_files: Number | None
-    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_made_printable)] = ()
-    events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable_events)] = ()
+    symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
+    events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable)] = ()
 
     def encode(self) -> str:
         """Return the member of the sorted set."""

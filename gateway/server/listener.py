@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from aiohttp import http_parser, web
 
-from gateway.concurrency.in_flight import InFlight
 from gateway.net.port import cannot_listen
 from gateway.server.connection import Endpoint, Site
-from gateway.server.connection_reset import reset
-from gateway.server.dispatch import Dispatch, Handler
+from gateway.server.dispatch import Dispatch, Handler, InFlight
 from gateway.server.metrics import PortMetrics
+from gateway.server.slow_clients import reset
 
 logger = logging.getLogger(__name__)
 

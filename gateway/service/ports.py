@@ -30,11 +30,10 @@ from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, TracedDispatch
 from gateway.server.file_limit import connection_budget
 from gateway.server.host_guard import HostGuard
 from gateway.server.listener import Drain, Listening, Port, listening
-from gateway.server.traced_dispatch import TracedDispatch
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
@@ -46,7 +45,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the parent of this worker or ``dev`` gave: the sockets of both ports, and what the admin port says.
+    """What systemd, the supervisor or ``dev`` gave: the sockets of both ports, and what the admin port says.
 
     Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
     whoever reaches the port may use it.
@@ -83,13 +82,12 @@ async def serve(
     """
     metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
     async with open_service(settings, metrics, read_settings) as service:
-        added = None if extend is None else lambda app: extend(service, app)
         drain = Drain(
             service.requests.in_flight,
             service.diagnostics.health.drain,
             lambda: service.settings.value.server.shutdown_grace,
         )
-        public, admin = public_port(service, inherited, added), admin_port(service, inherited)
+        public, admin = public_port(service, inherited, extend), admin_port(service, inherited)
         async with listening(
             public, admin, settings.image_proxy.timeout, metrics.server.ports, drain, force_stop
         ) as ports:
@@ -98,14 +96,13 @@ async def serve(
 
 
 def public_port(
-    service: Service, inherited: Inherited, extend: Callable[[web.Application], None] | None = None
+    service: Service, inherited: Inherited, extend: Callable[[Service, web.Application], None] | None
 ) -> Port:
     """Return the port of clients, proxies and CDNs. ``extend`` may add routes to its application."""
     app, server = public_app(service), service.settings.value.server
     if extend is not None:
-        extend(app)
-    images = service.images
-    access = service.access
+        extend(service, app)
+    images, access = service.images, service.access
     direct = DirectHandlers(
         images.handler,
         images.url_handler,
@@ -179,10 +176,8 @@ def _dispatch(
         route_prefix,
         service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
     )
-    if direct is None:
-        return lambda handler: Dispatch(handler, requests.in_flight, accounting)
-    fallback = requests.fallback
-    if requests.tracing is None:
+    fallback = requests.fallback if direct is not None else None
+    if direct is None or requests.tracing is None:
         return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
     templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
     spans = requests.tracing
@@ -259,7 +254,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             metrics.server.recent_errors,
         ),
         links=_links(service),
-        health=HealthCalls(diagnostics.health),
+        health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.concurrency.background import background
+from gateway.net.bounded_http import BoundedHttp
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
@@ -18,8 +20,6 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
-from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
 """The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""
@@ -82,7 +82,7 @@ async def open_purge_target(
 @asynccontextmanager
 async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
     """Send the purges that are due."""
-    worker = PurgeWorker(intake.queue, intake, target.target, metrics)
+    worker = PurgeWorker(intake, target.target, metrics)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.concurrency.in_flight import InFlight
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
 from gateway.process.logs import DebugLog, dropped_lines, log_handler
+from gateway.server.dispatch import InFlight
 from gateway.server.request_log import RequestLog, stream_of_log
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, Settings

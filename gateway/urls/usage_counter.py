@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
+from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -102,9 +102,10 @@ class UsageCounter:
         self._waiting = 0  # variants in all of them
         self._batches = 0
         self._totals = UseTotals(now)  # without ``_accesses`` and ``_collecting``
-        self._reads: PartitionedCalls[ImageVariant, int] = PartitionedCalls(
-            lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
-            lambda: GroupedCalls("access-totals", self._read_totals),
+        self._reads: GroupedCalls[ImageVariant, int] = GroupedCalls(
+            "access-totals",
+            self._read_totals,
+            part_of=lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
         )
 
     def accessed(self, image_id: str, rendition: str | None = None) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -204,21 +204,15 @@ class Supervisor:
                     worker.kill()
                     await worker.ended.wait()
                     break
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(left):
-                        await worker.ended.wait()
+                await first_of(worker.ended, timeout=left)
 
     async def _fill_all(self, slots: list[Slot]) -> None:
-        tasks = [
-            asyncio.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}") for slot in slots
-        ]
         try:
-            for task in tasks:
-                await task
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            async with asyncio.TaskGroup() as starting:
+                for slot in slots:
+                    starting.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}")
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
 
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""

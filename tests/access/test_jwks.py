@@ -256,26 +256,6 @@ class TestFetching:
         async with keep_fetching(keys, provider.url, Metrics().access):
             assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")) == is_accepted
 
-    @pytest.mark.parametrize("status", [201, 203, 206, 300, 404])
-    async def test_the_keys_of_an_answer_other_than_200_are_not_used(
-        self, provider: Provider, status: int, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        keys = Jwks(ALGORITHMS)
-        provider.status = status
-        async with keep_fetching(keys, provider.url, Metrics().access):
-            assert not _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
-        assert f"status {status}" in caplog.text
-
-    async def test_no_proxy_of_the_environment_is_used(
-        self, provider: Provider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        keys = Jwks(ALGORITHMS)
-        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        async with keep_fetching(keys, provider.url, Metrics().access):
-            assert _is_good(keys, token(key=ED_KEY, algorithm="EdDSA"))
-
     async def test_an_unknown_key_is_fetched_60_seconds_after_the_last_fetch(self, provider: Provider) -> None:
         keys, clock = Jwks(ALGORITHMS), Clock()
         async with keep_fetching(keys, provider.url, Metrics().access, monotonic=clock):

@@ -100,6 +100,8 @@ def test_an_unknown_critical_extension_is_refused() -> None:
     [
         {"exp": -31},
         {"exp": None},
+        {"exp": float("inf")},
+        {"exp": [1]},
         {"nbf": 90},
         {"iat": 90},
         {"aud": "another"},
@@ -114,7 +116,8 @@ def test_an_unknown_critical_extension_is_refused() -> None:
 def test_a_signed_token_for_another_time_or_audience_is_refused(algorithm: str, claims: dict[str, Any]) -> None:
     settings = {"secret": JWT_SECRET} if algorithm == "HS256" else {"public_key": public_pem(ED_KEY)}
     key = JWT_SECRET if algorithm == "HS256" else ED_KEY
-    assert tokens(**settings).verify(token(key=key, algorithm=algorithm)).user == "alice"
+    for audience in (AUDIENCE, ["mail", AUDIENCE]):
+        assert tokens(**settings).verify(token(key=key, algorithm=algorithm, aud=audience)).user == "alice"
     now = int(time.time())
     absolute = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
     with pytest.raises(BadCredentials):

@@ -197,12 +197,3 @@ async def test_an_invalid_body_is_a_400(gateway: RunningGateway, body: bytes) ->
 async def test_a_body_larger_than_any_valid_one_is_a_413(gateway: RunningGateway) -> None:
     answer = await send(gateway, b'{"image_ids": ["' + b"x" * 100_000 + b'"]}')
     assert (answer.status, answer.json()["code"]) == (413, "payload_too_large")
-
-
-async def test_a_batch_needs_post(gateway: RunningGateway) -> None:
-    answer = await gateway.get(PATH)
-    assert (answer.status, answer.headers["Allow"], answer.json()["code"]) == (
-        405,
-        "OPTIONS,POST",
-        "method_not_allowed",
-    )

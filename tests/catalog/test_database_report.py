@@ -116,6 +116,7 @@ async def test_row_level_security_is_a_problem_unless_a_policy_shows_every_row(
 @pytest.mark.parametrize(
     ("owner", "views", "user"),
     [
+        (None, [], "reader"),
         ("writer", ["CREATE VIEW app.seen AS SELECT * FROM app.pictures"], "writer"),
         (
             "writer",
@@ -125,7 +126,7 @@ async def test_row_level_security_is_a_problem_unless_a_policy_shows_every_row(
         ("writer", ["CREATE VIEW app.seen WITH (security_invoker) AS SELECT * FROM app.pictures"], "reader"),
         (None, ["CREATE VIEW app.seen AS SELECT * FROM app.pictures"], None),
     ],
-    ids=["as its owner", "of a view", "as the user", "as a superuser"],
+    ids=["without a view", "as its owner", "of a view", "as the user", "as a superuser"],
 )
 async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_reads_the_table(
     app_schema: str, made_table: ImagesTable, owner: str | None, views: list[str], user: str | None
@@ -137,7 +138,7 @@ async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_re
     statements += ["ALTER TABLE app.pictures ENABLE ROW LEVEL SECURITY"]
     await asyncio.to_thread(made_table.execute, "; ".join(statements))
     try:
-        settings = settings_for(app_schema, table="app.seen", listen=False)
+        settings = settings_for(app_schema, table="app.seen" if views else "app.pictures", listen=False)
         (table,) = (await inspect_database(settings, with_links=False)).tables
         if user is None:
             assert table.problem is None
@@ -150,17 +151,6 @@ async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_re
         assert table.problem is None
     finally:
         await asyncio.to_thread(made_table.execute, "DROP OWNED BY writer CASCADE; DROP ROLE writer")
-
-
-async def test_the_repair_makes_every_row_visible(app_schema: str, made_table: ImagesTable) -> None:
-    statements = "GRANT USAGE ON SCHEMA app TO reader; GRANT SELECT ON app.pictures TO reader"
-    await asyncio.to_thread(made_table.execute, f"{statements}; ALTER TABLE app.pictures ENABLE ROW LEVEL SECURITY")
-    settings = settings_for(app_schema, table="app.pictures", listen=False)
-    (table,) = (await inspect_database(settings, with_links=False)).tables
-    assert table.problem == "row level security may hide rows of app.pictures from reader, as if they did not exist"
-    await asyncio.to_thread(made_table.execute, table.repair)
-    (table,) = (await inspect_database(settings, with_links=False)).tables
-    assert table.problem is None
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.checks.fronts import diagnose_purge
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
-from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import answering
 
 

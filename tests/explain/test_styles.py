@@ -9,7 +9,7 @@ from PIL import Image
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImagesTable
-from tests.access.credentials import ACCESS, link_query, token
+from tests.access.credentials import ACCESS, link_query
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.cos_emulator.pictures import encoded
 from tests.explain.test_explainer import explained
@@ -185,9 +185,3 @@ async def test_wrong_parameters_are_refused_as_a_request_is(gateway: RunningGate
         headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
     )
     assert (answer.status, answer.json()["code"]) == (400, code)
-
-
-async def test_a_token_sees_the_style_of_its_own_image(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat", PNG, owner="alice", public=False)
-    data = await explained(gateway, query="?style=thumb", headers={"X-Explain-Token": token()})
-    assert data["caller"]["why"] == "alice is the owner"

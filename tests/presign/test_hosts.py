@@ -64,9 +64,26 @@ def test_a_domain_with_the_name_of_the_bucket_serves_every_bucket(bucket: str, d
     assert origin.base == sdk_base(bucket, "ap-guangzhou", "https", f"{bucket}.{domain.lower()}")
 
 
-def test_a_bucket_of_its_own_section_has_its_domain_and_scheme() -> None:
-    other = {"region": "ap-shanghai", "domain": "img.example.com:8443", "scheme": "http"}
-    origin = hosts(domain="cdn.example.com", buckets={"other-1250000000": other}).origin_of(
-        "other-1250000000", "ap-shanghai"
-    )
-    assert (origin.base, origin.host) == ("http://img.example.com:8443", "img.example.com")
+@pytest.mark.parametrize(
+    ("own", "base"),
+    [
+        ({}, "https://eu-1250000001.cos.eu-frankfurt.myqcloud.com"),
+        ({"domain": "eu.example.com"}, "https://eu.example.com"),
+        ({"domain": "eu.example.com:8080", "scheme": "http"}, "http://eu.example.com:8080"),
+        ({"domain": "{bucket}.internal.example"}, "https://eu-1250000001.internal.example"),
+        ({"scheme": "http"}, "http://eu-1250000001.cos.eu-frankfurt.myqcloud.com"),
+    ],
+)
+def test_a_bucket_may_have_its_own_domain_and_scheme(own: dict[str, str], base: str) -> None:
+    made = hosts(domain="img.example.com", buckets={"eu-1250000001": own})
+    assert made.origin_of("eu-1250000001", "eu-frankfurt").base == base
+    assert made.origin_of("photos-1250000000", "ap-beijing").base == "https://img.example.com"
+
+
+def test_a_bucket_without_a_domain_has_the_one_that_fits_any() -> None:
+    made = hosts(domain="{bucket}.img.example.com", buckets={"eu-1250000001": {"scheme": "http"}})
+    assert made.origin_of("eu-1250000001", "eu-frankfurt").base == "http://eu-1250000001.img.example.com"
+
+
+def test_lesson_14_the_host_is_never_an_internal_one() -> None:
+    assert "internal" not in hosts().origin_of("photos-1250000000", "ap-beijing").host

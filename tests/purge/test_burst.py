@@ -24,7 +24,7 @@ async def test_100_000_tags_leave_within_the_rate_oldest_first_each_once(tier: T
         def replica() -> tuple[PurgeIntake, PurgeWorker]:
             queue, target = PurgeQueue(tier.shards, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
             intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
-            return intake, PurgeWorker(queue, intake, target, metrics.purge, now=tier.clock)
+            return intake, PurgeWorker(intake, target, metrics.purge, now=tier.clock)
 
         replicas = [replica(), replica()]
         for start in range(0, ROWS, 1000):

@@ -9,11 +9,11 @@ import pytest
 from multidict import CIMultiDict
 
 from gateway.delivery.parameters import VariantRequests
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.purge.webhook import Webhook
 from gateway.settings import Live, StyleSettings, VariantSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service
 
 CARD = StyleSettings(process="imageMogr2/thumbnail/{width}x", widths=(320, 640), formats=("webp",))

@@ -72,7 +72,7 @@ def purges_of(tier: Tier, *, per_second: float = 1000, max_dead: int = 100) -> P
     queue = PurgeQueue(tier.shards, per_second=per_second, max_dead=max_dead)
     edge, metrics = Edge(), Metrics()
     intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
-    worker = PurgeWorker(queue, intake, edge, metrics.purge, now=tier.clock, random=lambda: 1.0)
+    worker = PurgeWorker(intake, edge, metrics.purge, now=tier.clock, random=lambda: 1.0)
     return Purges(tier.clock, queue, intake, edge, metrics, worker)
 
 
@@ -216,7 +216,7 @@ def evals(redis_client: "redis.Redis") -> int:
 
 async def test_two_workers_send_each_purge_once(tier: Tier) -> None:
     purges = purges_of(tier)
-    other = PurgeWorker(purges.queue, purges.intake, purges.edge, purges.metrics.purge, now=tier.clock)
+    other = PurgeWorker(purges.intake, purges.edge, purges.metrics.purge, now=tier.clock)
     purges.edge.most = 3
     await purges.intake.add([f"id-{number}" for number in range(20)])
     while not await purges.worker.send_batch() or not await other.send_batch():

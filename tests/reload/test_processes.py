@@ -15,8 +15,6 @@ import aiohttp
 import pytest
 import yaml
 
-from gateway.access.signed_links import SignedLinks, short_address
-from gateway.settings import Live, SignedLinksSettings
 from tests.conftest import ADMIN_TOKEN, Images, token_for
 from tests.process.test_systemd import Receiver
 from tests.processes import GatewayProcess, gateway_process, ready
@@ -24,7 +22,6 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
-OLD_KEY, NEW_KEY = "the-first-key-of-links-is-thirty-two", "the-second-key-of-links-is-thirty-two"
 _CLIENTS = 8
 _RELOADS = 50
 
@@ -127,23 +124,6 @@ async def test_no_request_fails_in_fifty_reloads_under_load(config: Path, write:
     assert len(outcomes) > _RELOADS
     assert set(outcomes) == {200}
     assert "Traceback" not in "".join(running.lines)
-
-
-async def test_a_rotated_link_key_closes_old_links_and_opens_new_ones(
-    config: Path, write: Write, images: Images, links_table: object
-) -> None:
-    def link_by(key: str, kid: str) -> str:
-        links = SignedLinks(Live(SignedLinksSettings(keys={kid: key})))
-        return links.make(short_address("mine"), expires_in=600, links_killed=0)[0]
-
-    await images.add("mine", owner="alice", public=False)
-    old, new = link_by(OLD_KEY, "old"), link_by(NEW_KEY, "new")
-    write(access={"signed_links": {"keys": {"old": OLD_KEY}}})
-    async with gateway_process("serve", "--config", str(config)) as running:
-        assert [await get(running, old), await get(running, new)] == [200, 401]
-        write(access={"signed_links": {"keys": {"new": NEW_KEY}}})
-        assert "access.signed_links.keys" in await hang_up(running)
-        assert [await get(running, old), await get(running, new)] == [401, 200]
 
 
 async def test_a_wrong_file_is_refused_whole_and_the_line_names_the_key_and_no_value(

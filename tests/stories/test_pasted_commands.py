@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.processes import run_gateway
 # Written on lines of their own, in code, or as the command of an alert; up to the next command or comment of the shell.
 _COMMAND = re.compile(r"\bimage-gateway-admin ([^`;|>#\n]+)")
 _USAGE = 2
-_NOT_FOUND = 127
 
 
 def commands() -> list[str]:
@@ -29,17 +27,19 @@ def commands() -> list[str]:
     return sorted({" ".join(match.split()) for text in texts for match in _COMMAND.findall(text)})
 
 
+@pytest.mark.usefixtures("forked_commands")
 @pytest.mark.parametrize("command", commands())
 async def test_a_command_of_the_runbook_runs_as_pasted(
     command: str, raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path
 ) -> None:
+    """The shell and the script run as pasted; the program gets the words that the script would run it with."""
     await images.add("ID", owner="U")
-    config, folder = tmp_path / "gateway.yaml", tmp_path / "sbin"
+    config, folder, words = tmp_path / "gateway.yaml", tmp_path / "sbin", tmp_path / "words"
     config.write_text(yaml.safe_dump(raw_settings))
     folder.mkdir()
     (folder / "image-gateway-admin").symlink_to(CONFIG / "systemd" / "image-gateway-admin")
     program = folder / "image-gateway"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gateway "$@"\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s\\0" "$@" >{shlex.quote(str(words))}\n')
     await asyncio.to_thread(program.chmod, 0o755)
     environment = {
         "PATH": f"{folder}:{os.environ['PATH']}",
@@ -48,7 +48,9 @@ async def test_a_command_of_the_runbook_runs_as_pasted(
         "IMAGE_GATEWAY_PID": str(os.getpid()),  # like a unit, without variables of its own
     }
     code, output = await run_gateway(program=("sh", "-c", f"image-gateway-admin {command}"), environment=environment)
-    assert code not in (_USAGE, _NOT_FOUND), output
+    assert (code, output) == (0, "")
+    code, output = await run_gateway(*words.read_text().split("\0")[:-1])
+    assert code != _USAGE, output
     assert output
     assert "Traceback" not in output
 

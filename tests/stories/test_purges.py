@@ -12,6 +12,7 @@ import redis
 import yaml
 from pydantic import SecretStr
 
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.renditions import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -21,7 +22,6 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from tests.answering import Service, answering
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway
 from tests.limits import LIMIT
@@ -124,7 +124,7 @@ async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another
         queue = PurgeQueue(shards, per_second=100)
         webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
         worker = PurgeWorker(
-            queue, PurgeIntake(queue, metrics.purge), webhook, metrics.purge, now=lambda: time.time() + 60
+            PurgeIntake(queue, metrics.purge), webhook, metrics.purge, now=lambda: time.time() + 60
         )  # when the lease has ended
         await asyncio.wait_for(worker.send_batch(), LIMIT)
     assert sent(edge) == ["a", "a"]

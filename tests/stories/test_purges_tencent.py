@@ -12,6 +12,8 @@ import redis
 import yaml
 from pydantic import SecretStr
 
+from gateway.net.bounded_http import BoundedHttp
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.renditions import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -21,8 +23,6 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
-from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 from gateway_dev.database import ImageRow
@@ -162,7 +162,7 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
         target = TencentCdn(api, key, target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(queue, PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
+        worker = PurgeWorker(PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()

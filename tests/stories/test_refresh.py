@@ -1,8 +1,6 @@
-"""The refresh cycle on each topology of Redis: two workers renew two thousand URLs, and a worker is killed."""
+"""The refresh cycle on each topology of Redis: two gateways renew six hundred URLs, and a gateway is killed."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,11 +24,10 @@ from tests.limits import LIMIT
 from tests.processes import GatewayProcess, gateway_process
 from tests.tier import TOPOLOGIES, empty_redis
 from tests.waiting import until
-from tests.workers.conftest import workers_of
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
 
-IDS = [f"id-{number}" for number in range(2000)]
+IDS = [f"id-{number}" for number in range(600)]
 LIFE = 300  # of a URL, in seconds: longer than the test
 MAC = EntryMac(Live((SECRET_KEY, None)))
 
@@ -77,21 +74,21 @@ async def warm(running: GatewayProcess) -> None:
                 assert len((await answer.json())["data"]["urls"]) == 200
 
 
-async def test_a_killed_worker_leaves_not_one_url_unrenewed(
+async def test_a_killed_gateway_leaves_not_one_url_unrenewed(
     configuration: Path, images_table: ImagesTable, shards: Shards
 ) -> None:
-    """A ``kill -9`` in the middle of a batch: the other worker finishes it, and no id is lost."""
+    """A ``kill -9`` in the middle of a batch: the other gateway finishes it, and no id is lost."""
     rows = [ImageRow(image_id, None, f"objects/{image_id}.png", public=True) for image_id in IDS]
     await asyncio.to_thread(images_table.put, rows)
-    async with gateway_process("serve", "--workers", "2", "--config", str(configuration)) as running:
-        await until(lambda: len(workers_of(running)) == 2, what="the workers")
+    serve = ("serve", "--config", str(configuration))
+    async with gateway_process(*serve) as killed, gateway_process(*serve) as running:
         await warm(running)
         first = await ends(shards)
         due = max(first.values()) - LIFE + 3  # when none is fresh any more
         queue = RefreshQueue(shards, Live(QueueLimits(lambda: 3, 5, 1000)))
         await queue.schedule(dict.fromkeys(map(ImageVariant, IDS), due))
         await until(lambda: renewed(shards, first), what="the first renewals")
-        os.kill(workers_of(running)[0], signal.SIGKILL)
+        killed.process.kill()
         await until(lambda: all_renewed(shards, first), seconds=2 * LIMIT, what="the renewals")
         await until(lambda: is_settled(running), what="a queue with all images and no dead one")
 
@@ -107,7 +104,7 @@ async def all_renewed(shards: Shards, first: dict[str, int]) -> bool:
 
 
 async def is_settled(running: GatewayProcess) -> bool:
-    """Return whether all workers know that each image is queued, and that no renewal failed."""
+    """Return whether the gateway knows that each image is queued, and that no renewal failed."""
     async with aiohttp.ClientSession() as session, session.get(running.admin + "/api/v1/monitoring/stats") as answer:
         stats: dict[str, Any] = (await answer.json())["data"]
     assert stats["refresh_dead"] == 0

@@ -15,11 +15,11 @@ from urllib.parse import quote_plus
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDown, NoCredentials
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
 from gateway.presign.credentials.sources import FixedSource, source_of
 from gateway.presign.metrics import PresignMetrics
 from gateway.settings import CosSettings, CredentialsSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 
 logger = logging.getLogger(__name__)
 

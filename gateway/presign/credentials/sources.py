@@ -16,6 +16,8 @@ from typing import Any, Final, TypeVar
 from pydantic import SecretStr
 
 from gateway.concurrency.background import in_daemon_thread
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
 from gateway.settings import (
     ROLE_NAME,
@@ -27,8 +29,6 @@ from gateway.settings import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.client import ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

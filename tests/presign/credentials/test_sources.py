@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials import Credentials, CredentialsUnavailable
 from gateway.presign.credentials.sources import (
     AssumeRoleSource,
@@ -18,7 +19,6 @@ from gateway.presign.credentials.sources import (
     TkeOidcSource,
 )
 from gateway.settings import AssumeRoleCredentialsSettings, TkeOidcCredentialsSettings
-from gateway.tencent_api.bounded_http import BoundedHttp
 from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
 from tests.answering import Service
 from tests.limits import LIMIT

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 
 _CONTENT_TYPE: Final = "application/json"
 _ALGORITHM: Final = "TC3-HMAC-SHA256"

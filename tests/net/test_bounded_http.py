@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from tests.answering import Service
 from tests.certificates import server_context, write_certificate
 
@@ -30,6 +30,7 @@ async def test_the_body_of_a_200_is_returned(service: Service) -> None:
     [
         ({"status": 500}, "status 500"),
         ({"status": 404}, "status 404"),
+        *(({"status": status}, f"status {status}") for status in (201, 203, 206, 300)),
         ({"status": 302, "headers": {"Location": "http://127.0.0.1:1/"}}, "status 302"),
         ({"body": b"x" * (64 * 1024 + 1)}, "more than 65536 bytes"),
         ({"hangs": True}, "no answer within 0.1 s"),

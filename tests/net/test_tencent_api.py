@@ -12,8 +12,8 @@ from tencentcloud.common.http.request import RequestInternal
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from gateway.tencent_api.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.client import ApiError, ApiKey, TencentApi, authorization
+from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.tencent_api import ApiError, ApiKey, TencentApi, authorization
 from tests.answering import Service
 
 KEY = ApiKey("AKIDEXAMPLE", "the-secret-key", "the-token")

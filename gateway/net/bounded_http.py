@@ -1,4 +1,4 @@
-"""Small HTTP requests to services of Tencent Cloud: bounded in time and in bytes, and never redirected."""
+"""Small HTTP requests to services beside COS: bounded in time and in bytes, never redirected, through no proxy."""
 
 import asyncio
 from collections.abc import Mapping
@@ -47,15 +47,17 @@ class BoundedHttp:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, url: str) -> bytes:
-        """Return the body of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
-        return await self._request("GET", url, _NO_HEADERS, None)
+    async def get(self, url: str, headers: Mapping[str, str] = _NO_HEADERS) -> bytes:
+        """Return the body of a 200. Raises ``ServiceUnavailable`` for any other answer."""
+        return await self._request("GET", url, headers, None, range(200, 201))
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """Return the body of a 2xx. Raises ``ServiceUnavailable`` for any other answer."""
-        return await self._request("POST", url, headers, body)
+        return await self._request("POST", url, headers, body, range(200, 300))
 
-    async def _request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, accepted: range
+    ) -> bytes:
         if self._session is None:
             raise RuntimeError("the session is not open")
         try:
@@ -66,19 +68,15 @@ class BoundedHttp:
                     method, yarl.URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
                 ) as response,
             ):
-                if not 200 <= response.status < 300:
+                if response.status not in accepted:
                     raise ServiceUnavailable(f"status {response.status}", response.status)
-                return await _bounded(response, self._most_bytes)
+                answer = bytearray()
+                async for piece in response.content.iter_any():
+                    answer += piece
+                    if len(answer) > self._most_bytes:
+                        raise ServiceUnavailable(f"more than {self._most_bytes} bytes")
+                return bytes(answer)
         except TimeoutError:
             raise ServiceUnavailable(f"no answer within {self._timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ServiceUnavailable(type(error).__name__) from error
-
-
-async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > most:
-            raise ServiceUnavailable(f"more than {most} bytes")
-    return bytes(body)

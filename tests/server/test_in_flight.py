@@ -1,6 +1,6 @@
 """The requests in flight."""
 
-from gateway.concurrency.in_flight import InFlight
+from gateway.server.dispatch import InFlight
 from gateway.service.metrics import Metrics
 
 
