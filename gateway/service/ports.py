@@ -31,11 +31,10 @@ from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, TracedDispatch
 from gateway.server.file_limit import connection_budget
 from gateway.server.host_guard import HostGuard
 from gateway.server.listener import Drain, Listening, Port, listening
-from gateway.server.traced_dispatch import TracedDispatch
 from gateway.service.answers import about_this, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
