@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
-from gateway.api.audit import Audited
-from gateway.api.authentication import AdminOnly
+from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies, SharedState
 from gateway.api.health import HealthCalls
@@ -30,11 +29,10 @@ from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, TracedDispatch
 from gateway.server.file_limit import connection_budget
 from gateway.server.host_guard import HostGuard
 from gateway.server.listener import Drain, Listening, Port, listening
-from gateway.server.traced_dispatch import TracedDispatch
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
