@@ -11,8 +11,7 @@ from functools import partial
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
-from gateway.api.audit import Audited
-from gateway.api.authentication import AdminOnly
+from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies, SharedState
 from gateway.api.health import HealthCalls
