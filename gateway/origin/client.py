@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
@@ -407,17 +408,19 @@ async def open_origin(
     metrics: OriginMetrics,
     buckets: Collection[str] = (),
     credentials_refused: Callable[[str, str], None] | None = None,
+    resolver: AbstractResolver | None = None,
     observe: ObserveRequest | None = None,
 ) -> AsyncIterator[OriginClient]:
     """Open a client on new connections. ``max_connections`` serve the requests of clients.
 
     buckets: the configured buckets.
     credentials_refused: gets the bucket and the URL when COS does not know the credentials of a URL.
+    resolver: looks names up. None: the system's resolver.
     observe: makes the context in which a request is sent.
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE)
+    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
     async with CosConnections(connector, timeout=settings.value.timeout, observe=observe) as connections:
         yield OriginClient(
             connections,

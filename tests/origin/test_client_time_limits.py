@@ -54,10 +54,11 @@ class SilentNameServer(AbstractResolver):
 
 
 async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Metrics) -> None:
-    connector = aiohttp.TCPConnector(resolver=SilentNameServer())
-    async with CosConnections(connector, timeout=0.2) as connections, asyncio.timeout(LIMIT):
-        observed = ObservedAnswers(metrics.origin)
-        origin = OriginClient(connections, timeout=0.2, retries=Retries(Live(0)), observed=observed)
+    settings = ImageProxySettings(timeout=0.2)
+    async with (
+        open_origin(Live(settings), max_connections=1, metrics=metrics.origin, resolver=SilentNameServer()) as origin,
+        asyncio.timeout(LIMIT),
+    ):
         with pytest.raises(OriginTimeout):
             await fetch(origin, "http://photos.example/cat.png")
     assert counted(metrics, "origin_requests_total", status="timeout") == 1
