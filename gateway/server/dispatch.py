@@ -18,7 +18,6 @@ from prometheus_client import Gauge
 
 from gateway.access.client_address import ClientAddress
 from gateway.access.request_head import RequestHead
-from gateway.api.authentication import head_of
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
 from gateway.canary.mark import PREFIX
@@ -30,7 +29,7 @@ from gateway.delivery.headers import CORS
 from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
+from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id, head_of
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
