@@ -154,7 +154,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "opentelemetry": ("gateway.tracing.",),
     "requests": ("gateway.tracing.",),
     "urllib3": ("gateway.tracing.",),
-    "yaml": ("gateway.settings.sources.", "gateway.api.openapi."),
+    "yaml": ("gateway.settings.sources.", "gateway.api.static_files."),
 }
 # A class of a library that is neither client nor server: an exception to recognize in a log line.
 EXEMPT = {

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from aiohttp import web
@@ -17,6 +19,7 @@ from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
+@dataclass(frozen=True, slots=True)
 class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
@@ -24,23 +27,22 @@ class AuthorizedLookup:
     that name no image. ``renditions`` says whether others than the owner may see the original.
     """
 
-    def __init__(self, resolver: UrlResolver, callers: Callers, renditions: Renditions) -> None:
-        self._resolver = resolver
-        self._callers = callers
-        self._renditions = renditions
+    resolver: UrlResolver
+    callers: Callers
+    renditions: Renditions
 
     async def view(self, request: web.BaseRequest, image_id: str) -> Resolved[AuthorizedImage]:
         """Return the original if the sender of ``request`` may view it. Raises ``check_image``'s errors."""
         try:
-            resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
+            resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound as error:
-            raise refusal(self._callers.of(request)) from error
-        self._check(lambda: self._callers.of(request), resolved.image)
+            raise refusal(self.callers.of(request)) from error
+        self._check(lambda: self.callers.of(request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
 
     def _check(self, caller: Callable[[], Caller], image: SignedImage) -> None:
         if not image.public:
-            check_image(caller(), image, originals_for_owner=self._renditions.originals_for_owner)
+            check_image(caller(), image, originals_for_owner=self.renditions.originals_for_owner)
 
     def for_everybody(self, image: SignedImage) -> AuthorizedImage | None:
         """Return the image if a caller without credentials may see it, else None."""
@@ -53,21 +55,21 @@ class AuthorizedLookup:
         """
         with _hide_missing_images(caller):
             try:
-                resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
+                resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
                 record = resolved.image.record
             except CredentialsExpired:
-                record = (await self._resolver.peek(image_id)).record
+                record = (await self.resolver.peek(image_id)).record
         if not is_public_style:
             check_view(caller, record)
-        if self._renditions.originals_for_owner and is_original:
+        if self.renditions.originals_for_owner and is_original:
             check_original(caller, record)
 
     async def view_many(
         self, caller: Caller, image_ids: list[str]
     ) -> dict[str, Resolved[AuthorizedImage] | GatewayError]:
         """Return for each id the image if ``caller`` may view it, or the error that ``look_up`` would raise."""
-        results = await self._resolver.resolve_many(image_ids)
-        return {image_id: self._checked(caller, result) for image_id, result in results.items()}
+        results = await self._each(caller, image_ids, partial(self._check, lambda: caller))
+        return cast("dict[str, Resolved[AuthorizedImage] | GatewayError]", results)
 
     async def record(self, caller: Caller, image_id: str) -> ImageRecord:
         """Return the image's row if ``caller`` may view the image. Raises what ``look_up`` raises."""
@@ -77,14 +79,13 @@ class AuthorizedLookup:
 
     async def records(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that ``caller`` may view."""
-        results = await self._resolver.resolve_many(image_ids)
+        results = await self.resolver.resolve_many(image_ids)
         found = {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
         return {image_id: record for image_id, record in found.items() if may_view(caller, record)}
 
-    async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord | GatewayError]:
-        """Return for each id the image's record, or the error that ``own`` would raise."""
-        results = await self._resolver.resolve_many(image_ids)
-        return {image_id: _owned(caller, result) for image_id, result in results.items()}
+    async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved[SignedImage] | GatewayError]:
+        """Return for each id the image if ``caller`` owns it, or the error that ``own`` would raise."""
+        return await self._each(caller, image_ids, lambda image: check_owner(caller, image.record))
 
     async def own(self, caller: Caller, image_id: str) -> Known:
         """Return the image's record and cached URL if ``caller`` owns it."""
@@ -97,32 +98,24 @@ class AuthorizedLookup:
         check_owner(caller, renewed.record)
         return AuthorizedImage(renewed)
 
-    def _checked(
-        self, caller: Caller, result: Resolved[SignedImage] | GatewayError
-    ) -> Resolved[AuthorizedImage] | GatewayError:
-        try:
-            with _hide_missing_images(caller):
-                if isinstance(result, GatewayError):
-                    raise result
-            self._check(lambda: caller, result.image)
-        except GatewayError as error:
-            return error
-        return cast("Resolved[AuthorizedImage]", result)
+    async def _each(
+        self, caller: Caller, image_ids: list[str], check: Callable[[SignedImage], None]
+    ) -> dict[str, Resolved[SignedImage] | GatewayError]:
+        """Return for each id the image, or the error that a request for it alone would get."""
+        results = await self.resolver.resolve_many(image_ids)
+        for image_id, result in results.items():
+            try:
+                with _hide_missing_images(caller):
+                    if isinstance(result, GatewayError):
+                        raise result
+                check(result.image)
+            except GatewayError as error:
+                results[image_id] = error
+        return results
 
     async def _peek(self, caller: Caller, image_id: str) -> Known:
         with _hide_missing_images(caller):
-            return await self._resolver.peek(image_id)
-
-
-def _owned(caller: Caller, result: Resolved[SignedImage] | GatewayError) -> ImageRecord | GatewayError:
-    try:
-        with _hide_missing_images(caller):
-            if isinstance(result, GatewayError):
-                raise result
-        check_owner(caller, result.image.record)
-    except GatewayError as error:
-        return error
-    return result.image.record
+            return await self.resolver.peek(image_id)
 
 
 @contextmanager

@@ -223,7 +223,7 @@ def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, no
             raise Overloaded(f"{memory.streams} streams in flight")
         image = case.authorized()
         if image is None:
-            return NeedsLookUp(case.rendition(), case.found, case.caller, case.known_caller)
+            return NeedsLookUp(case.missing, case.found, case.caller, case.known_caller)
         return case.answer(image)
     except _Denied as denied:
         error = denied.__cause__
@@ -253,9 +253,9 @@ class _Denied(Exception):
 
 
 class _Case:
-    """A request to decide, and what is decided of it so far. ``known_caller``: None if nothing has depended on it."""
+    """A request to decide, and what is decided of it so far. ``missing``: the rendition that has to be looked up."""
 
-    __slots__ = ("delivery", "found", "image", "known_caller", "memory", "now", "request", "rules")
+    __slots__ = ("delivery", "found", "image", "known_caller", "memory", "missing", "now", "request", "rules")
 
     def __init__(self, request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> None:
         self.request = request
@@ -265,7 +265,8 @@ class _Case:
         self.now = now
         self.delivery = "none"
         self.image: AuthorizedImage | None = None
-        self.known_caller: Caller | None = None
+        self.known_caller: Caller | None = None  # as long as nothing depends on it
+        self.missing: str | None = None
 
     # 1. Access: the image, if the caller may see it.
 
@@ -274,16 +275,18 @@ class _Case:
         request, rules, memory = self.request, self.rules, self.memory
         while True:
             found = self.found
+            rendition = request.parameters.rendition if found.instead_of is None else found.rendition
             image = found.image
             try:
                 if found.is_missing:
                     raise refusal(self.caller())
                 if image is None:
                     try:
-                        image = memory.image(request.image_id, self.rendition())
+                        image = memory.image(request.image_id, rendition)
                     except ImageNotFound as error:
                         raise refusal(self.caller()) from error
                     if image is None:
+                        self.missing = rendition
                         return None
                 if not image.public:
                     check_image(self.caller(), image, originals_for_owner=rules.renditions.originals_for_owner)
@@ -311,9 +314,6 @@ class _Case:
             request = self.request
             self.known_caller = self.rules.authenticator.caller_of(request.head, request.parameters.link, self.now)
         return self.known_caller
-
-    def rendition(self) -> str | None:
-        return self.request.parameters.rendition if self.found.instead_of is None else self.found.rendition
 
     # 2. Delivery: who sends the bytes, and how long caches keep them.
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gateway.access.identity import Caller
+from gateway.access.request_head import RequestHead
 from gateway.delivery.cors import add_vary, allow
 from gateway.delivery.prepared_response import Prepared, PreparedResponse
 from gateway.errors import GatewayError
@@ -147,3 +148,9 @@ def peer_of(request: web.BaseRequest) -> str | None:
     """Return the other end of the socket: behind workers, the peer of their parent."""
     peer: str | None = request.get(PEER, request.remote)
     return peer
+
+
+def head_of(request: web.BaseRequest) -> RequestHead:
+    """Return the request as the policy sees it."""
+    address = request.rel_url
+    return RequestHead(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)

@@ -120,7 +120,7 @@ class UrlResolver:
     def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
         """Return the image of ``get_cached`` alone."""
         try:
-            image = self._usable_here(ImageVariant(image_id, rendition))
+            image = self._usable_here(image_id if rendition is None else ImageVariant(image_id, rendition))
         except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
@@ -227,7 +227,7 @@ class UrlResolver:
     def _server_of(self, look_up: _LookUp) -> str:
         return self._shared.shards.address_of(look_up.variant.image_id) if self._shared is not None else ""
 
-    def _usable_here(self, variant: ImageVariant) -> SignedImage | None:
+    def _usable_here(self, variant: ImageVariant | str) -> SignedImage | None:
         image = self._local.get(variant)
         # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
         return image if image is not None and image.presigned.signed_at - BACKDATE <= self.urls.now() else None

@@ -20,7 +20,7 @@ from gateway.access.request_head import RequestHead, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
-from gateway.delivery.accepts_image import accepts_image
+from gateway.delivery.accept import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
