@@ -1,8 +1,10 @@
-"""Who sends a request: a user, an anonymous client, or the admin."""
+"""Who sends a request: a user, an anonymous client, or the admin; and the audit of what users and the admin do."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from functools import wraps
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -10,9 +12,15 @@ from aiohttp.typedefs import Handler
 from gateway.access.admin_guard import AdminGuard
 from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.request_head import Address, RequestHead
+from gateway.access.request_head import Address
 from gateway.access.signed_links import LinkParameters
-from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
+from gateway.delivery.request_context import REQUEST_CONTEXT, head_of, peer_of
+from gateway.errors import GatewayError
+from gateway.process.audit import AuditLog
+
+# What a handler adds to the line of its request.
+FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
+_ADMIN: Final = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,46 @@ class AdminOnly:
         return guarded
 
 
-def head_of(request: web.BaseRequest) -> RequestHead:
-    """Return the request as the policy sees it."""
-    address = request.rel_url
-    return RequestHead(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Makes handlers write a line of the audit log, also for a request that fails."""
+
+    audit: AuditLog
+    client_address: ClientAddress
+
+    def __call__(self, handler: Handler, action: str, *, by_admin: bool = True) -> Handler:
+        """Return a handler that notes ``action``: of the admin, or of the user whose credentials the request has."""
+
+        @wraps(handler)
+        async def audited(request: web.Request) -> web.StreamResponse:
+            outcome: int | str = "cancelled"
+            try:
+                response = await handler(request)
+            except GatewayError as error:
+                outcome = error.status
+                raise
+            except Exception:  # raised again: dispatch logs it and answers
+                outcome = 500
+                raise
+            else:
+                outcome = response.status
+                return response
+            finally:
+                if self.audit.is_on:
+                    note = self.audit.note(
+                        action,
+                        _ADMIN if by_admin else _user_of(request),
+                        client=self.client_address.of(request.headers, peer_of(request)),
+                        request_id=request[REQUEST_CONTEXT].request_id,
+                        outcome=outcome,
+                        **{"image_id": request.match_info.get("image_id"), **request.get(FACTS, {})},
+                    )
+                    # Not ended with a request whose client has left.
+                    await asyncio.shield(asyncio.create_task(note, name="audit"))
+
+        return audited
+
+
+def _user_of(request: web.Request) -> str:
+    caller = request[REQUEST_CONTEXT].caller
+    return f"user:{caller.user}" if caller is not None and caller.user is not None else "anonymous"

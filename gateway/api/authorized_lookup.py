@@ -2,75 +2,51 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 from aiohttp import web
 
-from gateway.access.client_address import ClientAddress
-from gateway.access.identity import ANONYMOUS, Caller
+from gateway.access.identity import Caller
 from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
 from gateway.api.authentication import Callers
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.decision import ImageRequest, check_image
+from gateway.delivery.decision import check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
+@dataclass(frozen=True, slots=True)
 class AuthorizedLookup:
     """Resolves images and checks access in one step, so that neither happens without the other.
 
     ``callers`` identifies the sender of a request, which is only needed for images that are not public and for ids
-    that name no image. ``renditions`` says which styles everybody may see, and whether others than the owner may see
-    the original. ``client_address`` names who pays for a new variant.
+    that name no image. ``renditions`` says whether others than the owner may see the original.
     """
 
-    def __init__(
-        self, resolver: UrlResolver, callers: Callers, renditions: Renditions, client_address: ClientAddress
-    ) -> None:
-        self._resolver = resolver
-        self._callers = callers
-        self._renditions = renditions
-        self._client_address = client_address
+    resolver: UrlResolver
+    callers: Callers
+    renditions: Renditions
 
     async def view(self, request: web.BaseRequest, image_id: str) -> Resolved[AuthorizedImage]:
         """Return the original if the sender of ``request`` may view it. Raises ``check_image``'s errors."""
         try:
-            resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
+            resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound as error:
-            raise refusal(self._callers.of(request)) from error
-        self._check(partial(self._callers.of, request), resolved.image)
+            raise refusal(self.callers.of(request)) from error
+        self._check(lambda: self.callers.of(request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
 
-    async def find(self, wanted: ImageRequest, rendition: str | None, caller: Callable[[], Caller]) -> SignedImage:
-        """Look up an image that this process has not cached, for ``decide``, which checks access.
-
-        Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
-        use up the bound on new ones, and get its error.
-        """
-        is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
-        try:
-            resolved = await self._resolver.look_up(wanted.image_id, rendition, may_be_new=is_unbounded)
-        except NewVariant as new:
-            if rendition is not None and not self._renditions.is_public(rendition) and not new.record.public:
-                check_view(caller(), new.record)
-            client = self._client_address.subscriber_of(wanted.head.headers, wanted.head.peer)
-            resolved = await self._resolver.look_up(wanted.image_id, rendition, client=client)
-        return resolved.image
-
     def _check(self, caller: Callable[[], Caller], image: SignedImage) -> None:
-        check_image(caller, image, originals_for_owner=self._renditions.originals_for_owner)
+        if not image.public:
+            check_image(caller(), image, originals_for_owner=self.renditions.originals_for_owner)
 
     def for_everybody(self, image: SignedImage) -> AuthorizedImage | None:
         """Return the image if a caller without credentials may see it, else None."""
-        try:
-            self._check(lambda: ANONYMOUS, image)
-        except GatewayError:
-            return None
-        return AuthorizedImage(image)
+        return AuthorizedImage(image) if image.public else None
 
     async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
         """Return if ``caller`` may view the original, or a style of the image. Raises what ``look_up`` raises.
@@ -79,21 +55,21 @@ class AuthorizedLookup:
         """
         with _hide_missing_images(caller):
             try:
-                resolved = self._resolver.get_cached(image_id) or await self._resolver.look_up(image_id)
+                resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
                 record = resolved.image.record
             except CredentialsExpired:
-                record = (await self._resolver.peek(image_id)).record
+                record = (await self.resolver.peek(image_id)).record
         if not is_public_style:
             check_view(caller, record)
-        if self._renditions.originals_for_owner and is_original:
+        if self.renditions.originals_for_owner and is_original:
             check_original(caller, record)
 
     async def view_many(
         self, caller: Caller, image_ids: list[str]
     ) -> dict[str, Resolved[AuthorizedImage] | GatewayError]:
         """Return for each id the image if ``caller`` may view it, or the error that ``look_up`` would raise."""
-        results = await self._resolver.resolve_many(image_ids)
-        return {image_id: self._checked(caller, result) for image_id, result in results.items()}
+        results = await self._each(caller, image_ids, partial(self._check, lambda: caller))
+        return cast("dict[str, Resolved[AuthorizedImage] | GatewayError]", results)
 
     async def record(self, caller: Caller, image_id: str) -> ImageRecord:
         """Return the image's row if ``caller`` may view the image. Raises what ``look_up`` raises."""
@@ -103,14 +79,13 @@ class AuthorizedLookup:
 
     async def records(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that ``caller`` may view."""
-        results = await self._resolver.resolve_many(image_ids)
+        results = await self.resolver.resolve_many(image_ids)
         found = {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
         return {image_id: record for image_id, record in found.items() if may_view(caller, record)}
 
-    async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, ImageRecord | GatewayError]:
-        """Return for each id the image's record, or the error that ``own`` would raise."""
-        results = await self._resolver.resolve_many(image_ids)
-        return {image_id: _owned(caller, result) for image_id, result in results.items()}
+    async def own_many(self, caller: Caller, image_ids: list[str]) -> dict[str, Resolved[SignedImage] | GatewayError]:
+        """Return for each id the image if ``caller`` owns it, or the error that ``own`` would raise."""
+        return await self._each(caller, image_ids, lambda image: check_owner(caller, image.record))
 
     async def own(self, caller: Caller, image_id: str) -> Known:
         """Return the image's record and cached URL if ``caller`` owns it."""
@@ -123,32 +98,24 @@ class AuthorizedLookup:
         check_owner(caller, renewed.record)
         return AuthorizedImage(renewed)
 
-    def _checked(
-        self, caller: Caller, result: Resolved[SignedImage] | GatewayError
-    ) -> Resolved[AuthorizedImage] | GatewayError:
-        try:
-            with _hide_missing_images(caller):
-                if isinstance(result, GatewayError):
-                    raise result
-            self._check(lambda: caller, result.image)
-        except GatewayError as error:
-            return error
-        return cast("Resolved[AuthorizedImage]", result)
+    async def _each(
+        self, caller: Caller, image_ids: list[str], check: Callable[[SignedImage], None]
+    ) -> dict[str, Resolved[SignedImage] | GatewayError]:
+        """Return for each id the image, or the error that a request for it alone would get."""
+        results = await self.resolver.resolve_many(image_ids)
+        for image_id, result in results.items():
+            try:
+                with _hide_missing_images(caller):
+                    if isinstance(result, GatewayError):
+                        raise result
+                check(result.image)
+            except GatewayError as error:
+                results[image_id] = error
+        return results
 
     async def _peek(self, caller: Caller, image_id: str) -> Known:
         with _hide_missing_images(caller):
-            return await self._resolver.peek(image_id)
-
-
-def _owned(caller: Caller, result: Resolved[SignedImage] | GatewayError) -> ImageRecord | GatewayError:
-    try:
-        with _hide_missing_images(caller):
-            if isinstance(result, GatewayError):
-                raise result
-        check_owner(caller, result.image.record)
-    except GatewayError as error:
-        return error
-    return result.image.record
+            return await self.resolver.peek(image_id)
 
 
 @contextmanager

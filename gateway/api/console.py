@@ -19,7 +19,7 @@ from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.metrics.symptom import together
-from gateway.monitoring.health import Health, Report
+from gateway.monitoring.health import Health
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials
@@ -58,7 +58,15 @@ class Dependencies:
             "status": report.status.value,
             "dependencies": [
                 *_outside(self.canary.latest),
-                *(_dependency(report, name, seconds.get(name)) for name in report.checks),
+                *(
+                    {
+                        "name": name,
+                        "state": state,
+                        "seconds": seconds.get(name),
+                        "reason": redact(report.reasons[name]) if name in report.reasons else None,
+                    }
+                    for name, state in report.checks.items()
+                ),
             ],
             "clock_difference": self.clock.observed_offset,
             "credentials": [_credentials(source) for source in self.credentials.all],
@@ -155,16 +163,6 @@ class Console:
                 "debug_until": self.debug_log.until,
             }
         )
-
-
-def _dependency(report: Report, name: str, seconds: float | None) -> Mapping[str, Any]:
-    reason = report.reasons.get(name)
-    return {
-        "name": name,
-        "state": report.checks[name],
-        "seconds": seconds,
-        "reason": redact(reason) if reason is not None else None,
-    }
 
 
 def _outside(outcomes: Sequence[CanaryOutcome]) -> list[Mapping[str, Any]]:

@@ -9,8 +9,10 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import Counter
 
+from gateway.access.client_address import ClientAddress
+from gateway.access.policy import check_view
 from gateway.access.request_head import RequestHead
-from gateway.api.authorized_lookup import AuthorizedLookup
+from gateway.delivery.conditions_and_ranges import forwardable_conditions
 from gateway.delivery.decision import (
     NOTHING,
     REFUSALS,
@@ -25,10 +27,9 @@ from gateway.delivery.decision import (
     decide,
 )
 from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
-from gateway.delivery.prepared_response import COPIED, Prepared
-from gateway.delivery.relay import FROM_COS, FROM_MEMORY
+from gateway.delivery.prepared_response import COPIED, Prepared, PreparedResponse
+from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
-from gateway.delivery.responder import Responder
 from gateway.errors import (
     AccelNotConfigured,
     GatewayError,
@@ -38,11 +39,13 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.variants import RefusedVariants
-from gateway.origin.errors import RowChanged
+from gateway.origin.errors import BodyLost, RowChanged
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
+from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
 
@@ -59,14 +62,13 @@ class Exchange:
     is_replaced: the rendition that another image replaces was counted.
     """
 
-    found = NOTHING
-    lookups = 1
-    is_used = is_replaced = False
-
     def __init__(self, context: RequestContext, wanted: ImageRequest, decision: Decision) -> None:
         self.context = context
         self.wanted = wanted
         self.decision = decision
+        self.found = NOTHING
+        self.lookups = 1
+        self.is_used = self.is_replaced = False
 
     def finds(self, found: Found) -> None:
         """Go on with ``found``. A body of COS that it lacks is closed."""
@@ -90,6 +92,7 @@ class ImageMemory:
 
     def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
         self.streams = 0
+        self.resolver = resolver
         self.source = source
         self.refused = refused
         self.image = resolver.image_here
@@ -119,16 +122,16 @@ class ImageHandler:
         self,
         rules: Live[Rules],
         memory: ImageMemory,
-        lookup: AuthorizedLookup,
+        client_address: ClientAddress,
         variant_requests: VariantRequests,
-        responder: Responder,
+        relay: Relay,
         counts: Counts,
     ) -> None:
         self._rules = rules
         self._memory = memory
-        self._lookup = lookup
+        self._client_address = client_address
         self._variant_requests = variant_requests
-        self._responder = responder
+        self._relay = relay
         self._usage = counts.usage
         self._variants = counts.variants
         self._sent_bytes = counts.sent_bytes
@@ -144,8 +147,8 @@ class ImageHandler:
         query = head.query
         parameters = self._variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.is_negotiated = parameters.is_negotiated
-        wanted = ImageRequest.of(head, image_id, parameters)
-        return Exchange(context, wanted, self._decide(wanted, NOTHING))
+        wanted = ImageRequest(head, image_id, parameters)
+        return Exchange(context, wanted, decide(wanted, NOTHING, self._memory, self._rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""
@@ -173,7 +176,7 @@ class ImageHandler:
                 exchange.finds(decision.found)
                 try:
                     if isinstance(decision, Answer):
-                        response = await self._responder.send(request, exchange.context, decision)
+                        response = await self._send(request, exchange.context, decision)
                         self._sent(decision)
                         return response
                     if isinstance(decision, NeedsBytes):
@@ -235,18 +238,35 @@ class ImageHandler:
         """Return the image that was looked up. The caller may not see it: that is decided next."""
         found = needed.found
         try:
-            image: SignedImage = await self._lookup.find(exchange.wanted, needed.rendition, needed.caller_of)
+            image = await self._find(exchange.wanted, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
             return Found(instead_of=found.instead_of or error, is_admitted=True)
         except (ImageNotFound, Unauthorized):
             return found._replace(is_missing=True, is_admitted=True)
         return found._replace(image=image, is_admitted=True)
 
+    async def _find(self, wanted: ImageRequest, needed: NeedsLookUp) -> SignedImage:
+        """Look up an image that this process has not cached.
+
+        Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
+        use up the bound on new ones, and get its error.
+        """
+        look_up, rendition, head = self._memory.resolver.look_up, needed.rendition, wanted.head
+        is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
+        try:
+            return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
+        except NewVariant as new:
+            renditions, record = self._rules.value.renditions, new.record
+            if not renditions.is_for_everybody(rendition, image_is_public=record.public):
+                check_view(needed.caller_of(), record)
+            client = self._client_address.subscriber_of(head.headers, head.peer)
+            return (await look_up(wanted.image_id, rendition, client=client)).image
+
     async def _fetch(self, exchange: Exchange, needed: NeedsBytes) -> Found:
         """Return what COS sends. Raises its errors, except that of a rendition that COS does not make."""
         image, requested_at = needed.image, self._memory.refused.now()
         try:
-            content = await self._responder.fetch(exchange.wanted, exchange.context, needed)
+            content = await self._ask_cos(exchange, needed)
         except REFUSALS as error:
             if image.rendition is None:
                 raise
@@ -259,3 +279,48 @@ class ImageHandler:
             self._memory.refused.refused(image, error, requested_at)
             return needed.found._replace(image=image, content=None, refusal=error.with_traceback(None))
         return needed.found._replace(image=image, content=content, is_admitted=True)
+
+    async def _ask_cos(self, exchange: Exchange, needed: NeedsBytes) -> Content:
+        """Return what COS has to be asked for. Raises the errors of the origin and ``RowChanged``."""
+        source, wanted, context = self._memory.source, exchange.wanted, exchange.context
+        image, content, plan = needed.image, needed.found.content, needed.plan
+        if context.origin_started is None:
+            context.origin_started = time.perf_counter()
+        if content is not None and plan is not None:
+            if content.body is not None:
+                content.body.close()
+                content.body = None
+            return await source.rest_from_cos(content, None if plan.last is None else f"bytes={plan.first}-{plan.last}")
+        if needed.by_nginx:
+            # Errors are the gateway's own, only images are handed over, and a URL that COS refuses is renewed before
+            # nginx uses it.
+            return await source.head(image)
+        conditions = forwardable_conditions(wanted.head.headers) if wanted.is_conditional else {}
+        byte_range = str(wanted.byte_range) if wanted.byte_range is not None else None
+        return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
+
+    async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
+        """Send an answer. A small body is read whole before its first byte is sent.
+
+        Raises what ``Relay.send`` raises, and ``OriginUnavailable`` or ``RowChanged`` before the first byte.
+        """
+        if answer.source is not None:
+            content, plan, length = answer.content, answer.plan, answer.length
+            assert content is not None, "a body comes with its metadata"  # noqa: S101
+            is_part = content.covered is not None
+            if (length is None or length > SMALL_BODY) and (is_part or plan.last is None):
+                headers = answer.headers()
+                return await self._relay.send(request, context, content, headers, status=plan.status, length=length)
+            try:
+                data = await answer.source.read_whole()
+            except BodyLost as error:  # nothing was sent yet
+                raise OriginUnavailable(str(error)) from error
+            answer.body = data if is_part or plan.last is None else data[plan.first : plan.last + 1]
+            answer.length = len(answer.body)
+        context.stamp(answer)
+        response = PreparedResponse(answer)
+        try:
+            await response.send(request)
+        except ConnectionError as error:
+            raise ClientLeft("the connection is closed") from error
+        return response

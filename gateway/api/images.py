@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.api.authentication import Callers, head_of
+from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
 from gateway.api.json_responses import success
@@ -16,7 +16,7 @@ from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of
 from gateway.delivery.relay import Relay
-from gateway.delivery.request_context import REQUEST_CONTEXT
+from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import InvalidRequest, OriginUnavailable
 from gateway.explain.access import Credentials
 from gateway.explain.explainer import PARAMETERS, Explainer

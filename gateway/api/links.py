@@ -60,7 +60,7 @@ class LinkCalls:
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
                 continue
-            made[image_id] = _made(links, result, expires_in)
+            made[image_id] = _made(links, result.image.record, expires_in)
         request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
         return success({"links": made, "errors": errors}, "links were signed")
 

@@ -7,8 +7,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from gateway.api.access_check import AccessCheck, ignore_expectation
-from gateway.api.audit import Audited
-from gateway.api.authentication import AdminOnly
+from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console
 from gateway.api.health import HealthCalls
@@ -16,9 +15,8 @@ from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
-from gateway.api.openapi import openapi
 from gateway.api.queues import QueueCalls
-from gateway.api.static_files import ConsoleFiles, StaticFiles
+from gateway.api.static_files import ConsoleFiles, StaticFiles, openapi
 from gateway.api.this_process import ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import UrlBatches

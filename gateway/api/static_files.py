@@ -1,4 +1,4 @@
-"""Files of the package: the web component and what pages may read of the settings; the console and its documents."""
+"""Files of the package: the web component and its settings, the console, the description of the public port."""
 
 import asyncio
 import base64
@@ -8,11 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from importlib import resources
 from typing import Any, Final
 
+import yaml
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from gateway.api.json_body import MAX_IMAGES
 from gateway.errors import RouteNotFound
@@ -90,13 +91,11 @@ class StaticFiles:
         found = (await self._read()).get(request.match_info["name"])
         if found is None:
             raise RouteNotFound
-        if _accepts_gzip(request):
-            etag = f'{found.etag[:-1]}-gzip"'
-            answer = _answer(request, found.gzipped, etag, found.cache_control, found.content_type)
-            if answer.status == 200:
-                answer.headers[hdrs.CONTENT_ENCODING] = "gzip"
-        else:
-            answer = _answer(request, found.body, found.etag, found.cache_control, found.content_type)
+        is_gzipped = _accepts_gzip(request)
+        body, etag = (found.gzipped, f'{found.etag[:-1]}-gzip"') if is_gzipped else (found.body, found.etag)
+        answer = _answer(request, body, etag, found.cache_control, found.content_type)
+        if is_gzipped and answer.status == 200:
+            answer.headers[hdrs.CONTENT_ENCODING] = "gzip"
         answer.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
         return answer
 
@@ -186,23 +185,17 @@ class ConsoleFiles:
     def add_routes(self, app: web.Application) -> None:
         """Register the page and its files, and the pages of addresses, of error codes and of the runbook."""
         add = app.router.add_get
-        add("/", self._page("index.html", _CONSOLE_HEADERS), name="console_page")
-        add("/docs", self._page("api.html", _DOCUMENT_HEADERS), name="docs")
-        add("/docs/errors", self._page("errors.html", _DOCUMENT_HEADERS), name="errors_page")
-        add("/docs/runbook", self._page("runbook.html", _DOCUMENT_HEADERS), name="runbook_page")
+        add("/", partial(self._answer, "index.html", _CONSOLE_HEADERS), name="console_page")
+        add("/docs", partial(self._answer, "api.html", _DOCUMENT_HEADERS), name="docs")
+        add("/docs/errors", partial(self._answer, "errors.html", _DOCUMENT_HEADERS), name="errors_page")
+        add("/docs/runbook", partial(self._answer, "runbook.html", _DOCUMENT_HEADERS), name="runbook_page")
         add("/console/{name}", self.file, name="console_file")
-
-    def _page(self, name: str, headers: Mapping[str, str]) -> Handler:
-        async def page(_: web.Request) -> web.Response:
-            return await self._answer(name, headers)
-
-        return page
 
     async def file(self, request: web.Request) -> web.Response:
         """Answer a script or a style sheet. Raises ``RouteNotFound``."""
-        return await self._answer(request.match_info["name"], _CONSOLE_HEADERS)
+        return await self._answer(request.match_info["name"], _CONSOLE_HEADERS, request)
 
-    async def _answer(self, name: str, headers: Mapping[str, str]) -> web.Response:
+    async def _answer(self, name: str, headers: Mapping[str, str], _: web.Request) -> web.Response:
         if self._files is None:
             self._files = await asyncio.to_thread(_read_console)
         body = self._files.get(name)
@@ -217,3 +210,22 @@ def _read_console() -> Mapping[str, bytes]:
     folder = resources.files("gateway").joinpath("web", "console")
     files = (*folder.iterdir(), *folder.joinpath("vendor").iterdir())
     return {file.name: file.read_bytes() for file in files if file.name.rpartition(".")[2] in _CONTENT_TYPES}
+
+
+def document() -> Any:
+    """Return the description of the public port. Reading it takes some milliseconds."""
+    text = (resources.files("gateway.api") / "openapi.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+
+
+@lru_cache(maxsize=1)
+def _encoded() -> bytes:
+    return json.dumps(document()).encode() + b"\n"
+
+
+async def openapi(_: web.Request) -> web.Response:
+    return web.Response(
+        body=await asyncio.to_thread(_encoded),
+        content_type="application/json",
+        headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"},
+    )

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.audit import FACTS
+from gateway.api.authentication import FACTS
 from gateway.api.json_body import Bodies, image_ids_in
 from gateway.api.json_responses import success
 from gateway.api.queues import redis_errors

@@ -1,7 +1,9 @@
 """Grouped calls: calls that arrive together share one piece of work, and calls for the same key share its result."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -24,6 +26,9 @@ class GroupedCalls(Generic[K, V]):
     lasts longer than ``hold`` seconds, the next group starts without waiting for its end, so no call waits longer than
     that for the work of others.
 
+    The keys of a group have the same ``part_of``, such as the server that holds them. So a server that is slow holds up
+    its own keys alone.
+
     A call for a key that is already waiting or running shares the result of that key. ``joined`` counts such calls. A
     group runs in its own task, in the context of the call that started it, so cancelling a caller does not affect the
     other callers. A key that has lost all its callers is dropped before its group starts.
@@ -35,18 +40,21 @@ class GroupedCalls(Generic[K, V]):
         work: Callable[[Sequence[K]], Awaitable[Mapping[K, V | Exception]]],
         joined: Counter | None = None,
         *,
+        part_of: Callable[[K], str] = lambda _: "",
         most_keys: int = _MOST_KEYS,
         hold: float = _HOLD,
     ) -> None:
         self._name = name
         self._work = work
         self._joined = joined
+        self._part_of = part_of
         self._most_keys = most_keys
         self._hold = hold
-        self._waiting: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each key that is not in a group yet
+        # By part, the callers of each key that is not in a group yet.
+        self._waiting: defaultdict[str, dict[K, list[asyncio.Future[V]]]] = defaultdict(dict)
         self._running: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each running key that calls may join
         self._groups: set[asyncio.Task[None]] = set()
-        self._holder: asyncio.Task[None] | None = None  # the group that the next one waits for
+        self._holders: dict[str, asyncio.Task[None]] = {}  # by part, the group that the next one waits for
 
     async def run(self, key: K) -> V:
         """Return the result for ``key``, or raise its error."""
@@ -76,47 +84,50 @@ class GroupedCalls(Generic[K, V]):
     async def close(self) -> None:
         """Cancel all groups, wait for their end, and cancel the calls that wait for the next group."""
         groups, waiting = list(self._groups), self._waiting
-        self._waiting = {}
+        self._waiting = defaultdict(dict)
         for group in groups:
             group.cancel()
         await asyncio.gather(*groups, return_exceptions=True)
-        for waiters in waiting.values():
-            _cancel(waiters)
+        for by_key in waiting.values():
+            for waiters in by_key.values():
+                _cancel(waiters)
 
     def _join(self, key: K) -> "asyncio.Future[V]":
         waiter: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        waiters = self._running.get(key) or self._waiting.get(key)
+        part = self._part_of(key)
+        waiting = self._waiting[part]
+        waiters = self._running.get(key) or waiting.get(key)
         if waiters is None:
-            self._waiting[key] = [waiter]
-            if self._holder is None:
-                self._start_group()
+            waiting[key] = [waiter]
+            if part not in self._holders:
+                self._start_group(part)
         else:
             if self._joined is not None:
                 self._joined.inc()
             waiters.append(waiter)
         return waiter
 
-    def _start_group(self) -> None:
-        self._holder = group = asyncio.create_task(self._run_group(), name=self._name)
+    def _start_group(self, part: str) -> None:
+        self._holders[part] = group = asyncio.create_task(self._run_group(part), name=self._name)
         self._groups.add(group)
-        group.add_done_callback(self._finish)
+        group.add_done_callback(partial(self._finish, part))
 
-    def _finish(self, group: "asyncio.Task[None]") -> None:
+    def _finish(self, part: str, group: "asyncio.Task[None]") -> None:
         self._groups.discard(group)
-        self._release(group)
+        self._release(part, group)
 
-    def _release(self, group: "asyncio.Task[None] | None") -> None:
+    def _release(self, part: str, group: "asyncio.Task[None] | None") -> None:
         """Let the next group start."""
-        if group is self._holder:
-            self._holder = None
-            if self._waiting:
-                self._start_group()
+        if part in self._holders and self._holders[part] is group:
+            del self._holders[part]
+            if self._waiting[part]:
+                self._start_group(part)
 
-    async def _run_group(self) -> None:
+    async def _run_group(self, part: str) -> None:
         # Taken now and not at the start of the task: calls made since then belong to this group.
-        group = self._take_waiting()
+        group = self._take_waiting(self._waiting[part])
         holder, loop = asyncio.current_task(), asyncio.get_running_loop()
-        timer = loop.call_later(self._hold, self._release, holder)
+        timer = loop.call_later(self._hold, self._release, part, holder)
         results: Mapping[K, V | Exception] = {}
         try:
             if group:
@@ -132,64 +143,19 @@ class GroupedCalls(Generic[K, V]):
             for key, waiters in group.items():
                 if self._running.get(key) is waiters:
                     del self._running[key]
-        self._release(holder)
+        self._release(part, holder)
         for key, waiters in group.items():
             _answer(waiters, results[key] if key in results else LookupError(f"no result for {key}"))
 
-    def _take_waiting(self) -> dict[K, "list[asyncio.Future[V]]"]:
+    def _take_waiting(self, waiting: dict[K, "list[asyncio.Future[V]]"]) -> dict[K, "list[asyncio.Future[V]]"]:
         """Move the oldest waiting keys to the running keys, and return the moved keys. Drop keys without a caller."""
         group: dict[K, list[asyncio.Future[V]]] = {}
-        for key in list(islice(self._waiting, self._most_keys)):
-            waiters = self._waiting.pop(key)
+        for key in list(islice(waiting, self._most_keys)):
+            waiters = waiting.pop(key)
             if not all(waiter.done() for waiter in waiters):
                 group[key] = waiters
         self._running |= group
         return group
-
-
-class PartitionedCalls(Generic[K, V]):
-    """Grouped calls whose keys are in parts, such as the servers that hold them: a group has keys of one part.
-
-    So a part that is slow holds up its own keys alone. ``make`` makes the grouped calls of a part.
-    """
-
-    def __init__(self, part_of: Callable[[K], str], make: Callable[[], GroupedCalls[K, V]]) -> None:
-        self._part_of = part_of
-        self._make = make
-        self._parts: dict[str, GroupedCalls[K, V]] = {}
-
-    async def run(self, key: K) -> V:
-        """Return the result for ``key``, or raise its error."""
-        return await self._calls_for(key).run(key)
-
-    async def run_many(self, keys: Sequence[K]) -> dict[K, V | Exception]:
-        """Return the result or the error of each key, in their order."""
-        groups: dict[GroupedCalls[K, V], list[K]] = {}
-        for key in keys:
-            groups.setdefault(self._calls_for(key), []).append(key)
-        if len(groups) == 1:
-            [(calls, own)] = groups.items()
-            return await calls.run_many(own)
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(calls.run_many(own), name="parts") for calls, own in groups.items()]
-        results = {key: result for task in running for key, result in task.result().items()}
-        return {key: results[key] for key in keys}
-
-    def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
-        """Let no later call join a running key that matches. The current callers of the key still get its result."""
-        for calls in self._parts.values():
-            calls.detach(matches)
-
-    async def close(self) -> None:
-        """Cancel all groups, and the calls that wait for the next group."""
-        for calls in self._parts.values():
-            await calls.close()
-
-    def _calls_for(self, key: K) -> GroupedCalls[K, V]:
-        part = self._part_of(key)
-        if (calls := self._parts.get(part)) is None:
-            calls = self._parts[part] = self._make()
-        return calls
 
 
 def _answer(waiters: "Iterable[asyncio.Future[V]]", result: V | Exception) -> None:

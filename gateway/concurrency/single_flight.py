@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
 
@@ -29,7 +29,7 @@ class SingleFlight(Generic[K, V]):
         self._calls: dict[K, asyncio.Task[V]] = {}
         self._tasks: set[asyncio.Task[V]] = set()  # including calls that can no longer be joined
 
-    async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
+    async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """Return the result of ``work()``, or of the call already running for ``key``. Raises that call's errors."""
         if key in self._calls:
             self._joined.inc()
@@ -44,11 +44,11 @@ class SingleFlight(Generic[K, V]):
                 if self._cancel_without_callers and not task.done():
                     self._abandon(key, task)
 
-    def start(self, key: K, work: Callable[[], Awaitable[V]]) -> "asyncio.Task[V]":
+    def start(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> "asyncio.Task[V]":
         """Return the task already running for ``key``, or a new task that runs ``work()``. Awaiting it is optional."""
         task = self._calls.get(key)
         if task is None:
-            task = self._calls[key] = asyncio.create_task(_awaited(work), name=f"{self._name}:{key}")
+            task = self._calls[key] = asyncio.create_task(work(), name=f"{self._name}:{key}")
             self._tasks.add(task)
             task.add_done_callback(lambda done: self._finish(key, done))
         return task
@@ -84,7 +84,3 @@ class SingleFlight(Generic[K, V]):
             del self._calls[key]
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not warn if every caller was cancelled
-
-
-async def _awaited(work: Callable[[], Awaitable[V]]) -> V:
-    return await work()

@@ -6,7 +6,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
 from aiohttp import hdrs
@@ -40,37 +40,29 @@ from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.settings import ImageProxySettings
 
 
-@dataclass(slots=True)
 class ImageRequest:
-    """What a request asks for.
+    """What a request asks for. ``image_id`` is valid, ``parameters`` are those of the query.
 
     byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
     is_plain: GET of the whole image without conditions, as most requests are.
     """
 
-    head: RequestHead
-    image_id: str
-    parameters: Parameters
-    byte_range: ByteRange | None
-    is_head: bool
-    is_conditional: bool
-    is_plain: bool
-
-    @classmethod
-    def of(cls, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> Self:
-        """Return the request for a valid ``image_id``, with the parameters of its query."""
-        headers, is_head = head.headers, head.method == hdrs.METH_HEAD
-        byte_range = None
-        if hdrs.RANGE in headers and not is_head:  # only GET has ranges (RFC 9110 section 14.2)
-            byte_range = ByteRange.parse(headers[hdrs.RANGE])
-        is_conditional = (
+    def __init__(self, head: RequestHead, image_id: str, parameters: Parameters = NO_PARAMETERS) -> None:
+        headers = head.headers
+        self.head = head
+        self.image_id = image_id
+        self.parameters = parameters
+        self.is_head = head.method == hdrs.METH_HEAD
+        self.byte_range: ByteRange | None = None
+        if hdrs.RANGE in headers and not self.is_head:  # only GET has ranges (RFC 9110 section 14.2)
+            self.byte_range = ByteRange.parse(headers[hdrs.RANGE])
+        self.is_conditional = (
             hdrs.IF_NONE_MATCH in headers
             or hdrs.IF_MODIFIED_SINCE in headers
             or hdrs.IF_MATCH in headers
             or hdrs.IF_UNMODIFIED_SINCE in headers
         )
-        is_plain = byte_range is None and not is_head and not is_conditional
-        return cls(head, image_id, parameters, byte_range, is_head, is_conditional, is_plain)
+        self.is_plain = not (self.is_head or self.is_conditional or self.byte_range is not None)
 
 
 # Errors of the image or of the rule rather than of COS itself: another rule may succeed.
@@ -221,19 +213,34 @@ Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
 
 def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> Decision:
     """Return the answer to a request, or what is missing for it. ``now``: Unix seconds. Raises nothing."""
-    return _Case(request, found, memory, rules, now).decide()
+    case = _Case(request, found, memory, rules, now)
+    try:
+        if not rules.settings.enabled:
+            raise RouteNotFound
+        if request.parameters.error is not None:
+            raise request.parameters.error
+        if not found.is_admitted and memory.streams >= rules.most_streams:
+            raise Overloaded(f"{memory.streams} streams in flight")
+        image = case.authorized()
+        if image is None:
+            return NeedsLookUp(case.missing, case.found, case.caller, case.known_caller)
+        return case.answer(image)
+    except _Denied as denied:
+        error = denied.__cause__
+        assert isinstance(error, GatewayError)  # noqa: S101 - raised from one
+        return Refused(error, case.known_caller, is_denial=True)
+    except GatewayError as error:
+        return Refused(error, case.known_caller, case.delivery, image=case.image, found=case.found)
 
 
-def check_image(caller: Callable[[], Caller], image: SignedImage, *, originals_for_owner: bool) -> None:
-    """Return if the caller may get the image. Raises as ``check_view`` and ``check_original`` do.
+def check_image(caller: Caller, image: SignedImage, *, originals_for_owner: bool) -> None:
+    """Return if the caller may get the image, which is not ``public``: for everybody.
 
-    ``caller`` is called if the answer depends on the caller.
+    Raises as ``check_view`` and ``check_original`` do.
     """
-    if image.public:
-        return
-    check_view(caller(), image.record)
+    check_view(caller, image.record)
     if originals_for_owner and image.rendition is None:
-        check_original(caller(), image.record)
+        check_original(caller, image.record)
 
 
 def not_made() -> GatewayError:
@@ -246,9 +253,9 @@ class _Denied(Exception):
 
 
 class _Case:
-    """A request to decide, and what is decided of it so far."""
+    """A request to decide, and what is decided of it so far. ``missing``: the rendition that has to be looked up."""
 
-    __slots__ = ("_caller", "delivery", "found", "image", "memory", "now", "request", "rules")
+    __slots__ = ("delivery", "found", "image", "known_caller", "memory", "missing", "now", "request", "rules")
 
     def __init__(self, request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> None:
         self.request = request
@@ -258,58 +265,40 @@ class _Case:
         self.now = now
         self.delivery = "none"
         self.image: AuthorizedImage | None = None
-        self._caller: Caller | None = None
-
-    def decide(self) -> Decision:
-        """Return the decision. Errors of single rules become a ``Refused``."""
-        request, rules = self.request, self.rules
-        try:
-            if not rules.settings.enabled:
-                raise RouteNotFound
-            if request.parameters.error is not None:
-                raise request.parameters.error
-            if not self.found.is_admitted and self.memory.streams >= rules.most_streams:
-                raise Overloaded(f"{self.memory.streams} streams in flight")
-            image = self._authorized()
-            if image is None:
-                return NeedsLookUp(self._rendition(), self.found, self.caller, self._caller)
-            return self._answer(image)
-        except _Denied as denied:
-            error = denied.__cause__
-            assert isinstance(error, GatewayError)  # noqa: S101 - raised from one
-            return Refused(error, self._caller, is_denial=True)
-        except GatewayError as error:
-            return Refused(error, self._caller, self.delivery, image=self.image, found=self.found)
+        self.known_caller: Caller | None = None  # as long as nothing depends on it
+        self.missing: str | None = None
 
     # 1. Access: the image, if the caller may see it.
 
-    def _authorized(self) -> AuthorizedImage | None:
+    def authorized(self) -> AuthorizedImage | None:
         """Return the image that is sent, which may replace a rendition. None: it has to be looked up."""
         request, rules, memory = self.request, self.rules, self.memory
         while True:
             found = self.found
+            rendition = request.parameters.rendition if found.instead_of is None else found.rendition
             image = found.image
             try:
                 if found.is_missing:
                     raise refusal(self.caller())
                 if image is None:
                     try:
-                        image = memory.image(request.image_id, self._rendition())
+                        image = memory.image(request.image_id, rendition)
                     except ImageNotFound as error:
                         raise refusal(self.caller()) from error
                     if image is None:
+                        self.missing = rendition
                         return None
-                check_image(self.caller, image, originals_for_owner=rules.renditions.originals_for_owner)
+                if not image.public:
+                    check_image(self.caller(), image, originals_for_owner=rules.renditions.originals_for_owner)
             except (ImageNotFound, Unauthorized) as error:
                 if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
                     raise found.instead_of from None
                 raise _Denied from error
             self.image = authorized = AuthorizedImage(image)
-            version = request.parameters.version
-            if image.rendition is None or version not in (None, image.record.version_token):
+            if image.rendition is None or (found.refusal is None and not memory.is_refused(image)):
                 return authorized
-            if found.refusal is None and not memory.is_refused(image):
-                return authorized
+            if request.parameters.version not in (None, image.record.version_token):
+                return authorized  # to be redirected
             other = memory.substitute_for(image, found.refusal)
             self.found = Found(rendition=other, instead_of=found.refusal or not_made(), is_admitted=found.is_admitted)
 
@@ -321,17 +310,14 @@ class _Case:
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
-        if self._caller is None:
+        if self.known_caller is None:
             request = self.request
-            self._caller = self.rules.authenticator.caller_of(request.head, request.parameters.link, self.now)
-        return self._caller
-
-    def _rendition(self) -> str | None:
-        return self.request.parameters.rendition if self.found.instead_of is None else self.found.rendition
+            self.known_caller = self.rules.authenticator.caller_of(request.head, request.parameters.link, self.now)
+        return self.known_caller
 
     # 2. Delivery: who sends the bytes, and how long caches keep them.
 
-    def _answer(self, image: AuthorizedImage) -> Decision:
+    def answer(self, image: AuthorizedImage) -> Decision:
         request, rules, found = self.request, self.rules, self.found
         parameters, policy = request.parameters, rules.policy
         delivery = "redirect" if parameters.redirect else rules.settings.delivery
@@ -352,7 +338,7 @@ class _Case:
         by_nginx = delivery == "accel" and not _needs_gateway(request, image)
         content = found.content or self.memory.content(image)
         if content is None:
-            return NeedsBytes(image, delivery, found._replace(image=image), self._caller, by_nginx)
+            return NeedsBytes(image, delivery, found._replace(image=image), self.known_caller, by_nginx)
         plan = WHOLE if request.is_plain else self._plan(content)
         if by_nginx and plan is not NOT_MODIFIED:
             return self._order(content, plan, policy)
@@ -368,7 +354,7 @@ class _Case:
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
 
     def _redirected(self, image: AuthorizedImage, lines: str, policy: CachePolicy) -> Answer:
-        return Answer(FIXED, lines, b"", 302, 0, None, image, self.delivery, policy, self.found, self._caller)
+        return Answer(FIXED, lines, b"", 302, 0, None, image, self.delivery, policy, self.found, self.known_caller)
 
     def _order(self, content: Content, plan: Plan, policy: CachePolicy) -> Answer:
         """Return the order to nginx to send the image."""
@@ -379,13 +365,13 @@ class _Case:
         is_substitute = self.found.instead_of is not None
         # Other answers depend on more of the request than nginx's key has.
         if request.is_plain and not is_substitute and not request.parameters.is_negotiated:
-            seconds = self.rules.kept_for(request, image, self._caller, policy, self.now)
+            seconds = self.rules.kept_for(request, image, self.known_caller, policy, self.now)
             if seconds:
                 headers["X-Decision-For"] = str(seconds)
         cache = cache_status_of(content, is_substitute=is_substitute)
         own = own_fields(content, WHOLE, cache) + fields(headers)
         fixed, delivery = fixed_lines(lines), self.delivery
-        return Answer(fixed, own, b"", 200, 0, cache, image, delivery, policy, self.found, self._caller, content)
+        return Answer(fixed, own, b"", 200, 0, cache, image, delivery, policy, self.found, self.known_caller, content)
 
     # 3. Bytes: conditions and ranges.
 
@@ -417,11 +403,11 @@ class _Case:
                     length = plan.last + 1 - plan.first
             else:
                 found = found._replace(image=image, content=content)
-                return NeedsBytes(image, self.delivery, found, self._caller, plan=plan)
+                return NeedsBytes(image, self.delivery, found, self.known_caller, plan=plan)
         fixed = image_fields(image, metadata, policy, request.parameters.download, with_body=with_body)
         cache = cache_status_of(content, is_substitute=found.instead_of is not None)
         own = own_fields(content, plan, cache)
-        status, delivery, caller = plan.status, self.delivery, self._caller
+        status, delivery, caller = plan.status, self.delivery, self.known_caller
         # By position: names take twice as long, in the answer that most requests get.
         return Answer(
             fixed, own, data, status, length, cache, image, delivery, policy, found, caller, content, plan, source

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.delivery.accepts_image import accepts_image
+from gateway.delivery.accept import accepts_image
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY
 from gateway.errors import GatewayError
 

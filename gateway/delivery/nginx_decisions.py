@@ -5,6 +5,7 @@ end by time are considered here.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.access.identity import Caller
@@ -18,16 +19,16 @@ FIELD: Final = "X-Decision-For"
 _KEY_USER: Final = "X-Decision-User"
 
 
+@dataclass(frozen=True, slots=True)
 class Decisions:
     """For how many seconds nginx may keep an answer: 0 if it must not.
 
     clock: COS's clock, by which presigned URLs end.
     """
 
-    def __init__(self, settings: Live[AccessSettings], lifetime: Lifetime, clock: CosClock) -> None:
-        self._settings = settings
-        self._lifetime = lifetime
-        self._clock = clock
+    settings: Live[AccessSettings]
+    lifetime: Lifetime
+    clock: CosClock
 
     def on_access(self, headers: Mapping[str, str], caller: Caller, now: float) -> int:
         """Return for how long the answer to an access check may be kept that allows the caller to view the image."""
@@ -35,16 +36,16 @@ class Decisions:
         if caller.is_forwarded and (headers.get(_KEY_USER) or None) != caller.user:
             return 0
         if caller.known_until is None:
-            return self._settings.value.decision_ttl
-        return max(0, min(self._settings.value.decision_ttl, int(caller.known_until - now)))
+            return self.settings.value.decision_ttl
+        return max(0, min(self.settings.value.decision_ttl, int(caller.known_until - now)))
 
     def on_image(
         self, request: ImageRequest, image: SignedImage, caller: Caller | None, policy: CachePolicy, now: float
     ) -> int:
         """Return for how long nginx may repeat an order to send the image, whose URL ends."""
-        if not self._settings.value.decision_ttl:
+        if not self.settings.value.decision_ttl:
             return 0
-        url_ends_in = int(self._lifetime.usable_for(image.presigned, now + self._clock.offset))
+        url_ends_in = int(self.lifetime.usable_for(image.presigned, now + self.clock.offset))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
         return max(0, min(url_ends_in, self.on_access(request.head.headers, caller, now))) if caller is not None else 0

@@ -12,7 +12,7 @@ from multidict import MultiMapping
 from yarl import URL
 
 from gateway.access.signed_links import LinkParameters
-from gateway.delivery.negotiation import choose_format
+from gateway.delivery.accept import choose_format
 from gateway.errors import GatewayError, InvalidRequest, UnknownFormat
 from gateway.presign.renditions import Renditions
 from gateway.settings import Live, VariantSettings

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from gateway.access.identity import Caller
+from gateway.access.request_head import RequestHead
 from gateway.delivery.cors import add_vary, allow
 from gateway.delivery.prepared_response import Prepared, PreparedResponse
 from gateway.errors import GatewayError
@@ -57,29 +58,28 @@ class RequestContext:
     cors_origin: the result of ``CorsOrigins.of``.
     """
 
-    route: str | None = None
-    image_id: str | None = None
-    variant: str | None = None
-    failure: Failure | None = None
-    trace_id: str | None = None
-    origin_started: float | None = None
-    caller: Caller | None = None
-    may_view = False
-    delivery = "none"
-    outcome = ""
-    is_canary = False
-    is_denial = False
-    is_negotiated = False
-    content_location: str | None = None
-    cors_origin: str | None = None
-    first_byte: float | None = None
-    seconds = 0.0
-    size = 0
-    cache: str | None = None
-
     def __init__(self, given_id: str | None) -> None:
         self.started = time.perf_counter()
         self.request_id = request_id_from(given_id)
+        self.route: str | None = None
+        self.image_id: str | None = None
+        self.variant: str | None = None
+        self.failure: Failure | None = None
+        self.trace_id: str | None = None
+        self.origin_started: float | None = None
+        self.caller: Caller | None = None
+        self.may_view = False
+        self.delivery = "none"
+        self.outcome = ""
+        self.is_canary = False
+        self.is_denial = False
+        self.is_negotiated = False
+        self.content_location: str | None = None
+        self.cors_origin: str | None = None
+        self.first_byte: float | None = None
+        self.seconds = 0.0
+        self.size = 0
+        self.cache: str | None = None
 
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""
@@ -148,3 +148,9 @@ def peer_of(request: web.BaseRequest) -> str | None:
     """Return the other end of the socket: behind workers, the peer of their parent."""
     peer: str | None = request.get(PEER, request.remote)
     return peer
+
+
+def head_of(request: web.BaseRequest) -> RequestHead:
+    """Return the request as the policy sees it."""
+    address = request.rel_url
+    return RequestHead(request.method, address.raw_path, address.raw_query_string, request.headers, request.remote)

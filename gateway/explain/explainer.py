@@ -73,12 +73,6 @@ class Explainer:
         ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
         address choose it. Raises the errors of ``VariantRequests.parse``.
         """
-        explanation = await self._explain(image_id, credentials, parameters)
-        if outcomes := await self.outside():
-            explanation.sections["from_outside"] = _seen(outcomes, time.time())
-        return explanation
-
-    async def _explain(self, image_id: str, credentials: Credentials, parameters: Mapping[str, str]) -> Explanation:
         stored, rules = self.row_and_url, self.rules.value
         originals_for_owner = rules.renditions.originals_for_owner
         chosen = self._chosen(parameters, credentials.link)
@@ -106,12 +100,12 @@ class Explainer:
         elif row.record is not None:
             sections["cos"] = {"state": "not asked"}
         if isinstance(decision, Refused):
-            instead = picture(decision.error, rules.settings.fallback)
-            if "headers" in sections.get("delivery", {}):
+            delivery = sections.get("delivery", {})
+            if "headers" in delivery:
                 applies = "once the reason of the verdict is removed; until then an error is sent"
-                sections["delivery"] = {"applies": applies, **sections["delivery"]}
-            if instead:
-                sections["delivery"] = {**sections.get("delivery", {}), **instead}
+                delivery = {"applies": applies, **delivery}
+            if delivery := delivery | picture(decision.error, rules.settings.fallback):
+                sections["delivery"] = delivery
             verdict = _refused(decision, caller, row, facts, dry)
             sections["kept"] = nothing_kept()
         else:
@@ -120,6 +114,8 @@ class Explainer:
         sections["kept"]["nginx_that_asks"] = stored.forgotten(image_id)
         if row.record is not None and (variants := await stored.variants(image_id, rules.renditions)):
             sections["variants"] = variants
+        if outcomes := await self.outside():
+            sections["from_outside"] = _seen(outcomes, time.time())
         return Explanation(image_id, _of_old_row(verdict, row.facts), sections)
 
     def _chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
@@ -178,7 +174,7 @@ class _DryRequest:
         # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
         head = RequestHead("HEAD", short_address(image_id), "", headers, None)
-        self.wanted = ImageRequest.of(head, image_id, parameters)
+        self.wanted = ImageRequest(head, image_id, parameters)
         self.asked: dict[str | None, AskedOrigin] = {}
         self._explainer = explainer
         self._row = row
@@ -245,7 +241,7 @@ class _DryRequest:
         return asked
 
     def _signed(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        return self._in_use(record, rendition) or self._explainer.row_and_url.sign(record, rendition)
+        return self._in_use(record, rendition) or self._explainer.row_and_url.signer.sign_image(record, rendition)
 
     def _in_use(self, record: ImageRecord, rendition: str | None) -> SignedImage | None:
         """Return the cached image that a request uses. None: a URL has to be signed."""

@@ -115,10 +115,6 @@ class RowAndUrl:
             return used.image
         return self.resolver.unchanged(cached.in_redis, record)
 
-    def sign(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        """Return the image with a new URL."""
-        return self.signer.sign_image(record, rendition)
-
     def forgotten(self, image_id: str) -> str:
         """Return which copies nginx has forgotten, if it asks for changes."""
         if self.nginx_list is None:

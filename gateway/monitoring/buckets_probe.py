@@ -182,26 +182,22 @@ class BucketsProbe:
         known = self._known.pop(bucket, None)
         rows = [] if known is None else [known]
         rows += [row for row in self._rows if row.bucket == bucket][:_MOST_ASKED]
-        refused: _Problem | None = None
+        if not rows:
+            error = await self._answer_to(
+                ImageRecord("probe", None, False, bucket, self._regions[bucket], _MADE_UP, content_type=None)
+            )
+            is_denied = error.code == "AccessDenied" and not error.is_expired
+            refuses = _refuses(error)
+            return None if refuses is False or is_denied else _Problem(str(error), refuses is True)
         for image in rows:
             error = await self._answer_to(image)
-            match _refuses(error):
-                case False:
-                    self._known[bucket] = image
-                    return None
-                case None:
-                    return _Problem(str(error), False)
-            refused = _Problem(str(error), True)
-            if error.code != "AccessDenied":
+            refuses = _refuses(error)
+            if refuses is False:
+                self._known[bucket] = image
+                return None
+            if refuses is None or error.code != "AccessDenied":
                 break  # the answer is the same for every object
-        if refused is not None:
-            return refused
-        error = await self._answer_to(
-            ImageRecord("probe", None, False, bucket, self._regions[bucket], _MADE_UP, content_type=None)
-        )
-        refuses = _refuses(error)
-        is_denied = error.code == "AccessDenied" and not error.is_expired
-        return _Problem(str(error), refuses is True) if refuses is not False and not is_denied else None
+        return _Problem(str(error), refuses is True)
 
     async def _answer_to(self, image: ImageRecord) -> CosError:
         answer = await self._questions.ask(image)

@@ -1,19 +1,27 @@
-"""What this process shows of itself in the consoles of all replicas."""
+"""What this process shows of itself in the consoles of all replicas, recorded every five seconds."""
 
 import asyncio
+import logging
+import math
 import os
 import secrets
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
+from prometheus_client import Counter
 from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.events import MOST_SHARED, EventLog
-from gateway.metrics.history import History
-from gateway.metrics.registry import VERSION
+from gateway.metrics.history import INTERVAL, History
+from gateway.metrics.registry import VERSION, OptionalGauge, gauge_value
 from gateway.metrics.symptom import SymptomLog
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.redis_replicas.replica_store import ReplicaPoint
+from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
+
+logger = logging.getLogger(__name__)
 
 
 class ThisReplica:
@@ -34,7 +42,7 @@ class ThisReplica:
         streams: Callable[[], int],
         now: Callable[[], float],
     ) -> None:
-        self._history = history
+        self.history = history
         self._symptoms = symptoms
         self.events = events
         self._entry_key = entry_key
@@ -53,7 +61,7 @@ class ThisReplica:
         measured = await asyncio.to_thread(self._measure)  # it reads files of /proc
         now = self._now()
         requests, failed = 0.0, 0.0
-        if points := self._history.fine()[-1:]:
+        if points := self.history.fine()[-1:]:
             span = max(points[0].span, 0.001)
             requests, failed = points[0].requests / span, points[0].failed / span
         return ReplicaPoint(
@@ -74,3 +82,71 @@ class ThisReplica:
     def _measure(self) -> dict[str, int]:
         """Return the metrics of the process by name; empty on a system without /proc."""
         return {sample.name: int(sample.value) for metric in self._process.collect() for sample in metric.samples}
+
+
+class HistoryRecorder:
+    """Adds points to the history of a replica, and publishes what the replica does.
+
+    store: None without Redis.
+    dead_lists: the lengths of the lists of what was given up, by the name of the event when one shrinks.
+    """
+
+    def __init__(
+        self,
+        replica: ThisReplica,
+        store: ReplicaStore | None,
+        dead_lists: Mapping[str, OptionalGauge],
+        background_errors: Counter,
+    ) -> None:
+        self._replica = replica
+        self._store = store
+        self._dead_lists = dead_lists
+        self._dead: dict[str, float] = {}
+        self._background_errors = background_errors.labels(task="history")
+
+    async def run(self) -> None:
+        """Record until cancelled."""
+        wait = INTERVAL
+        while True:
+            await asyncio.sleep(wait)
+            started = time.monotonic()
+            try:
+                await self.once()
+            except Exception:  # otherwise the charts would end
+                self._background_errors.inc()
+                logger.exception("recording a point failed")
+            wait = max(0.0, INTERVAL - (time.monotonic() - started))
+
+    async def once(self) -> None:
+        """Record a point, and publish what this replica does.
+
+        That a replica drains is no fault for the consoles of others: each restart of a replica would alarm them.
+        """
+        self._replica.history.record(time.time())
+        self._compare_dead_lists()
+        point = await self._replica.look()
+        if self._store is None:
+            return
+        symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
+        try:
+            await self._store.publish(replace(point, symptoms=symptoms))
+        except CacheUnavailable as error:
+            logger.debug("point not published: %s", error)
+
+    def _compare_dead_lists(self) -> None:
+        """Note an event if entries have left a dead list: an operator may have released them by any tool."""
+        for event, gauge in self._dead_lists.items():
+            if math.isnan(dead := gauge_value(gauge)):
+                continue  # Redis does not answer
+            if (left := self._dead.get(event, 0.0) - dead) > 0:
+                self._replica.events.add(event, count=int(left))
+            self._dead[event] = dead
+
+    async def withdraw(self) -> None:
+        """Remove what was published: this replica stops."""
+        if self._store is None:
+            return
+        try:
+            await self._store.withdraw()
+        except CacheUnavailable as error:
+            logger.debug("point not removed: %s", error)

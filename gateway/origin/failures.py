@@ -128,7 +128,7 @@ class FailedObjects:
     """
 
     def __init__(self, changed_at: Callable[[str], float], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.now = monotonic
+        self._now = monotonic
         self._changed_at = changed_at
         self.by_object: OrderedDict[ObjectId, _Failed] = OrderedDict()
 
@@ -137,7 +137,7 @@ class FailedObjects:
         failed = self.by_object.get(image.object_id)
         if (
             failed is None
-            or self.now() >= failed.until
+            or self._now() >= failed.until
             or failed.requested_at <= self._changed_at(image.record.image_id)
         ):
             return
@@ -149,7 +149,7 @@ class FailedObjects:
         """Remember COS's answer to a request of ``requested_at``. ``is_of_body``: the body was lost after its start."""
         if not isinstance(error, _FINAL + _PASSING):
             return
-        now = self.now()
+        now = self._now()
         before = self.by_object.pop(object_id, None)
         times = before.times + 1 if before is not None and now - before.failed_at < _FORGIVEN_AFTER else 1
         if isinstance(error, _FINAL):

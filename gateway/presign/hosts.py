@@ -29,7 +29,11 @@ _RENAMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``base`` is scheme and host with its port, no slash at the end; ``host`` is what gets signed, without a port."""
+    """An address that serves a bucket.
+
+    base: scheme and host with its port, no slash at the end.
+    host: what gets signed, without a port.
+    """
 
     base: str
     host: str

@@ -22,7 +22,8 @@ _NOBODY: Final = Credentials("AKIDOFNOACCOUNT", "a-secret-key-of-no-account")
 class ProbeSigner:
     """Signs URLs that a gateway never uses for images, with chosen times, parameters, token and host.
 
-    ``styles`` maps names to COS's processing parameters.
+    styles: the configured styles, COS's processing parameters by name.
+    token: of temporary credentials, else None.
     """
 
     def __init__(
@@ -34,22 +35,13 @@ class ProbeSigner:
     ) -> None:
         self._credentials = credentials
         self._hosts = hosts
-        self._styles = styles
         self._now = now
-
-    @property
-    def token(self) -> str | None:
-        """The token of temporary credentials, else None."""
-        return self._credentials.token
-
-    @property
-    def styles(self) -> Mapping[str, str]:
-        """The configured styles."""
-        return self._styles
+        self.styles: Final = styles
+        self.token: Final = credentials.token
 
     def with_token(self, token: str | None) -> "ProbeSigner":
         """Return a signer with another token, or without one."""
-        return ProbeSigner(replace(self._credentials, token=token), self._hosts, self._styles, self._now)
+        return ProbeSigner(replace(self._credentials, token=token), self._hosts, self.styles, self._now)
 
     def base_of(self, image: ImageRecord) -> str:
         """Return scheme, host and port that serve the image's bucket."""
@@ -68,7 +60,7 @@ class ProbeSigner:
         """Return a URL that is valid ``starts_in`` seconds from now, and until ``life`` seconds from now."""
         now = int(self._now())
         origin = self._hosts.origin_of(image.bucket, image.region)
-        parameters = {self._styles[style]: ""} if style is not None else {}
+        parameters = {self.styles[style]: ""} if style is not None else {}
         parameters.update(more)
         if self._credentials.token is not None:
             parameters[TOKEN_PARAMETER] = self._credentials.token

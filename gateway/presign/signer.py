@@ -206,7 +206,7 @@ class Signer:
 
 
 class UsableUrls:
-    """Signs images, and says which of their URLs may be used now. ``now`` is COS's clock."""
+    """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
 
     def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
         self._signer = signer

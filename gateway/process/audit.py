@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ STANDARD_ERROR: Final = "-"
 _MODE: Final = 0o640
 
 
+@dataclass(slots=True)
 class AuditLog:
     """Appends to the file ``logging.audit``, or writes to standard error for ``-``. None: there is no audit log.
 
@@ -26,26 +28,25 @@ class AuditLog:
     the log at the level error, and the act itself goes on: a takedown must not wait for a disk.
     """
 
-    def __init__(self, settings: Live[LoggingSettings], *, worker: int | None = None) -> None:
-        self._worker = worker
-        self._lock = asyncio.Lock()
-        self._settings = settings
+    settings: Live[LoggingSettings]
+    worker: int | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     @property
     def is_on(self) -> bool:
         """Whether there is an audit log."""
-        return self._settings.value.audit is not None
+        return self.settings.value.audit is not None
 
     async def note(
         self, action: str, caller: str, *, client: str | None = None, request_id: str | None = None, **facts: Any
     ) -> None:
         """Write that ``caller`` has done ``action``. ``client``: the address. Facts that are None are left out."""
-        target = self._settings.value.audit
+        target = self.settings.value.audit
         if target is None:
             return
         said = {"action": action, "caller": caller, "client": client, "request_id": request_id, **facts}
-        if self._worker is not None:
-            said["worker"] = self._worker
+        if self.worker is not None:
+            said["worker"] = self.worker
         known = {name: value for name, value in said.items() if value is not None}
         line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **known}) + "\n"
         if target == STANDARD_ERROR:

@@ -29,19 +29,6 @@ class LogOutput(Protocol):
         """Return whether it is a terminal."""
 
 
-class NoOutput:
-    """Where lines go if nothing is configured to log."""
-
-    def write(self, text: str, /) -> None:
-        """Drop the lines."""
-
-    def flush(self) -> None:
-        """Do nothing."""
-
-    def isatty(self) -> bool:
-        return False
-
-
 class LogStream:
     """Writes to the file ``descriptor`` in a thread of its own, each time as many whole lines as a pipe takes at once.
 

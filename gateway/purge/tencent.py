@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 from gateway.errors import NoCredentials
 from gateway.net.bounded_http import ServiceUnavailable
 from gateway.net.printable import printable
+from gateway.net.tencent_api import ApiError, ApiKey, TencentApi
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.settings import MOST_ADDRESSES
-from gateway.tencent_api.client import ApiError, ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from gateway.redis_connection.guarded_client import (
     CacheUnavailable,
-    Command,
     Key,
     is_wrong_type,
     lua_script,
@@ -80,20 +79,18 @@ def _add_images(*, distinct: Key, life: int, lines: str) -> None:
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _Day:
     """The counts, and the ids of images, of a day that are not yet written."""
 
     counts: "Counter[str]" = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Statistics to add once, by day: lines of name and number, and the ids of images that are not written yet."""
+class _Batch(NamedTuple):
+    """Statistics to add once, by day. Ids of images leave it as they are written."""
 
     number: int
-    counts: Mapping[str, str]
-    images: Mapping[str, set[str]]
+    days: Mapping[str, _Day]
 
 
 class DailyStatistics:
@@ -117,12 +114,10 @@ class DailyStatistics:
         self._settings = settings
         self._max_images = self._room = max_images
         self._now = now
-        self._gathered: dict[str, _Gathered] = {}
+        self._gathered: dict[str, _Day] = {}
         self._writer = secrets.token_hex(8)
         self._batches = 0
         self._unconfirmed: _Batch | None = None
-        self._current = _Gathered()
-        self._current_until = self._current_from = 0.0
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
     def add_images(self, image_ids: Iterable[str]) -> None:
@@ -147,20 +142,11 @@ class DailyStatistics:
         """Write the gathered statistics. Keeps them if it raises ``CacheUnavailable``."""
         self._count_watched()  # first, so that an outage over midnight leaves each day its own
         await self._write_unconfirmed()
-        gathered, self._gathered, self._current_until = self._gathered, {}, 0.0
-        if not gathered:
+        if not self._gathered:
             return
         self._batches += 1
-        self._unconfirmed = batch = _Batch(
-            self._batches,
-            {
-                day: "\n".join(f"{name} {count}" for name, count in statistics.counts.items())
-                for day, statistics in gathered.items()
-                if statistics.counts
-            },
-            {day: statistics.images for day, statistics in gathered.items() if statistics.images},
-        )
-        self._room = self._max_images - sum(map(len, batch.images.values()))
+        self._unconfirmed, self._gathered = _Batch(self._batches, self._gathered), {}
+        self._room = self._max_images - sum(len(day.images) for day in self._unconfirmed.days.values())
         await self._write_unconfirmed()
 
     async def _write_unconfirmed(self) -> None:
@@ -168,16 +154,15 @@ class DailyStatistics:
         if (batch := self._unconfirmed) is None:
             return
         life = (self.retention_days + 1) * _DAY
-        if batch.counts:
-            commands: list[Command] = []
-            for day, lines in batch.counts.items():
-                key = self._key(day)
+        for name, day in batch.days.items():
+            if day.counts:
+                key = self._key(name)
+                lines = "\n".join(f"{count} {number}" for count, number in day.counts.items())
                 marker = self._place.marker(key, self._writer)
-                commands.append(_add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines))
-            await self._shards.run_on(self._place, *commands)
-        for day, images in batch.images.items():
-            while images:
-                await self._write_some(self._images_key(day), life, images)
+                call = _add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines)
+                await self._shards.run_on(self._place, call)
+            while day.images:
+                await self._write_some(self._images_key(name), life, day.images)
         self._unconfirmed, self._room = None, self._max_images
 
     async def _write_some(self, key: str, life: int, images: set[str]) -> None:
@@ -198,7 +183,7 @@ class DailyStatistics:
             command for name in names for command in (("HGETALL", self._key(name)), ("PFCOUNT", self._images_key(name)))
         ]
         answers = [_value(answer) for answer in await self._shards.try_on(self._place, *commands)]
-        return [_day(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
+        return [_summary(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
 
     def _count_watched(self) -> None:
         for name, (total, before) in self._watched.items():
@@ -206,16 +191,8 @@ class DailyStatistics:
                 self._today().counts[name] += now - before
                 self._watched[name] = (total, now)
 
-    def _today(self) -> _Gathered:
-        now = self._now()
-        if not self._current_from <= now < self._current_until:
-            self._current_from = now // _DAY * _DAY
-            self._current_until = self._current_from + _DAY
-            self._current = self._gathered.setdefault(self._day(), _Gathered())
-        return self._current
-
-    def _day(self) -> str:
-        return datetime.fromtimestamp(self._now(), UTC).date().isoformat()
+    def _today(self) -> _Day:
+        return self._gathered.setdefault(datetime.fromtimestamp(self._now(), UTC).date().isoformat(), _Day())
 
     def _key(self, day: str) -> str:
         return self._place.key("stats", "daily", day)
@@ -224,7 +201,7 @@ class DailyStatistics:
         return self._place.key("stats", "daily", day, "images")
 
 
-def _day(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
+def _summary(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
     counts = {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
     requests = counts.get(b"requests", 0)
     hits = counts.get(b"hits_local", 0) + counts.get(b"hits_redis", 0)

@@ -303,9 +303,8 @@ class LeasedQueue(ABC, Generic[T]):
         """
         shard, word = self._shard_of(item), self._encode(item)
         keys, limits = self._keys[shard], self.limits.value
-        [attempts] = await self._shards.run_on(
-            shard, _count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
-        )
+        call = _count_attempt(attempts=keys.attempts, word=word, life=_ATTEMPTS_LIFE)
+        [attempts] = await self._shards.run_on(shard, call)
         if attempts < limits.max_attempts:
             backoff = self._random() * min(limits.lease() * 10, 2**attempts)
             await self._shards.run_on(shard, ("ZADD", keys.queue, "XX", now + backoff, word))

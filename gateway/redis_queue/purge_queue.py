@@ -9,7 +9,7 @@ from typing import Final
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_slices import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.guarded_client import Key, Values, lua_script
+from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live
@@ -49,26 +49,22 @@ def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> N
 
 
 @lua_script("""
-for _, word in ipairs(words) do
-    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
-        redis.call('ZREM', queue, word)
-    end
-end
-""")
-def _remove_leased(*, queue: Key, lease_end: float, words: Values) -> None:
-    """Remove the words that are still under the lease that ends then."""
-
-
-@lua_script("""
 for i = 1, #words_and_times, 2 do
     local word, due_at = words_and_times[i], words_and_times[i + 1]
     if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
-        redis.call('ZADD', queue, 'XX', due_at, word)
+        if due_at == '' then
+            redis.call('ZREM', queue, word)
+        else
+            redis.call('ZADD', queue, due_at, word)
+        end
     end
 end
 """)
-def _release_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
-    """Set the times of the words that are still under the lease with that end. Each word is followed by its time."""
+def _set_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
+    """Set the times of the words that are still under the lease that ends then. Each word is followed by its time.
+
+    A word with the time "" is removed.
+    """
 
 
 @lua_script("""
@@ -137,13 +133,9 @@ class PurgeQueue(LeasedQueue[str]):
         """
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
-            call = _remove_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words=words)
-            await self._shards.run_on(
-                self._home,
-                call,
-                ("HDEL", self._attempts, *words),
-                ("HDEL", self._dead, *words),
-            )
+            call = self._end_lease(claimed_at, [part for word in words for part in (word, "")])
+            gone = (("HDEL", key, *words) for key in (self._attempts, self._dead))
+            await self._shards.run_on(self._home, call, *gone)
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
@@ -155,9 +147,11 @@ class PurgeQueue(LeasedQueue[str]):
     async def release(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
         for some in in_groups(claims, _AT_ONCE):
-            words = [part for claim in some for part in (claim.item, claim.due_at)]
-            call = _release_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words)
-            await self._shards.run_on(self._home, call)
+            times = [part for claim in some for part in (claim.item, claim.due_at)]
+            await self._shards.run_on(self._home, self._end_lease(claimed_at, times))
+
+    def _end_lease(self, claimed_at: float, words_and_times: Sequence[str | float]) -> Command:
+        return _set_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words_and_times)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""

@@ -15,7 +15,7 @@ from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.concurrency.clocks import boot_time
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
-from gateway.redis_connection.shards import Shards, in_parallel
+from gateway.redis_connection.shards import Shards
 
 logger = logging.getLogger(__name__)
 
@@ -81,16 +81,15 @@ class InvalidationChannel:
 
     async def _count_receivers(self) -> int | None:
         """Return how many replicas listen. A node counts only those that are connected to it (PUBLISH, Redis)."""
-        counts: list[int | None] = []
 
-        async def count(server: GuardedRedis) -> None:
+        async def count(server: GuardedRedis) -> int | None:
             try:
                 [[(_, number)]] = await server.run(("PUBSUB NUMSUB", self._channel))
-                counts.append(int(number))
             except CacheUnavailable:
-                counts.append(None)
+                return None
+            return int(number)
 
-        await in_parallel([count(server) for server in self._servers()])
+        counts = await asyncio.gather(*map(count, self._servers()))
         known = [number for number in counts if number is not None]
         return sum(known) if len(known) == len(counts) else None
 

@@ -85,10 +85,10 @@ class Connection(web.RequestHandler):
 
     def _is_answered(self, at_once: AtOnce) -> bool:
         """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
-        (message, payload), *others = self._messages
+        message, payload = self._messages[0]
         transport = self._client_transport
         if (
-            others
+            len(self._messages) > 1
             or payload is not EMPTY_PAYLOAD
             or not isinstance(message, RawRequestMessage)
             or message.should_close

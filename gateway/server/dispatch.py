@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -17,7 +18,6 @@ from prometheus_client import Gauge
 
 from gateway.access.client_address import ClientAddress
 from gateway.access.request_head import RequestHead
-from gateway.api.authentication import head_of
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
 from gateway.canary.mark import PREFIX
@@ -29,18 +29,28 @@ from gateway.delivery.headers import CORS
 from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.prepared_response import PreparedResponse
 from gateway.delivery.relay import ClientLeft, RelayAborted
-from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id
+from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id, head_of
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
-from gateway.server.error_responses import CLIENT_DISCONNECTED, error_response, internal_error_response
+from gateway.server.error_responses import (
+    CLIENT_DISCONNECTED,
+    UNMATCHED,
+    error_response,
+    image_id_in_path,
+    internal_error_response,
+    route_name,
+)
 from gateway.server.metrics import ServerMetrics
 from gateway.server.request_log import RequestLog, access_facts
-from gateway.server.route_match import UNMATCHED, image_id_in_path, route_name
+
+if TYPE_CHECKING:  # a gateway without tracing loads nothing of it
+    from gateway.tracing.spans import Spans
 
 _REQUEST_ID = istr("X-Request-Id")
 # aiohttp would answer any other version in kind, which no client speaks. Not 505: alerts count each 5xx but 501.
 _SUPPORTED_VERSIONS = (HttpVersion11, HttpVersion10)
+_PROBES = frozenset({"/healthz", "/readyz"})  # requested every few seconds: they get no spans
 _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # Addresses in their usual spelling; the router handles any other (percent-encoded characters).
 _ADDRESS = re.compile(
@@ -285,6 +295,46 @@ class Dispatch:
         ):
             client = self._client_address.of(request.headers, peer)
             request_log.add(access_facts(request.method, route, context, client))
+
+
+class TracedDispatch(Dispatch):
+    """The dispatch if tracing is enabled: answers each request within a span.
+
+    templates: the addresses of routes by their names.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        in_flight: InFlight,
+        accounting: Accounting,
+        direct: DirectHandlers,
+        fallback: FallbackPicture | None,
+        spans: "Spans",
+        templates: Mapping[str, str],
+    ) -> None:
+        super().__init__(handler, in_flight, accounting, direct, fallback)
+        self._spans = spans
+        self._templates = templates
+
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> None:
+        """Return None: every request has a span."""
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Handle the request as ``Dispatch`` does."""
+        if request.rel_url.raw_path in _PROBES:
+            return await super().__call__(request)
+        with self._spans.request(request.method, request.headers):
+            return await super().__call__(request)
+
+    def _count(
+        self, request: RawRequestMessage | web.BaseRequest, route: str, context: RequestContext, peer: str | None
+    ) -> None:
+        context.trace_id = self._spans.trace_id()
+        super()._count(request, route, context, peer)
+        if self._spans.is_recorded() and isinstance(request, web.BaseRequest):
+            facts = access_facts(request.method, route, context, None)
+            self._spans.describe(facts.by_name(), self._templates.get(route), request.scheme)
 
 
 def _begun(request: web.BaseRequest) -> Exchange | None:

@@ -22,13 +22,14 @@ from gateway.errors import (
     Unauthorized,
 )
 from gateway.metrics.loop_counters import ABORTED
-from gateway.server.connection_reset import reset
-from gateway.server.route_match import image_id_in_path, route_name
+from gateway.server.slow_clients import reset
 
 logger = logging.getLogger(__name__)
 
 # Counted in place of a status if the client disconnected before its response was complete (nginx uses this number).
 CLIENT_DISCONNECTED: Final = "499"
+
+UNMATCHED: Final = "unmatched"  # the route of a request that the router has not seen, or not known
 
 # The addresses of images themselves, as the dispatch and the router name them.
 _IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
@@ -106,3 +107,14 @@ def _gateway_error(error: web.HTTPException) -> GatewayError:
             return PayloadTooLarge()
         case _:
             return InvalidRequest()
+
+
+def route_name(request: web.BaseRequest) -> str:
+    """Return the name of the matched route, which comes from a closed set, or ``unmatched``."""
+    name = request.match_info.route.name if isinstance(request, web.Request) else None
+    return name or UNMATCHED
+
+
+def image_id_in_path(request: web.BaseRequest) -> str | None:
+    """Return the image id in the path of the matched route, not yet validated, or None without one."""
+    return request.match_info.get("image_id") if isinstance(request, web.Request) else None

@@ -11,9 +11,9 @@ from aiohttp import http_parser, web
 
 from gateway.net.port import cannot_listen
 from gateway.server.connection import Endpoint, Site
-from gateway.server.connection_reset import reset
 from gateway.server.dispatch import Dispatch, Handler, InFlight
 from gateway.server.metrics import PortMetrics
+from gateway.server.slow_clients import reset
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 from gateway.delivery.request_context import Failure, RequestContext
 from gateway.net.printable import printable
 from gateway.process.log_format import redact
-from gateway.process.log_stream import LogOutput, NoOutput
+from gateway.process.log_stream import LogOutput
 from gateway.process.logs import LogHandler
 from gateway.settings import Live, LoggingSettings
 
@@ -110,12 +110,12 @@ class RequestLog:
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
     each line. While ``is_on`` is False, a line is added only for a fault of the gateway or of a service that it uses.
-    ``worker`` is the number of this process among several.
+    ``stream`` is None if nothing is logged. ``worker`` is the number of this process among several.
     """
 
     def __init__(
         self,
-        stream: LogOutput,
+        stream: LogOutput | None,
         settings: Live[LoggingSettings],
         *,
         worker: int | None = None,
@@ -153,8 +153,8 @@ class RequestLog:
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        if waiting and self._stream is not None:
             as_line = _as_json if self._settings.value.format == "json" else _as_text
             timestamp, worker = self._timestamp, self._worker
             self._stream.write("".join([as_line(facts, timestamp(facts.at), worker) for facts in waiting]))
@@ -173,10 +173,10 @@ def _is_on(settings: LoggingSettings) -> bool:
     return settings.access and level <= logging.INFO
 
 
-def stream_of_log() -> LogOutput:
-    """Return where the log goes: the stream of its own handler, else of the whole log. Nowhere without a stream."""
+def stream_of_log() -> LogOutput | None:
+    """Return where the log goes: the stream of its own handler, else of the whole log. None if nothing is logged."""
     handlers = (*logging.getLogger(LOGGER).handlers, *logging.getLogger().handlers)
-    return next((handler.stream for handler in handlers if isinstance(handler, LogHandler)), NoOutput())
+    return next((handler.stream for handler in handlers if isinstance(handler, LogHandler)), None)
 
 
 def _is_failure(outcome: str) -> bool:

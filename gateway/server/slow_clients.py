@@ -1,6 +1,7 @@
-"""Disconnecting clients that stall. Clients that read slowly are served."""
+"""Disconnecting clients: by an RST, and those that stall. Clients that read slowly are served."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import socket
@@ -8,14 +9,13 @@ import struct
 import termios
 from typing import Final, NamedTuple
 
-from gateway.server.connection_reset import reset
-
 logger = logging.getLogger(__name__)
 
 _MIN_RATE: Final = 1024  # bytes per second
 _CHECKED_AT_ONCE: Final = 100  # connections, two system calls each; then the event loop runs
 _INT: Final = struct.Struct("i")
 _BYTES_ACKED: Final = struct.Struct("120xQ")  # tcpi_bytes_acked of struct tcp_info (linux/tcp.h)
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
@@ -92,3 +92,17 @@ def _progress_of(transport: asyncio.Transport) -> Progress:
         return Progress(_BYTES_ACKED.unpack(info)[0], transport.get_write_buffer_size() + unsent)
     except (OSError, ValueError, struct.error):  # already closed, or a system with a shorter tcp_info
         return Progress()
+
+
+def reset(transport: asyncio.Transport | None) -> None:
+    """Close with an RST (SO_LINGER of 0 seconds, socket(7)). None is a connection that is already closed.
+
+    A client cannot mistake an RST for the end of a response. The kernel frees its send buffer at once: after an orderly
+    close it would keep the buffer until the client has read it.
+    """
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # already closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

@@ -15,10 +15,9 @@ from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.monitoring.health import DependencyProbes, Health
-from gateway.monitoring.history_recorder import HistoryRecorder
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.monitoring.this_replica import ThisReplica
+from gateway.monitoring.this_replica import HistoryRecorder, ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -75,7 +74,7 @@ async def open_diagnostics(
         now=signing.clock.now,
     )
     dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
-    recorder = HistoryRecorder(history, replica, replicas, metrics.events, dead_lists, metrics.monitoring)
+    recorder = HistoryRecorder(replica, replicas, dead_lists, metrics.registry.background_errors)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))

@@ -13,7 +13,6 @@ from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
-from gateway.delivery.responder import Responder
 from gateway.service.access import Access
 from gateway.service.metrics import Metrics
 from gateway.service.objects import Objects
@@ -41,7 +40,7 @@ def make_images(
     """Return the part. It has nothing to open."""
     settings = live.value
     image_proxy, renditions = settings.image_proxy, signing.renditions
-    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions, access.client_address)
+    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     access_settings = live.map(lambda settings: settings.access)
     decisions = Decisions(access_settings, signing.lifetime, signing.clock)
@@ -49,9 +48,9 @@ def make_images(
     handler = ImageHandler(
         image_rules(live, access, signing, decisions.on_image),
         ImageMemory(urls.resolver, objects.source, objects.refused),
-        lookup,
+        access.client_address,
         variant_requests,
-        Responder(objects.source, Relay(metrics.sent_bytes)),
+        Relay(metrics.sent_bytes),
         Counts(urls.usage, metrics.sent_bytes, metrics.origin.variants, nginx_files.accel_not_configured),
     )
     return Images(

@@ -6,12 +6,12 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
 from gateway.api.access_check import AccessCheck
-from gateway.api.audit import Audited
-from gateway.api.authentication import AdminOnly
+from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies, SharedState
 from gateway.api.health import HealthCalls
@@ -30,11 +30,11 @@ from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
 from gateway.net.ip_address import is_loopback
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, TracedDispatch
 from gateway.server.file_limit import connection_budget
 from gateway.server.host_guard import HostGuard
 from gateway.server.listener import Drain, Listening, Port, listening
-from gateway.server.traced_dispatch import TracedDispatch
+from gateway.service.answers import about_this, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
@@ -82,7 +82,7 @@ async def serve(
     ``PurePythonParser``, and the errors of ``open_service``.
     """
     metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
-    async with open_service(settings, metrics, read_settings) as service:
+    async with open_service(settings, metrics, read_settings) as service, answering(service):
         drain = Drain(
             service.requests.in_flight,
             service.diagnostics.health.drain,
@@ -221,7 +221,7 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             service.reloader,
             service.requests.debug_log,
             bodies,
-            service.answers.about_this,
+            partial(about_this, service),
         ),
         console=_console(service),
         console_files=ConsoleFiles(),

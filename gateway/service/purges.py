@@ -7,6 +7,7 @@ from functools import partial
 
 from gateway.concurrency.background import background
 from gateway.net.bounded_http import BoundedHttp
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.credentials.rotation import BucketCredentials, open_source
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
@@ -19,7 +20,6 @@ from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
-from gateway.tencent_api.client import ApiKey, TencentApi
 
 PURGE_CREDENTIALS = "purge"
 """The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""

@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +48,7 @@ class Requests:
 async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator[Requests]:
     """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
-    async with _tracing(settings, metrics) as tracing:
+    async with await _tracing(settings, metrics) as tracing:
         picture = settings.image_proxy.fallback
         fallback = None
         if picture is not None:
@@ -69,19 +69,15 @@ async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator
             request_log.flush()
 
 
-@asynccontextmanager
-async def _tracing(settings: Settings, metrics: Metrics) -> "AsyncIterator[Spans | None]":
-    """Send spans of requests and of their calls. None unless ``tracing.enabled``."""
+async def _tracing(settings: Settings, metrics: Metrics) -> "AbstractAsyncContextManager[Spans | None]":
+    """Return what sends spans of requests and of their calls. It yields None unless ``tracing.enabled``."""
     if not settings.tracing.enabled:
-        yield None
-        return
-
+        return nullcontext()
     # Imported here, as it needs the extra `otel`, and in a thread, as it reads some hundred files.
     exporter = await asyncio.to_thread(importlib.import_module, "gateway.tracing.exporter")
-    opening = exporter.open_tracing(
+    opening: AbstractAsyncContextManager[Spans] = exporter.open_tracing(
         lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
         redis=settings.redis.server(),
         postgres=settings.postgres.server(),
     )
-    async with opening as tracing:
-        yield tracing
+    return opening

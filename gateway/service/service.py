@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
-from gateway.service.answers import Answers, answering
 from gateway.service.canary import CanaryPart, open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
@@ -42,7 +41,6 @@ class Service:
     purges: PurgeIntake | None
     canary: CanaryPart | None
     diagnostics: Diagnostics
-    answers: Answers
     reloader: Reloader
 
 
@@ -85,8 +83,6 @@ async def open_service(
             live, read_settings, (access, signing), metrics.reload, is_draining=lambda: health.is_draining
         )
         stack.push_async_callback(reloader.finish)
-        answers = Answers(live, metrics, signing, urls, changes, diagnostics, reloader)
-        await opened(answering(answers, stores.redis))
         yield Service(
             live,
             metrics,
@@ -102,6 +98,5 @@ async def open_service(
             purges,
             canary,
             diagnostics,
-            answers,
             reloader,
         )

@@ -11,9 +11,10 @@ from gateway.settings.error_messages import SettingsError, refusal
 
 
 class SettingsDifference(NamedTuple):
-    """The new ``settings``, with the old values of the keys that ``need_restart``.
+    """What a reload changes.
 
-    ``changed`` are the other keys that differ.
+    settings: the new settings, with the old values of the keys that ``need_restart``.
+    changed: the other keys that differ.
     """
 
     settings: Settings

@@ -179,13 +179,22 @@ class _Document(NamedTuple):
 
 
 def _read_yaml(file: Path) -> _Document:
-    """Read a file of at most 1 MiB. Raises ``SettingsError`` if it cannot be read or is not a mapping."""
+    """Read a file of at most 1 MiB. Raises ``SettingsError`` if it cannot be read or is not a mapping.
+
+    A repeated key is a mistake, too, because YAML keeps the last value: part of a section would be lost.
+    """
+    lines: dict[tuple[str, ...], int] = {}
     try:
         with file.open("rb") as opened:
             text = opened.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
             raise SettingsError([f"{file}: is larger than 1 MiB"])
-        document, lines, problems = _load(text.decode())
+        loader = yaml.SafeLoader(text.decode())
+        root = loader.get_single_node()  # in place of yaml.safe_load, since the nodes know their lines
+        if root is None:
+            return _Document({}, lines)
+        problems = list(_repeated_keys(root, (), lines, set()))
+        document = loader.construct_document(root)
     except OSError as error:
         raise SettingsError([f"{file}: cannot be read: {error.strerror}"]) from None
     except yaml.MarkedYAMLError as error:
@@ -203,23 +212,6 @@ def _read_yaml(file: Path) -> _Document:
     if problems:
         raise SettingsError(problems)
     return _Document(document, lines)
-
-
-def _load(text: str) -> tuple[Any, dict[tuple[str, ...], int], list[str]]:
-    """Return the document as ``yaml.safe_load`` does, its lines, and a problem for each repeated key.
-
-    A repeated key is a problem because YAML keeps the last value: part of a section would be lost.
-    """
-    loader = yaml.SafeLoader(text)
-    try:
-        root = loader.get_single_node()
-        lines: dict[tuple[str, ...], int] = {}
-        if root is None:
-            return None, lines, []
-        problems = list(_repeated_keys(root, (), lines, set()))
-        return loader.construct_document(root), lines, problems
-    finally:
-        loader.dispose()
 
 
 def _repeated_keys(

@@ -86,7 +86,7 @@ def _tracer(
     parser = logging.getLogger(_HEADER_PARSER)
     parser.addFilter(_without_header)
     try:
-        exporter = _LoggedExporter(OTLPSpanExporter(session=_BoundedSession()), count, reasons)
+        exporter = _LoggedExporter(count, reasons)
     finally:
         parser.removeFilter(_without_header)
     processor = BatchSpanProcessor(exporter)
@@ -127,18 +127,18 @@ class _BoundedSession(requests.Session):
         return None
 
 
-class _LoggedExporter(SpanExporter):
-    """Exports by ``exporter``, counts spans, and logs each outage once, and its end."""
+class _LoggedExporter(OTLPSpanExporter):
+    """Counts the spans that it exports, and logs each outage once, and its end."""
 
-    def __init__(self, exporter: SpanExporter, count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> None:
-        self._exporter = exporter
+    def __init__(self, count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> None:
+        super().__init__(session=_BoundedSession())
         self._count = count
         self._reasons = reasons
         self._is_away = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send the spans. Blocks."""
-        result = self._exporter.export(spans)
+        result = super().export(spans)
         succeeded = result is SpanExportResult.SUCCESS
         self._count("exported" if succeeded else "failed", len(spans))
         if succeeded and self._is_away:
@@ -147,10 +147,6 @@ class _LoggedExporter(SpanExporter):
             logger.warning("spans are not exported, and dropped: %s", self._reasons.last)
         self._is_away = not succeeded
         return result
-
-    def shutdown(self) -> None:
-        """End the running attempts."""
-        self._exporter.shutdown()
 
 
 class _ReasonKeeper(logging.Handler):

@@ -48,7 +48,7 @@ _ATTRIBUTES: Final[Mapping[str, str]] = {
 
 
 class Spans:
-    """Starts spans: of requests, and below the current span of calls.
+    """Starts the spans of requests and of calls. A call's span is a child of the current span.
 
     A request's span is a child of the caller's span if ``traceparent`` names one. ``redis`` and ``postgres`` are the
     servers' addresses.

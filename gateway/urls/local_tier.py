@@ -90,9 +90,9 @@ class LocalTier:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, variant: ImageVariant) -> SignedImage | None:
+    def get(self, variant: _Key) -> SignedImage | None:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
-        key = variant if variant.rendition is not None else variant.image_id
+        key = variant if isinstance(variant, str) or variant.rendition is not None else variant.image_id
         entry = self._entries.get(key)
         if entry is None:
             missing = self._missing.get(key)

@@ -9,7 +9,7 @@ from gateway.catalog.record import Catalog, ImageRecord
 from gateway.changes.change_log import Scope
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
-from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
+from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signed_image import BACKDATE, ImageVariant, PresignedUrl, SignedImage
@@ -107,8 +107,8 @@ class UrlResolver:
         self._unread: dict[str, None] = {}
         self._lookups_by_result = metrics.url_cache_lookups
         self._new_variants = new_variants
-        self._lookups: PartitionedCalls[_LookUp, Resolved[SignedImage]] = PartitionedCalls(
-            self._server_of, lambda: GroupedCalls("look-up", self._look_up_many, metrics.coalesced_requests)
+        self._lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = GroupedCalls(
+            "look-up", self._look_up_many, metrics.coalesced_requests, part_of=self._server_of
         )
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
@@ -118,13 +118,13 @@ class UrlResolver:
 
     def image_here(self, image_id: str, rendition: str | None = None) -> SignedImage | None:
         """Return the image of ``get_cached`` alone."""
-        if rendition is not None and not self.urls.has_rendition(rendition):
-            raise UnknownStyle
         try:
-            image = self._usable_here(ImageVariant(image_id, rendition))
+            image = self._usable_here(image_id if rendition is None else ImageVariant(image_id, rendition))
         except ImageMissing:
             self._lookups_by_result.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
+        if image is None and rendition is not None and not self.urls.has_rendition(rendition):
+            raise UnknownStyle  # a reload that removes a rendition drops its images here
         self._lookups_by_result.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image
 
@@ -226,7 +226,7 @@ class UrlResolver:
     def _server_of(self, look_up: _LookUp) -> str:
         return self._shared.shards.address_of(look_up.variant.image_id) if self._shared is not None else ""
 
-    def _usable_here(self, variant: ImageVariant) -> SignedImage | None:
+    def _usable_here(self, variant: ImageVariant | str) -> SignedImage | None:
         image = self._local.get(variant)
         # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
         return image if image is not None and image.presigned.signed_at - BACKDATE <= self.urls.now() else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from gateway.concurrency.grouped_calls import GroupedCalls, PartitionedCalls
+from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -96,23 +96,27 @@ class UsageCounter:
         self._report_images = report_images
         self._max_variants = max_variants
         self._now = now
-        self._accesses: dict[ImageVariant, int] = {}  # since the last flush
-        self._collecting: dict[ImageVariant, int] = {}  # counted before it, while they are moved to the next batch
+        # Since the last flush. A pair equals its ``ImageVariant``, which takes five times as long to make.
+        self._accesses: dict[tuple[str, str | None], int] = {}
+        self._collecting: dict[
+            tuple[str, str | None], int
+        ] = {}  # counted before it, while they are moved to the next batch
         self._backlogs: dict[Shard | None, _Backlog] = {}  # before it, and not yet written; None without a store
         self._waiting = 0  # variants in all of them
         self._batches = 0
         self._totals = UseTotals(now)  # without ``_accesses`` and ``_collecting``
-        self._reads: PartitionedCalls[ImageVariant, int] = PartitionedCalls(
-            lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
-            lambda: GroupedCalls("access-totals", self._read_totals),
+        self._reads: GroupedCalls[ImageVariant, int] = GroupedCalls(
+            "access-totals",
+            self._read_totals,
+            part_of=lambda variant: store.shards.address_of(variant.image_id) if store is not None else "",
         )
 
     def accessed(self, image_id: str, rendition: str | None = None) -> None:
         """Count a use of the image's URL."""
-        variant = ImageVariant(image_id, rendition)
-        accesses = self._accesses.get(variant, 0)
-        if accesses or self._has_room_for(variant):
-            self._accesses[variant] = accesses + 1
+        pair = image_id, rendition
+        accesses = self._accesses.get(pair, 0)
+        if accesses or self._has_room_for(ImageVariant(*pair)):
+            self._accesses[pair] = accesses + 1
 
     def refreshed(self, variant: ImageVariant) -> None:
         """Count a renewal of the variant's URL."""
@@ -223,8 +227,9 @@ class UsageCounter:
         while self._collecting:
             some = [self._collecting.popitem() for _ in range(min(_COLLECTED_AT_ONCE, len(self._collecting)))]
             if self._report_images is not None:
-                self._report_images(variant.image_id for variant, _ in some)
-            for variant, count in some:
+                self._report_images(image_id for (image_id, _), _ in some)
+            for pair, count in some:
+                variant = ImageVariant(*pair)
                 self._add(variant, Usage(count, last_access=at))
                 self._totals.add(variant, count)
             await slices.pause()

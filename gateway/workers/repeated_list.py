@@ -5,7 +5,7 @@ import re
 import time
 from asyncio.staggered import staggered_race
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -53,6 +53,7 @@ class _Kept:
     body: bytes
 
 
+@dataclass(slots=True)
 class RepeatedList:
     """Answers the question for changes, which each nginx asks five times a second.
 
@@ -61,11 +62,10 @@ class RepeatedList:
     ``hurry``: the seconds after which another worker is asked, too.
     """
 
-    def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float) -> None:
-        self._supervisor = supervisor
-        self._calls = calls
-        self._hurry = hurry
-        self._kept: dict[tuple[str | None, str], _Kept] = {}
+    supervisor: Supervisor
+    calls: WorkerCalls
+    hurry: float
+    _kept: dict[tuple[str | None, str], _Kept] = field(default_factory=dict, init=False)
 
     def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
         """Return the response with a kept list, or None. The request had its ``Host`` when the list was asked for."""
@@ -89,9 +89,9 @@ class RepeatedList:
         A worker that has just started has heard nothing of the time before. While a worker does not answer, the next
         one is asked, too.
         """
-        heard, workers = self._heard(), self._supervisor.by_changes()
+        heard, workers = self._heard(), self.supervisor.by_changes()
         asked = [partial(self._list_of, request, worker) for worker in workers]
-        answer: Answer | None = (await staggered_race(asked, self._hurry))[0]
+        answer: Answer | None = (await staggered_race(asked, self.hurry))[0]
         if answer is None:
             raise NoWorker
         if answer.status != 200:
@@ -111,18 +111,18 @@ class RepeatedList:
         return answer.response()
 
     async def _list_of(self, request: web.Request, worker: Worker) -> Answer:
-        if (answer := await self._calls.repeat(request, worker)) is None:
+        if (answer := await self.calls.repeat(request, worker)) is None:
             raise NoWorker
         return answer
 
     async def _most_complete(self, request: web.Request, workers: Sequence[Worker], answer: Answer) -> Answer:
         path = str(URL(CHANGES).with_query({name: request.query.get(name, "") for name in ("since", "now")}))
-        answers = (await self._calls.get(workers, path, self._hurry)).values()
+        answers = (await self.calls.get(workers, path, self.hurry)).values()
         lists = [found for found in answers if found is not None and found.status == 200]
         return max(lists, key=_known_for, default=answer)
 
     def _heard(self) -> Heard:
-        return [(worker, worker.heard) for worker in self._supervisor.by_changes()]
+        return [(worker, worker.heard) for worker in self.supervisor.by_changes()]
 
 
 def _known_for(answer: Answer) -> int:

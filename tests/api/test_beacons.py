@@ -65,10 +65,6 @@ async def test_credentials_are_not_read(gateway: RunningGateway) -> None:
     assert (await gateway.request("POST", PATH, json={"version": 1}, headers=headers)).status == 204
 
 
-async def test_pages_learn_that_the_gateway_takes_beacons(gateway: RunningGateway) -> None:
-    assert (await gateway.get("/static/config.json")).json()["features"]["beacons"] is True
-
-
 def padded(size: int) -> bytes:
     return BEACON + b" " * (size - len(BEACON))
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from gateway.api.beacons import Beacon
 from gateway.api.json_body import MAX_IMAGES
 from gateway.api.links import MAX_LIFETIME
-from gateway.api.openapi import document
+from gateway.api.static_files import document
 from gateway.catalog.image_id import PATTERN
 from gateway.service.ports import public_app
 from tests.conftest import Images, RunningGateway

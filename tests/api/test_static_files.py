@@ -12,7 +12,7 @@ import pytest
 import gateway as package
 from docs.generate.console_page import console_page
 from docs.generate.remedies import ALERTS
-from gateway.api.openapi import document
+from gateway.api.static_files import document
 from tests.conftest import RunningGateway, StartGateway
 from tests.test_documents import errors
 

@@ -155,14 +155,6 @@ async def test_a_repeated_id_is_returned_once(gateway: RunningGateway, images: I
     assert (await ask(gateway, ["cat", "cat"]))["urls"].keys() == {"cat"}
 
 
-async def test_a_batch_of_the_maximum_size_is_accepted(gateway: RunningGateway, images: Images) -> None:
-    for number in range(3):
-        await images.add(f"image-{number}")
-    image_ids = [f"image-{number}" for number in range(MAX_IMAGES)]
-    data = await ask(gateway, image_ids)
-    assert (len(data["urls"]), len(data["errors"])) == (3, MAX_IMAGES - 3)
-
-
 @pytest.mark.parametrize(
     "body",
     [

@@ -254,3 +254,17 @@ async def test_close_cancels_those_under_way_and_those_that_wait(calls: GroupedC
     await calls.close()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [task.cancelled() for task in tasks] == [True] * 5
+
+
+async def test_a_part_that_is_slow_holds_up_its_own_keys_alone(work: Work) -> None:
+    calls: GroupedCalls[str, str] = GroupedCalls("test", work, part_of=lambda key: key[0], hold=LONG)
+    first = call(calls, "a1")
+    await started(first)
+    later, other = call(calls, "a2"), asyncio.create_task(calls.run_many(["a3", "b1"]))
+    await started(later)
+    assert work.groups == [["a1"], ["b1"]], "the other keys of the first part wait"
+    work.released.set()
+    assert (await first, await later) == ("a10", "a22")
+    assert await other == {"a3": "a32", "b1": "b11"}
+    assert work.groups == [["a1"], ["b1"], ["a2", "a3"]]
+    await calls.close()

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import cli
 from gateway.api.routes import ADMIN
 from gateway.server.dispatch import CANARY
-from gateway.server.route_match import UNMATCHED
+from gateway.server.error_responses import UNMATCHED
 from gateway.service.metrics import Metrics
 from gateway.service.ports import admin_app, public_app
 from gateway.service.service import Service

@@ -21,7 +21,7 @@ VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))
 
 def asked(headers: dict[str, str], method: str = "GET") -> ImageRequest:
     """A request with these header fields for the image called cat."""
-    return ImageRequest.of(RequestHead(method, "/i/cat", "", CIMultiDict(headers), None), "cat")
+    return ImageRequest(RequestHead(method, "/i/cat", "", CIMultiDict(headers), None), "cat")
 
 
 def parsed(byte_range: str | None) -> ImageRequest:

@@ -20,7 +20,7 @@ from gateway.access.request_head import RequestHead, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
-from gateway.delivery.accepts_image import accepts_image
+from gateway.delivery.accept import accepts_image
 from gateway.delivery.conditions_and_ranges import ByteRange, forwardable_conditions, plan_for
 from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import VariantRequests
@@ -93,7 +93,7 @@ def image_requests(data: bytes) -> None:
     query |= {"w": width, "dpr": dpr, "format": image_format, "v": version}
     present = {name: value for name, value in query.items() if value}
     chosen = VARIANTS.parameters_of(MultiDict(present), CIMultiDict({"Accept": accept}))
-    wanted = ImageRequest.of(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
+    wanted = ImageRequest(RequestHead("GET", "/i/a", "", CIMultiDict({"Range": byte_range}), None), "a", chosen)
     assert chosen.error is None or isinstance(chosen.error, InvalidRequest)
     assert RENDITIONS.has(chosen.rendition)
     assert wanted.byte_range is None or re.fullmatch(r"bytes=([0-9]+-[0-9]*|-[0-9]+)", str(wanted.byte_range), re.ASCII)

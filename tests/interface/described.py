@@ -13,7 +13,7 @@ import click
 from docs.generate.configuration import KEYS
 from docs.generate.metrics_page import families
 from gateway import cli
-from gateway.api.openapi import document
+from gateway.api.static_files import document
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.settings.base import NewValue

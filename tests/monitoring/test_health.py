@@ -183,9 +183,3 @@ async def test_a_gateway_is_not_ready_before_it_may_serve() -> None:
     assert (report.status, report.checks["cos"]) == (NOT_READY, "degraded")
     may_serve = True
     assert (await probed.report()).status is DEGRADED
-
-
-async def test_the_metric_shows_the_state() -> None:
-    metrics = Metrics()
-    await health(metrics, redis=Dependency(DependencyDown()), postgres=Dependency()).report()
-    assert (up(metrics, "redis"), up(metrics, "postgres")) == (0, 1)

@@ -1,6 +1,7 @@
 """The probe of Redis against servers that answer PING, and refuse what requests do."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,11 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
+from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
-from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.redis_server import RedisServer
 from tests.heard_changes import Recorder
@@ -50,18 +51,14 @@ def client(server: RedisServer) -> Iterator["redis.Redis"]:
 
 
 @asynccontextmanager
-async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, Metrics]]:
+async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, OptionalGauge]]:
     """Yield the probe of a gateway that listens to invalidations."""
-    metrics = Metrics()
+    receivers = OptionalGauge("receivers", "Receivers.")
     settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
         async with background("invalidation-channel", channel.listen(Recorder())):
-            yield RedisProbe(shards, channel, settings, metrics.invalidation_receivers), metrics
-
-
-def receivers(metrics: Metrics) -> float | None:
-    return metrics.registry.get_sample_value("image_gateway_invalidation_receivers")
+            yield RedisProbe(shards, channel, settings, receivers), receivers
 
 
 def url_of(server: RedisServer, client: "redis.Redis", rules: str) -> str:
@@ -71,10 +68,10 @@ def url_of(server: RedisServer, client: "redis.Redis", rules: str) -> str:
 
 
 async def test_what_a_probe_leaves_expires_and_is_under_the_prefix(server: RedisServer, client: "redis.Redis") -> None:
-    async with probing(server.url) as (probe, metrics):
+    async with probing(server.url) as (probe, receivers):
         await probe.run()
         await probe.run()
-        assert receivers(metrics) == 1
+        assert gauge_value(receivers) == 1
     keys = set(client.scan_iter()) - {b"image:shards"}
     assert keys
     assert all(key.startswith(b"image:probe:") and 0 < client.ttl(key) <= 60 for key in keys)
@@ -82,10 +79,10 @@ async def test_what_a_probe_leaves_expires_and_is_under_the_prefix(server: Redis
 
 async def test_each_listening_replica_is_a_receiver(server: RedisServer, client: "redis.Redis") -> None:
     del client
-    async with probing(server.url) as (probe, metrics), probing(server.url) as (other, _):
+    async with probing(server.url) as (probe, receivers), probing(server.url) as (other, _):
         await other.run()
         await probe.run()
-        assert receivers(metrics) == 2
+        assert gauge_value(receivers) == 2
 
 
 @pytest.mark.parametrize(
@@ -120,10 +117,11 @@ async def test_a_redis_that_takes_no_writes_is_degraded(
 async def test_a_user_who_may_not_do_what_requests_do_is_noticed(
     server: RedisServer, client: "redis.Redis", rules: str, error: type[Exception], reason: str
 ) -> None:
-    async with probing(url_of(server, client, rules)) as (probe, metrics):
+    async with probing(url_of(server, client, rules)) as (probe, receivers):
         with pytest.raises(error, match=f"(?i){reason}"):
             await probe.run()
-        assert receivers(metrics) == {WITHOUT_CHANNELS: 0, WITHOUT_PUBLISH: 0, OF_ANOTHER_PREFIX: None}.get(rules, 1)
+        expected = {WITHOUT_CHANNELS: 0.0, WITHOUT_PUBLISH: 0.0, OF_ANOTHER_PREFIX: math.nan}.get(rules, 1.0)
+        assert str(gauge_value(receivers)) == str(expected), "absent: NaN"
 
 
 async def test_a_user_who_loses_the_channel_while_listening_is_noticed(

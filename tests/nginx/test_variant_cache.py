@@ -7,7 +7,7 @@ import pytest
 from gateway_dev.cos_emulator.processing_options import ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
-from tests.delivery.test_negotiation import BROWSERS
+from tests.delivery.test_accept import BROWSERS
 from tests.nginx.conftest import Nginx, StartNginx, accel
 from tests.nginx.test_gateway_conf import upstream, with_cache
 from tests.stories.test_variants import STYLES, photo, picture

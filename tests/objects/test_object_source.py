@@ -7,9 +7,10 @@ from fastcrc import crc64
 
 from gateway.objects.transfer_state import Piece
 from gateway.presign.signed_image import AuthorizedImage
+from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.stories.test_variants import photo
 from tests.valve import Valve
 from tests.waiting import until, until_asked
@@ -34,6 +35,23 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     assert {piece.obj is kept.data for piece in pieces if isinstance(piece, memoryview)} == {True}
     quick.close()
     slow.close()
+
+
+async def test_a_revalidation_without_a_client_fetches_nothing_that_memory_does_not_keep(
+    gateway: RunningGateway, images: Images, cos: CosEmulator
+) -> None:
+    await images.add("a", b"small")
+    await gateway.get("/i/a")
+    large = SyntheticContent(30_000_000)
+    await large.digests()
+    cos.store.put(BUCKET, "objects/a.png", large)
+    gateway.source.revalidate(AuthorizedImage((await gateway.resolver.look_up("a")).image))
+
+    def left() -> list[bool]:
+        return [seen.client_left for seen in cos.request_log.of("objects/a.png") if "range" not in seen.headers]
+
+    # Another version is asked for again. Probes ask for a range.
+    await until(lambda: left() == [False, True, True], what="the end of the transfers")
 
 
 async def test_a_head_request_whose_client_left_holds_no_connection_to_cos(

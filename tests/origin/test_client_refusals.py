@@ -17,7 +17,7 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import PresignedUrlRefused, VersionChanged
+from gateway.origin.errors import CosError, PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.retry import retry_after
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Fault, Refuse
@@ -150,3 +150,8 @@ async def test_an_invalid_retry_after_is_ignored(
 @pytest.mark.parametrize("zone", [" GMT", " -0000", " +0000", ""])
 def test_a_wait_does_not_depend_on_the_local_time_zone(far_from_greenwich: None, zone: str) -> None:
     assert retry_after(f"Thu, 01 Jan 1970 00:02:00{zone}", now=lambda: 100.0) == 20
+
+
+@pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "17"}, 17), ({}, 0)])
+def test_only_a_retry_after_prolongs_the_pause(headers: dict[str, str], wait: float) -> None:
+    assert failure_of(CosError(503), headers, "throttled").wait == wait

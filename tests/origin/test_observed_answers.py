@@ -84,6 +84,7 @@ def test_labels_of_the_metric_are_from_bounded_sets() -> None:
     counter = metrics.origin.origin_errors
     observed = ObservedAnswers(metrics.origin, ["configured"])
     at_first = len(counter.totals())
+    assert metrics.origin.origin_slow.totals() == metrics.origin.origin_bucket_requests.totals() == {("configured",): 0}
     for number in range(200):
         observed.refused(f"bucket-{number}", "", CosError(404, "NoSuchKey"))
         observed.refused("bucket-0", "", CosError(400, f"Code{number}"))

@@ -125,6 +125,14 @@ async def test_a_range_says_which_bytes_of_how_many(origin: OriginClient, presig
         assert response.head.content_range == ContentRange(10, 19, len(DATA))
 
 
+@pytest.mark.parametrize(
+    ("last", "first", "end", "is_rest"),
+    [(19, 10, 20, True), (29, 10, None, True), (19, 10, None, False), (19, 9, 20, False), (19, 10, 21, False)],
+)
+def test_the_rest_begins_and_ends_where_it_was_asked_for(last: int, first: int, end: int | None, is_rest: bool) -> None:
+    assert ContentRange(10, last, 30).is_rest(first, end) == is_rest
+
+
 async def test_an_answer_without_a_body_ends_at_once(origin: OriginClient, presign: Presign) -> None:
     with closing(await origin.fetch(presign(method="HEAD"), method="HEAD")) as response:
         assert not response.head.has_body

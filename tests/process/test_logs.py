@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pytest
 from aiohttp.http_exceptions import BadHttpMessage, BadStatusLine
 
-from gateway.delivery.request_context import current_request_id
 from gateway.process.logs import DebugLog, MalformedRequestFilter, configure_logging
 from gateway.settings import LoggingSettings
 from tests.conftest import RunningGateway
@@ -45,24 +44,6 @@ def configure(
 def lines(log: io.StringIO) -> list[dict[str, Any]]:
     """Return the log lines parsed from JSON, one object a line."""
     return [json.loads(line) for line in log.getvalue().splitlines()]
-
-
-def test_a_line_is_one_json_object(log: io.StringIO) -> None:
-    configure(log)
-    logging.getLogger("gateway.somewhere").warning("row cannot be served: image_id=%s", "cat\nnext line")
-    (line,) = lines(log)
-    assert line["event"] == "row cannot be served: image_id=cat\nnext line"
-    assert (line["level"], line["logger"]) == ("warning", "gateway.somewhere")
-    assert line["timestamp"].endswith("Z")
-    assert "request_id" not in line
-
-
-def test_a_line_has_the_id_of_its_request(log: io.StringIO) -> None:
-    configure(log)
-    token = current_request_id.set("request-42")
-    logging.getLogger("gateway").info("something happened")
-    current_request_id.reset(token)
-    assert lines(log)[0]["request_id"] == "request-42"
 
 
 def test_a_traceback_stays_in_its_line(log: io.StringIO) -> None:

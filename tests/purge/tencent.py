@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from gateway.errors import NoCredentials
 from gateway.net.bounded_http import BoundedHttp
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses
 from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
-from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 

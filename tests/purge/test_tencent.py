@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.renditions import Renditions
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.purge.tencent import EdgeOne
-from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits
 from tests.answering import answering
 from tests.purge.tencent import BASE, SECRET_ID, Cloud, cloud_of

@@ -58,7 +58,7 @@ async def test_the_number_of_images_in_memory_is_bounded_during_an_outage_of_day
     held = [gathered.images for gathered in statistics._gathered.values()]
     assert len(held) > 1
     assert statistics._unconfirmed is not None
-    ((waiting),) = statistics._unconfirmed.images.values()
+    (waiting,) = (day.images for day in statistics._unconfirmed.days.values())
     assert sum(map(len, held)) + len(waiting) == 15
 
 

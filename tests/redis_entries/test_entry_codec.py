@@ -102,10 +102,6 @@ def test_decoded_entries_share_their_times() -> None:
     assert first.read_at is second.read_at
 
 
-def test_an_encoded_entry_begins_with_its_expiry_in_decimal() -> None:
-    assert encode(IMAGE, SIGNER).startswith(b"%d {" % IMAGE.presigned.expires_at)
-
-
 def test_a_url_that_no_signer_made_is_not_encoded() -> None:
     with pytest.raises(ValueError, match="not a URL of a signer"):
         encode(signed_image(record(), PresignedUrl("https://host/a.png?q", NOW, NOW + 3600)), SIGNER)
@@ -209,21 +205,10 @@ def test_a_change_of_one_byte_breaks_the_mac(position: int, difference: int) -> 
         MAC.verify(bytes(signed), A)
 
 
-@given(st.binary(max_size=200))
-def test_garbage_has_no_mac(data: bytes) -> None:
-    with pytest.raises(ValueError, match="not signed"):
-        MAC.verify(data, A)
-
-
 @pytest.mark.parametrize("other", [ImageVariant("b"), ImageVariant("a", "thumb")], ids=str)
 def test_the_mac_binds_an_entry_to_its_image_and_style(other: ImageVariant) -> None:
     with pytest.raises(ValueError, match="not signed"):
         MAC.verify(MAC.sign(ENTRY, A), other)
-
-
-def test_another_secret_makes_another_mac() -> None:
-    with pytest.raises(ValueError, match="not signed"):
-        EntryMac(Live(("another secret", None))).verify(MAC.sign(ENTRY, A), A)
 
 
 def test_while_the_secret_changes_entries_of_both_are_accepted() -> None:

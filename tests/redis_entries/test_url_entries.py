@@ -20,6 +20,7 @@ from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, on_each_top
 from tests.url_settings import lifetime_of
 
 KEY = "image:url:a"
+A = ImageVariant("a")
 
 
 def signed(
@@ -28,6 +29,10 @@ def signed(
     tier.clock.now = at
     row = record(image_id, f"{image_id}.png", public=public)
     return signed_image(row, tier.signer.sign(row, style, fresh=True), style, at)
+
+
+async def found(cache: UrlEntries) -> Found:
+    return (await cache.find([A]))[A]
 
 
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
@@ -39,10 +44,9 @@ async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[
 async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redis.Redis") -> None:
     image, thumb = signed(tier), signed(tier, "thumb")
     kept = await put(tier, image, thumb)
-    assert kept == {ImageVariant("a"): True, ImageVariant("a", "thumb"): True}
-    found = await tier.cache.find([ImageVariant("a"), ImageVariant("a", "thumb"), ImageVariant("b")])
-    assert found == {
-        ImageVariant("a"): Found(image),
+    assert kept == {A: True, ImageVariant("a", "thumb"): True}
+    assert await tier.cache.find([A, ImageVariant("a", "thumb"), ImageVariant("b")]) == {
+        A: Found(image),
         ImageVariant("a", "thumb"): Found(thumb),
         ImageVariant("b"): Found(),
     }
@@ -78,63 +82,63 @@ async def test_an_image_whose_id_spells_no_variant_has_the_key_of_its_id(
 async def test_i4_the_expiry_of_a_url_never_decreases(tier: Tier) -> None:
     earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
     await put(tier, later)
-    assert await put(tier, earlier) == {ImageVariant("a"): False}
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == later
+    assert await put(tier, earlier) == {A: False}
+    assert (await found(tier.cache)).image == later
 
 
 @pytest.mark.parametrize(("ahead", "is_replaced"), [(60, False), (61, True), (3600, True)])
 async def test_a_url_whose_signature_is_not_valid_yet_is_replaced(tier: Tier, ahead: int, *, is_replaced: bool) -> None:
     early, image = signed(tier, at=NOW + ahead), signed(tier, at=NOW)
     await put(tier, early)
-    assert await put(tier, image) == {ImageVariant("a"): is_replaced}
+    assert await put(tier, image) == {A: is_replaced}
 
 
 @on_each_topology
 async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tier) -> None:
-    before = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    before = await found(tier.cache)
     await tier.cache.drop(["a"])
     image = signed(tier)
-    assert await put(tier, image, tombstone=before.tombstone) == {ImageVariant("a"): False}
-    after = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    assert await put(tier, image, tombstone=before.tombstone) == {A: False}
+    after = await found(tier.cache)
     assert after.image is None
     assert after.tombstone
-    assert await put(tier, image, tombstone=after.tombstone) == {ImageVariant("a"): True}
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == image
+    assert await put(tier, image, tombstone=after.tombstone) == {A: True}
+    assert (await found(tier.cache)).image == image
 
 
 @on_each_topology
 async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> None:
     await tier.cache.drop(["a"])
-    first = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    first = await found(tier.cache)
     await tier.cache.drop(["a"])
-    assert await put(tier, signed(tier), tombstone=first.tombstone) == {ImageVariant("a"): False}
+    assert await put(tier, signed(tier), tombstone=first.tombstone) == {A: False}
 
 
 @on_each_topology
 @pytest.mark.parametrize("later", [0, 600], ids=["a look-up", "a renewal"])
 async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_after_it(tier: Tier, later: int) -> None:
-    before = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    before = await found(tier.cache)
     await tier.cache.drop(["a"])
-    after = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    after = await found(tier.cache)
     made_private = signed(tier, public=False)
-    assert await put(tier, made_private, tombstone=after.tombstone) == {ImageVariant("a"): True}
+    assert await put(tier, made_private, tombstone=after.tombstone) == {A: True}
     still_public = signed(tier, at=NOW + later)
-    assert await put(tier, still_public, tombstone=before.tombstone) == {ImageVariant("a"): False}
-    kept = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
+    assert await put(tier, still_public, tombstone=before.tombstone) == {A: False}
+    kept = await found(tier.cache)
     assert kept.image == made_private
     # Entries read since then may be renewed, again and again.
-    assert (await tier.cache.read_headers([ImageVariant("a")]))[ImageVariant("a")].tombstone == after.tombstone
+    assert (await tier.cache.read_headers([A]))[A].tombstone == after.tombstone
     for minutes in (20, 30):
         renewed = signed(tier, at=NOW + 60 * minutes, public=False)
-        kept = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
-        assert await put(tier, renewed, tombstone=kept.tombstone) == {ImageVariant("a"): True}
+        kept = await found(tier.cache)
+        assert await put(tier, renewed, tombstone=kept.tombstone) == {A: True}
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
 async def test_garbage_is_foreign_and_is_removed(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.set(KEY, garbage, ex=100)
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
+    assert await found(tier.cache) == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
 
 
@@ -147,24 +151,24 @@ async def test_garbage_that_cannot_be_removed_hides_no_other_entry(tmp_path: Pat
             with redis.Redis.from_url(server.url) as writer:
                 writer.set("image:url:b", b"garbage", ex=60)
                 writer.config_set("min-replicas-to-write", "1")  # it takes no writes
-            found = await tier.cache.find([ImageVariant("a"), ImageVariant("b")])
-    assert found == {ImageVariant("a"): Found(image), ImageVariant("b"): Found(is_foreign=True)}
+            both = await tier.cache.find([A, ImageVariant("b")])
+    assert both == {A: Found(image), ImageVariant("b"): Found(is_foreign=True)}
 
 
 async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.set(KEY, b"99999999999 {}", ex=100)
     image = signed(tier)
-    there = (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")]
-    assert await put(tier, image, tombstone=there.tombstone) == {ImageVariant("a"): True}
+    there = await found(tier.cache)
+    assert await put(tier, image, tombstone=there.tombstone) == {A: True}
 
 
 async def test_an_entry_of_the_wrong_type_is_replaced(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.lpush(KEY, "x")
     redis_client.expire(KEY, 100)
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found()
+    assert await found(tier.cache) == Found()
     image = signed(tier)
-    assert await put(tier, image) == {ImageVariant("a"): True}
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == image
+    assert await put(tier, image) == {A: True}
+    assert (await found(tier.cache)).image == image
 
 
 async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -173,7 +177,7 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
     redis_client.set("image:url:c", b"99999999999999 x", ex=9)
     redis_client.set("image:url:d", b"garbage", ex=9)
     seen = await tier.cache.read_headers([ImageVariant(name) for name in "abcde"])
-    assert seen[ImageVariant("a")] == EntryHeader(NOW + 3600)
+    assert seen[A] == EntryHeader(NOW + 3600)
     assert seen[ImageVariant("b")].expires_at is None
     assert seen[ImageVariant("b")].tombstone.startswith(b"-")
     assert [seen[ImageVariant(name)] for name in "cde"] == [EntryHeader()] * 3
@@ -197,16 +201,16 @@ async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
     tier: Tier, redis_client: "redis.Redis", forged: object
 ) -> None:
     entry = encode(forged(signed(tier)), tier.signer)  # type: ignore[operator]
-    redis_client.set(KEY, MAC.sign(entry, ImageVariant("a")), ex=100)
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
+    redis_client.set(KEY, MAC.sign(entry, A), ex=100)
+    assert await found(tier.cache) == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
 
 
 async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_client: "redis.Redis") -> None:
     unsigned = encode(signed(tier), tier.signer)
-    for entry in (unsigned, EntryMac(Live(("another secret", None))).sign(unsigned, ImageVariant("a"))):
+    for entry in (unsigned, EntryMac(Live(("another secret", None))).sign(unsigned, A)):
         redis_client.set(KEY, entry, ex=100)
-        assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
+        assert await found(tier.cache) == Found(is_foreign=True)
         assert not redis_client.exists(KEY)
 
 
@@ -216,17 +220,17 @@ async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_m
     with_links = UrlEntries(tier.shards, MAC, tier.signer, RENDITIONS, tier.lifetime, EntryRules(with_links=True))
     image = signed(tier)
     await put(tier, image)
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(image)
-    assert (await with_links.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
+    assert await found(tier.cache) == Found(image)
+    assert await found(with_links) == Found(is_foreign=True)
     assert not redis_client.exists(KEY)
     for killed in (0, 1):
         image_with_count = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
         await put(tier, image_with_count)
         for cache in (with_links, tier.cache):
-            assert (await cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(image_with_count)
+            assert await found(cache) == Found(image_with_count)
 
 
 async def test_an_entry_of_another_image_is_foreign(tier: Tier, redis_client: "redis.Redis") -> None:
     entry = encode(signed(tier, image_id="b"), tier.signer)
     redis_client.set(KEY, MAC.sign(entry, ImageVariant("b")), ex=100)
-    assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")] == Found(is_foreign=True)
+    assert await found(tier.cache) == Found(is_foreign=True)

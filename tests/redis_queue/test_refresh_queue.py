@@ -148,23 +148,6 @@ async def test_an_empty_page_of_the_dead_list_is_not_its_end(tier: Tier, redis_c
     assert (await tier.queue.state(NOW))[:3] == (left, left, 0)
 
 
-async def test_garbage_in_the_queue_is_removed(tier: Tier, redis_client: "redis.Redis") -> None:
-    redis_client.zadd("image:refresh:queue", {b"\xff\xfe": NOW, b"a": NOW})
-    assert [claim.item for claim in await tier.queue.claim(NOW, 10)] == [A]
-    assert redis_client.zrange("image:refresh:queue", 0, -1) == [b"a"]
-    redis_client.hset("image:refresh:dead", "b", "nonsense")
-    assert [entry.reason for entry in await tier.queue.dead()] == ["unreadable entry"]
-
-
-async def test_a_key_of_the_wrong_type_is_repaired(tier: Tier, redis_client: "redis.Redis") -> None:
-    for name in ("queue", "dead", "attempts"):
-        redis_client.set(f"image:refresh:{name}", "x")
-    await tier.maintenance.repair()
-    await tier.queue.schedule({A: NOW})
-    assert await tier.queue.first(10) == [Claim(A, NOW)]
-    assert (await tier.queue.state(NOW)).next_due == NOW
-
-
 async def test_chosen_dead_entries_are_due_again_and_nothing_else(tier: Tier, redis_client: "redis.Redis") -> None:
     entry = json.dumps({"reason": "x", "at": NOW, "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping=dict.fromkeys(("a", "a|card", "b"), entry))

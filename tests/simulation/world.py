@@ -37,6 +37,7 @@ class Host:
         self.rights = 1
         self._world = world
         self._delivered: dict[str, int] = {}
+        self._delivered_before: dict[str, int] = {}  # as the notification came that waits now
         self.all_dropped_at = 0.0
         self.sent: dict[str, tuple[int, float]] = {}  # the newest commit that an answer was made of, and when
         self.known: dict[str, tuple[int, float]] = {}  # commit and time of each image that the process has dropped
@@ -54,7 +55,7 @@ class Host:
             lambda: _EPOCH + world.loop.time() + self.offset,
         )
         process = Process(world.loop, self.name)
-        self._delivered, self.known, self.sent = {}, {}, {}
+        self._delivered, self._delivered_before, self.known, self.sent = {}, {}, {}, {}
         self.all_dropped_at = 0.0
         gateway = Gateway(
             process,
@@ -83,19 +84,25 @@ class Host:
         connection.delivered = self._deliver
 
     def _deliver(self, notification: Notification) -> None:
+        image_id = notification.payload
         if notification.commit:
-            self._delivered[notification.payload] = notification.commit
+            if image_id in self._delivered and not self._waits(image_id):
+                self._delivered_before[image_id] = self._delivered[image_id]
+            self._delivered[image_id] = notification.commit
+
+    def _waits(self, image_id: str) -> bool:
+        return self.connection is not None and image_id in self.connection.raw.notifies
 
     # ---- as a cache of the process, which hears what its change log hears
 
     def drop(self, image_id: str) -> None:
         """Note that the process has heard of a change: from now on it must not use earlier rows.
 
-        If another notification of the image waits, this one may be of a change before that one.
+        Not of one whose notification still waits.
         """
-        is_waiting = self.connection is not None and image_id in self.connection.raw.notifies
-        if image_id in self._delivered and not is_waiting:
-            commit = self._delivered[image_id]
+        delivered = self._delivered_before if self._waits(image_id) else self._delivered
+        if image_id in delivered:
+            commit = delivered[image_id]
             if commit > self.known.get(image_id, (0, 0))[0]:
                 self.known[image_id] = commit, self._world.loop.time()
 

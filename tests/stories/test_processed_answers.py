@@ -57,6 +57,7 @@ async def test_a_variant_is_current_in_every_way(start_gateway: StartGateway, im
         again = await gateway.get(ADDRESS)
         assert picture(first.body).size == ((320, 200), (320, 320))[number % 2], way
         assert (again.body, again.headers["ETag"]) == (first.body, first.headers["ETag"]), way
+    assert any(seen.status == 304 for seen in cos.request_log.requests), "COS confirms a rendition by its own tag"
 
 
 async def test_avif_that_is_off_for_the_bucket(start_gateway: StartGateway, images: Images, cos: CosEmulator) -> None:

@@ -13,6 +13,7 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.net.bounded_http import BoundedHttp
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.renditions import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -22,7 +23,6 @@ from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
-from gateway.tencent_api.client import ApiKey, TencentApi
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits, PurgeServices
 from gateway_dev.database import ImageRow

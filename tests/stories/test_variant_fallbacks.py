@@ -24,6 +24,8 @@ class TestFallbacks:
         assert answer.headers["Cache-Control"].startswith("public, max-age=60")
         assert gateway.sample("variants_total", style="card", format="avif", result="fallback") == 1
         assert gateway.sample("variants_total", style="card", format="webp", result="made") == 1
+        made = {"style": "card", "format": "avif", "result": "made"}
+        assert gateway.registry.get_sample_value("image_gateway_variants_total", made) == 0, "counted from 0 on"
         asked = len(cos.request_log.requests)
         assert (await gateway.get("/i/cat?style=card&w=320&format=avif")).body == answer.body
         assert len(cos.request_log.requests) == asked  # the refusal is remembered

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from gateway.concurrency.background import in_daemon_thread
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
+from gateway.net.tencent_api import ApiKey, TencentApi
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
 from gateway.settings import (
     ROLE_NAME,
@@ -28,7 +29,6 @@ from gateway.settings import (
     StaticCredentialsSettings,
     TkeOidcCredentialsSettings,
 )
-from gateway.tencent_api.client import ApiKey, TencentApi
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
-from gateway.tencent_api.client import ApiError, ApiKey, TencentApi, authorization
+from gateway.net.tencent_api import ApiError, ApiKey, TencentApi, authorization
 from tests.answering import Service
 
 KEY = ApiKey("AKIDEXAMPLE", "the-secret-key", "the-token")

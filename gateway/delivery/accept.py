@@ -1,11 +1,14 @@
-"""Decide whether a request comes from a page that shows an image (``<img>``), or from a program."""
+"""``Accept`` (RFC 9110 section 12.5.1): whether a page shows an image or a program asks, and the format it prefers."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+
+from gateway.settings import VariantFormat
 
 _MAX_LENGTH: Final = 1024  # characters of Accept; browsers send about 100
 _QUALITY = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*", re.IGNORECASE)  # RFC 9110 section 12.4.2
+_FORMATS: Final[Mapping[str, VariantFormat]] = {"image/avif": "avif", "image/webp": "webp"}
 
 
 def accepts_image(headers: Mapping[str, str]) -> bool:
@@ -20,6 +23,17 @@ def accepts_image(headers: Mapping[str, str]) -> bool:
         return destination.strip().lower() == "image"
     accept = headers.get("Accept", "")
     return len(accept) <= _MAX_LENGTH and _prefers_images(accept)
+
+
+def choose_format(accept: Sequence[str], formats: Sequence[VariantFormat]) -> VariantFormat:
+    """Return the format that the client prefers: the first of ``formats`` among equals, ``original`` if it names none.
+
+    ``accept`` are the lines of the field. ``image/*`` and ``*/*`` do not include AVIF and WebP, because
+    clients that cannot decode these send them as well.
+    """
+    qualities = {_FORMATS.get(media_type): quality for line in accept for media_type, quality in _ranges(line)}
+    best = max(formats, key=lambda candidate: qualities.get(candidate, 0.0))
+    return best if qualities.get(best, 0.0) > 0 else "original"
 
 
 def _prefers_images(accept: str) -> bool:

@@ -1,5 +1,0 @@
-"""A service with answers that the test sets."""
-
-from tests.answering import service
-
-__all__ = ["service"]
