@@ -102,11 +102,6 @@ MUTANTS: Final = {
         "a row that was read before a change is kept after it",
         (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
     ),
-    "not_dropped_from_redis": _mutant(
-        "a changed image stays in Redis",
-        ("gateway.urls.invalidation", "await self.shared.drop(image_ids)", "pass"),
-        first=478,
-    ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
         (_TRUST, "_UNSURE: Final = max(5.0, LEASE)", "_UNSURE: Final = 0.0"),
