@@ -211,7 +211,7 @@ MUTANTS: Final = {
         "nginx does not see that its clock was set back while it was paused",
         (_NGINX, "if any(time > LOST for time in lost):", "if False:"),
         faults="pause_nginx step_clock_of_nginx",
-        first=542,
+        first=50_209,
     ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
