@@ -64,7 +64,7 @@ _Retries = Annotated[int, Field(ge=0, le=MAX_RETRIES)]
 
 
 class BeaconMetrics:
-    """Reports of browsers, and the loads of images that they report."""
+    """Metrics of the reports of browsers: how many came, and how images loaded."""
 
     def __init__(self, registry: Registry) -> None:
         self.client_beacons = registry.loop_counter(

@@ -26,7 +26,7 @@ _RENDITION: Final = re.compile(RENDITION_NAME)
 
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
-    """Shows the queues, and takes up what was given up. ``purges`` is None without ``purge``."""
+    """Handlers for operators: show the queues of refreshes and purges (None: no ``purge``), and requeue dead items."""
 
     refreshes: RefreshQueue
     purges: PurgeQueue | None

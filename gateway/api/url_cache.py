@@ -84,7 +84,7 @@ class CacheStatistics:
 
 @dataclass(frozen=True, slots=True)
 class CachePurges:
-    """Invalidations that an operator asks for."""
+    """Handlers with which an operator drops images from the URL cache, on every replica or in this process."""
 
     invalidation: Invalidation
     bodies: Bodies

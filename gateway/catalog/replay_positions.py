@@ -20,7 +20,7 @@ _REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0
 
 
 class ReplayPositions:
-    """Remembers for each changed image a position in the log that is behind its change.
+    """Says how far a standby must have replayed the log of the primary, so that its row of an image is current.
 
     A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest
     changes are forgotten, and their position then counts for every image. At first every position is unknown.

@@ -253,7 +253,7 @@ class _Denied(Exception):
 
 
 class _Case:
-    """A request to decide, and what is decided of it so far. ``missing``: the rendition that has to be looked up."""
+    """The decision about a request in progress: who may see what. ``missing``: the rendition to look up."""
 
     __slots__ = ("delivery", "found", "image", "known_caller", "memory", "missing", "now", "request", "rules")
 

@@ -32,7 +32,10 @@ _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
 @dataclass(slots=True)
 class _Breaker:
-    """The objects of a bucket that failed since its last answer, and those that failed while others were answered."""
+    """The circuit breaker of a bucket.
+
+    failing: the objects that failed since its last answer. bad: those that failed while others were answered.
+    """
 
     failing: set[str] = field(default_factory=set)
     bad: OrderedDict[str, None] = field(default_factory=OrderedDict)

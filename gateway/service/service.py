@@ -25,7 +25,7 @@ from gateway.urls.refresh_worker import RefreshReport
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts. ``settings`` are the settings in use."""
+    """The running gateway: all its parts, opened. ``settings``: those in use."""
 
     settings: Live[Settings]
     metrics: Metrics

@@ -53,7 +53,7 @@ class Answer:
 
 
 class WorkerCalls:
-    """Sends requests by ``session``. The answer of a worker that does not answer is None."""
+    """HTTP client of the supervisor for the admin ports of its workers. None stands for a worker without an answer."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session

@@ -162,7 +162,7 @@ MUTANTS: Final = {
         "a row that could not be read is asked for again after half a minute",
         (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
         faults="hang_postgres",
-        first=375,
+        first=506,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
@@ -174,6 +174,7 @@ MUTANTS: Final = {
         "requests that came during a pause get rows from before it",
         (_RESOLVER, "if self._local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
+        first=194,
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
@@ -202,6 +203,7 @@ MUTANTS: Final = {
         "nginx keeps what a process with other settings has made",
         (_NGINX, "if known is None and page == 0 and any", "if known is None and False and any"),
         faults="upgrade_gateway",
+        first=51,
     ),
     "rights_ignored": _mutant(
         "nginx keeps decisions by other rights",
