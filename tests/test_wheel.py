@@ -40,7 +40,7 @@ import gateway
 for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-print("\\n".join(sorted({one.__file__ for name, one in sys.modules.items() if name.split(".")[0] == "gateway"})))
+print("\\n".join(sorted({module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "gateway"})))
 """
 
 

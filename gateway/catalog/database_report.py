@@ -220,6 +220,7 @@ async def time_notification(settings: PostgresSettings) -> float | None:
             async with sending.cursor() as cursor:
                 started = time.monotonic()
                 await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+            # What arrives in the instant of the time-out counts as late, and nothing else is read from this connection.
             async with asyncio.timeout(_MOST_SECONDS):
                 while (await listening.notifies.get()).payload != payload:
                     pass

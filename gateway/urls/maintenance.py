@@ -44,7 +44,7 @@ async def run_once(jobs: Sequence[Job]) -> None:
             await job()
         except CacheUnavailable as error:
             logger.debug("maintenance waits for redis: %s", error)
-        except Exception:
+        except Exception:  # a defect of one job must not end the others, nor the task: the log has its traceback
             logger.exception("maintenance failed")
 
 

@@ -163,7 +163,7 @@ def test_the_share_of_an_answer_is_compared_with_the_hour_before(
 ) -> None:
     minutes = [Point(60, 60, before, None), Point(3600 * 24, 60, {"status 404": 999}, None)]  # the last one is of now
     found = symptoms(replace(WELL, minutes=minutes, points=[Point(400, 5, now, None)]))
-    assert [(one.name, one.values["percent"], one.values.get("before")) for one in found] == (
+    assert [(symptom.name, symptom.values["percent"], symptom.values.get("before")) for symptom in found] == (
         [expected] if expected is not None else []
     )
 

@@ -134,7 +134,7 @@ function sentence({ name, values, since, replicas }, all) {
 const worstOf = (made) =>
   made
     .filter(({ className }) => className !== "good")
-    .sort((one, other) => LEVELS.indexOf(other.className) - LEVELS.indexOf(one.className))[0];
+    .sort((first, second) => LEVELS.indexOf(second.className) - LEVELS.indexOf(first.className))[0];
 
 /** List the events, the newest first. */
 export function showEvents(events) {
