@@ -14,8 +14,8 @@ from gateway.api.authentication import Callers
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.decision import check_image
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.style_variants import Renditions
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 
