@@ -85,6 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
+        "gateway.changes.nginx_list",
         "gateway.process.systemd",
         "gateway.server.host_guard",
         "gateway.api.json_responses",
