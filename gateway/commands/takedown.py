@@ -165,11 +165,11 @@ class _Takedown:
         return dict(sorted(seen.items()))
 
     async def _in_redis(self, image_id: str) -> Mapping[str, Seen]:
-        if self.urls.shared is None:
+        if (redis := self.opened.stores.redis) is None:
             return {}
         variants = [ImageVariant(image_id, rendition) for rendition in (None, *self.opened.signing.renditions.names)]
         try:
-            found = await self.urls.shared.entries.find(variants)
+            found = await redis.entries.find(variants)
         except DependencyDown as error:
             return {"redis": Seen(False, f"does not answer: {error}")}
         held = sum(entry.image is not None for entry in found.values())

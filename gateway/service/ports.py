@@ -189,7 +189,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
     metrics, access, images, live = service.metrics, service.access, service.images, service.settings
     image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
     lookup, callers = images.lookup, access.callers
-    metadata = Metadata(lookup, callers, access.client_address, service.objects.metadata, renditions)
+    metadata = Metadata(lookup, callers, access.client_address, service.images.metadata, renditions)
     return PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, callers, _cached_urls(service)),
         links=_links(service),
@@ -249,8 +249,8 @@ def _admin_handlers(service: Service) -> AdminHandlers:
             urls.resolver,
             service.images.lookup,
             _cached_urls(service),
-            service.objects.source,
-            Relay(metrics.sent_bytes),
+            service.images.source,
+            Relay(metrics.origin.sent_bytes),
             diagnostics.explainer,
             metrics.server.recent_errors,
         ),
@@ -292,7 +292,7 @@ def _bodies(service: Service) -> Bodies:
 def _cached_urls(service: Service) -> CachedUrls:
     urls, redis = service.urls, service.stores.redis
     queue = redis.queue if redis is not None else None
-    return CachedUrls(urls.usage, queue, service.objects.refresh, service.signing.public_urls, urls.invalidation)
+    return CachedUrls(urls.usage, queue, service.images.refresh, service.signing.public_urls, urls.invalidation)
 
 
 def _links(service: Service) -> LinkCalls:
