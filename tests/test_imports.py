@@ -90,7 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
-        "gateway.delivery.prepared_response",
+        "gateway.delivery.headers",
     }
     | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
 }
