@@ -1,8 +1,8 @@
 """Header lines of responses, and the responses that send them with their body.
 
-The lines of images are built from scratch, so that no header field of COS reaches a client. Constant lines are serialized
-once: aiohttp builds and serializes the head of every response again, twenty fields for an image, which is a third of the
-time that a response from memory takes.
+The lines of images are built from scratch, so that no header field of COS reaches a client. Constant lines are
+serialized once. aiohttp builds and serializes the head of every response again, twenty fields for an image: a third of
+the time that a response from memory takes.
 """
 
 import time
