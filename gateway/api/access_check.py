@@ -20,7 +20,7 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 

@@ -12,7 +12,7 @@ from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.delivery.request_context import peer_of
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.urls.metadata import MetadataLookup
 
 
