@@ -41,8 +41,8 @@ from gateway.errors import (
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
-from gateway.objects.variants import RefusedVariants
-from gateway.origin.errors import BodyLost, RowChanged
+from gateway.objects.variant_source import RefusedVariants
+from gateway.origin.cos_errors import BodyLost, RowChanged
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.new_variants import NewVariant

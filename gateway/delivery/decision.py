@@ -34,8 +34,8 @@ from gateway.errors import (
 )
 from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ContentRange, ObjectMetadata
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
 
 

@@ -40,7 +40,7 @@ def make_images(
     """Return the part. It has nothing to open."""
     settings = live.value
     image_proxy, renditions = settings.image_proxy, signing.renditions
-    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions)
+    lookup = AuthorizedLookup(urls.resolver, access.authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     access_settings = live.map(lambda settings: settings.access)
     decisions = Decisions(access_settings, signing.lifetime, signing.clock)

@@ -9,7 +9,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.objects.content import ObjectCache, OriginAccess
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.transfer_state import ResumptionLimits
-from gateway.objects.variants import RefusedVariants, VariantSource
+from gateway.objects.variant_source import RefusedVariants, VariantSource
 from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.failures import FailedObjects
 from gateway.origin.image_probe import ImageProbe
