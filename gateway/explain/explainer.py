@@ -38,7 +38,7 @@ from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
 from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
-from gateway.objects.variants import RefusedVariants
+from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.settings import Live

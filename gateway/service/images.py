@@ -19,7 +19,7 @@ from gateway.delivery.relay import Relay
 from gateway.objects.content import ObjectCache, OriginAccess
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.transfer_state import ResumptionLimits
-from gateway.objects.variants import RefusedVariants, VariantSource
+from gateway.objects.variant_source import RefusedVariants, VariantSource
 from gateway.origin.client import OriginClient, open_origin
 from gateway.origin.failures import FailedObjects
 from gateway.origin.image_probe import ImageProbe
@@ -106,12 +106,12 @@ async def open_images(
     transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, metrics, limits)
     source = ObjectSource(transfers, VariantSource(transfers, renditions, refused))
 
-    lookup = AuthorizedLookup(resolver, access.callers, renditions)
+    authenticator = access.authenticator
+    lookup = AuthorizedLookup(resolver, authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     decisions = Decisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
     nginx_files = NginxFiles(delivery.delivery, delivery.accel_prefix, nginx_metrics)
     redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
-    authenticator = access.authenticator
 
     def rules_of(settings: Settings) -> Rules:
         image_proxy, most = settings.image_proxy, settings.server.max_streams

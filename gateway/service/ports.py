@@ -188,16 +188,16 @@ def _dispatch(
 def _public_handlers(service: Service) -> PublicHandlers:
     metrics, access, images, live = service.metrics, service.access, service.images, service.settings
     image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
-    lookup, callers = images.lookup, access.callers
-    metadata = Metadata(lookup, callers, access.client_address, service.images.metadata, renditions)
+    lookup = images.lookup
+    metadata = Metadata(lookup, access.client_address, service.images.metadata, renditions)
     return PublicHandlers(
-        images=ImageCalls(images.handler, images.url_handler, lookup, callers, _cached_urls(service)),
+        images=ImageCalls(images.handler, images.url_handler, lookup, _cached_urls(service)),
         links=_links(service),
         metadata=metadata,
-        batches=UrlBatches(lookup, callers, service.urls.usage, service.signing.public_urls, metadata, bodies),
+        batches=UrlBatches(lookup, service.urls.usage, service.signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
         access_check=AccessCheck(
-            lookup, callers, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
+            lookup, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
         ),
         static_files=StaticFiles(
             renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
@@ -247,7 +247,6 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         images=AdminImageCalls(
             urls.resolver,
-            service.images.lookup,
             _cached_urls(service),
             service.images.source,
             Relay(metrics.origin.sent_bytes),
@@ -300,7 +299,6 @@ def _links(service: Service) -> LinkCalls:
     return LinkCalls(
         access.links,
         service.images.lookup,
-        access.callers,
         _bodies(service),
         service.stores.catalog,
         urls.resolver,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
-from gateway.presign.signer import UsableUrls
+from gateway.presign.url_lifetime import UsableUrls
 from gateway.purge.intake import PurgeIntake
 from gateway.service.changes import Changes
 from gateway.service.signing import Signing

@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from gateway.origin.client import ObservedAnswers
-from gateway.origin.errors import CosError
+from gateway.origin.cos_errors import CosError
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
