@@ -23,7 +23,7 @@ from gateway.monitoring.health import Health
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials
-from gateway.presign.signed_image import CosClock
+from gateway.presign.url_lifetime import CosClock
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable

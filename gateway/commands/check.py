@@ -34,7 +34,7 @@ from gateway.delivery.nginx_files import VERSION
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
-from gateway.service.objects import open_cos
+from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
 

@@ -9,7 +9,7 @@ from gateway.commands.dependencies import open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import GatewayError
 from gateway.presign.probe_signer import ProbeSigner
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Settings
 
 _STYLES = {

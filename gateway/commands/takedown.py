@@ -107,7 +107,7 @@ class _Takedown:
         print_verdict("fail" if heard_by == 0 else "ok", "purge", f"sent to {heard}")
         looks: list[Look] = []
         if (redis := self.opened.stores.redis) is not None:
-            looks += [partial(self._in_replicas, redis), self._in_redis]
+            looks += [partial(self._in_replicas, redis), partial(self._in_redis, redis)]
         else:
             what = "not asked: url_cache.enabled is off, so there is no Redis to ask them through"
             print_verdict("fail", "replicas", what)
@@ -173,14 +173,10 @@ class _Takedown:
             seen[f"replica {name}"] = Seen(not answer.holds, f"has {'a URL' if answer.holds else 'none'} of it")
         return dict(sorted(seen.items()))
 
-    async def _in_redis(self) -> Mapping[str, Seen]:
-        if self.urls.shared is None:
-            return {}
-        variants = [
-            ImageVariant(self.image_id, rendition) for rendition in (None, *self.opened.signing.renditions.names)
-        ]
+    async def _in_redis(self, redis: RedisStores) -> Mapping[str, Seen]:
+        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.names)]
         try:
-            found = await self.urls.shared.entries.find(variants)
+            found = await redis.entries.find(variants)
         except DependencyDown as error:
             return {"redis": Seen(False, f"does not answer: {error}")}
         held = sum(entry.image is not None for entry in found.values())

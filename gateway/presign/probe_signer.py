@@ -9,8 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from gateway.catalog.record import ImageRecord
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import BACKDATE
-from gateway.presign.signer import TOKEN_PARAMETER, object_path, query_of, signature_of
+from gateway.presign.signer import BACKDATE, TOKEN_PARAMETER, object_path, query_of, signature_of
 
 _LIFE: Final = 600  # seconds
 _NO_PARAMETERS: Mapping[str, str] = {}

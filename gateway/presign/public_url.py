@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Mapping
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.http_fields import content_disposition, is_image
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2

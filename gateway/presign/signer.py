@@ -15,22 +15,21 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CredentialsExpired
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import (
-    BACKDATE,
     Authorization,
-    Lifetime,
     ObjectId,
     PresignedUrl,
     SignedImage,
     shared_second,
 )
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Live, UrlCacheSettings
 
+# Seconds: COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
+BACKDATE: Final = 60
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
@@ -203,38 +202,6 @@ class Signer:
     ) -> str:
         base = self._hosts.origin_of(record.bucket, record.region).base
         return f"{base}/{object_path(record.key)}?{query_of(secret_id, parameters, key_time, signature)}"
-
-
-class UsableUrls:
-    """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
-
-    def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
-        self._signer = signer
-        self.lifetime = lifetime
-        self.now = now
-
-    def has_rendition(self, rendition: str | None) -> bool:
-        """Return whether the rendition is configured. None is the original image."""
-        return self._signer.has_rendition(rendition)
-
-    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
-        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
-        if not self.may_be_used(image):
-            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
-        return image
-
-    def sign_for_head(self, image: SignedImage) -> PresignedUrl:
-        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
-        return self._signer.sign(image.record, image.rendition, method="HEAD")
-
-    def may_be_used(self, image: SignedImage) -> bool:
-        """Return whether the image's URL may be used."""
-        return self.lifetime.is_usable(image.presigned, self.now())
-
-    def usable_for(self, image: SignedImage) -> float:
-        """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
-        return self.lifetime.usable_for(image.presigned, self.now())
 
 
 def _spread(record: ImageRecord) -> int:

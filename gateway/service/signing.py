@@ -9,9 +9,9 @@ from gateway.presign.credentials.rotation import BucketCredentials, open_credent
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import CosClock, Lifetime
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import Live, Settings
 

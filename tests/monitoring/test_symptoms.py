@@ -12,7 +12,7 @@ from gateway.metrics.symptom import Symptom
 from gateway.monitoring.health import DependencyProbes, Health
 from gateway.monitoring.symptoms import CurrentSymptoms, Observations, symptoms
 from gateway.presign.credentials.rotation import open_credentials
-from gateway.presign.signed_image import CosClock
+from gateway.presign.url_lifetime import CosClock
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings
 
