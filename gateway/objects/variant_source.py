@@ -73,7 +73,7 @@ class RefusedVariants:
             or self._is_refused(image, image.object_id.original())
         ):
             return None
-        return next(self._renditions.fallbacks(image.rendition), None)
+        return self._renditions.fallback(image.rendition)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
