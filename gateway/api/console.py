@@ -152,7 +152,7 @@ class Console:
         return success(
             {
                 **await self.dependencies.facts(),
-                "can_change": self.admin_guard.has_token,
+                "can_change": self.admin_guard.token.value is not None,
                 "points": {
                     "fine": [point.as_json() for point in self.history.fine(since)],
                     "coarse": [point.as_json() for point in self.history.coarse(since)],
