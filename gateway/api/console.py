@@ -186,5 +186,5 @@ def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
         "buckets": list(rotating.buckets),
         "state": state,
         "seconds_left": round(left) if left is not None else None,
-        "reason": redact(rotating.reason) if state != "ok" and rotating.is_failing else None,
+        "reason": redact(rotating.reason) if state != "ok" and rotating.failures else None,
     }
