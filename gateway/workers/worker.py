@@ -119,14 +119,9 @@ class Worker:
             secret = secrets.token_urlsafe()
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
             stack.callback(writer.close)
-            assignment = Assignment(
-                number,
-                [listener.fileno() for listener in public],
-                admin.fileno(),
-                secret,
-                accepted.settings if accepted is not None else None,
-                accepted.ended if accepted is not None else None,
-            )
+            settings, ended = (accepted.settings, accepted.ended) if accepted is not None else (None, None)
+            sockets = [listener.fileno() for listener in public]
+            assignment = Assignment(number, sockets, admin.fileno(), secret, settings, ended)
             writer.write(assignment.line())
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -144,12 +139,6 @@ class Worker:
     def is_ready(self) -> bool:
         """Whether it serves and is not about to end."""
         return self._ready.is_set() and not self.is_stopping and not self.ended.is_set()
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a process that has ended. 1 if a signal ended the process."""
-        code = self.process.returncode
-        return code if code is not None and code >= 0 else 1
 
     def outcome(self) -> str:
         """Return how the process ended, in words."""
@@ -180,7 +169,9 @@ class Worker:
         if event.is_set():
             return
         if self.ended.is_set():
-            raise WorkerFailed(f"worker {self.number} ended before it was {state}: {self.outcome()}", self.exit_code)
+            code = self.process.returncode
+            code = code if code is not None and code >= 0 else 1  # 1 if a signal ended the process
+            raise WorkerFailed(f"worker {self.number} ended before it was {state}: {self.outcome()}", code)
         raise WorkerFailed(f"worker {self.number} was not {state} within {timeout:g} s", 1)
 
     def stop(self) -> None:
