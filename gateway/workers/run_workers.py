@@ -20,10 +20,9 @@ from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Accepted, Worker
+from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from gateway.workers.worker_calls import worker_calls
 from gateway.workers.worker_channel import RELOAD, ROLL
-from gateway.workers.worker_command import WorkerCommand
 
 logger = logging.getLogger(__name__)
 
