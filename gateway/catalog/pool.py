@@ -3,16 +3,15 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import aiopg
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
+from gateway.catalog.server_addresses import Resolve, Server, ServerAddresses, ServerFull, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
@@ -207,27 +206,25 @@ class Pool:
 
     async def _open(self) -> None:
         """Open a connection to one of the servers, and give it to a waiter. Raises the error of the last server."""
-        self._release(await _connected(self._addresses, self._connect))
+        self._release(await self._addresses.connect(self._connect))
 
     async def _connect(self) -> aiopg.Connection:
         server = self._addresses.next
         if self._counts[server] >= self.size:
-            raise TimeoutError(f"no answer from {server}")
-        with self._addresses.named_errors():
-            connection = _begin_to_connect(self._dsn, _NEVER, "image-gateway", self._addresses, self._parameters)
-            self._servers[connection] = server
-            self._counts[server] += 1
-            login = asyncio.create_task(_finished(connection), name="postgres-login")
-            try:
-                async with loop_timeout(self._timeout):
-                    await asyncio.shield(login)
-            except BaseException:
-                # The queue of PgBouncer keeps the login of a client that left, too.
-                if connection.raw.info.status in _UNCONNECTED:
-                    login.cancel()
-                self._abandon(login, connection)
-                raise
-        return connection
+            raise ServerFull(f"no answer from {server}")
+        connection = _begin_to_connect(self._dsn, _NEVER, "image-gateway", self._addresses, self._parameters)
+        self._servers[connection] = server
+        self._counts[server] += 1
+        login = asyncio.ensure_future(connection)
+        try:
+            async with loop_timeout(self._timeout):
+                return await asyncio.shield(login)
+        except BaseException:
+            # The queue of PgBouncer keeps the login of a client that left, too.
+            if connection.raw.info.status in _UNCONNECTED:
+                login.cancel()
+            self._abandon(login, connection)
+            raise
 
 
 @asynccontextmanager
@@ -263,11 +260,10 @@ async def open_connection(
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
 
-    async def connect() -> aiopg.Connection:
-        with addresses.named_errors():
-            return await _begin_to_connect(dsn, timeout, application_name, addresses, {})
+    def connect() -> aiopg.Connection:
+        return _begin_to_connect(dsn, timeout, application_name, addresses, {})
 
-    async with await _connected(addresses, connect) as connection:
+    async with await addresses.connect(connect) as connection:
         yield connection
 
 
@@ -279,31 +275,8 @@ def _begin_to_connect(
         dsn,
         timeout,
         application_name=application_name,
-        connection_factory=partial(addresses.connect, kind=Connection),
+        connection_factory=Connection,
         **_OPTIONS,
         **parameters,
+        **addresses.parameters,
     )
-
-
-async def _finished(connection: aiopg.Connection) -> aiopg.Connection:
-    return await connection
-
-
-async def _connected(
-    addresses: ServerAddresses, connect: Callable[[], Awaitable[aiopg.Connection]]
-) -> aiopg.Connection:
-    """Return what ``connect`` opens, which is called once for each server until a server accepts the connection."""
-    tries = 0
-    while True:
-        try:
-            return await connect()
-        except AddressesNeeded:
-            await addresses.look_up()
-        except (psycopg2.OperationalError, OSError):  # a time-out is an OSError, too
-            addresses.failed()
-            tries += 1
-            if tries >= len(addresses.servers):
-                raise
-        except asyncio.CancelledError:  # the caller's time is over
-            addresses.failed()
-            raise
