@@ -169,8 +169,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
     async with FrontClient() as client:
-        if (canary := make_canary(opened.live, opened.signing, opened.stores, origin, client)) is not None:
-            for finding in diagnose_canary(await canary.asker.ask(frozenset())):
+        canary = make_canary(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
+        if canary is not None:
+            for finding in diagnose_canary(await canary.ask()):
                 yield finding
 
 
