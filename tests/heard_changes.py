@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.clocks import boot_time
 
@@ -13,42 +13,39 @@ def quiet_log() -> ChangeLog:
     return ChangeLog([], "test", boot_time())
 
 
-class Recorder:
+class Recorder(ChangeLog):
     """Puts into ``told``, in their order: None where listening begins, the id of a changed image, ``url ID``.
 
-    heartbeats: the number of heartbeats that came back. lost: how often listening ended.
+    proven: the number of heartbeats that came back. starts, ends: how often listening began and ended.
     dropped: the arguments of ``too_many_rows``.
     """
 
     def __init__(self, *, every: float = 2.0, lease: float = 6.0) -> None:
+        super().__init__([], "recorder", boot_time())
+        self.heartbeats = dict.fromkeys(Source, Heartbeat("recorder", boot_time(), every=every, lease=lease))
         self.told: asyncio.Queue[str | None] = asyncio.Queue()
-        self.swept: list[Scope] = []
         self.dropped: list[int] = []
-        self.heartbeats = self.starts = self.lost_count = 0
-        self.heartbeat = Heartbeat("recorder", boot_time(), every=every, lease=lease)
+        self.proven = self.starts = self.ends = 0
 
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the same one for both sources."""
-        del source
-        return self.heartbeat
+    @property
+    def log(self) -> ChangeLog:
+        """Return itself."""
+        return self
 
-    def listens(self, source: Source) -> None:
+    def listens(self, source: Source, now: float) -> None:
         """Record a start."""
-        del source
+        super().listens(source, now)
         self.starts += 1
-        self.heartbeat.begin(boot_time())
         self.told.put_nowait(None)
 
     def lost(self, source: Source) -> None:
         """Record an end."""
-        del source
-        self.lost_count += 1
-        self.heartbeat.stop()
+        super().lost(source)
+        self.ends += 1
 
-    def heard_heartbeat(self, source: Source, text: str) -> None:
+    def heartbeat(self, source: Source, text: str) -> None:
         """Count a heartbeat of this recorder."""
-        del source
-        self.heartbeats += self.heartbeat.receive(text)
+        self.proven += self.heartbeats[source].receive(text)
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Record the ids."""
@@ -66,7 +63,3 @@ class Recorder:
     def use_new_url(self, image_id: str) -> None:
         """Record the id."""
         self.told.put_nowait(f"url {image_id}")
-
-    def heard_sweep(self, scope: Scope) -> None:
-        """Record the scope."""
-        self.swept.append(scope)

@@ -70,12 +70,10 @@ class Pool:
     Connections to each address are counted separately: while one server hangs, another one can take its place.
     """
 
-    def __init__(self, dsn: str, size: int, timeout: float, addresses: ServerAddresses) -> None:
-        self._dsn = dsn
-        self.size = size
-        self._timeout = timeout
+    def __init__(self, addresses: ServerAddresses, size: int) -> None:
         self._addresses = addresses
-        given = parse_dsn(dsn)
+        self.size = size
+        given = parse_dsn(addresses.dsn)
         self._parameters = {name: value for name, value in _KEEPALIVES.items() if name not in given}
         self._servers: dict[aiopg.Connection, Server] = {}  # of each open connection
         self._counts: Counter[Server] = Counter()  # connections to each server, also those that are being opened
@@ -187,37 +185,34 @@ class Pool:
             self._addresses.skip()
         if self._counts[self._addresses.next] < self.size:
             self._opening = asyncio.create_task(self._open(), name="postgres-connection")
-            self._opening.add_done_callback(self._opened)
 
     def _hangs(self, server: Server) -> bool:
         """Return whether every connection has been abandoned for so long that the server should have answered."""
-        latest = time.monotonic() - self._timeout
+        latest = time.monotonic() - self._addresses.timeout
         hanging = sum(since < latest for its_server, since in self._abandoned.values() if its_server == server)
         return hanging >= self.size
 
-    def _opened(self, opening: "asyncio.Task[None]") -> None:
-        self._opening = None
-        if opening.cancelled():
-            return
-        error = opening.exception()
-        if error is not None and (waiter := self._oldest_waiter()) is not None:
-            waiter.set_exception(error)
-        self._open_more()
-
     async def _open(self) -> None:
-        """Open a connection to one of the servers, and give it to a waiter. Raises the error of the last server."""
-        self._release(await self._addresses.connect(self._connect))
+        """Open a connection to one of the servers, and give it to a waiter, or the error of the last server."""
+        try:
+            self._release(await self._addresses.connect(self._connect))
+        except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits
+            if (waiter := self._oldest_waiter()) is not None:
+                waiter.set_exception(error)
+        finally:
+            self._opening = None
+        self._open_more()
 
     async def _connect(self) -> aiopg.Connection:
         server = self._addresses.next
         if self._counts[server] >= self.size:
             raise ServerFull(f"no answer from {server}")
-        connection = _begin_to_connect(self._dsn, _NEVER, "image-gateway", self._addresses, self._parameters)
+        connection = _begin_to_connect(self._addresses, _NEVER, "image-gateway", self._parameters)
         self._servers[connection] = server
         self._counts[server] += 1
         login = asyncio.ensure_future(connection)
         try:
-            async with loop_timeout(self._timeout):
+            async with loop_timeout(self._addresses.timeout):
                 return await asyncio.shield(login)
         except BaseException:
             # The queue of PgBouncer keeps the login of a client that left, too.
@@ -242,7 +237,7 @@ async def open_pool(
     name: the setting that has the DSN, for errors.
     """
     async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
-        pool = Pool(dsn, size, timeout, addresses)
+        pool = Pool(addresses, size)
         pools.append(pool)
         try:
             yield pool
@@ -252,27 +247,25 @@ async def open_pool(
 
 
 @asynccontextmanager
-async def open_connection(
-    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses
-) -> AsyncIterator[aiopg.Connection]:
-    """Connect to a server of the DSN, within ``timeout`` seconds for each server.
+async def open_connection(addresses: ServerAddresses, application_name: str) -> AsyncIterator[aiopg.Connection]:
+    """Connect to a server of the DSN, within the time limit of ``addresses`` for each server.
 
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
 
     def connect() -> aiopg.Connection:
-        return _begin_to_connect(dsn, timeout, application_name, addresses, {})
+        return _begin_to_connect(addresses, addresses.timeout, application_name, {})
 
     async with await addresses.connect(connect) as connection:
         yield connection
 
 
 def _begin_to_connect(
-    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses, parameters: Mapping[str, Any]
+    addresses: ServerAddresses, timeout: float, application_name: str, parameters: Mapping[str, Any]
 ) -> aiopg.Connection:
     """Return a connection that is not connected yet. ``timeout`` is of the login and of each statement, in seconds."""
     return aiopg.Connection(
-        dsn,
+        addresses.dsn,
         timeout,
         application_name=application_name,
         connection_factory=Connection,

@@ -64,11 +64,12 @@ class ServerAddresses:
     """
 
     def __init__(
-        self, dsn: str, timeout: float, resolve: Resolve = system_addresses, name: str = "the DSN of Postgres"
+        self, dsn: str, timeout: float, resolve: Resolve = system_addresses, name: str = "postgres.dsn"
     ) -> None:
         parameters = parse_dsn(dsn)
+        self.dsn: Final = dsn
+        self.timeout: Final = timeout
         self._name = name
-        self._timeout = timeout
         self._resolve = resolve
         self._prefers_standby = _setting(parameters, "target_session_attrs") == "prefer-standby"
         self._places = _places(parameters)
@@ -129,10 +130,10 @@ class ServerAddresses:
             task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
             task.add_done_callback(_retrieve)
         try:
-            async with loop_timeout(self._timeout):
+            async with loop_timeout(self.timeout):
                 await asyncio.shield(task)
         except TimeoutError:
-            raise TimeoutError(f"the hosts of {self._name} were not looked up within {self._timeout:g} s") from None
+            raise TimeoutError(f"the hosts of {self._name} were not looked up within {self.timeout:g} s") from None
 
     @property
     def parameters(self) -> Mapping[str, Any]:

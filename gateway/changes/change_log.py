@@ -1,6 +1,6 @@
 """The change log: which images have changed, since when changes are heard, and whether they are heard now.
 
-The last classes are what the connections that hear of changes call.
+``Listener`` is what the connections that hear of changes call.
 """
 
 from collections import OrderedDict
@@ -235,23 +235,11 @@ class ChangeLog:
 
 
 class Listener(Protocol):
-    """Hears when messages of a source arrive, and when they do not."""
+    """Does what a change requires. Its log is told the rest: when messages of a source arrive, and heartbeats."""
 
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the heartbeat to be sent on the way of this source's messages."""
-
-    def listens(self, source: Source) -> None:
-        """Messages arrive from now on. Earlier messages were missed."""
-
-    def lost(self, source: Source) -> None:
-        """No messages arrive from now on."""
-
-    def heard_heartbeat(self, source: Source, text: str) -> None:
-        """A heartbeat has come back, after everything that was sent before it was handled."""
-
-
-class RowListener(Listener, Protocol):
-    """Hears of changed rows."""
+    @property
+    def log(self) -> ChangeLog:
+        """The log of this process."""
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """The rows of these images have changed."""
@@ -259,15 +247,8 @@ class RowListener(Listener, Protocol):
     def too_many_rows(self, dropped: int) -> None:
         """So many changes wait that the last would be handled too late. ``dropped`` of them are not handled at all."""
 
-
-class ReplicaListener(Listener, Protocol):
-    """Hears what other replicas say. They have changed Redis already."""
-
     def drop_here(self, image_id: str) -> None:
-        """The image, or the rights to it, have changed."""
+        """Another replica has dropped from Redis an image that has changed, or the rights to it."""
 
     def use_new_url(self, image_id: str) -> None:
-        """Redis has a new URL of the image, which has not changed."""
-
-    def heard_sweep(self, scope: Scope) -> None:
-        """Caches in front must forget all of this."""
+        """Another replica has put a new URL of the image into Redis. The image has not changed."""

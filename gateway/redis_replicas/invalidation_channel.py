@@ -10,7 +10,7 @@ from typing import Final
 
 from redis.asyncio.client import PubSub
 
-from gateway.changes.change_log import ReplicaListener, Scope, Source
+from gateway.changes.change_log import Listener, Scope, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.concurrency.clocks import boot_time
 from gateway.concurrency.time_slices import TimeSlices
@@ -115,7 +115,7 @@ class InvalidationChannel:
                 server.accepted(await server.exchange([("PUBLISH", self._channel, self._name)]))  # names no image
                 await _received(subscription, "message")
 
-    async def listen(self, listener: ReplicaListener) -> None:
+    async def listen(self, listener: Listener) -> None:
         """Tell ``listener`` what other replicas publish, until cancelled."""
         pause = _FIRST_PAUSE
         while True:
@@ -132,7 +132,7 @@ class InvalidationChannel:
             except Exception:  # else this replica would miss every purge until a restart
                 self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")
-            listener.lost(Source.REPLICAS)
+            listener.log.lost(Source.REPLICAS)
             pause = _FIRST_PAUSE if self._is_subscribed else min(_LONGEST_PAUSE, pause * 2)
             await asyncio.sleep(pause)
 
@@ -140,20 +140,20 @@ class InvalidationChannel:
         self._problem = problem
         self._tried.set()
 
-    async def _receive(self, subscription: PubSub, server: GuardedRedis, listener: ReplicaListener) -> None:
+    async def _receive(self, subscription: PubSub, server: GuardedRedis, listener: Listener) -> None:
         """Handle messages until the connection fails. Raises ``TimeoutError`` when no heartbeat comes back.
 
         Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster works, and
         receives nothing. The client reconnects automatically; each time Redis confirms the subscription again.
         """
-        heartbeat = listener.heartbeat_of(Source.REPLICAS)
+        heartbeat = listener.log.heartbeats[Source.REPLICAS]
         while True:
             wait = heartbeat.wait(self._steady()) if self._is_subscribed else LEASE
             message = await subscription.get_message(timeout=wait)
             if message is not None and message["type"] == "subscribe":
                 self._is_subscribed = True
                 self._note("")
-                listener.listens(Source.REPLICAS)
+                listener.log.listens(Source.REPLICAS, self._steady())
             elif message is not None and message["type"] == "message":
                 await self._dispatch(message["data"], listener)
             elif not self._is_subscribed:
@@ -175,14 +175,14 @@ class InvalidationChannel:
         else:
             self._note("")
 
-    async def _dispatch(self, data: bytes, listener: ReplicaListener) -> None:
+    async def _dispatch(self, data: bytes, listener: Listener) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         name, colon, kind = sender.partition(":")
         if name == self._name:
             if (colon + kind).startswith(_HEARTBEAT):
-                listener.heard_heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
+                listener.log.heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
         elif (scope := _SCOPES.get(colon + kind)) is not None:
-            listener.heard_sweep(scope)
+            listener.log.heard_sweep(scope, self._steady())
         elif colon + kind == _QUESTION:
             self.on_question(" ".join(image_ids))
         else:

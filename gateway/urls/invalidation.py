@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
-from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.purge.intake import PurgeIntake
@@ -76,22 +75,6 @@ class Invalidation:
 
     # What is heard
 
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the heartbeat to be sent on the way of this source's messages."""
-        return self.log.heartbeats[source]
-
-    def listens(self, source: Source) -> None:
-        """Messages of ``source`` arrive from now on."""
-        self.log.listens(source, self.now())
-
-    def lost(self, source: Source) -> None:
-        """No messages of ``source`` arrive from now on."""
-        self.log.lost(source)
-
-    def heard_heartbeat(self, source: Source, text: str) -> None:
-        """A heartbeat has come back."""
-        self.log.heartbeat(source, text)
-
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Drop the images here and in Redis, and purge them. The other replicas hear of changed rows themselves."""
         slices = TimeSlices()
@@ -120,10 +103,6 @@ class Invalidation:
     def use_new_url(self, image_id: str) -> None:
         """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
         self.resolver.drop(image_id)
-
-    def heard_sweep(self, scope: Scope) -> None:
-        """Make caches in front forget, which ask this replica."""
-        self.log.heard_sweep(scope, self.now())
 
     async def _publish(self, image_ids: Sequence[str], *, only_urls: bool) -> int | None:
         if self.channel is None:

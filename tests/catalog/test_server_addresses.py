@@ -86,8 +86,10 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
     recorder = Recorder()
-    feed = ChangeFeed(named_dsn, 5, Metrics().catalog, resolve=resolver)
-    async with background("change-feed", feed.listen(recorder)):
+    async with (
+        ServerAddresses(named_dsn, 5, resolver) as addresses,
+        background("change-feed", ChangeFeed(addresses, Metrics().catalog).listen(recorder)),
+    ):
         await until(lambda: recorder.starts)
     assert resolver.asked == [NAME]
 

@@ -121,7 +121,7 @@ async def check_invalidation(guard: Shards) -> None:
         assert await InvalidationChannel(guard).publish(["a", "b"]) == 1
         await InvalidationChannel(guard).try_out()
         assert [await recorder.told.get(), await recorder.told.get()] == ["a", "b"]
-        await until(lambda: recorder.heartbeats > 0)
+        await until(lambda: recorder.proven > 0)
 
 
 def client_of(server: RedisServer) -> "redis.Redis":
