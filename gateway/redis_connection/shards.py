@@ -16,8 +16,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from redis.exceptions import AskError, TryAgainError
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
-from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import RENDITION_NAME
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
 
 logger = logging.getLogger(__name__)
