@@ -75,7 +75,9 @@ async def open_service(
             await opened(purging(purges, target, metrics.purge))
         refresh = await opened(open_refresh(live, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(
+            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
+        )
         await opened(warming_up(settings, stores.redis, urls))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))
         health = diagnostics.health

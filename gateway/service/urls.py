@@ -76,7 +76,6 @@ async def open_urls(
     invalidation = Invalidation(
         changes.log,
         boot_time,
-        resolver,
         trust,
         shared.entries if shared is not None else None,
         redis.channel if redis is not None else None,
