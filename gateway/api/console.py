@@ -23,7 +23,7 @@ from gateway.monitoring.health import Health
 from gateway.monitoring.this_replica import ThisReplica
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.presign.credentials.rotation import BucketCredentials, RotatingCredentials
-from gateway.presign.signed_image import CosClock
+from gateway.presign.url_lifetime import CosClock
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -152,7 +152,7 @@ class Console:
         return success(
             {
                 **await self.dependencies.facts(),
-                "can_change": self.admin_guard.has_token,
+                "can_change": self.admin_guard.token.value is not None,
                 "points": {
                     "fine": [point.as_json() for point in self.history.fine(since)],
                     "coarse": [point.as_json() for point in self.history.coarse(since)],
@@ -186,5 +186,5 @@ def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
         "buckets": list(rotating.buckets),
         "state": state,
         "seconds_left": round(left) if left is not None else None,
-        "reason": redact(rotating.reason) if state != "ok" and rotating.is_failing else None,
+        "reason": redact(rotating.reason) if state != "ok" and rotating.failures else None,
     }

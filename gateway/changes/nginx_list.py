@@ -13,7 +13,7 @@ from gateway.changes.heartbeat import LEASE
 # from a replica that had not heard of the change. Replicas that hear have dropped the image before the third time. A
 # deaf one answers by the old row until its lease ends, which the last time is after: it may die then, and tell nobody.
 _NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)
-_LAST: Final = _NAMED[-1]
+LISTED_AGAIN_FOR: Final = _NAMED[-1]
 _MOST_LISTED: Final = 10_000
 _NEVER: Final = float("-inf")
 
@@ -124,7 +124,7 @@ class NginxList:
 
         for image_id, change in log.newest_first():
             at = self._milliseconds(change.at)
-            if at + _LAST < since or at < everything:  # the change of every image includes earlier ones
+            if at + LISTED_AGAIN_FOR < since or at < everything:  # the change of every image includes earlier ones
                 break
             name(image_id, at)
         if everything >= 0:

@@ -14,7 +14,7 @@ from aiohttp import hdrs
 from fastcrc import crc64
 
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import REQUEST_ID, CosError, parse_error
+from gateway.origin.cos_errors import REQUEST_ID, CosError, parse_error
 from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunked, metadata_in
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a body

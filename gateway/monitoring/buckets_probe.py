@@ -10,7 +10,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDegraded, OriginUnavailable
 from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.origin.client import OriginClient, ProbeAnswer
-from gateway.origin.errors import CosError, is_refusal
+from gateway.origin.cos_errors import CosError, is_refusal
 
 _TIMEOUT: Final = 1.3  # seconds for a bucket; with the rows less than a probe of the health may take
 _ROWS_TIMEOUT: Final = 0.5  # seconds

@@ -14,7 +14,7 @@ from gateway.metrics.registry import OptionalGauge, gauge_value
 from gateway.metrics.symptom import Level, Symptom, Value
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.rotation import BucketCredentials
-from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock
+from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 
 _WINDOW: Final = 12  # points of five seconds: a minute
 _JUST_NOW: Final = 2  # points

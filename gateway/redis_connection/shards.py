@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
-from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import RENDITION_NAME
 from gateway.redis_connection.cluster import ClusterServers, Redirect, in_parallel
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
 

@@ -188,16 +188,16 @@ def _dispatch(
 def _public_handlers(service: Service) -> PublicHandlers:
     metrics, access, images, live = service.metrics, service.access, service.images, service.settings
     image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
-    lookup, callers = images.lookup, access.callers
-    metadata = Metadata(lookup, callers, access.client_address, service.objects.metadata, renditions)
+    lookup = images.lookup
+    metadata = Metadata(lookup, access.client_address, service.images.metadata, renditions)
     return PublicHandlers(
-        images=ImageCalls(images.handler, images.url_handler, lookup, callers, _cached_urls(service)),
+        images=ImageCalls(images.handler, images.url_handler, lookup, _cached_urls(service)),
         links=_links(service),
         metadata=metadata,
-        batches=UrlBatches(lookup, callers, service.urls.usage, service.signing.public_urls, metadata, bodies),
+        batches=UrlBatches(lookup, service.urls.usage, service.signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
         access_check=AccessCheck(
-            lookup, callers, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
+            lookup, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
         ),
         static_files=StaticFiles(
             renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
@@ -247,10 +247,9 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
         images=AdminImageCalls(
             urls.resolver,
-            service.images.lookup,
             _cached_urls(service),
-            service.objects.source,
-            Relay(metrics.sent_bytes),
+            service.images.source,
+            Relay(metrics.origin.sent_bytes),
             diagnostics.explainer,
             metrics.server.recent_errors,
         ),
@@ -292,7 +291,7 @@ def _bodies(service: Service) -> Bodies:
 def _cached_urls(service: Service) -> CachedUrls:
     urls, redis = service.urls, service.stores.redis
     queue = redis.queue if redis is not None else None
-    return CachedUrls(urls.usage, queue, service.objects.refresh, service.signing.public_urls, urls.invalidation)
+    return CachedUrls(urls.usage, queue, service.images.refresh, service.signing.public_urls, urls.invalidation)
 
 
 def _links(service: Service) -> LinkCalls:
@@ -300,7 +299,6 @@ def _links(service: Service) -> LinkCalls:
     return LinkCalls(
         access.links,
         service.images.lookup,
-        access.callers,
         _bodies(service),
         service.stores.catalog,
         urls.resolver,

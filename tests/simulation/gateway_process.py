@@ -17,8 +17,9 @@ from gateway.changes.nginx_list import NginxList
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
-from gateway.presign.signer import Signer, UsableUrls
+from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries

@@ -11,7 +11,7 @@ from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.heartbeat import LEASE
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signer import UsableUrls
+from gateway.presign.url_lifetime import UsableUrls
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
