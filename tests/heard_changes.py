@@ -1,4 +1,4 @@
-"""A change log of a process that hears no changes, and a listener that records what the connections tell it."""
+"""A change log of a process that hears no changes, and one that records what the connections tell it."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ def quiet_log() -> ChangeLog:
 class Recorder(ChangeLog):
     """Puts into ``told``, in their order: None where listening begins, the id of a changed image, ``url ID``.
 
-    proven: the number of heartbeats that came back. starts, ends: how often listening began and ended.
+    beats: the number of heartbeats that came back. starts, ends: how often listening began and ended.
     dropped: the arguments of ``too_many_rows``.
     """
 
     def __init__(self, *, every: float = 2.0, lease: float = 6.0) -> None:
-        super().__init__([], "recorder", boot_time())
-        self.heartbeats = dict.fromkeys(Source, Heartbeat("recorder", boot_time(), every=every, lease=lease))
+        super().__init__(Source, "recorder", boot_time())
+        self.heartbeats = {source: Heartbeat("recorder", boot_time(), every=every, lease=lease) for source in Source}
         self.told: asyncio.Queue[str | None] = asyncio.Queue()
         self.dropped: list[int] = []
-        self.proven = self.starts = self.ends = 0
+        self.beats = self.starts = self.ends = 0
 
     @property
     def log(self) -> ChangeLog:
-        """Return itself."""
+        """This log, for a feed of rows."""
         return self
 
     def listens(self, source: Source, now: float) -> None:
@@ -45,19 +45,20 @@ class Recorder(ChangeLog):
 
     def heartbeat(self, source: Source, text: str) -> None:
         """Count a heartbeat of this recorder."""
-        self.proven += self.heartbeats[source].receive(text)
+        self.beats += self.heartbeats[source].receive(text)
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Record the ids."""
         for image_id in image_ids:
-            self.drop_here(image_id)
+            self.told.put_nowait(image_id)
 
     def too_many_rows(self, dropped: int) -> None:
         """Record the number."""
         self.dropped.append(dropped)
 
-    def drop_here(self, image_id: str) -> None:
+    def image_changed(self, image_id: str, now: float) -> None:
         """Record the id."""
+        del now
         self.told.put_nowait(image_id)
 
     def use_new_url(self, image_id: str) -> None:

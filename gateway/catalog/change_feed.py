@@ -22,7 +22,7 @@ from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
 from gateway.catalog.server_addresses import ServerAddresses
-from gateway.changes.change_log import Listener, Source
+from gateway.changes.change_log import RowListener, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import InvalidImageId
@@ -139,7 +139,7 @@ class ChangeFeed:
     steady: Callable[[], float] = boot_time
     _is_lost: bool = field(default=False, init=False)
 
-    async def listen(self, listener: Listener, tested: Callable[[], None] = lambda: None) -> None:
+    async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
         """Tell ``listener`` of changed rows until cancelled.
 
         tested: called for a notification about the trigger.
@@ -191,7 +191,7 @@ class ChangeFeed:
         connection: aiopg.Connection,
         cursor: aiopg.Cursor,
         notifications: Notifications,
-        listener: Listener,
+        listener: RowListener,
         tested: Callable[[], None],
     ) -> None:
         """Handle notifications until the connection is lost, which raises."""
@@ -231,7 +231,7 @@ class ChangeFeed:
             self._is_lost = False
 
     async def _handle(
-        self, cursor: aiopg.Cursor, payloads: Sequence[str], listener: Listener, tested: Callable[[], None]
+        self, cursor: aiopg.Cursor, payloads: Sequence[str], listener: RowListener, tested: Callable[[], None]
     ) -> None:
         image_ids = [payload for payload in payloads if not payload.startswith((TEST_PREFIX, HEARTBEAT_PREFIX))]
         if image_ids:

@@ -1,7 +1,4 @@
-"""The change log: which images have changed, since when changes are heard, and whether they are heard now.
-
-``Listener`` is what the connections that hear of changes call.
-"""
+"""The change log: which images have changed, since when changes are heard, and whether they are heard now."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -234,8 +231,8 @@ class ChangeLog:
             observer()
 
 
-class Listener(Protocol):
-    """Does what a change requires. Its log is told the rest: when messages of a source arrive, and heartbeats."""
+class RowListener(Protocol):
+    """Hears of changed rows. Its ``log`` hears whether changes of rows arrive."""
 
     @property
     def log(self) -> ChangeLog:
@@ -246,9 +243,3 @@ class Listener(Protocol):
 
     def too_many_rows(self, dropped: int) -> None:
         """So many changes wait that the last would be handled too late. ``dropped`` of them are not handled at all."""
-
-    def drop_here(self, image_id: str) -> None:
-        """Another replica has dropped from Redis an image that has changed, or the rights to it."""
-
-    def use_new_url(self, image_id: str) -> None:
-        """Another replica has put a new URL of the image into Redis. The image has not changed."""

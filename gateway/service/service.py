@@ -73,7 +73,9 @@ async def open_service(
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(
+            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
+        )
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         errors = metrics.registry.background_errors
         canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))

@@ -47,8 +47,8 @@ async def reads_the_row(tier: Tier, resolver: UrlResolver) -> bool:
 
 
 @pytest.fixture
-def invalidation(tier: Tier, log: ChangeLog, resolver: UrlResolver) -> Invalidation:
-    return Invalidation(log, tier.clock, resolver, EntryTrust(log), tier.cache, None, None)
+def invalidation(tier: Tier, log: ChangeLog) -> Invalidation:
+    return Invalidation(log, tier.clock, EntryTrust(log), tier.cache, None, None)
 
 
 def pass_time(tier: Tier, invalidation: Invalidation, seconds: float) -> None:
