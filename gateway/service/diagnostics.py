@@ -14,10 +14,10 @@ from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.monitoring.health import DependencyProbes, Health
+from gateway.monitoring.health import Health
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.monitoring.this_replica import HistoryRecorder, ThisReplica
+from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -34,12 +34,10 @@ from gateway.urls.on_demand_refresh import correct_clock
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """``recorder`` adds a point to ``history`` every five seconds."""
+    """``replica`` records its history and publishes what it does, every five seconds."""
 
     health: Health
     explainer: Explainer
-    history: History
-    recorder: HistoryRecorder
     replica: ThisReplica
     trigger_watch: TriggerWatch
 
@@ -55,7 +53,6 @@ async def open_diagnostics(
     explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
     health = _health(live, metrics.monitoring, access, signing, stores, urls, images.objects.origin)
     history = History(metrics.counted, time.time())
-    replicas = stores.redis.replicas if stores.redis is not None else None
     buckets, shared = settings.cos.regions, urls.shared
     symptoms = CurrentSymptoms(
         health,
@@ -69,20 +66,21 @@ async def open_diagnostics(
         history,
         symptoms,
         metrics.events,
+        stores.redis.replicas if stores.redis is not None else None,
         entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
     )
-    dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
-    recorder = HistoryRecorder(replica, replicas, dead_lists, metrics.registry.background_errors)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
-        stack.push_async_callback(recorder.withdraw)
-        await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch)
+        stack.push_async_callback(replica.withdraw)
+        await stack.enter_async_context(
+            background("history", keep_recording(replica, metrics.registry.background_errors))
+        )
+        yield Diagnostics(health, explainer, replica, trigger_watch)
 
 
 def make_explainer(
@@ -151,10 +149,10 @@ def _health(
     if stores.redis is not None:
         probes["redis"] = stores.redis.probe.run
     health = Health(
-        DependencyProbes(probes, metrics),
+        probes,
+        metrics,
         may_serve=lambda: buckets.may_serve,
-        serves_from_memory=urls.resolver.serves_from_memory,
-        ready_without_stores=lambda: live.value.server.ready_without_stores,
+        serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
     )
 
     def look_again() -> None:
