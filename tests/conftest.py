@@ -389,7 +389,7 @@ class RunningGateway:
     @property
     def source(self) -> ObjectSource:
         """The bytes of objects."""
-        return self.service.objects.source
+        return self.service.images.source
 
     def forget(self, image_id: str) -> None:
         """Drop an image from this gateway's memory, as if another one had purged it."""

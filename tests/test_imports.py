@@ -86,11 +86,12 @@ ALLOWED: dict[str, set[str]] = {
     "workers": BASE
     | {
         "gateway.changes.nginx_list",
+        "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
-        "gateway.delivery.prepared_response",
+        "gateway.delivery.headers",
     }
     | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
 }

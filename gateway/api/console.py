@@ -96,7 +96,7 @@ class Console:
         return success(
             {
                 **await self.dependencies.facts(),
-                "can_change": self.admin_guard.has_token,
+                "can_change": self.admin_guard.token.value is not None,
                 "points": {
                     "fine": [point.as_json() for point in history.fine(since)],
                     "coarse": [point.as_json() for point in history.coarse(since)],
@@ -168,5 +168,5 @@ def _credentials(rotating: RotatingCredentials) -> Mapping[str, Any]:
         "buckets": list(rotating.buckets),
         "state": state,
         "seconds_left": round(left) if left is not None else None,
-        "reason": redact(rotating.reason) if state != "ok" and rotating.is_failing else None,
+        "reason": redact(rotating.reason) if state != "ok" and rotating.failures else None,
     }

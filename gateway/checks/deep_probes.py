@@ -54,7 +54,8 @@ async def reachability(subject: Subject) -> AsyncIterator[Result]:
     """Probe 1: addresses, certificate, clock."""
     expected = "addresses, a valid certificate, clocks under 30 s apart"
     try:
-        found = await reach(subject.signer.base_of(subject.image), subject.timeout)
+        origin = subject.signer.hosts.origin_of(subject.image.bucket, subject.image.region)
+        found = await reach(origin.base, subject.timeout)
     except OriginUnavailable as error:
         yield Result("DNS, TLS", expected, str(error), Verdict.FAIL)
         return
@@ -237,13 +238,13 @@ async def unprocessable(subject: Subject) -> AsyncIterator[Result]:
 
 async def tokens(subject: Subject) -> AsyncIterator[Result]:
     """Probe 12: temporary credentials."""
-    signer, image = subject.signer, subject.image
-    if signer.token is None:
+    signer, right = subject.signer, subject.signer.credentials.token
+    if right is None:
         yield skipped("token", "the credentials are permanent")
         return
-    for title, token in (("token right", signer.token), ("token altered", signer.token[::-1]), ("token missing", None)):
-        reply = await subject.session.send(signer.with_token(token).url(image))
-        yield of_status(title, reply, *((200,) if token == signer.token else (400, 403)))
+    for title, token in (("token right", right), ("token altered", right[::-1]), ("token missing", None)):
+        reply = await subject.session.send(signer.with_token(token).url(subject.image))
+        yield of_status(title, reply, *((200,) if token == right else (400, 403)))
 
 
 async def hosts(subject: Subject) -> AsyncIterator[Result]:

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CORS
-from gateway.delivery.prepared_response import fields
+from gateway.delivery.headers import CORS, fields
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.url_lifetime import Lifetime

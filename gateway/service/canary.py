@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
@@ -13,14 +15,13 @@ from gateway.canary.watch import Asker, Canary, Question
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
+from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
-from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
-from gateway.service.stores import Stores
-from gateway.service.urls import entry_secrets
+from gateway.service.stores import Stores, entry_secrets
 from gateway.settings import CanarySettings, Live, Settings
 
 _LINK_LIFE = 60  # seconds
@@ -101,7 +102,12 @@ def make_canary(
 
 @asynccontextmanager
 async def open_canary(
-    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
+    live: Live[Settings],
+    outcomes: CanaryOutcomes,
+    background_errors: Counter,
+    signing: Signing,
+    stores: Stores,
+    origin: OriginClient,
 ) -> AsyncIterator[CanaryPart | None]:
     """Ask in the background. None without ``canary``."""
     async with FrontClient() as client:
@@ -115,8 +121,8 @@ async def open_canary(
             live.value.canary,
             part.asker,
             part.rounds,
-            metrics.canary,
-            metrics.registry.background_errors,
+            outcomes,
+            background_errors,
             asks_alone=asks_alone,
         )
         async with background("canary", canary.run()):

@@ -189,7 +189,7 @@ def _public_handlers(service: Service) -> PublicHandlers:
     metrics, access, images, live = service.metrics, service.access, service.images, service.settings
     image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
     lookup = images.lookup
-    metadata = Metadata(lookup, access.client_address, service.objects.metadata, renditions)
+    metadata = Metadata(lookup, access.client_address, service.images.metadata, renditions)
     return PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, _cached_urls(service)),
         links=_links(service),
@@ -248,8 +248,8 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         images=AdminImageCalls(
             urls.resolver,
             _cached_urls(service),
-            service.objects.source,
-            Relay(metrics.sent_bytes),
+            service.images.source,
+            Relay(metrics.origin.sent_bytes),
             diagnostics.explainer,
             metrics.server.recent_errors,
         ),
@@ -285,7 +285,7 @@ def _bodies(service: Service) -> Bodies:
 def _cached_urls(service: Service) -> CachedUrls:
     urls, redis = service.urls, service.stores.redis
     queue = redis.queue if redis is not None else None
-    return CachedUrls(urls.usage, queue, service.objects.refresh, service.signing.public_urls, urls.invalidation)
+    return CachedUrls(urls.usage, queue, service.images.refresh, service.signing.public_urls, urls.invalidation)
 
 
 def _links(service: Service) -> LinkCalls:
