@@ -174,7 +174,7 @@ class ChangeFeed:
                         await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
                         if self.positions is not None:
                             self.positions.all_changed(await read_position(cursor))
-                        listener.listens(Source.ROWS)
+                        listener.log.listens(Source.ROWS, self.steady())
                         with closing(notifications):
                             await self._receive(connection, cursor, notifications, listener, tested)
                 except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
@@ -188,8 +188,8 @@ class ChangeFeed:
                 self.metrics.change_feed_connected.set(0)
                 if self.positions is not None:
                     self.positions.lost()
-                was_heard = listener.heartbeat_of(Source.ROWS).proven_at > _NEVER
-                listener.lost(Source.ROWS)
+                was_heard = listener.log.heartbeats[Source.ROWS].proven_at > _NEVER
+                listener.log.lost(Source.ROWS)
                 pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
                 await asyncio.sleep(pause)
 
@@ -206,7 +206,7 @@ class ChangeFeed:
         tested: Callable[[], None],
     ) -> None:
         """Handle notifications until the connection is lost, which raises."""
-        heartbeat, arrived = listener.heartbeat_of(Source.ROWS), notifications.arrived
+        heartbeat, arrived = listener.log.heartbeats[Source.ROWS], notifications.arrived
 
         # Nothing is ever put there: it ends when the connection is lost.
         lost = asyncio.create_task(connection.notifies.get(), name="change-feed-connection")
@@ -256,6 +256,6 @@ class ChangeFeed:
             await listener.rows_changed(image_ids)
         for payload in payloads:
             if payload.startswith(HEARTBEAT_PREFIX):
-                listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
+                listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
             elif payload.startswith(TEST_PREFIX):
                 tested()

@@ -28,15 +28,6 @@ _LINK_LIFE = 60  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class CanaryPart:
-    """``mark`` is on the canary's requests. ``rounds`` is None without Redis."""
-
-    asker: Asker
-    mark: CanaryMark
-    rounds: CanaryRounds | None
-
-
-@dataclass(frozen=True, slots=True)
 class CanaryQuestions:
     """What the canary asks: for the two images, with what this gateway knows of them. ``links`` makes the links."""
 
@@ -87,17 +78,15 @@ class CanaryQuestions:
         return Known("public" if record.public else "private", length, etag), base, record.links_killed
 
 
-def make_canary(
+def make_asker(
     live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
-) -> CanaryPart | None:
-    """Return the part, or None without ``canary``. The caller opens ``client``."""
+) -> Asker | None:
+    """Return what asks the fronts, or None without ``canary``. The caller opens ``client``."""
     configured = live.value.canary
     if configured is None:
         return None
-    mark = CanaryMark(live.map(shared_secret))
     questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
-    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
-    return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds)
+    return Asker(configured.via, questions, client, CanaryMark(live.map(shared_secret)))
 
 
 @asynccontextmanager
@@ -108,25 +97,19 @@ async def open_canary(
     signing: Signing,
     stores: Stores,
     origin: OriginClient,
-) -> AsyncIterator[CanaryPart | None]:
-    """Ask in the background. None without ``canary``."""
+) -> AsyncIterator[Asker | None]:
+    """Ask in the background. Yield what asks, or None without ``canary``."""
     async with FrontClient() as client:
-        part = make_canary(live, signing, stores, origin, client)
-        if part is None or live.value.canary is None:
+        settings, redis, asker = live.value.canary, stores.redis, make_asker(live, signing, stores, origin, client)
+        if settings is None or asker is None:
             yield None
             return
+        rounds = CanaryRounds(redis.shards, settings) if redis is not None else None
         handler = log_handler()
         asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
-        canary = Canary(
-            live.value.canary,
-            part.asker,
-            part.rounds,
-            outcomes,
-            background_errors,
-            asks_alone=asks_alone,
-        )
+        canary = Canary(settings, asker, rounds, outcomes, background_errors, asks_alone=asks_alone)
         async with background("canary", canary.run()):
-            yield part
+            yield asker
 
 
 def _with(address: str, query: str) -> str:

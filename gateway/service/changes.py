@@ -81,6 +81,7 @@ async def hearing(
     stores: Stores,
     changes: Changes,
     invalidation: Invalidation,
+    use_new_url: Callable[[str], None],
     look_at_trigger: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
@@ -92,8 +93,8 @@ async def hearing(
         if postgres.listen:
             await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
         if redis is not None:
-            await opened(background("invalidation-channel", redis.channel.listen(invalidation)))
-            await opened(background("publish-changes", invalidation.publish_sweeps(redis.channel)))
+            await opened(background("invalidation-channel", redis.channel.listen(changes.log, use_new_url)))
+            await opened(background("publish-changes", redis.channel.publish_sweeps(changes.log)))
         tried = asyncio.Event()
         changes.log.add_observer(tried.set)
         with suppress(TimeoutError):

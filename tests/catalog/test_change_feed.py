@@ -140,7 +140,7 @@ async def test_changes_that_come_in_the_rhythm_of_the_heartbeats_are_heard(
         await asyncio.to_thread(write)
         await until(lambda: len(changes.image_ids) == 150)
     assert changes.starts == 1
-    assert changes.heartbeats > 10
+    assert changes.beats > 10
 
 
 async def test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew(
@@ -152,13 +152,13 @@ async def test_a_connection_on_which_no_heartbeat_comes_back_is_made_anew(
     class Deaf(Changes):
         """Hears none of its heartbeats."""
 
-        def heard_heartbeat(self, source: Source, text: str) -> None:
+        def heartbeat(self, source: Source, text: str) -> None:
             """Lose it."""
 
     changes = Deaf(every=0.05, lease=0.3)
     async with listening(postgres_dsn, changes):
         await until(lambda: changes.starts == 2)
-    assert changes.lost_count == 1
+    assert changes.ends == 1
     assert "reason=no heartbeat came back" in caplog.text
 
 

@@ -115,7 +115,7 @@ class Gateway:
         trust = EntryTrust(self.log)
         urls = UsableUrls(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
-        self.invalidation = Invalidation(self.log, steady, self.resolver, trust, entries, self.channel, None)
+        self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)
         self.feed = Feed(self, positions)
 
@@ -127,8 +127,8 @@ class Gateway:
         """Start what a service starts."""
         for name, work in {
             "feed": self.feed.listen(self.invalidation),
-            "channel": self.channel.listen(self.invalidation),
-            "publish": self.invalidation.publish_sweeps(self.channel),
+            "channel": self.channel.listen(self.log, self.resolver.drop),
+            "publish": self.channel.publish_sweeps(self.log),
             "probe": self._probe_redis(),
             "start": self._serve(),
         }.items():
