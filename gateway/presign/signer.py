@@ -84,9 +84,9 @@ class Signer:
         """
         now, credentials = int(self._now()), self._credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
-        self._metrics.presigns.inc()
         end = self._end(record, signed_at, credentials.expires_at)
-        return self._sign_at(credentials, record, rendition, method, signed_at, end)
+        parameters = self._parameters(record, rendition, credentials.token)
+        return self._sign(credentials, record, parameters, signed_at, end, method)
 
     def sign_image(
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
@@ -103,10 +103,9 @@ class Signer:
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
-        self._metrics.presigns.inc()
         now, credentials = int(self._now()), self._credentials.of(record.bucket)
-        end = self._end(record, now, credentials.expires_at)
-        return self._sign_at(credentials, record, None, "GET", now, end, {rule: ""})
+        parameters = self._parameters(record, None, credentials.token, {rule: ""})
+        return self._sign(credentials, record, parameters, now, self._end(record, now, credentials.expires_at))
 
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
@@ -117,11 +116,12 @@ class Signer:
         newer credentials.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
-        self._metrics.presigns.inc()
+        record, own = image.record, image.presigned
+        credentials = self._credentials.of(record.bucket)
         suffix = _IGNORE_ERRORS if ignores_errors else ""
-        credentials, own = self._credentials.of(image.record.bucket), image.presigned
+        parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
-        return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
+        return self._sign(credentials, record, parameters, own.signed_at, end, method)
 
     def authorization_of(self, url: str) -> Authorization | None:
         """Return SecretId, signature and token of a URL, or None if no signer made the URL."""
@@ -179,18 +179,16 @@ class Signer:
             parameters[TOKEN_PARAMETER] = token
         return parameters
 
-    def _sign_at(
+    def _sign(
         self,
         credentials: Credentials,
         record: ImageRecord,
-        rendition: str | None,
-        method: str,
+        parameters: Mapping[str, str],
         signed_at: int,
         end: int,
-        more: Mapping[str, str] = _NO_PARAMETERS,
-        rule_suffix: str = "",
+        method: str = "GET",
     ) -> PresignedUrl:
-        parameters = self._parameters(record, rendition, credentials.token, more, rule_suffix)
+        self._metrics.presigns.inc()
         key_time = _key_time(signed_at, end)
         host = self._hosts.origin_of(record.bucket, record.region).host
         signature = signature_of(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)

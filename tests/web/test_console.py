@@ -136,11 +136,11 @@ async def test_a_gateway_that_serves_is_well(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
-    recorder = gateway.service.diagnostics.recorder
-    await recorder.once()
+    replica = gateway.service.diagnostics.replica
+    await replica.record()
     for _ in range(3):
         await gateway.get("/i/a")
-    await recorder.once()
+    await replica.record()
     await gateway.get("/api/v1/changes?since=0&nginx=edge-1", admin=True)
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_have_text("All is well.")
