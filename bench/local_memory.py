@@ -18,9 +18,9 @@ from gateway.catalog.record import ImageRecord, read_row
 from gateway.changes.change_log import ChangeLog
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 from gateway.redis_entries.url_entries import decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, UrlCacheSettings

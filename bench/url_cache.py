@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.redis_entries.url_entries import UrlEntries
-from gateway.service.changes import make_changes
 from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import RedisStores, open_stores
-from gateway.service.urls import open_urls
 from gateway.settings import Live, Settings
 
 
@@ -18,9 +16,8 @@ async def open_cached_urls(settings: Settings) -> AsyncIterator[tuple[Signing, R
     metrics = Metrics()
     async with (
         open_signing(Live(settings), metrics.presign) as signing,
-        open_stores(Live(settings), metrics, signing) as stores,
-        open_urls(Live(settings), metrics.urls, signing, stores, None, make_changes(Live(settings))) as urls,
+        open_stores(Live(settings), metrics.catalog, metrics.invalidation_receivers, signing) as stores,
     ):
-        if stores.redis is None or urls.shared is None:
+        if stores.redis is None:
             raise ValueError("url_cache.enabled is off")
-        yield signing, stores.redis, urls.shared.entries
+        yield signing, stores.redis, stores.redis.entries

@@ -14,9 +14,10 @@ from aiohttp import web
 
 from gateway.commands.config_option import exit_with_mistakes
 from gateway.commands.output import OutputConsole
-from gateway.commands.serve_process import StopSignals, run_until_stopped
+from gateway.commands.serve_process import run_until_stopped
 from gateway.concurrency.background import first_of
 from gateway.process.logs import configure_logging
+from gateway.process.signals import Signals
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
 from gateway.service.ports import serve
@@ -77,7 +78,7 @@ def dev(images: Path | None, data_dir: Path) -> None:
 
 
 async def _serve(
-    stack: DevStack, playground: Playground, signals: StopSignals, *, on_listening: Callable[[Listening], None]
+    stack: DevStack, playground: Playground, signals: Signals, *, on_listening: Callable[[Listening], None]
 ) -> None:
     """Serve the stack until the signal to stop. The playground may ask for restarts of the gateway meanwhile."""
     told: list[Listening] = []

@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 from gateway.commands.config_option import settings_from
-from gateway.commands.serve_process import StopSignals, run_until_stopped
+from gateway.commands.serve_process import run_until_stopped
 from gateway.concurrency.background import background
 from gateway.process.logs import configure_logging
+from gateway.process.signals import Signals
 from gateway.service.metrics import Metrics
 from gateway.service.ports import serve
 from gateway.urls.usage_counter import UsageCounter
@@ -75,7 +76,7 @@ def main(config: Path, ids: int, report: Path) -> None:
     selector, slower = MeasuredSelector(), slowness()
     asyncio.set_event_loop_policy(MeasuredPolicy(selector))
 
-    async def run(signals: StopSignals) -> None:
+    async def run(signals: Signals) -> None:
         async with (
             serve(settings, Metrics(), force_stop=signals.force_stop) as running,
             background("uses", count_uses(running.service.urls.usage, ids)),

@@ -24,7 +24,7 @@ BASE = {
 }
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image", "gateway.presign.renditions"}
+SIGNED = {"gateway.presign.signed_image", "gateway.presign.style_variants", "gateway.presign.url_lifetime"}
 # The packages that speak Redis, by what is kept.
 REDIS = {"gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue", "gateway.redis_replicas"}
 # The packages on the path of a request, below the handlers.
@@ -85,11 +85,13 @@ ALLOWED: dict[str, set[str]] = {
     # the parent of worker processes, which opens nothing that they do
     "workers": BASE
     | {
+        "gateway.changes.nginx_list",
+        "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
-        "gateway.delivery.prepared_response",
+        "gateway.delivery.headers",
     }
     | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
 }
@@ -118,10 +120,10 @@ AUTHORIZING = {
     "gateway.api.images",
     "gateway.commands.url",
     "gateway.delivery.decision",
-    "gateway.objects.transfer_state",
+    "gateway.objects.renew_on_refusal",
 }
 # State objects: a shell beside them sends, reads and waits as they say.
-WITHOUT_IO = {"gateway.delivery.decision", "gateway.objects.transfer_state"}
+WITHOUT_IO = {"gateway.delivery.decision", "gateway.objects.renew_on_refusal", "gateway.objects.transfer_state"}
 # The composition and the commands.
 KNOW_ALL = {"service", "commands", "cli", "__main__"}
 # The commands are known to the commands alone.

@@ -12,9 +12,10 @@ from gateway.changes.entry_trust import EntryTrust
 from gateway.errors import CatalogUnavailable
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import ImageVariant, Lifetime, SignedImage
-from gateway.presign.signer import Signer, UsableUrls
+from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import Lifetime, UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import Shards

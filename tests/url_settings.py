@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from gateway.presign.signed_image import Lifetime
+from gateway.presign.url_lifetime import Lifetime
 from gateway.settings import Live, UrlCacheSettings, UrlPrerefreshSettings
 
 

@@ -13,7 +13,6 @@ from aiohttp import web
 from gateway.access.identity import Caller
 from gateway.access.request_head import Address, original_address
 from gateway.access.signed_links import short_address
-from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.nginx_decisions import FIELD, Decisions
@@ -21,7 +20,7 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -31,7 +30,6 @@ class AccessCheck:
     """Says whether a caller may view an image, or a style of it."""
 
     lookup: AuthorizedLookup
-    callers: Callers
     variant_requests: VariantRequests
     renditions: Renditions
     decisions: Decisions
@@ -68,7 +66,7 @@ class AccessCheck:
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
         rendition = self.variant_requests.parse(address.query, request.headers).rendition
-        caller = self.callers.of_original(request, address)
+        caller = self.lookup.caller_of(request, address)
         await self.lookup.check(
             caller,
             image_id,

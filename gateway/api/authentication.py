@@ -1,7 +1,6 @@
-"""Who sends a request: a user, an anonymous client, or the admin; and the audit of what users and the admin do."""
+"""What wraps handlers: the check of the admin's token, and the audit of what users and the admin do."""
 
 import asyncio
-import time
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Final
@@ -11,38 +10,13 @@ from aiohttp.typedefs import Handler
 
 from gateway.access.admin_guard import AdminGuard
 from gateway.access.client_address import ClientAddress
-from gateway.access.identity import Authenticator, Caller
-from gateway.access.request_head import Address
-from gateway.access.signed_links import LinkParameters
-from gateway.delivery.request_context import REQUEST_CONTEXT, head_of, peer_of
+from gateway.delivery.request_context import REQUEST_CONTEXT, peer_of
 from gateway.errors import GatewayError
 from gateway.process.audit import AuditLog
 
 # What a handler adds to the line of its request.
 FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
 _ADMIN: Final = "admin"
-
-
-@dataclass(frozen=True, slots=True)
-class Callers:
-    """Identifies callers, and notes each in the context of its request for the access log."""
-
-    authenticator: Authenticator
-
-    def of(self, request: web.BaseRequest) -> Caller:
-        """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises."""
-        return self.of_original(request, Address(request.rel_url.raw_path, request.query))
-
-    def of_original(self, request: web.BaseRequest, address: Address) -> Caller:
-        """Return the caller of the request that a proxy asks about, which was for ``address``. Never raises.
-
-        The proxy passes on the credentials of that request.
-        """
-        head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
-        given = LinkParameters.of(address.query)
-        caller = self.authenticator.caller_of(head, given, time.time())
-        request[REQUEST_CONTEXT].caller = caller
-        return caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
+from gateway.delivery.headers import COPIED, Prepared, PreparedResponse
 from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
-from gateway.delivery.prepared_response import COPIED, Prepared, PreparedResponse
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
@@ -41,8 +41,8 @@ from gateway.errors import (
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
-from gateway.objects.variants import RefusedVariants
-from gateway.origin.errors import BodyLost, RowChanged
+from gateway.objects.variant_source import RefusedVariants
+from gateway.origin.cos_errors import BodyLost, RowChanged
 from gateway.presign.signed_image import SignedImage
 from gateway.settings import Live
 from gateway.urls.new_variants import NewVariant

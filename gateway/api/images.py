@@ -8,7 +8,6 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
-from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
 from gateway.api.json_responses import success
@@ -22,7 +21,7 @@ from gateway.explain.access import Credentials
 from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
-from gateway.origin.errors import RowChanged
+from gateway.origin.cos_errors import RowChanged
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 
@@ -47,7 +46,6 @@ class ImageCalls:
     handler: ImageHandler
     url_handler: UrlHandler
     lookup: AuthorizedLookup
-    callers: Callers
     cached_urls: CachedUrls
 
     async def proxy(self, request: web.Request) -> web.StreamResponse:
@@ -61,16 +59,15 @@ class ImageCalls:
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign and return a new presigned URL, for the owner."""
-        image_id, caller = _id_in(request), self.callers.of(request)
-        await self.lookup.own(caller, image_id)
+        image_id = _id_in(request)
+        await self.lookup.own(request, image_id)
         image = await self.cached_urls.sign(image_id)
-        return self.cached_urls.response(image, self.lookup.owned(caller, image))
+        return self.cached_urls.response(image, self.lookup.owned(request, image))
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of the image's cached URL and its usage, for the owner."""
         image_id = _id_in(request)
-        owned = await self.lookup.own(self.callers.of(request), image_id)
-        return await self.cached_urls.state(image_id, owned.presigned)
+        return await self.cached_urls.state(image_id, (await self.lookup.own(request, image_id)).presigned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,6 @@ class AdminImageCalls:
     """Calls of the admin about an image of any user."""
 
     resolver: UrlResolver
-    lookup: AuthorizedLookup
     cached_urls: CachedUrls
     source: ObjectSource
     relay: Relay
@@ -88,7 +84,7 @@ class AdminImageCalls:
     async def refresh(self, request: web.Request) -> web.Response:
         """Sign a new presigned URL of any user's image. Return the URL if everybody may see the image, else null."""
         image = await self.cached_urls.sign(_id_in(request))
-        return self.cached_urls.response(image, self.lookup.for_everybody(image))
+        return self.cached_urls.response(image, AuthorizedImage(image) if image.public else None)
 
     async def status(self, request: web.Request) -> web.Response:
         """Return the state of any user's image, as the owner gets it on the public port."""

@@ -6,7 +6,6 @@ from typing import Any
 from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks, short_address
-from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import success
@@ -27,7 +26,6 @@ class LinkCalls:
 
     links: SignedLinks | None
     lookup: AuthorizedLookup
-    callers: Callers
     bodies: Bodies
     catalog: PostgresCatalog
     resolver: UrlResolver
@@ -45,7 +43,7 @@ class LinkCalls:
         links = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
         expires_in = _expires_in(await self.bodies.json(request))
-        record = (await self.lookup.own(self.callers.of(request), image_id)).record
+        record = (await self.lookup.own(request, image_id)).record
         return success({"image_id": image_id, **_made(links, record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
@@ -55,7 +53,7 @@ class LinkCalls:
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
         made: dict[str, dict[str, Any]] = {}
-        owned = await self.lookup.own_many(self.callers.of(request), valid)
+        owned = await self.lookup.own_many(request, valid)
         for image_id, result in owned.items():
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
@@ -68,7 +66,7 @@ class LinkCalls:
         """Invalidate every link to an image of the caller at once, with any key."""
         _ = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
-        await self.lookup.own(self.callers.of(request), image_id)
+        await self.lookup.own(request, image_id)
         return await self._kill_all(image_id)
 
     async def kill_of_any(self, request: web.Request) -> web.Response:

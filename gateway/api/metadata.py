@@ -7,13 +7,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway.access.client_address import ClientAddress
-from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.delivery.request_context import peer_of
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.urls.metadata import MetadataLookup
 
 
@@ -22,7 +21,6 @@ class Metadata:
     """Metadata of images that the caller may view."""
 
     lookup: AuthorizedLookup
-    callers: Callers
     client_address: ClientAddress
     known: MetadataLookup
     renditions: Renditions
@@ -30,7 +28,7 @@ class Metadata:
     async def meta(self, request: web.Request) -> web.Response:
         """Return the metadata of an image."""
         image_id = parse_image_id(request.match_info["image_id"])
-        record = await self.lookup.record(self.callers.of(request), image_id)
+        record = await self.lookup.record(request, image_id)
         return success((await self.of(request, [record]))[image_id])
 
     async def of(self, request: web.Request, records: Sequence[ImageRecord]) -> dict[str, dict[str, Any]]:

@@ -12,8 +12,8 @@ from gateway.api.json_body import Bodies, json_in
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
-from gateway.presign.renditions import RENDITION_NAME
 from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import RENDITION_NAME
 from gateway.process.log_format import redact
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.purge_queue import PurgeQueue

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from gateway.api.json_body import MAX_IMAGES
 from gateway.errors import RouteNotFound
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings, Live
 
 _NAME = re.compile(r"[a-z]+(?:-[a-z]+)*(?:\.(?P<hash>[A-Za-z0-9_-]{8}))?\.(?P<type>css|js)")

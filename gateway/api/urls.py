@@ -6,14 +6,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.api.authentication import Callers
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import HEADERS, success
 from gateway.api.metadata import Metadata
 from gateway.concurrency.time_slices import TimeSlices
-from gateway.delivery.headers import CORS
-from gateway.delivery.prepared_response import Prepared, PreparedResponse, fields
+from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest
 from gateway.presign.public_url import PublicUrls
@@ -56,7 +54,6 @@ class UrlBatches:
     """Makes presigned URLs of many images in one request, optionally with their metadata."""
 
     lookup: AuthorizedLookup
-    callers: Callers
     usage: UsageCounter
     public_urls: PublicUrls
     metadata: Metadata
@@ -68,7 +65,7 @@ class UrlBatches:
         valid, errors = validated(image_ids_in(body))
         with_meta = _includes_meta(body)
         found: dict[str, dict[str, Any]] = {}
-        results = await self.lookup.view_many(self.callers.of(request), valid)
+        results = await self.lookup.view_many(request, valid)
         slices = TimeSlices()
         for image_id, result in results.items():
             await slices.pause()
@@ -93,7 +90,7 @@ class UrlBatches:
         self, request: web.Request, image_ids: list[str], found: dict[str, dict[str, Any]], errors: dict[str, str]
     ) -> None:
         """Add ``meta``. An image whose original is only for its owner then has no URL instead of an error."""
-        records = await self.lookup.records(self.callers.of(request), image_ids)
+        records = await self.lookup.records(request, image_ids)
         for image_id, meta in (await self.metadata.of(request, list(records.values()))).items():
             if errors.get(image_id) == ImageNotFound.code:
                 del errors[image_id]
@@ -119,7 +116,7 @@ class CachedUrls:
         """Sign a new URL for every replica. Raises what ``OnDemandRefresh.refresh`` raises."""
         image = await self.refresh.refresh(image_id)
         self.usage.refreshed(ImageVariant(image_id))
-        await self.invalidation.announce_url(image_id)
+        await self.invalidation.publish([image_id], only_urls=True)
         return image
 
     def response(self, image: SignedImage, shown: AuthorizedImage | None) -> web.Response:

@@ -20,11 +20,11 @@ from gateway.checks.cos_advice import (
 from gateway.checks.finding import Finding, warning
 from gateway.errors import CredentialsExpired, GatewayError
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import CosError
+from gateway.origin.cos_errors import CosError
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, Lifetime
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock, Lifetime
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
 _NO_HEADERS: Mapping[str, str] = {}

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.origin.errors import THROTTLED_STATUSES, CosError
+from gateway.origin.cos_errors import THROTTLED_STATUSES, CosError
 
 _SLOW_DOWN: Final = "COS asks for fewer requests: wait, and ask Tencent for a higher limit of the bucket if it lasts"
 _FAILS: Final = "COS fails: try again, and report the request id to Tencent if it lasts"

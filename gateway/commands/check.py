@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +25,8 @@ from gateway.checks.finding import Finding
 from gateway.checks.fronts import diagnose_canary, diagnose_purge
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.checks.redis import check_redis
-from gateway.commands.check_deep import DeepOptions, print_probes
-from gateway.commands.check_running import NGINX_STATUS, RunningOptions, find_running
+from gateway.commands.check_deep import print_probes
+from gateway.commands.check_running import NGINX_STATUS, find_running
 from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import Dependencies, open_dependencies
 from gateway.commands.output import print_verdict
@@ -33,7 +34,7 @@ from gateway.delivery.nginx_files import VERSION
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
 from gateway.service.canary import make_canary
-from gateway.service.objects import open_cos
+from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
 
@@ -85,27 +86,23 @@ def check(
 
     async def run() -> bool:
         if running:
-            asked = RunningOptions(admin, nginx or _NGINX, nginx_status)
-            are_well = [_print_finding(finding) for finding in await find_running(settings, asked)]
+            found = await find_running(settings, admin, nginx or _NGINX, nginx_status)
+            are_well = [_print_finding(finding) for finding in found]
             return all(are_well)
-        all_well = await _print_findings(settings, nginx, before_start=before_start)
-        return (await print_probes(settings, DeepOptions(**options)) and all_well) if deep else all_well
+        all_well = True
+        async for finding in _findings(settings, nginx):
+            is_well = _print_finding(finding)
+            all_well &= not finding.stops_start if before_start else is_well
+        if deep:
+            all_well &= await print_probes(settings, **options)
+        return all_well
 
     if not asyncio.run(run()):
         sys.exit(FAILED)
 
 
-async def _print_findings(settings: Settings, nginx: Path | None, *, before_start: bool) -> bool:
-    """Whether every dependency works, or with ``before_start`` whether nothing stops a start."""
-    all_well = True
-    async for finding in _findings(settings, nginx):
-        is_well = _print_finding(finding)
-        all_well &= not finding.stops_start if before_start else is_well
-    return all_well
-
-
 def _print_finding(finding: Finding) -> bool:
-    """Return whether it is no failure."""
+    """Print the finding, and return whether it is no failure."""
     verdict = "fail" if not finding.is_well else "warn" if finding.is_warning else "ok"
     print_verdict(verdict, finding.name, finding.what, finding.advice)
     return finding.is_well
@@ -129,8 +126,14 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
             async for finding in findings:
                 yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
-    for finding in await asyncio.to_thread(_of_nginx, nginx):
-        yield finding
+    folder = nginx or _NGINX
+    for diagnose in (
+        partial(diagnose_nginx, folder, VERSION, is_required=nginx is not None),
+        partial(diagnose_nginx_changes, folder),
+        partial(diagnose_nginx_cache, folder),
+    ):
+        if (about_nginx := await asyncio.to_thread(diagnose)) is not None:
+            yield about_nginx
 
 
 async def _of_credentials(opened: Dependencies, purges: PurgeTarget | None) -> AsyncIterator[Finding]:
@@ -168,17 +171,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
+    metrics = opened.metrics
+    counted = metrics.canary, metrics.registry.background_errors
     async with FrontClient() as client:
-        if (canary := make_canary(opened.live, opened.signing, opened.stores, origin, client)) is not None:
-            for finding in diagnose_canary(await canary.asker.ask(frozenset())):
-                yield finding
-
-
-def _of_nginx(program: Path | None) -> list[Finding]:
-    """Return the findings about nginx, if it is installed or ``program`` names it. Blocks."""
-    findings = (
-        diagnose_nginx(program or _NGINX, VERSION, is_required=program is not None),
-        diagnose_nginx_changes(program or _NGINX),
-        diagnose_nginx_cache(program or _NGINX),
-    )
-    return [finding for finding in findings if finding is not None]
+        canary = make_canary(opened.live, *counted, opened.signing, opened.stores, origin, client)
+        for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
+            yield finding

@@ -1,17 +1,14 @@
 """`check --deep`: probes of a real bucket, and a report to paste into an issue."""
 
-from dataclasses import dataclass
-
 import click
 
-from gateway.checks.deep_probes import Subject, run_probes
-from gateway.checks.deep_result import Verdict
+from gateway.checks.deep_probes import Subject, Verdict, run_probes
 from gateway.checks.deep_session import open_deep_session
 from gateway.commands.dependencies import open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import GatewayError
 from gateway.presign.probe_signer import ProbeSigner
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Settings
 
 _STYLES = {
@@ -23,20 +20,22 @@ _STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DeepOptions:
-    """What to probe: names of styles (none: all), keys in the bucket, and numbers of probes (none: all)."""
+async def print_probes(
+    settings: Settings,
+    *,
+    styles: tuple[str, ...],
+    oversized: str | None,
+    not_image: str | None,
+    keys: tuple[str, ...],
+    numbers: tuple[int, ...],
+) -> bool:
+    """Probe the bucket of the table's first image. Return whether no probe failed.
 
-    styles: tuple[str, ...] = ()
-    oversized: str | None = None
-    not_image: str | None = None
-    keys: tuple[str, ...] = ()
-    numbers: tuple[int, ...] = ()
-
-
-async def print_probes(settings: Settings, options: DeepOptions) -> bool:
-    """Probe the bucket of the table's first image. Return whether no probe failed."""
-    if unknown := set(options.styles) - settings.image_styles.keys():
+    styles: names of styles; none: all.
+    oversized, not_image, keys: objects in the bucket.
+    numbers: of probes; none: all.
+    """
+    if unknown := set(styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
     async with open_dependencies(settings) as opened:
@@ -50,7 +49,7 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
         renditions = signing.renditions
         rules = {
             name: renditions.get(name).rule(images[0])
-            for style in options.styles or renditions.styles
+            for style in styles or renditions.styles
             for name in _narrowest(renditions, style)
         }
         try:
@@ -65,14 +64,14 @@ async def print_probes(settings: Settings, options: DeepOptions) -> bool:
                 session,
                 signer,
                 tuple(rules),
-                options.oversized,
-                options.not_image,
-                options.keys,
+                oversized,
+                not_image,
+                keys,
                 settings.image_proxy.timeout,
                 images[0].bucket in settings.cos.strict_buckets,
             )
             console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
-            async for number, result in run_probes(subject, options.numbers):
+            async for number, result in run_probes(subject, numbers):
                 all_well &= result.verdict is not Verdict.FAIL
                 console.print(result.as_line(number), style=_STYLES[result.verdict], markup=False)
     return all_well

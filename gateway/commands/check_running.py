@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ from gateway.checks.running import (
     diagnose_running,
     rows_of,
 )
-from gateway.commands.dependencies import Dependencies, ask_replicas, open_dependencies
+from gateway.commands.dependencies import ask_replicas, open_dependencies
 from gateway.commands.output import OutputConsole
 from gateway.errors import DependencyDown
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
@@ -36,61 +35,52 @@ _RUNNING: Final = "/api/v1/monitoring/running"
 _WAIT: Final = 3.0  # seconds for the answers of replicas
 
 
-@dataclass(frozen=True, slots=True)
-class RunningOptions:
-    """Whom to ask besides the replicas that Redis lists: admin ports, and nginx's own list.
+async def find_running(
+    settings: Settings, admin: Sequence[str], nginx: Path, nginx_status: str | None
+) -> list[Finding]:
+    """Print the table, and return the findings.
 
-    nginx: its folder.
-    nginx_status: None: the address in its files, else the shipped one.
+    admin: URLs of admin ports to ask, beside the replicas that Redis lists.
+    nginx: the folder of its configuration.
+    nginx_status: the URL of nginx's own list. None: the address in its files, else the shipped one.
     """
-
-    admin: Sequence[str]
-    nginx: Path
-    nginx_status: str | None
-
-
-async def find_running(settings: Settings, options: RunningOptions) -> list[Finding]:
-    """Print the table, and return the findings."""
     findings: list[Finding] = []
+    answers: dict[str, ReplicaAnswer] = {}
+    silent: list[str] = []
     async with open_dependencies(settings) as opened, BoundedHttp(_WAIT) as http:
-        answers, silent = await _ask_listed(opened, findings)
-        for url in options.admin:
+        redis = opened.stores.redis
+        if redis is None:
+            findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
+        else:
+            try:
+                answers, silent = await ask_replicas(redis, opened.signing.clock.now(), _WAIT)
+            except DependencyDown as error:
+                findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
+        for url in admin:
             try:
                 found = _answers_in(await http.get(url.rstrip("/") + _RUNNING))
             except ServiceUnavailable as error:
                 findings.append(Finding(f"admin {url}", False, f"no answer: {error}", "is this its admin port?"))
             else:
                 answers |= {answer.name: answer for answer in found}
-        own_list = await asyncio.to_thread(list_addresses, options.nginx)
-        address = options.nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
+        own_list = await asyncio.to_thread(list_addresses, nginx)
+        address = nginx_status or (f"http://{own_list[0]}/status" if own_list is not None else NGINX_STATUS)
         status = await _nginx_status(http, address)
     sorted_answers = [answers[name] for name in sorted(answers)]
     silent = [name for name in silent if name not in answers]
     _print_table(sorted_answers, silent)
-    if opened.stores.redis is not None or options.admin:
+    if redis is not None or admin:
         findings += diagnose_running(sorted_answers, silent)
     findings.append(diagnose_nginx_list(status, address))
     if (same := diagnose_list_address(own_list)) is not None:
         findings.append(same)
     ports = {"image_gateway": settings.server.port, "image_gateway_admin": settings.admin.port}
-    is_asked = sorted_answers and all(_is_asked(answer) for answer in sorted_answers)
-    compared = diagnose_ports(await asyncio.to_thread(upstreams, options.nginx), ports)
+    compared = diagnose_ports(await asyncio.to_thread(upstreams, nginx), ports)
     # Units with an instance have ports of their own: nginx that asks every gateway has the right ports.
+    is_asked = answers and all(min(answer.nginx.values(), default=SILENT) < SILENT for answer in sorted_answers)
     if compared is not None and not (compared.is_warning and is_asked):
         findings.append(compared)
     return findings
-
-
-async def _ask_listed(opened: Dependencies, findings: list[Finding]) -> tuple[dict[str, ReplicaAnswer], list[str]]:
-    """Return the answers of the replicas that Redis lists, and who does not answer. Add a finding if it lists none."""
-    if opened.stores.redis is None:
-        findings.append(Finding("redis", True, "turned off by url_cache.enabled: it lists no gateways"))
-        return {}, []
-    try:
-        return await ask_replicas(opened.stores.redis, opened.signing.clock.now(), _WAIT)
-    except DependencyDown as error:
-        findings.append(Finding("redis", False, f"no gateways are known: {error}", "check says more"))
-        return {}, []
 
 
 def _answers_in(body: bytes) -> list[ReplicaAnswer]:
@@ -112,10 +102,6 @@ async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | s
     return answer if isinstance(answer, dict) else "its answer is no JSON object"
 
 
-def _is_asked(answer: ReplicaAnswer) -> bool:
-    return bool(answer.nginx) and min(answer.nginx.values()) < SILENT
-
-
 def _print_table(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> None:
     rows = rows_of(answers, silent)
     if not rows:
@@ -125,7 +111,7 @@ def _print_table(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Non
         table.add_row(
             *(
                 Text(printable(DIFFERS + cell if marked else cell), style="red" if marked else "")
-                for cell, marked in zip(row.cells, row.is_marked, strict=True)
+                for cell, marked in row
             )
         )
     console = OutputConsole(highlight=False)

@@ -53,7 +53,7 @@ async def open_dependencies(settings: Settings) -> AsyncIterator[Dependencies]:
     live, metrics = Live(settings), Metrics()
     async with (
         open_signing(live, metrics.presign) as signing,
-        open_stores(live, metrics, signing) as stores,
+        open_stores(live, metrics.catalog, metrics.invalidation_receivers, signing) as stores,
     ):
         yield Dependencies(live, metrics, signing, stores)
 
@@ -82,16 +82,7 @@ def run_or_explain(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except (DependencyDown, GatewayError) as error:
-        raise click.ClickException(_in_words(error)) from None
-
-
-def _in_words(error: DependencyDown | GatewayError) -> str:
-    """Return the message after the name of the dependency, which "no answer within 5 s" does not name."""
-    message = str(error) or type(error).__name__
-    match error:
-        case CatalogUnavailable():
-            return f"postgres: {message}"
-        case CacheUnavailable():
-            return f"redis: {message}"
-        case _:
-            return message
+        # "no answer within 5 s" does not name the dependency.
+        named = ((CatalogUnavailable, "postgres: "), (CacheUnavailable, "redis: "))
+        prefix = "".join(name for kind, name in named if isinstance(error, kind))
+        raise click.ClickException(prefix + (str(error) or type(error).__name__)) from None

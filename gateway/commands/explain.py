@@ -20,8 +20,7 @@ from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.service.access import open_access
 from gateway.service.diagnostics import make_explainer
-from gateway.service.images import make_images
-from gateway.service.objects import open_cos, open_objects
+from gateway.service.images import open_cos, open_images
 
 
 @click.command()
@@ -67,14 +66,11 @@ def explain(
             open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
             opened.open_urls() as urls,
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
-            open_objects(opened.live, opened.metrics, opened.signing, opened.stores, urls, origin) as objects,
+            open_images(opened.live, opened.metrics.origin, opened.metrics.nginx, access, urls, origin) as images,
         ):
             inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
             watch = TriggerWatch(inspect, opened.metrics.monitoring)
-            images = make_images(opened.live, opened.metrics, access, opened.signing, urls, objects)
-            explainer = make_explainer(
-                opened.live, access, opened.signing, opened.stores, urls, watch, images, opened.metrics.canary, None
-            )
+            explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)
             return await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
 
     explanation = run_or_explain(explained())

@@ -2,8 +2,6 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.purges import make_purge_intake
-from gateway.settings import Live, Settings
+from gateway.settings import Live
 
 _MOST_LISTED = 50
 
@@ -38,18 +36,26 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
     dead     the dead entries with their reasons
     requeue  make all dead entries due now
     """
-
     settings = settings_from(config)
+    # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
+    logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
 
     async def run() -> None:
-        async with _opened_queue(settings, purges=purges) as opened:
+        async with open_dependencies(settings) as opened:
+            redis = opened.stores.redis
+            intake = make_purge_intake(settings, opened.metrics.purge, opened.stores)
+            if purges and intake is None:
+                raise click.ClickException("purge is not configured, so there is no queue of purges")
+            if redis is None:
+                raise click.ClickException("url_cache.enabled is off, so there is no queue")
+            chosen = intake.queue if purges and intake is not None else redis.queue
             match action:
                 case "list":
-                    await _print_next(opened, most)
+                    await _print_next(chosen, most)
                 case "dead":
-                    await _print_dead(opened, most)
+                    await _print_dead(chosen, most)
                 case _:
-                    requeued = await opened.requeue(time.time())
+                    requeued = await chosen.requeue(time.time())
                     click.echo(f"{requeued} requeued")
                     name = "purges" if purges else "renewals"
                     audit = AuditLog(Live(settings.logging))
@@ -58,20 +64,20 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
     run_or_explain(run())
 
 
-async def _print_next(opened: RefreshQueue | PurgeQueue, most: int) -> None:
+async def _print_next(queue: RefreshQueue | PurgeQueue, most: int) -> None:
     now = time.time()
-    lengths = await opened.state(now)
+    lengths = await queue.state(now)
     click.echo(f"{lengths.queued} queued, {lengths.due} due, {lengths.dead} dead")
     table = Table("image", "style", "due in (s)")
-    for claim in await opened.first(most):
+    for claim in await queue.first(most):
         table.add_row(*_names(claim.item), f"{claim.due_at - now:.0f}")
     if table.row_count:
         OutputConsole().print(table)
 
 
-async def _print_dead(opened: RefreshQueue | PurgeQueue, most: int) -> None:
+async def _print_dead(queue: RefreshQueue | PurgeQueue, most: int) -> None:
     table = Table("image", "style", "given up at", "attempts", "reason")
-    for entry in await opened.dead(most):
+    for entry in await queue.dead(most):
         at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         # As Text: rich would read brackets in the reason as markup.
         table.add_row(*_names(entry.item), at, str(entry.attempts), Text(redact(entry.reason)))
@@ -84,17 +90,3 @@ async def _print_dead(opened: RefreshQueue | PurgeQueue, most: int) -> None:
 def _names(item: ImageVariant | str) -> tuple[str, str]:
     """Return the image and the style of an entry. Purges have no style."""
     return (item, "") if isinstance(item, str) else (item.image_id, item.rendition or "")
-
-
-@asynccontextmanager
-async def _opened_queue(settings: Settings, *, purges: bool) -> AsyncIterator[RefreshQueue | PurgeQueue]:
-    # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
-    logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
-    async with open_dependencies(settings) as opened:
-        stores = opened.stores
-        queueing = make_purge_intake(settings, opened.metrics.purge, stores)
-        if purges and queueing is None:
-            raise click.ClickException("purge is not configured, so there is no queue of purges")
-        if stores.redis is None:
-            raise click.ClickException("url_cache.enabled is off, so there is no queue")
-        yield queueing.queue if purges and queueing is not None else stores.redis.queue

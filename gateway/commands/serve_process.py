@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from gateway.concurrency.background import background
 from gateway.delivery.fallback_picture import UnusablePicture
 from gateway.metrics.registry import VERSION
 from gateway.process.memory_tuning import release_free_memory, tune_memory
+from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager, inherited_listeners
 from gateway.redis_connection.client import WrongRedis
 from gateway.server.file_limit import raise_nofile_limit
@@ -33,29 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def serve_in_this_process(settings: Settings, config: Path | None, channel: WorkerChannel | None) -> None:
-    """Serve until SIGTERM or SIGINT, a second of which ends the drain; SIGHUP reloads.
-
-    With a ``channel``, the supervisor sends the same orders. Raises what ``run_until_stopped`` raises.
-    """
-    run_until_stopped(
-        settings,
-        lambda signals: _serve_as_a_service(settings, lambda: load_settings(config), signals, channel),
-        reloads=True,
-        channel=channel,
-    )
+    """Serve as ``run_until_stopped`` says, and reload the configuration on SIGHUP. Raises the same."""
+    serve_settings = partial(_serve_settings, settings, partial(load_settings, config), channel)
+    run_until_stopped(settings, serve_settings, reloads=True, channel=channel)
 
 
-@dataclass(frozen=True, slots=True)
-class StopSignals:
-    """``stop`` starts the drain, ``force_stop`` ends the drain, and ``reload`` reloads the configuration."""
-
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    force_stop: asyncio.Event = field(default_factory=asyncio.Event)
-    reload: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-async def _serve_as_a_service(
-    settings: Settings, read_settings: Callable[[], Settings], signals: StopSignals, channel: WorkerChannel | None
+async def _serve_settings(
+    settings: Settings, read_settings: Callable[[], Settings], channel: WorkerChannel | None, signals: Signals
 ) -> None:
     manager = ServiceManager.from_environment() if channel is None else channel.manager()
     inherited = (
@@ -101,7 +86,7 @@ async def _reload_on_signal(service: Service, wanted: asyncio.Event, manager: Se
 
 def run_until_stopped(
     settings: Settings,
-    main: Callable[[StopSignals], Coroutine[Any, Any, None]],
+    main: Callable[[Signals], Coroutine[Any, Any, None]],
     *,
     reloads: bool = False,
     channel: WorkerChannel | None = None,
@@ -116,10 +101,11 @@ def run_until_stopped(
     async def run() -> None:
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
-        signals = StopSignals()
+        signals = Signals()
         async with AsyncExitStack() as stack:
             if channel is None:
-                _handle_signals(signals, reloads=reloads)
+                signals.handle_stop()
+                _handle_hangup(signals, reloads=reloads)
             else:
                 await stack.enter_async_context(_obeying(signals, channel))
             await stack.enter_async_context(background("memory-release", release_free_memory()))
@@ -138,26 +124,21 @@ def run_until_stopped(
         raise click.ClickException(f"the gateway cannot start: {error}") from None
 
 
-def _handle_signals(signals: StopSignals, *, reloads: bool) -> None:
-    loop, stop = asyncio.get_running_loop(), signals.stop
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: (signals.force_stop if stop.is_set() else stop).set())
+def _handle_hangup(signals: Signals, *, reloads: bool) -> None:
+    loop = asyncio.get_running_loop()
     if reloads:
         loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
     # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring SIGHUP would
     # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
     elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, signals.stop.set)
 
 
-def _obeying(signals: StopSignals, channel: WorkerChannel) -> AbstractAsyncContextManager[None]:
+def _obeying(signals: Signals, channel: WorkerChannel) -> AbstractAsyncContextManager[None]:
     """Obey the supervisor. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both processes."""
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, signals.stop.set)
-    for signum, order in (
-        (signal.SIGHUP, RELOAD),
-        (signal.SIGUSR2, ROLL),
-    ):  # for the supervisor
+    for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # for the supervisor
         loop.add_signal_handler(signum, channel.send_signal, order)
     return channel.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

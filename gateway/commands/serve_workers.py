@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from gateway.process.logs import dropped_lines
+from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
-from gateway.workers.run_workers import Signals, run_workers
+from gateway.workers.run_workers import run_workers
 from gateway.workers.worker import WorkerFailed
 from gateway.workers.worker_command import WorkerCommand, started_by
 
@@ -22,15 +23,15 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
     SIGHUP reloads them, SIGUSR2 replaces them, one after another. If a worker cannot start for the first time, it
     prints the reason, and this process exits with its code. Raises ``click.ClickException`` if a port is not available.
     """
-    arguments = ["serve"]
-    if config is not None:
-        arguments += ["--config", str(config)]
+    arguments = ["serve", *(["--config", str(config)] if config is not None else [])]
     started = started_by(sys.argv[0], sys.executable)
     command = WorkerCommand(started, arguments, environment_of_children(), settings_to_text(settings))
 
     async def run() -> None:
-        signals = Signals()
-        _handle_signals(signals)
+        signals, loop = Signals(), asyncio.get_running_loop()
+        signals.handle_stop()
+        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
+        loop.add_signal_handler(signal.SIGUSR2, signals.roll.set)
         await run_workers(
             count,
             command,
@@ -49,11 +50,3 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
         sys.exit(error.exit_code or 1)
     except OSError as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None
-
-
-def _handle_signals(signals: Signals) -> None:
-    loop, stop = asyncio.get_running_loop(), signals.stop
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, lambda: (signals.force_stop if stop.is_set() else stop).set())
-    loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
-    loop.add_signal_handler(signal.SIGUSR2, signals.roll.set)

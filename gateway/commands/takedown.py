@@ -76,7 +76,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
             purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
             async with opened.open_urls(purges) as urls:
                 try:
-                    if is_gone := await _Takedown(opened, urls, purges, client, fronts).run(parsed, timeout):
+                    if is_gone := await _Takedown(parsed, opened, urls, purges, client, fronts).run(timeout):
                         outcome = "gone"
                 finally:
                     audit = AuditLog(Live(settings.logging))
@@ -89,31 +89,32 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 
 @dataclass(frozen=True, slots=True)
 class _Takedown:
+    image_id: str
     opened: Dependencies
     urls: Urls
     purges: PurgeIntake | None
     client: FrontClient
     fronts: Sequence[str]
 
-    async def run(self, image_id: str, timeout: float) -> bool:
+    async def run(self, timeout: float) -> bool:
         """Return whether every layer was seen without the image."""
-        row, is_known = await self._read_row(image_id)
+        row, is_known = await self._read_row()
         is_served = row is not None and row.reason is None
-        old_link, are_killed = await self._kill_links(image_id, row)
+        old_link, are_killed = await self._kill_links(row)
         started = time.monotonic()
-        heard_by = await self.urls.invalidation.drop([image_id])
+        heard_by = await self.urls.invalidation.drop([self.image_id])
         heard = "all processes that listen" if heard_by is None else f"{heard_by} processes"
         print_verdict("fail" if heard_by == 0 else "ok", "purge", f"sent to {heard}")
         looks: list[Look] = []
         if (redis := self.opened.stores.redis) is not None:
-            looks += [partial(self._in_replicas, redis, image_id), partial(self._in_redis, image_id)]
+            looks += [partial(self._in_replicas, redis), partial(self._in_redis, redis)]
         else:
             what = "not asked: url_cache.enabled is off, so there is no Redis to ask them through"
             print_verdict("fail", "replicas", what)
         if self.purges is not None:
-            looks.append(partial(_in_purge_queue, self.purges, image_id))
+            looks.append(partial(self._in_purge_queue, self.purges))
         if not is_served:  # else a question would fill the caches again
-            looks += [self._look_through(front, image_id, old_link) for front in self.fronts]
+            looks += [self._look_through(front, old_link) for front in self.fronts]
         # While the row serves the image, layers have it again after the next request.
         found = await _until_gone(looks, started, started if is_served else started + timeout)
         if is_served or not self.fronts:
@@ -123,17 +124,25 @@ class _Takedown:
         is_done = is_known and not is_served and are_killed
         return found and is_done and bool(self.fronts) and redis is not None
 
-    async def _read_row(self, image_id: str) -> tuple[InspectedRow | None, bool]:
+    async def _read_row(self) -> tuple[InspectedRow | None, bool]:
         """Print what the row says. Return the row, and whether it is known: what can be done without it is done."""
         try:
-            row = await self.opened.stores.catalog.inspect(image_id)
+            row = await self.opened.stores.catalog.inspect(self.image_id)
         except CatalogUnavailable as error:
             print_verdict("fail", "row", f"not known: {error}")
             return None, False
-        print_verdict("fail" if row is not None and row.reason is None else "ok", "row", _of_row(row))
+        if row is None:
+            print_verdict("ok", "row", "there is none: the image is 404")
+        elif row.reason is not None:
+            print_verdict("ok", "row", f"not served: {row.reason}")
+        else:
+            is_public = row.record is not None and row.record.public
+            whom = "everybody" if is_public else "its owner, and to holders of new links"
+            what = f"it still serves the image to {whom}: block or delete the row first, then run this again"
+            print_verdict("fail", "row", what)
         return row, True
 
-    async def _kill_links(self, image_id: str, row: InspectedRow | None) -> tuple[str | None, bool]:
+    async def _kill_links(self, row: InspectedRow | None) -> tuple[str | None, bool]:
         """Kill all links. Return the address of a link that was valid until then, and whether no link is valid now.
 
         The address is None without links.
@@ -143,18 +152,18 @@ class _Takedown:
             print_verdict("ok", "links", "access.signed_links is not configured, so there are none")
             return None, True
         before = row.record.links_killed if row is not None and row.record is not None else None
-        address, _ = links.make(short_address(image_id), expires_in=_LINK_LIFE, links_killed=before)
+        address, _ = links.make(short_address(self.image_id), expires_in=_LINK_LIFE, links_killed=before)
         try:
-            killed = await self.opened.stores.catalog.kill_links(image_id)
+            killed = await self.opened.stores.catalog.kill_links(self.image_id)
         except CatalogUnavailable as error:
             print_verdict("fail", "links", f"not killed: {error}")
             return address, False
         print_verdict("ok", "links", f"all links are invalid; links of this image were killed {killed} times")
         return address, True
 
-    async def _in_replicas(self, redis: RedisStores, image_id: str) -> Mapping[str, Seen]:
+    async def _in_replicas(self, redis: RedisStores) -> Mapping[str, Seen]:
         try:
-            answers, silent = await ask_replicas(redis, self.opened.signing.clock.now(), _ANSWERS, image_id)
+            answers, silent = await ask_replicas(redis, self.opened.signing.clock.now(), _ANSWERS, self.image_id)
         except DependencyDown as error:
             return {"replicas": Seen(False, f"not asked: Redis does not answer: {error}")}
         if not answers and not silent:
@@ -164,22 +173,30 @@ class _Takedown:
             seen[f"replica {name}"] = Seen(not answer.holds, f"has {'a URL' if answer.holds else 'none'} of it")
         return dict(sorted(seen.items()))
 
-    async def _in_redis(self, image_id: str) -> Mapping[str, Seen]:
-        if self.urls.shared is None:
-            return {}
-        variants = [ImageVariant(image_id, rendition) for rendition in (None, *self.opened.signing.renditions.names)]
+    async def _in_redis(self, redis: RedisStores) -> Mapping[str, Seen]:
+        variants = [ImageVariant(self.image_id, name) for name in (None, *self.opened.signing.renditions.names)]
         try:
-            found = await self.urls.shared.entries.find(variants)
+            found = await redis.entries.find(variants)
         except DependencyDown as error:
             return {"redis": Seen(False, f"does not answer: {error}")}
         held = sum(entry.image is not None for entry in found.values())
         return {"redis": Seen(not held, f"has {held} of its URLs" if held else "has none of it")}
 
-    def _look_through(self, front: str, image_id: str, old_link: str | None) -> Look:
+    async def _in_purge_queue(self, purges: PurgeIntake) -> Mapping[str, Seen]:
+        name = "purge of the CDN"
+        try:
+            await purges.flush()
+            due, dead = await purges.queue.due_at(self.image_id), await purges.queue.dead_entry(self.image_id)
+        except DependencyDown as error:
+            return {name: Seen(False, f"not known: Redis does not answer: {error}")}
+        if dead is not None:
+            return {name: Seen(False, f"given up: {dead.reason}")}
+        return {name: Seen(due is None, "sent" if due is None else "waits in the queue")}
+
+    def _look_through(self, front: str, old_link: str | None) -> Look:
         """Return what asks a front at every address of the image that it may still answer with the image."""
-        left = Addresses([front], self.opened.signing.renditions).of(image_id) + (
-            [front + old_link] if old_link else []
-        )
+        left = Addresses([front], self.opened.signing.renditions).of(self.image_id)
+        left += [front + old_link] if old_link else []
         asked = len(left)
         mark = CanaryMark(self.opened.live.map(shared_secret))
 
@@ -209,17 +226,6 @@ class _Takedown:
             print_verdict("note", "other nodes", what)
 
 
-async def _in_purge_queue(purges: PurgeIntake, image_id: str) -> Mapping[str, Seen]:
-    try:
-        await purges.flush()
-        due, dead = await purges.queue.due_at(image_id), await purges.queue.dead_entry(image_id)
-    except DependencyDown as error:
-        return {"purge of the CDN": Seen(False, f"not known: Redis does not answer: {error}")}
-    if dead is not None:
-        return {"purge of the CDN": Seen(False, f"given up: {dead.reason}")}
-    return {"purge of the CDN": Seen(due is None, "sent" if due is None else "waits in the queue")}
-
-
 async def _until_gone(looks: Sequence[Look], started: float, deadline: float) -> bool:
     """Look until no layer has the image, at least once. Print a line for each layer. Return whether all were seen."""
     left = list(looks)
@@ -236,12 +242,3 @@ async def _until_gone(looks: Sequence[Look], started: float, deadline: float) ->
         if not left or is_over:
             return not left
         await asyncio.sleep(_PAUSE)
-
-
-def _of_row(row: InspectedRow | None) -> str:
-    if row is None:
-        return "there is none: the image is 404"
-    if row.reason is not None:
-        return f"not served: {row.reason}"
-    whom = "everybody" if row.record is not None and row.record.public else "its owner, and to holders of new links"
-    return f"it still serves the image to {whom}: block or delete the row first, then run this again"

@@ -60,8 +60,8 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
                     for image_id, error in batch.items():
                         results[error.code if error is not None else _CACHED].append(image_id)
                     progress.advance(task, len(batch))
-            if top is not None and urls.shared is not None:
-                await urls.shared.maintenance.remove_usage(results.get(ImageNotFound.code, []))
+            if top is not None and (redis := opened.stores.redis) is not None:
+                await redis.maintenance.remove_usage(results.get(ImageNotFound.code, []))
 
     run_or_explain(fill())
     _report(results)

@@ -19,9 +19,8 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
-from gateway.delivery.headers import cache_status_of, content_type_of, image_fields, own_fields
+from gateway.delivery.headers import Prepared, cache_status_of, content_type_of, fields, image_fields, own_fields
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
-from gateway.delivery.prepared_response import Prepared, fields
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
     AccelNotConfigured,
@@ -35,8 +34,8 @@ from gateway.errors import (
 )
 from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ContentRange, ObjectMetadata
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
 
 

@@ -11,7 +11,8 @@ from typing import Final
 from gateway.access.identity import Caller
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import ImageRequest
-from gateway.presign.signed_image import CosClock, Lifetime, SignedImage
+from gateway.presign.signed_image import SignedImage
+from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.settings import AccessSettings, Live
 
 FIELD: Final = "X-Decision-For"

@@ -14,7 +14,7 @@ from yarl import URL
 from gateway.access.signed_links import LinkParameters
 from gateway.delivery.accept import choose_format
 from gateway.errors import GatewayError, InvalidRequest, UnknownFormat
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Live, VariantSettings
 
 _WIDTH = re.compile(r"[1-9][0-9]{0,4}")

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.headers import CORS
-from gateway.delivery.prepared_response import fields
+from gateway.delivery.headers import CORS, fields
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage, Lifetime, SignedImage
+from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.url_lifetime import Lifetime
 
 FIXED: Final = fields(CORS).encode()  # the header lines of every redirect
 

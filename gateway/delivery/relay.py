@@ -11,7 +11,7 @@ from gateway.delivery.request_context import RequestContext
 from gateway.errors import OriginUnavailable
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
-from gateway.origin.errors import BodyLost, RowChanged
+from gateway.origin.cos_errors import BodyLost, RowChanged
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024

@@ -38,7 +38,7 @@ from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
 from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
-from gateway.objects.variants import RefusedVariants
+from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
 from gateway.settings import Live
@@ -80,7 +80,8 @@ class Explainer:
         caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
-        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
+        # Whether nginx may repeat the answer depends on the fields that it sends.
+        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)), kept_for=lambda *_: 0)
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))

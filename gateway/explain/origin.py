@@ -10,12 +10,13 @@ import yarl
 from gateway.checks.cos_advice import ADVICE, CLOCK, advice_for, advice_without_answer
 from gateway.errors import CredentialsExpired, GatewayError, OriginRefused, OriginUnavailable
 from gateway.explain.explanation import Facts
-from gateway.objects.transfer_state import Renewal
+from gateway.objects.renew_on_refusal import Renewal
 from gateway.origin.client import OriginClient, ProbeAnswer
-from gateway.origin.errors import PresignedUrlRefused, VersionChanged, failure_of
+from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import CLOCK_TOLERANCE, CosClock, SignedImage
+from gateway.presign.signed_image import SignedImage
+from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 from gateway.urls.on_demand_refresh import correct_clock
 from gateway.urls.resolver import UrlResolver
 

@@ -21,9 +21,10 @@ from gateway.errors import (
     RangeNotSatisfiable,
     Unavailable,
 )
-from gateway.objects.transfer_state import BodyState, Renewal, ResumptionLimits, renewed_image
+from gateway.objects.renew_on_refusal import Renewal, renewed_image
+from gateway.objects.transfer_state import BodyState, ResumptionLimits
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
+from gateway.origin.cos_errors import BodyLost, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failures import FailedObjects
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata, OriginResponse

@@ -8,9 +8,9 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import RangeNotSatisfiable
 from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
 from gateway.objects.transfer_state import Budget, BufferLimits, Need, Piece, TransferState
-from gateway.objects.variants import VariantSource
+from gateway.objects.variant_source import VariantSource
 from gateway.origin.client import MOST_UNATTENDED
-from gateway.origin.errors import BodyLost
+from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, ObjectId
 

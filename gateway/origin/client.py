@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.net.http_fields import seconds_of
-from gateway.origin.errors import (
+from gateway.origin.cos_errors import (
     CODES,
     CREDENTIAL_CODES,
     THROTTLED_STATUSES,

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
 from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRejected
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import BodyLost, PresignedUrlRefused, VersionChanged
+from gateway.origin.cos_errors import BodyLost, PresignedUrlRefused, VersionChanged
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signed_image import PresignedUrl
 

@@ -1,12 +1,25 @@
-"""The metrics of requests to COS, and of the bytes that come from it."""
+"""The metrics of requests to COS, and of the bytes of images, from there or from memory."""
 
-from gateway.metrics.registry import Registry
+from gateway.metrics.registry import CountedElsewhere, Registry
 
 
 class OriginMetrics:
-    """Requests to COS, their failures by bucket, renditions, and the memory for bodies."""
+    """Requests to COS, their failures by bucket, renditions, the bytes that clients get, and the memory for bodies."""
 
     def __init__(self, registry: Registry) -> None:
+        self.sent_bytes = registry.loop_counter(
+            "sent_bytes",
+            "Bytes of image bodies sent to clients, by where they were when the request came: 'memory' or 'cos'.",
+            ("source",),
+            ("memory", "cos"),
+        )
+        registry.register(
+            CountedElsewhere(
+                "image_gateway_response_bytes",
+                "Bytes of image bodies sent to clients.",
+                lambda: sum(self.sent_bytes.totals().values()),
+            )
+        )
         self.origin_requests = registry.loop_counter(
             "origin_requests",
             "Requests to COS by status; 'timeout' and 'error' if COS did not respond.",

@@ -18,7 +18,15 @@ from multidict import istr
 
 from gateway.concurrency.shared_timeout import SharedTimeout
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import REQUEST_ID, BodyLost, BodyTooSlow, ConnectionLost, CosError, NothingSent, parse_error
+from gateway.origin.cos_errors import (
+    REQUEST_ID,
+    BodyLost,
+    BodyTooSlow,
+    ConnectionLost,
+    CosError,
+    NothingSent,
+    parse_error,
+)
 
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _MOST_ORIGINS: Final = 256

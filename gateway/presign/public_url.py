@@ -9,14 +9,14 @@ original; ``keeps_original`` says where that matters.
 import posixpath
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.http_fields import content_disposition, is_image
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 
 _MOST_KEPT = 4096
 _FORMAT = re.compile(r"format/([a-z0-9]+)")  # of imageMogr2 and imageView2
@@ -35,8 +35,8 @@ _SCRIPTED = "image/svg+xml"
 class PublicUrls:
     """Signs URLs for clients.
 
-    ``is_usable`` returns whether a URL lives long enough for a client. ``strict_buckets`` refuse a URL with a parameter
-    that is not signed.
+    is_usable: whether a URL lives long enough for a client.
+    strict_buckets: refuse a URL with a parameter that is not signed.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class PublicUrls:
         is_usable: Callable[[PresignedUrl], bool] = lambda _: True,
         strict_buckets: Collection[str] = (),
     ) -> None:
-        self._strict_buckets = strict_buckets
         self._signer = signer
-        self._is_usable = is_usable
         self._renditions = renditions
+        self._is_usable = is_usable
+        self._strict_buckets = strict_buckets
         self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
 
     def presign(self, image: AuthorizedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
@@ -57,13 +57,24 @@ class PublicUrls:
 
         Raises ``CredentialsExpired`` when this replica's credentials end before any URL is usable.
         """
-        ignores_errors = image.rendition is not None and self._may_become_the_original(image.rendition, image.record)
-        key = (image.presigned.url, method, download, image.record.content_type, ignores_errors)
+        name, record = image.rendition, image.record
+        # COS sends the original if it cannot make a variant: its holder may have it, and the styles have widths.
+        ignores_errors = (
+            name is not None
+            and self._renditions.get(name).width is not None
+            and not self._renditions.withholds_original(name, image_is_public=record.public)
+        )
+        key = (image.presigned.url, method, download, record.content_type, ignores_errors)
         made = self._made.get(key)
         if made is None:
-            made = self._signer.sign_also(
-                image, self._answer(image, download), method=method, ignores_errors=ignores_errors
-            )
+            content_type = self._type_of(record, name)
+            if download is not None:
+                disposition = content_disposition(download)
+            else:
+                # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
+                disposition = "attachment" if content_type == _SCRIPTED else "inline"
+            answer = {"response-content-type": content_type, "response-content-disposition": disposition}
+            made = self._signer.sign_also(image, answer, method=method, ignores_errors=ignores_errors)
             if made.expires_at < image.presigned.expires_at:
                 # Another replica signed the image's URL with credentials that end later. The next ones here may, too.
                 if not self._is_usable(made):
@@ -84,22 +95,6 @@ class PublicUrls:
     def forget(self) -> None:
         """Forget all signed URLs, because the credentials have changed."""
         self._made.clear()
-
-    def _may_become_the_original(self, name: str, record: ImageRecord) -> bool:
-        """Return whether COS may send the original to the holder of the URL if it cannot make the variant."""
-        if self._renditions.get(name).width is None:
-            return False
-        return not self._renditions.withholds_original(name, image_is_public=record.public)
-
-    def _answer(self, image: SignedImage, download: str | None) -> Mapping[str, str]:
-        """Return the parameters that set the header of COS's response."""
-        content_type = self._type_of(image.record, image.rendition)
-        if download is not None:
-            disposition = content_disposition(download)
-        else:
-            # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
-            disposition = "attachment" if content_type == _SCRIPTED else "inline"
-        return {"response-content-type": content_type, "response-content-disposition": disposition}
 
     def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
         """Return the type of the rendition's format, else the row's, else that of the key's extension."""

@@ -15,22 +15,21 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
-from gateway.errors import CredentialsExpired
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import (
-    BACKDATE,
     Authorization,
-    Lifetime,
     ObjectId,
     PresignedUrl,
     SignedImage,
     shared_second,
 )
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Live, UrlCacheSettings
 
+# Seconds: COS may see the clock of this machine run ahead; the SDK starts every signature a minute early, and so do we.
+BACKDATE: Final = 60
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
@@ -85,9 +84,9 @@ class Signer:
         """
         now, credentials = int(self._now()), self._credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
-        self._metrics.presigns.inc()
         end = self._end(record, signed_at, credentials.expires_at)
-        return self._sign_at(credentials, record, rendition, method, signed_at, end)
+        parameters = self._parameters(record, rendition, credentials.token)
+        return self._sign(credentials, record, parameters, signed_at, end, method)
 
     def sign_image(
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
@@ -104,10 +103,9 @@ class Signer:
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
-        self._metrics.presigns.inc()
         now, credentials = int(self._now()), self._credentials.of(record.bucket)
-        end = self._end(record, now, credentials.expires_at)
-        return self._sign_at(credentials, record, None, "GET", now, end, {rule: ""})
+        parameters = self._parameters(record, None, credentials.token, {rule: ""})
+        return self._sign(credentials, record, parameters, now, self._end(record, now, credentials.expires_at))
 
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
@@ -118,11 +116,12 @@ class Signer:
         newer credentials.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
-        self._metrics.presigns.inc()
+        record, own = image.record, image.presigned
+        credentials = self._credentials.of(record.bucket)
         suffix = _IGNORE_ERRORS if ignores_errors else ""
-        credentials, own = self._credentials.of(image.record.bucket), image.presigned
+        parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
-        return self._sign_at(credentials, image.record, image.rendition, method, own.signed_at, end, parameters, suffix)
+        return self._sign(credentials, record, parameters, own.signed_at, end, method)
 
     def authorization_of(self, url: str) -> Authorization | None:
         """Return SecretId, signature and token of a URL, or None if no signer made the URL."""
@@ -180,18 +179,16 @@ class Signer:
             parameters[TOKEN_PARAMETER] = token
         return parameters
 
-    def _sign_at(
+    def _sign(
         self,
         credentials: Credentials,
         record: ImageRecord,
-        rendition: str | None,
-        method: str,
+        parameters: Mapping[str, str],
         signed_at: int,
         end: int,
-        more: Mapping[str, str] = _NO_PARAMETERS,
-        rule_suffix: str = "",
+        method: str = "GET",
     ) -> PresignedUrl:
-        parameters = self._parameters(record, rendition, credentials.token, more, rule_suffix)
+        self._metrics.presigns.inc()
         key_time = _key_time(signed_at, end)
         host = self._hosts.origin_of(record.bucket, record.region).host
         signature = signature_of(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
@@ -203,38 +200,6 @@ class Signer:
     ) -> str:
         base = self._hosts.origin_of(record.bucket, record.region).base
         return f"{base}/{object_path(record.key)}?{query_of(secret_id, parameters, key_time, signature)}"
-
-
-class UsableUrls:
-    """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
-
-    def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
-        self._signer = signer
-        self.lifetime = lifetime
-        self.now = now
-
-    def has_rendition(self, rendition: str | None) -> bool:
-        """Return whether the rendition is configured. None is the original image."""
-        return self._signer.has_rendition(rendition)
-
-    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
-        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
-        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
-        if not self.may_be_used(image):
-            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
-        return image
-
-    def sign_for_head(self, image: SignedImage) -> PresignedUrl:
-        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
-        return self._signer.sign(image.record, image.rendition, method="HEAD")
-
-    def may_be_used(self, image: SignedImage) -> bool:
-        """Return whether the image's URL may be used."""
-        return self.lifetime.is_usable(image.presigned, self.now())
-
-    def usable_for(self, image: SignedImage) -> float:
-        """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
-        return self.lifetime.usable_for(image.presigned, self.now())
 
 
 def _spread(record: ImageRecord) -> int:

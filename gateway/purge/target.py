@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 
 _PATHS: Final = ("/i/{}", "/api/v1/images/{}/proxy")
 

@@ -1,4 +1,4 @@
-"""The part that says who asks, and may they: tokens and their keys, signed links, callers."""
+"""The part that says who asks, and may they: tokens and their keys, signed links."""
 
 import asyncio
 import importlib
@@ -12,7 +12,6 @@ from gateway.access.client_address import ClientAddress
 from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
-from gateway.api.authentication import Callers
 from gateway.delivery.cors import CorsOrigins
 from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import JwtSettings, Live, Settings
@@ -29,7 +28,6 @@ class Access:
     authenticator: Authenticator
     key_set: "Replaceable[Jwks | None]"
     links: SignedLinks | None
-    callers: Callers
     client_address: ClientAddress
     cors_origins: CorsOrigins
     metrics: AccessMetrics
@@ -70,7 +68,6 @@ async def open_access(
             authenticator,
             key_set,
             links,
-            Callers(authenticator),
             ClientAddress(server),
             CorsOrigins(server),
             metrics,

@@ -32,18 +32,18 @@ async def about_this(service: Service) -> Mapping[str, Any]:
 
 async def answer_of(service: Service, image_id: str | None) -> ReplicaAnswer:
     """Return the answer to a question about an image, or with None about this process alone."""
-    urls, renditions = service.urls, (None, *service.signing.renditions.names)
+    redis, renditions = service.stores.redis, (None, *service.signing.renditions.names)
     return ReplicaAnswer(
         service.diagnostics.replica.name,
         VERSION,
         sys.prefix,
         _fingerprint(service.settings.value, service.reloader.need_restart),
-        urls.shared.mac.fingerprint if urls.shared is not None else "",
+        redis.mac.fingerprint if redis is not None else "",
         await _state_of_changes(service.changes),
         {name: round(seconds, 1) for name, seconds in service.metrics.nginx.nginx_asked.seconds().items()},
         _last_error(service.metrics.server.recent_errors),
         image_id is not None
-        and any(urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
+        and any(service.urls.resolver.cached_here(image_id, rendition) is not None for rendition in renditions),
     )
 
 

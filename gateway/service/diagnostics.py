@@ -14,19 +14,17 @@ from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.monitoring.health import DependencyProbes, Health
+from gateway.monitoring.health import Health
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.monitoring.this_replica import HistoryRecorder, ThisReplica
+from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import Access
-from gateway.service.images import Images, image_rules
+from gateway.service.images import Images
 from gateway.service.metrics import Metrics
-from gateway.service.signing import Signing
-from gateway.service.stores import Stores
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
 from gateway.urls.on_demand_refresh import correct_clock
@@ -34,70 +32,65 @@ from gateway.urls.on_demand_refresh import correct_clock
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """``recorder`` adds a point to ``history`` every five seconds."""
+    """``replica`` records its history and publishes what it does, every five seconds."""
 
     health: Health
     explainer: Explainer
-    history: History
-    recorder: HistoryRecorder
     replica: ThisReplica
     trigger_watch: TriggerWatch
 
 
 @asynccontextmanager
 async def open_diagnostics(
-    live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, stores: Stores, urls: Urls, images: Images
+    live: Live[Settings], metrics: Metrics, access: Access, urls: Urls, images: Images
 ) -> AsyncIterator[Diagnostics]:
     """Probe the dependencies, record the history and watch the trigger, in the background."""
-    settings = live.value
-    trigger_watch = TriggerWatch(stores.catalog.report, metrics.monitoring)
+    settings, signing, redis, origin = live.value, urls.signing, urls.stores.redis, images.origin
+    trigger_watch = TriggerWatch(urls.stores.catalog.report, metrics.monitoring)
     nginx_list = urls.changes.nginx_list
-    explainer = make_explainer(live, access, signing, stores, urls, trigger_watch, images, metrics.canary, nginx_list)
-    health = _health(live, metrics.monitoring, access, signing, stores, urls, images.objects.origin)
+    explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, nginx_list)
+    health = _health(live, metrics.monitoring, access, urls, origin)
     history = History(metrics.counted, time.time())
-    replicas = stores.redis.replicas if stores.redis is not None else None
-    buckets, shared = settings.cos.regions, urls.shared
     symptoms = CurrentSymptoms(
         health,
         history,
         metrics.gauges,
         signing.clock,
         signing.credentials,
-        lambda: [bucket for bucket in buckets if images.objects.origin.is_paused(bucket)],
+        lambda: [bucket for bucket in settings.cos.regions if origin.is_paused(bucket)],
     )
     replica = ThisReplica(
         history,
         symptoms,
         metrics.events,
-        entry_key=lambda: shared.mac.fingerprint if shared is not None else None,
+        redis.replicas if redis is not None else None,
+        entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
         streams=lambda: images.handler.streams,
         now=signing.clock.now,
     )
-    dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
-    recorder = HistoryRecorder(replica, replicas, dead_lists, metrics.registry.background_errors)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
-        stack.push_async_callback(recorder.withdraw)
-        await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch)
+        stack.push_async_callback(replica.withdraw)
+        await stack.enter_async_context(
+            background("history", keep_recording(replica, metrics.registry.background_errors))
+        )
+        yield Diagnostics(health, explainer, replica, trigger_watch)
 
 
 def make_explainer(
     live: Live[Settings],
     access: Access,
-    signing: Signing,
-    stores: Stores,
     urls: Urls,
-    trigger_watch: TriggerWatch,
     images: Images,
+    trigger_watch: TriggerWatch,
     seen: CanaryOutcomes,
     nginx_list: NginxList | None,
 ) -> Explainer:
     """Return what explains why an image is served or not. ``nginx_list`` is None in a process that serves no images."""
-    canary, redis = live.value.canary, stores.redis
+    canary, signing, redis = live.value.canary, urls.signing, urls.stores.redis
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
@@ -109,30 +102,24 @@ def make_explainer(
         except CacheUnavailable:
             return ()
 
-    objects = images.objects
     row_and_url = RowAndUrl(
-        stores.catalog,
+        urls.stores.catalog,
         signing.signer,
         urls.resolver,
-        urls.shared.entries if urls.shared is not None else None,
+        redis.entries if redis is not None else None,
         redis.queue if redis is not None else None,
         trigger_watch.problem if live.value.postgres.listen else None,
         nginx_list,
     )
-    step = OriginStep(objects.origin, urls.resolver, signing.clock, objects.failures)
-    rules = image_rules(live, access, signing)
-    return Explainer(access.authenticator, images.variant_requests, row_and_url, step, objects.refused, rules, outside)
+    origin = OriginStep(images.origin, urls.resolver, signing.clock, images.failures)
+    requests, refused, rules = images.variant_requests, images.refused, images.rules
+    return Explainer(access.authenticator, requests, row_and_url, origin, refused, rules, outside)
 
 
 def _health(
-    live: Live[Settings],
-    metrics: MonitoringMetrics,
-    access: Access,
-    signing: Signing,
-    stores: Stores,
-    urls: Urls,
-    origin: OriginClient,
+    live: Live[Settings], metrics: MonitoringMetrics, access: Access, urls: Urls, origin: OriginClient
 ) -> Health:
+    signing, catalog, redis = urls.signing, urls.stores.catalog, urls.stores.redis
     buckets = BucketsProbe(
         ObjectQuestions(
             origin,
@@ -142,26 +129,26 @@ def _health(
         ),
         live.value.cos.regions,
         metrics,
-        sample=partial(stores.catalog.random_images, 20),
+        sample=partial(catalog.random_images, 20),
         observe=signing.clock.observe,
     )
-    probes = {"postgres": stores.catalog.probe, "cos": buckets.probe}
+    probes = {"postgres": catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
         probes["changes"] = urls.changes.probe
-    if stores.redis is not None:
-        probes["redis"] = stores.redis.probe.run
+    if redis is not None:
+        probes["redis"] = redis.probe.run
     health = Health(
-        DependencyProbes(probes, metrics),
+        probes,
+        metrics,
         may_serve=lambda: buckets.may_serve,
-        serves_from_memory=urls.resolver.serves_from_memory,
-        ready_without_stores=lambda: live.value.server.ready_without_stores,
+        serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
     )
 
-    def look_again() -> None:
+    def look_again(*_: Settings) -> None:
         credentials, keys = signing.credentials, access.key_set.value
         health.set_probe("credentials", credentials.check_life if credentials.can_end else None)
         health.set_probe("jwks", keys.probe if keys is not None else None)
 
     look_again()
-    live.watch(lambda *_: look_again())
+    live.watch(look_again)
     return health

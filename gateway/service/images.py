@@ -1,91 +1,154 @@
-"""The part that answers requests for images: authorizes the caller, then streams, redirects or hands over to nginx."""
+"""The part that answers requests for images: the bytes from memory or COS, the caller's rights, the way of delivery."""
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gateway.access.identity import Authenticator
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import Counts, ImageHandler, ImageMemory
 from gateway.api.urls import UrlHandler
+from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.decision import KeptFor, Rules
+from gateway.delivery.decision import Rules
 from gateway.delivery.nginx_decisions import Decisions
-from gateway.delivery.nginx_files import NginxFiles
+from gateway.delivery.nginx_files import NginxFiles, NginxMetrics
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
+from gateway.objects.content import ObjectCache, OriginAccess
+from gateway.objects.object_source import ObjectSource
+from gateway.objects.transfer_state import ResumptionLimits
+from gateway.objects.variant_source import RefusedVariants, VariantSource
+from gateway.origin.client import OriginClient, open_origin
+from gateway.origin.failures import FailedObjects
+from gateway.origin.image_probe import ImageProbe
+from gateway.origin.metrics import OriginMetrics
 from gateway.service.access import Access
-from gateway.service.metrics import Metrics
-from gateway.service.objects import Objects
 from gateway.service.signing import Signing
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
+from gateway.urls.metadata import MetadataLookup
+from gateway.urls.on_demand_refresh import OnDemandRefresh
+
+if TYPE_CHECKING:
+    from gateway.tracing.spans import Spans
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """``lookup`` resolves images and checks access in one step. The two handlers answer requests."""
+    """What answers requests for imimage_proxy.
 
-    objects: Objects
+    refresh: signs new URLs in place of URLs that COS refuses.
+    source: the bytes of objects, from memory or COS. Simultaneous requests share a transfer.
+    lookup: resolves images and checks access in one step.
+    """
+
+    origin: OriginClient
+    metadata: MetadataLookup
+    refresh: OnDemandRefresh
+    failures: FailedObjects
+    refused: RefusedVariants
+    source: ObjectSource
     lookup: AuthorizedLookup
     variant_requests: VariantRequests
     decisions: Decisions
+    rules: Live[Rules]
     handler: ImageHandler
     url_handler: UrlHandler
     nginx_files: NginxFiles
 
 
-def make_images(
-    live: Live[Settings], metrics: Metrics, access: Access, signing: Signing, urls: Urls, objects: Objects
-) -> Images:
-    """Return the part. It has nothing to open."""
+def open_cos(
+    live: Live[Settings], metrics: OriginMetrics, signing: Signing, tracing: "Spans | None" = None
+) -> AbstractAsyncContextManager[OriginClient]:
+    """Open the connections to COS."""
     settings = live.value
-    image_proxy, renditions = settings.image_proxy, signing.renditions
-    lookup = AuthorizedLookup(urls.resolver, access.callers, renditions)
+    return open_origin(
+        live.map(lambda settings: settings.image_proxy),
+        max_connections=settings.server.max_streams,
+        metrics=metrics,
+        buckets=list(settings.cos.regions),
+        credentials_refused=signing.credentials.refused,
+        observe=tracing.cos if tracing is not None else None,
+    )
+
+
+@asynccontextmanager
+async def open_images(
+    live: Live[Settings],
+    metrics: OriginMetrics,
+    nginx_metrics: NginxMetrics,
+    access: Access,
+    urls: Urls,
+    origin: OriginClient,
+) -> AsyncIterator[Images]:
+    """Get the bytes and the metadata of images, and answer requests for them."""
+    delivery, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
+    renditions, resolver, log = signing.renditions, urls.resolver, urls.changes.log
+
+    def wants_placeholder(record: ImageRecord) -> bool:
+        return renditions.makes_placeholders and record.placeholder is None
+
+    probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
+    kept = redis.metadata if redis is not None else None
+    metadata = MetadataLookup(probe.describe, kept, urls.metrics, wants_placeholder)
+    entries = redis.entries if redis is not None else None
+    refresh = OnDemandRefresh(resolver, urls.stores.catalog, entries, urls.local, signing.clock, urls.metrics)
+    log.add_cache(refresh)
+    log.add_cache(metadata)
+
+    memory = ObjectCache(live.map(lambda settings: settings.image_proxy.memory_cache), metrics, log)
+    failures = FailedObjects(memory.changed_at, memory.now)
+    refused = RefusedVariants(renditions, memory.changed_at, memory.now)
+    limits = live.map(lambda settings: ResumptionLimits(settings.image_proxy.retry_count))
+    sign_for_head = resolver.urls.sign_for_head
+    transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, metrics, limits)
+    source = ObjectSource(transfers, VariantSource(transfers, renditions, refused))
+
+    authenticator = access.authenticator
+    lookup = AuthorizedLookup(resolver, authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
-    access_settings = live.map(lambda settings: settings.access)
-    decisions = Decisions(access_settings, signing.lifetime, signing.clock)
-    nginx_files = NginxFiles(image_proxy.delivery, image_proxy.accel_prefix, metrics.nginx)
+    decisions = Decisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
+    nginx_files = NginxFiles(delivery.delivery, delivery.accel_prefix, nginx_metrics)
+    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
+
+    def rules_of(settings: Settings) -> Rules:
+        image_proxy, most = settings.image_proxy, settings.server.max_streams
+        policy = CachePolicy(
+            image_proxy.max_age,
+            authenticator.varies_by,
+            has_tags=settings.purge is not None,
+            shared_max_age=image_proxy.shared_max_age,
+            stale_while_revalidate=image_proxy.stale_while_revalidate,
+            stale_if_error=image_proxy.stale_if_error,
+        )
+        return Rules(image_proxy, policy, most, authenticator, renditions, redirect, decisions.on_image)
+
+    rules = live.map(rules_of)
     handler = ImageHandler(
-        image_rules(live, access, signing, decisions.on_image),
-        ImageMemory(urls.resolver, objects.source, objects.refused),
+        rules,
+        ImageMemory(resolver, source, refused),
         access.client_address,
         variant_requests,
         Relay(metrics.sent_bytes),
-        Counts(urls.usage, metrics.sent_bytes, metrics.origin.variants, nginx_files.accel_not_configured),
+        Counts(urls.usage, metrics.sent_bytes, metrics.variants, nginx_files.accel_not_configured),
     )
-    return Images(
-        objects,
-        lookup,
-        variant_requests,
-        decisions,
-        handler,
-        UrlHandler(lookup, urls.usage, signing.public_urls),
-        nginx_files,
-    )
-
-
-def image_rules(
-    live: Live[Settings], access: Access, signing: Signing, kept_for: KeptFor = lambda *_: 0
-) -> Live[Rules]:
-    """Return the rules of requests for images. ``kept_for``: for how long nginx may repeat an order."""
-    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
-
-    def rules(settings: Settings) -> Rules:
-        policy, most = cache_policy(access.authenticator, settings), settings.server.max_streams
-        authenticator, renditions = access.authenticator, signing.renditions
-        return Rules(settings.image_proxy, policy, most, authenticator, renditions, redirect, kept_for)
-
-    return live.map(rules)
-
-
-def cache_policy(authenticator: Authenticator, settings: Settings) -> CachePolicy:
-    """Return how long caches keep images, what private images vary by, and whether public images have a purge tag."""
-    image_proxy = settings.image_proxy
-    return CachePolicy(
-        image_proxy.max_age,
-        authenticator.varies_by,
-        has_tags=settings.purge is not None,
-        shared_max_age=image_proxy.shared_max_age,
-        stale_while_revalidate=image_proxy.stale_while_revalidate,
-        stale_if_error=image_proxy.stale_if_error,
-    )
+    async with AsyncExitStack() as stack:
+        for part in (metadata, refresh, source):
+            stack.push_async_callback(part.close)
+        yield Images(
+            origin,
+            metadata,
+            refresh,
+            failures,
+            refused,
+            source,
+            lookup,
+            variant_requests,
+            decisions,
+            rules,
+            handler,
+            UrlHandler(lookup, urls.usage, signing.public_urls),
+            nginx_files,
+        )

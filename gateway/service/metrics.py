@@ -7,11 +7,12 @@ from gateway.delivery.nginx_files import NginxMetrics
 from gateway.metrics.canary import CanaryOutcomes
 from gateway.metrics.events import EventLog
 from gateway.metrics.history import MISDIRECTED, Counted
-from gateway.metrics.registry import CountedElsewhere, Registry, dropped_lines_counter
+from gateway.metrics.registry import Registry, dropped_lines_counter
 from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.monitoring.symptoms import Gauges
 from gateway.origin.metrics import OriginMetrics
 from gateway.presign.metrics import PresignMetrics
+from gateway.process.logs import dropped_lines
 from gateway.process.reloader import ReloadMetrics
 from gateway.purge.metrics import PurgeMetrics
 from gateway.server.metrics import ServerMetrics
@@ -25,19 +26,6 @@ class Metrics:
         self.registry = registry = Registry()
         self.server = ServerMetrics(registry)
         self.events = EventLog()
-        self.sent_bytes = registry.loop_counter(
-            "sent_bytes",
-            "Bytes of image bodies sent to clients, by where they were when the request came: 'memory' or 'cos'.",
-            ("source",),
-            ("memory", "cos"),
-        )
-        registry.register(
-            CountedElsewhere(
-                "image_gateway_response_bytes",
-                "Bytes of image bodies sent to clients.",
-                lambda: sum(self.sent_bytes.totals().values()),
-            )
-        )
         self.catalog = CatalogMetrics(registry)
         self.access = AccessMetrics(registry)
         self.origin = OriginMetrics(registry)
@@ -50,7 +38,7 @@ class Metrics:
         self.reload = ReloadMetrics(registry, self.events)
         self.canary = CanaryOutcomes()
         registry.register(self.canary)
-        self.dropped_lines = dropped_lines_counter(registry)
+        self.dropped_lines = dropped_lines_counter(registry, dropped_lines)
         self.heartbeat_age = registry.gauge(
             "heartbeat_age_seconds",
             "Seconds since this gateway sent the newest of its heartbeats that came back, among the notifications of "
@@ -74,7 +62,7 @@ class Metrics:
             self.server.recent_errors,
             (
                 ("lookup", self.urls.url_cache_lookups),
-                ("bytes", self.sent_bytes),
+                ("bytes", origin.sent_bytes),
                 ("origin", origin.origin_requests),
                 ("cos_error", origin.origin_errors),
                 ("asked", origin.origin_bucket_requests),

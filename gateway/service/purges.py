@@ -8,7 +8,7 @@ from functools import partial
 from gateway.concurrency.background import background
 from gateway.net.bounded_http import BoundedHttp
 from gateway.net.tencent_api import ApiKey, TencentApi
-from gateway.presign.credentials.rotation import BucketCredentials, open_source
+from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
@@ -63,8 +63,8 @@ async def open_purge_target(
         if purge.credentials is None:
             keys = _keys(signing.credentials, settings.cos.bucket)
         else:
-            opening = open_source(
-                settings.cos.with_keys(purge.credentials), PURGE_CREDENTIALS, metrics, now=signing.clock.now
+            opening = open_credentials(
+                settings.cos.with_keys(purge.credentials), [PURGE_CREDENTIALS], metrics, now=signing.clock.now
             )
             credentials = await stack.enter_async_context(opening)
             keys = _keys(credentials, PURGE_CREDENTIALS)
@@ -94,4 +94,4 @@ def _keys(credentials: BucketCredentials, name: str) -> KeySource:
         found = credentials.of(name)
         return ApiKey(found.secret_id, found.secret_key, found.token)
 
-    return KeySource(newest, partial(credentials.refused_key, name))
+    return KeySource(newest, partial(credentials.refused, name))

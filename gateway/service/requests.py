@@ -8,13 +8,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import Counter
+
 from gateway.delivery.fallback_picture import FallbackPicture
 from gateway.metrics.loop_counters import ABORTED
 from gateway.process.audit import AuditLog
-from gateway.process.logs import DebugLog, dropped_lines, log_handler
+from gateway.process.logs import DebugLog, log_handler
 from gateway.server.dispatch import InFlight
+from gateway.server.metrics import ServerMetrics
 from gateway.server.request_log import RequestLog, stream_of_log
-from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, Settings
 
 if TYPE_CHECKING:
@@ -45,21 +47,20 @@ class Requests:
 
 
 @asynccontextmanager
-async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator[Requests]:
+async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_spans: Counter) -> AsyncIterator[Requests]:
     """Open the access log and the exporter of spans. Raises ``UnusableTracing`` and ``UnusablePicture``."""
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
-    async with await _tracing(settings, metrics) as tracing:
+    async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
         fallback = None
         if picture is not None:
             fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
-        metrics.dropped_lines.count = dropped_lines
-        metrics.server.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
-        metrics.server.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
+        metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
+        metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         handler, debug_log = log_handler(), DebugLog()
         worker = handler.worker if handler is not None else None
         request_log = RequestLog(stream_of_log(), log_settings, worker=worker)
-        audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.server.inflight_requests)
+        audit, in_flight = AuditLog(log_settings, worker=worker), InFlight(metrics.inflight_requests)
         requests = Requests(in_flight, request_log, audit, debug_log, tracing, fallback)
         log_settings.watch(requests.log_replaced)
         try:
@@ -69,14 +70,14 @@ async def open_requests(live: Live[Settings], metrics: Metrics) -> AsyncIterator
             request_log.flush()
 
 
-async def _tracing(settings: Settings, metrics: Metrics) -> "AbstractAsyncContextManager[Spans | None]":
+async def _tracing(settings: Settings, trace_spans: Counter) -> "AbstractAsyncContextManager[Spans | None]":
     """Return what sends spans of requests and of their calls. It yields None unless ``tracing.enabled``."""
     if not settings.tracing.enabled:
         return nullcontext()
     # Imported here, as it needs the extra `otel`, and in a thread, as it reads some hundred files.
     exporter = await asyncio.to_thread(importlib.import_module, "gateway.tracing.exporter")
     opening: AbstractAsyncContextManager[Spans] = exporter.open_tracing(
-        lambda result, spans: metrics.trace_spans.labels(result=result).inc(spans),
+        lambda result, spans: trace_spans.labels(result=result).inc(spans),
         redis=settings.redis.server(),
         postgres=settings.postgres.server(),
     )

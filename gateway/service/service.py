@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.canary.canary import Canary
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
-from gateway.service.canary import CanaryPart, open_canary
+from gateway.service.canary import open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
-from gateway.service.images import Images, make_images
+from gateway.service.images import Images, open_cos, open_images
 from gateway.service.metrics import Metrics
-from gateway.service.objects import Objects, open_cos, open_objects
 from gateway.service.purges import make_purge_intake, open_purge_target, purging
-from gateway.service.refresh import open_refresh, warming_up
+from gateway.service.refresh import open_refresh
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
@@ -35,11 +35,10 @@ class Service:
     signing: Signing
     stores: Stores
     urls: Urls
-    objects: Objects
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: CanaryPart | None
+    canary: Canary | None
     diagnostics: Diagnostics
     reloader: Reloader
 
@@ -57,27 +56,29 @@ async def open_service(
     live = Live(settings)
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
-        requests = await opened(open_requests(live, metrics))
+        requests = await opened(open_requests(live, metrics.server, metrics.trace_spans))
         changes = make_changes(live, metrics.heartbeat_age)
         access = await opened(open_access(live, metrics.access, changes.rights_changed))
         signing = await opened(open_signing(live, metrics.presign))
-        stores = await opened(open_stores(live, metrics, signing, requests.tracing))
+        receivers = metrics.invalidation_receivers
+        stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.try_query()
         await stores.check_redis_settings()
         purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
-        objects = await opened(open_objects(live, metrics, signing, stores, urls, origin))
-        images = make_images(live, metrics, access, signing, urls, objects)
-        diagnostics = await opened(open_diagnostics(live, metrics, access, signing, stores, urls, images))
+        images = await opened(open_images(live, metrics.origin, metrics.nginx, access, urls, origin))
+        diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
-        refresh = await opened(open_refresh(live, metrics, signing, stores, urls, origin))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
-        await opened(warming_up(settings, stores.redis, urls))
-        canary = await opened(open_canary(live, metrics, signing, stores, origin))
+        await opened(
+            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
+        )
+        refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
+        errors = metrics.registry.background_errors
+        canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))
         health = diagnostics.health
         reloader = Reloader(
             live, read_settings, (access, signing), metrics.reload, is_draining=lambda: health.is_draining
@@ -92,7 +93,6 @@ async def open_service(
             signing,
             stores,
             urls,
-            objects,
             images,
             refresh,
             purges,

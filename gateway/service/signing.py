@@ -1,7 +1,7 @@
 """The part that presigns URLs: COS's clock, the credentials of each bucket, hosts, styles, the life of a URL."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,9 +9,9 @@ from gateway.presign.credentials.rotation import BucketCredentials, open_credent
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.renditions import Renditions
-from gateway.presign.signed_image import CosClock, Lifetime
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
 from gateway.settings import Live, Settings
 
@@ -43,7 +43,7 @@ class Signing:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
             return Prepared(lambda: None)
-        successor = await Replaceable.open(open_credentials(new.cos, self.metrics, now=self.clock.now))
+        successor = await Replaceable.open(_open_credentials(new, self.metrics, self.clock))
 
         async def discard() -> None:
             await successor.aclose()
@@ -69,7 +69,7 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
     clock = CosClock()
     metrics.cos_clock_difference.set_function(lambda: clock.observed_offset)
     metrics.cos_clock_offset.set_function(lambda: clock.offset)
-    async with aclosing(await Replaceable.open(open_credentials(settings.cos, metrics, now=clock.now))) as opened:
+    async with aclosing(await Replaceable.open(_open_credentials(settings, metrics, clock))) as opened:
         lifetime = Lifetime(url_cache, live.map(lambda settings: settings.url_prerefresh))
         hosts = Hosts(settings.cos)
         renditions = Renditions(settings.image_styles, settings.image_variants)
@@ -89,6 +89,13 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
             settings.cos.strict_buckets,
         )
         yield Signing(clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer, public_urls)
+
+
+def _open_credentials(
+    settings: Settings, metrics: PresignMetrics, clock: CosClock
+) -> AbstractAsyncContextManager[BucketCredentials]:
+    cos = settings.cos
+    return open_credentials(cos.source, cos.regions, metrics, own=cos.own_sources, now=clock.now)
 
 
 def _replace_renditions(renditions: Renditions, old: Settings, new: Settings) -> None:

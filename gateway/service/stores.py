@@ -8,23 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.postgres import CatalogQueryRefused, PostgresCatalog, open_catalog
 from gateway.errors import CatalogUnavailable
+from gateway.metrics.registry import OptionalGauge
 from gateway.monitoring.redis_probe import RedisProbe
 from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
 from gateway.redis_entries.metadata_store import MetadataStore
+from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.redis_replicas.replica_questions import ReplicaQuestions
 from gateway.redis_replicas.replica_store import ReplicaStore
-from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
-from gateway.settings import Live, Settings
+from gateway.settings import CosSettings, Live, RedisSettings, Settings
+from gateway.urls.maintenance import SharedMaintenance
 
 if TYPE_CHECKING:
     from gateway.tracing.spans import Spans
@@ -36,9 +39,12 @@ _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
 
 @dataclass(frozen=True, slots=True)
 class RedisStores:
-    """What speaks Redis. ``daily`` is None without ``url_stats.enabled``."""
+    """What speaks Redis. ``daily`` is None without ``url_stats.enabled``. ``mac`` protects ``entries``."""
 
     shards: Shards
+    mac: EntryMac
+    entries: UrlEntries
+    maintenance: SharedMaintenance
     usage: UsageStore
     replicas: ReplicaStore
     metadata: MetadataStore
@@ -86,7 +92,11 @@ class Stores:
 
 @asynccontextmanager
 async def open_stores(
-    live: Live[Settings], metrics: Metrics, signing: Signing, tracing: "Spans | None" = None
+    live: Live[Settings],
+    metrics: CatalogMetrics,
+    invalidation_receivers: OptionalGauge,
+    signing: Signing,
+    tracing: "Spans | None" = None,
 ) -> AsyncIterator[Stores]:
     """Open pools of connections to Redis and Postgres. Neither has to answer."""
     settings = live.value
@@ -94,7 +104,7 @@ async def open_stores(
         settings.postgres,
         default_bucket=settings.cos.bucket,
         regions=settings.cos.regions,
-        metrics=metrics.catalog,
+        metrics=metrics,
         with_links=settings.access.signed_links is not None,
         observe=tracing.postgres if tracing is not None else None,
     )
@@ -103,23 +113,44 @@ async def open_stores(
             yield Stores(catalog, None)
             return
         async with open_redis(settings.redis, tracing.redis if tracing is not None else None) as shards:
-            yield Stores(catalog, _redis_stores(live, metrics, shards, signing))
+            yield Stores(catalog, _redis_stores(live, invalidation_receivers, signing, shards))
 
 
-def _redis_stores(live: Live[Settings], metrics: Metrics, shards: Shards, signing: Signing) -> RedisStores:
-    settings = live.value
+def _redis_stores(
+    live: Live[Settings], invalidation_receivers: OptionalGauge, signing: Signing, shards: Shards
+) -> RedisStores:
+    settings, renditions = live.value, signing.renditions
+    mac = EntryMac(live.map(lambda settings: entry_secrets(settings.redis, settings.cos)))
+    rules = EntryRules(
+        renews=settings.url_prerefresh.enabled,
+        with_links=settings.access.signed_links is not None,
+        tombstone_ttl=2 * settings.postgres.timeout + 20,
+    )
+    entries = UrlEntries(shards, mac, signing.signer, renditions, signing.lifetime, rules, signing.clock.now)
+    usage, queue = UsageStore(shards), RefreshQueue(shards, live.map(partial(_queue_limits, signing)))
     channel = InvalidationChannel(shards)
     return RedisStores(
         shards,
-        UsageStore(shards),
+        mac,
+        entries,
+        SharedMaintenance(shards, entries, usage, queue, renditions, live.map(lambda settings: settings.url_cache)),
+        usage,
         ReplicaStore(shards),
         MetadataStore(shards),
         DailyStatistics(shards, live.map(lambda settings: settings.url_stats)) if settings.url_stats.enabled else None,
-        RefreshQueue(shards, live.map(partial(_queue_limits, signing))),
+        queue,
         channel,
         ReplicaQuestions(shards, channel),
-        RedisProbe(shards, channel, settings.redis, metrics.invalidation_receivers),
+        RedisProbe(shards, channel, settings.redis, invalidation_receivers),
     )
+
+
+def entry_secrets(redis: RedisSettings, cos: CosSettings) -> tuple[str, str | None]:
+    """Return the secret of the entries' MAC and the previous secret. The default is the secret that signs URLs."""
+    secret, previous = redis.entry_key or cos.secret_key, redis.entry_key_previous
+    if secret is None:
+        raise ValueError("neither redis.entry_key nor cos.secret_key is set")  # the settings model refuses that
+    return secret.get_secret_value(), previous.get_secret_value() if previous is not None else None
 
 
 def _queue_limits(signing: Signing, settings: Settings) -> QueueLimits:

@@ -3,7 +3,8 @@
 from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import CosClock, ImageVariant, SignedImage
+from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import LocalTier

@@ -14,7 +14,8 @@ from aiohttp.http import RawRequestMessage
 from yarl import URL
 
 from gateway.api.json_responses import HEADERS
-from gateway.delivery.prepared_response import Prepared, fields
+from gateway.changes.nginx_list import LISTED_AGAIN_FOR
+from gateway.delivery.headers import Prepared, fields
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import NoWorker
 from gateway.workers.supervisor import Supervisor
@@ -30,8 +31,6 @@ _QUESTION: Final = re.compile(
     r"&epochs=0&nginx=(?P<nginx>[A-Za-z0-9._-]{1,64})"
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
-# Milliseconds in which a worker lists each change again. It tells the supervisor of a change only once.
-_LISTED_AGAIN_FOR: Final = 1000
 _KEPT_FOR: Final = 1.0  # seconds
 _MOST_ASKERS: Final = 100
 _HEAD: Final = fields({"Content-Type": "application/json; charset=utf-8", **HEADERS}).encode()
@@ -102,7 +101,8 @@ class RepeatedList:
         reach = (int(asked_at) if _NUMBER.fullmatch(asked_at) else listed["now"]) - int(request.query["since"])
         if _known_for(answer) < reach:
             return (await self._most_complete(request, workers, answer)).response()
-        is_repeatable = not listed["changes"] and reach >= _LISTED_AGAIN_FOR
+        # A worker lists each change again, and tells the supervisor of it only once.
+        is_repeatable = not listed["changes"] and reach >= LISTED_AGAIN_FOR
         if question is not None and is_repeatable and all(count for _, count in heard):
             if len(self._kept) >= _MOST_ASKERS:
                 self._kept.clear()

@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Final, Self
 
 from aiohttp import web
@@ -13,6 +12,7 @@ from aiohttp import web
 from gateway.concurrency.background import background, first_of
 from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
+from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
 from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
@@ -29,22 +29,6 @@ logger = logging.getLogger(__name__)
 _SILENCE: Final = 20.0  # seconds without a sign of life, if systemd says nothing else
 _LEAST_SILENCE: Final = 3.0
 _STALL: Final = 30.0  # seconds without progress of a client of the admin port, as `image_proxy.timeout` by default
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """``stop`` starts the drain of all workers, ``force_stop`` ends it. ``reload`` and ``roll`` take them in turn."""
-
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    force_stop: asyncio.Event = field(default_factory=asyncio.Event)
-    reload: asyncio.Event = field(default_factory=asyncio.Event)
-    roll: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def obey(self, order: str) -> None:
-        """Do what a signal says that a worker got in place of the supervisor."""
-        wanted = {RELOAD: self.reload, ROLL: self.roll}.get(order)
-        if wanted is not None:
-            wanted.set()
 
 
 async def run_workers(
@@ -72,7 +56,7 @@ async def run_workers(
         async def start(number: int, accepted: Accepted | None) -> Worker:
             with port.for_a_worker() as public:
                 worker = await command.start(number, accepted, public)
-            worker.passes_on = signals.obey
+            worker.passes_on = {RELOAD: signals.reload, ROLL: signals.roll}
             return worker
 
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)

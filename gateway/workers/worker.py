@@ -6,7 +6,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -63,7 +63,7 @@ class Worker:
     grace: the seconds that its drain may take, 0 before it drains.
     heard: how often it has sent that its list of changes is another. 0: it does not send it.
     heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
-    passes_on: called with ``RELOAD`` or ``ROLL`` when the worker got the signal that is for the supervisor.
+    passes_on: what is set by the order of a signal that the worker got, and that is for the supervisor.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Worker:
         self.grace = 0.0
         self.heard = 0
         self.heard_at = 0.0
-        self.passes_on: Callable[[str], None] = lambda _: None
+        self.passes_on: Mapping[str, asyncio.Event] = {}
         self.ended = asyncio.Event()
         self.is_stopping = False
         self._ready = asyncio.Event()
@@ -219,7 +219,8 @@ class Worker:
                         self.heard += 1
                         self.heard_at = self.last_sign
                     case name, _, order if name == SIGNAL:
-                        self.passes_on(order.decode())
+                        if (wanted := self.passes_on.get(order.decode())) is not None:
+                            wanted.set()
                     case name, _, version if name == WORKER_VERSION:
                         self.version = version.decode()
                     case name, _, settings if name == SETTINGS:

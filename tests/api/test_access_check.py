@@ -329,11 +329,10 @@ async def test_a_defect_denies_access_and_is_logged(gateway: RunningGateway) -> 
     metrics, lines = Metrics(), io.StringIO()
     log = RequestLog(lines, Live(LoggingSettings()))
     app = web.Application()
-    images, access = gateway.service.images, gateway.service.access
+    images = gateway.service.images
     broken = cast("VariantRequests", Broken())
     check = AccessCheck(
         images.lookup,
-        access.callers,
         broken,
         gateway.service.signing.renditions,
         images.decisions,

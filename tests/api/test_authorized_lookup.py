@@ -4,84 +4,40 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.access.identity import ANONYMOUS, Caller
-from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.urls.resolver import Resolved
-from tests.conftest import Images, RunningGateway
+from gateway.presign.signed_image import SignedImage
+from tests.conftest import Images, RunningGateway, token_for
 
-ALICE, BOB = Caller("alice"), Caller("bob")
-FORGER = Caller(rejected=True)
-
-
-@pytest.fixture
-async def lookup(gateway: RunningGateway, images: Images) -> AuthorizedLookup:
-    """Look-up over a public image, alice's private one, and a deleted one."""
-    await images.add("public", owner="alice")
-    await images.add("mine", owner="alice", public=False)
-    await images.add("deleted", owner="alice", status="deleted")
-    return gateway.service.images.lookup
-
-
-async def view(lookup: AuthorizedLookup, caller: Caller, image_id: str) -> Resolved[AuthorizedImage]:
-    """Return the image; raises the error instead of it."""
-    result = (await lookup.view_many(caller, [image_id]))[image_id]
-    if isinstance(result, GatewayError):
-        raise result
-    return result
+ALICE, BOB, FORGER = token_for("alice"), token_for("bob"), "for.ged.token"
 
 
 @pytest.mark.parametrize(
-    ("caller", "visible"),
-    [(ANONYMOUS, {"public"}), (BOB, {"public"}), (ALICE, {"public", "mine"})],
+    ("bearer", "image_id", "status"),
+    [
+        (ALICE, "mine", 200),
+        (BOB, "mine", 404),
+        (BOB, "public", 404),
+        (None, "mine", 404),
+        (None, "public", 401),
+        *((FORGER, image_id, 401) for image_id in ("mine", "public", "deleted", "nothing")),
+        *((ALICE, image_id, 404) for image_id in ("deleted", "nothing")),
+    ],
 )
-async def test_access_is_the_same_for_cached_and_uncached_images(
-    lookup: AuthorizedLookup, caller: Caller, visible: set[str]
+async def test_control_is_for_the_owner(
+    gateway: RunningGateway, images: Images, bearer: str | None, image_id: str, status: int
 ) -> None:
+    """Whether the image is cached or not."""
+    await images.add("public", owner="alice")
+    await images.add("mine", owner="alice", public=False)
+    await images.add("deleted", owner="alice", status="deleted")
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer is not None else {}
     for _state in ("cold", "warm"):
-        for image_id in ("public", "mine", "deleted", "nothing"):
-            if image_id in visible:
-                assert (await view(lookup, caller, image_id)).image.record.image_id == image_id
-            else:
-                with pytest.raises(ImageNotFound):
-                    await view(lookup, caller, image_id)
-        await view(lookup, ALICE, "mine")
-
-
-@pytest.mark.parametrize("image_id", ["mine", "deleted", "nothing"])
-async def test_bad_credentials_are_unauthorized_whether_the_image_exists_or_not(
-    lookup: AuthorizedLookup, image_id: str
-) -> None:
-    with pytest.raises(Unauthorized):
-        await view(lookup, FORGER, image_id)
-    with pytest.raises(Unauthorized):
-        await lookup.own(FORGER, image_id)
-    assert isinstance((await lookup.view_many(FORGER, [image_id]))[image_id], Unauthorized)
-
-
-async def test_bad_credentials_do_not_hide_public_images(lookup: AuthorizedLookup) -> None:
-    assert (await view(lookup, FORGER, "public")).image.record.public
-
-
-async def test_view_many_has_a_result_for_each_image(lookup: AuthorizedLookup) -> None:
-    results = await lookup.view_many(BOB, ["public", "mine", "deleted", "nothing"])
-    assert isinstance(results["public"], Resolved)
-    for image_id in ("mine", "deleted", "nothing"):
-        assert isinstance(results[image_id], ImageNotFound)
-    assert all(isinstance(result, GatewayError | Resolved) for result in results.values())
-
-
-async def test_control_is_for_the_owner(lookup: AuthorizedLookup) -> None:
-    assert (await lookup.own(ALICE, "mine")).record.owner == "alice"
-    with pytest.raises(ImageNotFound):
-        await lookup.own(BOB, "public")
-    with pytest.raises(Unauthorized):
-        await lookup.own(ANONYMOUS, "public")
+        answer = await gateway.get(f"/api/v1/images/{image_id}/status", headers=headers)
+        assert answer.status == status
+        await gateway.get(f"/i/{image_id}", user="alice")
 
 
 if TYPE_CHECKING:

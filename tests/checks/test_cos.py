@@ -13,8 +13,8 @@ from gateway.checks.finding import Finding
 from gateway.origin.client import open_origin
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
+from gateway.presign.url_lifetime import CosClock
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.access import Credential

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.checks.cos_advice import NO_ANSWER, advice_for, advice_on_head, advice_without_answer
 from gateway.errors import OriginUnavailable
-from gateway.origin.errors import CosError
+from gateway.origin.cos_errors import CosError
 from gateway_dev.processes import free_port
 from tests.certificates import server_context, write_certificate
 from tests.here import Here

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.checks.fronts import diagnose_purge
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, TargetUnavailable
 from gateway.purge.webhook import Webhook
 from tests.answering import answering

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import (
+    Prepared,
     cache_status_of,
     content_type_of,
     image_fields,
 )
-from gateway.delivery.prepared_response import Prepared
 from gateway.errors import NotAnImage
 from gateway.net.http_fields import content_disposition
 from gateway.objects.content import Content

@@ -13,7 +13,7 @@ from gateway.delivery.decision import ImageRequest
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import InvalidRequest
 from gateway.net.http_fields import content_disposition
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import Live, VariantSettings
 
 VARIANTS = VariantRequests(Renditions({}), Live(VariantSettings()))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.delivery.prepared_response import fields
+from gateway.delivery.headers import fields
 from gateway_dev.cos_emulator.faults import Fault, Headers
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.raw_client import connect

@@ -231,7 +231,9 @@ async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
         try:
             content = Content(IMAGE, ObjectMetadata(10, None, None, None, None), 200, body=_Short())
             context, headers = RequestContext(None), CIMultiDict[str]()
-            return await Relay(Metrics().sent_bytes).send(request, context, content, headers, status=200, length=10)
+            return await Relay(Metrics().origin.sent_bytes).send(
+                request, context, content, headers, status=200, length=10
+            )
         except RelayAborted:
             assert request.transport is not None
             request.transport.abort()

@@ -14,7 +14,7 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
     metrics.server.requests.record("short", "stream", "200", 0.02, None)
     metrics.server.requests.record("proxy", "stream", "502", 0.02, None)
     metrics.server.requests.record("url", "none", "200", 9, None)  # no image
-    metrics.sent_bytes.add(("memory",), 7)
+    metrics.origin.sent_bytes.add(("memory",), 7)
     metrics.server.recent_errors.record("origin_unavailable", "a", "r1")
     metrics.origin.origin_errors.add(("pictures", "AccessDenied"))
     metrics.dropped_lines.count = lambda: 3
@@ -47,7 +47,7 @@ def test_twelve_points_make_a_minute_and_both_kinds_are_bounded() -> None:
     metrics = Metrics()
     history = History(metrics.counted, 0)
     for number in range(1, 12 * 1500 + 1):
-        metrics.sent_bytes.add(("cos",))
+        metrics.origin.sent_bytes.add(("cos",))
         history.record(5 * number)
     assert len(history.fine()) == 180
     coarse = history.coarse()

@@ -47,8 +47,8 @@ def test_an_objective_of_200_ms_can_be_counted() -> None:
 
 def test_bytes_are_counted_by_source_and_exposed_together_under_their_own_name() -> None:
     metrics = Metrics()
-    metrics.sent_bytes.add(("memory",), 40)
-    metrics.sent_bytes.add(("cos",), 2)
+    metrics.origin.sent_bytes.add(("memory",), 40)
+    metrics.origin.sent_bytes.add(("cos",), 2)
     sample = metrics.registry.get_sample_value
     assert sample("image_gateway_response_bytes_total") == 42
     assert sample("image_gateway_sent_bytes_total", {"source": "memory"}) == 40

@@ -10,11 +10,11 @@ from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, DependencyDegraded, GatewayError, OriginUnavailable
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
 from gateway.origin.client import OriginClient, open_origin
-from gateway.origin.errors import PresignedUrlRefused
+from gateway.origin.cos_errors import PresignedUrlRefused
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import CosClock
 from gateway.presign.signer import Signer
+from gateway.presign.url_lifetime import CosClock
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live
 from gateway_dev.cos_emulator.access import Credential

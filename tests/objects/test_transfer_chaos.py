@@ -17,13 +17,13 @@ from gateway.errors import GatewayError, ImageNotFound, OriginUnavailable
 from gateway.objects.content import ObjectCache, OriginAccess
 from gateway.objects.object_source import ObjectSource, Reader
 from gateway.objects.transfer_state import BufferLimits, ResumptionLimits
-from gateway.objects.variants import RefusedVariants, VariantSource
+from gateway.objects.variant_source import RefusedVariants, VariantSource
 from gateway.origin.client import ObservedAnswers, OriginClient
-from gateway.origin.errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
+from gateway.origin.cos_errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
+from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log

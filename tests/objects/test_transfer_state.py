@@ -4,9 +4,9 @@ A client never gets a short or a mixed body; memory is bounded; one reader at a 
 resumed by ``If-Match`` as often as the limits say; a URL is renewed once; every reader ends; the last one stops COS.
 """
 
+import inspect
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -18,10 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import GatewayError
-from gateway.objects import transfer_state
-from gateway.origin.errors import BodyLost, BodyTooSlow, CosError, PresignedUrlRefused, RowChanged
+from gateway.objects import renew_on_refusal, transfer_state
+from gateway.origin.cos_errors import BodyLost, BodyTooSlow, CosError, PresignedUrlRefused, RowChanged
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.presign.signed_image import CLOCK_TOLERANCE, PresignedUrl
+from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 from tests.signed_images import signed_image
 from tests.simulation.mutants import Edit, mutated
 
@@ -283,7 +284,7 @@ KINDS = st.builds(
 class Transfers(RuleBasedStateMachine):
     """One transfer and its readers."""
 
-    module: ModuleType = transfer_state
+    module: ModuleType
     fetching: Reader | None = None
     is_stopped = False
     readers: list[Reader] = []  # noqa: RUF012 - before the first transfer
@@ -459,15 +460,20 @@ def explore(module: ModuleType, examples: int) -> None:
     run_state_machine_as_test(type("Machine", (Transfers,), {"module": module}), settings=options)
 
 
+def rules(*edits: Edit) -> ModuleType:
+    """Return one module with the rules of a transfer and of the renewal of its URL, mutated by ``edits``."""
+    sources = map(inspect.getsource, (transfer_state, renew_on_refusal))
+    module = ModuleType("rules")
+    exec(compile(mutated("\n".join(sources), edits), "rules", "exec"), module.__dict__)  # noqa: S102 - our own source
+    return module
+
+
 def test_no_order_of_events_breaks_a_rule() -> None:
-    explore(transfer_state, 150)
+    explore(rules(), 150)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_machine_finds_a_missing_rule(mutant: str) -> None:
-    source = Path(transfer_state.__file__).read_text(encoding="utf-8")
-    module = ModuleType("mutant")
-    edit = Edit(transfer_state.__name__, *MUTANTS[mutant])
-    exec(compile(mutated(source, [edit]), "mutant", "exec"), module.__dict__)  # noqa: S102 - our own source
+    module = rules(Edit("gateway.objects", *MUTANTS[mutant]))
     with pytest.raises((AssertionError, AttributeError)):
         explore(module, 500)

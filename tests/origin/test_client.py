@@ -12,7 +12,7 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.client import MOST_UNATTENDED, OriginClient, open_origin
-from gateway.origin.errors import PresignedUrlRefused
+from gateway.origin.cos_errors import PresignedUrlRefused
 from gateway.service.metrics import Metrics
 from gateway.settings import ImageProxySettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Headers, Redirect

@@ -17,7 +17,7 @@ from gateway.errors import (
     RangeNotSatisfiable,
 )
 from gateway.origin.client import OriginClient
-from gateway.origin.errors import CosError, PresignedUrlRefused, VersionChanged, failure_of
+from gateway.origin.cos_errors import CosError, PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.retry import retry_after
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Fault, Refuse

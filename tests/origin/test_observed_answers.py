@@ -7,7 +7,7 @@ from email.utils import formatdate
 import pytest
 
 from gateway.origin.client import ObservedAnswers
-from gateway.origin.errors import CosError
+from gateway.origin.cos_errors import CosError
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -76,7 +76,7 @@ async def test_each_bucket_has_one_answer_to_look_at(start_gateway: StartGateway
     for number in range(5):
         await images.add(f"cat-{number}")
         assert (await gateway.get(f"/i/cat-{number}")).status == 200
-        assert len(gateway.service.objects.origin.observed._dated) <= 1
+        assert len(gateway.service.images.origin.observed._dated) <= 1
 
 
 def test_labels_of_the_metric_are_from_bounded_sets() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.errors import OriginUnavailable
 from gateway.origin.client import ObservedAnswers, OriginClient
-from gateway.origin.errors import BodyLost
+from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import ContentRange, CosConnections
 from gateway.origin.retry import Retries
 from gateway.service.metrics import Metrics

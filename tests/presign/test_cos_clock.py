@@ -15,7 +15,7 @@ import yaml
 import yarl
 from aiohttp import web
 
-from gateway.presign.signed_image import CLOCK_SKEW, CosClock
+from gateway.presign.url_lifetime import CLOCK_SKEW, CosClock
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway

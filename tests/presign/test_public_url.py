@@ -10,9 +10,9 @@ from gateway.errors import CredentialsExpired
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import AuthorizedImage
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live
 from gateway_dev.cos_emulator.faults import Fault, Headers

@@ -15,10 +15,10 @@ from gateway.catalog.record import InvalidObjectKey, check_object_key
 from gateway.checks.configuration import diagnose_signature
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.probe_signer import sign_query, signs_as_the_sdk
-from gateway.presign.renditions import Renditions
+from gateway.presign.probe_signer import ProbeSigner, signs_as_the_sdk
 from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live
 from tests.signed_images import signed_image
@@ -129,7 +129,7 @@ class TestEqualityWithTheSdk:
 def test_check_compares_the_signature_with_that_of_the_installed_sdk(domain: str | None) -> None:
     known = hosts(domain=domain, scheme="http")
     assert diagnose_signature(known, {"b-1250000000": "ap-beijing", "other-1250000000": "cossh"}).is_well
-    assert not signs_as_the_sdk(known, "b-1250000000", "ap-beijing", lambda *_, **__: "q-sign-algorithm=sha1")
+    assert not signs_as_the_sdk(known, "b-1250000000", "ap-beijing", CREDENTIALS)
 
 
 class TestTemporaryCredentials:
@@ -283,7 +283,7 @@ class TestWhatIsOurs:
 
 
 def test_parameters_are_signed_in_the_order_of_their_encoded_names() -> None:
-    query = sign_query(CREDENTIALS, method="GET", path="/a", host="h", parameters={"b": "2", "A": "1"}, start=1, end=2)
+    query = urlsplit(ProbeSigner(CREDENTIALS, hosts(), {}).url(record(), more={"b": "2", "A": "1"})).query
     assert dict(parse_qsl(query))["q-url-param-list"] == "a;b"
     assert len(dict(parse_qsl(query))["q-signature"]) == hashlib.sha1(usedforsecurity=False).digest_size * 2
 

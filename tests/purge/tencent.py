@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gateway.errors import NoCredentials
 from gateway.net.bounded_http import BoundedHttp
 from gateway.net.tencent_api import ApiKey, TencentApi
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses
 from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
 from gateway_dev.cos_emulator.access import Credential

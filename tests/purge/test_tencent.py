@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.net.tencent_api import ApiKey, TencentApi
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.purge.tencent import EdgeOne
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits

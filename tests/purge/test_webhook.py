@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from gateway.delivery.parameters import VariantRequests
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.purge.webhook import Webhook
 from gateway.settings import Live, StyleSettings, VariantSettings

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, PresignedUrl
 from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
 from gateway.redis_entries.url_entries import EntryMac, decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import UnknownStyle
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway_dev.cos_emulator.faults import Drip, Fault
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway

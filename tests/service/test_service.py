@@ -39,7 +39,7 @@ async def test_a_service_that_fails_after_its_start_gives_its_purges_back_and_en
                 await until(lambda: edge.seen, what="the purge")
                 record = (await service.urls.resolver.look_up("a")).image.record
                 images.cos.faults.add(Fault(action=Hang(), times=None))
-                describing.append(asyncio.create_task(service.objects.metadata.of_many([record], "a client")))
+                describing.append(asyncio.create_task(service.images.metadata.of_many([record], "a client")))
                 await until(lambda: images.cos.request_log.of(record.key), what="the request to COS")
                 raise PortInUse
 

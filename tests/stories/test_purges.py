@@ -13,7 +13,7 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
 from gateway.purge.webhook import Webhook

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from gateway.net.bounded_http import BoundedHttp
 from gateway.net.tencent_api import ApiKey, TencentApi
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
 from gateway.purge.tencent import KeySource, TencentCdn

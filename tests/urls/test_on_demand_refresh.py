@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import CosClock, ImageVariant
-from gateway.presign.signer import UsableUrls
+from gateway.presign.signed_image import ImageVariant
+from gateway.presign.url_lifetime import CosClock, UsableUrls
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock

@@ -10,9 +10,10 @@ from pydantic import SecretStr
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer, UsableUrls
+from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings

@@ -12,9 +12,10 @@ from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.renditions import Renditions
 from gateway.presign.signed_image import ImageVariant
-from gateway.presign.signer import Signer, UsableUrls
+from gateway.presign.signer import Signer
+from gateway.presign.style_variants import Renditions
+from gateway.presign.url_lifetime import UsableUrls
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier

@@ -110,8 +110,8 @@ def busy_quarter(metrics: Any, now: float) -> History:
             metrics.server.requests.record("short", "stream", "502" if number > 45 else "200", 0.004 * number, None)
         metrics.urls.url_cache_lookups.add(("local", "hit"), 30)
         metrics.urls.url_cache_lookups.add(("redis", "miss"), times * (1 + step % 7))
-        metrics.sent_bytes.add(("memory",), times * 900_000 * (1 + step % 5))
-        metrics.sent_bytes.add(("cos",), 400_000 * (1 + step % 3))
+        metrics.origin.sent_bytes.add(("memory",), times * 900_000 * (1 + step % 5))
+        metrics.origin.sent_bytes.add(("cos",), 400_000 * (1 + step % 3))
         metrics.origin.origin_requests.add(("200",), times * (10 + step % 11))
         metrics.origin.origin_requests.add(("404",), step % 4)
         metrics.beacons.client_loads.add(("loaded",), times * (40 + step % 9))
@@ -134,11 +134,11 @@ async def test_a_gateway_that_serves_is_well(
     console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
 ) -> None:
     await images.add("a", png)
-    recorder = gateway.service.diagnostics.recorder
-    await recorder.once()
+    replica = gateway.service.diagnostics.replica
+    await replica.record()
     for _ in range(3):
         await gateway.get("/i/a")
-    await recorder.once()
+    await replica.record()
     await gateway.get("/api/v1/changes?since=0&nginx=edge-1", admin=True)
     await console.open(gateway)
     await expect(console.page.locator("#sentence")).to_have_text("All is well.")

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.access.admin_guard import BURST
+from gateway.changes.nginx_list import LISTED_AGAIN_FOR
 from gateway.settings import AdminSettings
 from gateway.workers.run_workers import admin_port
 from gateway_dev.cos_emulator.content import SyntheticContent
@@ -84,7 +85,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     assert Counter(names).most_common(1)[0][1] == 1
 
     # What a worker hears is in the next list, although nginx gets the same list again while nothing changes.
-    changes = f"{running.admin}/api/v1/changes?since=0&now=2000&epochs=0&nginx=edge"
+    changes = f"{running.admin}/api/v1/changes?since=0&now={LISTED_AGAIN_FOR}&epochs=0&nginx=edge"
 
     async def is_repeated() -> bool:
         return bool((await get_json(changes))["now"] == (await get_json(changes))["now"])
@@ -284,13 +285,13 @@ async def test_while_a_worker_is_silent_another_one_lists_the_changes() -> None:
 
 async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker_hears_of_a_change() -> None:
     """Only for the asker of the list, and while it has nothing to report."""
-    lists = [a_list(2, 30, now) for now in range(5_000, 5_500)]
+    lists = [a_list(2, 30, now) for now in range(10_000, 10_500)]
     async with (
         fake_workers([], lists, hurry=0.05) as (supervisor, admin),
         admin_port(admin, AdminSettings(port=0)) as address,
     ):
 
-        async def ask(reach: int = 4950, rest: str = "&epochs=0&nginx=edge") -> int:
+        async def ask(reach: int = 8_000, rest: str = "&epochs=0&nginx=edge") -> int:
             return int((await get_json(f"{address}/api/v1/changes?since=50&now={reach + 50}{rest}"))["now"])
 
         async def is_repeated() -> bool:
@@ -309,9 +310,9 @@ async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker
             assert await ask() > before
         for rest in ("&epochs=1&nginx=edge", "&epochs=0&nginx=edge&floor=gap", "&epochs=0", ""):
             assert await ask(rest=rest) < await ask(rest=rest), rest
-        assert await ask() < await ask(reach=6_000), "the list that is repeated begins later"
-        late = 500, "&epochs=0&nginx=late"
-        assert await ask(*late) < await ask(*late), "a worker may list a change of the last second again"
+        assert await ask() < await ask(reach=9_050), "the list that is repeated begins later"
+        late = LISTED_AGAIN_FOR - 1, "&epochs=0&nginx=late"
+        assert await ask(*late) < await ask(*late), "a worker may list an earlier change again"
 
 
 async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:

@@ -43,11 +43,11 @@ class Source(Protocol):
 
     name: the name of the source in the configuration.
     poll: seconds between two fetches, for a source that is cheap to ask. None: the source is asked before the
-    credentials end.
+    credentials end. Infinite: it is asked once.
     """
 
     name: str
-    poll: float | None
+    poll: float | None = None
 
     async def fetch(self) -> Credentials:
         """Return the credentials of the source now. Raises ``CredentialsUnavailable``."""

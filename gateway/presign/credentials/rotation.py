@@ -6,10 +6,11 @@ credentials of less than half an hour, it begins at half of their life. Until it
 
 import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -17,9 +18,9 @@ from gateway.concurrency.background import background
 from gateway.errors import DependencyDown, NoCredentials
 from gateway.net.bounded_http import BoundedHttp
 from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
-from gateway.presign.credentials.sources import FixedSource, source_of
+from gateway.presign.credentials.sources import source_of
 from gateway.presign.metrics import PresignMetrics
-from gateway.settings import CosSettings, CredentialsSettings
+from gateway.settings import CredentialsSettings
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ class RotatingCredentials:
 
     name: the name of the source in the configuration.
     newest: the newest credentials, None before the source gave any.
-    now: COS's clock in Unix seconds.
-    keep_fresh: the task that refreshes.
+    failures: of the refreshes since the last successful one. ``reason``: of the last.
     tried: set after the first request to the source.
+    now: COS's clock in Unix seconds.
     refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     """
 
@@ -67,7 +68,7 @@ class RotatingCredentials:
         self._refusal_pause = refusal_pause
         self.newest: Credentials | None = None
         self._obtained_at = 0.0
-        self._failures = 0
+        self.failures = 0
         self.reason = "there was no refresh yet"
         self._is_unchanged = False
         self._has_warned_of_end = False
@@ -81,7 +82,7 @@ class RotatingCredentials:
 
         A refresh follows at once, unless it is known to fail: the machine slept, or its clock was corrected.
         """
-        if self.newest is not None and not self._failures:
+        if self.newest is not None and not self.failures:
             self._wanted.set()
         if not self._has_warned_of_end:
             self._has_warned_of_end = True
@@ -110,30 +111,20 @@ class RotatingCredentials:
         left = self.seconds_left
         return left is not None and left <= _LAST_PART * (self.life or 0.0)
 
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last refresh failed, for ``reason``."""
-        return self._failures > 0
+    def refused(self, key: str) -> None:
+        """Refresh soon if the credentials are the newest that COS or another service refuses.
 
-    def refused(self, url: str) -> None:
-        """Refresh soon, because COS does not know the credentials that signed ``url``, if they are the newest.
-
-        However many requests are refused, this causes one refresh in ``refusal_pause`` seconds.
+        ``key`` is their SecretId, or a URL that they signed. However many requests are refused, this causes one refresh
+        in ``refusal_pause`` seconds.
         """
-        newest = self.newest
-        if newest is None or f"q-ak={quote_plus(newest.secret_id)}&" in url:
-            self._wanted.set()
-
-    def refused_key(self, secret_id: str) -> None:
-        """Refresh soon, as in ``refused``, because a service refuses the key with that id."""
-        if self.newest is None or self.newest.secret_id == secret_id:
+        if self.newest is None or self.newest.secret_id == key or f"q-ak={quote_plus(self.newest.secret_id)}&" in key:
             self._wanted.set()
 
     async def refresh(self) -> bool:
         """Fetch the credentials now, or wait for the running fetch. Return whether the source gave any."""
         if self._refreshing.locked():
             async with self._refreshing:
-                return self._failures == 0
+                return self.failures == 0
         async with self._refreshing:
             self._wanted.clear()
             try:
@@ -146,13 +137,14 @@ class RotatingCredentials:
                 logger.exception("the refresh of credentials failed: bucket=%s", self._names)
                 self._failed("unexpected error")
             self.tried.set()
-            return self._failures == 0
+            return self.failures == 0
 
     async def keep_fresh(self) -> None:
-        """Refresh at once, and then until cancelled."""
-        while True:
-            await self.refresh()
+        """Refresh at once, and then until cancelled, or until the source has been asked once if that is enough."""
+        await self.refresh()
+        while self.source.poll != math.inf:
             await self._until_due(self.pause())
+            await self.refresh()
 
     async def _until_due(self, pause: float | None) -> None:
         """Wait for ``pause`` seconds by COS's clock (None: no limit), or until a refusal allows a refresh."""
@@ -170,9 +162,9 @@ class RotatingCredentials:
     def pause(self) -> float | None:
         """Return the seconds until the next refresh. None: no refresh before COS refuses the credentials."""
         poll, left, life = self.source.poll, self.seconds_left, self.life
-        if self._failures:
+        if self.failures:
             longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
-            return min(longest, _FIRST_RETRY * float(2 ** min(self._failures - 1, 10))) * (0.5 + self._random() / 2)
+            return min(longest, _FIRST_RETRY * float(2 ** min(self.failures - 1, 10))) * (0.5 + self._random() / 2)
         if poll is not None:
             return poll
         if left is None or life is None:
@@ -186,9 +178,9 @@ class RotatingCredentials:
         """Use the credentials from now on. Raises ``CredentialsUnavailable`` if they have ended."""
         if fetched.expires_at is not None and fetched.expires_at < self._now() + _LEAST_LEFT:
             raise CredentialsUnavailable(f"the credentials that it gave ended at {fetched.expires_at}")
-        if self._failures:
+        if self.failures:
             logger.info("credentials are refreshed again: bucket=%s source=%s", self._names, self.name)
-        self._failures = 0
+        self.failures = 0
         self._is_unchanged = fetched == self.newest
         if self._is_unchanged:
             if self.source.poll is None:
@@ -210,20 +202,15 @@ class RotatingCredentials:
 
     def _failed(self, reason: str) -> None:
         self._count("failed")
-        self._failures += 1
+        self.failures += 1
         self.reason = reason
         left = self.seconds_left
         if left == 0:
             self.has_ended()
-        elif self._failures == 1:
+        elif self.failures == 1:
             how_long = "" if left is None else f" left={left:.0f}s"
-            logger.warning(
-                "credentials cannot be refreshed, the old ones are used: bucket=%s source=%s%s reason=%s",
-                self._names,
-                self.name,
-                how_long,
-                reason,
-            )
+            text = "credentials cannot be refreshed, the old ones are used: bucket=%s source=%s%s reason=%s"
+            logger.warning(text, self._names, self.name, how_long, reason)
 
     def _count(self, result: str) -> None:
         self._metrics.credentials_refresh.labels(result=result).inc()
@@ -281,58 +268,37 @@ class BucketCredentials:
             raise rotating.has_ended()
         return newest
 
-    def refused(self, bucket: str, url: str) -> None:
-        """Refresh soon: COS does not know the credentials that signed ``url``."""
-        self._own.get(bucket, self._default).refused(url)
-
-    def refused_key(self, bucket: str, secret_id: str) -> None:
-        """Refresh soon, because a service refuses the bucket's key with that id."""
-        self._own.get(bucket, self._default).refused_key(secret_id)
-
-
-def open_credentials(
-    settings: CosSettings, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
-) -> AbstractAsyncContextManager[BucketCredentials]:
-    """Keep the credentials of every source fresh. ``now`` is COS's clock in Unix seconds.
-
-    A start waits at most three seconds for the sources.
-    """
-    own = settings.own_sources
-    return _kept_fresh(settings.source, [bucket for bucket in settings.regions if bucket not in own], own, metrics, now)
-
-
-def open_source(
-    settings: CredentialsSettings, name: str, metrics: PresignMetrics, *, now: Callable[[], float] = time.time
-) -> AbstractAsyncContextManager[BucketCredentials]:
-    """Refresh the credentials of a source that does not belong to a bucket. Metrics and logs call it ``name``."""
-    return _kept_fresh(settings, [name], {}, metrics, now)
+    def refused(self, bucket: str, key: str) -> None:
+        """Refresh soon, because the bucket's credentials were refused (``RotatingCredentials.refused``)."""
+        self._own.get(bucket, self._default).refused(key)
 
 
 @asynccontextmanager
-async def _kept_fresh(
-    default: CredentialsSettings,
-    buckets: Sequence[str],
-    own: Mapping[str, CredentialsSettings],
+async def open_credentials(
+    settings: CredentialsSettings,
+    buckets: Iterable[str],
     metrics: PresignMetrics,
-    now: Callable[[], float],
+    *,
+    own: Mapping[str, CredentialsSettings] | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[BucketCredentials]:
+    """Keep the credentials of ``buckets`` fresh: by ``settings``, or by a bucket's ``own`` source.
+
+    ``now`` is COS's clock in Unix seconds. A start waits at most three seconds for the sources.
+    """
+    own = own or {}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())
 
-        def rotating(source: CredentialsSettings, buckets: Sequence[str]) -> RotatingCredentials:
+        def rotating(source: CredentialsSettings, *buckets: str) -> RotatingCredentials:
             return RotatingCredentials(source_of(source, http, now), buckets, metrics, now=now)
 
-        of_own = {bucket: rotating(source, [bucket]) for bucket, source in own.items()}
-        credentials = BucketCredentials(rotating(default, buckets), of_own, now)
-        for source_credentials in credentials.all:
-            if isinstance(source_credentials.source, FixedSource):
-                await source_credentials.refresh()
-            else:
-                await stack.enter_async_context(
-                    background(f"credentials-{source_credentials.buckets[0]}", source_credentials.keep_fresh())
-                )
+        default = rotating(settings, *(bucket for bucket in buckets if bucket not in own))
+        credentials = BucketCredentials(default, {bucket: rotating(own[bucket], bucket) for bucket in own}, now)
+        for source in credentials.all:
+            await stack.enter_async_context(background(f"credentials-{source.buckets[0]}", source.keep_fresh()))
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_TIMEOUT):
-                for source_credentials in credentials.all:
-                    await source_credentials.tried.wait()
+                for source in credentials.all:
+                    await source.tried.wait()
         yield credentials

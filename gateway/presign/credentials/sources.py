@@ -6,6 +6,7 @@ Documents 213/4934 (metadata service), 1312/48197 (AssumeRole) and 1312/73070 (A
 import asyncio
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -72,10 +73,10 @@ def _clear(
     return Credentials(secret_id.get_secret_value(), secret_key.get_secret_value(), clear_token, expires_at)
 
 
-class FixedSource:
-    """One set of credentials; a token among them may still end."""
+class FixedSource(Source):
+    """Credentials that the configuration or the environment gives."""
 
-    poll: float | None = None
+    poll = math.inf
 
     def __init__(self, name: str, credentials: Credentials) -> None:
         self.name = name
@@ -85,14 +86,14 @@ class FixedSource:
         return self._credentials
 
 
-class FileSource:
-    """The credentials in a JSON file that another program replaces, read again when it was replaced or written.
+class FileSource(Source):
+    """A JSON file that another program writes: read when it was replaced or written.
 
     ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
     """
 
     name = "file"
-    poll: float | None = _POLL
+    poll = _POLL
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,37 +102,42 @@ class FileSource:
         self._credentials: Credentials | None = None
 
     async def fetch(self) -> Credentials:
-        """Return the credentials in the file. Raises ``CredentialsUnavailable``."""
-        version, data = await self._reads.run(self._read)
-        if data is not None:
+        version, data = await self._reads.run(lambda: _read(self._path, self._version))
+        if self._credentials is None or version != self._version:
             self._credentials = _parse_file(data)
             self._version = version  # only now: a file that is written in place is read again until it is whole
-        if self._credentials is None:
-            raise CredentialsUnavailable("the file was not read")
         return self._credentials
 
-    def _read(self) -> tuple[_Version, bytes | None]:
-        """Return the version of the file and its content, None if it was read before."""
-        try:
-            with self._path.open("rb") as file:
-                seen = os.fstat(file.fileno())
-                version = seen.st_dev, seen.st_ino, seen.st_mtime_ns
-                data = file.read(_MOST_BYTES + 1) if version != self._version else None
-        except OSError as error:
-            raise CredentialsUnavailable(f"{self._path} cannot be read: {error.strerror}") from error
-        if data is not None and len(data) > _MOST_BYTES:
-            raise CredentialsUnavailable(f"{self._path} has more than {_MOST_BYTES} bytes")
-        return version, data
+
+def _read(path: Path, known: _Version | None = None) -> tuple[_Version, bytes]:
+    """Return the version of the file, and its content, empty for the version that is known."""
+    try:
+        with path.open("rb") as file:
+            seen = os.fstat(file.fileno())
+            version = seen.st_dev, seen.st_ino, seen.st_mtime_ns
+            data = file.read(_MOST_BYTES + 1) if version != known else b""
+    except OSError as error:
+        raise CredentialsUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _MOST_BYTES:
+        raise CredentialsUnavailable(f"{path} has more than {_MOST_BYTES} bytes")
+    return version, data
 
 
 def _parse_file(data: bytes) -> Credentials:
+    found = _mapping_in(data, "the file")
+    if not found.keys() <= set(_KEYS):
+        raise CredentialsUnavailable(f"the file is not a mapping of {', '.join(sorted(_KEYS))}")
+    return checked(*map(found.get, _KEYS))
+
+
+def _mapping_in(data: bytes, what: str) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
-        raise CredentialsUnavailable("the file is not JSON") from None
-    if not isinstance(found, dict) or not found.keys() <= set(_KEYS):
-        raise CredentialsUnavailable(f"the file is not a mapping of {', '.join(sorted(_KEYS))}")
-    return checked(*map(found.get, _KEYS))
+        raise CredentialsUnavailable(f"{what} is not JSON") from None
+    if not isinstance(found, dict):
+        raise CredentialsUnavailable(f"{what} is not a mapping")
+    return found
 
 
 class FileReads:
@@ -148,11 +154,10 @@ class FileReads:
         return await asyncio.shield(reading)
 
 
-class InstanceRoleSource:
+class InstanceRoleSource(Source):
     """The credentials of the instance's role. ``role`` None: of the first role that its metadata service names."""
 
     name = "cvm_role"
-    poll: float | None = None
 
     def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
         self._http = http
@@ -161,13 +166,15 @@ class InstanceRoleSource:
         self._role = role
 
     async def fetch(self) -> Credentials:
-        """Return the credentials of the role now. Raises ``CredentialsUnavailable``."""
         try:
             role = self._configured or _first_role(await self._http.get(self._url))
             answer = await self._http.get(self._url + role)
         except ServiceUnavailable as error:
             raise CredentialsUnavailable(f"the metadata service: {error}") from error
-        credentials = _parse_metadata(answer)
+        found = _mapping_in(answer, "the metadata service: the answer")
+        if found.get("Code") != "Success":
+            raise CredentialsUnavailable("the metadata service: the answer is no success")
+        credentials = _temporary(found, found.get("ExpiredTime"), "the metadata service")
         if self._role not in (None, role):
             logger.warning("the instance has another role: role=%s before=%s", role, self._role)
         self._role = role
@@ -181,24 +188,17 @@ def _first_role(answer: bytes) -> str:
     return role
 
 
-def _parse_metadata(answer: bytes) -> Credentials:
-    try:
-        found = json.loads(answer)
-    except (ValueError, RecursionError):
-        raise CredentialsUnavailable("the metadata service: the answer is not JSON") from None
-    if not isinstance(found, dict) or found.get("Code") != "Success":
-        raise CredentialsUnavailable("the metadata service: the answer is no success")
-    # Temporary credentials have an end and a token: without them, nothing would ever renew this set.
-    if None in (found.get("Token"), found.get("ExpiredTime")):
-        raise CredentialsUnavailable("the metadata service: the answer has no token, or no end")
-    return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], found["ExpiredTime"])
+def _temporary(found: Any, expires_at: Any, service: str) -> Credentials:
+    """Return credentials with a token and an end: without these, nothing would ever renew them."""
+    if not isinstance(found, Mapping) or found.get("Token") is None or expires_at is None:
+        raise CredentialsUnavailable(f"{service}: the answer has no credentials, no token or no end")
+    return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], expires_at)
 
 
-class AssumeRoleSource:
+class AssumeRoleSource(Source):
     """The credentials of a role that those of ``base`` may assume."""
 
     name = "assume_role"
-    poll: float | None = None
 
     def __init__(
         self,
@@ -220,28 +220,21 @@ class AssumeRoleSource:
             self._parameters["ExternalId"] = settings.external_id
 
     async def fetch(self) -> Credentials:
-        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
-        base = await self._base_credentials()
-        key = ApiKey(base.secret_id, base.secret_key, base.token)
-        return await _call_sts(self._api, "AssumeRole", self._parameters, key)
-
-    async def _base_credentials(self) -> Credentials:
-        """Return the base's credentials, the last ones if it has none now and they have not ended."""
-        last = self._last_base
+        """Return new credentials by those of the base, by the last ones if it has none now and they have not ended."""
         try:
             self._last_base = base = await self._base.fetch()
         except CredentialsUnavailable:
-            if last is None or (last.expires_at is not None and last.expires_at < self._now() + _LEAST_LEFT):
+            if self._last_base is None or (self._last_base.expires_at or math.inf) < self._now() + _LEAST_LEFT:
                 raise
-            return last
-        return base
+            base = self._last_base
+        key = ApiKey(base.secret_id, base.secret_key, base.token)
+        return await _call_sts(self._api, "AssumeRole", self._parameters, key)
 
 
-class TkeOidcSource:
+class TkeOidcSource(Source):
     """The credentials of the role that TKE gives to the pod; the cluster renews the token in the file."""
 
     name = "tke_oidc"
-    poll: float | None = None
 
     def __init__(
         self, http: BoundedHttp, settings: TkeOidcCredentialsSettings, now: Callable[[], float] = time.time
@@ -251,7 +244,6 @@ class TkeOidcSource:
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=region, now=now)
 
     async def fetch(self) -> Credentials:
-        """Return new credentials of the role. Raises ``CredentialsUnavailable``."""
         parameters = {
             "ProviderId": self._provider_id,
             "WebIdentityToken": await self._reads.run(lambda: _read_token(self._file)),
@@ -267,21 +259,14 @@ async def _call_sts(api: TencentApi, action: str, parameters: Mapping[str, Any],
         response = await api.call(action, parameters, key)
     except ServiceUnavailable as error:
         raise CredentialsUnavailable(f"STS: {error}") from error
-    found, expires_at = response.get("Credentials"), response.get("ExpiredTime")
-    if not isinstance(found, Mapping) or found.get("Token") is None or expires_at is None:
-        raise CredentialsUnavailable("STS: the answer has no credentials")
-    return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], expires_at)
+    return _temporary(response.get("Credentials"), response.get("ExpiredTime"), "STS")
 
 
-def _read_token(file: Path) -> str:
+def _read_token(path: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-        token = data.decode("ascii").strip()
-    except OSError as error:
-        raise CredentialsUnavailable(f"{file} cannot be read: {error.strerror}") from error
+        token = _read(path)[1].decode("ascii").strip()
     except UnicodeDecodeError:
-        raise CredentialsUnavailable(f"{file} does not hold a token") from None
-    if not token or len(data) > _MOST_BYTES:
-        raise CredentialsUnavailable(f"{file} does not hold a token")
+        token = ""
+    if not token:
+        raise CredentialsUnavailable(f"{path} does not hold a token")
     return token

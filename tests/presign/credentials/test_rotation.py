@@ -272,8 +272,8 @@ class TestTask:
         credentials = RotatingCredentials(source, ["purge"], Metrics().presign, refusal_pause=0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
-            credentials.refused_key("AKID10")  # replaced meanwhile
-            credentials.refused_key("AKID1")
+            credentials.refused("AKID10")  # replaced meanwhile
+            credentials.refused("AKID1")
             await until(lambda: newest_of(credentials).secret_id == "AKID2")
         assert source.asked == 2
 

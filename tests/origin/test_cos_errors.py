@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from gateway.origin.errors import parse_error
+from gateway.origin.cos_errors import parse_error
 from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway

@@ -11,10 +11,10 @@ from prometheus_client import Counter
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import GatewayError, ImageTooLarge, OriginUnavailable
 from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
-from gateway.origin.errors import BodyLost
+from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
-from gateway.presign.renditions import Rendition, Renditions
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
+from gateway.presign.style_variants import Rendition, Renditions
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all renditions that are being read

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
-from gateway.presign.renditions import Renditions
+from gateway.presign.style_variants import Renditions
 from gateway.settings import StyleSettings, VariantSettings
 
 RECORD = ImageRecord("a", None, True, "b-1250000000", "ap-beijing", "a.jpg", None, focus="north")

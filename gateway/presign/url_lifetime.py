@@ -1,0 +1,189 @@
+"""The life of a presigned URL by COS's clock: how long it may be used, and when it is renewed."""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from gateway.catalog.record import ImageRecord
+from gateway.errors import CredentialsExpired
+from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signer import BACKDATE, Signer
+from gateway.settings import Live, UrlCacheSettings, UrlPrerefreshSettings
+
+logger = logging.getLogger(__name__)
+
+# Seconds that this machine's clock may differ from COS's: signatures begin a minute early, so that COS refuses no URL
+# for less. COS's own SDKs correct the clock from here on, too.
+CLOCK_TOLERANCE: Final = 30
+_MAX_OFFSET: Final = 24 * 3600  # seconds; a larger one is taken for an error
+# Seconds between two warnings: if one of several servers has a wrong clock, the result changes with each answer.
+_WARN_EVERY: Final = 600
+# How far the clocks of replicas, of COS and of this machine may be apart, in seconds.
+CLOCK_SKEW = 5
+_SPREAD = 0.1
+_HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
+
+
+class CosClock:
+    """This machine's clock, until COS refuses a URL and its ``Date`` is half a minute or more away.
+
+    From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
+    """
+
+    def __init__(self, local: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._local = local
+        self._monotonic = monotonic
+        self._warned_at = float("-inf")
+        self.offset = 0.0
+        self.observed_offset = 0.0
+
+    def now(self) -> float:
+        """Return Unix seconds."""
+        return self._local() + self.offset
+
+    def latest(self) -> float:
+        """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
+        return self._local() + self.ahead()
+
+    def ahead(self) -> float:
+        """Return how many seconds the clock that is ahead differs from this machine's."""
+        return max(self.offset, self.observed_offset)
+
+    def observe(self, cos_time: float | None) -> None:
+        """Note the time of an answer of COS, in Unix seconds. None: the answer has no readable ``Date``.
+
+        This does not change ``now``: only a refused URL proves that the clock is wrong.
+        """
+        if cos_time is None:
+            return
+        was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self._local()
+        self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
+        if was_off or abs(offset) < CLOCK_TOLERANCE or self._monotonic() - self._warned_at < _WARN_EVERY:
+            return
+        self._warned_at = self._monotonic()
+        how = "slow" if offset > 0 else "fast"
+        logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
+
+    def refused_at(self, cos_time: float | None) -> bool:
+        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds, None without a readable ``Date``).
+
+        Returns whether the clock was changed.
+        """
+        if cos_time is None or abs(cos_time - self.now()) < CLOCK_TOLERANCE:
+            return False
+        offset = cos_time - self._local()
+        if abs(offset) > _MAX_OFFSET:
+            logger.warning("the time that COS answered is off by %+d s, which is ignored", offset)
+            return False
+        self.offset = offset if abs(offset) >= CLOCK_TOLERANCE else 0.0
+        self.observed_offset = offset
+        logger.warning("the clock of this machine and that of COS differ, synchronize it (NTP): %+d s", offset)
+        return True
+
+
+class Lifetime:
+    """How long URLs may be used, and when they are due for renewal, by the settings in use. Durations are in seconds.
+
+    ``min_remaining`` is a margin for the transfer and for clocks that differ. When a token ends a URL sooner, it and
+    ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.
+    """
+
+    def __init__(
+        self,
+        url_cache: Live[UrlCacheSettings],
+        prerefresh: Live[UrlPrerefreshSettings],
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._url_cache = url_cache
+        self._prerefresh = prerefresh
+        self.random = random
+
+    @property
+    def ttl(self) -> int:
+        """The life for which a URL is signed."""
+        return self._url_cache.value.default_ttl
+
+    def margin(self, presigned: PresignedUrl) -> int:
+        """Return the seconds of validity that the URL must have left to be used."""
+        settings, life = self._url_cache.value, presigned.expires_at - presigned.signed_at
+        if life >= settings.default_ttl:
+            return settings.min_remaining
+        return max(min(settings.min_remaining, CLOCK_SKEW), settings.min_remaining * life // settings.default_ttl)
+
+    def lease(self, lease: float, token_life: float | None) -> float:
+        """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
+
+        The claims of a dead worker are then due again long before the URLs end.
+        """
+        if token_life is None or token_life >= self.ttl:
+            return lease
+        return min(lease, max(1.0, self._threshold(token_life) / 3))
+
+    def usable_for(self, presigned: PresignedUrl, now: float) -> float:
+        """Return the seconds for which the URL may still be used. Zero or less: the URL must not be used any more."""
+        return presigned.expires_at - self.margin(presigned) - now
+
+    def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
+        """Return whether the URL may be used at ``now`` (Unix seconds).
+
+        A clock that ran ahead made a URL whose signature has not begun: COS refuses it.
+        """
+        return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
+
+    def redirect_usable_for(self, presigned: PresignedUrl, now: float) -> int:
+        """Return for how many seconds a redirect to the URL may be cached, 0 if it is too old."""
+        return max(0, int(self.usable_for(presigned, now)))
+
+    def fresh_until(self, expires_at: float) -> float:
+        """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
+        return expires_at - min(self._prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
+
+    def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
+        """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
+
+        The time is earlier by up to a tenth of the life at random, so that a batch signed together is not due together.
+        It is earlier by up to another tenth by ``hits``, so that the most used URLs come first if renewals run late.
+        """
+        life = presigned.expires_at - presigned.signed_at
+        hotness = min(1.0, math.log2(1 + hits) / _HOTTEST)
+        due = presigned.expires_at - self._threshold(life) - _SPREAD * (self.random() + hotness) * life
+        return max(float(presigned.signed_at), due)
+
+    def _threshold(self, life: float) -> float:
+        threshold, ttl = self._prerefresh.value.threshold, self.ttl
+        return min(threshold, life) if life >= ttl else threshold * life / ttl
+
+
+class UsableUrls:
+    """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
+
+    def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
+        self._signer = signer
+        self.lifetime = lifetime
+        self.now = now
+
+    def has_rendition(self, rendition: str | None) -> bool:
+        """Return whether the rendition is configured. None is the original image."""
+        return self._signer.has_rendition(rendition)
+
+    def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
+        """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
+        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
+        if not self.may_be_used(image):
+            raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
+        return image
+
+    def sign_for_head(self, image: SignedImage) -> PresignedUrl:
+        """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
+        return self._signer.sign(image.record, image.rendition, method="HEAD")
+
+    def may_be_used(self, image: SignedImage) -> bool:
+        """Return whether the image's URL may be used."""
+        return self.lifetime.is_usable(image.presigned, self.now())
+
+    def usable_for(self, image: SignedImage) -> float:
+        """Return the seconds for which the image's URL may be used. Zero or less: it must not be used any more."""
+        return self.lifetime.usable_for(image.presigned, self.now())
