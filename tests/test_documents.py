@@ -23,7 +23,7 @@ from docs.generate.screenshots import MOST_BYTES, digest_in
 from gateway import cli
 from gateway.access.tokens import LEEWAY
 from gateway.errors import GatewayError
-from gateway.service.ports import admin_app, public_app
+from gateway.service.ports import applications
 from gateway.service.urls import UNKNOWN_TTL
 from gateway.settings import Settings
 from tests.conftest import RunningGateway
@@ -258,11 +258,13 @@ async def test_every_address_of_both_ports_is_listed(gateway: RunningGateway) ->
     _, public, admin = re.split(r"^\| (?:public|admin) port.*$", read("docs/api.md"), flags=re.MULTILINE)
     listed = set(re.findall(r"(?:GET|POST|HEAD|DELETE) (/[^`? ]*)", public.partition("## ")[0]))
     assert listed == {
-        resource.canonical.replace("{image_id}", "{id}") for resource in public_app(gateway.service).router.resources()
+        resource.canonical.replace("{image_id}", "{id}")
+        for resource in applications(gateway.service)[0].router.resources()
     }
     on_admin_port = set(re.findall(r"^\| `(?:GET|POST|DELETE) (/[^`? ]*)", admin, flags=re.MULTILINE))
     assert on_admin_port == {
-        resource.canonical.replace("{image_id}", "{id}") for resource in admin_app(gateway.service).router.resources()
+        resource.canonical.replace("{image_id}", "{id}")
+        for resource in applications(gateway.service)[1].router.resources()
     }
 
 

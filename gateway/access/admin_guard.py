@@ -21,6 +21,7 @@ class AdminGuard:
 
     attempts: counts requests with a token, by result.
     now: monotonic seconds.
+    token: None: changes are not possible.
     """
 
     def __init__(
@@ -28,11 +29,7 @@ class AdminGuard:
     ) -> None:
         self._attempts = attempts
         self._wrong = RateLimit(1 / _SECONDS_PER_ATTEMPT, BURST, now=now)
-        self._token = settings.map(_token)
-
-    @property
-    def has_token(self) -> bool:
-        return self._token.value is not None
+        self.token = settings.map(_token)
 
     def check(self, headers: Mapping[str, str], client: str) -> None:
         """Return if the request has the token.
@@ -41,7 +38,7 @@ class AdminGuard:
         ``TooManyRequests`` after many wrong tokens. Then the right token is refused, too, so that an answer tells
         nothing about a guess. ``client``: the client's address.
         """
-        token = self._token.value
+        token = self.token.value
         if token is None:
             raise Forbidden
         sent = [token for token in map(bearer_token, values_of(headers, "Authorization")) if token is not None]

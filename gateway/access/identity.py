@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from gateway.access.request_head import RequestHead, bearer_token, cookies_of, values_of
 from gateway.access.signed_links import BadLink, LinkParameters, SignedLink, SignedLinks
-from gateway.errors import Unauthorized
 from gateway.net.ip_address import is_among, parse_ip
 from gateway.settings import AccessSettings, ForwardedUserSettings, Live
 
 if TYPE_CHECKING:
-    from gateway.access.tokens import TokenKeys, Tokens
+    from gateway.access.jwks import Jwks
+    from gateway.access.tokens import Tokens
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_METHODS = frozenset({"GET", "HEAD"})
@@ -50,18 +50,8 @@ class Caller:
             return "user"
         return "link" if self.link is not None else "anonymous"
 
-    def require_valid(self) -> None:
-        """Raise ``Unauthorized`` if the credentials of the request are not valid."""
-        if self.rejected:
-            raise Unauthorized(self.reason or "")
-
 
 ANONYMOUS = Caller()
-
-
-def rejected(reason: str) -> Caller:
-    """Return the sender of credentials that are not valid."""
-    return Caller(rejected=True, reason=reason)
 
 
 class Authenticator:
@@ -74,38 +64,34 @@ class Authenticator:
     Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a
     proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
 
-    keys: returns what verifies tokens. None: the configured key verifies them.
+    keys: returns the key set that verifies tokens. None: the configured key verifies them.
     links: None if signed links are not configured.
+    tokens: verifies tokens. None if they are not configured.
     """
 
     def __init__(
         self,
         settings: Live[AccessSettings],
-        keys: "Callable[[], TokenKeys | None]" = lambda: None,
+        keys: "Callable[[], Jwks | None]" = lambda: None,
         links: SignedLinks | None = None,
     ) -> None:
         self.links = links
         self._accept(settings.value, keys())
         settings.watch(lambda _, new: self._accept(new, keys()))
 
-    def _accept(self, settings: AccessSettings, keys: "TokenKeys | None") -> None:
-        self._tokens: Tokens | None = None
+    def _accept(self, settings: AccessSettings, keys: "Jwks | None") -> None:
+        self.tokens: Tokens | None = None
         self._cookie: str | None = None
         if settings.jwt is not None:
             # Imported here: the libraries that verify tokens take 9 MiB, and most gateways verify none.
             from gateway.access import tokens
 
-            self._tokens = tokens.Tokens(settings.jwt, keys if keys is not None else tokens.ConfiguredKey(settings.jwt))
+            self.tokens = tokens.Tokens(settings.jwt, keys)
             self._cookie = settings.jwt.cookie
         self._forwarded = forwarded = settings.forwarded_user
         self.varies_by = _vary_fields(self._cookie, forwarded)
         # A proxy may know the user by a cookie.
         self.denials_vary = _vary_fields(self._cookie if forwarded is None else "any", forwarded)
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether JSON Web Tokens are configured."""
-        return self._tokens is not None
 
     def caller_of(self, head: RequestHead, given: LinkParameters | None, now: float) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises.
@@ -127,50 +113,38 @@ class Authenticator:
         self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET", now: float | None = None
     ) -> Caller:
         """Return the caller, without a link. Never raises. ``peer`` is the address at the other end of the socket."""
-        if (bearer := self._caller_by_bearer(headers, now)) is not None:
-            return bearer
-        if method not in _SAFE_METHODS and _is_cross_site(headers):
-            return ANONYMOUS
-        if (by_cookie := self._caller_by_cookie(headers, now)) is not None:
-            return by_cookie
-        return self._caller_by_proxy(headers, peer)
-
-    def _caller_by_bearer(self, headers: Mapping[str, str], now: float | None) -> Caller | None:
-        if self._tokens is None:
-            return None
-        values = values_of(headers, "Authorization")
-        if len(values) > 1:  # RFC 9110 section 5.3: the field is not a list, so repetitions are ambiguous
-            return rejected("the Authorization field was sent twice")
-        # Other schemes may be for a proxy, such as Basic.
-        token = bearer_token(values[0]) if values else None
-        return _caller_by_token(self._tokens, token, now) if token is not None else None
-
-    def _caller_by_cookie(self, headers: Mapping[str, str], now: float | None) -> Caller | None:
-        if self._tokens is None or self._cookie is None:
-            return None
-        tokens = set(cookies_of(headers, self._cookie)) - {""}
-        if not tokens:
-            return None
-        # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
-        if len(tokens) != 1:
-            return rejected("the cookie was sent with several values")
-        return _caller_by_token(self._tokens, tokens.pop(), now)
-
-    def _caller_by_proxy(self, headers: Mapping[str, str], peer: str | None) -> Caller:
-        if self._forwarded is None:
-            return ANONYMOUS
+        is_forwarded = False
         try:
+            token = _token_in_header(headers) if self.tokens is not None else None
+            if token is None:
+                # A page of another site made the request, by W3C Fetch Metadata, which every browser now sends.
+                if method not in _SAFE_METHODS and headers.get("Sec-Fetch-Site") == "cross-site":
+                    return ANONYMOUS
+                token = _token_in_cookie(headers, self._cookie) if self._cookie is not None else None
+            if token is not None and self.tokens is not None:
+                return self.tokens.verify(token, now)
+            if self._forwarded is None:
+                return ANONYMOUS
+            is_forwarded = True
             return Caller(_forwarded_user(self._forwarded, headers, peer), is_forwarded=True)
         except BadCredentials as error:
-            return replace(rejected(f"{self._forwarded.header}: {error}"), is_forwarded=True)
+            return Caller(rejected=True, reason=str(error), is_forwarded=is_forwarded)
 
 
-def _caller_by_token(tokens: "Tokens", token: str, now: float | None) -> Caller:
-    try:
-        identity = tokens.verify(token, now)
-    except BadCredentials as error:
-        return rejected(str(error))
-    return Caller(identity.user, known_until=identity.ends_at)
+def _token_in_header(headers: Mapping[str, str]) -> str | None:
+    values = values_of(headers, "Authorization")
+    if len(values) > 1:  # RFC 9110 section 5.3: the field is not a list, so repetitions are ambiguous
+        raise BadCredentials("the Authorization field was sent twice")
+    # Other schemes may be for a proxy, such as Basic.
+    return bearer_token(values[0]) if values else None
+
+
+def _token_in_cookie(headers: Mapping[str, str], name: str) -> str | None:
+    tokens = set(cookies_of(headers, name)) - {""}
+    # A site on a sibling domain can set a second cookie of the same name, so several values are ambiguous.
+    if len(tokens) > 1:
+        raise BadCredentials("the cookie was sent with several values")
+    return tokens.pop() if tokens else None
 
 
 def _forwarded_user(settings: ForwardedUserSettings, headers: Mapping[str, str], peer: str | None) -> str | None:
@@ -186,23 +160,14 @@ def _forwarded_user(settings: ForwardedUserSettings, headers: Mapping[str, str],
     if address is None or not is_among(address, settings.trusted_proxies):
         return None
     if len(values) > 1:
-        raise BadCredentials("the header was sent twice")
+        raise BadCredentials(f"{settings.header}: the header was sent twice")
     user = values[0].strip()
     if len(user) > _LONGEST_USER or (user and not user.isprintable()):
-        raise BadCredentials("the header names no user")
+        raise BadCredentials(f"{settings.header}: the header names no user")
     return user or None
-
-
-def _is_cross_site(headers: Mapping[str, str]) -> bool:
-    """Return whether a page of another site made the request, by W3C Fetch Metadata, which every browser now sends."""
-    return headers.get("Sec-Fetch-Site") == "cross-site"
 
 
 def _vary_fields(cookie: str | None, forwarded_user: ForwardedUserSettings | None) -> str:
     """Return the request headers that identify callers, as a Vary field (RFC 9110 section 12.5.5)."""
-    fields = ["Authorization"]
-    if cookie is not None:
-        fields.append("Cookie")
-    if forwarded_user is not None:
-        fields.append(forwarded_user.header)
-    return ", ".join(fields)
+    forwarded = forwarded_user.header if forwarded_user is not None else None
+    return ", ".join(filter(None, ("Authorization", "Cookie" if cookie is not None else None, forwarded)))

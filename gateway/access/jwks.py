@@ -114,31 +114,29 @@ async def keep_fetching(
     exact_url = str(yarl.URL(url))
     async with BoundedHttp(_TIMEOUT, _MAX_BYTES) as http:
 
-        async def fetch() -> bool:
+        async def fetch() -> None:
             try:
                 keys.replace(await http.get(exact_url, _ACCEPT))
+                keys.problem = None
             except (JwksUnavailable, ServiceUnavailable) as error:
                 keys.problem = f"the identity provider's keys cannot be fetched: {error}"
                 logger.warning("%s", keys.problem)
-                return False
             except Exception:  # the task must survive, or it would never fetch new keys
                 keys.problem = "the fetch of the identity provider's keys failed: see the log"
                 metrics.background_errors.labels(task="jwks").inc()
                 logger.exception("the fetch of the identity provider's keys failed")
-                return False
-            keys.problem = None
-            return True
 
-        async def fetch_repeatedly(fetched: bool) -> None:
+        async def fetch_repeatedly() -> None:
             while True:
                 fetched_at = monotonic()
                 keys.missed.clear()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(refresh if fetched else retry):
+                    async with asyncio.timeout(refresh if keys.problem is None else retry):
                         await keys.missed.wait()
                         # Tokens that name unknown keys only bring the next fetch forward; they never add one.
                         await asyncio.sleep(max(0.0, fetched_at + min_interval - monotonic()))
-                fetched = await fetch()
+                await fetch()
 
-        async with background("jwks-fetch", fetch_repeatedly(await fetch())):
+        await fetch()
+        async with background("jwks-fetch", fetch_repeatedly()):
             yield

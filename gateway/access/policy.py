@@ -48,7 +48,8 @@ def check_owner(caller: Caller, image: ImageRecord) -> None:
     if _owns(caller, image):
         return
     check_view(caller, image)
-    caller.require_valid()
+    if caller.rejected:
+        raise Unauthorized(caller.reason or "")
     if caller.user is None:
         raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")

@@ -7,13 +7,16 @@ import os
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.access.identity import BadCredentials
+from gateway.access.identity import BadCredentials, Caller
 from gateway.settings import JwtSettings
+
+if TYPE_CHECKING:  # a gateway with a key of its own fetches none
+    from gateway.access.jwks import Jwks
 
 # By exception of PyJWT; the first class of an exception's ancestry that is listed counts.
 _REASONS: dict[type[BaseException], str] = {
@@ -31,85 +34,53 @@ LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine
 MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
 
 
-class TokenKeys(Protocol):
-    """The keys that verify tokens: a configured key, or a key set (``jwks.Jwks``)."""
-
-    @property
-    def generation(self) -> int:
-        """A number that changes with the keys."""
-
-    def key_for(self, token: str) -> Any:
-        """Return the key to verify ``token`` with. Raises ``jwt.PyJWTError`` without one."""
-
-
-class ConfiguredKey:
-    """The key of the settings, a secret or a public key. The key id of the token is ignored."""
-
-    generation = 0
-
-    def __init__(self, settings: JwtSettings) -> None:
-        self._key: Any
-        if settings.secret is not None:
-            self._key = settings.secret.get_secret_value()
-        else:
-            self._key = load_pem_public_key((settings.public_key or "").encode())
-
-    def key_for(self, token: str) -> Any:
-        del token
-        return self._key
-
-
-class Identity(NamedTuple):
-    """The user of a valid token, and when the token ends (Unix seconds, without the leeway)."""
-
-    user: str
-    ends_at: int
-
-
 class Tokens:
     """Verifies tokens, and remembers valid ones: verifying one takes as long as the rest of an answer from memory.
 
     Tokens are remembered by a hash with a key of this object, so that memory holds no token and the time of a look-up
     says nothing about another token. Each is remembered until it ends, and none when the keys change.
+
+    keys: the key set that verifies tokens. None: the secret or the public key of the settings, whatever key a token
+    names.
     """
 
-    def __init__(self, settings: JwtSettings, keys: TokenKeys) -> None:
+    def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None) -> None:
         self._settings = settings
         self._keys = keys
+        self._key: Any = None
+        if settings.secret is not None:
+            self._key = settings.secret.get_secret_value()
+        elif settings.public_key is not None:
+            self._key = load_pem_public_key(settings.public_key.encode())
         self._hash_key = os.urandom(32)
-        self._verified: OrderedDict[bytes, Identity] = OrderedDict()
-        self._generation = keys.generation
+        self._verified: OrderedDict[bytes, Caller] = OrderedDict()
+        self._generation = 0
 
-    @property
-    def remembered(self) -> int:
-        """How many tokens are remembered."""
-        return len(self._verified)
-
-    def verify(self, token: str, now: float | None = None) -> Identity:
-        """Return the user of ``token``, and its end. ``now``: Unix seconds, None for now. Raises ``BadCredentials``."""
-        verified = self._verified
-        if self._generation != self._keys.generation:
-            self._generation = self._keys.generation
+    def verify(self, token: str, now: float | None = None) -> Caller:
+        """Return the user of ``token``. ``now``: Unix seconds, None for now. Raises ``BadCredentials``."""
+        verified, keys = self._verified, self._keys
+        if keys is not None and self._generation != keys.generation:
+            self._generation = keys.generation
             verified.clear()
         digest = blake2b(token.encode(errors="surrogatepass"), key=self._hash_key, digest_size=16).digest()
-        identity = verified.get(digest)
-        if identity is None:
-            identity = verified[digest] = self._decoded(token)
+        caller = verified.get(digest)
+        if caller is None:
+            caller = verified[digest] = self._decoded(token)
             if len(verified) > MOST_REMEMBERED:
                 verified.popitem(last=False)
         else:
             verified.move_to_end(digest)
-        if identity.ends_at + LEEWAY <= (time.time() if now is None else now):
+        if (caller.known_until or 0) + LEEWAY <= (time.time() if now is None else now):
             del verified[digest]
             raise BadCredentials("the token has expired")
-        return identity
+        return caller
 
-    def _decoded(self, token: str) -> Identity:
+    def _decoded(self, token: str) -> Caller:
         settings = self._settings
         try:
             claims = jwt.decode(
                 token,
-                self._keys.key_for(token),
+                self._key if self._keys is None else self._keys.key_for(token),
                 algorithms=list(settings.algorithms),
                 audience=settings.audience,
                 issuer=settings.issuer,
@@ -130,7 +101,7 @@ class Tokens:
             user = str(user)
         if not isinstance(user, str) or not user:
             raise BadCredentials("the token names no user")
-        return Identity(user, int(claims["exp"]))
+        return Caller(user, known_until=int(claims["exp"]))  # without the leeway
 
 
 def _reason(error: Exception) -> str:

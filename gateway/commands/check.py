@@ -171,7 +171,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
+    metrics = opened.metrics
+    counted = metrics.canary, metrics.registry.background_errors
     async with FrontClient() as client:
-        if (canary := make_canary(opened.live, opened.signing, opened.stores, origin, client)) is not None:
-            for finding in diagnose_canary(await canary.asker.ask(frozenset())):
-                yield finding
+        canary = make_canary(opened.live, *counted, opened.signing, opened.stores, origin, client)
+        for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
+            yield finding

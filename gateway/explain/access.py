@@ -57,7 +57,7 @@ def why(caller: Caller, decision: Answer | Refused, record: ImageRecord, *, orig
 def _by_token(token: str, authenticator: Authenticator) -> tuple[Caller, Facts]:
     caller = authenticator.identify(CIMultiDict({"Authorization": f"Bearer {token}"}))
     facts: Facts = {"credential": "token", "recognized": not caller.rejected}
-    if not authenticator.has_tokens and not caller.rejected:
+    if authenticator.tokens is None and not caller.rejected:
         return caller, facts | {"recognized": False, "why_not": "access.jwt is not configured: tokens are ignored"}
     return caller, facts | ({"why_not": caller.reason} if caller.rejected else {"user": caller.user})
 

@@ -4,20 +4,18 @@ With one shard, the keys have no hash tag. With more, the tag of the shard puts 
 Cluster, so that a script may name all of them there as on a server.
 """
 
-import asyncio
 import binascii
 import logging
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
-
-from redis.exceptions import AskError, TryAgainError
+from typing import Any, Final, TypeAlias, TypeVar
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import RENDITION_NAME
+from gateway.redis_connection.cluster import ClusterServers, Redirect, in_parallel
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
 
 logger = logging.getLogger(__name__)
@@ -25,8 +23,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLOTS: Final = 16384
-# The answers of a node of a Cluster that lead elsewhere. ``MovedError`` is an ``AskError``.
-Redirect: TypeAlias = AskError | TryAgainError
 
 _SEPARATOR: Final = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD: Final = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
@@ -74,41 +70,25 @@ class Shard:
         return self.key("marker", f"{{{key}}}", writer)
 
 
-class Servers(Protocol):
-    """The servers that hold the shards."""
-
-    @property
-    def all(self) -> Sequence[GuardedRedis]:
-        """Every server that takes writes, at least one. Raises ``CacheUnavailable`` while none is known."""
-
-    def of(self, slot: int) -> GuardedRedis:
-        """Return the server that has the slot. Raises ``CacheUnavailable`` if none is known."""
-
-    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
-        """Send a command that ``server`` answered with ``redirect`` again, where it leads.
-
-        Returns the answer, which may be an error. Raises ``CacheUnavailable`` if the server there does not answer.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class OneServer:
-    """A single server, or the master behind Sentinel: it has every slot."""
+    """A single server, or the master behind Sentinel: it has every slot. Its methods are those of a Cluster."""
 
     server: GuardedRedis
 
     @property
     def all(self) -> Sequence[GuardedRedis]:
-        """The server."""
         return (self.server,)
 
-    def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as the protocol has it
-        """Return the server."""
+    def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as in a Cluster
         return self.server
 
-    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:  # noqa: ARG002
+    async def follow(self, redirect: Redirect, _command: Command, _server: GuardedRedis) -> Any:
         """Return the redirect: only nodes of a Cluster are followed."""
         return redirect
+
+
+Servers: TypeAlias = OneServer | ClusterServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +170,7 @@ class Shards:
 
     async def run_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answers to the commands, which are sent together. Raises ``CacheUnavailable``."""
-        server = self.servers.of(shard.slot)
-        return server.accepted(await self._follow(server, commands, await server.send(commands)))
+        return self.servers.of(shard.slot).accepted(await self.try_on(shard, *commands))
 
     async def try_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answer to each command, or the error that it was answered with."""
@@ -207,12 +186,6 @@ class Shards:
 
     async def run(self, commands: Mapping[Shard, Sequence[Command]]) -> Answers:
         """Send the commands of each shard, to all servers in parallel and to each in one pipeline."""
-        if len(commands) == 1:
-            [(shard, own)] = commands.items()
-            try:
-                return Answers({shard: await self.run_on(shard, *own)})
-            except CacheUnavailable as error:
-                return Answers({}, {shard: error})
         answers: dict[Shard, list[Any]] = {}
         failed: dict[Shard, CacheUnavailable] = {}
         by_server = self.by_server(commands, failed)
@@ -269,17 +242,6 @@ def decode_variant(word: bytes) -> ImageVariant:
 def slot_of(key: str) -> int:
     """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
     return binascii.crc_hqx(key.encode(), 0) % SLOTS
-
-
-async def in_parallel(work: Iterable[Any]) -> None:
-    """Run coroutines that handle their own errors. A single coroutine needs no task."""
-    some = list(work)
-    if len(some) == 1:
-        await some[0]
-        return
-    async with asyncio.TaskGroup() as group:
-        for number, coroutine in enumerate(some):
-            group.create_task(coroutine, name=f"redis-{number}")
 
 
 def _image_id_of(variant: ImageVariant) -> str:

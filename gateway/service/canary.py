@@ -2,16 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from prometheus_client import Counter
 
 from gateway.access.signed_links import SignedLinks, short_address
+from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known
-from gateway.canary.watch import Asker, Canary, Question
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
@@ -25,15 +25,6 @@ from gateway.service.stores import Stores, entry_secrets
 from gateway.settings import CanarySettings, Live, Settings
 
 _LINK_LIFE = 60  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryPart:
-    """``mark`` is on the canary's requests. ``rounds`` is None without Redis."""
-
-    asker: Asker
-    mark: CanaryMark
-    rounds: CanaryRounds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +79,29 @@ class CanaryQuestions:
 
 
 def make_canary(
-    live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
-) -> CanaryPart | None:
-    """Return the part, or None without ``canary``. The caller opens ``client``."""
+    live: Live[Settings],
+    outcomes: CanaryOutcomes,
+    background_errors: Counter,
+    signing: Signing,
+    stores: Stores,
+    origin: OriginClient,
+    client: FrontClient,
+) -> Canary | None:
+    """Return the canary, or None without ``canary``. The caller opens ``client``."""
     configured = live.value.canary
     if configured is None:
         return None
-    mark = CanaryMark(live.map(shared_secret))
-    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
-    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
-    return CanaryPart(Asker(configured.via, questions, client, mark), mark, rounds)
+    handler = log_handler()
+    return Canary(
+        configured,
+        CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live)),
+        client,
+        CanaryMark(live.map(shared_secret)),
+        CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None,
+        outcomes,
+        background_errors,
+        asks_alone=handler is None or handler.worker in (None, 1),  # of several workers, the first
+    )
 
 
 @asynccontextmanager
@@ -108,25 +112,12 @@ async def open_canary(
     signing: Signing,
     stores: Stores,
     origin: OriginClient,
-) -> AsyncIterator[CanaryPart | None]:
+) -> AsyncIterator[Canary | None]:
     """Ask in the background. None without ``canary``."""
     async with FrontClient() as client:
-        part = make_canary(live, signing, stores, origin, client)
-        if part is None or live.value.canary is None:
-            yield None
-            return
-        handler = log_handler()
-        asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
-        canary = Canary(
-            live.value.canary,
-            part.asker,
-            part.rounds,
-            outcomes,
-            background_errors,
-            asks_alone=asks_alone,
-        )
-        async with background("canary", canary.run()):
-            yield part
+        canary = make_canary(live, outcomes, background_errors, signing, stores, origin, client)
+        async with background("canary", canary.run()) if canary is not None else nullcontext():
+            yield canary
 
 
 def _with(address: str, query: str) -> str:

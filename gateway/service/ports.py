@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
-from gateway.api.console import Console, Dependencies, SharedState
+from gateway.api.console import Console, Dependencies
 from gateway.api.health import HealthCalls
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_body import Bodies
@@ -83,12 +83,15 @@ async def serve(
     """
     metrics.nginx.nginx_asked.hears_all = inherited.guard_admin is None
     async with open_service(settings, metrics, read_settings) as service, answering(service):
+        public_app, admin_app = applications(service)
+        if extend is not None:
+            extend(service, public_app)
+        public, admin = _public_port(service, public_app, inherited), _admin_port(service, admin_app, inherited)
         drain = Drain(
             service.requests.in_flight,
             service.diagnostics.health.drain,
             lambda: service.settings.value.server.shutdown_grace,
         )
-        public, admin = public_port(service, inherited, extend), admin_port(service, inherited)
         async with listening(
             public, admin, settings.image_proxy.timeout, metrics.server.ports, drain, force_stop
         ) as ports:
@@ -96,14 +99,12 @@ async def serve(
             yield Serving(service, ports)
 
 
-def public_port(
-    service: Service, inherited: Inherited, extend: Callable[[Service, web.Application], None] | None
-) -> Port:
-    """Return the port of clients, proxies and CDNs. ``extend`` may add routes to its application."""
-    app, server = public_app(service), service.settings.value.server
-    if extend is not None:
-        extend(service, app)
-    images, access = service.images, service.access
+def _public_port(service: Service, app: web.Application, inherited: Inherited) -> Port:
+    """Return the port of clients, proxies and CDNs."""
+    settings, images, access, requests = service.settings.value, service.images, service.access, service.requests
+    server, in_flight, fallback = settings.server, requests.in_flight, requests.fallback
+    is_canary = service.canary.mark.is_on if service.canary is not None else None
+    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", is_canary)
     direct = DirectHandlers(
         images.handler,
         images.url_handler,
@@ -111,90 +112,73 @@ def public_port(
         access.cors_origins,
         lambda: access.authenticator.denials_vary,
     )
+
+    def dispatch(handler: Handler) -> Dispatch:
+        if (spans := requests.tracing) is None:
+            return Dispatch(handler, in_flight, accounting, direct, fallback)
+        templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
+        return TracedDispatch(handler, in_flight, accounting, direct, fallback, spans, templates)
+
     endpoint = Endpoint(
         server.host,
         server.port,
         server.keepalive_timeout,
-        connection_budget(server.max_streams, service.settings.value.postgres.pool_size).public,
+        connection_budget(server.max_streams, settings.postgres.pool_size).public,
         "public",
         reuse_port=server.reuse_port,
         inherited=inherited.public,
     )
-    return Port(app, _dispatch(service, app, direct, ""), endpoint, "server", handler_cancellation=True)
+    return Port(app, dispatch, endpoint, "server", handler_cancellation=True)
 
 
-def admin_port(service: Service, inherited: Inherited) -> Port:
-    """Return the port of operators and Prometheus."""
-    app, admin = admin_app(service), service.settings.value.admin
-    served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
+def _admin_port(service: Service, app: web.Application, inherited: Inherited) -> Port:
+    """Return the port of operators and Prometheus, whose requests are counted apart and have no spans."""
+    settings, requests = service.settings.value, service.requests
+    server, admin = settings.server, settings.admin
+    accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
     if admin.token is None and not inherited.admin and not is_loopback(admin.host):
         logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
-    budget = connection_budget(service.settings.value.server.max_streams, service.settings.value.postgres.pool_size)
     endpoint = Endpoint(
         admin.host,
         admin.port,
-        min(ADMIN_KEEPALIVE, service.settings.value.server.keepalive_timeout),
-        budget.admin,
+        min(ADMIN_KEEPALIVE, server.keepalive_timeout),
+        connection_budget(server.max_streams, settings.postgres.pool_size).admin,
         "admin",
         closes_idle=True,
         inherited=inherited.admin,
     )
-    return Port(served, _dispatch(service, app, None, ADMIN), endpoint, "admin")
+    served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
+    return Port(served, lambda handler: Dispatch(handler, requests.in_flight, accounting), endpoint, "admin")
 
 
-def public_app(service: Service) -> web.Application:
-    """Return the routes of the public port."""
-    app = web.Application(client_max_size=_MAX_BODY)
-    add_public_routes(app, _public_handlers(service), _audited(service))
-    return app
-
-
-def admin_app(service: Service) -> web.Application:
-    """Return the routes of the admin port."""
+def applications(service: Service) -> tuple[web.Application, web.Application]:
+    """Return the routes of the public port and of the admin port."""
     host_guard = HostGuard(service.settings.value.admin.names)
-    app = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
-    admin_only = AdminOnly(service.access.admin_guard, service.access.client_address)
-    add_admin_routes(app, _admin_handlers(service), admin_only, _audited(service))
-    return app
+    public = web.Application(client_max_size=_MAX_BODY)
+    admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
+    public_handlers, admin_handlers = _handlers(service)
+    address = service.access.client_address
+    audited = Audited(service.requests.audit, address)
+    add_public_routes(public, public_handlers, audited)
+    add_admin_routes(admin, admin_handlers, AdminOnly(service.access.admin_guard, address), audited)
+    return public, admin
 
 
-def _audited(service: Service) -> Audited:
-    return Audited(service.requests.audit, service.access.client_address)
-
-
-def _dispatch(
-    service: Service, app: web.Application, direct: DirectHandlers | None, route_prefix: str
-) -> Callable[[Handler], Dispatch]:
-    """Return what makes the handler of all requests.
-
-    ``direct`` is None for the admin port, whose requests are counted separately and have neither spans nor pictures.
-    """
-    requests = service.requests
-    accounting = Accounting(
-        service.metrics.server,
-        service.access.client_address,
-        requests.request_log,
-        route_prefix,
-        service.canary.mark.is_on if service.canary is not None and not route_prefix else None,
-    )
-    fallback = requests.fallback if direct is not None else None
-    if direct is None or requests.tracing is None:
-        return lambda handler: Dispatch(handler, requests.in_flight, accounting, direct, fallback)
-    templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-    spans = requests.tracing
-    return lambda handler: TracedDispatch(handler, requests.in_flight, accounting, direct, fallback, spans, templates)
-
-
-def _public_handlers(service: Service) -> PublicHandlers:
-    metrics, access, images, live = service.metrics, service.access, service.images, service.settings
-    image_proxy, renditions, bodies = live.value.image_proxy, service.signing.renditions, _bodies(service)
-    lookup = images.lookup
-    metadata = Metadata(lookup, access.client_address, service.images.metadata, renditions)
-    return PublicHandlers(
-        images=ImageCalls(images.handler, images.url_handler, lookup, _cached_urls(service)),
-        links=_links(service),
+def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
+    metrics, access, live, urls = service.metrics, service.access, service.settings, service.urls
+    signing, images, diagnostics, redis = service.signing, service.images, service.diagnostics, service.stores.redis
+    image_proxy, renditions, now = live.value.image_proxy, signing.renditions, signing.clock.now
+    lookup, queue = images.lookup, redis.queue if redis is not None else None
+    bodies = Bodies(live.value.server.keepalive_timeout)
+    cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
+    links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+    metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
+    nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
+    public = PublicHandlers(
+        images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
+        links=links,
         metadata=metadata,
-        batches=UrlBatches(lookup, service.urls.usage, service.signing.public_urls, metadata, bodies),
+        batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
         access_check=AccessCheck(
             lookup, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
@@ -202,18 +186,20 @@ def _public_handlers(service: Service) -> PublicHandlers:
         static_files=StaticFiles(
             renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
         ),
-        health=HealthCalls(service.diagnostics.health),
-        nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
+        health=HealthCalls(diagnostics.health),
+        nginx_changes=nginx_changes,
         accel_prefix=(
             AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
         ),
     )
-
-
-def _admin_handlers(service: Service) -> AdminHandlers:
-    metrics, urls, redis, bodies = service.metrics, service.urls, service.stores.redis, _bodies(service)
-    now, diagnostics = service.signing.clock.now, service.diagnostics
-    return AdminHandlers(
+    statistics = queues = None
+    if redis is not None:
+        prerefresh = live.map(lambda settings: settings.url_prerefresh)
+        lookups, report = metrics.urls.lookups, service.refresh
+        statistics = CacheStatistics(redis.usage, redis.queue, lookups, report, prerefresh, redis.daily, now)
+        purges = service.purges.queue if service.purges is not None else None
+        queues = QueueCalls(redis.queue, purges, now, bodies)
+    admin = AdminHandlers(
         process=ThisProcess(
             metrics.registry,
             metrics.counted,
@@ -225,48 +211,26 @@ def _admin_handlers(service: Service) -> AdminHandlers:
         ),
         console=_console(service),
         console_files=ConsoleFiles(),
-        statistics=(
-            CacheStatistics(
-                redis.usage,
-                redis.queue,
-                metrics.urls.lookups,
-                service.refresh,
-                service.settings.map(lambda settings: settings.url_prerefresh),
-                redis.daily,
-                now,
-            )
-            if redis is not None
-            else None
-        ),
-        queues=(
-            QueueCalls(redis.queue, service.purges.queue if service.purges is not None else None, now, bodies)
-            if redis is not None
-            else None
-        ),
+        statistics=statistics,
+        queues=queues,
         purges=CachePurges(urls.invalidation, bodies),
-        nginx_changes=NginxChanges(service.changes.nginx_list, metrics.nginx),
+        nginx_changes=nginx_changes,
         images=AdminImageCalls(
             urls.resolver,
-            _cached_urls(service),
-            service.images.source,
+            cached_urls,
+            images.source,
             Relay(metrics.origin.sent_bytes),
             diagnostics.explainer,
             metrics.server.recent_errors,
         ),
-        links=_links(service),
+        links=links,
         health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
+    return public, admin
 
 
 def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
-    shared = SharedState(
-        diagnostics.replica,
-        redis.replicas if redis is not None else None,
-        redis.queue if redis is not None else None,
-        metrics.urls.refresh_lag,
-        signing.clock.now,
-    )
     return Console(
         Dependencies(
             diagnostics.health,
@@ -276,31 +240,10 @@ def _console(service: Service) -> Console:
             metrics.canary,
             metrics.nginx.nginx_asked,
         ),
-        shared,
-        diagnostics.history,
+        diagnostics.replica,
+        redis.queue if redis is not None else None,
+        metrics.urls.refresh_lag,
         metrics.server.recent_errors,
         service.access.admin_guard,
         service.requests.debug_log,
-    )
-
-
-def _bodies(service: Service) -> Bodies:
-    return Bodies(service.settings.value.server.keepalive_timeout)
-
-
-def _cached_urls(service: Service) -> CachedUrls:
-    urls, redis = service.urls, service.stores.redis
-    queue = redis.queue if redis is not None else None
-    return CachedUrls(urls.usage, queue, service.images.refresh, service.signing.public_urls, urls.invalidation)
-
-
-def _links(service: Service) -> LinkCalls:
-    access, urls = service.access, service.urls
-    return LinkCalls(
-        access.links,
-        service.images.lookup,
-        _bodies(service),
-        service.stores.catalog,
-        urls.resolver,
-        urls.invalidation,
     )

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.canary.canary import Canary
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
-from gateway.service.canary import CanaryPart, open_canary
+from gateway.service.canary import open_canary
 from gateway.service.changes import Changes, hearing, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, open_cos, open_images
@@ -37,7 +38,7 @@ class Service:
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: CanaryPart | None
+    canary: Canary | None
     diagnostics: Diagnostics
     reloader: Reloader
 
@@ -72,7 +73,9 @@ async def open_service(
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(
+            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
+        )
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         errors = metrics.registry.background_errors
         canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))

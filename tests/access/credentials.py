@@ -36,6 +36,11 @@ RSA_KEY = generate_rsa_key(public_exponent=65537, key_size=2048)
 EC_KEY = generate_private_key(SECP256R1())
 ED_KEY = Ed25519PrivateKey.generate()
 PRIVATE_KEYS: dict[str, Any] = {"RS256": RSA_KEY, "ES256": EC_KEY, "EdDSA": ED_KEY}
+MAKERS: dict[str, Any] = {
+    "RS256": jwt.algorithms.RSAAlgorithm,
+    "ES256": jwt.algorithms.ECAlgorithm,
+    "EdDSA": jwt.algorithms.OKPAlgorithm,
+}
 
 
 def public_pem(key: Any) -> str:
@@ -61,6 +66,17 @@ def signed_with_hmac(secret: bytes, **claims: Any) -> str:
     payload = {"sub": "alice", "exp": int(time.time()) + 3600, "aud": AUDIENCE, "iss": ISSUER, **claims}
     unsigned = forged({"alg": "HS256", "typ": "JWT"}, payload).rpartition(".")[0]
     return f"{unsigned}.{_base64url(hmac.digest(secret, unsigned.encode(), 'sha256'))}"
+
+
+def published(key: Any, algorithm: str, kid: str | None, **changes: Any) -> dict[str, Any]:
+    """The entry of a JWKS document for the public half of ``key``; None omits a field."""
+    entry = {**MAKERS[algorithm].to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig", **changes}
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def document(*entries: Any) -> bytes:
+    """A JWKS document."""
+    return json.dumps({"keys": entries}).encode()
 
 
 def bearer(value: str) -> dict[str, str]:

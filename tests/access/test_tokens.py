@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 
 from gateway.access.identity import ANONYMOUS, Authenticator, BadCredentials, Caller
-from gateway.access.tokens import LEEWAY, MOST_REMEMBERED, ConfiguredKey, Tokens
+from gateway.access.jwks import Jwks
+from gateway.access.tokens import LEEWAY, MOST_REMEMBERED, Tokens
 from gateway.settings import AccessSettings, JwtSettings, Live
 from gateway.settings.sources import SettingsError, load_settings
 from tests.access.credentials import (
@@ -24,8 +26,10 @@ from tests.access.credentials import (
     PRIVATE_KEYS,
     RSA_KEY,
     bearer,
+    document,
     forged,
     public_pem,
+    published,
     signed_with_hmac,
     token,
 )
@@ -33,6 +37,7 @@ from tests.conftest import JWT_SECRET
 
 SECRET = "a secret long enough for HS512, which wants sixty-four bytes of it."
 WEAK_RSA_KEY = generate_rsa_key(public_exponent=65537, key_size=1024)  # noqa: S505 - to be refused
+OTHER_KEY = Ed25519PrivateKey.generate()
 REJECTED = Caller(rejected=True)
 CLAIMS = {"sub": "alice", "aud": AUDIENCE, "iss": ISSUER}
 
@@ -40,7 +45,7 @@ CLAIMS = {"sub": "alice", "aud": AUDIENCE, "iss": ISSUER}
 def tokens(**settings: Any) -> Tokens:
     """Verifies tokens for this audience and issuer."""
     made = JwtSettings.model_validate({"audience": AUDIENCE, "issuer": ISSUER, **settings})
-    return Tokens(made, ConfiguredKey(made))
+    return Tokens(made)
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
@@ -142,8 +147,8 @@ def test_clocks_may_differ_by_half_a_minute_and_no_more() -> None:
             tokens(secret=JWT_SECRET).verify(outdated)
 
 
-class CountedKey(ConfiguredKey):
-    """A key that counts how often it verifies a token."""
+class CountedKeys(Jwks):
+    """A key set with a key, which counts how often it is used."""
 
     used = 0
 
@@ -152,52 +157,70 @@ class CountedKey(ConfiguredKey):
         return super().key_for(token)
 
 
+def signed(**claims: Any) -> str:
+    """Return a token that the key of ``CountedKeys`` verifies."""
+    return token(key=ED_KEY, algorithm="EdDSA", **claims)
+
+
 class TestRemembered:
     """Valid tokens are verified once."""
 
     @staticmethod
-    def remembering() -> tuple[Tokens, CountedKey]:
-        """Return what verifies tokens, and its key."""
-        made = JwtSettings.model_validate({"secret": JWT_SECRET, "audience": AUDIENCE, "issuer": ISSUER})
-        key = CountedKey(made)
-        return Tokens(made, key), key
+    def remembering() -> tuple[Tokens, CountedKeys]:
+        """Return what verifies tokens, and its keys."""
+        keys = CountedKeys(["EdDSA"])
+        keys.replace(document(published(ED_KEY, "EdDSA", None)))
+        return Tokens(
+            JwtSettings.model_validate({"jwks_url": "https://id.example/keys", "audience": AUDIENCE, "issuer": ISSUER}),
+            keys,
+        ), keys
 
     def test_a_valid_token_is_verified_once_and_an_invalid_one_each_time(self) -> None:
-        verifying, key = self.remembering()
-        good = token()
+        verifying, keys = self.remembering()
+        good = signed()
         for _ in range(3):
             assert verifying.verify(good).user == "alice"
-        assert key.used == 1
+        assert keys.used == 1
         for number in range(3):
             with pytest.raises(BadCredentials):
-                verifying.verify(good[:-4] + "AAAA")
-            assert (key.used, verifying.remembered) == (2 + number, 1)
+                verifying.verify(good[:-8] + "AAAAAAAA")
+            assert keys.used == 2 + number
+
+    def test_it_is_verified_again_when_the_keys_change(self) -> None:
+        verifying, keys = self.remembering()
+        good = signed()
+        for kid, used in ((None, 1), (None, 1), ("ed", 2)):
+            keys.replace(document(published(ED_KEY, "EdDSA", kid)))
+            assert verifying.verify(good).user == "alice"
+            assert keys.used == used
+        keys.replace(document(published(OTHER_KEY, "EdDSA", "ed")))
+        with pytest.raises(BadCredentials):
+            verifying.verify(good)
 
     def test_it_is_refused_from_the_second_of_its_end_with_the_leeway(self) -> None:
-        verifying, _ = self.remembering()
+        verifying, keys = self.remembering()
         ends_at = int(time.time()) + 60
-        ending = token(exp=ends_at)
+        ending = signed(exp=ends_at)
         for now in (None, ends_at, ends_at + LEEWAY - 0.001):
             assert verifying.verify(ending, now).user == "alice"
-        for _ in range(2):
+        for used in (1, 2):
             with pytest.raises(BadCredentials, match="expired"):
                 verifying.verify(ending, ends_at + LEEWAY)
-        assert verifying.remembered == 0
+            assert keys.used == used
 
     def test_a_flood_of_tokens_leaves_the_tokens_that_were_used_last(self) -> None:
-        verifying, key = self.remembering()
-        first, second = token(sub="first"), token(sub="second")
+        verifying, keys = self.remembering()
+        first, second = signed(sub="first"), signed(sub="second")
         verifying.verify(first)
         verifying.verify(second)
         for number in range(MOST_REMEMBERED - 1):
-            verifying.verify(token(sub=f"user-{number}"))
+            verifying.verify(signed(sub=f"user-{number}"))
             verifying.verify(second)
-        assert verifying.remembered == MOST_REMEMBERED
-        before = key.used
+        before = keys.used
         verifying.verify(second)
-        assert key.used == before
+        assert keys.used == before
         verifying.verify(first)
-        assert (key.used, verifying.remembered) == (before + 1, MOST_REMEMBERED)
+        assert keys.used == before + 1
 
     def test_it_counts_only_where_it_would_be_verified(self) -> None:
         """A cookie of another site's page changes nothing, also if its token is remembered."""
@@ -322,7 +345,7 @@ class TestSettings:
         monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(secrets))
         made = load_settings(config).access.jwt
         assert made is not None
-        assert Tokens(made, ConfiguredKey(made)).verify(token(key=EC_KEY, algorithm="ES256")).user == "alice"
+        assert Tokens(made).verify(token(key=EC_KEY, algorithm="ES256")).user == "alice"
         (secrets / "access__jwt__public_key").write_text("rubbish")
         with pytest.raises(SettingsError, match=r"access\.jwt: public_key is not a public key in PEM"):
             load_settings(config)

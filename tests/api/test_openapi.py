@@ -19,7 +19,7 @@ from gateway.api.json_body import MAX_IMAGES
 from gateway.api.links import MAX_LIFETIME
 from gateway.api.static_files import document
 from gateway.catalog.image_id import PATTERN
-from gateway.service.ports import public_app
+from gateway.service.ports import applications
 from tests.conftest import Images, RunningGateway
 
 EXAMPLES = 8
@@ -35,7 +35,7 @@ CHECKS = [
 
 async def test_exactly_the_routes_are_described(gateway: RunningGateway) -> None:
     routed: dict[str, set[str]] = {}
-    for route in public_app(gateway.service).router.routes():
+    for route in applications(gateway.service)[0].router.routes():
         assert route.resource is not None
         routed.setdefault(route.resource.canonical, set()).add(route.method.lower())
     described = {path: set(methods) for path, methods in DOCUMENT["paths"].items()}

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from gateway.api.routes import IMAGE_ROUTES
-from gateway.service.ports import public_app
+from gateway.service.ports import applications
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.limits import LIMIT
 from tests.waiting import until, until_listening
@@ -28,7 +28,7 @@ async def data(gateway: RunningGateway, path: str) -> dict[str, Any]:
 async def test_the_daily_statistics_count_every_address_of_one_image(gateway: RunningGateway) -> None:
     of_an_image = {
         resource.name
-        for resource in public_app(gateway.service).router.resources()
+        for resource in applications(gateway.service)[0].router.resources()
         if "{image_id}" in resource.canonical
     }
     assert of_an_image == IMAGE_ROUTES

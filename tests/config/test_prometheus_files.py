@@ -15,7 +15,7 @@ from gateway.api.routes import ADMIN
 from gateway.server.dispatch import CANARY
 from gateway.server.error_responses import UNMATCHED
 from gateway.service.metrics import Metrics
-from gateway.service.ports import admin_app, public_app
+from gateway.service.ports import applications
 from gateway.service.service import Service
 from gateway.settings import AdminSettings
 from gateway.workers.merged_metrics import about_workers
@@ -223,7 +223,7 @@ def route_names(service: Service) -> set[str]:
     """Return the values that the metric label ``route`` can have."""
     public, admin = (
         {resource.name for resource in app.router.resources() if resource.name is not None}
-        for app in (public_app(service), admin_app(service))
+        for app in applications(service)
     )
     return public | {UNMATCHED} | {ADMIN + name for name in admin} | {CANARY + name for name in public}
 

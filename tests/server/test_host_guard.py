@@ -5,7 +5,7 @@ import logging
 import pytest
 from pydantic import ValidationError
 
-from gateway.service.ports import admin_app
+from gateway.service.ports import applications
 from gateway.settings import AdminSettings
 from tests.conftest import RunningGateway, StartGateway
 from tests.raw_client import exchange, statuses
@@ -34,7 +34,7 @@ async def test_only_names_of_this_machine_are_answered(gateway: RunningGateway, 
 async def test_every_address_refuses_another_name(gateway: RunningGateway) -> None:
     routes = [
         (route.method, route.resource.canonical.format(image_id="cat", name="console.js"))
-        for route in admin_app(gateway.service).router.routes()
+        for route in applications(gateway.service)[1].router.routes()
         if route.resource is not None
     ]
     assert ("GET", "/api/v1/monitoring/queue") in routes
