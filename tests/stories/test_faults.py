@@ -299,12 +299,12 @@ async def test_12_renewals_that_were_given_up(
     renewal = (await explained(gateway))["cached_url"]["renewal"]
     assert (renewal["state"], renewal["reason"]) == ("given up", "the security token ends")
     await until(lambda: gateway.sample("refresh_dead") == 1, what="the metric of the alert")
-    recorder = gateway.service.diagnostics.recorder
-    await recorder.once()
+    replica = gateway.service.diagnostics.replica
+    await replica.record()
     code, output = await run_gateway("queue", "requeue", "--config", await asyncio.to_thread(operator.config))
     assert code == 0, output
     await until(lambda: gateway.sample("refresh_dead") == 0, what="the release")
-    await recorder.once()
+    await replica.record()
     shown = (await gateway.get("/api/v1/monitoring/console", admin=True)).json()["data"]
     assert ("renewals_left", {"count": 1}) in [(event["name"], event["values"]) for event in shown["events"]]
 
@@ -356,7 +356,7 @@ async def has_light(scene: Scene) -> bool:
     report = scene.gateway.service.diagnostics.health.latest
     if report.checks[name] == state and reason in report.reasons.get(name, ""):
         return True
-    await scene.gateway.service.diagnostics.health.probes.run()
+    await scene.gateway.service.diagnostics.health.probe_all()
     return False
 
 
