@@ -13,8 +13,7 @@ from gateway.process.systemd import ServiceManager, environment_of_children, inh
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import run_workers
-from gateway.workers.worker import WorkerFailed
-from gateway.workers.worker_command import WorkerCommand, started_by
+from gateway.workers.worker import WorkerCommand, WorkerFailed, started_by
 
 
 def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.metrics import CatalogMetrics
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.changes.nginx_list import NginxList
@@ -87,10 +88,11 @@ async def hearing(
     """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
     postgres, redis = settings.postgres, stores.redis
     name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
-    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions, name=name)
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         if postgres.listen:
+            addresses = await opened(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name))
+            feed = ChangeFeed(addresses, metrics, stores.catalog.positions)
             await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
         if redis is not None:
             await opened(background("invalidation-channel", redis.channel.listen(changes.log, use_new_url)))

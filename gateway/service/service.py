@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.canary.watch import Asker
+from gateway.canary.canary import Canary
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
@@ -38,7 +38,7 @@ class Service:
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: Asker | None
+    canary: Canary | None
     diagnostics: Diagnostics
     reloader: Reloader
 

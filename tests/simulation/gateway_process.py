@@ -176,19 +176,19 @@ class Gateway:
 
     def changes_since(self, since: int, now: int | None) -> str:
         """Return the list for nginx, whose clock has ``now``."""
-        return self.nginx_list.since(since, self.steady(), now).as_json()
+        return self.nginx_list.since(since, self.steady(), now)
 
 
 class Feed(ChangeFeed):
     """The change feed of a gateway, over the model of aiopg's connection."""
 
     def __init__(self, gateway: Gateway, positions: ReplayPositions | None) -> None:
-        super().__init__("postgres://simulation", TIMEOUT, _METRICS.catalog, positions, steady=gateway.steady)
+        addresses = ServerAddresses("postgres://simulation", TIMEOUT)
+        super().__init__(addresses, _METRICS.catalog, positions, steady=gateway.steady)
         self._gateway = gateway
 
-    def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[Any]:
+    def connection(self) -> AbstractAsyncContextManager[Any]:
         """Open a connection to the model of Postgres."""
-        del addresses
         return self._connected()
 
     @asynccontextmanager

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -17,9 +17,9 @@ import redis
 from aiohttp import web
 from psycopg2.extensions import make_dsn
 
+from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
-from gateway.canary.watch import Asker, Canary, Question
 from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings, Live
 from gateway_dev.database import ImagesTable
@@ -250,9 +250,16 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
         raise AssertionError("the second worker asks")
 
     async with FrontClient() as client:
-        asker = Asker(canary.via, nothing, client, CanaryMark(Live("secret")))
         metrics = Metrics()
-        counts = metrics.canary, metrics.registry.background_errors
-        await Canary(canary, asker, None, *counts, asks_alone=False).once()
+        asking = Canary(
+            canary,
+            nothing,
+            client,
+            CanaryMark(Live("secret")),
+            None,
+            metrics.canary,
+            metrics.registry.background_errors,
+        )
+        await replace(asking, asks_alone=False).once()
         with pytest.raises(AssertionError):
-            await Canary(canary, asker, None, *counts).once()
+            await asking.once()
