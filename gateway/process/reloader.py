@@ -140,13 +140,10 @@ class Reloader:
         """
         task = asyncio.create_task(self._reload_alone(), name="reload")
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        # Its error was logged; without a caller nothing else retrieves it.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
-
-    def _ended(self, task: "asyncio.Task[SettingsDifference]") -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # it was logged; without a caller nothing else retrieves it
 
     async def _reload_alone(self) -> SettingsDifference:
         async with self._lock:
