@@ -22,7 +22,7 @@ from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.queues import QueueCalls
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
-from gateway.api.static_files import ConsoleFiles, StaticFiles
+from gateway.api.static_files import StaticFiles
 from gateway.api.this_process import ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
@@ -210,7 +210,6 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
             partial(about_this, service),
         ),
         console=_console(service),
-        console_files=ConsoleFiles(),
         statistics=statistics,
         queues=queues,
         purges=CachePurges(urls.invalidation, bodies),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 from tests.delivery.test_accept import BROWSERS

@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from gateway_dev.database import ImagesTable
-from gateway_dev.faults import FAULTS
+from gateway_dev.playground import FAULTS
 from gateway_dev.processes import wait_until
 from gateway_dev.stack import ADMIN_TOKEN
 from tests.web.conftest import on_one_loop
