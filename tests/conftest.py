@@ -401,7 +401,7 @@ class RunningGateway:
 
     async def publish_replica(self) -> None:
         """Tell the other replicas now what this one does; it does so every few seconds."""
-        await self.service.diagnostics.recorder.once()
+        await self.service.diagnostics.replica.record()
 
     async def flush_uses(self) -> None:
         """Write the counted uses to Redis."""

@@ -1,9 +1,9 @@
-"""A change log of a process that hears no changes, and a listener that records what the connections tell it."""
+"""A change log of a process that hears no changes, and one that records what the connections tell it."""
 
 import asyncio
 from collections.abc import Sequence
 
-from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.clocks import boot_time
 
@@ -13,60 +13,54 @@ def quiet_log() -> ChangeLog:
     return ChangeLog([], "test", boot_time())
 
 
-class Recorder:
+class Recorder(ChangeLog):
     """Puts into ``told``, in their order: None where listening begins, the id of a changed image, ``url ID``.
 
-    heartbeats: the number of heartbeats that came back. lost: how often listening ended.
+    beats: the number of heartbeats that came back. starts, ends: how often listening began and ended.
     dropped: the arguments of ``too_many_rows``.
     """
 
     def __init__(self, *, every: float = 2.0, lease: float = 6.0) -> None:
+        super().__init__(Source, "recorder", boot_time())
+        self.heartbeats = {source: Heartbeat("recorder", boot_time(), every=every, lease=lease) for source in Source}
         self.told: asyncio.Queue[str | None] = asyncio.Queue()
-        self.swept: list[Scope] = []
         self.dropped: list[int] = []
-        self.heartbeats = self.starts = self.lost_count = 0
-        self.heartbeat = Heartbeat("recorder", boot_time(), every=every, lease=lease)
+        self.beats = self.starts = self.ends = 0
 
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the same one for both sources."""
-        del source
-        return self.heartbeat
+    @property
+    def log(self) -> ChangeLog:
+        """This log, for a feed of rows."""
+        return self
 
-    def listens(self, source: Source) -> None:
+    def listens(self, source: Source, now: float) -> None:
         """Record a start."""
-        del source
+        super().listens(source, now)
         self.starts += 1
-        self.heartbeat.begin(boot_time())
         self.told.put_nowait(None)
 
     def lost(self, source: Source) -> None:
         """Record an end."""
-        del source
-        self.lost_count += 1
-        self.heartbeat.stop()
+        super().lost(source)
+        self.ends += 1
 
-    def heard_heartbeat(self, source: Source, text: str) -> None:
+    def heartbeat(self, source: Source, text: str) -> None:
         """Count a heartbeat of this recorder."""
-        del source
-        self.heartbeats += self.heartbeat.receive(text)
+        self.beats += self.heartbeats[source].receive(text)
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Record the ids."""
         for image_id in image_ids:
-            self.drop_here(image_id)
+            self.told.put_nowait(image_id)
 
     def too_many_rows(self, dropped: int) -> None:
         """Record the number."""
         self.dropped.append(dropped)
 
-    def drop_here(self, image_id: str) -> None:
+    def image_changed(self, image_id: str, now: float) -> None:
         """Record the id."""
+        del now
         self.told.put_nowait(image_id)
 
     def use_new_url(self, image_id: str) -> None:
         """Record the id."""
         self.told.put_nowait(f"url {image_id}")
-
-    def heard_sweep(self, scope: Scope) -> None:
-        """Record the scope."""
-        self.swept.append(scope)

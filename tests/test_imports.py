@@ -87,6 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "workers": BASE
     | {
         "gateway.changes.nginx_list",
+        "gateway.process.logs",
         "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from aiohttp import web
@@ -14,7 +14,6 @@ from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.events import together as events_together
-from gateway.metrics.history import History
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.metrics.registry import OptionalGauge, gauge_value
@@ -28,7 +27,6 @@ from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
-from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 
 _MINUTES_AHEAD = 15
 _TIME: Final = re.compile(r"[0-9]{1,10}")  # in Unix seconds
@@ -52,7 +50,7 @@ class Dependencies:
         """Return the facts for the console. The next facts have the present state of the change trigger."""
         if self.trigger_watch is not None:
             self.trigger_watch.look_soon()
-        report, seconds = await self.health.report(), self.health.probes.seconds
+        report, seconds = await self.health.report(), self.health.seconds
         return {
             "now": self.clock.now(),
             "status": report.status.value,
@@ -75,70 +73,16 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedState:
-    """What replicas share in Redis: the last point of each, and the queue of renewals. Both are None without Redis."""
-
-    this_replica: ThisReplica
-    store: ReplicaStore | None
-    queue: RefreshQueue | None
-    lag: OptionalGauge
-    now: Callable[[], float]
-
-    async def replicas(self) -> Mapping[str, Any]:
-        """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
-
-        ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
-        """
-        this = await self.this_replica.look()
-        points = {point.name: point for point in await self._others()} | {this.name: this}
-        return {
-            "replica": this.name,
-            "commands": self.this_replica.commands,
-            "replicas": [points[name].as_json() for name in sorted(points)],
-            "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
-            "events": events_together(
-                self.this_replica.events.all(),
-                [(name, event) for name, point in points.items() if name != this.name for event in point.events],
-            ),
-        }
-
-    async def _others(self) -> list[ReplicaPoint]:
-        if self.store is None:
-            return []
-        try:
-            return await self.store.read(self.now())
-        except CacheUnavailable:
-            return []
-
-    async def refreshes(self) -> Mapping[str, Any] | None:
-        """Return the state of the queue, or None while Redis does not answer, or without it."""
-        queue, now = self.queue, self.now()
-        if queue is None:
-            return None
-        try:
-            lengths = await queue.state(now)
-            by_minute = await queue.due_by_step(now, 60, _MINUTES_AHEAD)
-            dead = await dead_entries(queue)
-        except CacheUnavailable:
-            return None
-        lag = gauge_value(self.lag)
-        return {
-            "queued": lengths.queued,
-            "due": lengths.due,
-            "dead": lengths.dead,
-            "lag_seconds": lag if math.isfinite(lag) else None,
-            "by_minute": by_minute,
-            "dead_entries": dead,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Console:
-    """Answers the console's poll."""
+    """Answers the console's poll.
+
+    queue: that of renewals, None without Redis. ``lag``: for how many seconds its first entry is due.
+    """
 
     dependencies: Dependencies
-    shared: SharedState
-    history: History
+    replica: ThisReplica
+    queue: RefreshQueue | None
+    lag: OptionalGauge
     errors: RecentErrors
     admin_guard: AdminGuard
     debug_log: DebugLog
@@ -148,21 +92,59 @@ class Console:
         text = request.query.get("since", "0")
         if not _TIME.fullmatch(text):
             raise InvalidRequest("since must be a time in Unix seconds")
-        since = int(text)
+        since, history = int(text), self.replica.history
         return success(
             {
                 **await self.dependencies.facts(),
                 "can_change": self.admin_guard.token.value is not None,
                 "points": {
-                    "fine": [point.as_json() for point in self.history.fine(since)],
-                    "coarse": [point.as_json() for point in self.history.coarse(since)],
+                    "fine": [point.as_json() for point in history.fine(since)],
+                    "coarse": [point.as_json() for point in history.coarse(since)],
                 },
-                "errors": [error.as_json() for error in self.errors.newest()],
-                **await self.shared.replicas(),
-                "renewals": await self.shared.refreshes(),
+                "errors": [asdict(error) for error in self.errors.newest()],
+                **await self._replicas(),
+                "renewals": await self._renewals(),
                 "debug_until": self.debug_log.until,
             }
         )
+
+    async def _replicas(self) -> Mapping[str, Any]:
+        """Return all replicas, their problems and events, the worst first. While Redis is down, only of this replica.
+
+        ``replica`` is the name of this replica, and ``commands`` is how commands run beside it.
+        """
+        this = await self.replica.look()
+        points = {point.name: point for point in await self.replica.others()} | {this.name: this}
+        return {
+            "replica": this.name,
+            "commands": self.replica.commands,
+            "replicas": [points[name].as_json() for name in sorted(points)],
+            "symptoms": together({name: points[name].symptoms for name in sorted(points)}),
+            "events": events_together(
+                self.replica.events.all(),
+                [(name, event) for name, point in points.items() if name != this.name for event in point.events],
+            ),
+        }
+
+    async def _renewals(self) -> Mapping[str, Any] | None:
+        """Return the state of the queue, or None while Redis does not answer, or without it."""
+        if self.queue is None:
+            return None
+        now, lag = self.dependencies.clock.now(), gauge_value(self.lag)
+        try:
+            lengths = await self.queue.state(now)
+            by_minute = await self.queue.due_by_step(now, 60, _MINUTES_AHEAD)
+            dead = await dead_entries(self.queue)
+        except CacheUnavailable:
+            return None
+        return {
+            "queued": lengths.queued,
+            "due": lengths.due,
+            "dead": lengths.dead,
+            "lag_seconds": lag if math.isfinite(lag) else None,
+            "by_minute": by_minute,
+            "dead_entries": dead,
+        }
 
 
 def _outside(outcomes: Sequence[CanaryOutcome]) -> list[Mapping[str, Any]]:

@@ -45,7 +45,7 @@ class NginxChanges:
         if (reason := query.get("floor")) in _REASONS:
             metrics.nginx_floors.labels(reason).inc()
         asked_at = int(query["now"]) if _NUMBER.fullmatch(query.get("now", "")) else None
-        text = self.nginx_list.since(int(query["since"]), boot_time(), asked_at).as_json()
+        text = self.nginx_list.since(int(query["since"]), boot_time(), asked_at)
         return web.Response(text=text, content_type="application/json", headers=HEADERS)
 
     async def refuse(self, request: web.Request) -> NoReturn:

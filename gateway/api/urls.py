@@ -116,7 +116,7 @@ class CachedUrls:
         """Sign a new URL for every replica. Raises what ``OnDemandRefresh.refresh`` raises."""
         image = await self.refresh.refresh(image_id)
         self.usage.refreshed(ImageVariant(image_id))
-        await self.invalidation.announce_url(image_id)
+        await self.invalidation.publish([image_id], only_urls=True)
         return image
 
     def response(self, image: SignedImage, shown: AuthorizedImage | None) -> web.Response:

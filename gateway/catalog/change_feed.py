@@ -9,18 +9,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing, suppress
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final
 
 import aiopg
 import psycopg2
+from psycopg2.extensions import Notify
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import open_connection
 from gateway.catalog.replay_positions import ReplayPositions, read_position
-from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import RowListener, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.concurrency.clocks import boot_time
@@ -38,12 +39,6 @@ _WITHIN: Final = 0.2  # seconds from an id that comes too late to the call of ``
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries to connect
 _NEVER: Final = float("-inf")
 _MOST_TAKEN: Final = 500  # notifications handled together
-
-
-class Notification(Protocol):
-    """What psycopg2 makes of a notification."""
-
-    payload: str
 
 
 class Notifications:
@@ -70,7 +65,7 @@ class Notifications:
         self._timer: asyncio.TimerHandle | None = None
         self._is_logged = False
 
-    def append(self, notification: Notification) -> None:
+    def append(self, notification: Notify) -> None:
         """Keep the payload of a notification if it is the id of an image, about the trigger, or a heartbeat.
 
         psycopg2 calls this for each notification, on the event loop: it must not block and not raise.
@@ -136,17 +131,12 @@ class ChangeFeed:
     positions: gets the position of each change before the change is handled. None: rows are read from the server that
     notifies, and are current.
     steady: the clock of the heartbeats.
-    name: the setting of ``dsn``, for the log.
     """
 
-    dsn: str = field(repr=False)  # it may have a password
-    timeout: float
+    addresses: ServerAddresses
     metrics: CatalogMetrics
     positions: ReplayPositions | None = None
-    resolve: Resolve = system_addresses
     steady: Callable[[], float] = boot_time
-    _: KW_ONLY
-    name: str = "postgres.dsn"
     _is_lost: bool = field(default=False, init=False)
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
@@ -164,38 +154,37 @@ class ChangeFeed:
             listener.too_many_rows(dropped)
 
         self.metrics.change_feed_connected.set(0)
-        pause = _FIRST_PAUSE
-        async with ServerAddresses(self.dsn, self.timeout, self.resolve, self.name) as addresses:
-            while True:
-                try:
-                    async with self.connection(addresses) as connection, connection.cursor() as cursor:
-                        notifications = connection.raw.notifies = Notifications(too_many)
-                        # A heartbeat need not wait until it is on the disk, or on a standby.
-                        await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
-                        if self.positions is not None:
-                            self.positions.all_changed(await read_position(cursor))
-                        listener.listens(Source.ROWS)
-                        with closing(notifications):
-                            await self._receive(connection, cursor, notifications, listener, tested)
-                except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
-                    if not self._is_lost:
-                        reason = " ".join(str(error).split()) or f"no answer within {self.timeout:g} s"
-                        logger.warning("not listening to changes in postgres: reason=%s", reason)
-                except Exception:  # otherwise no change would be noticed until a restart
-                    self.metrics.background_errors.labels(task="change-feed").inc()
-                    logger.exception("listening to changes in postgres failed")
-                self._is_lost = True
-                self.metrics.change_feed_connected.set(0)
-                if self.positions is not None:
-                    self.positions.lost()
-                was_heard = listener.heartbeat_of(Source.ROWS).proven_at > _NEVER
-                listener.lost(Source.ROWS)
-                pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
-                await asyncio.sleep(pause)
+        log, pause = listener.log, _FIRST_PAUSE
+        while True:
+            try:
+                async with self.connection() as connection, connection.cursor() as cursor:
+                    notifications = connection.raw.notifies = Notifications(too_many)
+                    # A heartbeat need not wait until it is on the disk, or on a standby.
+                    await cursor.execute(f"SET synchronous_commit TO off; LISTEN {CHANNEL}")
+                    if self.positions is not None:
+                        self.positions.all_changed(await read_position(cursor))
+                    log.listens(Source.ROWS, self.steady())
+                    with closing(notifications):
+                        await self._receive(connection, cursor, notifications, listener, tested)
+            except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
+                if not self._is_lost:
+                    reason = " ".join(str(error).split()) or f"no answer within {self.addresses.timeout:g} s"
+                    logger.warning("not listening to changes in postgres: reason=%s", reason)
+            except Exception:  # otherwise no change would be noticed until a restart
+                self.metrics.background_errors.labels(task="change-feed").inc()
+                logger.exception("listening to changes in postgres failed")
+            self._is_lost = True
+            self.metrics.change_feed_connected.set(0)
+            if self.positions is not None:
+                self.positions.lost()
+            was_heard = log.heartbeats[Source.ROWS].proven_at > _NEVER
+            log.lost(Source.ROWS)
+            pause = _FIRST_PAUSE if was_heard else min(_LONGEST_PAUSE, pause * 2)
+            await asyncio.sleep(pause)
 
-    def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[aiopg.Connection]:
+    def connection(self) -> AbstractAsyncContextManager[aiopg.Connection]:
         """Open the connection that listens."""
-        return open_connection(self.dsn, self.timeout, "image-gateway-changes", addresses)
+        return open_connection(self.addresses, "image-gateway-changes")
 
     async def _receive(
         self,
@@ -206,7 +195,7 @@ class ChangeFeed:
         tested: Callable[[], None],
     ) -> None:
         """Handle notifications until the connection is lost, which raises."""
-        heartbeat, arrived = listener.heartbeat_of(Source.ROWS), notifications.arrived
+        heartbeat, arrived = listener.log.heartbeats[Source.ROWS], notifications.arrived
 
         # Nothing is ever put there: it ends when the connection is lost.
         lost = asyncio.create_task(connection.notifies.get(), name="change-feed-connection")
@@ -256,6 +245,6 @@ class ChangeFeed:
             await listener.rows_changed(image_ids)
         for payload in payloads:
             if payload.startswith(HEARTBEAT_PREFIX):
-                listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
+                listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))
             elif payload.startswith(TEST_PREFIX):
                 tested()

@@ -21,10 +21,9 @@ from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 
 _MOST_SECONDS: Final = 3.0  # for all queries together
-# Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h).
-_ROW, _BEFORE, _INSERT, _DELETE, _UPDATE = 1, 2, 4, 8, 16
+# Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h); 1: for each row, 2: before the event.
+_INSERT, _DELETE, _UPDATE = 4, 8, 16
 _NO_CONNECT: Final = re.compile(r'permission denied for database "(.+?)" ')
-_DISABLED: Final = ("D", "R")  # pg_trigger.tgenabled: never, and on replicas only
 
 _TABLE = """
 SELECT c.oid::bigint, n.nspname, c.relname, pg_table_is_visible(c.oid), has_schema_privilege(n.oid, 'USAGE')
@@ -36,8 +35,12 @@ _COLUMNS = """
 SELECT attname, has_column_privilege(attrelid, attnum, 'SELECT') FROM pg_attribute
 WHERE attrelid = %s::oid AND attnum > 0 AND NOT attisdropped
 """
+# Of a table's triggers that notify: how many there are, then the events after which enabled ones fire for each row (1,
+# and not before it: 2), and the sources of enabled ones. "D" is disabled, "R" fires on replicas only.
 _TRIGGERS = """
-SELECT t.tgenabled::text, t.tgtype::integer, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+SELECT count(*), COALESCE(bit_or(tgtype) FILTER (WHERE is_on AND tgtype & 3 = 1), 0)::integer,
+    COALESCE(string_agg(prosrc, ' ') FILTER (WHERE is_on), '')
+FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid, LATERAL (SELECT tgenabled NOT IN ('D', 'R')) AS state (is_on)
 WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(''image_gateway''%%'
 """
 
@@ -237,7 +240,7 @@ async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aio
     name = "postgres.dsn" if dsn == settings.dsn.get_secret_value() else "postgres.listen_dsn"
     async with (
         ServerAddresses(dsn, timeout, name=name) as addresses,
-        open_connection(dsn, timeout, "image-gateway-check", addresses) as connection,
+        open_connection(addresses, "image-gateway-check") as connection,
     ):
         yield connection
 
@@ -260,19 +263,14 @@ class Inspection:
         changes = await self._changes(oid) if oid is not None and self._settings.listen else None
         links = await self._links() if with_links else None
         tables: list[FoundTable] = []
+        other_tables = None
         if problem is None:
             names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
             await self._cursor.execute(FOUND_TABLES_SQL, names)
             tables = [FoundTable.of(row) for row in await self._cursor.fetchall()]
-        return DatabaseReport(
-            self._address, problem, tuple(self._repairs), changes, links, tables, self._other_tables(tables)
-        )
-
-    def _other_tables(self, tables: Sequence[FoundTable]) -> str | None:
-        """Return that another search path would lead to another table."""
-        if "." in self._settings.table or not tables or not tables[0].others:
-            return None
-        return f"the search path leads to {tables[0].name}; there is also {', '.join(tables[0].others)}"
+            if "." not in self._settings.table and tables and (others := tables[0].others):
+                other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
+        return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links, tables, other_tables)
 
     async def _table(self) -> tuple[int | None, str | None]:
         """Return the table's oid (None if the table does not exist) and its problem (None without a problem)."""
@@ -299,18 +297,14 @@ class Inspection:
 
     async def _changes(self, oid: int) -> str | None:
         """Return why changes are not notified."""
-        triggers = await self._triggers(oid)
-        if not triggers:
+        count, events, sources = await self._triggers(oid)
+        if not count:
             return f"no trigger on {self._settings.table} notifies of changes"
-        enabled = [(kind, source) for state, kind, source in triggers if state not in _DISABLED]
-        covered = 0
-        for kind, _ in enabled:
-            if kind & _ROW and not kind & _BEFORE:
-                covered |= kind
-        if missing := [name for bit, name in ((_UPDATE, "UPDATE"), (_DELETE, "DELETE")) if not covered & bit]:
+        if missing := [name for bit, name in ((_UPDATE, "UPDATE"), (_DELETE, "DELETE")) if not events & bit]:
             return f"the trigger is disabled, or does not fire after {' and '.join(missing)}"
-        sources = " ".join(source for _, source in enabled)
-        if "OLD." in sources and (unwatched := sorted(name for name in self._wanted if not _mentions(sources, name))):
+        # The trigger's function names the columns that it compares; ``format('%I')`` quotes them where it must.
+        compared = set(re.findall(r'OLD\."?(\w+)', sources))
+        if compared and (unwatched := sorted(self._wanted - compared)):
             return f"the trigger does not watch {', '.join(unwatched)}"
         return None
 
@@ -320,20 +314,16 @@ class Inspection:
         (oid,) = await self._cursor.fetchone()
         if oid is None:
             return f"there is no table {LINKS_TABLE}"
-        triggers = await self._triggers(oid)
-        needed = _INSERT | _UPDATE
-        if not any(state not in _DISABLED and kind & needed == needed for state, kind, _ in triggers):
-            return f"no trigger on {LINKS_TABLE} notifies of killed links"
-        return None
+        _, events, _ = await self._triggers(oid)
+        return (
+            None if events & _INSERT and events & _UPDATE else f"no trigger on {LINKS_TABLE} notifies of killed links"
+        )
 
-    async def _triggers(self, oid: int) -> list[tuple[str, int, str]]:
+    async def _triggers(self, oid: int) -> tuple[int, int, str]:
+        """Return the number of triggers that notify, and the events and the sources of those that are enabled."""
         await self._cursor.execute(_TRIGGERS, (oid,))
-        return [tuple(row) for row in await self._cursor.fetchall()]
-
-
-def _mentions(source: str, column: str) -> bool:
-    """Return whether a trigger's function compares the column (``format('%I')`` quotes it where it must)."""
-    return re.search(rf'OLD\.("{re.escape(column)}"|{re.escape(column)}\b)', source) is not None
+        count, events, sources = await self._cursor.fetchone()
+        return count, events, sources
 
 
 def _without_connect(settings: PostgresSettings, database: str) -> DatabaseReport:

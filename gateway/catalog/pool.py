@@ -3,16 +3,15 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 import aiopg
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from gateway.catalog.server_addresses import AddressesNeeded, Resolve, Server, ServerAddresses, system_addresses
+from gateway.catalog.server_addresses import Resolve, Server, ServerAddresses, ServerFull, system_addresses
 from gateway.concurrency.shared_timeout import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
@@ -71,12 +70,10 @@ class Pool:
     Connections to each address are counted separately: while one server hangs, another one can take its place.
     """
 
-    def __init__(self, dsn: str, size: int, timeout: float, addresses: ServerAddresses) -> None:
-        self._dsn = dsn
-        self.size = size
-        self._timeout = timeout
+    def __init__(self, addresses: ServerAddresses, size: int) -> None:
         self._addresses = addresses
-        given = parse_dsn(dsn)
+        self.size = size
+        given = parse_dsn(addresses.dsn)
         self._parameters = {name: value for name, value in _KEEPALIVES.items() if name not in given}
         self._servers: dict[aiopg.Connection, Server] = {}  # of each open connection
         self._counts: Counter[Server] = Counter()  # connections to each server, also those that are being opened
@@ -188,46 +185,41 @@ class Pool:
             self._addresses.skip()
         if self._counts[self._addresses.next] < self.size:
             self._opening = asyncio.create_task(self._open(), name="postgres-connection")
-            self._opening.add_done_callback(self._opened)
 
     def _hangs(self, server: Server) -> bool:
         """Return whether every connection has been abandoned for so long that the server should have answered."""
-        latest = time.monotonic() - self._timeout
+        latest = time.monotonic() - self._addresses.timeout
         hanging = sum(since < latest for its_server, since in self._abandoned.values() if its_server == server)
         return hanging >= self.size
 
-    def _opened(self, opening: "asyncio.Task[None]") -> None:
-        self._opening = None
-        if opening.cancelled():
-            return
-        error = opening.exception()
-        if error is not None and (waiter := self._oldest_waiter()) is not None:
-            waiter.set_exception(error)
-        self._open_more()
-
     async def _open(self) -> None:
-        """Open a connection to one of the servers, and give it to a waiter. Raises the error of the last server."""
-        self._release(await _connected(self._addresses, self._connect))
+        """Open a connection to one of the servers, and give it to a waiter, or the error of the last server."""
+        try:
+            self._release(await self._addresses.connect(self._connect))
+        except Exception as error:  # noqa: BLE001 - whatever it is, a caller waits
+            if (waiter := self._oldest_waiter()) is not None:
+                waiter.set_exception(error)
+        finally:
+            self._opening = None
+        self._open_more()
 
     async def _connect(self) -> aiopg.Connection:
         server = self._addresses.next
         if self._counts[server] >= self.size:
-            raise TimeoutError(f"no answer from {server}")
-        with self._addresses.named_errors():
-            connection = _begin_to_connect(self._dsn, _NEVER, "image-gateway", self._addresses, self._parameters)
-            self._servers[connection] = server
-            self._counts[server] += 1
-            login = asyncio.create_task(_finished(connection), name="postgres-login")
-            try:
-                async with loop_timeout(self._timeout):
-                    await asyncio.shield(login)
-            except BaseException:
-                # The queue of PgBouncer keeps the login of a client that left, too.
-                if connection.raw.info.status in _UNCONNECTED:
-                    login.cancel()
-                self._abandon(login, connection)
-                raise
-        return connection
+            raise ServerFull(f"no answer from {server}")
+        connection = _begin_to_connect(self._addresses, _NEVER, "image-gateway", self._parameters)
+        self._servers[connection] = server
+        self._counts[server] += 1
+        login = asyncio.ensure_future(connection)
+        try:
+            async with loop_timeout(self._addresses.timeout):
+                return await asyncio.shield(login)
+        except BaseException:
+            # The queue of PgBouncer keeps the login of a client that left, too.
+            if connection.raw.info.status in _UNCONNECTED:
+                login.cancel()
+            self._abandon(login, connection)
+            raise
 
 
 @asynccontextmanager
@@ -245,7 +237,7 @@ async def open_pool(
     name: the setting that has the DSN, for errors.
     """
     async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
-        pool = Pool(dsn, size, timeout, addresses)
+        pool = Pool(addresses, size)
         pools.append(pool)
         try:
             yield pool
@@ -255,55 +247,29 @@ async def open_pool(
 
 
 @asynccontextmanager
-async def open_connection(
-    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses
-) -> AsyncIterator[aiopg.Connection]:
-    """Connect to a server of the DSN, within ``timeout`` seconds for each server.
+async def open_connection(addresses: ServerAddresses, application_name: str) -> AsyncIterator[aiopg.Connection]:
+    """Connect to a server of the DSN, within the time limit of ``addresses`` for each server.
 
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
 
-    async def connect() -> aiopg.Connection:
-        with addresses.named_errors():
-            return await _begin_to_connect(dsn, timeout, application_name, addresses, {})
+    def connect() -> aiopg.Connection:
+        return _begin_to_connect(addresses, addresses.timeout, application_name, {})
 
-    async with await _connected(addresses, connect) as connection:
+    async with await addresses.connect(connect) as connection:
         yield connection
 
 
 def _begin_to_connect(
-    dsn: str, timeout: float, application_name: str, addresses: ServerAddresses, parameters: Mapping[str, Any]
+    addresses: ServerAddresses, timeout: float, application_name: str, parameters: Mapping[str, Any]
 ) -> aiopg.Connection:
     """Return a connection that is not connected yet. ``timeout`` is of the login and of each statement, in seconds."""
     return aiopg.Connection(
-        dsn,
+        addresses.dsn,
         timeout,
         application_name=application_name,
-        connection_factory=partial(addresses.connect, kind=Connection),
+        connection_factory=Connection,
         **_OPTIONS,
         **parameters,
+        **addresses.parameters,
     )
-
-
-async def _finished(connection: aiopg.Connection) -> aiopg.Connection:
-    return await connection
-
-
-async def _connected(
-    addresses: ServerAddresses, connect: Callable[[], Awaitable[aiopg.Connection]]
-) -> aiopg.Connection:
-    """Return what ``connect`` opens, which is called once for each server until a server accepts the connection."""
-    tries = 0
-    while True:
-        try:
-            return await connect()
-        except AddressesNeeded:
-            await addresses.look_up()
-        except (psycopg2.OperationalError, OSError):  # a time-out is an OSError, too
-            addresses.failed()
-            tries += 1
-            if tries >= len(addresses.servers):
-                raise
-        except asyncio.CancelledError:  # the caller's time is over
-            addresses.failed()
-            raise

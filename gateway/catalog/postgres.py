@@ -44,10 +44,6 @@ _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.Untransla
 ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
 
 
-def _unobserved(_operation: str, _table: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
 @dataclass(frozen=True, slots=True)
 class Primary:
     """The server that is written to, where ``postgres.dsn`` may lead to a standby.
@@ -93,8 +89,9 @@ class PostgresCatalog:
         self._query = query
         self._timeout = timeout
         self._metrics = metrics
-        self._observe = observe or _unobserved
+        self._observe = observe or (lambda _operation, _table: nullcontext())
         self._primary = primary
+        self._writable = primary.pool if primary is not None else pool
         self._limit = _limit(timeout)
         self._lock: HeldLock | None = None  # what held up the last query, and no query has been answered since
         # A connection leads to one server, and a server's position never goes back.
@@ -228,34 +225,32 @@ class PostgresCatalog:
     ) -> tuple[list[Row], dict[str, str]]:
         """Return the rows of ``image_ids``, and the reasons why some cannot be read.
 
+        Postgres refuses the whole query because of a single such row. Then each half of the ids is queried again.
         Raises the error of Postgres if no row can be read, or if many rows cannot: then the table is at fault.
         """
-        errors: dict[str, psycopg2.Error] = {}
-        rows = await self._select_readable(cursor, image_ids, id_type, errors)
-        if not rows:
-            _raise_beyond(errors, 0)
-        return rows, {image_id: _why_unreadable(error) for image_id, error in errors.items()}
-
-    async def _select_readable(
-        self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str, errors: dict[str, psycopg2.Error]
-    ) -> list[Row]:
-        """Return the rows, and add the errors of those that cannot be read to ``errors``.
-
-        Postgres refuses the whole query because of a single such row. Then each half of the ids is queried again.
-        """
-        if not image_ids:
-            return []
-        try:
-            await self._execute_by_id(cursor, self._query.by_id, id_type, image_ids)
-            return await cursor.fetchall()
-        except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
-            if len(image_ids) == 1:
-                errors[image_ids[0]] = error
-                _raise_beyond(errors, _MOST_UNREADABLE)
-                return []
-        middle = len(image_ids) // 2
-        rows = await self._select_readable(cursor, image_ids[:middle], id_type, errors)
-        return rows + await self._select_readable(cursor, image_ids[middle:], id_type, errors)
+        rows: list[Row] = []
+        unreadable: dict[str, str] = {}
+        errors: list[psycopg2.Error] = []  # about something else than the encoding of a text
+        batches = [image_ids] if image_ids else []
+        while batches:
+            batch = batches.pop()
+            try:
+                await self._execute_by_id(cursor, self._query.by_id, id_type, batch)
+                rows += await cursor.fetchall()
+            except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
+                middle = len(batch) // 2
+                if middle:
+                    batches += batch[middle:], batch[:middle]
+                elif isinstance(error, _NOT_UTF8):
+                    unreadable[batch[0]] = "the row holds text that is not UTF-8"
+                else:  # without the message, which may quote the row
+                    unreadable[batch[0]] = f"Postgres cannot read the row: {type(error).__name__}"
+                    errors.append(error)
+                    if len(errors) > _MOST_UNREADABLE:
+                        raise
+        if errors and not rows:
+            raise errors[-1]
+        return rows, unreadable
 
     def _record(self, row: Row) -> ImageRecord:
         return read_row(row, self._query.default_bucket, self._query.regions)
@@ -347,10 +342,6 @@ class PostgresCatalog:
         """Execute a query of rows by id. The ids are cast to the column's type, so that its index is used."""
         await self._execute(cursor, f"{sql} = ANY(%s::{id_type}[])", (list(image_ids),), limit)
 
-    @property
-    def _writable(self) -> Pool:
-        return self._primary.pool if self._primary is not None else self._pool
-
     @asynccontextmanager
     async def _cursor(
         self, operation: str = "SELECT", table: str | None = None, pool: Pool | None = None
@@ -393,20 +384,6 @@ def _limit(seconds: float) -> str:
     """
     lock, statement = int(seconds * _LOCK_SHARE * 1000), int((seconds + 1) * 1000)
     return f"SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; "
-
-
-def _raise_beyond(errors: Mapping[str, psycopg2.Error], most: int) -> None:
-    """Raise the last error if more than ``most`` errors are about something else than the encoding of a text."""
-    others = [error for error in errors.values() if not isinstance(error, _NOT_UTF8)]
-    if len(others) > most:
-        raise others[-1]
-
-
-def _why_unreadable(error: psycopg2.Error) -> str:
-    """Return the reason without the message, which may quote the row."""
-    if isinstance(error, _NOT_UTF8):
-        return "the row holds text that is not UTF-8"
-    return f"Postgres cannot read the row: {type(error).__name__}"
 
 
 @asynccontextmanager

@@ -4,23 +4,21 @@ import asyncio
 import os
 import socket
 import time
-import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Self
 
+import aiopg
 import psycopg2
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import parse_dsn
 
 from gateway.concurrency.shared_timeout import loop_timeout
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
-_CONNECTED: Final = 0  # libpq's CONNECTION_OK
 _DEFAULT_PORT: Final = "5432"
 _FRESH_FOR: Final = 5.0  # seconds; managed databases that change their address have names that live as long
 
@@ -29,10 +27,6 @@ async def system_addresses(host: str) -> Sequence[str]:
     """Return the addresses of a host by the system's resolver, in its order, as libpq would try them."""
     found = await asyncio.get_running_loop().getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-class AddressesNeeded(psycopg2.OperationalError):
-    """A connection was to be opened before the hosts were looked up: look them up, and try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +40,10 @@ class Server:
     def __str__(self) -> str:
         where = f"{self.host or 'the default socket'}:{self.port or _DEFAULT_PORT}"
         return where if self.address in ("", self.host) else f"{where} ({self.address})"
+
+
+class ServerFull(TimeoutError):
+    """The next server has as many connections as the pool allows. It stays the next one."""
 
 
 class ServerAddresses:
@@ -66,11 +64,12 @@ class ServerAddresses:
     """
 
     def __init__(
-        self, dsn: str, timeout: float, resolve: Resolve = system_addresses, name: str = "the DSN of Postgres"
+        self, dsn: str, timeout: float, resolve: Resolve = system_addresses, name: str = "postgres.dsn"
     ) -> None:
         parameters = parse_dsn(dsn)
+        self.dsn: Final = dsn
+        self.timeout: Final = timeout
         self._name = name
-        self._timeout = timeout
         self._resolve = resolve
         self._prefers_standby = _setting(parameters, "target_session_attrs") == "prefer-standby"
         self._places = _places(parameters)
@@ -82,7 +81,6 @@ class ServerAddresses:
             () if self._has_names else [Server(host, "", port) for host, port in self._places]
         )
         self._turn = 0
-        self._last: tuple[int, weakref.ref[psycopg2.extensions.connection]] | None = None  # its turn, the connection
         self._fresh_until = float("-inf")
         self._look_up_task: asyncio.Task[None] | None = None
 
@@ -96,71 +94,66 @@ class ServerAddresses:
             self._look_up_task.cancel()
             await asyncio.gather(self._look_up_task, return_exceptions=True)
 
+    async def connect(self, connect: Callable[[], Awaitable[aiopg.Connection]]) -> aiopg.Connection:
+        """Return what ``connect`` opens with ``parameters``, which is called until a server accepts, once for each.
+
+        Raises the error of the last server: ``psycopg2.Error``, ``OSError`` or ``TimeoutError``.
+        """
+        tries = 0
+        while True:
+            await self.look_up()
+            server = self.next
+            try:
+                return await connect()
+            except ServerFull:
+                raise
+            except (psycopg2.OperationalError, OSError) as error:  # a time-out is an OSError, too
+                self.skip()
+                tries += 1
+                if tries < len(self.servers):
+                    continue
+                if isinstance(error, OSError):
+                    raise
+                # libpq does not always name the server
+                reason = " ".join(str(error).split())
+                raise psycopg2.OperationalError(f"{self._name}, {server}: {reason}") from error
+
     async def look_up(self) -> None:
         """Look the hosts up, unless that was done lately.
 
         Raises ``OSError`` if no host has an address, and ``TimeoutError`` if the look-up takes too long.
         """
-        # `connect` follows at once
-        if not self._has_names or time.monotonic() < self._fresh_until - _FRESH_FOR / 2:
+        if not self._has_names or time.monotonic() < self._fresh_until:
             return
         task = self._look_up_task
         if task is None or task.done():
             task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
             task.add_done_callback(_retrieve)
         try:
-            async with loop_timeout(self._timeout):
+            async with loop_timeout(self.timeout):
                 await asyncio.shield(task)
         except TimeoutError:
-            raise TimeoutError(f"the hosts of {self._name} were not looked up within {self._timeout:g} s") from None
+            raise TimeoutError(f"the hosts of {self._name} were not looked up within {self.timeout:g} s") from None
 
-    def connect(self, dsn: str, async_: int = 0, kind: Any = psycopg2.extensions.connection) -> Any:
-        """Open a connection, as psycopg2's ``connection_factory``. Raises ``AddressesNeeded`` before ``look_up``.
-
-        kind: the class of the connection. (typeshed does not know its second argument.)
-        """
-        if self._has_names and time.monotonic() >= self._fresh_until:
-            raise AddressesNeeded(f"the hosts of {self._name} have not been looked up lately")
-        self._last = None
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters that lead a connection to ``next``."""
         if not self.servers:
-            return kind(dsn, async_)
+            return {}
         server = self.next
         parameters = {"host": server.host, "hostaddr": server.address, "port": server.port}
         if self._prefers_standby:
             parameters["target_session_attrs"] = "any" if self._turn // len(self.servers) % 2 else "standby"
-        connection = kind(make_dsn(dsn, **parameters), async_)
-        self._last = self._turn, weakref.ref(connection)
-        return connection
+        return parameters
 
     @property
     def next(self) -> Server:
         """The server of the next connection; of a DSN that is not changed, what it says."""
         return self.servers[self._turn % len(self.servers)] if self.servers else self._given
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
-        """Add the setting and the server to an error of connecting to ``next``: libpq does not always name it."""
-        server = self.next
-        try:
-            yield
-        except AddressesNeeded:
-            raise
-        except psycopg2.OperationalError as error:
-            raise psycopg2.OperationalError(f"{self._name}, {server}: {' '.join(str(error).split())}") from error
-
     def skip(self) -> None:
         """Connect to the next server from now on."""
         self._turn += 1
-
-    def failed(self) -> None:
-        """Connect to the next server from now on, unless the last connection was made."""
-        if self._last is not None:
-            turn, reference = self._last
-            connection = reference()
-            is_made = connection is not None and connection.info.status == _CONNECTED
-            if is_made or turn != self._turn:
-                return
-        self.skip()
 
     async def _look_up(self) -> None:
         answers = await asyncio.gather(*(self._addresses_of(host) for host, _ in self._places))

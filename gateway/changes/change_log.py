@@ -1,7 +1,4 @@
-"""The change log: which images have changed, since when changes are heard, and whether they are heard now.
-
-The last classes are what the connections that hear of changes call.
-"""
+"""The change log: which images have changed, since when changes are heard, and whether they are heard now."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -234,40 +231,15 @@ class ChangeLog:
             observer()
 
 
-class Listener(Protocol):
-    """Hears when messages of a source arrive, and when they do not."""
+class RowListener(Protocol):
+    """Hears of changed rows. Its ``log`` hears whether changes of rows arrive."""
 
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the heartbeat to be sent on the way of this source's messages."""
-
-    def listens(self, source: Source) -> None:
-        """Messages arrive from now on. Earlier messages were missed."""
-
-    def lost(self, source: Source) -> None:
-        """No messages arrive from now on."""
-
-    def heard_heartbeat(self, source: Source, text: str) -> None:
-        """A heartbeat has come back, after everything that was sent before it was handled."""
-
-
-class RowListener(Listener, Protocol):
-    """Hears of changed rows."""
+    @property
+    def log(self) -> ChangeLog:
+        """The log of this process."""
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """The rows of these images have changed."""
 
     def too_many_rows(self, dropped: int) -> None:
         """So many changes wait that the last would be handled too late. ``dropped`` of them are not handled at all."""
-
-
-class ReplicaListener(Listener, Protocol):
-    """Hears what other replicas say. They have changed Redis already."""
-
-    def drop_here(self, image_id: str) -> None:
-        """The image, or the rights to it, have changed."""
-
-    def use_new_url(self, image_id: str) -> None:
-        """Redis has a new URL of the image, which has not changed."""
-
-    def heard_sweep(self, scope: Scope) -> None:
-        """Caches in front must forget all of this."""

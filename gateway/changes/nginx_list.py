@@ -19,47 +19,8 @@ _NEVER: Final = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeList:
-    """The changes since a time, oldest first, each with its time. ``has_more``: later changes are left out.
-
-    gateway: the name of the process.
-    now: the last whole millisecond before the list was made. What happens after it comes with the next list.
-    complete_since: from when on no change was missed. Equal to ``now`` while changes are not heard.
-    heartbeat: when the heartbeat was sent that came back last, of the source whose last one is the oldest. None without
-    a source.
-    decisions_void_at: when every decision about access became void.
-    settings: a name of the settings on which the answers of this process depend.
-    An image id of None is every image. Times are Unix milliseconds of the steady clock of this process.
-    """
-
-    gateway: str
-    now: int
-    complete_since: int
-    heartbeat: int | None
-    changes: tuple[tuple[str | None, int], ...]
-    has_more: bool
-    decisions_void_at: int
-    settings: str
-
-    def as_json(self) -> str:
-        """Return the list as nginx reads it. ``json.dumps`` would block the event loop three times as long."""
-        changes = ", ".join(
-            [
-                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
-                for image_id, at in self.changes
-            ]
-        )
-        heartbeat = f'"heartbeat": {self.heartbeat}, ' if self.heartbeat is not None else ""
-        more = ', "more": true' if self.has_more else ""
-        return (
-            f'{{"gateway": "{self.gateway}", "now": {self.now}, "complete_since": {self.complete_since}, {heartbeat}'
-            f'"changes": [{changes}], "access": {self.decisions_void_at}, "settings": "{self.settings}"{more}}}\n'
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class NginxList:
-    """Makes lists of the changes in the log.
+    """Lists the changes in the log, the oldest first, each with its time.
 
     name: the name of this process.
     settings: returns a name of the settings on which the answers of this process depend.
@@ -74,13 +35,22 @@ class NginxList:
     _: KW_ONLY
     most_listed: int = _MOST_LISTED
 
-    def since(self, since: int, now: float, asked_at: int | None = None) -> ChangeList:
-        """Return the changes from ``since`` (Unix milliseconds) on.
+    def since(self, since: int, now: float, asked_at: int | None = None) -> str:
+        """Return the changes from ``since`` (Unix milliseconds) on, as JSON. An image id of null is every image.
 
         now: the time of the log.
         asked_at: the time of the asker's clock. ``since`` is by that clock, too, so that nobody compares two clocks.
         None: ``since`` is by the clock of this process. If that is later than now, the clocks differ by more than the
         asker allows for, and the list is not complete.
+
+        All times of the list are Unix milliseconds of the steady clock of this process:
+
+        - ``now``: the last whole millisecond before the list was made. What happens after it comes with the next list.
+        - ``complete_since``: from when on no change was missed. Equal to ``now`` while changes are not heard.
+        - ``heartbeat``: when the heartbeat was sent that came back last, of the source whose last one is the oldest. It
+          is absent without a source.
+        - ``access``: when every decision about access became void.
+        - ``more``: present if later changes are left out.
         """
         log, current = self.log, self._milliseconds(now)
         if asked_at is not None:
@@ -88,16 +58,21 @@ class NginxList:
         found = self._changes(since, current)
         last = current - 1
         is_ahead = asked_at is None and since > current
-        heartbeats = [heartbeat.proven_at for heartbeat in log.heartbeats.values()]
-        return ChangeList(
-            self.name,
-            last,
-            last if is_ahead else min(last, self._milliseconds(log.complete_since(now))),
-            max(0, self._milliseconds(min(heartbeats))) if heartbeats else None,
-            tuple((image_id, at) for at, image_id in found[: self.most_listed]),
-            len(found) > self.most_listed,
-            self._milliseconds(log.rights_changed_at),
-            self.settings(),
+        complete_since = last if is_ahead else min(last, self._milliseconds(log.complete_since(now)))
+        proven = [heartbeat.proven_at for heartbeat in log.heartbeats.values()]
+        heartbeat = f'"heartbeat": {max(0, self._milliseconds(min(proven)))}, ' if proven else ""
+        # ``json.dumps`` would block the event loop three times as long.
+        changes = ", ".join(
+            [
+                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
+                for at, image_id in found[: self.most_listed]
+            ]
+        )
+        more = ', "more": true' if len(found) > self.most_listed else ""
+        return (
+            f'{{"gateway": "{self.name}", "now": {last}, "complete_since": {complete_since}, {heartbeat}'
+            f'"changes": [{changes}], "access": {self._milliseconds(log.rights_changed_at)}, '
+            f'"settings": "{self.settings()}"{more}}}\n'
         )
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +50,11 @@ class Reply:
     def code(self) -> str | None:
         """COS's error code. None without one."""
         return self.error.code
+
+    @property
+    def said(self) -> str:
+        """Status and code."""
+        return f"{self.status} {self.code}" if self.code is not None else str(self.status)
 
     @property
     def is_image(self) -> bool:
@@ -157,8 +161,3 @@ async def reach(base: str, timeout: float) -> Reachability:
     except OSError as error:  # name look-up and TLS, too
         raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
     return Reachability(addresses, ssl.cert_time_to_seconds(certificate["notAfter"]))
-
-
-def clock_difference(reply: Reply) -> float | None:
-    """Return for how many seconds COS's clock is ahead of this machine's, or None without a Date field."""
-    return reply.error.date - time.time() if reply.error.date is not None else None

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.checks.finding import Finding, warning
@@ -15,35 +14,28 @@ COLUMNS: Final = ("replica", "version", "program", "settings", "entry key", "cha
 DIFFERS: Final = "≠ "
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of the table: a cell for each column. ``is_marked`` says for each whether it differs or is wrong."""
-
-    cells: Sequence[str]
-    is_marked: Sequence[bool]
+# A line of the table: the text of each cell, and whether it differs or is wrong.
+Row = Sequence[tuple[str, bool]]
 
 
 def rows_of(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> list[Row]:
     """Return a line for each answer, and for the name of each replica that did not answer."""
     usual = _usual(answers)
-    rows = []
+    rows: list[Row] = []
     for answer in answers:
-        values = [str(getattr(answer, name)) for name in _SAME]
+        values = [(name, str(getattr(answer, name))) for name in _SAME]
         asked = ", ".join(f"{name} {seconds:.0f} s ago" for name, seconds in answer.nginx.items())
         rows.append(
-            Row(
-                (answer.name, *values, answer.changes, asked or "by none", answer.last_error or "none"),
-                (
-                    False,
-                    *(value != usual[name] for name, value in zip(_SAME, values, strict=True)),
-                    answer.changes != "ok",
-                    any(seconds > SILENT for seconds in answer.nginx.values()),
-                    False,
-                ),
+            (
+                (answer.name, False),
+                *((value, value != usual[name]) for name, value in values),
+                (answer.changes, answer.changes != "ok"),
+                (asked or "by none", any(seconds > SILENT for seconds in answer.nginx.values())),
+                (answer.last_error or "none", False),
             )
         )
-    blank = [""] * (len(COLUMNS) - 2)
-    return rows + [Row((name, "does not answer", *blank), (True, True, *map(bool, blank))) for name in silent]
+    blank = [("", False)] * (len(COLUMNS) - 2)
+    return rows + [((name, True), ("does not answer", True), *blank) for name in silent]
 
 
 def diagnose_running(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Iterator[Finding]:

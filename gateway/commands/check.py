@@ -33,7 +33,7 @@ from gateway.commands.output import print_verdict
 from gateway.delivery.nginx_files import VERSION
 from gateway.origin.client import OriginClient
 from gateway.server.file_limit import hard_limit, needed_files
-from gateway.service.canary import make_asker
+from gateway.service.canary import make_canary
 from gateway.service.images import open_cos
 from gateway.service.purges import PurgeTarget, open_purge_target
 from gateway.settings import Settings
@@ -171,7 +171,9 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
+    metrics = opened.metrics
+    counted = metrics.canary, metrics.registry.background_errors
     async with FrontClient() as client:
-        if (asker := make_asker(opened.live, opened.signing, opened.stores, origin, client)) is not None:
-            for finding in diagnose_canary(await asker.ask(frozenset())):
-                yield finding
+        canary = make_canary(opened.live, *counted, opened.signing, opened.stores, origin, client)
+        for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
+            yield finding

@@ -2,8 +2,7 @@
 
 import click
 
-from gateway.checks.deep_probes import Subject, run_probes
-from gateway.checks.deep_result import Verdict
+from gateway.checks.deep_probes import Subject, Verdict, run_probes
 from gateway.checks.deep_session import open_deep_session
 from gateway.commands.dependencies import open_dependencies
 from gateway.commands.output import OutputConsole

@@ -111,7 +111,7 @@ def _print_table(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Non
         table.add_row(
             *(
                 Text(printable(DIFFERS + cell if marked else cell), style="red" if marked else "")
-                for cell, marked in zip(row.cells, row.is_marked, strict=True)
+                for cell, marked in row
             )
         )
     console = OutputConsole(highlight=False)

@@ -4,7 +4,9 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CatalogUnavailable, CredentialsExpired, DependencyDegraded, OriginUnavailable
@@ -12,6 +14,7 @@ from gateway.monitoring.metrics import MonitoringMetrics
 from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.cos_errors import CosError, is_refusal
 
+_NEVER: Final = float("-inf")
 _TIMEOUT: Final = 1.3  # seconds for a bucket; with the rows less than a probe of the health may take
 _ROWS_TIMEOUT: Final = 0.5  # seconds
 _ROWS_EVERY: Final = 60.0  # seconds between two reads of rows
@@ -23,16 +26,26 @@ _MOST_ASKED: Final = 4  # objects of a bucket in one probe
 _MADE_UP: Final = "image-gateway-probe"  # a key that is asked for where no row names the bucket
 
 
-class _Problem(NamedTuple):
-    reason: str
-    is_refusal: bool
+@dataclass(slots=True)
+class _Bucket:
+    """A bucket, and what is known of it. Times are in monotonic seconds.
+
+    accepted: the object that COS accepted in the last probe.
+    refusal: that of the last request, until a request is accepted.
+    is_doubted: the bucket has refused a signature, and accepted none of a probe since.
+    proven_at: when the bucket last accepted the signature of a probe.
+    """
+
+    name: str
+    region: str
+    accepted: ImageRecord | None = None
+    refusal: CosError | None = None
+    refused_at: float = _NEVER
+    is_doubted: bool = False
+    proven_at: float = _NEVER
 
 
-class _Refusal(NamedTuple):
-    error: CosError
-    at: float  # monotonic seconds
-
-
+@dataclass(frozen=True, slots=True)
 class ObjectQuestions:
     """Asks COS for an object by a presigned URL, and corrects the clock by its answer.
 
@@ -41,30 +54,22 @@ class ObjectQuestions:
     now: returns the time by which URLs are signed.
     """
 
-    def __init__(
-        self,
-        origin: OriginClient,
-        sign: Callable[[ImageRecord], str],
-        correct_clock: Callable[[float | None], bool],
-        now: Callable[[], float],
-    ) -> None:
-        self._origin = origin
-        self._sign = sign
-        self._correct_clock = correct_clock
-        self._now = now
-        self.take_verdicts = origin.observed.take_verdicts  # on the requests of clients
+    origin: OriginClient
+    sign: Callable[[ImageRecord], str]
+    correct_clock: Callable[[float | None], bool]
+    now: Callable[[], float]
 
     async def ask(self, image: ImageRecord) -> ProbeAnswer:
         """Return COS's answer to a request for the first byte. Raises ``OriginUnavailable`` without an answer."""
-        answer = await self._origin.diagnose(self._sign(image))
-        if is_refusal(answer.error) and self._correct_clock(answer.error.date):
-            answer = await self._origin.diagnose(self._sign(image))
+        answer = await self.origin.diagnose(self.sign(image))
+        if is_refusal(answer.error) and self.correct_clock(answer.error.date):
+            answer = await self.origin.diagnose(self.sign(image))
         return answer
 
     def is_new(self, url: str) -> bool:
         """Return whether the URL was signed lately."""
         signed = _SIGNED_FROM.search(url)
-        return signed is not None and self._now() - int(signed[1]) < _NEW
+        return signed is not None and self.now() - int(signed[1]) < _NEW
 
 
 class BucketsProbe:
@@ -99,7 +104,7 @@ class BucketsProbe:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._questions = questions
-        self._regions = regions
+        self._buckets = [_Bucket(name, region) for name, region in regions.items()]
         self._metrics = metrics
         self._sample = sample
         self._observe = observe
@@ -107,11 +112,7 @@ class BucketsProbe:
         self._monotonic = monotonic
         self.may_serve = False  # since a bucket has accepted a signature or did not answer
         self._rows: Sequence[ImageRecord] = ()
-        self._rows_read_at = float("-inf")
-        self._known: dict[str, ImageRecord] = {}  # by bucket: the object that COS accepted last
-        self._refusals: dict[str, _Refusal] = {}  # by bucket: the last refusal of a request, until one is accepted
-        self._doubted: set[str] = set()  # buckets that refused a signature, until they accept one of a probe
-        self._proven_at: dict[str, float] = {}  # by bucket: when it last accepted the signature of a probe
+        self._rows_read_at = _NEVER
 
     async def probe(self) -> None:
         """Return if every bucket works.
@@ -119,93 +120,81 @@ class BucketsProbe:
         Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
         refuse the gateway.
         """
-        accepted, refused = self._questions.take_verdicts()
+        accepted, refused = self._questions.origin.observed.take_verdicts()  # on the requests of clients
         now = self._monotonic()
-        self._refusals |= {bucket: _Refusal(error, now) for bucket, error in refused.items()}
-        for bucket in self._refusals.keys() & accepted.keys():
-            del self._refusals[bucket]
-            self._doubted.add(bucket)
-        unproven = [bucket for bucket in self._regions if not self._is_proven(bucket, accepted.get(bucket), now)]
-        if not self._known.keys() >= set(unproven):
+        for bucket in self._buckets:
+            if bucket.name in refused:
+                bucket.refusal, bucket.refused_at = refused[bucket.name], now
+            if bucket.refusal is not None and bucket.name in accepted:
+                bucket.refusal, bucket.is_doubted = None, True
+        unproven = [bucket for bucket in self._buckets if not self._is_proven(bucket, accepted.get(bucket.name), now)]
+        if any(bucket.accepted is None for bucket in unproven):
             await self._read_rows()
         found = await asyncio.gather(*map(self._try, unproven))
-        problems = {bucket: problem for bucket, problem in zip(unproven, found, strict=True) if problem is not None}
-        if len(self._regions) > 1:
-            for bucket in self._regions:
-                self._metrics.dependency_up.labels(dependency=f"cos:{bucket}").set(bucket not in problems)
-        refusals = [bucket for bucket, problem in problems.items() if problem.is_refusal]
-        if len(refusals) < len(self._regions):
+        problems = {bucket.name: error for bucket, error in zip(unproven, found, strict=True) if error is not None}
+        if len(self._buckets) > 1:
+            for bucket in self._buckets:
+                self._metrics.dependency_up.labels(dependency=f"cos:{bucket.name}").set(bucket.name not in problems)
+        refusals = sum(isinstance(error, DependencyDegraded) for error in problems.values())
+        if refusals < len(self._buckets):
             self.may_serve = True
         if problems:
-            reason = "; ".join(f"bucket {bucket}: {problem.reason}" for bucket, problem in problems.items())
-            raise (DependencyDegraded if len(refusals) == len(problems) else OriginUnavailable)(reason)
+            reason = "; ".join(f"bucket {name}: {error}" for name, error in problems.items())
+            raise (DependencyDegraded if refusals == len(problems) else OriginUnavailable)(reason)
 
-    def _is_proven(self, bucket: str, accepted: str | None, now: float) -> bool:
+    def _is_proven(self, bucket: _Bucket, accepted: str | None, now: float) -> bool:
         """Return whether requests show that the bucket accepts new signatures. ``accepted`` is a URL of a request."""
-        if accepted is None or bucket in self._doubted:
+        if accepted is None or bucket.is_doubted:
             return False
-        return self._questions.is_new(accepted) or now - self._proven_at.get(bucket, float("-inf")) < _OWN_COUNTS
+        return self._questions.is_new(accepted) or now - bucket.proven_at < _OWN_COUNTS
 
     async def _read_rows(self) -> None:
         now = self._monotonic()
         if now - self._rows_read_at < _ROWS_EVERY:
             return
         self._rows_read_at = now
-        try:
+        with suppress(CatalogUnavailable, TimeoutError):  # Postgres has its own probe
             async with asyncio.timeout(_ROWS_TIMEOUT):
                 self._rows = await self._sample()
-        except (CatalogUnavailable, TimeoutError):  # Postgres has its own probe
-            return
 
-    async def _try(self, bucket: str) -> _Problem | None:
+    async def _try(self, bucket: _Bucket) -> DependencyDegraded | OriginUnavailable | None:
         """Return why requests to the bucket fail, or None if they work."""
-        refusal = self._refusals.get(bucket)
-        if refusal is not None and self._monotonic() - refusal.at < _REMEMBERED:
-            return _Problem(str(refusal.error), True)
+        if bucket.refusal is not None and self._monotonic() - bucket.refused_at < _REMEMBERED:
+            return DependencyDegraded(bucket.refusal)
         try:
             async with asyncio.timeout(self._timeout):
-                problem = await self._ask(bucket)
+                await self._ask(bucket)
         except TimeoutError:
-            return _Problem(f"no answer within {self._timeout:g} s", False)
+            return OriginUnavailable(f"no answer within {self._timeout:g} s")
         except CredentialsExpired as error:
-            return _Problem(str(error), True)
+            return DependencyDegraded(error)
+        except DependencyDegraded as error:
+            bucket.is_doubted = True
+            return error
         except OriginUnavailable as error:
-            return _Problem(str(error), False)
-        if problem is None:
-            self._doubted.discard(bucket)
-            self._proven_at[bucket] = self._monotonic()
-        elif problem.is_refusal:
-            self._doubted.add(bucket)
-        return problem
+            return error
+        bucket.is_doubted, bucket.proven_at = False, self._monotonic()
+        return None
 
-    async def _ask(self, bucket: str) -> _Problem | None:
-        known = self._known.pop(bucket, None)
+    async def _ask(self, bucket: _Bucket) -> None:
+        """Return if the bucket accepts a signature, else raise ``DependencyDegraded`` or ``OriginUnavailable``."""
+        known, bucket.accepted = bucket.accepted, None
         rows = [] if known is None else [known]
-        rows += [row for row in self._rows if row.bucket == bucket][:_MOST_ASKED]
-        if not rows:
-            error = await self._answer_to(
-                ImageRecord("probe", None, False, bucket, self._regions[bucket], _MADE_UP, content_type=None)
-            )
-            is_denied = error.code == "AccessDenied" and not error.is_expired
-            refuses = _refuses(error)
-            return None if refuses is False or is_denied else _Problem(str(error), refuses is True)
-        for image in rows:
+        rows += [row for row in self._rows if row.bucket == bucket.name][:_MOST_ASKED]
+        made_up = ImageRecord("probe", None, False, bucket.name, bucket.region, _MADE_UP, content_type=None)
+        for image in rows or [made_up]:
             error = await self._answer_to(image)
-            refuses = _refuses(error)
-            if refuses is False:
-                self._known[bucket] = image
-                return None
+            is_denied = error.code == "AccessDenied" and not error.is_expired
+            refuses = False if error.status in (200, 206) else is_refusal(error)
+            if refuses is False or (is_denied and image is made_up):
+                bucket.accepted = image if image is not made_up else None
+                return
             if refuses is None or error.code != "AccessDenied":
                 break  # the answer is the same for every object
-        return _Problem(str(error), refuses is True)
+        raise (DependencyDegraded if refuses else OriginUnavailable)(error)
 
     async def _answer_to(self, image: ImageRecord) -> CosError:
         answer = await self._questions.ask(image)
-        if image.bucket == next(iter(self._regions)):
+        if image.bucket == self._buckets[0].name:
             self._observe(answer.error.date)
         return answer.error
-
-
-def _refuses(answer: CosError) -> bool | None:
-    """Return whether COS refuses the gateway, or None if the answer says nothing about that."""
-    return False if answer.status in (200, 206) else is_refusal(answer)

@@ -4,7 +4,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ Probe = Callable[[], Awaitable[None]]
 
 # Either store is enough to find an image; without both, only images cached in memory can be served.
 _STORES = frozenset({"redis", "postgres"})
+_MAX_AGE = 1.0  # seconds for which the states of the last probes count
 
 
 class Readiness(enum.StrEnum):
@@ -44,45 +45,95 @@ class Report:
     reasons: Mapping[str, str]
 
 
-class DependencyProbes:
-    """Probes the dependencies together, each within ``timeout`` seconds, and keeps their states.
+class Health:
+    """The readiness of the gateway by the states of its dependencies.
 
-    A probe does what requests do. It returns if that worked. It raises ``DependencyDegraded`` with the reason if the
-    dependency refuses a part of it, and another error if requests cannot use the dependency at all. An unexpected
-    exception also counts as down, and is logged once until the dependency answers again.
+    Dependencies are probed together, each within ``timeout`` seconds. A probe does what requests do. It returns if that
+    worked. It raises ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error
+    if requests cannot use the dependency at all. An unexpected exception also counts as down, and is logged once until
+    the dependency answers again.
 
-    states, reasons: of the last probes; no reason for ``ok``.
+    The gateway is ready while one of the two stores is not down, since it serves from the cache or signs URLs. While
+    both are down, it is degraded if ``serves_without_stores`` returns true. It is not ready while it drains, and before
+    ``may_serve`` returns true.
+
     seconds: how long the last probe of each dependency took.
     """
 
-    def __init__(self, probes: Mapping[str, Probe], metrics: MonitoringMetrics, *, timeout: float = 2.0) -> None:
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        metrics: MonitoringMetrics,
+        *,
+        may_serve: Callable[[], bool] = lambda: True,
+        serves_without_stores: Callable[[], bool] = lambda: False,
+        timeout: float = 2.0,
+        interval: float = 10.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._probes = dict(probes)
         self._metrics = metrics
+        self._may_serve = may_serve
+        self._serves_without_stores = serves_without_stores
         self._timeout = timeout
-        self.states: Mapping[str, State] = {}
-        self.reasons: Mapping[str, str] = {}
+        self._interval = interval
+        self._monotonic = monotonic
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._states: Mapping[str, State] = {}
+        self._reasons: Mapping[str, str] = {}
         self.seconds: dict[str, float] = {}
+        self.is_draining = False
 
-    @property
-    def names(self) -> Set[str]:
-        return self._probes.keys()
+    def drain(self) -> None:
+        """Report ``not_ready`` from now on: the gateway finishes the requests in flight and stops."""
+        self.is_draining = True
 
-    def set(self, name: str, probe: Probe | None) -> None:
+    def set_probe(self, name: str, probe: Probe | None) -> None:
         """Probe the dependency by ``probe`` from now on. None ends its probes."""
         if probe is not None:
             self._probes[name] = probe
         elif self._probes.pop(name, None) is not None:
             with suppress(KeyError):  # it was never probed
                 self._metrics.dependency_up.remove(name)
+        self._checked_at = float("-inf")
 
-    async def run(self) -> None:
+    async def report(self) -> Report:
+        """Return the state, at most a second old."""
+        async with self._lock:
+            if self._monotonic() - self._checked_at >= _MAX_AGE:
+                await self.probe_all()
+                self._checked_at = self._monotonic()
+        return self.latest
+
+    @property
+    def latest(self) -> Report:
+        """The state at the last probe. Before the first probe, the state has no checks."""
+        return Report(self._status(), self._states, self._reasons)
+
+    async def watch(self) -> None:
+        """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
+        while True:
+            await asyncio.sleep(self._interval)
+            await self.report()
+
+    def _status(self) -> Readiness:
+        down = {name for name, state in self._states.items() if state is State.DOWN}
+        if self.is_draining or not self._may_serve():
+            return Readiness.NOT_READY
+        if _STORES & self._probes.keys() <= down and not self._serves_without_stores():
+            return Readiness.NOT_READY
+        return Readiness.READY if set(self._states.values()) <= {State.OK} else Readiness.DEGRADED
+
+    async def probe_all(self) -> None:
+        """Probe the dependencies now."""
         probes = dict(self._probes)  # a reload may change them meanwhile
         states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
         found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}
         for name, (state, _) in found.items():
             self._metrics.dependency_up.labels(dependency=name).set(state is State.OK)
-        self.states = {name: state for name, (state, _) in found.items()}
-        self.reasons = {name: reason for name, (_, reason) in found.items() if reason}
+        self._states = {name: state for name, (state, _) in found.items()}
+        self._reasons = {name: reason for name, (_, reason) in found.items() if reason}
 
     async def _try(self, name: str, probe: Probe) -> tuple[State, str]:
         """Return the state and its reason, which is empty for ``ok``."""
@@ -93,81 +144,13 @@ class DependencyProbes:
         except (DependencyDown, GatewayError, TimeoutError) as error:
             state = State.DEGRADED if isinstance(error, DependencyDegraded) else State.DOWN
             reason = str(error) or f"no answer within {self._timeout:g} s"
-            if self.states.get(name) is not state:
+            if self._states.get(name) is not state:
                 logger.warning("dependency is %s: dependency=%s reason=%s", state, name, reason)
             return state, reason
         except Exception:  # a broken probe must break neither /readyz nor the other probes
-            if self.states.get(name) is not State.DOWN:
+            if self._states.get(name) is not State.DOWN:
                 logger.exception("probe failed: dependency=%s", name)
             return State.DOWN, "the probe failed: the log has the error"
         finally:
             self.seconds[name] = time.monotonic() - started
         return State.OK, ""
-
-
-class Health:
-    """The readiness by the states of the dependencies, which are probed again after ``max_age`` seconds.
-
-    The gateway is ready while one of the two stores is not down, since it serves from the cache or signs URLs. While
-    both are down, it is degraded if ``ready_without_stores`` and ``serves_from_memory`` return true. It is not ready
-    while it drains, and before ``may_serve`` returns true.
-    """
-
-    def __init__(
-        self,
-        probes: DependencyProbes,
-        *,
-        may_serve: Callable[[], bool] = lambda: True,
-        serves_from_memory: Callable[[], bool] = lambda: False,
-        ready_without_stores: Callable[[], bool] = lambda: True,
-        max_age: float = 1.0,
-        interval: float = 10.0,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.probes = probes
-        self._may_serve = may_serve
-        self._serves_from_memory = serves_from_memory
-        self._ready_without_stores = ready_without_stores
-        self._max_age = max_age
-        self._interval = interval
-        self._monotonic = monotonic
-        self._lock = asyncio.Lock()
-        self._checked_at = float("-inf")
-        self.is_draining = False
-
-    def drain(self) -> None:
-        """Report ``not_ready`` from now on: the gateway finishes the requests in flight and stops."""
-        self.is_draining = True
-
-    def set_probe(self, name: str, probe: Probe | None) -> None:
-        """Probe the dependency by ``probe`` from now on. None ends its probes."""
-        self.probes.set(name, probe)
-        self._checked_at = float("-inf")
-
-    async def report(self) -> Report:
-        """Return the state, at most ``max_age`` seconds old."""
-        async with self._lock:
-            if self._monotonic() - self._checked_at >= self._max_age:
-                await self.probes.run()
-                self._checked_at = self._monotonic()
-        return self.latest
-
-    @property
-    def latest(self) -> Report:
-        """The state at the last probe. Before the first probe, the state has no checks."""
-        return Report(self._status(), self.probes.states, self.probes.reasons)
-
-    async def watch(self) -> None:
-        """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
-        while True:
-            await asyncio.sleep(self._interval)
-            await self.report()
-
-    def _status(self) -> Readiness:
-        down = {name for name, state in self.probes.states.items() if state is State.DOWN}
-        if self.is_draining or not self._may_serve():
-            return Readiness.NOT_READY
-        has_store = not _STORES & self.probes.names <= down
-        if not (has_store or (self._ready_without_stores() and self._serves_from_memory())):
-            return Readiness.NOT_READY
-        return Readiness.READY if set(self.probes.states.values()) <= {State.OK} else Readiness.DEGRADED

@@ -11,7 +11,7 @@ from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import MISDIRECTED, History, Point, total
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.metrics.registry import OptionalGauge, gauge_value
-from gateway.metrics.symptom import Level, Symptom, Value
+from gateway.metrics.symptom import Level, Symptom
 from gateway.monitoring.health import Health
 from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
@@ -45,10 +45,25 @@ _ENOUGH_BEFORE: Final = 100  # answers of the hour before
 
 
 @dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the rooms measure of themselves and ``symptoms`` judges. A gauge is NaN while its value is not known."""
+
+    trigger_installed: Gauge
+    reload_successful: Gauge
+    refresh_lag: OptionalGauge
+    dead: OptionalGauge
+    purge_lag: OptionalGauge
+    purge_dead: OptionalGauge
+    nginx: NginxLastAsked
+    canary: CanaryOutcomes
+
+
+@dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway. Times are in seconds. Unknown numbers are NaN.
+    """The state of the gateway. Times are in seconds.
 
     points, minutes: the points of five seconds and of a minute, the oldest first.
+    credentials_left: until the first credentials end. NaN: none end.
     """
 
     points: Sequence[Point]
@@ -58,27 +73,20 @@ class Observations:
     paused_buckets: Sequence[str]
     clock_difference: float
     credentials_left: float
-    trigger_installed: float
-    reload_successful: float
-    refresh_lag: float
-    dead: float
-    purge_lag: float
-    purge_dead: float
-    of_nginx: Sequence[Symptom]
-    canary: Sequence[CanaryOutcome]
+    gauges: Gauges
 
 
 def symptoms(seen: Observations) -> list[Symptom]:
     """Return the current problems, the worst first, and causes before effects. Empty without any."""
     minute = seen.points[-_WINDOW:]
     found = [
-        *_of_canary(seen.canary),
+        *_of_canary(seen.gauges.canary.latest),
         *_of_requests(minute),
         *_of_buckets(minute),
         *_of_mix(seen.points[-_MIX_NOW:], seen.minutes),
         *_of_state(seen),
         *_of_events(seen.points, minute),
-        *seen.of_nginx,
+        *seen.gauges.nginx.symptoms(),
     ]
     return sorted(found, key=lambda symptom: symptom.order)
 
@@ -89,7 +97,7 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
     level: Level = "bad" if failed and failed >= many else "warning"
     errors = Counter({name: count for name, count in total(points).items() if name.startswith("cos_error ")})
     named = [item for item in errors.most_common() if not item[0].endswith(_NO_CODE)]
-    has_recovered = _has_recovered(points)
+    has_recovered = next((point.failed == 0 for point in reversed(points) if point.requests), False)
     for name, count in (named or errors.most_common())[:3]:
         _, bucket, code = name.split(" ", 2)
         # An object that is missing is a 404, and an object that cannot be processed is sent as it is.
@@ -100,11 +108,6 @@ def _of_requests(points: Sequence[Point]) -> Iterable[Symptom]:
         yield Symptom(name, level if is_cause else "warning", {"bucket": bucket, "code": code, "count": count})
     if failed:
         yield Symptom("requests_fail", "warning" if has_recovered else level, {"failed": failed, "requests": requests})
-
-
-def _has_recovered(points: Sequence[Point]) -> bool:
-    """Return whether the latest requests have worked."""
-    return next((point.failed == 0 for point in reversed(points) if point.requests), False)
 
 
 def _bucket_has_recovered(points: Sequence[Point], bucket: str) -> bool:
@@ -160,50 +163,36 @@ def _of_canary(outcomes: Sequence[CanaryOutcome]) -> Iterable[Symptom]:
         yield Symptom("canary_wrong", "warning", {"check": check})
 
 
-def _of_checks(checks: Mapping[str, str]) -> Iterable[Symptom]:
-    for name, state in checks.items():
+def _of_state(seen: Observations) -> Iterable[Symptom]:
+    """Yield each problem that a single value shows. A comparison with NaN is false: nothing is known."""
+    gauges, left = seen.gauges, seen.credentials_left
+    is_near_end = left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"
+    if seen.is_draining:
+        yield Symptom("draining", "bad")
+    if is_near_end and left <= 0:
+        yield Symptom("credentials_ended", "bad")
+    if abs(seen.clock_difference) >= CLOCK_TOLERANCE:
+        yield Symptom("clock_differs", "warning", {"seconds": round(seen.clock_difference)})
+    if is_near_end and left > 0:
+        yield Symptom("credentials_end", "warning", {"seconds": round(left)})
+    if gauge_value(gauges.trigger_installed) == 0:
+        yield Symptom("trigger_missing", "warning")
+    if gauge_value(gauges.reload_successful) == 0:
+        yield Symptom("reload_refused", "warning")
+    for name, gauge, most, number in (
+        ("renewals_late", gauges.refresh_lag, _LATE, "seconds"),
+        ("renewals_dead", gauges.dead, 0, "count"),
+        ("purges_late", gauges.purge_lag, _LATE, "seconds"),
+        ("purges_dead", gauges.purge_dead, 0, "count"),
+    ):
+        if (value := gauge_value(gauge)) > most:
+            yield Symptom(name, "warning", {number: round(value)})
+    for name, state in seen.checks.items():
         level: Level = "bad" if state == "down" else "warning"
         if name == _CHANGES and state != "ok":
             yield Symptom("changes_not_heard", level)
         elif name not in (_CHANGES, _CREDENTIALS) and state != "ok":
             yield Symptom("dependency_down" if state == "down" else "dependency_degraded", level, {"dependency": name})
-
-
-def _when(holds: bool, **numbers: float) -> Mapping[str, Value] | None:
-    """Return the numbers of a problem's sentence, rounded, or None without the problem."""
-    return {name: round(number) for name, number in numbers.items()} if holds else None
-
-
-def _ending(seen: Observations) -> float:
-    """Return how many seconds of credentials that end soon are left, or NaN if none end soon."""
-    is_soon = seen.credentials_left < _LATE * 5 or seen.checks.get(_CREDENTIALS, "ok") != "ok"
-    return seen.credentials_left if is_soon else float("nan")
-
-
-# Each problem that a single value shows. A comparison with NaN is false: nothing is known.
-_RULES: Final[Sequence[tuple[str, Level, Callable[[Observations], Mapping[str, Value] | None]]]] = (
-    ("draining", "bad", lambda seen: _when(seen.is_draining)),
-    ("credentials_ended", "bad", lambda seen: _when(_ending(seen) <= 0)),
-    (
-        "clock_differs",
-        "warning",
-        lambda seen: _when(abs(seen.clock_difference) >= CLOCK_TOLERANCE, seconds=seen.clock_difference),
-    ),
-    ("credentials_end", "warning", lambda seen: _when(_ending(seen) > 0, seconds=_ending(seen))),
-    ("trigger_missing", "warning", lambda seen: _when(seen.trigger_installed == 0)),
-    ("reload_refused", "warning", lambda seen: _when(seen.reload_successful == 0)),
-    ("renewals_late", "warning", lambda seen: _when(seen.refresh_lag > _LATE, seconds=seen.refresh_lag)),
-    ("renewals_dead", "warning", lambda seen: _when(seen.dead > 0, count=seen.dead)),
-    ("purges_late", "warning", lambda seen: _when(seen.purge_lag > _LATE, seconds=seen.purge_lag)),
-    ("purges_dead", "warning", lambda seen: _when(seen.purge_dead > 0, count=seen.purge_dead)),
-)
-
-
-def _of_state(seen: Observations) -> Iterable[Symptom]:
-    for name, level, rule in _RULES:
-        if (values := rule(seen)) is not None:
-            yield Symptom(name, level, values)
-    yield from _of_checks(seen.checks)
     for bucket in seen.paused_buckets:
         yield Symptom("bucket_paused", "bad", {"bucket": bucket})
 
@@ -218,58 +207,28 @@ def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Sym
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """What the rooms measure of themselves and ``symptoms`` judges."""
-
-    trigger_installed: Gauge
-    reload_successful: Gauge
-    refresh_lag: OptionalGauge
-    dead: OptionalGauge
-    purge_lag: OptionalGauge
-    purge_dead: OptionalGauge
-    nginx: NginxLastAsked
-    canary: CanaryOutcomes
-
-
 class CurrentSymptoms:
     """Observes the gateway for ``symptoms``. ``paused_buckets`` returns the buckets that get no requests."""
 
-    def __init__(
-        self,
-        health: Health,
-        history: History,
-        gauges: Gauges,
-        clock: CosClock,
-        credentials: BucketCredentials,
-        paused_buckets: Callable[[], list[str]],
-    ) -> None:
-        self._health = health
-        self._history = history
-        self._gauges = gauges
-        self._clock = clock
-        self._credentials = credentials
-        self._paused_buckets = paused_buckets
+    health: Health
+    history: History
+    gauges: Gauges
+    clock: CosClock
+    credentials: BucketCredentials
+    paused_buckets: Callable[[], list[str]]
 
     def now(self) -> list[Symptom]:
         """Return the current problems, the worst first."""
-        gauges = self._gauges
-        left = [source.seconds_left for source in self._credentials.all if source.seconds_left is not None]
+        left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(
-                points=self._history.fine(),
-                minutes=self._history.coarse(),
-                checks=self._health.latest.checks,
-                is_draining=self._health.is_draining,
-                paused_buckets=self._paused_buckets(),
-                clock_difference=self._clock.observed_offset,
+                points=self.history.fine(),
+                minutes=self.history.coarse(),
+                checks=self.health.latest.checks,
+                is_draining=self.health.is_draining,
+                paused_buckets=self.paused_buckets(),
+                clock_difference=self.clock.observed_offset,
                 credentials_left=min(left, default=float("nan")),
-                trigger_installed=gauge_value(gauges.trigger_installed),
-                reload_successful=gauge_value(gauges.reload_successful),
-                refresh_lag=gauge_value(gauges.refresh_lag),
-                dead=gauge_value(gauges.dead),
-                purge_lag=gauge_value(gauges.purge_lag),
-                purge_dead=gauge_value(gauges.purge_dead),
-                of_nginx=gauges.nginx.symptoms(),
-                canary=gauges.canary.latest,
+                gauges=self.gauges,
             )
         )

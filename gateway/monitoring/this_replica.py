@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from prometheus_client import Counter
@@ -15,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from gateway.metrics.events import MOST_SHARED, EventLog
 from gateway.metrics.history import INTERVAL, History
-from gateway.metrics.registry import VERSION, OptionalGauge, gauge_value
+from gateway.metrics.registry import VERSION, gauge_value
 from gateway.metrics.symptom import SymptomLog
 from gateway.monitoring.symptoms import CurrentSymptoms
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 class ThisReplica:
-    """Describes this process.
+    """Describes this process, records its history, and publishes what it does.
 
+    store: has the points of all replicas, None without Redis.
     entry_key: returns the fingerprint of ``redis.entry_key``, None without Redis.
     streams: returns how many images are being sent.
     now: returns the time by the clock of COS, which is the same on every machine.
@@ -37,6 +38,7 @@ class ThisReplica:
         history: History,
         symptoms: CurrentSymptoms,
         events: EventLog,
+        store: ReplicaStore | None,
         *,
         entry_key: Callable[[], str | None],
         streams: Callable[[], int],
@@ -45,6 +47,7 @@ class ThisReplica:
         self.history = history
         self._symptoms = symptoms
         self.events = events
+        self._store = store
         self._entry_key = entry_key
         self._streams = streams
         self._now = now
@@ -53,6 +56,7 @@ class ThisReplica:
         # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
         self.commands: tuple[str, str] | None = None
         self._process = ProcessCollector(registry=None)
+        self._dead: dict[str, float] = {}  # the lengths of the dead lists, by the event when one shrinks
         # Two processes on one host, or containers that all call their process 1, are different replicas.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
 
@@ -83,48 +87,23 @@ class ThisReplica:
         """Return the metrics of the process by name; empty on a system without /proc."""
         return {sample.name: int(sample.value) for metric in self._process.collect() for sample in metric.samples}
 
+    async def others(self) -> list[ReplicaPoint]:
+        """Return the last points of all replicas, also of this one. Empty while Redis does not answer."""
+        if self._store is None:
+            return []
+        try:
+            return await self._store.read(self._now())
+        except CacheUnavailable:
+            return []
 
-class HistoryRecorder:
-    """Adds points to the history of a replica, and publishes what the replica does.
-
-    store: None without Redis.
-    dead_lists: the lengths of the lists of what was given up, by the name of the event when one shrinks.
-    """
-
-    def __init__(
-        self,
-        replica: ThisReplica,
-        store: ReplicaStore | None,
-        dead_lists: Mapping[str, OptionalGauge],
-        background_errors: Counter,
-    ) -> None:
-        self._replica = replica
-        self._store = store
-        self._dead_lists = dead_lists
-        self._dead: dict[str, float] = {}
-        self._background_errors = background_errors.labels(task="history")
-
-    async def run(self) -> None:
-        """Record until cancelled."""
-        wait = INTERVAL
-        while True:
-            await asyncio.sleep(wait)
-            started = time.monotonic()
-            try:
-                await self.once()
-            except Exception:  # otherwise the charts would end
-                self._background_errors.inc()
-                logger.exception("recording a point failed")
-            wait = max(0.0, INTERVAL - (time.monotonic() - started))
-
-    async def once(self) -> None:
-        """Record a point, and publish what this replica does.
+    async def record(self) -> None:
+        """Add a point to the history, and publish what this replica does.
 
         That a replica drains is no fault for the consoles of others: each restart of a replica would alarm them.
         """
-        self._replica.history.record(time.time())
+        self.history.record(time.time())
         self._compare_dead_lists()
-        point = await self._replica.look()
+        point = await self.look()
         if self._store is None:
             return
         symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
@@ -135,11 +114,12 @@ class HistoryRecorder:
 
     def _compare_dead_lists(self) -> None:
         """Note an event if entries have left a dead list: an operator may have released them by any tool."""
-        for event, gauge in self._dead_lists.items():
+        gauges = self._symptoms.gauges
+        for event, gauge in (("renewals_left", gauges.dead), ("purges_left", gauges.purge_dead)):
             if math.isnan(dead := gauge_value(gauge)):
                 continue  # Redis does not answer
             if (left := self._dead.get(event, 0.0) - dead) > 0:
-                self._replica.events.add(event, count=int(left))
+                self.events.add(event, count=int(left))
             self._dead[event] = dead
 
     async def withdraw(self) -> None:
@@ -150,3 +130,17 @@ class HistoryRecorder:
             await self._store.withdraw()
         except CacheUnavailable as error:
             logger.debug("point not removed: %s", error)
+
+
+async def keep_recording(replica: ThisReplica, background_errors: Counter) -> None:
+    """Record a point every five seconds until cancelled."""
+    errors, wait = background_errors.labels(task="history"), INTERVAL
+    while True:
+        await asyncio.sleep(wait)
+        started = time.monotonic()
+        try:
+            await replica.record()
+        except Exception:  # otherwise the charts would end
+            errors.inc()
+            logger.exception("recording a point failed")
+        wait = max(0.0, INTERVAL - (time.monotonic() - started))

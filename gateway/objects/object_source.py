@@ -243,10 +243,10 @@ class ObjectSource:
         Bytes in memory are used if COS confirms them, or if COS fails. Raises the errors of ``ObjectBody.open``.
         """
         stale = self.memory.get(image)
-        if image.rendition is not None:
-            return await self._rendition(image, stale)
         if stale is not None and stale.body is not None:
             return await self._revalidated(image, stale, stale.body)
+        if image.rendition is not None:
+            return await self._rendition(image, stale)
         if is_head:
             return await self.head(image)
         if byte_range is not None:
@@ -304,6 +304,8 @@ class ObjectSource:
         Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
         """
         try:
+            if image.rendition is not None:
+                return await self._rendition(image, stale)
             content = await self.whole(image, {"If-None-Match": stale.metadata.etag or ""})
             if content.status == 304:
                 if content.body is not None:
@@ -338,9 +340,6 @@ class ObjectSource:
         return Content(body.image, entry.metadata, 200, entry.body, age=None if entry.body is None else 0.0)
 
     async def _revalidate_unattended(self, image: AuthorizedImage, stale: Entry) -> None:
-        if image.rendition is not None:
-            await self._variants.fetch(image, stale)
-            return
         if stale.body is None:  # memory has dropped it meanwhile
             return
         content = await self._revalidated(image, stale, stale.body)

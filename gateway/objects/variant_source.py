@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import GatewayError, ImageTooLarge, OriginUnavailable
-from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
+from gateway.objects.content import Content, Entry, ObjectBody, OriginAccess
 from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
@@ -73,7 +73,7 @@ class RefusedVariants:
             or self._is_refused(image, image.object_id.original())
         ):
             return None
-        return next(self._renditions.fallbacks(image.rendition), None)
+        return self._renditions.fallback(image.rendition)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
@@ -156,8 +156,8 @@ class VariantSource:
     async def fetch(self, image: AuthorizedImage, stale: Entry | None = None) -> Content | None:
         """Return the rendition from COS, or None if it is too large to be read before it is sent.
 
-        ``stale`` is used if COS confirms it, or if COS fails. Raises the errors of ``ObjectBody.open``, and
-        ``OriginUnavailable`` if the body is lost.
+        ``stale`` is used if COS confirms it. Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the
+        body is lost.
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
@@ -172,19 +172,17 @@ class VariantSource:
         await self._fetches.close()
 
     async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
-        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
         self._reserved += (reserved := self._largest)
         try:
-            return await self._read(image, stale, kept)
-        except COS_FAILURES:
-            if stale is None or kept is None or self._memory.age(stale) > STALE_IF_ERROR:
-                raise
-            return self._memory.kept(image, stale, kept, None)
+            return await self._read(image, stale)
+        except BodyLost as error:
+            raise OriginUnavailable(str(error)) from error
         finally:
             self._reserved -= reserved
 
-    async def _read(self, image: AuthorizedImage, stale: Entry | None, kept: bytes | None) -> Content | None:
+    async def _read(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
         body = ObjectBody(self._access, image)
+        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
         tag = stale.origin_etag if stale is not None and kept is not None else None
         head = await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
@@ -193,8 +191,6 @@ class VariantSource:
                 return self._memory.kept(body.image, stale, kept, 304)
             is_large = body.state.length is not None and body.state.length > self._largest
             data = None if is_large else await read_at_most(body.read, self._largest)
-        except BodyLost as error:
-            raise OriginUnavailable(str(error)) from error
         finally:
             body.close()
         if data is None:

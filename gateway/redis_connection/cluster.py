@@ -9,22 +9,24 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from redis.exceptions import AskError, MovedError, RedisError
+from redis.exceptions import AskError, MovedError, RedisError, TryAgainError
 
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.redis_connection.guarded_client import (
     REDIS_ERRORS,
-    AvailabilityLog,
     CacheUnavailable,
+    CircuitBreaker,
     Command,
     GuardedRedis,
     message_of,
 )
-from gateway.redis_connection.shards import Redirect, in_parallel
 
 logger = logging.getLogger(__name__)
+
+# The answers of a node that lead elsewhere. ``MovedError`` is an ``AskError``.
+Redirect: TypeAlias = AskError | TryAgainError
 
 _MOST_REDIRECTS: Final = 5
 _TRY_AGAIN_AFTER: Final = 0.05  # seconds, while the keys of a script are on their way to another node
@@ -60,10 +62,6 @@ class _View:
     epoch: int
     slots: Sequence[tuple[int, int, Sequence[Address]]]
 
-    @property
-    def primaries(self) -> Iterable[Address]:
-        return dict.fromkeys(nodes[0] for _, _, nodes in self.slots)
-
 
 # Opens the client of a node. The function that it gets is to be called when the node did not answer.
 OpenNode = Callable[[Address, Callable[[], None]], GuardedRedis]
@@ -85,7 +83,7 @@ class ClusterServers:
         self._view: _View | None = None
         self._owners: dict[int, GuardedRedis] = {}
         self._problem = "no node of the Cluster has been asked"
-        self._availability_log = AvailabilityLog()
+        self._breaker = CircuitBreaker()  # of the map of slots: only its log is used
         self._is_stale = asyncio.Event()
 
     @property
@@ -93,7 +91,7 @@ class ClusterServers:
         """Every primary. Raises ``CacheUnavailable`` while the Cluster is not known."""
         if self._view is None or not self._view.slots:
             raise CacheUnavailable(self._problem)
-        return [self.node(address) for address in self._view.primaries]
+        return [self.node(address) for address in dict.fromkeys(nodes[0] for _, _, nodes in self._view.slots)]
 
     def of(self, slot: int) -> GuardedRedis:
         """Return the primary of the slot. Raises ``CacheUnavailable`` if none is known."""
@@ -113,11 +111,6 @@ class ClusterServers:
         if (node := self._nodes.get(address)) is None:
             node = self._nodes[address] = self._open_node(address, self.mark_stale)
         return node
-
-    def moved(self, slot: int, address: Address) -> None:
-        """Send the commands of a slot to another node from now on."""
-        self._owners[slot] = self.node(address)
-        self.mark_stale()
 
     def mark_stale(self) -> None:
         """Let ``watch`` read the map of slots again."""
@@ -157,10 +150,10 @@ class ClusterServers:
         await in_parallel([ask(address) for address in dict.fromkeys((*self._seeds, *self._nodes))])
         if not views:
             self._problem = "; ".join(sorted(problems))
-            self._availability_log.away(self._problem)
+            self._breaker.failed(self._problem, at_once=True)
             self.mark_stale()
             return False
-        self._availability_log.answered()
+        self._breaker.answered()
         view = max(views, key=lambda view: (view.is_ok, view.epoch))
         self._view, self._owners = view, {}
         if not view.slots:
@@ -180,11 +173,11 @@ class ClusterServers:
         target, is_asking = server, False
         for _ in range(_MOST_REDIRECTS):
             if isinstance(redirect, AskError):
-                address = _reached_at(redirect.host, redirect.port, Address.read(target.address).host)
+                target = self.node(_reached_at(redirect.host, redirect.port, Address.read(target.address).host))
                 is_asking = not isinstance(redirect, MovedError)
-                if not is_asking:
-                    self.moved(redirect.slot_id, address)
-                target = self.node(address)
+                if not is_asking:  # for all later commands of the slot
+                    self._owners[redirect.slot_id] = target
+                    self.mark_stale()
             else:
                 await asyncio.sleep(_TRY_AGAIN_AFTER)
             # Without ASKING, a node that the slot moves to says that the slot is not there yet.
@@ -204,6 +197,17 @@ class ClusterServers:
     async def aclose(self) -> None:
         """Close the connections to all nodes."""
         await self._close(list(self._nodes))
+
+
+async def in_parallel(work: Iterable[Any]) -> None:
+    """Run coroutines that handle their own errors. A single coroutine needs no task."""
+    some = list(work)
+    if len(some) == 1:
+        await some[0]
+        return
+    async with asyncio.TaskGroup() as group:
+        for number, coroutine in enumerate(some):
+            group.create_task(coroutine, name=f"redis-{number}")
 
 
 def _view_in(answers: Sequence[Any], asked: Address) -> _View:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from functools import wraps
 from inspect import signature
+from itertools import chain
 from typing import Annotated, Any, Final, ParamSpec, TypeAlias, get_type_hints
 
 import hiredis
@@ -14,7 +15,6 @@ from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from gateway.concurrency.circuit_breaker import CircuitBreaker
 from gateway.concurrency.shared_timeout import loop_timeout
 from gateway.errors import DependencyDown
 
@@ -36,6 +36,7 @@ Values: TypeAlias = Annotated[Sequence[bytes | str | float], "values"]
 
 _NOT_OBSERVED: Final = nullcontext()
 _REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
+_MOST_FAILURES: Final = 3  # in a row
 
 # All that redis-py raises.
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
@@ -58,30 +59,35 @@ class WrongType(CacheUnavailable):
     """A key holds a value of the wrong type. Redis itself works."""
 
 
-class AvailabilityLog:
-    """Logs each outage once with its reason, its end once, and refused commands once a minute.
+class CircuitBreaker:
+    """Opens after a few failed calls in a row, and closes when a call is answered, which its owner finds out.
 
-    A Redis that is full or read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a
-    node of a Cluster, else empty.
+    Logs each outage once with its reason, its end once, and refused commands once a minute. A Redis that is full or
+    read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a node of a Cluster, else
+    empty.
+
+    ``is_open`` and ``failures`` (in a row) are plain attributes, so that reading them on every call costs nothing.
     """
 
     def __init__(self, address: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._name = f"redis {address}".strip()
         self._monotonic = monotonic
-        self._is_away = False
+        self.is_open = False
+        self.failures = 0
         self._next_refusal = float("-inf")
 
-    def away(self, reason: str) -> None:
-        """Log that Redis is not called any more for now."""
-        if not self._is_away:
+    def failed(self, reason: str, *, at_once: bool = False) -> None:
+        """Count a failed call. ``at_once`` opens the breaker at this failure: the call used its whole time limit."""
+        self.failures += 1
+        if not self.is_open and (at_once or self.failures >= _MOST_FAILURES):
+            self.is_open = True
             logger.warning("%s does not answer, going on without it: reason=%s", self._name, reason)
-        self._is_away = True
 
     def answered(self) -> None:
-        """Log the end of an outage, if there was one."""
-        if self._is_away:
+        """Close: a call was answered."""
+        if self.is_open:
             logger.info("%s answers again", self._name)
-        self._is_away = False
+        self.is_open, self.failures = False, 0
 
     def refused(self, reason: str) -> None:
         """Log that Redis answered with an error."""
@@ -139,10 +145,9 @@ class GuardedRedis:
             pool.connection_class = type("PackedInC", (_PackedInC, pool.connection_class), {})
         self.timeout = timeout
         self.address = address
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(address)
         self._on_failure = on_failure
         self._observe = observe if observe is not None else lambda _command, _count: _NOT_OBSERVED
-        self._availability_log = AvailabilityLog(address)
         self._wrong_type = False
         self._last_failure = ""
         self.is_read_only = False
@@ -156,7 +161,7 @@ class GuardedRedis:
     async def bounded(self) -> AsyncIterator[None]:
         """Bound the time of the calls within, translate their errors, and count their failures."""
         breaker = self._breaker
-        if self.is_away:
+        if breaker.is_open:
             raise CacheUnavailable(f"not asked again yet: {self._last_failure}")
         try:
             async with loop_timeout(self.timeout):
@@ -165,14 +170,12 @@ class GuardedRedis:
             raise self.refusal(error) from error
         except REDIS_ERRORS as error:
             # A time-out opens the breaker at once, so that one request waits only once for a Redis that hangs.
-            breaker.failed(at_once=isinstance(error, TimeoutError | RedisTimeout))
             self._last_failure = reason = message_of(error) or f"no answer within {self.timeout:g} s"
-            if breaker.is_open:
-                self._availability_log.away(reason)
+            breaker.failed(reason, at_once=isinstance(error, TimeoutError | RedisTimeout))
             self._on_failure()
             raise CacheUnavailable(reason) from error
-        if breaker.has_failures:
-            self.answered()
+        if breaker.failures:
+            breaker.answered()
 
     async def exchange(self, commands: Sequence[Command]) -> list[Any]:
         """Return the answers to commands that are sent together, which may be errors. Raises what redis-py raises."""
@@ -213,7 +216,7 @@ class GuardedRedis:
         if is_wrong_type(error):
             self._wrong_type = True
             return WrongType(message)
-        self._availability_log.refused(message)
+        self._breaker.refused(message)
         if "READONLY" in message:  # also within the error of a script of Redis 6
             self.is_read_only = True
             self._on_failure()
@@ -245,8 +248,7 @@ class GuardedRedis:
 
     def answered(self) -> None:
         """Close the breaker: the server answers."""
-        self._breaker.succeeded()
-        self._availability_log.answered()
+        self._breaker.answered()
 
 
 def is_wrong_type(error: Exception) -> bool:
@@ -275,36 +277,24 @@ def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]
     """
 
     def declare(function: Callable[P, None]) -> Callable[P, Command]:
-        kinds = _kinds_of(function)
-        keys = [name for name, kind in kinds.items() if kind == "key"]
-        groups = [name for name, kind in kinds.items() if kind == "keys"]
-        arguments = [name for name, kind in kinds.items() if not kind]
-        tail = [name for name, kind in kinds.items() if kind == "values"]
+        hints = get_type_hints(function, include_extras=True)
+        kinds = {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
+        keys, groups, arguments, tail = (
+            [name for name, kind in kinds.items() if kind == wanted] for wanted in ("key", "keys", "", "values")
+        )
         lua = f"{_locals(keys, groups, arguments, tail)}{body}"
 
         @wraps(function)
-        def call(*_: P.args, **given: P.kwargs) -> Command:
-            named: list[Any] = [given[name] for name in keys]
-            lengths = []
-            for name in groups:
-                group: Any = given[name]
-                named += group
-                lengths.append(len(group))
-            values: list[Any] = [given[name] for name in arguments]
-            for name in tail:
-                more: Any = given[name]
-                values += more
+        def call(*_: P.args, **parameters: P.kwargs) -> Command:
+            given: dict[str, Any] = parameters
+            named = [*(given[name] for name in keys), *chain.from_iterable(given[name] for name in groups)]
+            lengths = (len(given[name]) for name in groups)
+            values = chain((given[name] for name in arguments), *(given[name] for name in tail))
             return "EVAL", lua, len(named), *named, *lengths, *values
 
         return call
 
     return declare
-
-
-def _kinds_of(function: Callable[..., None]) -> dict[str, str]:
-    """Return the kind of each parameter by name, in order. The kind of a single argument is empty."""
-    hints = get_type_hints(function, include_extras=True)
-    return {name: getattr(hints[name], "__metadata__", ("",))[0] for name in signature(function).parameters}
 
 
 def _locals(keys: Sequence[str], groups: Sequence[str], arguments: Sequence[str], tail: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ With one shard, the keys have no hash tag. With more, the tag of the shard puts 
 Cluster, so that a script may name all of them there as on a server.
 """
 
-import asyncio
 import binascii
 import logging
 import re
@@ -13,20 +12,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from redis.exceptions import AskError, TryAgainError
-
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import RENDITION_NAME
+from gateway.redis_connection.cluster import ClusterServers, Redirect, in_parallel
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+
+class Named(Protocol):
+    """Belongs to an image."""
+
+    @property
+    def image_id(self) -> str:
+        """The id of the image."""
+
+
+N = TypeVar("N", bound=Named)
 
 SLOTS: Final = 16384
-# The answers of a node of a Cluster that lead elsewhere. ``MovedError`` is an ``AskError``.
-Redirect: TypeAlias = AskError | TryAgainError
 
 _SEPARATOR: Final = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD: Final = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
@@ -74,41 +79,25 @@ class Shard:
         return self.key("marker", f"{{{key}}}", writer)
 
 
-class Servers(Protocol):
-    """The servers that hold the shards."""
-
-    @property
-    def all(self) -> Sequence[GuardedRedis]:
-        """Every server that takes writes, at least one. Raises ``CacheUnavailable`` while none is known."""
-
-    def of(self, slot: int) -> GuardedRedis:
-        """Return the server that has the slot. Raises ``CacheUnavailable`` if none is known."""
-
-    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
-        """Send a command that ``server`` answered with ``redirect`` again, where it leads.
-
-        Returns the answer, which may be an error. Raises ``CacheUnavailable`` if the server there does not answer.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class OneServer:
-    """A single server, or the master behind Sentinel: it has every slot."""
+    """A single server, or the master behind Sentinel: it has every slot. Its methods are those of a Cluster."""
 
     server: GuardedRedis
 
     @property
     def all(self) -> Sequence[GuardedRedis]:
-        """The server."""
         return (self.server,)
 
-    def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as the protocol has it
-        """Return the server."""
+    def of(self, slot: int) -> GuardedRedis:  # noqa: ARG002 - as in a Cluster
         return self.server
 
-    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:  # noqa: ARG002
+    async def follow(self, redirect: Redirect, _command: Command, _server: GuardedRedis) -> Any:
         """Return the redirect: only nodes of a Cluster are followed."""
         return redirect
+
+
+Servers: TypeAlias = OneServer | ClusterServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +139,15 @@ class Shards:
         """Return the shard of an image: the last bits of the CRC-32 of its id."""
         return self.all[zlib.crc32(image_id.encode()) & self._mask] if self._mask else self.first
 
-    def split(self, items: Iterable[T], image_id_of: Callable[[T], str]) -> dict[Shard, list[T]]:
-        """Return the items by shard."""
+    def split(self, items: Iterable[N]) -> dict[Shard, list[N]]:
+        """Return the items by shard. All variants of an image are in one shard."""
         if not self._mask:
             alone = list(items)
             return {self.first: alone} if alone else {}
-        groups: dict[Shard, list[T]] = {}
+        groups: dict[Shard, list[N]] = {}
         for item in items:
-            groups.setdefault(self.of(image_id_of(item)), []).append(item)
+            groups.setdefault(self.of(item.image_id), []).append(item)
         return groups
-
-    def split_variants(self, variants: Iterable[ImageVariant]) -> dict[Shard, list[ImageVariant]]:
-        """Return the variants by shard. All variants of an image are in one shard."""
-        return self.split(variants, _image_id_of)
 
     def address_of(self, image_id: str) -> str:
         """Return the address of the node that has the image, or "" outside of a Cluster, or if no node is known."""
@@ -190,8 +175,7 @@ class Shards:
 
     async def run_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answers to the commands, which are sent together. Raises ``CacheUnavailable``."""
-        server = self.servers.of(shard.slot)
-        return server.accepted(await self._follow(server, commands, await server.send(commands)))
+        return self.servers.of(shard.slot).accepted(await self.try_on(shard, *commands))
 
     async def try_on(self, shard: Shard, *commands: Command) -> list[Any]:
         """Return the answer to each command, or the error that it was answered with."""
@@ -207,12 +191,6 @@ class Shards:
 
     async def run(self, commands: Mapping[Shard, Sequence[Command]]) -> Answers:
         """Send the commands of each shard, to all servers in parallel and to each in one pipeline."""
-        if len(commands) == 1:
-            [(shard, own)] = commands.items()
-            try:
-                return Answers({shard: await self.run_on(shard, *own)})
-            except CacheUnavailable as error:
-                return Answers({}, {shard: error})
         answers: dict[Shard, list[Any]] = {}
         failed: dict[Shard, CacheUnavailable] = {}
         by_server = self.by_server(commands, failed)
@@ -232,6 +210,25 @@ class Shards:
 
         await in_parallel(run_at(server, shards) for server, shards in by_server.items())
         return Answers(answers, failed)
+
+    async def run_split(self, items: Iterable[N], commands: Callable[[Shard, list[N]], Sequence[Command]]) -> Answers:
+        """Send the commands of each shard about its items."""
+        return await self.run({shard: commands(shard, own) for shard, own in self.split(items).items()})
+
+    async def values(
+        self, items: Iterable[N], commands: Callable[[Shard, list[N]], Sequence[Command]]
+    ) -> dict[N, tuple[Any, ...]]:
+        """Return the values of each item: each command about items of a shard is answered by a list of one for each.
+
+        The items of servers that do not answer are left out. Raises ``CacheUnavailable`` if none answers.
+        """
+        groups = self.split(items)
+        answers = await self.run({shard: commands(shard, own) for shard, own in groups.items()})
+        return {
+            item: values
+            for shard, lists in answers.available().items()
+            for item, values in zip(groups[shard], zip(*lists, strict=True), strict=True)
+        }
 
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""
@@ -269,18 +266,3 @@ def decode_variant(word: bytes) -> ImageVariant:
 def slot_of(key: str) -> int:
     """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
     return binascii.crc_hqx(key.encode(), 0) % SLOTS
-
-
-async def in_parallel(work: Iterable[Any]) -> None:
-    """Run coroutines that handle their own errors. A single coroutine needs no task."""
-    some = list(work)
-    if len(some) == 1:
-        await some[0]
-        return
-    async with asyncio.TaskGroup() as group:
-        for number, coroutine in enumerate(some):
-            group.create_task(coroutine, name=f"redis-{number}")
-
-
-def _image_id_of(variant: ImageVariant) -> str:
-    return variant.image_id

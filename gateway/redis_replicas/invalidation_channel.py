@@ -10,7 +10,7 @@ from typing import Final
 
 from redis.asyncio.client import PubSub
 
-from gateway.changes.change_log import ReplicaListener, Scope, Source
+from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import LEASE, Heartbeat
 from gateway.concurrency.clocks import boot_time
 from gateway.concurrency.time_slices import TimeSlices
@@ -20,11 +20,10 @@ from gateway.redis_connection.shards import Shards
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_SWEEP_PAUSE: Final = 1.0  # seconds between two tries to publish a sweep
 _FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to subscribe
 # After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
 _ONLY_URLS: Final = ":urls"
-
-
 # Before a question of a command, which the replicas answer in Redis. An earlier release takes its words for image ids.
 _QUESTION: Final = ":ask"
 _SCOPES: Final = {f":{scope.value}": scope for scope in Scope}
@@ -59,9 +58,27 @@ class InvalidationChannel:
         count = await self._send(" ".join([sender, *image_ids]))
         return count if len(self._shards.servers.all) == 1 else await self._count_receivers()
 
-    async def publish_sweep(self, scope: Scope) -> None:
-        """Tell the other replicas what caches in front must forget. Earlier releases ignore it."""
-        await self._send(f"{self._name}:{scope.value}")
+    async def publish_sweeps(self, log: ChangeLog) -> None:
+        """Tell the other replicas what caches in front must forget, until cancelled. A failure is tried again.
+
+        Earlier releases ignore it.
+        """
+        unpublished, is_due = log.unpublished, asyncio.Event()
+        log.add_observer(is_due.set)
+        while True:
+            try:
+                while unpublished:
+                    scope = unpublished.pop()
+                    try:
+                        await self._send(f"{self._name}:{scope.value}")
+                    except BaseException:
+                        unpublished.add(scope)
+                        raise
+                is_due.clear()
+                await is_due.wait()
+            except CacheUnavailable as error:
+                logger.debug("other replicas are not told yet: %s", error)
+                await asyncio.sleep(_SWEEP_PAUSE)
 
     async def ask(self, question: str) -> None:
         """Send a question to all replicas."""
@@ -115,8 +132,11 @@ class InvalidationChannel:
                 server.accepted(await server.exchange([("PUBLISH", self._channel, self._name)]))  # names no image
                 await _received(subscription, "message")
 
-    async def listen(self, listener: ReplicaListener) -> None:
-        """Tell ``listener`` what other replicas publish, until cancelled."""
+    async def listen(self, log: ChangeLog, use_new_url: Callable[[str], None]) -> None:
+        """Note in ``log`` what other replicas publish, until cancelled. They have changed Redis already.
+
+        use_new_url: called with each image of which Redis has a new URL. The image has not changed.
+        """
         pause = _FIRST_PAUSE
         while True:
             self._is_subscribed = False
@@ -125,14 +145,14 @@ class InvalidationChannel:
                 await server.ping()
                 async with server.client.pubsub() as subscription:
                     await subscription.subscribe(self._channel)
-                    await self._receive(subscription, server, listener)
+                    await self._receive(subscription, server, log, use_new_url)
             except (CacheUnavailable, *REDIS_ERRORS) as error:
                 self._note(message_of(error) or "no answer")
                 logger.debug("not listening to the other replicas: %s", error)
             except Exception:  # else this replica would miss every purge until a restart
                 self._note("an unexpected error: the log has it")
                 logger.exception("listening to the other replicas failed")
-            listener.lost(Source.REPLICAS)
+            log.lost(Source.REPLICAS)
             pause = _FIRST_PAUSE if self._is_subscribed else min(_LONGEST_PAUSE, pause * 2)
             await asyncio.sleep(pause)
 
@@ -140,22 +160,24 @@ class InvalidationChannel:
         self._problem = problem
         self._tried.set()
 
-    async def _receive(self, subscription: PubSub, server: GuardedRedis, listener: ReplicaListener) -> None:
+    async def _receive(
+        self, subscription: PubSub, server: GuardedRedis, log: ChangeLog, use_new_url: Callable[[str], None]
+    ) -> None:
         """Handle messages until the connection fails. Raises ``TimeoutError`` when no heartbeat comes back.
 
         Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster works, and
         receives nothing. The client reconnects automatically; each time Redis confirms the subscription again.
         """
-        heartbeat = listener.heartbeat_of(Source.REPLICAS)
+        heartbeat = log.heartbeats[Source.REPLICAS]
         while True:
             wait = heartbeat.wait(self._steady()) if self._is_subscribed else LEASE
             message = await subscription.get_message(timeout=wait)
             if message is not None and message["type"] == "subscribe":
                 self._is_subscribed = True
                 self._note("")
-                listener.listens(Source.REPLICAS)
+                log.listens(Source.REPLICAS, self._steady())
             elif message is not None and message["type"] == "message":
-                await self._dispatch(message["data"], listener)
+                await self._dispatch(message["data"], log, use_new_url)
             elif not self._is_subscribed:
                 raise TimeoutError("Redis does not answer")
             if heartbeat.wait(self._steady()) == 0:
@@ -175,21 +197,23 @@ class InvalidationChannel:
         else:
             self._note("")
 
-    async def _dispatch(self, data: bytes, listener: ReplicaListener) -> None:
+    async def _dispatch(self, data: bytes, log: ChangeLog, use_new_url: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
         name, colon, kind = sender.partition(":")
         if name == self._name:
             if (colon + kind).startswith(_HEARTBEAT):
-                listener.heard_heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
+                log.heartbeat(Source.REPLICAS, (colon + kind).removeprefix(_HEARTBEAT))
         elif (scope := _SCOPES.get(colon + kind)) is not None:
-            listener.heard_sweep(scope)
+            log.heard_sweep(scope, self._steady())
         elif colon + kind == _QUESTION:
             self.on_question(" ".join(image_ids))
         else:
-            call = listener.use_new_url if colon + kind == _ONLY_URLS else listener.drop_here
             slices = TimeSlices()
             for image_id in image_ids:
-                call(image_id)
+                if colon + kind == _ONLY_URLS:
+                    use_new_url(image_id)
+                else:
+                    log.image_changed(image_id, self._steady())
                 await slices.pause()
 
 

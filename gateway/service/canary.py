@@ -2,16 +2,16 @@
 
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from prometheus_client import Counter
 
 from gateway.access.signed_links import SignedLinks, short_address
+from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient
 from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known
-from gateway.canary.watch import Asker, Canary, Question
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
@@ -78,15 +78,30 @@ class CanaryQuestions:
         return Known("public" if record.public else "private", length, etag), base, record.links_killed
 
 
-def make_asker(
-    live: Live[Settings], signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
-) -> Asker | None:
-    """Return what asks the fronts, or None without ``canary``. The caller opens ``client``."""
+def make_canary(
+    live: Live[Settings],
+    outcomes: CanaryOutcomes,
+    background_errors: Counter,
+    signing: Signing,
+    stores: Stores,
+    origin: OriginClient,
+    client: FrontClient,
+) -> Canary | None:
+    """Return the canary, or None without ``canary``. The caller opens ``client``."""
     configured = live.value.canary
     if configured is None:
         return None
-    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
-    return Asker(configured.via, questions, client, CanaryMark(live.map(shared_secret)))
+    handler = log_handler()
+    return Canary(
+        configured,
+        CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live)),
+        client,
+        CanaryMark(live.map(shared_secret)),
+        CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None,
+        outcomes,
+        background_errors,
+        asks_alone=handler is None or handler.worker in (None, 1),  # of several workers, the first
+    )
 
 
 @asynccontextmanager
@@ -97,19 +112,12 @@ async def open_canary(
     signing: Signing,
     stores: Stores,
     origin: OriginClient,
-) -> AsyncIterator[Asker | None]:
-    """Ask in the background. Yield what asks, or None without ``canary``."""
+) -> AsyncIterator[Canary | None]:
+    """Ask in the background. None without ``canary``."""
     async with FrontClient() as client:
-        settings, redis, asker = live.value.canary, stores.redis, make_asker(live, signing, stores, origin, client)
-        if settings is None or asker is None:
-            yield None
-            return
-        rounds = CanaryRounds(redis.shards, settings) if redis is not None else None
-        handler = log_handler()
-        asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
-        canary = Canary(settings, asker, rounds, outcomes, background_errors, asks_alone=asks_alone)
-        async with background("canary", canary.run()):
-            yield asker
+        canary = make_canary(live, outcomes, background_errors, signing, stores, origin, client)
+        async with background("canary", canary.run()) if canary is not None else nullcontext():
+            yield canary
 
 
 def _with(address: str, query: str) -> str:

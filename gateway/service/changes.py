@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.metrics import CatalogMetrics
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.changes.nginx_list import NginxList
@@ -81,19 +82,21 @@ async def hearing(
     stores: Stores,
     changes: Changes,
     invalidation: Invalidation,
+    use_new_url: Callable[[str], None],
     look_at_trigger: Callable[[], None],
 ) -> AsyncIterator[None]:
     """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
     postgres, redis = settings.postgres, stores.redis
     name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
-    feed = ChangeFeed(postgres.primary_dsn(), postgres.timeout, metrics, stores.catalog.positions, name=name)
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         if postgres.listen:
+            addresses = await opened(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name))
+            feed = ChangeFeed(addresses, metrics, stores.catalog.positions)
             await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
         if redis is not None:
-            await opened(background("invalidation-channel", redis.channel.listen(invalidation)))
-            await opened(background("publish-changes", invalidation.publish_sweeps(redis.channel)))
+            await opened(background("invalidation-channel", redis.channel.listen(changes.log, use_new_url)))
+            await opened(background("publish-changes", redis.channel.publish_sweeps(changes.log)))
         tried = asyncio.Event()
         changes.log.add_observer(tried.set)
         with suppress(TimeoutError):

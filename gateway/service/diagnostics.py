@@ -14,10 +14,10 @@ from gateway.explain.row_and_url import RowAndUrl
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes
 from gateway.metrics.history import History
 from gateway.monitoring.buckets_probe import BucketsProbe, ObjectQuestions
-from gateway.monitoring.health import DependencyProbes, Health
+from gateway.monitoring.health import Health
 from gateway.monitoring.metrics import MonitoringMetrics, measure_loop_lag
 from gateway.monitoring.symptoms import CurrentSymptoms
-from gateway.monitoring.this_replica import HistoryRecorder, ThisReplica
+from gateway.monitoring.this_replica import ThisReplica, keep_recording
 from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.origin.client import OriginClient
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -32,12 +32,10 @@ from gateway.urls.on_demand_refresh import correct_clock
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """``recorder`` adds a point to ``history`` every five seconds."""
+    """``replica`` records its history and publishes what it does, every five seconds."""
 
     health: Health
     explainer: Explainer
-    history: History
-    recorder: HistoryRecorder
     replica: ThisReplica
     trigger_watch: TriggerWatch
 
@@ -65,21 +63,21 @@ async def open_diagnostics(
         history,
         symptoms,
         metrics.events,
+        redis.replicas if redis is not None else None,
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
-        streams=lambda: images.handler.streams,
+        streams=lambda: images.handler.memory.streams,
         now=signing.clock.now,
     )
-    dead_lists = {"renewals_left": metrics.urls.refresh_dead, "purges_left": metrics.purge.purge_dead}
-    replicas = redis.replicas if redis is not None else None
-    recorder = HistoryRecorder(replica, replicas, dead_lists, metrics.registry.background_errors)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
         await stack.enter_async_context(background("health", health.watch()))
         if settings.postgres.listen:
             await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
-        stack.push_async_callback(recorder.withdraw)
-        await stack.enter_async_context(background("history", recorder.run()))
-        yield Diagnostics(health, explainer, history, recorder, replica, trigger_watch)
+        stack.push_async_callback(replica.withdraw)
+        await stack.enter_async_context(
+            background("history", keep_recording(replica, metrics.registry.background_errors))
+        )
+        yield Diagnostics(health, explainer, replica, trigger_watch)
 
 
 def make_explainer(
@@ -140,10 +138,10 @@ def _health(
     if redis is not None:
         probes["redis"] = redis.probe.run
     health = Health(
-        DependencyProbes(probes, metrics),
+        probes,
+        metrics,
         may_serve=lambda: buckets.may_serve,
-        serves_from_memory=urls.resolver.serves_from_memory,
-        ready_without_stores=lambda: live.value.server.ready_without_stores,
+        serves_without_stores=lambda: live.value.server.ready_without_stores and urls.resolver.serves_from_memory(),
     )
 
     def look_again(*_: Settings) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
-from gateway.api.console import Console, Dependencies, SharedState
+from gateway.api.console import Console, Dependencies
 from gateway.api.health import HealthCalls
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_body import Bodies
@@ -22,7 +22,7 @@ from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.queues import QueueCalls
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
-from gateway.api.static_files import ConsoleFiles, StaticFiles
+from gateway.api.static_files import StaticFiles
 from gateway.api.this_process import ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
@@ -211,7 +211,6 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
             partial(about_this, service),
         ),
         console=_console(service),
-        console_files=ConsoleFiles(),
         statistics=statistics,
         queues=queues,
         purges=CachePurges(urls.invalidation, bodies),
@@ -232,13 +231,6 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
 
 def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
-    shared = SharedState(
-        diagnostics.replica,
-        redis.replicas if redis is not None else None,
-        redis.queue if redis is not None else None,
-        metrics.urls.refresh_lag,
-        signing.clock.now,
-    )
     return Console(
         Dependencies(
             diagnostics.health,
@@ -248,8 +240,9 @@ def _console(service: Service) -> Console:
             metrics.canary,
             metrics.nginx.nginx_asked,
         ),
-        shared,
-        diagnostics.history,
+        diagnostics.replica,
+        redis.queue if redis is not None else None,
+        metrics.urls.refresh_lag,
         metrics.server.recent_errors,
         service.access.admin_guard,
         service.requests.debug_log,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.canary.watch import Asker
+from gateway.canary.canary import Canary
 from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
@@ -38,7 +38,7 @@ class Service:
     images: Images
     refresh: RefreshReport
     purges: PurgeIntake | None
-    canary: Asker | None
+    canary: Canary | None
     diagnostics: Diagnostics
     reloader: Reloader
 
@@ -73,7 +73,9 @@ async def open_service(
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, stores, changes, urls.invalidation, look_at_trigger))
+        await opened(
+            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
+        )
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         errors = metrics.registry.background_errors
         canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))

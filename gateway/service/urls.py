@@ -54,7 +54,7 @@ async def open_urls(
     urls = UsableUrls(signing.signer, signing.lifetime, now)
     resolver = UrlResolver(stores.catalog, urls, entries, local, trust, metrics, new_variants)
     channel = redis.channel if redis is not None else None
-    invalidation = Invalidation(changes.log, boot_time, resolver, trust, entries, channel, purges)
+    invalidation = Invalidation(changes.log, boot_time, trust, entries, channel, purges)
     renditions.watch(resolver.forget_renditions)
     changes.log.add_cache(resolver)
     usage = UsageCounter(

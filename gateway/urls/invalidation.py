@@ -1,24 +1,18 @@
 """Invalidation: a change is noted in the log, dropped from Redis, published to the other replicas, and purged."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from gateway.changes.change_log import ChangeLog, Scope, Source
+from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
-from gateway.changes.heartbeat import Heartbeat
 from gateway.concurrency.time_slices import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
-from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)
-
-_PAUSE: Final = 1.0  # seconds between two tries to publish a sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +21,6 @@ class Invalidation:
 
     log: drops images from the caches of this process, and lists changes for nginx.
     now: the clock of the log.
-    resolver: looks up images again whose URL alone is new.
     shared: the entries in Redis. None without them.
     channel: reaches the other replicas. None without Redis.
     purges: queues purges of caches in front. None without ``purge``.
@@ -35,62 +28,18 @@ class Invalidation:
 
     log: ChangeLog
     now: Callable[[], float]
-    resolver: UrlResolver
     trust: EntryTrust
     shared: UrlEntries | None
     channel: InvalidationChannel | None
     purges: PurgeIntake | None
 
-    # Changes that this process makes or finds
-
     async def drop(self, image_ids: Sequence[str]) -> int | None:
         """Drop images everywhere, of which only this replica knows that they changed: a purge, killed links, no row.
 
-        Returns how many replicas receive it, with this one if it listens; None without Redis, or if that is not known.
+        Returns what ``publish`` returns.
         """
         await self.rows_changed(image_ids)
-        return await self._publish(image_ids, only_urls=False)
-
-    async def announce_url(self, image_id: str) -> None:
-        """Make the other replicas use the new URL of the image that is in Redis."""
-        await self._publish([image_id], only_urls=True)
-
-    async def publish_sweeps(self, channel: InvalidationChannel) -> None:
-        """Tell the other replicas what caches in front must forget, until cancelled. A failure is tried again."""
-        unpublished, is_due = self.log.unpublished, asyncio.Event()
-        self.log.add_observer(is_due.set)
-        while True:
-            try:
-                while unpublished:
-                    scope = unpublished.pop()
-                    try:
-                        await channel.publish_sweep(scope)
-                    except BaseException:
-                        unpublished.add(scope)
-                        raise
-                is_due.clear()
-                await is_due.wait()
-            except DependencyDown as error:
-                logger.debug("other replicas are not told yet: %s", error)
-                await asyncio.sleep(_PAUSE)
-
-    # What is heard
-
-    def heartbeat_of(self, source: Source) -> Heartbeat:
-        """Return the heartbeat to be sent on the way of this source's messages."""
-        return self.log.heartbeats[source]
-
-    def listens(self, source: Source) -> None:
-        """Messages of ``source`` arrive from now on."""
-        self.log.listens(source, self.now())
-
-    def lost(self, source: Source) -> None:
-        """No messages of ``source`` arrive from now on."""
-        self.log.lost(source)
-
-    def heard_heartbeat(self, source: Source, text: str) -> None:
-        """A heartbeat has come back."""
-        self.log.heartbeat(source, text)
+        return await self.publish(image_ids)
 
     async def rows_changed(self, image_ids: Sequence[str]) -> None:
         """Drop the images here and in Redis, and purge them. The other replicas hear of changed rows themselves."""
@@ -114,18 +63,14 @@ class Invalidation:
             self.purges.count_dropped(dropped)
 
     def drop_here(self, image_id: str) -> None:
-        """Drop an image that another replica has dropped from Redis."""
+        """Drop an image that another replica has dropped from Redis, or a command."""
         self.log.image_changed(image_id, self.now())
 
-    def use_new_url(self, image_id: str) -> None:
-        """Look the image up again in Redis, where another replica has put a new URL of it. Keep the image's bytes."""
-        self.resolver.drop(image_id)
+    async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
+        """Make the other replicas drop the images, or with ``only_urls`` use the new URLs that are in Redis.
 
-    def heard_sweep(self, scope: Scope) -> None:
-        """Make caches in front forget, which ask this replica."""
-        self.log.heard_sweep(scope, self.now())
-
-    async def _publish(self, image_ids: Sequence[str], *, only_urls: bool) -> int | None:
+        Returns how many replicas receive it, with this one if it listens; None without Redis, or if that is not known.
+        """
         if self.channel is None:
             return None
         try:

@@ -35,7 +35,7 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     await images.add("a")
     await gateway.get("/i/a")
     await gateway.get("/i/never-there")
-    point = gateway.service.diagnostics.history.record(time.time())
+    point = gateway.service.diagnostics.replica.history.record(time.time())
     shown = await data(gateway)
     assert shown["status"] == "ready"
     assert shown["symptoms"] == []
@@ -109,7 +109,7 @@ async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGa
     await images.add("a")
     images.cos.store.delete(gateway.service.settings.value.cos.bucket, "objects/a.png")
     await gateway.get("/i/a")
-    gateway.service.diagnostics.history.record(time.time())
+    gateway.service.diagnostics.replica.history.record(time.time())
     found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
     assert found["objects_missing"]["code"] == "NoSuchKey"
 
@@ -161,24 +161,20 @@ async def test_an_open_page_costs_under_a_hundredth_of_a_core(
         "image:replicas", {json.dumps({**row, "name": f"replica-{n}", "at": now}): now for n in range(99)}
     )
     redis_client.expire("image:replicas", 1000)
-    metrics, history, health = (
-        gateway.service.metrics,
-        gateway.service.diagnostics.history,
-        gateway.service.diagnostics.health,
-    )
+    metrics, diagnostics = gateway.service.metrics, gateway.service.diagnostics
     statuses = ("200", "206", "304", "404", "502")
     for step in range(12 * 1440):
         for status in statuses:
             metrics.server.requests.record("short", "stream", status, 0.01, 0.005)
             metrics.origin.origin_requests.add((status,))
-        history.record(now - 5 * (12 * 1440 - step))
+        diagnostics.replica.history.record(now - 5 * (12 * 1440 - step))
 
     async def seconds(path: str, times: int) -> float:
         """Return the processor time of one request, this one of a client included."""
         started = time.process_time()
         for _ in range(times):
             # Polls are five seconds apart, so each finds results of probes that are too old.
-            health.set_probe("postgres", gateway.service.stores.catalog.try_query)
+            diagnostics.health.set_probe("postgres", gateway.service.stores.catalog.try_query)
             assert (await gateway.get(path, admin=True)).status == 200
         return (time.process_time() - started) / times
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import ChangeFeed
 from gateway.catalog.database_report import inspect_database
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
-from gateway.catalog.server_addresses import AddressesNeeded, Resolve, ServerAddresses, system_addresses
+from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
@@ -87,8 +86,10 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
     recorder = Recorder()
-    feed = ChangeFeed(named_dsn, 5, Metrics().catalog, resolve=resolver)
-    async with background("change-feed", feed.listen(recorder)):
+    async with (
+        ServerAddresses(named_dsn, 5, resolver) as addresses,
+        background("change-feed", ChangeFeed(addresses, Metrics().catalog).listen(recorder)),
+    ):
         await until(lambda: recorder.starts)
     assert resolver.asked == [NAME]
 
@@ -169,24 +170,14 @@ async def test_each_name_is_followed_by_its_addresses(
         "host=127.0.0.1 port=1",
         "postgresql://[::1]:1/db",
         "host=name hostaddr=127.0.0.1 port=1",
+        "host=/nonexistent port=1",
+        "port=1",
     ],
 )
-async def test_a_dsn_without_names_stays_as_it_is(resolver: Resolver, dsn: str) -> None:
+async def test_a_dsn_with_a_single_address_or_socket_stays_as_it_is(resolver: Resolver, dsn: str) -> None:
     async with ServerAddresses(dsn, 5, resolver) as addresses:
         await addresses.look_up()
-        connection = addresses.connect(dsn, 1)
-    given = connection.get_dsn_parameters()
-    connection.close()
-    assert {name: given[name] for name in parse_dsn(dsn)} == parse_dsn(dsn)
-    assert resolver.asked == []
-
-
-@pytest.mark.parametrize("dsn", ["host=/nonexistent port=1", "port=1"])
-async def test_a_socket_is_left_to_libpq(resolver: Resolver, dsn: str) -> None:
-    async with ServerAddresses(dsn, 5, resolver) as addresses:
-        await addresses.look_up()
-        with pytest.raises(psycopg2.OperationalError, match="connection to server on socket"):
-            addresses.connect(dsn, 1)
+        assert addresses.parameters == {}
     assert resolver.asked == []
 
 
@@ -204,12 +195,6 @@ async def test_a_server_that_does_not_answer_is_followed_by_the_next(
                 await catalog.fetch("cat")
             assert await catalog.fetch("cat") == RECORD
             assert await asyncio.gather(*(catalog.fetch("cat") for _ in range(20))) == [RECORD] * 20
-
-
-async def test_a_connection_before_the_look_up_is_refused(resolver: Resolver) -> None:
-    async with ServerAddresses("host=name", 5, resolver) as addresses:
-        with pytest.raises(AddressesNeeded):
-            addresses.connect("host=name", 1)
 
 
 async def test_a_service_is_left_to_libpq(

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from gateway.catalog.record import ImageRecord
-from gateway.checks.deep_probes import PROBES, Subject, run_probes
-from gateway.checks.deep_result import Result, Verdict
+from gateway.checks.deep_probes import PROBES, Result, Subject, Verdict, run_probes
 from gateway.checks.deep_session import DeepSession, open_deep_session
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts

@@ -24,7 +24,7 @@ def answer(name: str, **changes: object) -> ReplicaAnswer:
 def test_gateways_that_are_the_same_are_well() -> None:
     answers = [answer("a"), answer("b")]
     assert all(finding.is_well for finding in diagnose_running(answers, []))
-    assert not any(any(row.is_marked) for row in rows_of(answers, []))
+    assert not any(is_marked for row in rows_of(answers, []) for _, is_marked in row)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +41,7 @@ def test_gateways_that_are_the_same_are_well() -> None:
 def test_the_one_that_differs_is_marked_and_a_failure(changes: dict[str, object], column: int) -> None:
     answers = [answer("a"), answer("b", **changes), answer("c")]
     marked = [
-        (number, at)
-        for number, row in enumerate(rows_of(answers, []))
-        for at, is_it in enumerate(row.is_marked)
-        if is_it
+        (number, at) for number, row in enumerate(rows_of(answers, [])) for at, (_, is_it) in enumerate(row) if is_it
     ]
     assert marked == [(1, column)]
     assert any(not finding.is_well for finding in diagnose_running(answers, []))
@@ -52,7 +49,7 @@ def test_the_one_that_differs_is_marked_and_a_failure(changes: dict[str, object]
 
 def test_replicas_that_do_not_answer_are_named_and_a_failure() -> None:
     [row] = rows_of([], ["old:1"])
-    assert row.cells[:2] == ("old:1", "does not answer")
+    assert row[:2] == (("old:1", True), ("does not answer", True))
     [finding] = diagnose_running([], ["old:1"])
     assert not finding.is_well
 

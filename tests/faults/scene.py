@@ -68,11 +68,11 @@ class Scene:
         return [answer.status for answer in answers]
 
     def five_seconds_pass(self) -> None:
-        self.gateway.service.diagnostics.history.record(time.time())
+        self.gateway.service.diagnostics.replica.history.record(time.time())
 
     async def probed_problems(self) -> list[tuple[str, str]]:
         """Probe the dependencies, and return the names and levels of the problems in the console."""
-        await self.gateway.service.diagnostics.health.probes.run()
+        await self.gateway.service.diagnostics.health.probe_all()
         return [(problem["name"], problem["level"]) for problem in await self.problems()]
 
     async def problems(self) -> list[dict[str, Any]]:

@@ -5,14 +5,14 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
 
 from gateway.catalog.record import ImageMetadata
-from gateway.changes.change_log import Scope
+from gateway.changes.change_log import ChangeLog, Scope
+from gateway.concurrency.background import background
 from gateway.metrics.canary import CanaryOutcome
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import Renditions
@@ -70,7 +70,7 @@ async def _described(url: str) -> list[str]:
                 elif b"{" in key:
                     lines.append(_named(key.decode()))
             if count == 1:
-                lines += [f"{shards.prefix}changes: message, {message}" async for message in _messages(shards)]
+                lines += [f"{shards.prefix}changes: message, {message}" for message in await _messages(shards)]
             await redis.flushdb()
     return lines
 
@@ -92,20 +92,26 @@ async def _values(redis: Any, key: bytes) -> list[str]:
     return [f"{kind}, {end}, {value}" for value in values]
 
 
-async def _messages(shards: Shards) -> AsyncIterator[str]:
-    """Yield what replicas publish: a changed image, a new URL, and what caches in front must forget."""
-    channel = InvalidationChannel(shards)
+async def _messages(shards: Shards) -> list[str]:
+    """Return what replicas publish: a changed image, a new URL, and what caches in front must forget."""
+    channel, log = InvalidationChannel(shards), ChangeLog([], "test", 0)
+    log.unpublished.update(Scope)
     async with shards.servers.all[0].client.pubsub(ignore_subscribe_messages=True) as heard:
+
+        async def received(count: int) -> list[str]:
+            messages: list[str] = []
+            while len(messages) < count:
+                if (message := await heard.get_message(timeout=30)) is not None:
+                    messages.append(_named(message["data"].decode()))
+            return messages
+
         await heard.subscribe(f"{shards.prefix}changes")
         await channel.publish(["IMAGE", "DROPPED"])
         await channel.publish(["IMAGE"], only_urls=True)
         await channel.ask(Question("0" * 32, "IMAGE").encode())
-        for scope in Scope:
-            await channel.publish_sweep(scope)
-        for _ in range(3 + len(Scope)):
-            while (message := await heard.get_message(timeout=30)) is None:
-                pass
-            yield _named(message["data"].decode())
+        named = await received(3)
+        async with background("sweeps", channel.publish_sweeps(log)):
+            return named + sorted(await received(len(Scope)))
 
 
 def _named(text: str) -> str:
@@ -166,7 +172,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await daily.flush()
     point = ReplicaPoint("name", now, 1.0, 1.0, "version", "entry key", now, 1, 1, 1)
     await ReplicaStore(shards).publish(point)
-    await MetadataStore(shards).put_many({"IMAGE": (image, ImageMetadata(1, 1, "#000000"))})
+    await MetadataStore(shards).put(image, ImageMetadata(1, 1, "#000000"))
     await check_settings(shards, settings)
     rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
     await rounds.claim(3600)

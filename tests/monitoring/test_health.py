@@ -3,12 +3,13 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, DependencyDegraded, DependencyDown, OriginUnavailable
-from gateway.monitoring.health import DependencyProbes, Health, Readiness
+from gateway.monitoring.health import Health, Readiness
 from gateway.service.metrics import Metrics
 from tests.tier import Clock
 from tests.waiting import until
@@ -39,9 +40,7 @@ def health(
 ) -> Health:
     """Return a ``Health`` of these dependencies."""
     probes = {name: dependency.probe for name, dependency in dependencies.items()}
-    return Health(
-        DependencyProbes(probes, (metrics or Metrics()).monitoring, timeout=timeout), monotonic=clock or Clock()
-    )
+    return Health(probes, (metrics or Metrics()).monitoring, timeout=timeout, monotonic=clock or Clock())
 
 
 def up(metrics: Metrics, dependency: str) -> float | None:
@@ -64,28 +63,20 @@ def up(metrics: Metrics, dependency: str) -> float | None:
 async def test_one_of_the_two_stores_makes_the_gateway_ready(down: set[str], status: Readiness) -> None:
     names = ("redis", "postgres", "cos")
     dependencies = {name: Dependency(DependencyDown() if name in down else None) for name in names}
-    report = await Health(
-        DependencyProbes({name: dependency.probe for name, dependency in dependencies.items()}, Metrics().monitoring)
-    ).report()
+    probes = {name: dependency.probe for name, dependency in dependencies.items()}
+    report = await Health(probes, Metrics().monitoring).report()
     assert report.status is status
     assert report.checks == {name: "down" if name in down else "ok" for name in names}
 
 
-async def test_without_both_stores_the_gateway_is_degraded_while_memory_serves_if_that_is_configured() -> None:
-    clock, in_memory, is_ready, down = Clock(), True, True, Dependency(DependencyDown())
+async def test_without_both_stores_the_gateway_is_degraded_while_it_serves_from_memory() -> None:
+    serves, down = True, Dependency(DependencyDown())
     probes = {"redis": down.probe, "postgres": down.probe, "cos": Dependency().probe}
-    probed = Health(
-        DependencyProbes(probes, Metrics().monitoring),
-        serves_from_memory=lambda: in_memory,
-        ready_without_stores=lambda: is_ready,
-        monotonic=clock,
-    )
+    probed = Health(probes, Metrics().monitoring, serves_without_stores=lambda: serves, monotonic=Clock())
     assert (await probed.report()).status is DEGRADED
-    in_memory = False
+    serves = False
     assert (await probed.report()).status is NOT_READY
-    in_memory, is_ready = True, False
-    assert (await probed.report()).status is NOT_READY
-    is_ready = True
+    serves = True
     probed.drain()
     assert (await probed.report()).status is NOT_READY
 
@@ -131,7 +122,8 @@ async def test_an_unexpected_error_counts_as_down_and_is_logged_once(
 
 async def test_watching_goes_on_after_an_unexpected_error() -> None:
     odd, metrics = Dependency(LookupError("16287")), Metrics()
-    watched = Health(DependencyProbes({"redis": odd.probe}, metrics.monitoring), max_age=0, interval=0.01)
+    later = count(step=2).__next__  # every state is too old
+    watched = Health({"redis": odd.probe}, metrics.monitoring, interval=0.01, monotonic=later)
     async with background("health", watched.watch()):
         await until(lambda: odd.probed > 2)
         odd.error = None
@@ -141,9 +133,7 @@ async def test_watching_goes_on_after_an_unexpected_error() -> None:
 async def test_a_probe_that_times_out_is_down_and_does_not_delay_the_others() -> None:
     began = time.monotonic()
     hanging = {f"cos:{number}": Dependency(hangs=True).probe for number in range(30)}
-    report = await Health(
-        DependencyProbes({"redis": Dependency().probe, **hanging}, Metrics().monitoring, timeout=1)
-    ).report()
+    report = await Health({"redis": Dependency().probe, **hanging}, Metrics().monitoring, timeout=1).report()
     assert report.checks == {"redis": "ok", **dict.fromkeys(hanging, "down")}
     assert time.monotonic() - began < 20, "one after the other they would take thirty seconds"
 
@@ -178,7 +168,7 @@ async def test_a_gateway_is_not_ready_before_it_may_serve() -> None:
     cos, clock = Dependency(DependencyDegraded("COS answered 403 SignatureDoesNotMatch")), Clock()
     probes = {"postgres": Dependency().probe, "cos": cos.probe}
     may_serve = False
-    probed = Health(DependencyProbes(probes, Metrics().monitoring), may_serve=lambda: may_serve, monotonic=clock)
+    probed = Health(probes, Metrics().monitoring, may_serve=lambda: may_serve, monotonic=clock)
     report = await probed.report()
     assert (report.status, report.checks["cos"]) == (NOT_READY, "degraded")
     may_serve = True

@@ -57,7 +57,8 @@ async def probing(url: str) -> AsyncIterator[tuple[RedisProbe, OptionalGauge]]:
     settings = RedisSettings(url=SecretStr(url), timeout=LIMIT)
     async with open_redis(settings) as shards:
         channel = InvalidationChannel(shards)
-        async with background("invalidation-channel", channel.listen(Recorder())):
+        recorder = Recorder()
+        async with background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)):
             yield RedisProbe(shards, channel, settings, receivers), receivers
 
 

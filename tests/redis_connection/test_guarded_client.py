@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import DataError
 
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import AvailabilityLog, CacheUnavailable, Key, Keys, Values, lua_script
+from gateway.redis_connection.guarded_client import CacheUnavailable, CircuitBreaker, Key, Keys, Values, lua_script
 from gateway.settings import RedisSettings
 from tests.stalling import Stalling
 from tests.tier import Clock
@@ -112,16 +112,26 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_an_outage_is_logged_once_and_so_is_its_end(log: pytest.LogCaptureFixture) -> None:
-    availability = AvailabilityLog()
-    availability.answered()
-    assert not log.records
+@pytest.mark.parametrize("used_its_time", [False, True])
+def test_failures_in_a_row_are_an_outage_which_is_logged_once_and_so_is_its_end(
+    log: pytest.LogCaptureFixture, *, used_its_time: bool
+) -> None:
+    breaker = CircuitBreaker()
+    breaker.failed("refused")
+    breaker.failed("refused")
+    breaker.answered()
+    assert (breaker.failures, log.records) == (0, [])
     for _ in range(2):
         log.clear()
-        for reason in ("refused", "still refused"):
-            availability.away(reason)
+        for _ in range(0 if used_its_time else 2):
+            breaker.failed("refused")
+            assert not breaker.is_open
+        breaker.failed("refused", at_once=used_its_time)
+        assert breaker.is_open
+        breaker.failed("still refused")
         for _ in range(2):
-            availability.answered()
+            breaker.answered()
+            assert not breaker.is_open
         assert [(record.levelname, record.message) for record in log.records] == [
             ("WARNING", "redis does not answer, going on without it: reason=refused"),
             ("INFO", "redis answers again"),
@@ -130,11 +140,11 @@ def test_an_outage_is_logged_once_and_so_is_its_end(log: pytest.LogCaptureFixtur
 
 def test_repeated_refusals_are_logged_once_a_minute(log: pytest.LogCaptureFixture) -> None:
     clock = Clock()
-    availability = AvailabilityLog(monotonic=clock)
+    breaker = CircuitBreaker(monotonic=clock)
     for _ in range(60):
-        availability.refused("OOM")
-        availability.answered()
+        breaker.refused("OOM")
+        breaker.answered()
         clock.now += 1
     assert [record.message for record in log.records] == ["redis refuses commands: reason=OOM"]
-    availability.refused("READONLY")
+    breaker.refused("READONLY")
     assert "READONLY" in log.records[-1].message

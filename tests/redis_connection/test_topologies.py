@@ -114,14 +114,14 @@ async def check_invalidation(guard: Shards) -> None:
     """Check that one replica receives the invalidations of another."""
     recorder = Recorder()
     async with (
-        background("invalidation-channel", InvalidationChannel(guard).listen(recorder)),
+        background("invalidation-channel", InvalidationChannel(guard).listen(recorder, recorder.use_new_url)),
         asyncio.timeout(LIMIT),
     ):
         assert await recorder.told.get() is None
         assert await InvalidationChannel(guard).publish(["a", "b"]) == 1
         await InvalidationChannel(guard).try_out()
         assert [await recorder.told.get(), await recorder.told.get()] == ["a", "b"]
-        await until(lambda: recorder.heartbeats > 0)
+        await until(lambda: recorder.beats > 0)
 
 
 def client_of(server: RedisServer) -> "redis.Redis":
@@ -398,7 +398,7 @@ async def test_a_replica_that_listens_at_a_node_listens_elsewhere_when_the_node_
             listeners = 0
             while six_nodes.clients[added].pubsub_numsub("image:changes")[0][1] == 0:
                 recorder = Recorder(every=0.2)
-                listening = InvalidationChannel(shards).listen(recorder)
+                listening = InvalidationChannel(shards).listen(recorder, recorder.use_new_url)
                 await stack.enter_async_context(background("listener", listening))
                 await recorder.told.get()
                 listeners += 1
@@ -496,7 +496,9 @@ async def test_listening_starts_once_the_cluster_is_ready(
         with pytest.raises(CacheUnavailable):
             await InvalidationChannel(shards).publish([])
         recorder = Recorder()
-        async with background("invalidation-channel", InvalidationChannel(shards).listen(recorder)):
+        async with background(
+            "invalidation-channel", InvalidationChannel(shards).listen(recorder, recorder.use_new_url)
+        ):
             with client_of(own_node) as node:
                 await asyncio.to_thread(node.execute_command, "CLUSTER ADDSLOTSRANGE", 0, 16383)
             async with asyncio.timeout(LIMIT):

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 import redis
@@ -11,8 +10,8 @@ from pydantic import SecretStr
 
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, WrongType
-from gateway.redis_connection.shards import Redirect, Shards
+from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
+from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -204,25 +203,18 @@ async def test_an_index_of_the_wrong_type_is_reported_and_repaired(
 
 
 @dataclass(frozen=True)
-class HalfAway:
+class HalfAway(OneServer):
     """Servers of four shards: the server of two shards does not answer."""
 
-    answering: GuardedRedis
     away: GuardedRedis
     slots_away: Sequence[int]
 
     @property
     def all(self) -> Sequence[GuardedRedis]:
-        """Both."""
-        return self.answering, self.away
+        return self.server, self.away
 
     def of(self, slot: int) -> GuardedRedis:
-        """Return the server of a slot."""
-        return self.away if slot in self.slots_away else self.answering
-
-    async def follow(self, redirect: Redirect, command: Command, server: GuardedRedis) -> Any:
-        """No server redirects."""
-        raise AssertionError(command[0], server.address) from redirect
+        return self.away if slot in self.slots_away else self.server
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ async def connected(url: str) -> AsyncIterator[Shards]:
 async def listening(shards: Shards, recorder: Recorder | None = None) -> AsyncIterator[Received]:
     """Yield the queue of received image ids; None is a gap."""
     recorder = recorder or Recorder()
-    async with background("invalidation-channel", InvalidationChannel(shards).listen(recorder)):
+    async with background("invalidation-channel", InvalidationChannel(shards).listen(recorder, recorder.use_new_url)):
         yield recorder.told
 
 
@@ -79,7 +79,10 @@ async def test_an_image_with_a_new_url_is_told_apart_from_one_that_changed(
     recorder = Recorder()
     async with connected(redis_url) as shards, connected(redis_url) as other:
         channel, speaker = InvalidationChannel(shards), InvalidationChannel(other)
-        async with background("invalidation-channel", channel.listen(recorder)), asyncio.timeout(LIMIT):
+        async with (
+            background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)),
+            asyncio.timeout(LIMIT),
+        ):
             assert await recorder.told.get() is None
             await channel.publish(["own"], only_urls=True)
             await speaker.publish(["a"], only_urls=True)
@@ -94,12 +97,12 @@ async def test_heartbeats_of_other_replicas_and_of_no_replica_are_no_changes(
     recorder = Recorder(every=60)
     async with connected(redis_url) as shards, listening(shards, recorder) as received:
         assert await next_of(received) is None
-        await until(lambda: recorder.heartbeats == 1)
+        await until(lambda: recorder.beats == 1)
         for message in ("other:heartbeat:recorder-1", "other:heartbeat:", ":heartbeat:x", "other:later:kind"):
             redis_client.publish("image:changes", message)
         await publish(redis_url, "a")
         assert await next_of(received) == "a"
-        assert (recorder.heartbeats, recorder.starts) == (1, 1)
+        assert (recorder.beats, recorder.starts) == (1, 1)
 
 
 @dataclass
@@ -157,7 +160,7 @@ async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:
     recorder = Recorder(every=0.2, lease=60)
     async with connected(line.url) as shards, listening(shards, recorder) as received:
         assert await next_of(received) is None
-        await until(lambda: recorder.heartbeats >= 3)
+        await until(lambda: recorder.beats >= 3)
         await publish(redis_url, "a")
         assert await next_of(received) == "a"
         assert recorder.starts == 1
@@ -171,11 +174,11 @@ async def test_an_unexpected_error_does_not_end_the_listening(
     class Failing(Recorder):
         """Fails once."""
 
-        def drop_here(self, image_id: str) -> None:
+        def image_changed(self, image_id: str, now: float) -> None:
             """Raise the error, later record the id."""
             if errors:
                 raise errors.pop()
-            super().drop_here(image_id)
+            super().image_changed(image_id, now)
 
     async with connected(redis_url) as shards, listening(shards, Failing()) as received:
         assert await next_of(received) is None

@@ -115,7 +115,7 @@ class Gateway:
         trust = EntryTrust(self.log)
         urls = UsableUrls(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
-        self.invalidation = Invalidation(self.log, steady, self.resolver, trust, entries, self.channel, None)
+        self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)
         self.feed = Feed(self, positions)
 
@@ -127,8 +127,8 @@ class Gateway:
         """Start what a service starts."""
         for name, work in {
             "feed": self.feed.listen(self.invalidation),
-            "channel": self.channel.listen(self.invalidation),
-            "publish": self.invalidation.publish_sweeps(self.channel),
+            "channel": self.channel.listen(self.log, self.resolver.drop),
+            "publish": self.channel.publish_sweeps(self.log),
             "probe": self._probe_redis(),
             "start": self._serve(),
         }.items():
@@ -176,19 +176,19 @@ class Gateway:
 
     def changes_since(self, since: int, now: int | None) -> str:
         """Return the list for nginx, whose clock has ``now``."""
-        return self.nginx_list.since(since, self.steady(), now).as_json()
+        return self.nginx_list.since(since, self.steady(), now)
 
 
 class Feed(ChangeFeed):
     """The change feed of a gateway, over the model of aiopg's connection."""
 
     def __init__(self, gateway: Gateway, positions: ReplayPositions | None) -> None:
-        super().__init__("postgres://simulation", TIMEOUT, _METRICS.catalog, positions, steady=gateway.steady)
+        addresses = ServerAddresses("postgres://simulation", TIMEOUT)
+        super().__init__(addresses, _METRICS.catalog, positions, steady=gateway.steady)
         self._gateway = gateway
 
-    def connection(self, addresses: ServerAddresses) -> AbstractAsyncContextManager[Any]:
+    def connection(self) -> AbstractAsyncContextManager[Any]:
         """Open a connection to the model of Postgres."""
-        del addresses
         return self._connected()
 
     @asynccontextmanager

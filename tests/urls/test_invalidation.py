@@ -47,19 +47,19 @@ async def reads_the_row(tier: Tier, resolver: UrlResolver) -> bool:
 
 
 @pytest.fixture
-def invalidation(tier: Tier, log: ChangeLog, resolver: UrlResolver) -> Invalidation:
-    return Invalidation(log, tier.clock, resolver, EntryTrust(log), tier.cache, None, None)
+def invalidation(tier: Tier, log: ChangeLog) -> Invalidation:
+    return Invalidation(log, tier.clock, EntryTrust(log), tier.cache, None, None)
 
 
 def pass_time(tier: Tier, invalidation: Invalidation, seconds: float) -> None:
     """Let time pass, and hear a heartbeat."""
     tier.clock.now += seconds
-    invalidation.heard_heartbeat(Source.ROWS, invalidation.heartbeat_of(Source.ROWS).send(tier.clock()))
+    invalidation.log.heartbeat(Source.ROWS, invalidation.log.heartbeats[Source.ROWS].send(tier.clock()))
 
 
 def hear(tier: Tier, invalidation: Invalidation) -> None:
     """Listen until rows that are read now are trusted."""
-    invalidation.listens(Source.ROWS)
+    invalidation.log.listens(Source.ROWS, tier.clock())
     pass_time(tier, invalidation, LEASE + 1)
 
 
@@ -69,7 +69,7 @@ async def test_entries_are_trusted_whose_rows_are_read_after_changes_are_heard(
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, True], "no changes are heard yet"
     hear(tier, invalidation)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
-    invalidation.lost(Source.ROWS)
+    invalidation.log.lost(Source.ROWS)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, True]
 
 
@@ -157,7 +157,7 @@ async def test_when_listening_begins_rows_are_read_again_whatever_failed_before(
     tier.table.is_away = True
     assert (await resolver.look_up("a")).from_cache
     tier.table.is_away = False
-    invalidation.listens(Source.ROWS)
+    invalidation.log.listens(Source.ROWS, tier.clock())
     assert await reads_the_row(tier, resolver)
 
 
@@ -230,7 +230,7 @@ async def test_caches_in_front_forget_what_was_served_by_rows_that_could_not_be_
     """The row may have changed while nobody listened, and the answer may be in nginx for an hour."""
     tier.table.add("b")
     hear(tier, invalidation)
-    invalidation.lost(Source.ROWS)
+    invalidation.log.lost(Source.ROWS)
     tier.table.is_away = True
     before = log.number
     assert (await resolver.look_up("a")).from_cache

@@ -133,7 +133,7 @@ MUTANTS: Final = {
         (
             _FEED,
             'await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))',
-            "listener.heard_heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
+            "listener.log.heartbeat(Source.ROWS, payload.removeprefix(HEARTBEAT_PREFIX))",
         ),
         faults="deafen_feed",
     ),

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from prometheus_client import Counter
@@ -36,97 +36,78 @@ class Question(NamedTuple):
     origin: str | None = None
 
 
-Questions = Callable[[], Awaitable[Sequence[Question]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Asks every front every question once."""
-
-    via: Sequence[str]
-    questions: Questions
-    client: FrontClient
-    mark: CanaryMark
-
-    async def ask(self, proven: frozenset[Check]) -> list[CanaryOutcome]:
-        """Return the outcomes. ``proven``: the checks that have succeeded before."""
-        questions = await self.questions()
-        return list(
-            await asyncio.gather(*(self._try(via, question, proven) for via in self.via for question in questions))
-        )
-
-    async def _try(self, via: str, question: Question, proven: frozenset[Check]) -> CanaryOutcome:
-        check, known = question.check, question.known
-        seen = await self.client.ask(via + question.address, self.mark.make(), origin=question.origin)
-        verdict = judge(check, known, seen, was_up=check in proven)
-        return CanaryOutcome(via, check, verdict.is_up, verdict.what, seen.seconds, time.time())
-
-
+@dataclass(slots=True)
 class Canary:
-    """Asks in turn with other gateways, and keeps the latest outcomes in ``outcomes``.
+    """Asks every front every question, in turn with other gateways, and keeps the latest outcomes in ``outcomes``.
 
+    mark: is on its requests.
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
     """
 
-    def __init__(
-        self,
-        settings: CanarySettings,
-        asker: Asker,
-        rounds: CanaryRounds | None,
-        outcomes: CanaryOutcomes,
-        background_errors: Counter,
-        *,
-        asks_alone: bool = True,
-    ) -> None:
-        self._asks_alone = asks_alone
-        self._every = settings.every
-        self._asker = asker
-        self._rounds = rounds
-        self._outcomes = outcomes
-        self._background_errors = background_errors.labels(task="canary")
-        self._proven: frozenset[Check] = frozenset()
+    settings: CanarySettings
+    questions: Callable[[], Awaitable[Sequence[Question]]]
+    client: FrontClient
+    mark: CanaryMark
+    rounds: CanaryRounds | None
+    outcomes: CanaryOutcomes
+    background_errors: Counter
+    asks_alone: bool = True
+    _proven: frozenset[Check] = field(default=frozenset(), init=False)  # checks that have succeeded before
 
     async def run(self) -> None:
         """Ask until cancelled. The first round comes after an interval: the gateway serves by then."""
+        errors = self.background_errors.labels(task="canary")
         while True:
-            await asyncio.sleep(self._every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            await asyncio.sleep(self.settings.every * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
             try:
                 await self.once()
             except Exception:  # otherwise the light would stay as it is
-                self._background_errors.inc()
+                errors.inc()
                 logger.exception("the canary failed")
 
     async def once(self) -> None:
         """Ask if it is this gateway's turn, else read what another gateway has seen."""
-        is_own_turn = self._asks_alone
-        if self._rounds is not None:
+        is_own_turn = self.asks_alone
+        if self.rounds is not None:
             try:
-                is_own_turn = await self._rounds.claim(self._every * (1 - 2 * _JITTER))
-                outcomes, proven = await self._rounds.read()
+                is_own_turn = await self.rounds.claim(self.settings.every * (1 - 2 * _JITTER))
+                outcomes, proven = await self.rounds.read()
                 self._proven |= proven
                 if not is_own_turn and outcomes:
                     self._note(outcomes)
             except CacheUnavailable as error:
                 logger.debug("the rounds of the canary are not shared: %s", error)
-                is_own_turn = self._asks_alone
+                is_own_turn = self.asks_alone
                 if not is_own_turn:
-                    self._outcomes.latest = ()  # another worker knows
+                    self.outcomes.latest = ()  # another worker knows
         if not is_own_turn:
             return
-        outcomes = await self._asker.ask(self._proven)
+        outcomes = await self.ask()
         self._proven |= {outcome.check for outcome in outcomes if outcome.is_up}
         self._note(outcomes)
-        if self._rounds is not None:
+        if self.rounds is not None:
             try:
-                await self._rounds.publish(outcomes, self._proven)
+                await self.rounds.publish(outcomes, self._proven)
             except CacheUnavailable as error:
                 logger.debug("what the canary saw is not shared: %s", error)
 
+    async def ask(self) -> list[CanaryOutcome]:
+        """Ask every front every question once, and return the outcomes."""
+        questions = await self.questions()
+        via_all = self.settings.via
+        return list(await asyncio.gather(*(self._ask(via, question) for via in via_all for question in questions)))
+
+    async def _ask(self, via: str, question: Question) -> CanaryOutcome:
+        check, known = question.check, question.known
+        seen = await self.client.ask(via + question.address, self.mark.make(), origin=question.origin)
+        verdict = judge(check, known, seen, was_up=check in self._proven)
+        return CanaryOutcome(via, check, verdict.is_up, verdict.what, seen.seconds, time.time())
+
     def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
         """Keep the outcomes, and log each change."""
-        before = {(outcome.via, outcome.check): outcome.is_up for outcome in self._outcomes.latest}
-        self._outcomes.latest = tuple(outcomes)
+        before = {(outcome.via, outcome.check): outcome.is_up for outcome in self.outcomes.latest}
+        self.outcomes.latest = tuple(outcomes)
         for outcome in outcomes:
             if before.get((outcome.via, outcome.check), True) is not outcome.is_up:
                 level = logging.INFO if outcome.is_up else logging.WARNING
