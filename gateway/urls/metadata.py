@@ -148,7 +148,7 @@ class MetadataLookup:
         self._keep(record, metadata)
         if self._store is not None:
             try:
-                await self._store.put_many({record.image_id: (record, metadata)})
+                await self._store.put(record, metadata)
             except CacheUnavailable as error:
                 logger.debug("redis unavailable: %s", error)
         return metadata
