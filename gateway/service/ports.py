@@ -195,8 +195,8 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     statistics = queues = None
     if redis is not None:
         prerefresh = live.map(lambda settings: settings.url_prerefresh)
-        lookups, report = metrics.urls.lookups, service.refresh
-        statistics = CacheStatistics(redis.usage, redis.queue, lookups, report, prerefresh, redis.daily, now)
+        report = service.refresh
+        statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
     admin = AdminHandlers(
