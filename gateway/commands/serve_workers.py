@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from gateway.process.logs import dropped_lines
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
@@ -39,7 +38,6 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
             signals,
             ServiceManager.from_environment(),
             inherited=inherited_listeners(),
-            dropped_lines=dropped_lines,
         )
 
     try:

@@ -64,7 +64,7 @@ class CountedElsewhere(NamedCollector):
         yield CounterMetricFamily(self.name, self.documentation, value=self.count())
 
 
-def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int] = lambda: 0) -> CountedElsewhere:
+def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int]) -> CountedElsewhere:
     """Return the counter of lost lines of the log. The stream of the log counts them: a process has one."""
     counter = CountedElsewhere(
         "image_gateway_log_lines_dropped",

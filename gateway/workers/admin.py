@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -27,6 +27,7 @@ from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
 from gateway.workers.merged_console import TOTALS, MergedTotals, Totals, WorkerState, events_of, merged_console
@@ -55,17 +56,10 @@ _SUPERVISOR: Final = "parent"  # in the place of a worker's number in metrics
 class Admin:
     """Answers for the workers of ``supervisor``.
 
-    dropped_lines: counts lost lines of the supervisor's own log.
     hurry: seconds after which another worker is asked for the list of changes, too.
     """
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        calls: WorkerCalls,
-        dropped_lines: Callable[[], int] = lambda: 0,
-        hurry: float = HURRY,
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float = HURRY) -> None:
         self._supervisor = supervisor
         self._calls = calls
         self._merged = MergedMetrics()
@@ -129,9 +123,8 @@ class Admin:
                 self._totals.read(worker.ended, totals)
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        if self._supervisor.shows_life():
-            return _json(200, {"status": "alive"})
-        return _json(503, {"status": "no worker shows life"})
+        is_alive = self._supervisor.shows_life()
+        return _json(200 if is_alive else 503, {"status": "alive" if is_alive else "no worker shows life"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reports = await self._reports.read(self._supervisor.answering())

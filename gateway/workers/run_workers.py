@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final, Self
@@ -15,7 +15,7 @@ from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
-from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
+from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
@@ -40,12 +40,10 @@ async def run_workers(
     manager: ServiceManager,
     *,
     inherited: Sequence[socket.socket] = (),
-    dropped_lines: Callable[[], int],
 ) -> None:
     """Run ``count`` workers until the signal to stop, then drain them.
 
     inherited: sockets of systemd for the public port.
-    dropped_lines: counts lost lines of the log of this process.
     Raises ``WorkerFailed`` if a worker cannot start for the first time, and ``CannotListen`` if a port is not
     available.
     """
@@ -61,7 +59,7 @@ async def run_workers(
 
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
-        front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
+        front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
         supervisor.before_end = front.remember
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
@@ -120,11 +118,12 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
+        endpoint = Endpoint(
+            admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True
+        )
         site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
-        with cannot_listen("admin", admin.host, admin.port):
-            await site.start()
-        yield site.url
+        await site.start()
+        yield site.name
     finally:
         await runner.cleanup()
 

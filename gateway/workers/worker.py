@@ -68,8 +68,7 @@ class Worker:
     it is ready.
     last_sign: when the worker last sent anything (``time.monotonic``), None before the first time.
     grace: the seconds that its drain may take, 0 before it drains.
-    heard: how often it has sent that its list of changes is another. 0: it does not send it.
-    heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
+    heard_at: when it last sent that its list of changes is another (``time.monotonic``). 0: it does not send it.
     passes_on: what is set by the order of a signal that the worker got, and that is for the supervisor.
     """
 
@@ -94,7 +93,6 @@ class Worker:
         self.started = time.monotonic()
         self.last_sign: float | None = None
         self.grace = 0.0
-        self.heard = 0
         self.heard_at = 0.0
         self.passes_on: Mapping[str, asyncio.Event] = {}
         self.ended = asyncio.Event()
@@ -176,7 +174,6 @@ class Worker:
                     case name, _, seconds if name == GRACE:
                         self.grace = float(seconds)
                     case name, _, _ if name == HEARD:
-                        self.heard += 1
                         self.heard_at = self.last_sign
                     case name, _, order if name == SIGNAL:
                         if (wanted := self.passes_on.get(order.decode())) is not None:
