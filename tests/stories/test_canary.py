@@ -18,7 +18,7 @@ from aiohttp import web
 from psycopg2.extensions import make_dsn
 
 from gateway.canary.canary import Canary, Question
-from gateway.canary.client import FrontClient
+from gateway.canary.client import open_front_client
 from gateway.canary.mark import CanaryMark
 from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings, Live
@@ -249,7 +249,7 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
     async def nothing() -> list[Question]:
         raise AssertionError("the second worker asks")
 
-    async with FrontClient() as client:
+    async with open_front_client() as client:
         metrics = Metrics()
         asking = Canary(
             canary,
