@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -239,7 +239,7 @@ async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aio
     timeout = min(_MOST_SECONDS, settings.timeout)
     name = "postgres.dsn" if dsn == settings.dsn.get_secret_value() else "postgres.listen_dsn"
     async with (
-        ServerAddresses(dsn, timeout, name=name) as addresses,
+        aclosing(ServerAddresses(dsn, timeout, name=name)) as addresses,
         open_connection(addresses, "image-gateway-check") as connection,
     ):
         yield connection

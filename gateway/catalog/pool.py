@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import aiopg
@@ -236,7 +236,7 @@ async def open_pool(
     pools: has the pool while it is open.
     name: the setting that has the DSN, for errors.
     """
-    async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
+    async with aclosing(ServerAddresses(dsn, timeout, resolve, name)) as addresses:
         pool = Pool(addresses, size)
         pools.append(pool)
         try:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def opening(dsn: str, resolver: Resolve, **changes: Any) -> AbstractAsyncContext
 
 async def servers(dsn: str, resolver: Resolver) -> list[tuple[str, str, str]]:
     """Return the (host, hostaddr, port) that are tried in turn."""
-    async with ServerAddresses(dsn, 5, resolver) as addresses:
+    async with aclosing(ServerAddresses(dsn, 5, resolver)) as addresses:
         await addresses.look_up()
     return [(server.host, server.address, server.port) for server in addresses.servers]
 
@@ -87,7 +87,7 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
     recorder = Recorder()
     async with (
-        ServerAddresses(named_dsn, 5, resolver) as addresses,
+        aclosing(ServerAddresses(named_dsn, 5, resolver)) as addresses,
         background("change-feed", ChangeFeed(addresses, Metrics().catalog).listen(recorder)),
     ):
         await until(lambda: recorder.starts)
@@ -175,7 +175,7 @@ async def test_each_name_is_followed_by_its_addresses(
     ],
 )
 async def test_a_dsn_with_a_single_address_or_socket_stays_as_it_is(resolver: Resolver, dsn: str) -> None:
-    async with ServerAddresses(dsn, 5, resolver) as addresses:
+    async with aclosing(ServerAddresses(dsn, 5, resolver)) as addresses:
         await addresses.look_up()
         assert addresses.parameters == {}
     assert resolver.asked == []
