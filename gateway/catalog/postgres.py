@@ -19,6 +19,7 @@ from gateway.catalog.database_report import (
     FoundTable,
     HeldLock,
     Inspection,
+    report_without_connect,
 )
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
@@ -176,9 +177,14 @@ class PostgresCatalog:
             yield cursor
 
     async def report(self) -> DatabaseReport:
-        """Return the report for operators, on a connection of the pool."""
-        async with self._translated_errors(), self._cursor() as cursor:
-            return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
+        """Return the report for operators."""
+        try:
+            async with self._translated_errors(), self._cursor() as cursor:
+                return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
+        except CatalogUnavailable as error:
+            if (report := report_without_connect(self.query.settings, str(error))) is None:
+                raise
+            return report
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.

@@ -13,7 +13,6 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import ChangeFeed
-from gateway.catalog.database_report import inspect_database
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background
@@ -98,10 +97,9 @@ async def test_the_resolver_of_the_system_is_asked_by_default(postgres_dsn: str,
     """``localhost`` has an address of IPv6 in many systems, where this Postgres does not listen."""
     dsn = make_dsn(postgres_dsn, host="localhost")
     images_table.put([ROW])
-    settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 5})
     async with opening(dsn, system_addresses) as catalog:
         assert await catalog.fetch("cat") == RECORD
-    assert "at localhost:" in (await inspect_database(settings, with_links=False)).address
+        assert "at localhost:" in (await catalog.report()).address
 
 
 async def test_a_resolver_that_hangs_is_asked_once_and_delays_a_caller_for_the_time_limit(
