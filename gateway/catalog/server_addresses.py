@@ -123,7 +123,8 @@ class ServerAddresses:
         task = self._look_up_task
         if task is None or task.done():
             task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
-            task.add_done_callback(_retrieve)
+            # The error is retrieved, so that asyncio does not warn if every caller has given up.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with loop_timeout(self.timeout):
                 await asyncio.shield(task)
@@ -205,9 +206,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Retrieve the error, so that asyncio does not warn if every caller has given up."""
-    if not task.cancelled():
-        task.exception()
