@@ -61,7 +61,7 @@ NJS := $(and $(wildcard /usr/sbin/nginx),$(wildcard /usr/lib/nginx/modules/ngx_h
 
 # Tests that are left out if npm, what it installs (axe-core) or a browser is missing; `webtest` reports it. Evaluated when
 # the tests start: `webtest` has installed node_modules by then if it can.
-NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_axe_finds_nothing_in_any_state \
+NEEDING_NPM = test_web_units.py web/test_package.py web/test_looks.py::test_every_state_has_a_light_and_a_dark_look_in_which_axe_finds_nothing \
 	web/test_playground.py::test_axe_finds_nothing
 LEFT_OUT = $(if $(CHROMIUM),,--ignore=tests/web) $(if $(NJS),,--ignore=tests/njs) \
 	$(if $(and $(NPM),$(shell test -d $(WEB)/node_modules && echo yes)),,$(NEEDING_NPM:%=--deselect=tests/%)) \

@@ -5,8 +5,10 @@ for each owner, and the buttons: these are served below ``/dev/``, only to this 
 """
 
 import asyncio
+import glob
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -15,12 +17,11 @@ from aiohttp.typedefs import Handler
 from gateway.api.json_body import Bodies, image_ids_in
 from gateway.api.json_responses import success
 from gateway.errors import InvalidRequest, RouteNotFound
+from gateway.net.ip_address import is_loopback
+from gateway_dev.cos_emulator.faults import ArmedFault, Fault, Faults, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
-from gateway_dev.faults import FAULTS, NamedFaults
-from gateway_dev.same_origin import this_machine_only
-from gateway_dev.stack import ADMIN_TOKEN
-from gateway_dev.tokens import token_for
+from gateway_dev.stack import ADMIN_TOKEN, token_for
 
 _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "index.html": "text/html",
@@ -29,6 +30,14 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
 }
 MAX_PAUSE: Final = 15.0  # seconds
 _BODY_TIMEOUT: Final = 10.0  # seconds
+_READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "throttle": Fault(action=Refuse(status=503, code="SlowDown", headers={"Retry-After": "1"}), times=None),
+        "hang": Fault(action=Hang(), times=None),
+    }
+)
+_EXPIRED: Final = Refuse(status=403, code="AccessDenied", message="Request has expired")
 
 
 class Playground:
@@ -150,3 +159,62 @@ def _read_package() -> Mapping[str, bytes]:
     """Return the files by name; blocks."""
     folder = resources.files("gateway_dev").joinpath("static")
     return {name: folder.joinpath(name).read_bytes() for name in _CONTENT_TYPES}
+
+
+def this_machine_only(handler: Handler) -> Handler:
+    """Raise ``RouteNotFound`` for requests that do not come from this machine, or come from a page of another site.
+
+    The ``Host`` must name this machine: with DNS rebinding a page of another site gives its own name the address
+    127.0.0.1 and is then of the same origin. A request that changes something must prove by ``Origin`` that it comes
+    from the playground, since browsers send requests of other sites too, and only hide the answer.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if not (_is_local(request) and _is_of_this_page(request)):
+            raise RouteNotFound("only for the playground on this machine")
+        return await handler(request)
+
+    return guarded
+
+
+def _is_local(request: web.Request) -> bool:
+    host = request.host.removeprefix("[").partition("]")[0] if request.host[:1] == "[" else request.host.split(":")[0]
+    return is_loopback(host) and is_loopback(request.remote or "")
+
+
+def _is_of_this_page(request: web.Request) -> bool:
+    origin = request.headers.get(hdrs.ORIGIN)
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        return False
+    if origin is None:  # browsers send it with every POST
+        return request.method in _READS
+    return origin == f"http://{request.host}"
+
+
+# Each lasts until it is turned off.
+class NamedFaults:
+    """The faults of an emulator that are on. Faults that a test or a user has added are left alone."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def active(self) -> list[str]:
+        on = [armed.fault for armed in self._faults.armed]
+        return [name for name, fault in FAULTS.items() if any(active is fault for active in on)]
+
+    def turn_on(self, name: str) -> None:
+        if name not in self.active():
+            self._faults.add(FAULTS[name])
+
+    def turn_off(self, name: str) -> None:
+        """Turn a fault off. An answer that already hangs continues to hang until the gateway gives up."""
+        self._keep(lambda armed: armed.fault is not FAULTS[name])
+
+    def expire(self, keys: Iterable[str]) -> None:
+        """Make COS refuse the next URL of each object as expired, as it does once the URL's time is over."""
+        self._keep(lambda armed: armed.fault.action is not _EXPIRED or armed.fired == 0)
+        for key in keys:
+            self._faults.add(Fault(action=_EXPIRED, key=glob.escape(key), method="GET"))
+
+    def _keep(self, wanted: Callable[[ArmedFault], bool]) -> None:
+        self._faults.armed[:] = [armed for armed in self._faults.armed if wanted(armed)]

@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, and other needs of servers: accounts, ports, folder locks."""
+"""Child processes that end with their parent, and what servers need: accounts, ports, locked folders, private files."""
 
 import ctypes
 import fcntl
@@ -11,9 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -23,6 +23,7 @@ HOST = "127.0.0.1"
 # Cluster bus (port + 10000). So a restarted server finds its port free, and a client that connects while the server is
 # down cannot be assigned the same port and connect to itself.
 PORTS = range(10240, 22528)
+_TRIES = 20  # of a free port
 _PR_SET_PDEATHSIG = 1
 _KILL_TIMEOUT = 10.0  # seconds that a killed process may take to end
 
@@ -177,3 +178,68 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return in_child
+
+
+def claim_port(port: int, claims: ExitStack) -> int:
+    """Return ``port`` if it is free and unclaimed, else another port. Claim the port until ``claims`` is closed.
+
+    A server listens on its port only seconds after the port was found to be free, and another development server
+    could choose the same port meanwhile. Binding the UDP port of the same number marks the port as claimed. No
+    datagram is ever sent there. Raises ``OSError`` if no free port is found.
+    """
+    for candidate in (port, *[0] * _TRIES):
+        claim, probe = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        try:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, candidate))
+            number: int = probe.getsockname()[1]
+            claim.bind((HOST, number))
+        except OSError:
+            claim.close()
+            probe.close()
+            continue
+        claims.enter_context(claim)
+        if sys.platform == "linux":
+            # While it is bound, no outgoing connection gets the port, not even while the gateway restarts. Linux lets a
+            # server listen on it all the same; other systems do not.
+            claims.enter_context(probe)
+        else:
+            probe.close()
+        return number
+    raise OSError(f"no free port on {HOST}")
+
+
+@contextmanager
+def locked_data_dir(data_dir: Path) -> Iterator[Path]:
+    """Create the directory if it does not exist, and lock it for the duration.
+
+    Raises ``ServerError`` if another stack has the lock or the directory cannot be written.
+    """
+    try:
+        lock = lock_folder(data_dir)
+    except BlockingIOError:
+        raise ServerError(
+            f"`make run` or `gateway dev` is already running on {data_dir}: "
+            "open an address that it printed, or stop it, or name another folder with --state"
+        ) from None
+    except OSError as error:
+        raise ServerError(
+            f"the folder {data_dir} cannot be written: {error.strerror}; name another one with --state"
+        ) from error
+    try:
+        yield data_dir
+    finally:
+        os.close(lock)
+
+
+def load_link_key(file: Path) -> str:
+    """Return the key that signs links. Create it the first time, so that links stay valid after a restart."""
+    if not file.exists():
+        write_privately(file, secrets.token_urlsafe(32))
+    return file.read_text(encoding="utf-8")
+
+
+def write_privately(file: Path, text: str) -> None:
+    """Write a file with mode 0600."""
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")

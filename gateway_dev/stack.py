@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jwt
 import psycopg2
 import yaml
 
@@ -17,12 +19,10 @@ from gateway.settings.sources import load_settings
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from gateway_dev.data_dir import load_link_key, locked_data_dir, write_privately
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.folder import LeftOut, scan_images
-from gateway_dev.ports import claim_port
 from gateway_dev.postgres_server import PostgresServer
-from gateway_dev.processes import ServerError
+from gateway_dev.processes import ServerError, claim_port, load_link_key, locked_data_dir, write_privately
 from gateway_dev.redis_server import RedisServer
 from gateway_dev.samples import sample_images
 from gateway_dev.styles import STYLES
@@ -38,7 +38,7 @@ PUBLIC_PORT, ADMIN_PORT, COS_PORT = 8080, 9090, 9000  # the usual ones
 
 REDIS_URL = "GATEWAY_REDIS__URL"
 POSTGRES_DSN = "GATEWAY_POSTGRES__DSN"
-LINK_LIFETIME = 24 * 3600  # seconds
+LIFETIME = 24 * 3600  # seconds, of links and tokens
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,7 @@ def _example_links(
     links = SignedLinks(Live(settings))
     image_ids = [row.image_id for row in rows if not row.public] or [row.image_id for row in rows[:1]]
     return {
-        image_id: links.make(
-            short_address(image_id), expires_in=LINK_LIFETIME, links_killed=table.links_killed(image_id)
-        )[0]
+        image_id: links.make(short_address(image_id), expires_in=LIFETIME, links_killed=table.links_killed(image_id))[0]
         for image_id in image_ids
     }
 
@@ -161,3 +159,8 @@ def _folder_rows(store: ObjectStore, images: Path, left_out: LeftOut) -> Iterato
     store.mount(BUCKET, images)
     for image in scan_images(images, left_out):
         yield ImageRow(image.image_id, "alice", image.key, content_type=image.content_type, public=True)
+
+
+def token_for(user: str) -> str:
+    """Return a bearer token for the user, signed with the development secret and valid for a day."""
+    return jwt.encode({"sub": user, "exp": int(time.time()) + LIFETIME}, JWT_SECRET, algorithm="HS256")

@@ -1,8 +1,10 @@
 """Output of `gateway dev`: addresses, commands to try, tokens and signed links."""
 
+import csv
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import StringIO
 from itertools import cycle
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from rich.rule import Rule
 
 from gateway.net.printable import printable
 from gateway.server.listener import Listening
-from gateway_dev.id_list import describe_left_out, image_address, write_id_list
-from gateway_dev.stack import ADMIN_TOKEN, DevStack
+from gateway_dev.database import ImageRow
+from gateway_dev.folder import LeftOut
+from gateway_dev.processes import write_privately
+from gateway_dev.stack import ADMIN_TOKEN, DevStack, token_for
 from gateway_dev.styles import EXAMPLES, TEASER
-from gateway_dev.tokens import token_for
 
 _ADDRESSES_PRINTED = 12
+_NAMES_PRINTED = 3  # of the files left out for one reason
 _VECTOR = "image/svg+xml"  # COS does not process it
 _WIDEST = 60  # characters; a longer address has a line that is wider than the others
 
@@ -110,3 +114,34 @@ def _this_program() -> str:
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())
     return f"{shlex.quote(str(python))} -m gateway"
+
+
+def image_address(base: str, row: ImageRow) -> str:
+    """Return the short address of the image. Ids contain no character that needs percent-encoding."""
+    return f"{base}/i/{row.image_id}"
+
+
+def readers(row: ImageRow) -> str:
+    """Return the audience of the image: ``everyone``, ``nobody``, or the user id of its owner."""
+    return "everyone" if row.public else row.owner or "nobody"
+
+
+def write_id_list(file: Path, base: str, rows: Iterable[ImageRow]) -> None:
+    """Write id, file, address and readers of each image, separated by tabs.
+
+    A file name that contains a tab or a line break is quoted as in CSV.
+    """
+    text = StringIO()
+    table = csv.writer(text, delimiter="\t", lineterminator="\n")
+    table.writerow(("id", "file", "address", "for"))
+    table.writerows((row.image_id, row.key, image_address(base, row), readers(row)) for row in rows)
+    write_privately(file, text.getvalue())
+
+
+def describe_left_out(left_out: LeftOut) -> str:
+    """Return a line with the number of files left out for each reason, and the first of their names."""
+    return "; ".join(
+        f"{len(names)} ({reason}): {', '.join(map(printable, names[:_NAMES_PRINTED]))}"
+        + ", ..." * (len(names) > _NAMES_PRINTED)
+        for reason, names in left_out.items()
+    )

@@ -42,9 +42,9 @@ def test_an_outcome_has_a_status_a_stable_code_and_words_for_the_client(outcome:
     error = example(outcome)
     assert 400 <= error.status <= 599
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
-    assert error.client_message
+    assert error.message
     for word in SECRETS.split():
-        assert word not in error.client_message.split()
+        assert word not in error.message.split()
     assert all(isinstance(value, str) for value in error.headers.values())
 
 
@@ -101,12 +101,12 @@ def test_every_429_and_503_says_when_to_come_back(outcome: type[GatewayError]) -
 def test_only_the_log_gets_the_text_that_an_error_was_raised_with() -> None:
     error = errors.OriginUnavailable("COS answered 500")
     assert str(error) == "COS answered 500"
-    assert error.client_message == "the image store did not respond properly"
+    assert error.message == "the image store did not respond properly"
 
 
 def test_an_invalid_request_says_what_is_wrong() -> None:
-    assert errors.InvalidRequest("the body must be JSON").client_message == "the body must be JSON"
-    assert errors.InvalidRequest().client_message == "the request is not valid"
+    assert errors.InvalidRequest("the body must be JSON").message == "the body must be JSON"
+    assert errors.InvalidRequest().message == "the request is not valid"
 
 
 def test_headers_that_http_asks_for_are_there() -> None:

@@ -121,7 +121,7 @@ class Tier:
 
     async def count(self, counted: Mapping[ImageVariant, Usage]) -> None:
         """Write uses as a gateway does once a second."""
-        groups = self.shards.split_variants(counted)
+        groups = self.shards.split(counted)
         batches = [
             self.usage.batch(shard, {variant: counted[variant] for variant in own}) for shard, own in groups.items()
         ]

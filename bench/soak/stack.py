@@ -17,10 +17,9 @@ from aiohttp import web
 
 from bench.soak.pictures import BUCKET, Picture, put_objects, put_samples
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.credential_services import CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.playground import Playground
 from gateway_dev.postgres_server import PostgresServer

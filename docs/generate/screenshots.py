@@ -23,8 +23,7 @@ from PIL import Image
 from playwright.async_api import Browser, FloatRect, Locator, Page, async_playwright, expect
 
 from docs.generate.documents import DOCUMENTS, ROOT
-from gateway_dev.stack import ADMIN_TOKEN
-from gateway_dev.tokens import token_for
+from gateway_dev.stack import ADMIN_TOKEN, token_for
 
 FOLDER: Final = ROOT / "docs" / "assets"
 SCHEMES: Final = ("light", "dark")

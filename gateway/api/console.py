@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from aiohttp import web
@@ -101,7 +101,7 @@ class Console:
                     "fine": [point.as_json() for point in history.fine(since)],
                     "coarse": [point.as_json() for point in history.coarse(since)],
                 },
-                "errors": [error.as_json() for error in self.errors.newest()],
+                "errors": [asdict(error) for error in self.errors.newest()],
                 **await self._replicas(),
                 "renewals": await self._renewals(),
                 "debug_until": self.debug_log.until,

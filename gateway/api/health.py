@@ -1,12 +1,11 @@
 """Liveness and readiness."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from gateway.api.json_responses import json_text
+from gateway.api.json_responses import json_response
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 
@@ -25,7 +24,7 @@ class HealthCalls:
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Return 200 as long as the event loop runs."""
-        return _json(200, {"status": "alive"})
+        return json_response(200, {"status": "alive"}, _HEADERS)
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Return 503 only if no image can be served or the gateway is draining."""
@@ -33,8 +32,4 @@ class HealthCalls:
         body: dict[str, Any] = {"status": report.status, "checks": dict(report.checks)}
         if self.gives_reasons:
             body["reasons"] = {name: redact(reason) for name, reason in report.reasons.items()}
-        return _json(503 if report.status is Readiness.NOT_READY else 200, body)
-
-
-def _json(status: int, body: Mapping[str, Any]) -> web.Response:
-    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=_HEADERS)
+        return json_response(503 if report.status is Readiness.NOT_READY else 200, body, _HEADERS)

@@ -32,7 +32,6 @@ from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
     AccelNotConfigured,
-    GatewayError,
     ImageNotFound,
     OriginUnavailable,
     TooManyVariants,
@@ -55,6 +54,7 @@ _MOST_LOOKUPS: Final = 3
 _NOTHING_ADMITTED: Final = Found(is_admitted=True)
 
 
+@dataclass(slots=True)
 class Exchange:
     """A request and its last decision, which depends on ``found``.
 
@@ -62,13 +62,13 @@ class Exchange:
     is_replaced: the rendition that another image replaces was counted.
     """
 
-    def __init__(self, context: RequestContext, wanted: ImageRequest, decision: Decision) -> None:
-        self.context = context
-        self.wanted = wanted
-        self.decision = decision
-        self.found = NOTHING
-        self.lookups = 1
-        self.is_used = self.is_replaced = False
+    context: RequestContext
+    wanted: ImageRequest
+    decision: Decision
+    found: Found = NOTHING
+    lookups: int = 1
+    is_used: bool = False
+    is_replaced: bool = False
 
     def finds(self, found: Found) -> None:
         """Go on with ``found``. A body of COS that it lacks is closed."""
@@ -115,40 +115,24 @@ class Counts:
     accel_not_configured: Callable[[], AccelNotConfigured]
 
 
+@dataclass(frozen=True, slots=True)
 class ImageHandler:
     """Answers ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``most_streams`` requests at a time."""
 
-    def __init__(
-        self,
-        rules: Live[Rules],
-        memory: ImageMemory,
-        client_address: ClientAddress,
-        variant_requests: VariantRequests,
-        relay: Relay,
-        counts: Counts,
-    ) -> None:
-        self._rules = rules
-        self._memory = memory
-        self._client_address = client_address
-        self._variant_requests = variant_requests
-        self._relay = relay
-        self._usage = counts.usage
-        self._variants = counts.variants
-        self._sent_bytes = counts.sent_bytes
-        self._accel_not_configured = counts.accel_not_configured
-
-    @property
-    def streams(self) -> int:
-        """How many images are being sent."""
-        return self._memory.streams
+    rules: Live[Rules]
+    memory: ImageMemory
+    client_address: ClientAddress
+    variant_requests: VariantRequests
+    relay: Relay
+    counts: Counts
 
     def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
         """Return the request with the first decision. ``image_id`` must be valid."""
         query = head.query
-        parameters = self._variant_requests.read(query, head.headers) if query else NO_PARAMETERS
+        parameters = self.variant_requests.read(query, head.headers) if query else NO_PARAMETERS
         context.is_negotiated = parameters.is_negotiated
         wanted = ImageRequest(head, image_id, parameters)
-        return Exchange(context, wanted, decide(wanted, NOTHING, self._memory, self._rules.value, time.time()))
+        return Exchange(context, wanted, decide(wanted, NOTHING, self.memory, self.rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""
@@ -164,15 +148,16 @@ class ImageHandler:
 
         A request beyond ``most_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
         """
-        if self._memory.streams >= self._rules.value.most_streams:
+        if self.memory.streams >= self.rules.value.most_streams:
             exchange.decision = self._decide(exchange.wanted, exchange.found)
-        self._memory.streams += 1
+        self.memory.streams += 1
         try:
             while True:
                 decision = exchange.decision
                 self._note(exchange, decision)
                 if isinstance(decision, Refused):
-                    raise self._error_of(decision)
+                    is_counted = isinstance(decision.error, AccelNotConfigured)
+                    raise self.counts.accel_not_configured() if is_counted else decision.error
                 exchange.finds(decision.found)
                 try:
                     if isinstance(decision, Answer):
@@ -189,10 +174,10 @@ class ImageHandler:
                 exchange.decision = self._decide(exchange.wanted, found)
         finally:
             exchange.finds(_NOTHING_ADMITTED)
-            self._memory.streams -= 1
+            self.memory.streams -= 1
 
     def _decide(self, wanted: ImageRequest, found: Found) -> Decision:
-        return decide(wanted, found, self._memory, self._rules.value, time.time())
+        return decide(wanted, found, self.memory, self.rules.value, time.time())
 
     def _note(self, exchange: Exchange, decision: Decision) -> None:
         """Note for metrics and the access log what was decided."""
@@ -202,8 +187,10 @@ class ImageHandler:
             context.caller = decision.caller
         if not exchange.is_replaced and decision.found.instead_of is not None and parameters.rendition is not None:
             exchange.is_replaced = True
+            rendition = self.rules.value.renditions.get(parameters.rendition)
             result = "limited" if isinstance(decision.found.instead_of, TooManyVariants) else "fallback"
-            self._count(parameters.rendition, result)
+            name = rendition.format or "fixed"
+            self.counts.variants.labels(style=rendition.style, format=name, result=result).inc()
         image = decision.image
         context.may_view = image is not None
         context.delivery = decision.delivery
@@ -211,10 +198,10 @@ class ImageHandler:
             return
         if not exchange.is_used and not context.is_canary:
             exchange.is_used = True
-            self._usage.accessed(exchange.wanted.image_id, image.rendition)
+            self.counts.usage.accessed(exchange.wanted.image_id, image.rendition)
         if parameters.is_negotiated and isinstance(decision, Answer) and decision.names_content:
             # The client requested the sent image by another address (RFC 9110 section 8.7).
-            query, path = self._rules.value.renditions.query(image.rendition), exchange.wanted.head.path
+            query, path = self.rules.value.renditions.query(image.rendition), exchange.wanted.head.path
             context.content_location = f"{path}?{query}" if query else path
 
     def _sent(self, answer: Answer) -> None:
@@ -222,17 +209,9 @@ class ImageHandler:
         content = answer.content
         if content is None or not answer.body:
             return
-        self._sent_bytes.add(FROM_COS if content.age is None else FROM_MEMORY, len(answer.body))
+        self.counts.sent_bytes.add(FROM_COS if content.age is None else FROM_MEMORY, len(answer.body))
         if content.fresh_for is not None and content.fresh_for <= 0:
-            self._memory.source.revalidate(answer.image)
-
-    def _count(self, name: str, result: str) -> None:
-        """Count a request for a rendition that was answered in another way."""
-        rendition = self._rules.value.renditions.get(name)
-        self._variants.labels(style=rendition.style, format=rendition.format or "fixed", result=result).inc()
-
-    def _error_of(self, refused: Refused) -> GatewayError:
-        return self._accel_not_configured() if isinstance(refused.error, AccelNotConfigured) else refused.error
+            self.memory.source.revalidate(answer.image)
 
     async def _look_up(self, exchange: Exchange, needed: NeedsLookUp) -> Found:
         """Return the image that was looked up. The caller may not see it: that is decided next."""
@@ -251,20 +230,20 @@ class ImageHandler:
         Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
         use up the bound on new ones, and get its error.
         """
-        look_up, rendition, head = self._memory.resolver.look_up, needed.rendition, wanted.head
+        look_up, rendition, head = self.memory.resolver.look_up, needed.rendition, wanted.head
         is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
         try:
             return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
         except NewVariant as new:
-            renditions, record = self._rules.value.renditions, new.record
+            renditions, record = self.rules.value.renditions, new.record
             if not renditions.is_for_everybody(rendition, image_is_public=record.public):
                 check_view(needed.caller_of(), record)
-            client = self._client_address.subscriber_of(head.headers, head.peer)
+            client = self.client_address.subscriber_of(head.headers, head.peer)
             return (await look_up(wanted.image_id, rendition, client=client)).image
 
     async def _fetch(self, exchange: Exchange, needed: NeedsBytes) -> Found:
         """Return what COS sends. Raises its errors, except that of a rendition that COS does not make."""
-        image, requested_at = needed.image, self._memory.refused.now()
+        image, requested_at = needed.image, self.memory.refused.now()
         try:
             content = await self._ask_cos(exchange, needed)
         except REFUSALS as error:
@@ -276,13 +255,13 @@ class ImageHandler:
                 image.rendition,
                 error,
             )
-            self._memory.refused.refused(image, error, requested_at)
+            self.memory.refused.refused(image, error, requested_at)
             return needed.found._replace(image=image, content=None, refusal=error.with_traceback(None))
         return needed.found._replace(image=image, content=content, is_admitted=True)
 
     async def _ask_cos(self, exchange: Exchange, needed: NeedsBytes) -> Content:
         """Return what COS has to be asked for. Raises the errors of the origin and ``RowChanged``."""
-        source, wanted, context = self._memory.source, exchange.wanted, exchange.context
+        source, wanted, context = self.memory.source, exchange.wanted, exchange.context
         image, content, plan = needed.image, needed.found.content, needed.plan
         if context.origin_started is None:
             context.origin_started = time.perf_counter()
@@ -310,7 +289,7 @@ class ImageHandler:
             is_part = content.covered is not None
             if (length is None or length > SMALL_BODY) and (is_part or plan.last is None):
                 headers = answer.headers()
-                return await self._relay.send(request, context, content, headers, status=plan.status, length=length)
+                return await self.relay.send(request, context, content, headers, status=plan.status, length=length)
             try:
                 data = await answer.source.read_whole()
             except BodyLost as error:  # nothing was sent yet

@@ -14,19 +14,19 @@ HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
     """Return 200 with ``data``."""
-    return _json(200, {"status": "success", "message": message, "data": dict(data)}, {})
+    return json_response(200, {"status": "success", "message": message, "data": dict(data)}, HEADERS)
 
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
     """Return the response for ``error``. The body never contains the text of its cause."""
     body = {
         "status": "error",
-        "message": error.client_message,
+        "message": error.message,
         "data": {},
         "code": error.code,
         "request_id": request_id,
     }
-    return _json(error.status, body, error.headers)
+    return json_response(error.status, body, {**HEADERS, **error.headers})
 
 
 def json_text(value: Any) -> bytes:
@@ -34,6 +34,5 @@ def json_text(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
-    headers = {**HEADERS, **headers}
+def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
     return web.Response(status=status, body=json_text(body), content_type="application/json", headers=headers)

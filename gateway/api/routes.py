@@ -16,7 +16,7 @@ from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.queues import QueueCalls
-from gateway.api.static_files import ConsoleFiles, StaticFiles, openapi
+from gateway.api.static_files import StaticFiles, add_console_routes, openapi
 from gateway.api.this_process import ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import UrlBatches
@@ -61,7 +61,6 @@ class AdminHandlers:
 
     process: ThisProcess
     console: Console
-    console_files: ConsoleFiles
     statistics: CacheStatistics | None
     queues: QueueCalls | None
     purges: CachePurges
@@ -115,7 +114,7 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get("/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _absent, name="daily_stats")
     add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
     add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
-    handlers.console_files.add_routes(app)
+    add_console_routes(app)
 
     def add_guarded(path: str, handler: Handler, name: str) -> None:
         """Add an address that changes something."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from importlib import resources
 from typing import Any, Final
@@ -69,17 +69,17 @@ class StaticFile:
     content_type: str
 
 
+@dataclass(slots=True)
 class StaticFiles:
     """Serves the files of the web component. Reads them once, at the first request.
 
     makes_links: whether ``access.signed_links`` is configured.
     """
 
-    def __init__(self, renditions: Renditions, image_proxy: Live[ImageProxySettings], *, makes_links: bool) -> None:
-        self._renditions = renditions
-        self._image_proxy = image_proxy
-        self._makes_links = makes_links
-        self._files: Mapping[str, StaticFile] | None = None
+    renditions: Renditions
+    image_proxy: Live[ImageProxySettings]
+    makes_links: bool
+    _files: Mapping[str, StaticFile] | None = field(default=None, init=False)
 
     def add_routes(self, app: web.Application) -> None:
         """Register ``config.json`` and the files of the package."""
@@ -114,8 +114,7 @@ class StaticFiles:
 
     def _description(self, script: Mapping[str, str] | None) -> Mapping[str, Any]:
         """Return what pages may know of the configuration. A fixed style has neither widths nor formats."""
-        renditions = self._renditions
-        styles = sorted(renditions.styles)
+        renditions, styles = self.renditions, sorted(self.renditions.styles)
         return {
             "version": 1,
             "script": script,
@@ -125,11 +124,11 @@ class StaticFiles:
                 style: {"widths": renditions.widths(style), "formats": renditions.formats(style)} for style in styles
             },
             "features": {
-                "proxy": self._image_proxy.value.enabled,
+                "proxy": self.image_proxy.value.enabled,
                 "meta": True,
                 "beacons": True,
                 "paints": True,
-                "links": self._makes_links,
+                "links": self.makes_links,
             },
         }
 
@@ -176,35 +175,27 @@ def _etag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
-class ConsoleFiles:
-    """Serves the console's page and its files, and the pages below ``/docs``. Reads them once, at the first request."""
-
-    def __init__(self) -> None:
-        self._files: Mapping[str, bytes] | None = None
-
-    def add_routes(self, app: web.Application) -> None:
-        """Register the page and its files, and the pages of addresses, of error codes and of the runbook."""
-        add = app.router.add_get
-        add("/", partial(self._answer, "index.html", _CONSOLE_HEADERS), name="console_page")
-        add("/docs", partial(self._answer, "api.html", _DOCUMENT_HEADERS), name="docs")
-        add("/docs/errors", partial(self._answer, "errors.html", _DOCUMENT_HEADERS), name="errors_page")
-        add("/docs/runbook", partial(self._answer, "runbook.html", _DOCUMENT_HEADERS), name="runbook_page")
-        add("/console/{name}", self.file, name="console_file")
-
-    async def file(self, request: web.Request) -> web.Response:
-        """Answer a script or a style sheet. Raises ``RouteNotFound``."""
-        return await self._answer(request.match_info["name"], _CONSOLE_HEADERS, request)
-
-    async def _answer(self, name: str, headers: Mapping[str, str], _: web.Request) -> web.Response:
-        if self._files is None:
-            self._files = await asyncio.to_thread(_read_console)
-        body = self._files.get(name)
-        if body is None:
-            raise RouteNotFound
-        content_type = _CONTENT_TYPES[name.rpartition(".")[2]]
-        return web.Response(body=body, headers=headers, content_type=content_type, charset="utf-8")
+def add_console_routes(app: web.Application) -> None:
+    """Register the console's page and its files, and the pages of addresses, of error codes and of the runbook."""
+    add = app.router.add_get
+    add("/", partial(_console_file, "index.html", _CONSOLE_HEADERS), name="console_page")
+    add("/docs", partial(_console_file, "api.html", _DOCUMENT_HEADERS), name="docs")
+    add("/docs/errors", partial(_console_file, "errors.html", _DOCUMENT_HEADERS), name="errors_page")
+    add("/docs/runbook", partial(_console_file, "runbook.html", _DOCUMENT_HEADERS), name="runbook_page")
+    add("/console/{name}", partial(_console_file, None, _CONSOLE_HEADERS), name="console_file")
 
 
+async def _console_file(name: str | None, headers: Mapping[str, str], request: web.Request) -> web.Response:
+    """Answer the file, with None the one that the address names. Raises ``RouteNotFound``."""
+    name = name or request.match_info["name"]
+    body = (await asyncio.to_thread(_read_console)).get(name)
+    if body is None:
+        raise RouteNotFound
+    content_type = _CONTENT_TYPES[name.rpartition(".")[2]]
+    return web.Response(body=body, headers=headers, content_type=content_type, charset="utf-8")
+
+
+@lru_cache(maxsize=1)
 def _read_console() -> Mapping[str, bytes]:
     """Return the pages, scripts and style sheets by name. Blocks."""
     folder = resources.files("gateway").joinpath("web", "console")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiohttp import web
@@ -48,7 +48,7 @@ class ThisProcess:
                 "counts": reading.counts,
                 "durations": reading.durations,
                 "bounds": self.counted.requests.durations.bounds,
-                "errors": [error.as_json() for error in self.counted.errors.newest()],
+                "errors": [asdict(error) for error in self.counted.errors.newest()],
                 "nginx": {"asked": self.nginx.seconds(), "cache_seconds": self.nginx.cache_seconds()},
             }
         )

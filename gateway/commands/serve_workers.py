@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from gateway.process.logs import dropped_lines
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import run_workers
-from gateway.workers.worker import WorkerFailed
-from gateway.workers.worker_command import WorkerCommand, started_by
+from gateway.workers.worker import WorkerCommand, WorkerFailed, started_by
 
 
 def serve_with_workers(settings: Settings, config: Path | None, count: int) -> None:
@@ -40,7 +38,6 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
             signals,
             ServiceManager.from_environment(),
             inherited=inherited_listeners(),
-            dropped_lines=dropped_lines,
         )
 
     try:

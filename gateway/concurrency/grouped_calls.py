@@ -125,7 +125,10 @@ class GroupedCalls(Generic[K, V]):
 
     async def _run_group(self, part: str) -> None:
         # Taken now and not at the start of the task: calls made since then belong to this group.
-        group = self._take_waiting(self._waiting[part])
+        waiting = self._waiting[part]
+        taken = ((key, waiting.pop(key)) for key in list(islice(waiting, self._most_keys)))
+        group = {key: waiters for key, waiters in taken if not all(waiter.done() for waiter in waiters)}
+        self._running |= group
         holder, loop = asyncio.current_task(), asyncio.get_running_loop()
         timer = loop.call_later(self._hold, self._release, part, holder)
         results: Mapping[K, V | Exception] = {}
@@ -146,16 +149,6 @@ class GroupedCalls(Generic[K, V]):
         self._release(part, holder)
         for key, waiters in group.items():
             _answer(waiters, results[key] if key in results else LookupError(f"no result for {key}"))
-
-    def _take_waiting(self, waiting: dict[K, "list[asyncio.Future[V]]"]) -> dict[K, "list[asyncio.Future[V]]"]:
-        """Move the oldest waiting keys to the running keys, and return the moved keys. Drop keys without a caller."""
-        group: dict[K, list[asyncio.Future[V]]] = {}
-        for key in list(islice(waiting, self._most_keys)):
-            waiters = waiting.pop(key)
-            if not all(waiter.done() for waiter in waiters):
-                group[key] = waiters
-        self._running |= group
-        return group
 
 
 def _answer(waiters: "Iterable[asyncio.Future[V]]", result: V | Exception) -> None:

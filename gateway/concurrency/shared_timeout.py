@@ -38,18 +38,37 @@ class SharedTimeout:
         self.is_scheduled = False
 
 
-class _Wait:
+class _Limit:
     """Cancels its task on expiry and turns that cancellation into ``TimeoutError``, as ``asyncio.timeout`` does."""
 
-    __slots__ = ("_cancelling", "_is_expired", "_shared_timeout", "_task", "due")
+    __slots__ = ("_cancelling", "_is_expired", "_task")
 
-    def __init__(self, shared_timeout: SharedTimeout) -> None:
+    def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None, "only tasks wait"  # noqa: S101
         self._task = task
         self._cancelling = task.cancelling()
-        self._shared_timeout = shared_timeout
         self._is_expired = False
+
+    def expire(self) -> None:
+        """Cancel the task."""
+        self._is_expired = True
+        self._task.cancel()
+
+    def _end(self, kind: type[BaseException] | None, error: BaseException | None) -> None:
+        # If the task was also cancelled from elsewhere, that cancellation takes precedence.
+        if self._is_expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+class _Wait(_Limit):
+    """A limit of a ``SharedTimeout``."""
+
+    __slots__ = ("_shared_timeout", "due")
+
+    def __init__(self, shared_timeout: SharedTimeout) -> None:
+        super().__init__()
+        self._shared_timeout = shared_timeout
 
     def __enter__(self) -> None:
         shared_timeout = self._shared_timeout
@@ -62,20 +81,13 @@ class _Wait:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if not self._is_expired:
+        if self._is_expired:
+            self._end(kind, error)
+        else:
             del self._shared_timeout.waits[self]
-            return
-        # If the task was also cancelled from elsewhere, that cancellation takes precedence.
-        if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
-
-    def expire(self) -> None:
-        """Cancel the task."""
-        self._is_expired = True
-        self._task.cancel()
 
 
-class loop_timeout:  # noqa: N801 - used as a function is, like ``asyncio.timeout``
+class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asyncio.timeout``
     """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
 
     ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
@@ -84,18 +96,14 @@ class loop_timeout:  # noqa: N801 - used as a function is, like ``asyncio.timeou
     up at most a hundredth of the limit. After ten times ``seconds`` the limit ends in any case.
     """
 
-    __slots__ = ("_cancelling", "_is_expired", "_latest", "_loop", "_step_seconds", "_steps", "_task", "_timer")
+    __slots__ = ("_latest", "_loop", "_step_seconds", "_steps", "_timer")
 
     def __init__(self, seconds: float) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "only tasks wait"  # noqa: S101
-        self._task = task
-        self._cancelling = task.cancelling()
+        super().__init__()
         self._loop = asyncio.get_running_loop()
         self._latest = self._loop.time() + _LATEST * seconds
         self._step_seconds = seconds / _STEPS
         self._steps = 0
-        self._is_expired = False
 
     async def __aenter__(self) -> None:
         self._timer = self._loop.call_later(self._step_seconds, self._step)
@@ -104,14 +112,11 @@ class loop_timeout:  # noqa: N801 - used as a function is, like ``asyncio.timeou
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        # If the task was also cancelled from elsewhere, that cancellation takes precedence.
-        if self._is_expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        self._end(kind, error)
 
     def _step(self) -> None:
         self._steps += 1
         if self._steps < _STEPS and self._loop.time() < self._latest:
             self._timer = self._loop.call_later(self._step_seconds, self._step)
         else:
-            self._is_expired = True
-            self._task.cancel()
+            self.expire()

@@ -42,7 +42,8 @@ class SingleFlight(Generic[K, V]):
             if self._callers[task] == 0:
                 del self._callers[task]
                 if self._cancel_without_callers and not task.done():
-                    self._abandon(key, task)
+                    self._forget(key, task)  # a cancelled call cannot be joined
+                    task.cancel()
 
     def start(self, key: K, work: Callable[[], Coroutine[Any, Any, V]]) -> "asyncio.Task[V]":
         """Return the task already running for ``key``, or a new task that runs ``work()``. Awaiting it is optional."""
@@ -73,14 +74,12 @@ class SingleFlight(Generic[K, V]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _abandon(self, key: K, task: "asyncio.Task[V]") -> None:
-        if self._calls.get(key) is task:  # a cancelled call cannot be joined
+    def _forget(self, key: K, task: "asyncio.Task[V]") -> None:
+        if self._calls.get(key) is task:
             del self._calls[key]
-        task.cancel()
 
     def _finish(self, key: K, task: "asyncio.Task[V]") -> None:
         self._tasks.discard(task)
-        if self._calls.get(key) is task:
-            del self._calls[key]
+        self._forget(key, task)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not warn if every caller was cancelled

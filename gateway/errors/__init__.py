@@ -40,16 +40,11 @@ class GatewayError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    message: ClassVar[str] = "the gateway failed to answer"
+    message: str = "the gateway failed to answer"
     # The response has these in addition to the headers of every error.
     headers: Mapping[str, str] = {}
     # COS's answer that caused the error; None if COS did not answer or was not asked.
     cos: "CosAnswer | None" = None
-
-    @property
-    def client_message(self) -> str:
-        """The text that the client reads."""
-        return self.message
 
     def __init_subclass__(
         cls, *, status: int | None = None, code: str | None = None, message: str | None = None
@@ -71,13 +66,8 @@ class InvalidRequest(GatewayError, status=400, code="invalid_request", message="
     """The request itself is wrong. The client reads ``detail``, so ``detail`` must not echo raw input."""
 
     def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail or self.message)
-        self._detail = detail or self.message
-
-    @property
-    def client_message(self) -> str:
-        """The detail, if there is one."""
-        return self._detail
+        self.message = detail or self.message
+        super().__init__(self.message)
 
 
 class ConfigurationRefused(
@@ -178,7 +168,7 @@ class TooManyRequests(
 
     def __init__(self, reason: str, *, wait: float = 1) -> None:
         super().__init__(reason)
-        self.headers = {"Retry-After": _retry_after(wait)}
+        self.headers = _retry_after(wait)
 
 
 class UnknownTransferCoding(
@@ -278,13 +268,13 @@ class OriginTimeout(GatewayError, status=504, code="origin_timeout", message="th
 
 
 class Unavailable(GatewayError, status=503, code="unavailable", message="try again later"):
-    """A temporary error: the same request may succeed after ``retry_after`` seconds."""
+    """A temporary error: the same request may succeed after ``wait`` seconds, or ``retry_after`` if that is None."""
 
     retry_after: ClassVar[int] = 1
 
-    def __init__(self, *reason: object) -> None:
+    def __init__(self, *reason: object, wait: float | None = None) -> None:
         super().__init__(*reason)
-        self.headers = {"Retry-After": str(self.retry_after)}  # RFC 9110 section 10.2.3
+        self.headers = _retry_after(self.retry_after if wait is None else wait)
 
 
 class Overloaded(Unavailable, code="overloaded", message="too many images are being sent, try again in a moment"):
@@ -294,17 +284,9 @@ class Overloaded(Unavailable, code="overloaded", message="too many images are be
 class OriginThrottled(
     Unavailable, code="origin_throttled", message="the image store asks to slow down, try again in a moment"
 ):
-    """COS responded 503 SlowDown or 429, even after the retries.
-
-    ``wait``: COS's Retry-After in seconds, None if COS sent none.
-    """
+    """COS responded 503 SlowDown or 429, even after the retries. ``wait``: COS's Retry-After in seconds."""
 
     retry_after = 2
-
-    def __init__(self, reason: str, *, wait: float | None = None) -> None:
-        super().__init__(reason)
-        if wait is not None:
-            self.headers = {"Retry-After": _retry_after(wait)}
 
 
 class OriginPaused(
@@ -351,6 +333,6 @@ class NoCredentials(CredentialsExpired):
     """The source of credentials has no valid credentials now. A refresh is running."""
 
 
-def _retry_after(wait: float) -> str:
-    """Return ``wait`` in whole seconds, at least 1 and at most 60."""
-    return str(min(_MAX_WAIT, max(1, math.ceil(wait))))
+def _retry_after(wait: float) -> Mapping[str, str]:
+    """Return the field for ``wait`` in whole seconds, at least 1 and at most 60 (RFC 9110 section 10.2.3)."""
+    return {"Retry-After": str(min(_MAX_WAIT, max(1, math.ceil(wait))))}

@@ -7,11 +7,12 @@ the time that a response from memory takes.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, product
 from operator import add
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 ABORTED: Final = "aborted"  # counted in place of a status if the connection was reset after sending one
@@ -19,7 +20,14 @@ ABORTED: Final = "aborted"  # counted in place of a status if the connection was
 _NO_IMAGE: Final = frozenset({"400", "401", "404", "405"})
 
 
-class LoopCounter(Collector):
+class NamedCollector(Collector):
+    """A collector of a fixed set of names, so that a registry refuses another collector of these names."""
+
+    def describe(self) -> Iterable[Metric]:
+        return self.collect()
+
+
+class LoopCounter(NamedCollector):
     """A counter that only the loop's thread updates. ``labels`` are names, and each ``add`` passes their values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
@@ -47,20 +55,16 @@ class LoopCounter(Collector):
             family.add_metric(values, count)
         yield family
 
-    describe = collect  # so the registry refuses another collector of this name
 
-
+@dataclass(slots=True)
 class _Observations:
     """The number of observations in each bucket, and their sum. The last bucket is for what exceeds all bounds."""
 
-    __slots__ = ("counts", "total")
-
-    def __init__(self, counts: list[int], total: float = 0.0) -> None:
-        self.counts = counts
-        self.total = total
+    counts: list[int]
+    total: float = 0.0
 
 
-class LoopHistogram(Collector):
+class LoopHistogram(NamedCollector):
     """A histogram with one label, or none, that only the loop's thread updates.
 
     labels: its name or nothing. A value of the label is absent until it is observed.
@@ -109,20 +113,16 @@ class LoopHistogram(Collector):
             family.add_metric((label,) if self._labels else (), buckets, observed.total)
         yield family
 
-    describe = collect  # so the registry refuses another collector of this name
 
-
+@dataclass(slots=True)
 class _Requests:
     """The number of requests, and their duration in total."""
 
-    __slots__ = ("count", "seconds")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
+    count: int = 0
+    seconds: float = 0.0
 
 
-class RequestMetrics(Collector):
+class RequestMetrics(NamedCollector):
     """Requests by route, delivery and status, and durations and times to the first byte by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -174,8 +174,6 @@ class RequestMetrics(Collector):
         yield family
         yield from self.durations.collect()
         yield from self._first_bytes.collect()
-
-    describe = collect  # so the registry refuses another collector of this name
 
 
 class ImageRequests:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
+from gateway.metrics.loop_counters import NamedCollector
 from gateway.metrics.symptom import Symptom
 
 SILENT: Final = 30.0  # seconds, as in the alerts
@@ -18,7 +18,7 @@ _REMEMBERED: Final = 24 * 3600  # seconds
 _ASKING: Final = 60.0  # seconds after the last question within which no other nginx takes the place
 
 
-class NginxLastAsked(Collector):
+class NginxLastAsked(NamedCollector):
     """Remembers the nginxes by name: at most 100, and for a day.
 
     hears_all: whether each question for changes that reaches this gateway reaches this process. A worker hears only
@@ -81,8 +81,6 @@ class NginxLastAsked(Collector):
         if (used := self.cache_seconds()) is not None:
             cache.add_metric([], used)
         yield cache
-
-    describe = collect  # so the registry refuses another collector of this name
 
 
 def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:

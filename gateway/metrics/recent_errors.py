@@ -18,9 +18,6 @@ class RecentError:
     at: float
     image_id: str | None
 
-    def as_json(self) -> dict[str, Any]:
-        return {"code": self.code, "count": self.count, "at": self.at, "image_id": self.image_id}
-
 
 class RecentErrors:
     """An entry for each code of an error, of which there are few. Only failed requests update an entry."""

@@ -1,6 +1,7 @@
 """The registry of a process, and the kinds of collectors that the rooms of the gateway make in it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,48 +9,38 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
-from gateway.metrics.loop_counters import LoopCounter
+from gateway.metrics.loop_counters import LoopCounter, NamedCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-def _version() -> str:
-    """Return the version of the installed package, "unknown" if it is not installed."""
-    try:
-        return version("image-gateway")
-    except PackageNotFoundError:
-        return "unknown"
+try:
+    VERSION = version("image-gateway")
+except PackageNotFoundError:
+    VERSION = "unknown"
 
 
-VERSION = _version()
-
-
-class OptionalGauge(Collector):
+@dataclass(slots=True, eq=False)
+class OptionalGauge(NamedCollector):
     """A gauge without labels, which has no sample before ``set`` and after ``clear``.
 
     It is for values that are read elsewhere. While such a value cannot be read, an old value would look current.
     """
 
-    def __init__(self, name: str, documentation: str) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._value: float | None = None
+    name: str
+    documentation: str
+    value: float | None = None
 
     def set(self, value: float) -> None:
-        """Export this value from now on."""
-        self._value = value
+        self.value = value
 
     def clear(self) -> None:
-        """Export no value from now on."""
-        self._value = None
+        self.value = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the value, if it is known."""
-        yield GaugeMetricFamily(self._name, self._documentation, value=self._value)
-
-    describe = collect  # so the registry refuses another collector of this name
+        yield GaugeMetricFamily(self.name, self.documentation, value=self.value)
 
 
 def gauge_value(gauge: Gauge | OptionalGauge) -> float:
@@ -60,22 +51,20 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
     return float("nan")
 
 
-class CountedElsewhere(Collector):
+@dataclass(slots=True, eq=False)
+class CountedElsewhere(NamedCollector):
     """A counter that calls ``count`` at each scrape."""
 
-    def __init__(self, name: str, documentation: str, count: Callable[[], int]) -> None:
-        self._name = name
-        self._documentation = documentation
-        self.count = count
+    name: str
+    documentation: str
+    count: Callable[[], int]
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Yield the current count."""
-        yield CounterMetricFamily(self._name, self._documentation, value=self.count())
-
-    describe = collect  # so the registry refuses another collector of this name
+        yield CounterMetricFamily(self.name, self.documentation, value=self.count())
 
 
-def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int] = lambda: 0) -> CountedElsewhere:
+def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int]) -> CountedElsewhere:
     """Return the counter of lost lines of the log. The stream of the log counts them: a process has one."""
     counter = CountedElsewhere(
         "image_gateway_log_lines_dropped",

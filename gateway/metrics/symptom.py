@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -11,10 +12,6 @@ Value = str | int | float  # a name or a number in the sentence
 
 _NAME: Final = r"^[a-z_]{1,40}$"
 _MOST_VALUES: Final = 8
-
-
-def _farthest(values: Iterable[float]) -> float:
-    return max(values, key=abs)
 
 
 # How the numbers of several replicas become one number. For any other name, the largest number counts: most such
@@ -30,7 +27,7 @@ _RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
     ("bucket_slow", "requests"): sum,
     ("nginx_silent", "seconds"): min,
     ("credentials_end", "seconds"): min,
-    ("clock_differs", "seconds"): _farthest,
+    ("clock_differs", "seconds"): partial(max, key=abs),
 }
 
 # What another fault causes: it comes after the faults of its level, since the headline names the cause.
@@ -108,39 +105,25 @@ class SymptomLog:
 def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]]:
     """Return each fault of all replicas for the console in the order of the page, with the names of its replicas.
 
-    Of the faults with one cause, the fault that names the cause stands for all.
+    Of the faults with one cause, the fault that names the cause stands for all, with their worst level.
     """
-    seen: dict[tuple[str, ...], dict[str, Symptom]] = {}
+    replicas: dict[tuple[str, ...], dict[str, Symptom]] = {}
     for replica, symptoms in by_replica.items():
         for symptom in symptoms:
-            seen.setdefault(symptom.fault, {})[replica] = symptom
-    found = [_Fault(_one_of(list(each.values())), list(each)) for each in seen.values()]
-    found.sort(key=lambda fault: fault.symptom.order)
-    causes = _causes(found)
-    causes.sort(key=lambda fault: fault.symptom.order)
-    return [{**fault.symptom.as_json(), "replicas": fault.replicas} for fault in causes]
-
-
-class _Fault(NamedTuple):
-    symptom: Symptom
-    replicas: list[str]
-
-
-def _causes(faults: Sequence[_Fault]) -> list[_Fault]:
-    """Return the faults without those of which another fault names the cause. That fault takes their level and time."""
-    causes: list[_Fault] = []
+            replicas.setdefault(symptom.fault, {})[replica] = symptom
+    faults = sorted((_one_of(list(seen.values())) for seen in replicas.values()), key=lambda fault: fault.order)
+    causes: list[Symptom] = []
     for fault in faults:
-        if not any(cause.symptom.names_cause_of(fault.symptom) for cause in causes):
-            same = [other for other in causes if fault.symptom.names_cause_of(other.symptom)]
-            causes = [*(other for other in causes if other not in same), fault]
-    return [_with_others(cause, faults) for cause in causes]
-
-
-def _with_others(cause: _Fault, faults: Sequence[_Fault]) -> _Fault:
-    same = [cause, *(fault for fault in faults if cause.symptom.names_cause_of(fault.symptom))]
-    level, since = _worst([fault.symptom for fault in same])
-    symptom = replace(cause.symptom, level=level, since=since)
-    return _Fault(symptom, sorted({replica for fault in same for replica in fault.replicas}))
+        if not any(cause.names_cause_of(fault) for cause in causes):
+            causes = [*(cause for cause in causes if not fault.names_cause_of(cause)), fault]
+    shown: list[tuple[Symptom, set[str]]] = []
+    for cause in causes:
+        same = [cause, *(fault for fault in faults if cause.names_cause_of(fault))]
+        level, since = _worst(same)
+        names = {name for fault in same for name in replicas[fault.fault]}
+        shown.append((replace(cause, level=level, since=since), names))
+    shown.sort(key=lambda cause: cause[0].order)
+    return [{**cause.as_json(), "replicas": sorted(names)} for cause, names in shown]
 
 
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:

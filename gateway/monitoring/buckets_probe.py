@@ -45,6 +45,7 @@ class _Bucket:
     proven_at: float = _NEVER
 
 
+@dataclass(frozen=True, slots=True)
 class ObjectQuestions:
     """Asks COS for an object by a presigned URL, and corrects the clock by its answer.
 
@@ -53,30 +54,22 @@ class ObjectQuestions:
     now: returns the time by which URLs are signed.
     """
 
-    def __init__(
-        self,
-        origin: OriginClient,
-        sign: Callable[[ImageRecord], str],
-        correct_clock: Callable[[float | None], bool],
-        now: Callable[[], float],
-    ) -> None:
-        self._origin = origin
-        self._sign = sign
-        self._correct_clock = correct_clock
-        self._now = now
-        self.take_verdicts = origin.observed.take_verdicts  # on the requests of clients
+    origin: OriginClient
+    sign: Callable[[ImageRecord], str]
+    correct_clock: Callable[[float | None], bool]
+    now: Callable[[], float]
 
     async def ask(self, image: ImageRecord) -> ProbeAnswer:
         """Return COS's answer to a request for the first byte. Raises ``OriginUnavailable`` without an answer."""
-        answer = await self._origin.diagnose(self._sign(image))
-        if is_refusal(answer.error) and self._correct_clock(answer.error.date):
-            answer = await self._origin.diagnose(self._sign(image))
+        answer = await self.origin.diagnose(self.sign(image))
+        if is_refusal(answer.error) and self.correct_clock(answer.error.date):
+            answer = await self.origin.diagnose(self.sign(image))
         return answer
 
     def is_new(self, url: str) -> bool:
         """Return whether the URL was signed lately."""
         signed = _SIGNED_FROM.search(url)
-        return signed is not None and self._now() - int(signed[1]) < _NEW
+        return signed is not None and self.now() - int(signed[1]) < _NEW
 
 
 class BucketsProbe:
@@ -127,7 +120,7 @@ class BucketsProbe:
         Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
         refuse the gateway.
         """
-        accepted, refused = self._questions.take_verdicts()
+        accepted, refused = self._questions.origin.observed.take_verdicts()  # on the requests of clients
         now = self._monotonic()
         for bucket in self._buckets:
             if bucket.name in refused:

@@ -3,7 +3,7 @@
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.errors import DependencyDegraded
@@ -31,17 +31,15 @@ class NodeState:
     is_readable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
 class RedisProbe:
     """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
 
-    def __init__(
-        self, shards: Shards, channel: InvalidationChannel, settings: RedisSettings, receivers: OptionalGauge
-    ) -> None:
-        self._shards = shards
-        self._settings = settings
-        self._channel = channel
-        self._receivers = receivers
-        self._name = secrets.token_hex(4)
+    shards: Shards
+    channel: InvalidationChannel
+    settings: RedisSettings
+    receivers: OptionalGauge
+    _name: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
 
     async def run(self) -> None:
         """Return if all of it works.
@@ -52,20 +50,20 @@ class RedisProbe:
         try:
             problems = await self._refusals()
         except CacheUnavailable:
-            self._receivers.clear()
+            self.receivers.clear()
             raise
-        if deafness := await self._channel.problem():
+        if deafness := await self.channel.problem():
             problems.append(f"invalidations of other replicas are not received: {deafness}")
         try:
-            receivers = await self._channel.publish([])  # after the first subscription, which is counted
+            receivers = await self.channel.publish([])  # after the first subscription, which is counted
         except CacheUnavailable as error:
-            self._receivers.set(0)
+            self.receivers.set(0)
             problems.append(f"invalidations cannot be sent: {error}")
         else:
             if receivers is not None:
-                self._receivers.set(receivers)
+                self.receivers.set(receivers)
             else:
-                self._receivers.clear()
+                self.receivers.clear()
         if problems:
             raise DependencyDegraded("; ".join(problems))
 
@@ -84,18 +82,18 @@ class RedisProbe:
 
     async def check_settings(self) -> None:
         """Raise ``WrongRedis`` if Redis is not what the settings say, ``CacheUnavailable`` if that is not known."""
-        await check_settings(self._shards, self._settings)
+        await check_settings(self.shards, self.settings)
 
     async def try_nodes(self) -> list[NodeState]:
         """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
-        states = {server.address: NodeState(server.address) for server in self._shards.servers.all}
-        by_server = self._shards.by_server()
+        states = {server.address: NodeState(server.address) for server in self.shards.servers.all}
+        by_server = self.shards.by_server()
 
         async def try_(address: str, shard: Shard) -> None:
             states[address] = await self._try_scripts(address, shard)
 
         await in_parallel([try_(server.address, shards[0]) for server, shards in by_server.items()])
-        if missing := len(self._shards.all) - sum(map(len, by_server.values())):
+        if missing := len(self.shards.all) - sum(map(len, by_server.values())):
             problem = f"CLUSTERDOWN the slots of {missing} shards have no node"
             states["(no node)"] = NodeState("(no node)", problem, is_readable=False)
         return list(states.values())
@@ -103,7 +101,7 @@ class RedisProbe:
     async def _try_scripts(self, address: str, shard: Shard) -> NodeState:
         """Read two entries, keep and index them, claim from the queue, drop them."""
         try:
-            answers = await self._shards.try_on(shard, *self._commands(shard))
+            answers = await self.shards.try_on(shard, *self._commands(shard))
         except CacheUnavailable as error:
             return NodeState(address, str(error), is_readable=False)
         reading, *writing = (message_of(answer) if isinstance(answer, Exception) else "" for answer in answers)

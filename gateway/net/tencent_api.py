@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -35,6 +36,7 @@ class ApiError(ServiceUnavailable):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
 class TencentApi:
     """Calls actions of a service.
 
@@ -42,23 +44,12 @@ class TencentApi:
     now: returns Unix seconds. The service refuses a signature whose time is more than five minutes off.
     """
 
-    def __init__(
-        self,
-        http: BoundedHttp,
-        url: str,
-        *,
-        service: str,
-        version: str,
-        region: str | None = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._http = http
-        self._url = url.rstrip("/") + "/"
-        self._host = urlsplit(url).netloc
-        self._service = service
-        self._version = version
-        self._region = region
-        self._now = now
+    http: BoundedHttp
+    url: str
+    service: str = field(kw_only=True)
+    version: str = field(kw_only=True)
+    region: str | None = field(default=None, kw_only=True)
+    now: Callable[[], float] = field(default=time.time, kw_only=True)
 
     async def call(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> Mapping[str, Any]:
         """Return the ``Response`` of an action. ``key`` None: the request is not signed.
@@ -66,7 +57,7 @@ class TencentApi:
         Raises ``ApiError`` if the service refuses, and ``ServiceUnavailable`` without a valid answer.
         """
         headers, body = self.request(action, parameters, key)
-        answer = await self._http.post(self._url, headers, body)
+        answer = await self.http.post(self.url.rstrip("/") + "/", headers, body)
         try:
             response = json.loads(answer)["Response"]
             error = response.get("Error")
@@ -81,23 +72,21 @@ class TencentApi:
 
     def request(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> tuple[dict[str, str], bytes]:
         """Return the header fields and the body of an action."""
-        body, timestamp = json.dumps(parameters).encode(), int(self._now())
+        body, timestamp, host = json.dumps(parameters).encode(), int(self.now()), urlsplit(self.url).netloc
         headers = {
-            "Host": self._host,
+            "Host": host,
             "Content-Type": _CONTENT_TYPE,
             "X-TC-Action": action,
-            "X-TC-Version": self._version,
+            "X-TC-Version": self.version,
             "X-TC-Timestamp": str(timestamp),
         }
-        if self._region is not None:
-            headers["X-TC-Region"] = self._region
+        if self.region is not None:
+            headers["X-TC-Region"] = self.region
         if key is None:
             return headers | {"Authorization": _SKIP}, body
         if key.token is not None:
             headers["X-TC-Token"] = key.token
-        headers["Authorization"] = authorization(
-            key, service=self._service, host=self._host, body=body, timestamp=timestamp
-        )
+        headers["Authorization"] = authorization(key, service=self.service, host=host, body=body, timestamp=timestamp)
         return headers, body
 
 

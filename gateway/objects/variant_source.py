@@ -4,13 +4,14 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import Counter
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import GatewayError, ImageTooLarge, OriginUnavailable
-from gateway.objects.content import COS_FAILURES, STALE_IF_ERROR, Content, Entry, ObjectBody, OriginAccess
+from gateway.objects.content import Content, Entry, ObjectBody, OriginAccess
 from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
 from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
@@ -28,6 +29,7 @@ _REFUSED_OBJECTS: Final = 5
 _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 
+@dataclass(slots=True, eq=False)
 class RefusedVariants:
     """Variants that COS did not make, at most 10,000: they are not requested again for ten minutes.
 
@@ -35,18 +37,12 @@ class RefusedVariants:
     does not count.
     """
 
-    def __init__(
-        self,
-        renditions: Renditions,
-        changed_at: Callable[[str], float],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._renditions = renditions
-        self._changed_at = changed_at
-        self.now = monotonic
-        self._refused: OrderedDict[ObjectId, float] = OrderedDict()  # when
-        self._by_format: dict[tuple[str, str], set[str]] = {}  # bucket and format -> keys of refused objects
-        self._off_since: dict[tuple[str, str], float] = {}
+    renditions: Renditions
+    changed_at: Callable[[str], float]
+    now: Callable[[], float] = time.monotonic
+    _refused: "OrderedDict[ObjectId, float]" = field(default_factory=OrderedDict)  # when
+    _by_format: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # bucket and format -> refused keys
+    _off_since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def holds(self, image: SignedImage) -> bool:
         """Return whether COS would refuse the image's rendition, so that no request is needed."""
@@ -73,7 +69,7 @@ class RefusedVariants:
             or self._is_refused(image, image.object_id.original())
         ):
             return None
-        return next(self._renditions.fallbacks(image.rendition), None)
+        return self.renditions.fallback(image.rendition)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
@@ -107,11 +103,11 @@ class RefusedVariants:
 
     def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
         at = self._refused.get(object_id)
-        return at is not None and self.now() < at + _REFUSED_FOR and at > self._changed_at(image.record.image_id)
+        return at is not None and self.now() < at + _REFUSED_FOR and at > self.changed_at(image.record.image_id)
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
         rendition = image.object_id.rendition
-        image_format = self._renditions.get(rendition).format if rendition is not None else None
+        image_format = self.renditions.get(rendition).format if rendition is not None else None
         return image.object_id.bucket, image_format or "original"
 
 
@@ -156,8 +152,8 @@ class VariantSource:
     async def fetch(self, image: AuthorizedImage, stale: Entry | None = None) -> Content | None:
         """Return the rendition from COS, or None if it is too large to be read before it is sent.
 
-        ``stale`` is used if COS confirms it, or if COS fails. Raises the errors of ``ObjectBody.open``, and
-        ``OriginUnavailable`` if the body is lost.
+        ``stale`` is used if COS confirms it. Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the
+        body is lost.
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
@@ -172,19 +168,17 @@ class VariantSource:
         await self._fetches.close()
 
     async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
-        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
         self._reserved += (reserved := self._largest)
         try:
-            return await self._read(image, stale, kept)
-        except COS_FAILURES:
-            if stale is None or kept is None or self._memory.age(stale) > STALE_IF_ERROR:
-                raise
-            return self._memory.kept(image, stale, kept, None)
+            return await self._read(image, stale)
+        except BodyLost as error:
+            raise OriginUnavailable(str(error)) from error
         finally:
             self._reserved -= reserved
 
-    async def _read(self, image: AuthorizedImage, stale: Entry | None, kept: bytes | None) -> Content | None:
+    async def _read(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:
         body = ObjectBody(self._access, image)
+        kept = stale.body if stale is not None else None  # memory may drop it meanwhile
         tag = stale.origin_etag if stale is not None and kept is not None else None
         head = await body.open({"If-None-Match": tag} if tag is not None else {})
         try:
@@ -193,8 +187,6 @@ class VariantSource:
                 return self._memory.kept(body.image, stale, kept, 304)
             is_large = body.state.length is not None and body.state.length > self._largest
             data = None if is_large else await read_at_most(body.read, self._largest)
-        except BodyLost as error:
-            raise OriginUnavailable(str(error)) from error
         finally:
             body.close()
         if data is None:

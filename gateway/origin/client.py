@@ -29,7 +29,6 @@ from gateway.origin.cos_errors import (
 from gateway.origin.failures import CircuitBreakers
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import (
-    CosAnswer,
     CosConnections,
     ObjectMetadata,
     ObserveRequest,
@@ -64,12 +63,28 @@ _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST = "none", "no_answer", "timeout", "bo
 _OTHER: Final = "other"
 
 
+class _Labels:
+    """The values of a label: those that are known, and the first ``most`` others; "other" is the rest."""
+
+    def __init__(self, known: Collection[str], most: int) -> None:
+        self.known = set(known)
+        self._most = len(self.known) + most
+
+    def of(self, value: str) -> str:
+        if value in self.known:
+            return value
+        if len(self.known) >= self._most:
+            return _OTHER
+        self.known.add(value)
+        return value
+
+
 class ObservedAnswers:
     """What COS's answers to the requests of clients show: counts, COS's time, and whether it accepts signatures.
 
-    Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code: a code that is not
-    documented has a label of its own, too, the first 50 of them. "other" counts the rest. The series of ``buckets`` and
-    documented codes start at 0, so that ``rate()`` sees the first increase.
+    Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code (those that are documented and
+    the first 50 others). The series of ``buckets`` and documented codes start at 0, so that ``rate()`` sees the first
+    increase.
 
     credentials_refused: gets the bucket and the URL when COS rejects the credentials of a URL.
     accepted: a URL of each bucket that COS has accepted since ``take_verdicts``. The client adds to it itself, since
@@ -82,20 +97,18 @@ class ObservedAnswers:
         buckets: Collection[str] = (),
         credentials_refused: Callable[[str, str], None] | None = None,
     ) -> None:
-        self._metrics = metrics
+        self.metrics = metrics
         self._credentials_refused = credentials_refused
         self.accepted: dict[str, str] = {}
         self._refused: dict[str, CosError] = {}
         # By bucket: the first answer since ``cos_time``, and when it came (monotonic seconds).
         self._dated: dict[str, tuple[Mapping[str, str], float]] = {}
-        self._buckets = set(buckets)
-        self._most_buckets = len(self._buckets) + _MOST_BUCKETS
-        self._codes = {*CODES, _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST}
-        self._most_codes = len(self._codes) + _MOST_OTHER_CODES
-        for bucket in self._buckets:
+        self._buckets = _Labels(buckets, _MOST_BUCKETS)
+        self._codes = _Labels({*CODES, _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST}, _MOST_OTHER_CODES)
+        for bucket in buckets:
             metrics.origin_bucket_requests.add((bucket,), 0)
             metrics.origin_slow.add((bucket,), 0)
-            for code in self._codes:
+            for code in self._codes.known:
                 metrics.origin_errors.add((bucket, code), 0)
 
     def answered(self, bucket: str, status: int, headers: Mapping[str, str]) -> None:
@@ -106,7 +119,7 @@ class ObservedAnswers:
 
     def slow(self, bucket: str) -> None:
         """Count an answer whose header took more than a second."""
-        self._metrics.origin_slow.add((self._label(bucket),))
+        self.metrics.origin_slow.add((self._buckets.of(bucket),))
 
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
@@ -128,10 +141,6 @@ class ObservedAnswers:
     def body_lost(self, bucket: str) -> None:
         """Count a body that broke off or is not what COS announced, and of which the rest could not be had."""
         self._count_error(bucket, _BODY_LOST)
-
-    def retried(self) -> None:
-        """Count a retry."""
-        self._metrics.origin_retries.inc()
 
     def take_verdicts(self) -> tuple[dict[str, str], dict[str, CosError]]:
         """Return and forget a URL that each bucket accepted, and the last refusal of each bucket."""
@@ -156,20 +165,11 @@ class ObservedAnswers:
         return min(times, key=lambda cos_time: abs(cos_time - now()), default=None)
 
     def _count(self, status: str, bucket: str) -> None:
-        self._metrics.origin_requests.add((status,))
-        self._metrics.origin_bucket_requests.add((bucket if bucket in self._buckets else self._label(bucket),))
+        self.metrics.origin_requests.add((status,))
+        self.metrics.origin_bucket_requests.add((self._buckets.of(bucket),))
 
     def _count_error(self, bucket: str, code: str) -> None:
-        if code not in self._codes and len(self._codes) < self._most_codes:
-            self._codes.add(code)
-        self._metrics.origin_errors.add((self._label(bucket), code if code in self._codes else _OTHER))
-
-    def _label(self, bucket: str) -> str:
-        if bucket not in self._buckets:
-            if len(self._buckets) >= self._most_buckets:
-                return _OTHER
-            self._buckets.add(bucket)
-        return bucket
+        self.metrics.origin_errors.add((self._buckets.of(bucket), self._codes.of(code)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,11 +294,17 @@ class OriginClient:
                 # COS may have closed the first connection that is lost while it was idle: no sign of overload.
                 is_idle = result.is_lost and not attempt
                 pause = 0.0 if is_idle else max(result.wait, retries.backoff(attempt))
-                may_retry = self._may_retry(attempt, pause, request.circuit, deadline)
+                may_retry = (
+                    attempt < retries.count.value
+                    and pause <= _LONGEST_PAUSE
+                    and time.monotonic() + pause < deadline
+                    and not self._breakers.is_open(request.circuit)
+                    and retries.spend()
+                )
                 attempt += 1
             if not may_retry:
                 break
-            self.observed.retried()
+            self.observed.metrics.origin_retries.inc()
             await asyncio.sleep(pause)
             left = deadline - time.monotonic()
             if left <= 0:  # the event loop was late
@@ -337,8 +343,16 @@ class OriginClient:
             raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
         if status in _SUCCESSES:
             observed.accepted[bucket] = request.url
-            return OriginResponse(answer, self._shared_timeout, request.method, is_processed=request.is_processed)
-        return await self._refused(answer, bucket, request.url)
+            return answer.accept(request.method, is_processed=request.is_processed)
+        refused = await answer.read_error(self._error_body_timeout)
+        observed.refused(bucket, request.url, refused)
+        try:
+            failure = failure_of(refused, answer.headers, f"{refused}, bucket {bucket}")
+        except GatewayError as outcome:
+            outcome.cos = refused
+            raise
+        failure.outcome.cos = refused
+        return failure
 
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
@@ -361,15 +375,6 @@ class OriginClient:
         """Return whether requests to the bucket are paused, because many of its objects failed in a row."""
         return self._breakers.is_open(bucket)
 
-    def _may_retry(self, attempt: int, pause: float, circuit: str, deadline: float) -> bool:
-        return (
-            attempt < self.retries.count.value
-            and pause <= _LONGEST_PAUSE
-            and time.monotonic() + pause < deadline
-            and not self._breakers.is_open(circuit)
-            and self.retries.spend()
-        )
-
     def _unanswered(self, error: Exception, bucket: str) -> Failure:
         """Return the failure of a request without an answer.
 
@@ -386,18 +391,6 @@ class OriginClient:
             raise OriginTimeout(f"no answer within {self._timeout:g} s, bucket {bucket}") from error
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome, is_lost=isinstance(error, ConnectionLost))
-
-    async def _refused(self, response: CosAnswer, bucket: str, url: str) -> Failure:
-        """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
-        error = await response.read_error(self._error_body_timeout)
-        self.observed.refused(bucket, url, error)
-        try:
-            failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
-        except GatewayError as outcome:
-            outcome.cos = error
-            raise
-        failure.outcome.cos = error
-        return failure
 
 
 @asynccontextmanager
@@ -420,13 +413,13 @@ async def open_origin(
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
-    async with CosConnections(connector, timeout=settings.value.timeout, observe=observe) as connections:
+    timeout, observed = settings.value.timeout, ObservedAnswers(metrics, buckets, credentials_refused)
+    async with aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver) as connector:
         yield OriginClient(
-            connections,
-            timeout=settings.value.timeout,
+            CosConnections(connector, timeout=timeout, observe=observe),
+            timeout=timeout,
             retries=Retries(settings.map(lambda image_proxy: image_proxy.retry_count)),
-            observed=ObservedAnswers(metrics, buckets, credentials_refused),
+            observed=observed,
             # With one bucket there is no other to leave places to.
             most_waiting=max(1, max_connections // 2) if len(buckets) > 1 else None,
         )

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
@@ -25,6 +26,7 @@ _COLOR = re.compile(r"0x([0-9a-fA-F]{6})")
 _FINAL: Final = (ImageNotFound, ImageTooLarge, OriginRejected)
 
 
+@dataclass(frozen=True, slots=True)
 class ImageProbe:
     """Asks COS about images.
 
@@ -32,41 +34,31 @@ class ImageProbe:
     wants_placeholder: whether COS makes the placeholder of an image.
     """
 
-    def __init__(
-        self,
-        client: OriginClient,
-        sign: Callable[[ImageRecord, str], PresignedUrl],
-        wants_placeholder: Callable[[ImageRecord], bool],
-    ) -> None:
-        self._client = client
-        self._sign = sign
-        self._wants_placeholder = wants_placeholder
+    client: OriginClient
+    sign: Callable[[ImageRecord, str], PresignedUrl]
+    wants_placeholder: Callable[[ImageRecord], bool]
 
     async def describe(self, record: ImageRecord) -> ImageMetadata | None:
         """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
+        description = None
         try:
-            async with asyncio.timeout(_TIMEOUT):
-                info, average, placeholder = await self._all(record)
-        except (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
-            return None
-        return ImageMetadata(
-            _side(info.get("width")), _side(info.get("height")), _color(average.get("RGB")), placeholder
-        )
-
-    async def _all(self, record: ImageRecord) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-        """Return COS's answers to the rules. A failure of a request ends the others."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
+            # A failure of one request ends the others.
+            async with asyncio.timeout(_TIMEOUT), asyncio.TaskGroup() as tasks:
                 info = None if record.has_size else tasks.create_task(self._facts(record, "imageInfo"), name="info")
                 average = tasks.create_task(self._facts(record, "imageAve"), name="average")
                 placeholder = tasks.create_task(self._placeholder(record), name="placeholder")
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return info.result() if info is not None else {}, average.result(), placeholder.result()
+            size = info.result() if info is not None else {}
+            found = _COLOR.fullmatch(str(average.result().get("RGB")))
+            color = f"#{found[1].lower()}" if found is not None else None
+            sides = _side(size.get("width")), _side(size.get("height"))
+            description = ImageMetadata(*sides, color, placeholder.result())
+        except* (GatewayError, PresignedUrlRefused, VersionChanged, BodyLost, TimeoutError):
+            pass
+        return description
 
     async def _placeholder(self, record: ImageRecord) -> str | None:
         """Return a tiny copy as a data URL, empty if COS makes none, or None if none is wanted."""
-        if not self._wants_placeholder(record):
+        if not self.wants_placeholder(record):
             return None
         body = await self._ask(record, _TINY, _LONGEST_TINY)
         return f"data:image/webp;base64,{base64.b64encode(body).decode()}" if _WEBP.match(body) else ""
@@ -81,9 +73,9 @@ class ImageProbe:
 
     async def _ask(self, record: ImageRecord, rule: str, longest: int) -> bytes:
         """Return COS's answer to the rule. Empty if COS cannot process the image, or if the answer is too long."""
-        url = self._sign(record, rule).url
+        url = self.sign(record, rule).url
         try:
-            response = await self._client.fetch(url, record.bucket, is_processed=True)
+            response = await self.client.fetch(url, record.bucket, is_processed=True)
         except _FINAL:
             return b""
         with closing(response):
@@ -94,8 +86,3 @@ def _side(value: Any) -> int | None:
     """Return a width or height, which COS sends as a string of digits."""
     text = str(value)
     return side_of(int(text)) if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) else None
-
-
-def _color(value: Any) -> str | None:
-    found = _COLOR.fullmatch(value) if isinstance(value, str) else None
-    return f"#{found[1].lower()}" if found is not None else None

@@ -7,6 +7,7 @@ format (``card@640.webp``).
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
@@ -84,21 +85,13 @@ class Renditions:
         self.originals_for_owner = defaults.originals == "owner"
         self._sized: dict[str, _Sized] = {}
         before, self._by_name = self._by_name, {}
-        for name, style in styles.items():
-            if isinstance(style, str):
-                self._by_name[name] = Rendition(name, name, style)
-                continue
-            formats = style.formats or defaults.formats
-            every = tuple(dict.fromkeys((*formats, "original")))
-            only = formats[0] if len(formats) == 1 else "original"
-            self._sized[name] = _Sized(tuple(sorted(set(style.widths or defaults.widths))), every, only)
-            self._by_name |= {rendition.name: rendition for rendition in self._of(name, style)}
-        for name, rendition in self._by_name.items():
-            earlier = before.get(name)
-            is_same = earlier is not None and earlier.template == rendition.template
-            self._by_name[name] = replace(
-                rendition, revision=earlier.revision if earlier and is_same else self._revision
-            )
+        for style, settings in styles.items():
+            made = [Rendition(style, style, settings)] if isinstance(settings, str) else self._of(style, settings)
+            for rendition in made:
+                earlier = before.get(rendition.name)
+                is_same = earlier is not None and earlier.template == rendition.template
+                revision = earlier.revision if earlier is not None and is_same else self._revision
+                self._by_name[rendition.name] = replace(rendition, revision=revision)
         changed = {name for name in before.keys() | self._by_name.keys() if before.get(name) != self._by_name.get(name)}
         # Requests in flight may still sign and count a removed one.
         self._gone = {name: before[name] for name in changed if name in before and name not in self._by_name}
@@ -196,16 +189,14 @@ class Renditions:
         named = ("", *(f"&format={image_format}" for image_format in formats))
         return [f"style={style}{width}{image_format}" for width in widths for image_format in named]
 
-    def fallbacks(self, name: str) -> Iterator[str]:
-        """Yield what may replace a variant that COS does not make: the same width in the style's next formats."""
+    def fallback(self, name: str) -> str | None:
+        """Return what replaces a variant that COS does not make: the same width in the style's next format, or None."""
         rendition = self.get(name)
         formats = self.formats(rendition.style)
-        if rendition.format is None or rendition.format not in formats:
-            return
-        for image_format in formats[formats.index(rendition.format) + 1 :]:
-            other = _name(rendition.style, rendition.width or 0, image_format)
-            if self.has(other):
-                yield other
+        if rendition.format not in formats[:-1]:
+            return None
+        other = _name(rendition.style, rendition.width or 0, formats[formats.index(rendition.format) + 1])
+        return other if self.has(other) else None
 
     def _listed(self, sized: _Sized, width: float | None) -> int:
         if width is None:
@@ -215,14 +206,15 @@ class Renditions:
         return next((listed for listed in sized.widths if listed >= width), sized.widths[-1])
 
     def _of(self, name: str, style: StyleSettings) -> Iterator[Rendition]:
-        sized = self._sized[name]
-        qualities = {**self._defaults.quality, **style.quality}
-        for width in sized.widths:
-            for image_format in sized.formats:
-                template = _template(style, width, image_format, qualities.get(image_format))
-                yield Rendition(
-                    _name(name, width, image_format), name, template, width, image_format, public=style.public
-                )
+        defaults = self._defaults
+        named = style.formats or defaults.formats
+        formats = tuple(dict.fromkeys((*named, "original")))
+        widths = tuple(sorted(set(style.widths or defaults.widths)))
+        self._sized[name] = _Sized(widths, formats, named[0] if len(named) == 1 else "original")
+        qualities = {**defaults.quality, **style.quality}
+        for width, image_format in product(widths, formats):
+            template = _template(style, width, image_format, qualities.get(image_format))
+            yield Rendition(_name(name, width, image_format), name, template, width, image_format, public=style.public)
 
 
 def _name(style: str, width: int, image_format: str) -> str:

@@ -9,24 +9,11 @@ import select
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, TextIO
 
 # A pipe takes so many bytes in one piece, with nothing of another process in between (pipe(7)).
 _ATOMIC: Final = select.PIPE_BUF
 _MOST_WAITING: Final = 1 << 20  # bytes: two thousand lines or more
-
-
-class LogOutput(Protocol):
-    """Where the log goes."""
-
-    def write(self, text: str, /) -> object:
-        """Write whole lines."""
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-
-    def isatty(self) -> bool:
-        """Return whether it is a terminal."""
 
 
 class LogStream:
@@ -98,6 +85,9 @@ class LogStream:
         except OSError:  # the disk is full, or the reader has ended
             with self._changed:
                 self.dropped += bytes(rest).count(b"\n")
+
+
+LogOutput = LogStream | TextIO  # where the log goes
 
 
 def standard_error() -> LogOutput:

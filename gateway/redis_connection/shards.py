@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.presign.signed_image import ImageVariant
@@ -20,7 +20,16 @@ from gateway.redis_connection.guarded_client import CacheUnavailable, Command, G
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
+
+class Named(Protocol):
+    """Belongs to an image."""
+
+    @property
+    def image_id(self) -> str:
+        """The id of the image."""
+
+
+N = TypeVar("N", bound=Named)
 
 SLOTS: Final = 16384
 
@@ -130,19 +139,15 @@ class Shards:
         """Return the shard of an image: the last bits of the CRC-32 of its id."""
         return self.all[zlib.crc32(image_id.encode()) & self._mask] if self._mask else self.first
 
-    def split(self, items: Iterable[T], image_id_of: Callable[[T], str]) -> dict[Shard, list[T]]:
-        """Return the items by shard."""
+    def split(self, items: Iterable[N]) -> dict[Shard, list[N]]:
+        """Return the items by shard. All variants of an image are in one shard."""
         if not self._mask:
             alone = list(items)
             return {self.first: alone} if alone else {}
-        groups: dict[Shard, list[T]] = {}
+        groups: dict[Shard, list[N]] = {}
         for item in items:
-            groups.setdefault(self.of(image_id_of(item)), []).append(item)
+            groups.setdefault(self.of(item.image_id), []).append(item)
         return groups
-
-    def split_variants(self, variants: Iterable[ImageVariant]) -> dict[Shard, list[ImageVariant]]:
-        """Return the variants by shard. All variants of an image are in one shard."""
-        return self.split(variants, _image_id_of)
 
     def address_of(self, image_id: str) -> str:
         """Return the address of the node that has the image, or "" outside of a Cluster, or if no node is known."""
@@ -206,6 +211,25 @@ class Shards:
         await in_parallel(run_at(server, shards) for server, shards in by_server.items())
         return Answers(answers, failed)
 
+    async def run_split(self, items: Iterable[N], commands: Callable[[Shard, list[N]], Sequence[Command]]) -> Answers:
+        """Send the commands of each shard about its items."""
+        return await self.run({shard: commands(shard, own) for shard, own in self.split(items).items()})
+
+    async def values(
+        self, items: Iterable[N], commands: Callable[[Shard, list[N]], Sequence[Command]]
+    ) -> dict[N, tuple[Any, ...]]:
+        """Return the values of each item: each command about items of a shard is answered by a list of one for each.
+
+        The items of servers that do not answer are left out. Raises ``CacheUnavailable`` if none answers.
+        """
+        groups = self.split(items)
+        answers = await self.run({shard: commands(shard, own) for shard, own in groups.items()})
+        return {
+            item: values
+            for shard, lists in answers.available().items()
+            for item, values in zip(groups[shard], zip(*lists, strict=True), strict=True)
+        }
+
     def met_wrong_type(self) -> bool:
         """Return whether any command met a value of the wrong type since the last call of this method."""
         try:
@@ -242,7 +266,3 @@ def decode_variant(word: bytes) -> ImageVariant:
 def slot_of(key: str) -> int:
     """Return the slot of a key without a hash tag, or of a hash tag: CRC-16 (Redis Cluster specification)."""
     return binascii.crc_hqx(key.encode(), 0) % SLOTS
-
-
-def _image_id_of(variant: ImageVariant) -> str:
-    return variant.image_id

@@ -3,20 +3,15 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import ResponseError
 
-from gateway.redis_connection.guarded_client import (
-    CacheUnavailable,
-    Key,
-    is_wrong_type,
-    lua_script,
-    message_of,
-)
+from gateway.concurrency.time_slices import in_groups
+from gateway.redis_connection.guarded_client import CacheUnavailable, Key, is_wrong_type, lua_script, message_of
 from gateway.redis_connection.shards import Shards
 from gateway.settings import Live, UrlStatsSettings
 
@@ -78,19 +73,17 @@ def _add_images(*, distinct: Key, life: int, lines: str) -> None:
     """
 
 
-@dataclass(slots=True)
-class _Day:
-    """The counts, and the ids of images, of a day that are not yet written."""
+@dataclass(eq=False, slots=True)
+class _Gathered:
+    """The counts, and the ids of images, of a day that are not yet written.
 
+    batch: the number of the batch once its write was tried: nothing is added from then on. 0 before.
+    """
+
+    day: str
     counts: "Counter[str]" = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
-
-
-class _Batch(NamedTuple):
-    """Statistics to add once, by day. Ids of images leave it as they are written."""
-
-    number: int
-    days: Mapping[str, _Day]
+    batch: int = 0
 
 
 class DailyStatistics:
@@ -112,18 +105,17 @@ class DailyStatistics:
         self._shards = shards
         self._place = shards.first
         self._settings = settings
-        self._max_images = self._room = max_images
+        self._max_images = max_images
         self._now = now
-        self._gathered: dict[str, _Day] = {}
+        self._gathered: list[_Gathered] = []  # the last one is of today, unless nothing was counted today
         self._writer = secrets.token_hex(8)
         self._batches = 0
-        self._unconfirmed: _Batch | None = None
         self._watched: dict[str, tuple[Callable[[], int], int]] = {}
 
     def add_images(self, image_ids: Iterable[str]) -> None:
         """Add images that were used to the distinct images of the day."""
         images = self._today().images
-        room = self._room - sum(len(day.images) for day in self._gathered.values() if day.images is not images)
+        room = self._max_images - sum(len(other.images) for other in self._gathered if other.images is not images)
         for image_id in image_ids:
             if len(images) >= room:
                 break
@@ -140,40 +132,30 @@ class DailyStatistics:
 
     async def flush(self) -> None:
         """Write the gathered statistics. Keeps them if it raises ``CacheUnavailable``."""
-        self._count_watched()  # first, so that an outage over midnight leaves each day its own
-        await self._write_unconfirmed()
-        if not self._gathered:
-            return
-        self._batches += 1
-        self._unconfirmed, self._gathered = _Batch(self._batches, self._gathered), {}
-        self._room = self._max_images - sum(len(day.images) for day in self._unconfirmed.days.values())
-        await self._write_unconfirmed()
+        for name, (total, before) in self._watched.items():  # first: an outage over midnight leaves each day its own
+            if (now := total()) > before:
+                self._today().counts[name] += now - before
+                self._watched[name] = (total, now)
+        for gathered in list(self._gathered):
+            if not gathered.batch:
+                self._batches += 1
+                gathered.batch = self._batches
+            await self._write(gathered)
+            self._gathered.remove(gathered)
 
-    async def _write_unconfirmed(self) -> None:
-        """Write the unconfirmed batch, if there is one."""
-        if (batch := self._unconfirmed) is None:
-            return
+    async def _write(self, gathered: _Gathered) -> None:
         life = (self.retention_days + 1) * _DAY
-        for name, day in batch.days.items():
-            if day.counts:
-                key = self._key(name)
-                lines = "\n".join(f"{count} {number}" for count, number in day.counts.items())
-                marker = self._place.marker(key, self._writer)
-                call = _add(counts=key, marker=marker, batch=batch.number, life=life, lines=lines)
-                await self._shards.run_on(self._place, call)
-            while day.images:
-                await self._write_some(self._images_key(name), life, day.images)
-        self._unconfirmed, self._room = None, self._max_images
-
-    async def _write_some(self, key: str, life: int, images: set[str]) -> None:
-        """Write some of the images, and remove them from the set. Packing a single argument for all is fast."""
-        some = [images.pop() for _ in range(min(_IMAGES_AT_ONCE, len(images)))]
-        try:
-            call = _add_images(distinct=key, life=life, lines="\n".join(some))
+        if gathered.counts:
+            key = self._key(gathered.day)
+            lines = "\n".join(f"{count} {number}" for count, number in gathered.counts.items())
+            marker = self._place.marker(key, self._writer)
+            call = _add(counts=key, marker=marker, batch=gathered.batch, life=life, lines=lines)
             await self._shards.run_on(self._place, call)
-        except BaseException:  # also when cancelled: the flush at the end writes them
-            images.update(some)
-            raise
+        key = self._images_key(gathered.day)
+        for some in in_groups(list(gathered.images), _IMAGES_AT_ONCE):
+            # Packing a single argument for all is fast.
+            await self._shards.run_on(self._place, _add_images(distinct=key, life=life, lines="\n".join(some)))
+            gathered.images.difference_update(some)
 
     async def read(self, days: int) -> list[dict[str, Any]]:
         """Return the last ``days`` days, today first. Garbage counts as zero. Raises ``CacheUnavailable``."""
@@ -185,14 +167,11 @@ class DailyStatistics:
         answers = [_value(answer) for answer in await self._shards.try_on(self._place, *commands)]
         return [_summary(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
 
-    def _count_watched(self) -> None:
-        for name, (total, before) in self._watched.items():
-            if (now := total()) > before:
-                self._today().counts[name] += now - before
-                self._watched[name] = (total, now)
-
-    def _today(self) -> _Day:
-        return self._gathered.setdefault(datetime.fromtimestamp(self._now(), UTC).date().isoformat(), _Day())
+    def _today(self) -> _Gathered:
+        day = datetime.fromtimestamp(self._now(), UTC).date().isoformat()
+        if not self._gathered or self._gathered[-1].day != day or self._gathered[-1].batch:
+            self._gathered.append(_Gathered(day))
+        return self._gathered[-1]
 
     def _key(self, day: str) -> str:
         return self._place.key("stats", "daily", day)
@@ -202,21 +181,22 @@ class DailyStatistics:
 
 
 def _summary(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
-    counts = {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
-    requests = counts.get(b"requests", 0)
-    hits = counts.get(b"hits_local", 0) + counts.get(b"hits_redis", 0)
-    looks = hits + counts.get(b"misses", 0)
+    counts = Counter(
+        {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
+    )
+    requests, misses = counts[b"requests"], counts[b"misses"]
+    hits = counts[b"hits_local"] + counts[b"hits_redis"]
     return {
         "date": name,
         "requests": requests,
         "hits": hits,
-        "hits_local": counts.get(b"hits_local", 0),
-        "hits_redis": counts.get(b"hits_redis", 0),
-        "misses": counts.get(b"misses", 0),
-        "hit_rate": round(hits / looks, 4) if looks else None,
-        "refreshes": counts.get(b"refreshes", 0),
-        "errors": counts.get(b"errors", 0),
-        "mean_response_ms": round(counts.get(b"response_ms", 0) / requests, 3) if requests else None,
+        "hits_local": counts[b"hits_local"],
+        "hits_redis": counts[b"hits_redis"],
+        "misses": misses,
+        "hit_rate": round(hits / (hits + misses), 4) if hits + misses else None,
+        "refreshes": counts[b"refreshes"],
+        "errors": counts[b"errors"],
+        "mean_response_ms": round(counts[b"response_ms"] / requests, 3) if requests else None,
         "distinct_images": images,
     }
 

@@ -40,6 +40,7 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
+_MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
 class _Entry(BaseModel):
@@ -186,25 +187,15 @@ class Found:
     tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
     dropped. It must be passed to the ``keep`` that follows.
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    expires_at: the end that the value claims, also a foreign one. None when there is no entry.
     is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
     secret, release or configuration.
     """
 
     image: SignedImage | None = None
     tombstone: bytes = b""
-    is_foreign: bool = False
-
-
-_NOTHING: Final = Found()
-_FOREIGN: Final = Found(is_foreign=True)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """An entry read without its URL: the end it claims (None when there is no entry), or its tombstone."""
-
     expires_at: int | None = None
-    tombstone: bytes = b""
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,29 +247,22 @@ class UrlEntries:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
         answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
-        garbage: list[tuple[ImageVariant, bytes]] = []
-        slices = TimeSlices() if len(variants) > 1 else None
+        garbage: dict[ImageVariant, bytes] = {}
+        slices = TimeSlices()
         for variant, answer in answers.items():
-            if slices is not None:
-                await slices.pause()
+            await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
             if answer is not None and there.is_foreign:
-                garbage.append((variant, answer))
-        if garbage:
-            await self._remove_garbage(garbage)
+                garbage[variant] = answer
+        if garbage:  # a Redis that takes no writes still answers reads, so whether this works does not matter
+            await self.shards.run_split(
+                garbage, lambda shard, own: [drop_if_same(key=shard.entry(each), value=garbage[each]) for each in own]
+            )
         return found
 
-    async def _remove_garbage(self, garbage: Sequence[tuple[ImageVariant, bytes]]) -> None:
-        """Remove values that are no entries, in one round trip. A Redis that takes no writes still answers reads."""
-        commands: dict[Shard, list[Command]] = {}
-        for variant, value in garbage:
-            shard = self.shards.of(variant.image_id)
-            commands.setdefault(shard, []).append(drop_if_same(key=shard.entry(variant), value=value))
-        await self.shards.run(commands)
-
-    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
-        """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
-        return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+        """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
+        return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
     async def keep(
         self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
@@ -292,31 +276,28 @@ class UrlEntries:
         """
         now = self._now()
         kept: dict[ImageVariant, bool] = {}
-        for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+        for some in in_groups(made, _KEPT_AT_ONCE):
             kept |= await self._keep(some, hits, now)
         return kept
 
     async def _keep(
         self, entries: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float], now: float
     ) -> dict[ImageVariant, bool]:
+        by_variant = {ImageVariant(made[0].record.image_id, made[0].rendition): made for made in entries}
+        groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
-        written: dict[Shard, list[ImageVariant]] = {}
-        slices = TimeSlices() if len(entries) > 1 else None
-        for shard, own in self.shards.split(entries, _image_id_of).items():
-            keys: list[str] = []
+        slices = TimeSlices()
+        for shard, own in groups.items():
             values: list[bytes | str | float] = []
-            for image, tombstone in own:
-                if slices is not None:
-                    await slices.pause()
-                variant = ImageVariant(image.record.image_id, image.rendition)
-                keys.append(shard.entry(variant))
+            for variant in own:
+                await slices.pause()
+                image, tombstone = by_variant[variant]
                 usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
                 due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
                 values += self._mac.sign(encode(image, self._signer), variant), tombstone, usable_for
                 values += encode_variant(variant), due
-                written.setdefault(shard, []).append(variant)
             call = keep_entries(
-                entries=keys,
+                entries=[shard.entry(variant) for variant in own],
                 sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
                 latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
                 now=now,
@@ -328,7 +309,7 @@ class UrlEntries:
         return {
             variant: bool(done)
             for shard, [group] in answers.items()
-            for variant, done in zip(written[shard], group, strict=True)
+            for variant, done in zip(groups[shard], group, strict=True)
         }
 
     async def drop(self, image_ids: Sequence[str]) -> None:
@@ -349,27 +330,24 @@ class UrlEntries:
     async def _drop(self, variants: Sequence[ImageVariant]) -> Mapping[Shard, CacheUnavailable]:
         """Return the shards whose server failed, with the reason."""
         tombstone = b"-" + secrets.token_hex(8).encode()
-        milliseconds = int(self._rules.tombstone_ttl * 1000)
-        commands: dict[Shard, list[Command]] = {}
-        for shard, own in self.shards.split_variants(variants).items():
+
+        def dropping(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
             call = drop_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
                 metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
-                milliseconds=milliseconds,
+                milliseconds=int(self._rules.tombstone_ttl * 1000),
                 words=[encode_variant(variant) for variant in own],
             )
-            commands[shard] = [call]
-        return (await self.shards.run(commands)).failed
+            return [call]
+
+        return (await self.shards.run_split(variants, dropping)).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove entries without a tombstone: they may come back at any time."""
-        commands: dict[Shard, list[Command]] = {
-            shard: [("UNLINK", *(shard.entry(variant) for variant in own))]
-            for shard, own in self.shards.split_variants(variants).items()
-        }
-        (await self.shards.run(commands)).complete()
+        answers = await self.shards.run_split(variants, lambda shard, own: [("UNLINK", *map(shard.entry, own))])
+        answers.complete()
 
     async def lock_refresh(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""
@@ -380,36 +358,27 @@ class UrlEntries:
 
     async def _read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, bytes | None]:
         """Return the values. A value of the wrong type reads as None (MGET), and the next write replaces it."""
-        groups = self.shards.split_variants(variants)
-        answers = await self.shards.run({shard: [("MGET", *map(shard.entry, own))] for shard, own in groups.items()})
-        found: dict[ImageVariant, bytes | None] = {}
-        for shard, [values] in answers.available().items():
-            found.update(zip(groups[shard], values, strict=True))
-        return found
+        found = await self.shards.values(variants, lambda shard, own: [("MGET", *map(shard.entry, own))])
+        return {variant: value for variant, (value,) in found.items()}
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
-        if answer is None:
-            return _NOTHING
-        if answer.startswith(b"-"):
-            return Found(tombstone=answer)
-        entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
+        header = _header_of(answer)
+        if answer is None or answer.startswith(b"-"):
+            return header
         try:
-            image = decode(self._mac.verify(entry, variant), variant, self._signer, self._renditions)
+            entry = self._mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = decode(entry, variant, self._signer, self._renditions)
         except ValueError:
-            return _FOREIGN
-        has_links = image.record.links_killed is not None or not self._rules.with_links
-        return Found(image, tombstone) if has_links else _FOREIGN
+            image = None
+        if image is None or (image.record.links_killed is None and self._rules.with_links):
+            return Found(expires_at=header.expires_at, is_foreign=True)
+        return Found(image, header.tombstone, header.expires_at)
 
 
-def _entry_header(answer: bytes | None) -> EntryHeader:
+def _header_of(answer: bytes | None) -> Found:
     if answer is None:
-        return EntryHeader()
+        return Found()
     if answer.startswith(b"-"):
-        return EntryHeader(tombstone=answer)
-    end = answer.partition(b" ")[0]
-    tombstone = answer.partition(_TOMBSTONE_MARK)[2]
-    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
-
-
-def _image_id_of(entry: tuple[SignedImage, bytes]) -> str:
-    return entry[0].record.image_id
+        return Found(tombstone=answer)
+    end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
+    return Found(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

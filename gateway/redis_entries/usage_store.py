@@ -94,28 +94,21 @@ class UsageStore:
 
         The shards of a server that does not answer are left out, unless none answers.
         """
-        groups = self.shards.split_variants(variants)
-        answers = await self.shards.run(
-            {shard: [("ZMSCORE", shard.hits, *map(encode_variant, own))] for shard, own in groups.items()}
+        counts = await self.shards.values(
+            variants, lambda shard, own: [("ZMSCORE", shard.hits, *map(encode_variant, own))]
         )
-        return {
-            variant: int(_count(count))
-            for shard, [counts] in answers.available().items()
-            for variant, count in zip(groups[shard], counts, strict=True)
-        }
+        return {variant: int(_count(count)) for variant, (count,) in counts.items()}
 
     async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
-        """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses."""
-        groups = self.shards.split_variants(variants)
-        commands: dict[Shard, list[Command]] = {}
-        for shard, own in groups.items():
-            words = [encode_variant(variant) for variant in own]
-            commands[shard] = [("ZMSCORE", shard.used, *words), ("ZMSCORE", shard.hits, *words)]
-        return {
-            variant: (_time(at), _count(count))
-            for shard, [used, hits] in (await self.shards.run(commands)).complete().items()
-            for variant, at, count in zip(groups[shard], used, hits, strict=True)
-        }
+        """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses.
+
+        Leaves out what ``access_counts`` leaves out.
+        """
+        found = await self.shards.values(
+            variants,
+            lambda shard, own: [("ZMSCORE", key, *map(encode_variant, own)) for key in (shard.used, shard.hits)],
+        )
+        return {variant: (_time(at), _count(count)) for variant, (at, count) in found.items()}
 
     def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
         """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
@@ -149,12 +142,11 @@ class UsageStore:
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-        commands: dict[Shard, list[Command]] = {}
-        for shard, own in self.shards.split_variants(variants).items():
-            words = [encode_variant(variant) for variant in own]
-            keys = (shard.used, shard.hits, shard.refreshes, shard.expiry)
-            commands[shard] = [("ZREM", key, *words) for key in keys]
-        (await self.shards.run(commands)).complete()
+
+        def removal(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
+            return [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
+
+        (await self.shards.run_split(variants, removal)).complete()
 
     async def hottest(self, most: int) -> list[str]:
         """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
@@ -175,7 +167,7 @@ class UsageStore:
             if not scores:
                 break
             for word, score in scores.items():
-                for variant in _variants_in([word]):
+                for variant in _variants_in([word]):  # none, if another program wrote the word
                     counts[variant.image_id] = max(score, counts.get(variant.image_id, score))
             start += page
         return sorted(counts, key=counts.__getitem__, reverse=True)[:most]
@@ -212,10 +204,11 @@ class UsageStore:
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
-        await self.shards.remove_unless(
-            b"zset",
-            {shard: (shard.used, shard.hits, shard.refreshes, shard.expiry) for shard in self.shards.all},
-        )
+        await self.shards.remove_unless(b"zset", {shard: _keys(shard) for shard in self.shards.all})
+
+
+def _keys(shard: Shard) -> tuple[str, ...]:
+    return shard.used, shard.hits, shard.refreshes, shard.expiry
 
 
 def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:

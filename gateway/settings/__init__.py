@@ -5,9 +5,7 @@ in bytes. A class receives its own section, not the whole configuration, and imp
 package, not from a module of it.
 """
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
 from gateway.settings.base import Live as Live
@@ -62,8 +60,13 @@ class Settings(Section):
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
 
-    @model_validator(mode="after")
-    def _check_styles(self) -> Self:
+    def _check(self) -> None:
+        self._check_styles()
+        self._require_an_entry_key_that_outlives_credentials()
+        self._check_canary_and_purges()
+        self._fit_refresh_into_the_life_of_a_url()
+
+    def _check_styles(self) -> None:
         """Reject too many variants, since a change of an image visits all, and a fixed style that gives originals."""
         number = sum(
             len(style.widths or self.image_variants.widths) * (len(style.formats or self.image_variants.formats) + 1)
@@ -80,10 +83,8 @@ class Settings(Section):
                     f"image_styles.{name}: ignore-error gives the original where COS cannot process it, and "
                     "image_variants.originals is owner"
                 )
-        return self
 
-    @model_validator(mode="after")
-    def _require_an_entry_key_that_outlives_credentials(self) -> Self:
+    def _require_an_entry_key_that_outlives_credentials(self) -> None:
         sources = {section.source for section in (self.cos.source, *self.cos.own_sources.values())} - {"static"}
         if sources and self.redis.entry_key is None and self.url_cache.enabled:
             names = " or ".join(sorted(sources))
@@ -91,21 +92,18 @@ class Settings(Section):
                 f"redis.entry_key: is required with cos.credentials of the source {names}, since replicas then have "
                 "different credentials and share their entries in Redis"
             )
-        return self
 
-    @model_validator(mode="after")
-    def _check_canary_and_purges(self) -> Self:
+    def _check_canary_and_purges(self) -> None:
         if self.canary is not None and not self.image_proxy.enabled:
             raise ValueError("canary: needs image_proxy.enabled, since it asks for images")
         if self.purge is None:
-            return self
+            return
         if not self.url_cache.enabled:
             raise ValueError("purge: needs url_cache.enabled, since purges wait in Redis")
         if self.purge.credentials is not None and self.cos.lacks_keys_of(self.purge.credentials):
             raise ValueError("purge.credentials: the static source needs secret_id and secret_key, here or in cos")
         if self.purge.names_addresses:
             self._fit_the_addresses_of_an_image_into_one_purge(self.purge)
-        return self
 
     def _fit_the_addresses_of_an_image_into_one_purge(self, purge: PurgeSettings) -> None:
         defaults, number = self.image_variants, 1
@@ -124,8 +122,7 @@ class Settings(Section):
                 f"{MOST_ADDRESSES}: shorten one of them, or purge by cache_tag (edgeone)"
             )
 
-    @model_validator(mode="after")
-    def _fit_refresh_into_the_life_of_a_url(self) -> Self:
+    def _fit_refresh_into_the_life_of_a_url(self) -> None:
         """Fit a default ``threshold`` or ``lease`` to ``default_ttl``. Reject a configured value that does not fit."""
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
         threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
@@ -147,4 +144,3 @@ class Settings(Section):
                 f"url_prerefresh.lease: {refresh.lease} is not below url_prerefresh.threshold {refresh.threshold}, "
                 "so URLs that a dead worker has claimed could expire before another may claim them"
             )
-        return self

@@ -1,29 +1,32 @@
 """Authentication of callers: tokens and their keys, the user that a proxy names, signed links."""
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
 from gateway.settings.base import (
+    TRIMMED_LINE,
     Networks,
     Passphrase,
     Reloaded,
     Restarted,
     Section,
+    has_bytes,
     http_url,
+    is_trimmed_line,
     matches,
     may_carry_secrets,
-    without_stray_whitespace,
+    require,
 )
 
 HeaderName = Annotated[str, matches(r"[A-Za-z][A-Za-z0-9-]*", "a header name")]
 KeyId = Annotated[str, matches(r"[A-Za-z0-9._-]{1,32}", "1 to 32 of A-Z a-z 0-9 . _ -")]
+LinkKey = Annotated[Passphrase, require(has_bytes(32), "must be at least 32 bytes (RFC 2104 section 3)")]
 CookieName = Annotated[str, matches(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", "a cookie name")]
 Algorithm = Literal["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"]
 _HMAC: Final = ("HS256", "HS384", "HS512")
 _ASYMMETRIC: Final = ("RS256", "ES256", "EdDSA")
 _MIN_RSA_BITS: Final = 2048
-_MIN_LINK_KEY: Final = 32  # bytes
 
 
 class JwtSettings(Section):
@@ -43,8 +46,7 @@ class JwtSettings(Section):
     user_claim: str = Field("sub", min_length=1)
     cookie: CookieName | None = None
 
-    @model_validator(mode="after")
-    def _check_key_and_algorithms(self) -> Self:
+    def _check(self) -> None:
         configured = [name for name in ("secret", "public_key", "jwks_url") if getattr(self, name) is not None]
         if len(configured) != 1:
             these = f"{' and '.join(configured)} are" if configured else "none of them is"
@@ -56,7 +58,6 @@ class JwtSettings(Section):
             raise ValueError(f"algorithms: {', '.join(unsuitable)} cannot go with this {configured[0]}")
         if self.secret is not None:
             self._check_secret(self.secret)
-        return self
 
     def _possible_algorithms(self) -> tuple[str, ...]:
         if self.secret is not None:
@@ -73,10 +74,8 @@ class JwtSettings(Section):
         secret = secret_field.get_secret_value()
         if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
             raise ValueError("secret holds a key of a key pair; put a public key into public_key")
-        try:
-            without_stray_whitespace(secret_field)
-        except ValueError as error:
-            raise ValueError(f"secret {error}") from None
+        if not is_trimmed_line(secret_field):
+            raise ValueError(f"secret {TRIMMED_LINE}")
         # RFC 7518 section 3.2: a key of the size of the hash output or larger must be used.
         needed = max(int(algorithm.removeprefix("HS")) // 8 for algorithm in self.algorithms)
         if len(secret.encode()) < needed:
@@ -107,26 +106,15 @@ def _algorithm_of(pem: str) -> str:
             raise ValueError("public_key must be RSA of 2048 bits or more, EC P-256 or Ed25519")
 
 
-def _check_is_as_long_as_the_hash(key: SecretStr) -> SecretStr:
-    if len(key.get_secret_value().encode()) < _MIN_LINK_KEY:
-        raise ValueError(f"must be at least {_MIN_LINK_KEY} bytes (RFC 2104 section 3)")
-    return key
-
-
-LinkKey = Annotated[Passphrase, AfterValidator(_check_is_as_long_as_the_hash)]
-
-
 class ForwardedUserSettings(Section):
     """Header with the user that a proxy has authenticated. The header is accepted only from ``trusted_proxies``."""
 
     header: HeaderName = "X-User-Id"
     trusted_proxies: Networks = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _check_that_the_header_can_be_believed(self) -> Self:
+    def _check(self) -> None:
         if self.header.lower() in {"authorization", "cookie", "host", "x-forwarded-for", "forwarded"}:
             raise ValueError(f"header: {self.header} has another meaning")
-        return self
 
 
 class SignedLinksSettings(Section):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -48,57 +48,60 @@ Timeout = Annotated[float, Field(gt=0, le=3600)]
 Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
-def matches(pattern: str, meaning: str) -> AfterValidator:
-    """Return a validator of strings that match ``pattern`` entirely. ``meaning`` completes "must be …"."""
+def require(is_right: Callable[[Any], object], problem: str) -> AfterValidator:
+    """Return a validator that refuses a value with ``problem`` unless ``is_right`` returns something true for it."""
 
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {meaning}")
+    def check(value: Any) -> Any:
+        if not is_right(value):
+            raise ValueError(problem)
         return value
 
     return AfterValidator(check)
 
 
-def _check_no_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a secret with a space or a line break: no client can send such a token, and no key of COS has either."""
-    if re.search(r"\s", secret.get_secret_value()):
-        raise ValueError("must not contain spaces or line breaks")
-    return secret
+def matches(pattern: str, meaning: str) -> AfterValidator:
+    """Return a validator of strings that match ``pattern`` entirely. ``meaning`` completes "must be …"."""
+    return require(re.compile(pattern).fullmatch, f"must be {meaning}")
 
 
-def without_stray_whitespace(secret: SecretStr) -> SecretStr:
-    """Refuse a line break, and a space at either end. A space between words may be intended."""
+def has_bytes(least: int) -> Callable[[SecretStr], bool]:
+    """Return what tells whether a secret has at least so many bytes."""
+    return lambda secret: len(secret.get_secret_value().encode()) >= least
+
+
+def is_trimmed_line(secret: SecretStr) -> bool:
+    """Return whether a secret has no line break, and no space at either end. One between words may be intended."""
     value = secret.get_secret_value()
-    if value != value.strip() or len(value.splitlines()) > 1:
-        raise ValueError("must not contain line breaks, or spaces at its ends")
-    return secret
+    return value == value.strip() and len(value.splitlines()) <= 1
 
 
-Token = Annotated[SecretStr, AfterValidator(_check_no_whitespace)]
-Passphrase = Annotated[SecretStr, AfterValidator(without_stray_whitespace)]
+TRIMMED_LINE: Final = "must not contain line breaks, or spaces at its ends"
+
+# No client can send a token with a space or a line break, and no key of COS has either.
+Token = Annotated[
+    SecretStr,
+    require(lambda secret: not re.search(r"\s", secret.get_secret_value()), "must not contain spaces or line breaks"),
+]
+Passphrase = Annotated[SecretStr, require(is_trimmed_line, TRIMMED_LINE)]
 
 
-def _check_is_text(value: Any) -> Any:
-    """Refuse ``false`` and ``10``: Python's ipaddress would read a number as an address."""
-    if not isinstance(value, str):
-        raise ValueError("must be an address or a network, such as 10.0.0.0/8")  # noqa: TRY004 - pydantic handles ValueError alone
-    return value
-
-
-Network = IPv4Network | IPv6Network
-
-
-def _check_is_part_of_the_net(networks: tuple[Network, ...]) -> tuple[Network, ...]:
-    """Refuse networks that together contain every address: no client would be outside of them."""
+def _leave_some_addresses(networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Return whether some address is in none of the networks. If not, no client would be outside of them."""
     of_version_4 = collapse_addresses(network for network in networks if isinstance(network, IPv4Network))
     of_version_6 = collapse_addresses(network for network in networks if isinstance(network, IPv6Network))
-    if 0 in (*(network.prefixlen for network in of_version_4), *(network.prefixlen for network in of_version_6)):
-        raise ValueError("must not contain every address: any client would be a trusted proxy")
-    return networks
+    return 0 not in (*(network.prefixlen for network in of_version_4), *(network.prefixlen for network in of_version_6))
 
 
+# Text alone: Python's ipaddress would read ``10`` as an address.
+Network = Annotated[
+    IPvAnyNetwork,
+    BeforeValidator(
+        require(lambda value: isinstance(value, str), "must be an address or a network, such as 10.0.0.0/8").func
+    ),
+]
 Networks = Annotated[
-    tuple[Annotated[IPvAnyNetwork, BeforeValidator(_check_is_text)], ...], AfterValidator(_check_is_part_of_the_net)
+    tuple[Network, ...],
+    require(_leave_some_addresses, "must not contain every address: any client would be a trusted proxy"),
 ]
 
 
@@ -134,6 +137,14 @@ class Section(BaseModel):
     @classmethod
     def _use_defaults_for_null(cls, value: Any) -> Any:
         return empty_if_null(value)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self._check()
+        return self
+
+    def _check(self) -> None:
+        """Raise ``ValueError`` if valid values do not go together. Values that depend on others may be set here."""
 
     @classmethod
     def says_how_keys_are_taken(cls) -> bool:

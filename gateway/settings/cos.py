@@ -1,17 +1,16 @@
 """The bucket of images, and the credentials that sign for it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gateway.settings.base import Reloaded, Restarted, Section, Token, empty_if_null, matches
+from gateway.settings.base import Reloaded, Restarted, Section, Token, empty_if_null, matches, require
 from gateway.settings.credentials import (
     AssumeRoleCredentialsSettings,
     CredentialsSettings,
     StaticCredentialsSettings,
-    uses_configured_keys,
 )
 
 Scheme = Literal["https", "http"]
@@ -24,19 +23,8 @@ Bucket = Annotated[
 Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", "a region, like ap-guangzhou")]
 
 
-def _check_port(host_port: str) -> str:
-    port = host_port.partition(":")[2]
-    if port and not 1 <= int(port) <= 65535:
-        raise ValueError("must have a port from 1 to 65535")
-    return host_port
-
-
-def _check_labels(host_port: str) -> str:
-    """Refuse a name that cannot be looked up (RFC 1035 section 2.3.4): Python raises no ``OSError`` for it."""
-    labels = host_port.partition(":")[0].removeprefix("{bucket}.").split(".")
-    if not all(1 <= len(label) <= 63 for label in labels):
-        raise ValueError("must have 1 to 63 characters between the dots")
-    return host_port
+def _labels(host_port: str) -> list[str]:
+    return host_port.partition(":")[0].removeprefix("{bucket}.").split(".")
 
 
 HostPort = Annotated[
@@ -45,8 +33,12 @@ HostPort = Annotated[
         r"(\{bucket\}\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?",
         "host or host:port, without scheme or path; it may start with {bucket}.",
     ),
-    AfterValidator(_check_port),
-    AfterValidator(_check_labels),
+    require(lambda text: 1 <= int(text.partition(":")[2] or 1) <= 65535, "must have a port from 1 to 65535"),
+    # Another name cannot be looked up (RFC 1035 section 2.3.4): Python raises no ``OSError`` for it.
+    require(
+        lambda text: all(1 <= len(label) <= 63 for label in _labels(text)),
+        "must have 1 to 63 characters between the dots",
+    ),
     # The signature covers the host, and clients send it in lower case (RFC 3986 section 6.2.2.1).
     AfterValidator(str.lower),
 ]
@@ -107,8 +99,7 @@ class CosSettings(Section):
         missing = [name for name in ("secret_id", "secret_key") if value.get(name) is None]
         return {**value, **dict.fromkeys(missing, _NOT_SET)}
 
-    @model_validator(mode="after")
-    def _check_sources_and_buckets(self) -> Self:
+    def _check(self) -> None:
         if self.lacks_keys_of(self.credentials):
             raise ValueError("credentials: the static source needs secret_id and secret_key, here or in cos")
         if self.bucket in self.buckets:
@@ -121,11 +112,13 @@ class CosSettings(Section):
                 taken[bucket.domain] = f"cos.buckets.{name}"
             if bucket.credentials is not None and self.lacks_keys_of(bucket.credentials):
                 raise ValueError(f"buckets.{name}.credentials: the static source needs secret_id and secret_key")
-        return self
 
     def lacks_keys_of(self, source: CredentialsSettings | None) -> bool:
         """Return whether the source (None: this section's own) takes its keys from this section, which has none."""
-        return uses_configured_keys(source) and None in (self.secret_id, self.secret_key)
+        while isinstance(source, AssumeRoleCredentialsSettings):
+            source = source.base
+        takes_keys = source is None or (isinstance(source, StaticCredentialsSettings) and source.secret_id is None)
+        return takes_keys and None in (self.secret_id, self.secret_key)
 
     @property
     def source(self) -> CredentialsSettings:

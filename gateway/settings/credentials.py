@@ -7,12 +7,12 @@ are fixed.
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, Union
+from typing import Annotated, Final, Literal, Union
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 
-from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets
+from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets, require
 
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
 _ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
@@ -32,28 +32,25 @@ SessionName = Annotated[str, matches(r"[A-Za-z0-9=,.@_-]{2,128}", "2 to 128 lett
 ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 letters, digits and + = , . @ : / _ -")]
 
 
-def _check_base_url(url: str) -> str:
-    """Refuse a URL with more than scheme and host: Tencent's documents give the paths."""
+def _is_base(url: str) -> bool:
+    """Return whether a URL has nothing but scheme and host: Tencent's documents give the paths."""
     parts = http_url(url)
-    if (
-        parts is None
-        or parts.path.strip("/")
-        or parts.query
-        or parts.fragment
-        or not _HOST_PORT.fullmatch(parts.netloc)
-    ):
-        raise ValueError("must be an address like https://host or http://host:port")
-    return url.rstrip("/")
+    return (
+        parts is not None
+        and not (parts.path.strip("/") or parts.query or parts.fragment)
+        and _HOST_PORT.fullmatch(parts.netloc) is not None
+    )
 
 
-def _check_is_encrypted(url: str) -> str:
-    if not may_carry_secrets(urlsplit(url)):
-        raise ValueError("must be an https address; http is for this machine alone")
-    return url
-
-
-BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
-EncryptedUrl = Annotated[BaseUrl, AfterValidator(_check_is_encrypted)]
+BaseUrl = Annotated[
+    str,
+    require(_is_base, "must be an address like https://host or http://host:port"),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+EncryptedUrl = Annotated[
+    BaseUrl,
+    require(lambda url: may_carry_secrets(urlsplit(url)), "must be an https address; http is for this machine alone"),
+]
 
 
 def _check_variables(names: tuple[str, ...]) -> None:
@@ -71,13 +68,11 @@ class StaticCredentialsSettings(Section):
     token: Token | None = None
     token_expires_at: int | None = None
 
-    @model_validator(mode="after")
-    def _check_is_whole(self) -> Self:
+    def _check(self) -> None:
         if (self.secret_id is None) != (self.secret_key is None):
             raise ValueError("needs both of secret_id and secret_key, or neither")
         if self.secret_id is None and (self.token is not None or self.token_expires_at is not None):
             raise ValueError("a token needs the secret_id and secret_key it was issued with")
-        return self
 
 
 class EnvironmentCredentialsSettings(Section):
@@ -85,10 +80,8 @@ class EnvironmentCredentialsSettings(Section):
 
     source: Literal["environment"]
 
-    @model_validator(mode="after")
-    def _check_environment(self) -> Self:
+    def _check(self) -> None:
         _check_variables(_ENVIRONMENT)
-        return self
 
     @staticmethod
     def values() -> tuple[SecretStr, SecretStr, SecretStr | None]:
@@ -119,10 +112,8 @@ class TkeOidcCredentialsSettings(Section):
     source: Literal["tke_oidc"]
     sts_url: EncryptedUrl = "https://sts.tencentcloudapi.com"
 
-    @model_validator(mode="after")
-    def _check_environment(self) -> Self:
+    def _check(self) -> None:
         _check_variables(_TKE)
-        return self
 
     @staticmethod
     def values() -> tuple[str, str, str, Path]:
@@ -156,10 +147,3 @@ CredentialsSettings = Annotated[
 ]
 
 AssumeRoleCredentialsSettings.model_rebuild()
-
-
-def uses_configured_keys(settings: CredentialsSettings | None) -> bool:
-    """Return whether the source is, or is based on, ``cos.secret_id`` and ``cos.secret_key``."""
-    if isinstance(settings, AssumeRoleCredentialsSettings):
-        return uses_configured_keys(settings.base)
-    return settings is None or (isinstance(settings, StaticCredentialsSettings) and settings.secret_id is None)

@@ -1,12 +1,12 @@
 """Caches and proxies in front: the service that purges changed images, and the canary, which asks through them."""
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
-from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets
+from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets, require
 from gateway.settings.credentials import BaseUrl, CredentialsSettings, EncryptedUrl
 
 PurgeTarget = Literal["tencent_cdn", "edgeone", "webhook"]
@@ -29,21 +29,18 @@ _KEYS_OF: Final = {
 }
 
 
-def _check_url(url: str) -> str:
-    """Refuse a text that is not a URL of HTTP, and a URL with a user name: logs and errors may name the URL."""
+def _is_url(url: str) -> bool:
     parts = http_url(url)
-    if parts is None or parts.fragment or not _IN_A_URL.fullmatch(url):
-        raise ValueError("must be an address like https://host/path, without a user name")
-    return url
+    return parts is not None and not parts.fragment and _IN_A_URL.fullmatch(url) is not None
 
 
-def _check_repetition(urls: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(urls)) < len(urls):
-        raise ValueError("must not name an address twice")
-    return urls
-
-
-BaseUrls = Annotated[tuple[BaseUrl, ...], Field(max_length=_MOST_BASE_URLS), AfterValidator(_check_repetition)]
+# Logs and errors may name the URL, so it has no user name.
+Url = Annotated[str, require(_is_url, "must be an address like https://host/path, without a user name")]
+BaseUrls = Annotated[
+    tuple[BaseUrl, ...],
+    Field(max_length=_MOST_BASE_URLS),
+    require(lambda urls: len(set(urls)) == len(urls), "must not name an address twice"),
+]
 ImageId = Annotated[str, matches(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}", "the id of an image")]
 ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne site, like zone-276zs184g93m")]
 
@@ -63,7 +60,7 @@ class PurgeSettings(Section):
 
     target: PurgeTarget
     base_urls: BaseUrls = ()
-    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    url: Url | None = None
     token: Token | None = Field(None, min_length=1)
     zone_id: ZoneId | None = None
     by: Literal["url", "cache_tag"] = "url"
@@ -81,8 +78,7 @@ class PurgeSettings(Section):
         """Whether requests to Tencent's services name the addresses of an image, and not its tag."""
         return self.target == "tencent_cdn" or (self.target == "edgeone" and self.by == "url")
 
-    @model_validator(mode="after")
-    def _check_the_keys_of_the_target(self) -> Self:
+    def _check(self) -> None:
         for key in sorted(self.model_fields_set & _KEYS_OF.keys()):
             if self.target not in _KEYS_OF[key] and getattr(self, key) is not None:
                 raise ValueError(f"{key}: is for the target {' or '.join(_KEYS_OF[key])} alone")
@@ -96,7 +92,6 @@ class PurgeSettings(Section):
             raise ValueError(f"per_second: must be at most {_MOST_PER_SECOND}, which is the limit of Tencent's service")
         if self.token is not None and not may_carry_secrets(urlsplit(self.url or "")):
             raise ValueError("url: must be an https address if there is a token; http is for this machine alone")
-        return self
 
 
 class CanarySettings(Section):
@@ -107,8 +102,6 @@ class CanarySettings(Section):
     private: ImageId
     every: float = Field(10, ge=1, le=3600)
 
-    @model_validator(mode="after")
-    def _require_two_images(self) -> Self:
+    def _check(self) -> None:
         if self.public == self.private:
             raise ValueError("private: must be another image than public")
-        return self

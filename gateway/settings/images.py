@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from gateway.settings.base import Count, Reloaded, Restarted, Section, Timeout, empty_if_null, matches
 
@@ -63,11 +63,9 @@ class StyleSettings(Section):
     ratio: float | None = Field(None, ge=0.05, le=20)
     public: bool = False
 
-    @model_validator(mode="after")
-    def _know_the_height(self) -> "StyleSettings":
+    def _check(self) -> None:
         if "{height}" in self.process and self.ratio is None:
             raise ValueError("ratio: process has {height}, so it needs the ratio of width to height")
-        return self
 
 
 class VariantSettings(Section):
@@ -84,16 +82,13 @@ class VariantSettings(Section):
     placeholders: Reloaded[bool] = False
 
 
-def _kind_of(value: Any) -> str:
-    return FIXED_MARK if isinstance(value, str) else SIZED_MARK
-
-
 # The kind is chosen first, so that a mistake is explained for the kind that was meant. The marks are pydantic's parts
 # of a mistake's location; ``mistakes`` leaves them out.
 FIXED_MARK: Final = "[fixed]"
 SIZED_MARK: Final = "[sized]"
 Style = Annotated[
-    Annotated[FixedStyle, Tag(FIXED_MARK)] | Annotated[StyleSettings, Tag(SIZED_MARK)], Discriminator(_kind_of)
+    Annotated[FixedStyle, Tag(FIXED_MARK)] | Annotated[StyleSettings, Tag(SIZED_MARK)],
+    Discriminator(lambda value: FIXED_MARK if isinstance(value, str) else SIZED_MARK),
 ]
 Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 

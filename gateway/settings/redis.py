@@ -1,14 +1,13 @@
 """Redis, and its URL: a client can be opened with every valid URL. No error message quotes the URL."""
 
 import re
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 
-from gateway.settings.base import Reloaded, Restarted, Section, Timeout, Token, matches
+from gateway.settings.base import Reloaded, Restarted, Section, Timeout, Token, has_bytes, matches, require
 
-_LEAST_KEY_BYTES: Final = 32
 _SHARDS_OF_A_CLUSTER: Final = 64
 _HOST_SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SCHEMES: Final = f"{', '.join(f'{scheme}://' for scheme in _HOST_SCHEMES)} or unix://"
@@ -95,21 +94,11 @@ def _check_parameters(parts: SplitResult) -> None:
             raise ValueError(f"has an invalid value of the parameter {name}")
 
 
-def _check_is_long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value().encode()) < _LEAST_KEY_BYTES:
-        raise ValueError(f"must be at least {_LEAST_KEY_BYTES} bytes")
-    return secret
-
-
-def _check_is_power_of_two(count: int) -> int:
-    if count & (count - 1):
-        raise ValueError("must be a power of two")
-    return count
-
-
-ShardCount = Annotated[int, Field(ge=1, le=1024), AfterValidator(_check_is_power_of_two)]
+ShardCount = Annotated[
+    int, Field(ge=1, le=1024), require(lambda count: not count & (count - 1), "must be a power of two")
+]
 KeyPrefix = Annotated[str, matches(r"[^\s\x00-\x1f\x7f]+", "text without spaces and control characters")]
-EntryKey = Annotated[Token, AfterValidator(_check_is_long)]
+EntryKey = Annotated[Token, require(has_bytes(32), "must be at least 32 bytes")]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
@@ -128,15 +117,13 @@ class RedisSettings(Section):
     entry_key: Reloaded[EntryKey | None] = None
     entry_key_previous: Reloaded[EntryKey | None] = None
 
-    @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
+    def _check(self) -> None:
         if self.entry_key is None and self.entry_key_previous is not None:
             raise ValueError("entry_key_previous is set without entry_key")
         if self.shards == 1 and self.names_a_cluster:
             raise ValueError("shards is 1: a Cluster needs at least 2, because a script names keys of one slot")
         if self.shard_count > 1 and "{" in self.prefix:
             raise ValueError("prefix contains {: it would put all shards into one slot of a Cluster")
-        return self
 
     @property
     def shard_count(self) -> int:

@@ -2,21 +2,11 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from gateway.settings.base import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches
-
-_LEAST_TOKEN: Final = 16  # characters; a shorter one can be guessed
+from gateway.settings.base import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches, require
 
 # Empty text comes from a variable that was not filled in, and would open the port on every interface.
 Host = Annotated[str, Field(min_length=1)]
@@ -62,14 +52,13 @@ class ServerSettings(Section):
         return self._names_loop
 
 
-def _check_is_long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < _LEAST_TOKEN:
-        raise ValueError(f"must have at least {_LEAST_TOKEN} characters; null: there is no admin")
-    return secret
-
-
 HostName = Annotated[str, matches(r"(?i)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "the name of a host, without a port")]
-AdminToken = Annotated[Token, AfterValidator(_check_is_long)]
+AdminToken = Annotated[
+    Token,  # a shorter one can be guessed
+    require(
+        lambda token: len(token.get_secret_value()) >= 16, "must have at least 16 characters; null: there is no admin"
+    ),
+]
 
 
 class AdminSettings(Section):
@@ -102,18 +91,17 @@ class LoggingSettings(Section):
     audit: Reloaded[AuditTarget | None] = None
 
 
+def _can_trace(enabled: bool) -> bool:
+    try:
+        return not enabled or find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter") is not None
+    except ImportError:  # a parent package is missing
+        return False
+
+
+TracingIsOn = Annotated[bool, require(_can_trace, "needs the extra otel: pip install 'image-gateway[otel]'")]
+
+
 class TracingSettings(Section):
     """Traces by OpenTelemetry. The OTEL_* variables of OpenTelemetry configure the export."""
 
-    enabled: Restarted[bool] = False
-
-    @field_validator("enabled")
-    @classmethod
-    def _require_the_extra(cls, enabled: bool) -> bool:
-        try:
-            is_installed = find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter") is not None
-        except ImportError:  # a parent package is missing
-            is_installed = False
-        if enabled and not is_installed:
-            raise ValueError("needs the extra otel: pip install 'image-gateway[otel]'")
-        return enabled
+    enabled: Restarted[TracingIsOn] = False

@@ -1,8 +1,6 @@
 """Life, cache, renewal and statistics of presigned URLs."""
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gateway.settings.base import MOST, WEEK, Count, Reloaded, Restarted, Section, UrlLife
 
@@ -22,8 +20,7 @@ class UrlCacheSettings(Section):
     sign_window: Reloaded[int] = Field(300, ge=0)
     warm_top: Restarted[int] = Field(0, ge=0, le=MOST)
 
-    @model_validator(mode="after")
-    def _fit_into_the_life_of_a_url(self) -> Self:
+    def _check(self) -> None:
         tenth = self.default_ttl // 10
         if "min_remaining" not in self.model_fields_set:
             object.__setattr__(self, "min_remaining", min(self.min_remaining, tenth))
@@ -33,7 +30,6 @@ class UrlCacheSettings(Section):
                 f"min_remaining {self.min_remaining} and a signing window of {self.sign_window} leave nothing "
                 f"usable of default_ttl {self.default_ttl}: lower min_remaining"
             )
-        return self
 
 
 class UrlPrerefreshSettings(Section):

@@ -62,9 +62,9 @@ class RefreshBatch:
         fresh: dict[ImageVariant, float] = {}
         idle: list[ImageVariant] = []
         for variant in variants:
-            if (header := headers.get(variant)) is None:
+            if variant not in headers or variant not in used:
                 continue
-            last_access, _ = used[variant]
+            header, (last_access, _) = headers[variant], used[variant]
             if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
             elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
@@ -73,7 +73,7 @@ class RefreshBatch:
                 idle.append(variant)
             else:
                 work.append((variant, header.tombstone))
-        await self.queue.ack(fresh)
+        await self.queue.schedule(fresh, only_if_queued=True)
         await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
         if not work:

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_slices import TimeSlices, in_groups
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard
@@ -21,43 +21,8 @@ _BATCH_SIZE = 200  # variants; a script blocks Redis for about a third of a mill
 _COLLECTED_AT_ONCE = 100
 _MOST_TOTALS = 10_000  # variants
 _TOTAL_FRESH_FOR = 30.0  # seconds
+_NEVER = float("-inf")
 _NO_USAGE = Usage()
-_NO_TOTAL = (None, float("-inf"))
-
-
-class UseTotals:
-    """The uses of up to 10,000 variants: the number read from Redis, plus those of this process since.
-
-    ``now`` returns seconds. A total is fresh for 30 seconds, so the uses of other replicas are at most as old.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._totals: OrderedDict[ImageVariant, tuple[int | None, float]] = (
-            OrderedDict()
-        )  # and when it was read; oldest first
-
-    def get(self, variant: ImageVariant) -> int | None:
-        """Return the total, or None if it is unknown or was read too long ago."""
-        count, read_at = self._totals.get(variant, _NO_TOTAL)
-        return count if 0 <= self._now() - read_at < _TOTAL_FRESH_FOR else None
-
-    def get_stale(self, variant: ImageVariant) -> int | None:
-        """Return the total at any age, for use while Redis does not answer, or None if it is unknown."""
-        return self._totals.get(variant, _NO_TOTAL)[0]
-
-    def put(self, variant: ImageVariant, count: int) -> None:
-        """Keep a total that was read now, in place of the oldest total."""
-        self._totals[variant] = count, self._now()
-        self._totals.move_to_end(variant)
-        if len(self._totals) > _MOST_TOTALS:
-            self._totals.popitem(last=False)
-
-    def add(self, variant: ImageVariant, more: int) -> None:
-        """Add uses that this process counted after the total was read."""
-        count, read_at = self._totals.get(variant, _NO_TOTAL)
-        if count is not None:
-            self._totals[variant] = count + more, read_at
 
 
 @dataclass(slots=True)
@@ -67,8 +32,15 @@ class _Backlog:
     waiting: dict[ImageVariant, Usage] = field(default_factory=dict)
     unconfirmed: UsageBatch | None = None
 
-    def unconfirmed_usage(self, variant: ImageVariant) -> Usage:
-        return self.unconfirmed.counted.get(variant, _NO_USAGE) if self.unconfirmed is not None else _NO_USAGE
+    def is_unconfirmed(self, variant: ImageVariant) -> bool:
+        return self.unconfirmed is not None and variant in self.unconfirmed.counted
+
+    def unwritten(self, variant: ImageVariant, *, with_unconfirmed: bool = False) -> Usage:
+        """Return the usage of the variant that is not written yet."""
+        waiting = self.waiting.get(variant, _NO_USAGE)
+        if not with_unconfirmed or self.unconfirmed is None:
+            return waiting
+        return _sum(self.unconfirmed.counted.get(variant, _NO_USAGE), waiting)
 
 
 class UsageCounter:
@@ -98,13 +70,12 @@ class UsageCounter:
         self._now = now
         # Since the last flush. A pair equals its ``ImageVariant``, which takes five times as long to make.
         self._accesses: dict[tuple[str, str | None], int] = {}
-        self._collecting: dict[
-            tuple[str, str | None], int
-        ] = {}  # counted before it, while they are moved to the next batch
-        self._backlogs: dict[Shard | None, _Backlog] = {}  # before it, and not yet written; None without a store
+        # Counted before it, and not yet written. None: without a store.
+        self._backlogs: defaultdict[Shard | None, _Backlog] = defaultdict(_Backlog)
         self._waiting = 0  # variants in all of them
         self._batches = 0
-        self._totals = UseTotals(now)  # without ``_accesses`` and ``_collecting``
+        # The numbers of uses in Redis with those of this process since, without ``_accesses``; and when each was read.
+        self._totals: OrderedDict[ImageVariant, tuple[int, float]] = OrderedDict()
         self._reads: GroupedCalls[ImageVariant, int] = GroupedCalls(
             "access-totals",
             self._read_totals,
@@ -129,15 +100,16 @@ class UsageCounter:
         The number of a variant is read from Redis at most once in 30 seconds. Reads that begin together share one
         command. While Redis does not answer, the last number from Redis is used.
         """
-        total = self._totals.get(variant)
-        if total is None:
+        total, read_at = self._totals.get(variant, (0, _NEVER))
+        if not 0 <= self._now() - read_at < _TOTAL_FRESH_FOR:
             total = await self._reads.run(variant)
-        return total + self._accesses.get(variant, 0) + self._collecting.get(variant, 0)
+        return total + self._accesses.get(variant, 0)
 
     async def _read_totals(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
         """Return the numbers in Redis plus the numbers not written yet, without the accesses since the last flush."""
         backlogs = {variant: self._backlog_of(variant) for variant in variants}
-        unconfirmed, batches = {variant: backlogs[variant].unconfirmed for variant in variants}, self._batches
+        # While a batch is being written, the count in Redis may or may not include it, so it is read again later.
+        unsure, batches = {variant for variant in variants if backlogs[variant].is_unconfirmed(variant)}, self._batches
         counts: dict[ImageVariant, int] = {}
         if self._store is not None:
             try:
@@ -145,36 +117,38 @@ class UsageCounter:
             except CacheUnavailable as error:
                 logger.debug("access counts are those of this process: %s", error)
         totals: dict[ImageVariant, int] = {}
-        for variant in variants:
-            backlog = backlogs[variant]
-            unwritten = backlog.waiting.get(variant, _NO_USAGE).access_count
-            if variant not in counts:
-                stale = self._totals.get_stale(variant)
-                own = unwritten + backlog.unconfirmed_usage(variant).access_count
-                totals[variant] = own if stale is None else stale
-                continue
-            totals[variant] = counts[variant] + unwritten
-            # While a batch is being written, the count in Redis may or may not include it, so it is read again later.
-            before = unconfirmed[variant]
-            if self._batches == batches and (before is None or variant not in before.counted):
-                self._totals.put(variant, totals[variant])
+        for variant, backlog in backlogs.items():
+            if variant in counts:
+                totals[variant] = counts[variant] + backlog.unwritten(variant).access_count
+                if self._batches == batches and variant not in unsure:
+                    self._keep_total(variant, totals[variant])
+            elif variant in self._totals:
+                totals[variant], _ = self._totals[variant]
+            else:
+                totals[variant] = backlog.unwritten(variant, with_unconfirmed=True).access_count
         return totals
+
+    def _keep_total(self, variant: ImageVariant, total: int) -> None:
+        """Keep a total that was read now, in place of the oldest total."""
+        self._totals[variant] = total, self._now()
+        self._totals.move_to_end(variant)
+        if len(self._totals) > _MOST_TOTALS:
+            self._totals.popitem(last=False)
 
     async def usage(self, variant: ImageVariant) -> Usage:
         """Return the usage in Redis plus the usage not written yet. While Redis is down, return only the latter.
 
         A batch that may or may not have been added is not counted on top of Redis: no caller sees too many uses.
         """
-        backlog = self._backlog_of(variant)
-        unwritten = backlog.waiting.get(variant, _NO_USAGE)
-        if accesses := self._accesses.get(variant, 0) + self._collecting.get(variant, 0):
-            unwritten = _sum(unwritten, Usage(accesses, last_access=int(self._now())))
+        accesses, backlog = self._accesses.get(variant, 0), self._backlog_of(variant)
+        now = Usage(accesses, last_access=int(self._now())) if accesses else _NO_USAGE
+        unwritten = _sum(backlog.unwritten(variant), now)
         if self._store is None:
             return unwritten
         try:
             return _sum(await self._store.read(variant), unwritten)
         except CacheUnavailable:
-            return _sum(backlog.unconfirmed_usage(variant), unwritten)
+            return _sum(backlog.unwritten(variant, with_unconfirmed=True), now)
 
     async def close(self) -> None:
         """Cancel running reads. The counts stay."""
@@ -216,29 +190,23 @@ class UsageCounter:
         return batches
 
     async def _collect(self) -> None:
-        """Move the accesses since the last flush to the next batch, first the accesses of a failed flush."""
-        await self._collect_some()
-        self._collecting, self._accesses = self._accesses, {}
-        await self._collect_some()
-
-    async def _collect_some(self) -> None:
-        at = int(self._now())
-        slices = TimeSlices()
-        while self._collecting:
-            some = [self._collecting.popitem() for _ in range(min(_COLLECTED_AT_ONCE, len(self._collecting)))]
+        """Move the accesses until now to the next batch."""
+        at, slices = int(self._now()), TimeSlices()
+        for pairs in in_groups(list(self._accesses), _COLLECTED_AT_ONCE):
             if self._report_images is not None:
-                self._report_images(image_id for (image_id, _), _ in some)
-            for pair, count in some:
+                self._report_images(image_id for image_id, _ in pairs)
+            for pair in pairs:
+                if not (count := self._accesses.pop(pair, 0)):
+                    continue  # a flush at the same time has taken it
                 variant = ImageVariant(*pair)
                 self._add(variant, Usage(count, last_access=at))
-                self._totals.add(variant, count)
+                if variant in self._totals:
+                    total, read_at = self._totals[variant]
+                    self._totals[variant] = total + count, read_at
             await slices.pause()
 
     def _backlog_of(self, variant: ImageVariant) -> _Backlog:
-        shard = self._store.shards.of(variant.image_id) if self._store is not None else None
-        if (backlog := self._backlogs.get(shard)) is None:
-            backlog = self._backlogs[shard] = _Backlog()
-        return backlog
+        return self._backlogs[self._store.shards.of(variant.image_id) if self._store is not None else None]
 
     def _add(self, variant: ImageVariant, usage: Usage) -> None:
         waiting = self._backlog_of(variant).waiting
@@ -249,14 +217,11 @@ class UsageCounter:
             waiting[variant] = _sum(earlier, usage)
 
     def _has_room_for(self, variant: ImageVariant) -> bool:
-        held = len(self._accesses) + len(self._collecting) + self._waiting
+        held = len(self._accesses) + self._waiting
         return held < self._max_variants or variant in self._backlog_of(variant).waiting
 
 
 def _sum(first: Usage, other: Usage) -> Usage:
     times = [at for at in (first.last_access, other.last_access) if at is not None]
-    return Usage(
-        first.access_count + other.access_count,
-        first.refresh_count + other.refresh_count,
-        max(times, default=None),
-    )
+    accesses, refreshes = first.access_count + other.access_count, first.refresh_count + other.refresh_count
+    return Usage(accesses, refreshes, max(times, default=None))

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -27,12 +27,12 @@ from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
 from gateway.metrics.symptom import Symptom, SymptomLog
+from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
-from gateway.workers.merged_console import WorkerState, events_of, merged_console
+from gateway.workers.merged_console import TOTALS, MergedTotals, Totals, WorkerState, events_of, merged_console
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
-from gateway.workers.merged_totals import TOTALS, MergedTotals, Totals
 from gateway.workers.repeated_list import CHANGES, HURRY, RepeatedList
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.worker import Worker
@@ -56,17 +56,10 @@ _SUPERVISOR: Final = "parent"  # in the place of a worker's number in metrics
 class Admin:
     """Answers for the workers of ``supervisor``.
 
-    dropped_lines: counts lost lines of the supervisor's own log.
     hurry: seconds after which another worker is asked for the list of changes, too.
     """
 
-    def __init__(
-        self,
-        supervisor: Supervisor,
-        calls: WorkerCalls,
-        dropped_lines: Callable[[], int] = lambda: 0,
-        hurry: float = HURRY,
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, calls: WorkerCalls, hurry: float = HURRY) -> None:
         self._supervisor = supervisor
         self._calls = calls
         self._merged = MergedMetrics()
@@ -78,7 +71,7 @@ class Admin:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._own)
         dropped_lines_counter(self._own, dropped_lines)
-        self.ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
+        self._ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
         self.changes = RepeatedList(supervisor, calls, hurry)
@@ -127,12 +120,11 @@ class Admin:
         for worker, answer in (await self._calls.get(workers, TOTALS)).items():
             totals = answer.data(Totals) if answer is not None else None  # None also for that of another version
             if totals is not None and not worker.ended.is_set():
-                self._totals.read(worker, totals)
+                self._totals.read(worker.ended, totals)
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        if self._supervisor.shows_life():
-            return _json(200, {"status": "alive"})
-        return _json(503, {"status": "no worker shows life"})
+        is_alive = self._supervisor.shows_life()
+        return _json(200 if is_alive else 503, {"status": "alive" if is_alive else "no worker shows life"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reports = await self._reports.read(self._supervisor.answering())
@@ -144,7 +136,7 @@ class Admin:
         async with self._reading:  # counts are added in the order in which they were read
             answering = self._supervisor.answering()
             by_worker = await self._read(answering)
-            by_worker[_SUPERVISOR] = self._merged.read(self, generate_latest(self._own).decode())
+            by_worker[_SUPERVISOR] = self._merged.read(self._ended, generate_latest(self._own).decode())
             about = about_workers(len(answering), len(self._supervisor.slots), self._supervisor.restarts)
             families = [*self._merged.merge(by_worker), *about]
         body = await asyncio.to_thread(generate_latest, _Families(families))
@@ -155,7 +147,7 @@ class Admin:
         for worker, answer in (await self._calls.get(workers, "/metrics")).items():
             # After its end its counts are not read any more: they were added to those of ended workers.
             if answer is not None and answer.status == 200 and not worker.ended.is_set():
-                read[str(worker.number)] = self._merged.read(worker, answer.body.decode())
+                read[str(worker.number)] = self._merged.read(worker.ended, answer.body.decode())
         return read
 
     async def _console(self, request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -59,43 +59,34 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def rule_of(name: str) -> Rule:
-    """Return the rule of a gauge. Of ``_created``, the time since when a counter counts, the oldest is taken."""
-    return RULES.get(name, min if name.endswith("_created") else max)
+def merged(name: str, values: Sequence[float]) -> float:
+    """Return a single value of a gauge. NaN (not known) counts only where every worker has it.
 
-
-def merged(rule: Rule, values: Sequence[float]) -> float:
-    """Return a single value. NaN (not known) counts only where every worker has it."""
+    Of ``_created``, the time since when a counter counts, the oldest is taken.
+    """
+    rule = RULES.get(name, min if name.endswith("_created") else max)
     known = [value for value in values if not math.isnan(value)]
     return float(rule(known)) if known else math.nan
-
-
-class Ended(Protocol):
-    """A worker that may have ended."""
-
-    @property
-    def ended(self) -> asyncio.Event:
-        """Set once the process has ended."""
 
 
 class MergedMetrics:
     """Merges expositions by worker: ``read`` each as often as they are scraped, then ``merge`` them."""
 
     def __init__(self) -> None:
-        self._last: dict[Ended, dict[Key, float]] = {}
+        self._last: dict[asyncio.Event, dict[Key, float]] = {}  # by the event of the end of the worker
         self._ended: defaultdict[Key, float] = defaultdict(float)
         self._families: dict[str, Metric] = {}  # without samples
 
-    def read(self, worker: "Ended", text: str) -> list[Metric]:
-        """Return the families of an exposition, and remember its counts as the counts of ``worker``.
+    def read(self, ended: asyncio.Event, text: str) -> list[Metric]:
+        """Return the families of an exposition, and remember the counts of the worker whose end sets ``ended``.
 
         The last counts of workers that have ended are added up: they take no room while nobody scrapes.
         """
-        for ended in [known for known in self._last if known.ended.is_set()]:
-            for key, value in self._last.pop(ended).items():
+        for known in [known for known in self._last if known.is_set()]:
+            for key, value in self._last.pop(known).items():
                 self._ended[key] += value
         families = list(text_string_to_metric_families(text))
-        counts = self._last[worker] = {}
+        counts = self._last[ended] = {}
         for family in families:
             self._families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             if _is_summed(family):
@@ -116,7 +107,7 @@ class MergedMetrics:
         for counts in (self._ended, *self._last.values()):
             for key, value in counts.items():
                 values[key] += value
-        values |= {key: merged(rule_of(key[0]), each) for key, each in gauges.items()}
+        values |= {key: merged(key[0], each) for key, each in gauges.items()}
         result = {name: Metric(name, known.documentation, known.type) for name, known in self._families.items()}
         for (name, sample_name, labels), value in values.items():
             result[name].add_sample(sample_name, dict(labels), value)

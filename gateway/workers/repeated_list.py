@@ -35,7 +35,7 @@ _KEPT_FOR: Final = 1.0  # seconds
 _MOST_ASKERS: Final = 100
 _HEAD: Final = fields({"Content-Type": "application/json; charset=utf-8", **HEADERS}).encode()
 
-Heard = list[tuple[Worker, int]]
+Heard = list[tuple[Worker, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class RepeatedList:
             return (await self._most_complete(request, workers, answer)).response()
         # A worker lists each change again, and tells the supervisor of it only once.
         is_repeatable = not listed["changes"] and reach >= LISTED_AGAIN_FOR
-        if question is not None and is_repeatable and all(count for _, count in heard):
+        if question is not None and is_repeatable and all(heard_at for _, heard_at in heard):
             if len(self._kept) >= _MOST_ASKERS:
                 self._kept.clear()
             asker = request.headers.get(hdrs.HOST), question["nginx"]
@@ -122,7 +122,7 @@ class RepeatedList:
         return max(lists, key=_known_for, default=answer)
 
     def _heard(self) -> Heard:
-        return [(worker, worker.heard) for worker in self.supervisor.by_changes()]
+        return [(worker, worker.heard_at) for worker in self.supervisor.by_changes()]
 
 
 def _known_for(answer: Answer) -> int:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
 from typing import Final, Self
 
 from aiohttp import web
@@ -14,15 +15,14 @@ from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
-from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
+from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Accepted, Worker
+from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from gateway.workers.worker_calls import worker_calls
 from gateway.workers.worker_channel import RELOAD, ROLL
-from gateway.workers.worker_command import WorkerCommand
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +40,10 @@ async def run_workers(
     manager: ServiceManager,
     *,
     inherited: Sequence[socket.socket] = (),
-    dropped_lines: Callable[[], int],
 ) -> None:
     """Run ``count`` workers until the signal to stop, then drain them.
 
     inherited: sockets of systemd for the public port.
-    dropped_lines: counts lost lines of the log of this process.
     Raises ``WorkerFailed`` if a worker cannot start for the first time, and ``CannotListen`` if a port is not
     available.
     """
@@ -61,7 +59,7 @@ async def run_workers(
 
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
-        front = Admin(supervisor, await stack.enter_async_context(worker_calls()), dropped_lines)
+        front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
         supervisor.before_end = front.remember
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
@@ -120,15 +118,17 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
+        endpoint = Endpoint(
+            admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True
+        )
         site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
-        with cannot_listen("admin", admin.host, admin.port):
-            await site.start()
-        yield site.url
+        await site.start()
+        yield site.name
     finally:
         await runner.cleanup()
 
 
+@dataclass(frozen=True, slots=True)
 class PublicPort:
     """Holds the port of clients while workers come and go: ``inherited`` sockets of systemd, or sockets of its own.
 
@@ -138,9 +138,8 @@ class PublicPort:
     ended.
     """
 
-    def __init__(self, holders: Sequence[socket.socket], *, is_inherited: bool) -> None:
-        self._holders = holders
-        self._is_inherited = is_inherited
+    holders: Sequence[socket.socket]
+    is_inherited: bool
 
     @classmethod
     async def bind(cls, host: str, port: int, inherited: Sequence[socket.socket] = ()) -> Self:
@@ -157,21 +156,21 @@ class PublicPort:
 
     def url(self, host: str) -> str:
         """Return the URL of the port. With port 0, the system has chosen the port."""
-        address, port = self._holders[0].getsockname()[:2]
-        return url_of(address if self._is_inherited else host, port)
+        address, port = self.holders[0].getsockname()[:2]
+        return url_of(address if self.is_inherited else host, port)
 
     @contextmanager
     def for_a_worker(self) -> Iterator[list[socket.socket]]:
         """Yield the sockets for a worker, which must inherit them within the block."""
-        if self._is_inherited:
-            yield list(self._holders)
+        if self.is_inherited:
+            yield list(self.holders)
             return
         with ExitStack() as stack:
-            yield [stack.enter_context(_on_the_same_port(holder)) for holder in self._holders]
+            yield [stack.enter_context(_on_the_same_port(holder)) for holder in self.holders]
 
     def close(self) -> None:
         """Give the port back."""
-        for holder in self._holders:
+        for holder in self.holders:
             holder.close()
 
 

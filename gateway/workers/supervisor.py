@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.concurrency.background import background, first_of
@@ -25,22 +25,18 @@ _LOOKS: Final = 0.25  # seconds between two looks at the signs of life
 _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 
+@dataclass(slots=True)
 class Slot:
     """A worker and those that replace it. ``deaths`` counts ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.current: Worker | None = None
-        self.is_filled = asyncio.Event()
-        self.deaths = 0
-        self.replacing = asyncio.Lock()
-
-    def delay(self) -> float:
-        """Return the seconds to wait before the worker that has ended is replaced."""
-        return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(self.deaths, 16))
+    number: int
+    current: Worker | None = None
+    is_filled: asyncio.Event = field(default_factory=asyncio.Event)
+    deaths: int = 0
+    replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Supervisor:
@@ -91,7 +87,12 @@ class Supervisor:
         try:
             first, *others = self.slots
             await self._fill(first, self._first)
-            await self._fill_all(others)
+            try:
+                async with asyncio.TaskGroup() as starting:
+                    for slot in others:
+                        starting.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}")
+            except ExceptionGroup as failed:
+                raise failed.exceptions[0] from None
             async with AsyncExitStack() as stack:
                 for slot in self.slots:
                     await stack.enter_async_context(background(f"keep-worker-{slot.number}", self._keep(slot)))
@@ -150,28 +151,24 @@ class Supervisor:
         does not become ready, the roll stops with a line in the log, and the old worker goes on.
         """
         self._is_rolling = True
+        replaced: list[Worker] = []
         try:
-            await self._replace_all()
+            for slot in self.slots:
+                async with slot.replacing:
+                    old = slot.current
+                    replaced.append(await self._fill(slot, _last_accepted_by(replaced)))
+                if old is not None:
+                    if not old.ended.is_set():
+                        self._leaving = old
+                        await self.before_end(old)
+                        old.stop()
+                        await self._until_ended([old])
+                    self._workers.discard(old)
+        except (WorkerFailed, OSError) as error:
+            logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400 - the message says it all
+            return
         finally:
             self._is_rolling = False
-
-    async def _replace_all(self) -> None:
-        replaced: list[Worker] = []
-        for slot in self.slots:
-            async with slot.replacing:
-                old = slot.current
-                try:
-                    replaced.append(await self._fill(slot, _last_accepted_by(replaced)))
-                except (WorkerFailed, OSError) as error:
-                    logger.error("workers are not replaced any further: %s", error)  # noqa: TRY400
-                    return
-            if old is not None:
-                if not old.ended.is_set():
-                    self._leaving = old
-                    await self.before_end(old)
-                    old.stop()
-                    await self._until_ended([old])
-                self._workers.discard(old)
         versions = {slot.current.version for slot in self.slots if slot.current is not None}
         self.events.add("workers_replaced", version=", ".join(sorted(versions)))
         logger.info("all workers are replaced: version=%s", ",".join(sorted(versions)))
@@ -205,14 +202,6 @@ class Supervisor:
                     await worker.ended.wait()
                     break
                 await first_of(worker.ended, timeout=left)
-
-    async def _fill_all(self, slots: list[Slot]) -> None:
-        try:
-            async with asyncio.TaskGroup() as starting:
-                for slot in slots:
-                    starting.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}")
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
 
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""
@@ -262,7 +251,7 @@ class Supervisor:
     async def _replace(self, slot: Slot, ended: Worker) -> None:
         reason = ended.outcome()
         while slot.current is ended and not self.is_draining:
-            delay = slot.delay()
+            delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(slot.deaths, 16))
             slot.deaths += 1
             self.restarts += 1
             self.events.add("worker_ended", worker=slot.number, reason=reason)
@@ -287,11 +276,8 @@ class Supervisor:
                     worker.reset_silence()
             for worker in self._workers:
                 if worker.last_sign is not None and worker.silence() > self._silence and not worker.ended.is_set():
-                    logger.error(
-                        "worker gives no sign of life, killing it: worker=%s seconds=%.1f",
-                        worker.number,
-                        worker.silence(),
-                    )
+                    silent = worker.number, worker.silence()
+                    logger.error("worker gives no sign of life, killing it: worker=%s seconds=%.1f", *silent)
                     worker.kill()
 
 

@@ -1,15 +1,22 @@
-"""A worker process, as the supervisor sees it."""
+"""Worker processes, as the supervisor sees them, and the command by which it starts them.
+
+An installation may be a folder for each version, and a link to the current version. The interpreter's path, and the
+path in the first line (``#!``) of a console script, lead into the folder of a version. So a process that starts them
+again starts its own version. The path by which the process was started goes through the link.
+"""
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from typing import Final, Self
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
 
 from gateway.concurrency.background import first_of
 from gateway.workers.worker_channel import (
@@ -61,8 +68,7 @@ class Worker:
     it is ready.
     last_sign: when the worker last sent anything (``time.monotonic``), None before the first time.
     grace: the seconds that its drain may take, 0 before it drains.
-    heard: how often it has sent that its list of changes is another. 0: it does not send it.
-    heard_at: when it sent that last (``time.monotonic``), 0 before the first time.
+    heard_at: when it last sent that its list of changes is another (``time.monotonic``). 0: it does not send it.
     passes_on: what is set by the order of a signal that the worker got, and that is for the supervisor.
     """
 
@@ -87,7 +93,6 @@ class Worker:
         self.started = time.monotonic()
         self.last_sign: float | None = None
         self.grace = 0.0
-        self.heard = 0
         self.heard_at = 0.0
         self.passes_on: Mapping[str, asyncio.Event] = {}
         self.ended = asyncio.Event()
@@ -97,59 +102,10 @@ class Worker:
         reader, self._writer = channel
         self._watching = asyncio.create_task(self._watch(reader), name=f"worker-{number}")
 
-    @classmethod
-    async def start(
-        cls,
-        number: int,
-        command: Sequence[str],
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        public: Sequence[socket.socket],
-        accepted: Accepted | None,
-    ) -> Self:
-        """Start ``command`` with ``arguments`` as worker ``number``, which listens on ``public`` when it is ready.
-
-        It uses the settings in ``accepted``, or reads the configuration if it is None.
-        """
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with theirs, ExitStack() as stack:
-            admin = stack.enter_context(socket.socket(socket.AF_INET))
-            admin.bind((_LOOPBACK, 0))
-            secret = secrets.token_urlsafe()
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
-            stack.callback(writer.close)
-            assignment = Assignment(
-                number,
-                [listener.fileno() for listener in public],
-                admin.fileno(),
-                secret,
-                accepted.settings if accepted is not None else None,
-                accepted.ended if accepted is not None else None,
-            )
-            writer.write(assignment.line())
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                *arguments,
-                "--as-worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), assignment.admin, *assignment.public),
-                env=dict(environment),
-            )
-            stack.pop_all()
-            return cls(number, process, (reader, writer), admin, secret, command, accepted)
-
     @property
     def is_ready(self) -> bool:
         """Whether it serves and is not about to end."""
         return self._ready.is_set() and not self.is_stopping and not self.ended.is_set()
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of a process that has ended. 1 if a signal ended the process."""
-        code = self.process.returncode
-        return code if code is not None and code >= 0 else 1
 
     def outcome(self) -> str:
         """Return how the process ended, in words."""
@@ -180,7 +136,9 @@ class Worker:
         if event.is_set():
             return
         if self.ended.is_set():
-            raise WorkerFailed(f"worker {self.number} ended before it was {state}: {self.outcome()}", self.exit_code)
+            code = self.process.returncode
+            code = code if code is not None and code >= 0 else 1  # 1 if a signal ended the process
+            raise WorkerFailed(f"worker {self.number} ended before it was {state}: {self.outcome()}", code)
         raise WorkerFailed(f"worker {self.number} was not {state} within {timeout:g} s", 1)
 
     def stop(self) -> None:
@@ -216,7 +174,6 @@ class Worker:
                     case name, _, seconds if name == GRACE:
                         self.grace = float(seconds)
                     case name, _, _ if name == HEARD:
-                        self.heard += 1
                         self.heard_at = self.last_sign
                     case name, _, order if name == SIGNAL:
                         if (wanted := self.passes_on.get(order.decode())) is not None:
@@ -229,3 +186,79 @@ class Worker:
         self._writer.close()
         self._admin.close()
         self.ended.set()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """Starts workers.
+
+    command: how the supervisor was started. Its path may contain a symbolic link.
+    arguments: the arguments of a worker, without the argument that marks the process as a worker.
+    settings: the settings that the supervisor has read, as text.
+    """
+
+    command: Sequence[str]
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    settings: str = field(repr=False)
+
+    def first(self) -> Accepted:
+        """Return what the first workers get."""
+        return Accepted(resolved(self.command), self.settings)
+
+    async def start(self, number: int, accepted: Accepted | None, public: Sequence[socket.socket]) -> Worker:
+        """Start worker ``number``, which listens on ``public`` when it is ready.
+
+        It gets the command and the settings in ``accepted``. If ``accepted`` is None, it reads the configuration. Then,
+        and if the command is gone, the command is what the link leads to now.
+        """
+        settings = ended = None
+        if accepted is None:
+            command: Sequence[str] = await asyncio.to_thread(resolved, self.command)
+            logger.info("replacing workers by those of a program: program=%s", command[0])
+        else:
+            command = await asyncio.to_thread(kept, accepted.command, self.command)
+            settings, ended, accepted = accepted.settings, accepted.ended, replace(accepted, command=command)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with theirs, ExitStack() as stack:
+            admin = stack.enter_context(socket.socket(socket.AF_INET))
+            admin.bind((_LOOPBACK, 0))
+            secret = secrets.token_urlsafe()
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
+            stack.callback(writer.close)
+            sockets = [listener.fileno() for listener in public]
+            writer.write(Assignment(number, sockets, admin.fileno(), secret, settings, ended).line())
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                *self.arguments,
+                "--as-worker",
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), admin.fileno(), *sockets),
+                env=dict(self.environment),
+            )
+            stack.pop_all()
+            return Worker(number, process, (reader, writer), admin, secret, command, accepted)
+
+
+def started_by(script: str, interpreter: str) -> tuple[str, ...]:
+    """Return the command by which this process was started, from ``sys.argv[0]`` and ``sys.executable``: links stay."""
+    if Path(script).name != "__main__.py" and os.access(script, os.X_OK) and Path(script).is_file():
+        return (os.path.abspath(script),)  # noqa: PTH100 - Path.resolve() would follow links
+    return (interpreter, "-m", "gateway")
+
+
+def resolved(command: Sequence[str]) -> tuple[str, ...]:
+    """Return the command with what its links lead to now.
+
+    The name of an interpreter in a virtual environment stays, as it is a link out of the environment.
+    """
+    program, *arguments = command
+    path = Path(program)
+    return (str(path.parent.resolve() / path.name if arguments else path.resolve()), *arguments)
+
+
+def kept(used: Sequence[str], command: Sequence[str]) -> Sequence[str]:
+    """Return ``used``, or what the links in ``command`` lead to now if it was removed."""
+    return used if Path(used[0]).exists() else resolved(command)

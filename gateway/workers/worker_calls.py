@@ -52,17 +52,17 @@ class Answer:
         return web.Response(status=self.status, headers=_end_to_end(self.headers), body=self.body)
 
 
+@dataclass(frozen=True, slots=True)
 class WorkerCalls:
     """HTTP client of the supervisor for the admin ports of its workers. None stands for a worker without an answer."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    session: aiohttp.ClientSession
 
     async def get(
         self, workers: Sequence[Worker], path: str, timeout: float = _OWN_TIMEOUT
     ) -> dict[Worker, Answer | None]:
         """Return the answer of each worker to a GET of ``path``, within ``timeout`` seconds."""
-        gets = (self._session.get(worker.admin + path, headers=worker.headers) for worker in workers)
+        gets = (self.session.get(worker.admin + path, headers=worker.headers) for worker in workers)
         answers = await asyncio.gather(*(_whole(get, timeout) for get in gets))
         return dict(zip(workers, answers, strict=True))
 
@@ -99,7 +99,7 @@ class WorkerCalls:
     async def _sent(self, request: web.Request, worker: Worker, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = _end_to_end(request.headers)
         headers.update({**worker.headers, SUPERVISOR_PEER: request.remote or ""})
-        async with self._session.request(
+        async with self.session.request(
             request.method,
             URL(worker.admin + path, encoded=True),
             headers=headers,

@@ -12,12 +12,11 @@ import click
 
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.control import CONTROL_PREFIX
-from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.credential_services import CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.http_service import HttpService
 from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 
 
 def _folders(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:

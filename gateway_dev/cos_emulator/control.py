@@ -6,9 +6,8 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from gateway_dev.cos_emulator.armed_faults import ArmedFault, Faults
-from gateway_dev.cos_emulator.faults import Fault
-from gateway_dev.cos_emulator.processing_options import Processing, ProcessingOptions
+from gateway_dev.cos_emulator.faults import ArmedFault, Fault, Faults
+from gateway_dev.cos_emulator.processed_answers import Processing, ProcessingOptions
 from gateway_dev.cos_emulator.request_log import RequestLog
 
 CONTROL_PREFIX = "/.emulator/"

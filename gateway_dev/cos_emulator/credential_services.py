@@ -3,24 +3,63 @@
 Metadata: document 213/4934; AssumeRole: 1312/48197; AssumeRoleWithWebIdentity: 1312/73070.
 """
 
+import base64
+import os
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal
 
 from aiohttp import web
 
-from gateway_dev.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
-from gateway_dev.cos_emulator.http_service import HttpService
-from gateway_dev.cos_emulator.service_faults import ServiceFault, ServiceFaults
-from gateway_dev.cos_emulator.tc3 import verify
-from gateway_dev.cos_emulator.tokens import Issued, TokenIssuer
+from gateway_dev.cos_emulator.access import Credential
+from gateway_dev.cos_emulator.http_service import HttpService, ServiceFault, ServiceFaults
+from gateway_dev.cos_emulator.tc3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of, verify
 
 METADATA_PATH = "/latest/meta-data/cam/security-credentials/"
 _OTHER_ROLE = "other"
 _VERSION = "2018-08-13"
 
 Service = Literal["metadata", "sts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A set of temporary credentials. ``expires_at`` in Unix seconds."""
+
+    secret_id: str
+    secret_key: str = field(repr=False)
+    token: str = field(repr=False)
+    expires_at: int
+
+    @property
+    def expiration(self) -> str:
+        """The end as Tencent's services write it: UTC, in whole seconds."""
+        return datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class TokenIssuer:
+    """Issues credentials into ``credentials``, the mapping by which the emulated COS verifies requests.
+
+    ``life``: the longest life in seconds, whatever a request asks for. ``now``: Unix seconds.
+    """
+
+    credentials: MutableMapping[str, Credential]
+    life: int = 7200
+    now: Callable[[], float] = time.time
+
+    def issue(self, life: int | None = None) -> Issued:
+        """Return new credentials of ``life`` seconds, at most ``self.life``. Those that have ended stay known: COS
+        answers ExpiredToken for them."""
+        expires_at = int(self.now()) + min(self.life, life if life is not None else self.life)
+        # Real tokens hold / + and =, which are encoded in a URL.
+        token = base64.b64encode(b"\xfb\xff\xbf" + os.urandom(96)).decode() + "=="
+        issued = Issued(f"AKID{os.urandom(16).hex()}", os.urandom(16).hex(), token, expires_at)
+        self.credentials[issued.secret_id] = Credential(issued.secret_key, issued.token, expires_at)
+        return issued
 
 
 class CredentialFault(ServiceFault):

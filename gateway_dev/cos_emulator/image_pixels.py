@@ -4,8 +4,16 @@ import io
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from gateway_dev.cos_emulator import image_limits as limits
-from gateway_dev.cos_emulator.image_decoding import decoded, decoding, frame_count, kind_of, opened, orientation_of
+from gateway_dev.cos_emulator.image_decoding import (
+    check_enlarged,
+    check_saved,
+    decoded,
+    decoding,
+    frame_count,
+    kind_of,
+    opened,
+    orientation_of,
+)
 from gateway_dev.cos_emulator.image_geometry import (
     Area,
     AutoOrient,
@@ -43,7 +51,7 @@ def apply(data: bytes, rule: Rule) -> tuple[bytes, str]:
         settings = _settings(first, rule)
         if kind in _ANIMATED and (count := frame_count(image)) > 1:
             settings |= _animation(image, rule, count)
-    limits.check_saved(first.size, kind)
+    check_saved(first.size, kind)
     if kind in _OPAQUE and first.mode == "RGBA":
         first = _on_white(first)
     output = io.BytesIO()
@@ -76,7 +84,7 @@ def _changed(image: "Image", operations: tuple[Operation, ...]) -> "Image":
                 size = picture.size
             case _:
                 scaled = operation.size(size)
-                limits.check_enlarged(size, scaled)
+                check_enlarged(size, scaled)
                 picture, size = _resized(picture, scaled), scaled
     return picture
 

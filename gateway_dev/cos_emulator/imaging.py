@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from gateway_dev.cos_emulator import image_limits as limits
 from gateway_dev.cos_emulator.content import MemoryContent
-from gateway_dev.cos_emulator.image_facts import report
+from gateway_dev.cos_emulator.image_decoding import check_file, report
 from gateway_dev.cos_emulator.image_pixels import apply
 from gateway_dev.cos_emulator.image_rules import Rule
 from gateway_dev.cos_emulator.store import StoredObject
@@ -46,7 +45,7 @@ class ImageProcessor:
 
         Raises Refusal if there is none, OSError if the original cannot be read.
         """
-        limits.check_file(stored.content.size)
+        check_file(stored.content.size)
         key = ((await stored.content.digests()).md5, rule)
         result = self._results.get(key)
         if result is None:

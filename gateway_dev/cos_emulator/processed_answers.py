@@ -1,19 +1,54 @@
-"""Answers for processed images, with the options of ``processing_options``."""
+"""Answers for processed images, and the options of processing: each way that COS may behave where its documents are
+silent or differ.
 
-from dataclasses import dataclass, replace
+The defaults are the emulator's behaviour without options. ``PUT /.emulator/processing`` replaces the options.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic import BaseModel, ConfigDict
 
 from gateway_dev.cos_emulator import refusals
 from gateway_dev.cos_emulator.answer import Answer, AnswerObject
 from gateway_dev.cos_emulator.image_rules import Rule
 from gateway_dev.cos_emulator.imaging import ImageProcessor
-from gateway_dev.cos_emulator.processing_options import Processing, ProcessingOptions
 from gateway_dev.cos_emulator.refusals import Refusal
 from gateway_dev.cos_emulator.request import CosRequest
 from gateway_dev.cos_emulator.store import StoredObject
 
 _CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+
+
+class ProcessingOptions(BaseModel):
+    """Options for every processed answer. The original itself is always answered as documented."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    errors: Literal["refuse", "original"] = "refuse"
+    """For an original that cannot be processed: 400 (doc 7730), or the original (developer article 1751091)."""
+    avif_off: frozenset[str] = frozenset()
+    """Buckets whose switch for AVIF is off (1246/109218): a rule with ``format/avif`` is 400 there."""
+    crc: Literal["absent", "original", "result"] = "absent"
+    """Whose CRC the header x-cos-hash-crc64ecma contains."""
+    etag: Literal["result", "original", "absent"] = "result"
+    """Whose ETag is sent."""
+    head: Literal["result", "original"] = "result"
+    """What HEAD describes: the answer of GET, or the original, as if there were no rule."""
+    conditions: Literal["obeyed", "ignored"] = "obeyed"
+    """Whether If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since have an effect."""
+    range: Literal["obeyed", "ignored"] = "obeyed"
+    """Whether Range has an effect."""
+    length: Literal["known", "chunked"] = "known"
+    """Whether the answer has a Content-Length; if not, it has chunks."""
+
+
+@dataclass
+class Processing:
+    """Holder of the options in force, which may be replaced at any time."""
+
+    options: ProcessingOptions = field(default_factory=ProcessingOptions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway_dev.cos_emulator.access import Credentials
-from gateway_dev.cos_emulator.api3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of
 from gateway_dev.cos_emulator.control import CONTROL_PREFIX
-from gateway_dev.cos_emulator.http_service import HttpService
-from gateway_dev.cos_emulator.service_faults import ServiceFault, ServiceFaults
-from gateway_dev.cos_emulator.tc3 import verify
+from gateway_dev.cos_emulator.http_service import HttpService, ServiceFault, ServiceFaults
+from gateway_dev.cos_emulator.tc3 import REQUEST_ID, ApiRefusal, api_error, api_json, parameters_of, verify
 
 _CDN, _EDGEONE = ("cdn", "2018-06-06"), ("teo", "2022-09-01")
 _ACTIONS = {

@@ -7,13 +7,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway_dev.cos_emulator.access import Access, Credentials
-from gateway_dev.cos_emulator.armed_faults import Faults
 from gateway_dev.cos_emulator.control import CONTROL_PREFIX, Control
 from gateway_dev.cos_emulator.delivery import set_length_of_not_modified
+from gateway_dev.cos_emulator.faults import Faults
 from gateway_dev.cos_emulator.http_service import HttpService
 from gateway_dev.cos_emulator.imaging import ImageProcessor
-from gateway_dev.cos_emulator.processed_answers import ProcessedAnswers
-from gateway_dev.cos_emulator.processing_options import Processing
+from gateway_dev.cos_emulator.processed_answers import ProcessedAnswers, Processing
 from gateway_dev.cos_emulator.request_log import RequestLog
 from gateway_dev.cos_emulator.service import CosService
 from gateway_dev.cos_emulator.store import ObjectStore

@@ -12,9 +12,8 @@ from gateway_dev.cos_emulator import refusals
 from gateway_dev.cos_emulator.access import Access
 from gateway_dev.cos_emulator.alterations import alter, change_object
 from gateway_dev.cos_emulator.answer import Answer, answer_object, answer_refusal
-from gateway_dev.cos_emulator.armed_faults import Faults, Fired
 from gateway_dev.cos_emulator.delivery import Sender
-from gateway_dev.cos_emulator.faults import Change
+from gateway_dev.cos_emulator.faults import Change, Faults, Fired
 from gateway_dev.cos_emulator.image_rules import find_rule
 from gateway_dev.cos_emulator.processed_answers import ProcessedAnswers
 from gateway_dev.cos_emulator.refusals import Refusal

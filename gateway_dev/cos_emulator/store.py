@@ -1,6 +1,7 @@
-"""Buckets and objects of the emulator."""
+"""Buckets and objects of the emulator: in memory, in files, or below a folder that is mounted."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from gateway_dev.cos_emulator.content import Content, FileContent, MemoryContent, SyntheticContent
-from gateway_dev.cos_emulator.mount import Mount
 
 # The table of the standard library differs between Python versions and reads files of the system.
 CONTENT_TYPES = {
@@ -156,3 +156,32 @@ class ObjectStore:
 def guess_content_type(key: str) -> str:
     """Guess by the key's suffix, as upload tools do, else ``application/octet-stream``, COS's default."""
     return CONTENT_TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Mapping of keys to the files below ``directory``. Its methods block: call them in a thread."""
+
+    directory: Path
+
+    def find(self, key: str) -> FileContent | None:
+        """Return the file of the key, or None. Symbolic links that lead outside the folder give None."""
+        parts = key.split("/")
+        if any(part in {"", ".", ".."} for part in parts) or "\0" in key:
+            return None  # keys are byte exact: "a//b" and "./a" are other objects than "a/b" and "a"
+        try:
+            root = self.directory.resolve(strict=True)
+            path = root.joinpath(*parts).resolve(strict=True)
+            return FileContent(path) if path.is_relative_to(root) and path.is_file() else None
+        except (OSError, RuntimeError, UnicodeError):
+            # The file is missing, its name is too long or cannot be encoded, or links form a loop: no such object.
+            return None
+
+    def walk(self) -> Iterator[str]:
+        """Yield the key of every file that ``find`` returns, in order of the path."""
+        for folder, subfolders, names in os.walk(self.directory):
+            subfolders.sort()
+            for name in sorted(names):
+                key = (Path(folder) / name).relative_to(self.directory).as_posix()
+                if self.find(key) is not None:
+                    yield key

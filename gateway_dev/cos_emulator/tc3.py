@@ -1,14 +1,18 @@
-"""Verification of requests to API 3.0: TC3-HMAC-SHA256 by its document (1312/48206)."""
+"""API 3.0 of Tencent Cloud: requests signed with TC3-HMAC-SHA256 (document 1312/48206); errors have status 200, too."""
 
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
 
 from gateway_dev.cos_emulator.access import Credentials
-from gateway_dev.cos_emulator.api3 import ApiRefusal
 
+REQUEST_ID = "6f1c3f2a-0d7b-4c1e-9a33-1f1f1f1f1f1f"
 _TOLERANCE = 300  # seconds between the clocks of client and service
 _AUTHORIZATION = re.compile(
     r"TC3-HMAC-SHA256 Credential=([^/, ]+)/(\d{4}-\d\d-\d\d)/([a-z]+)/tc3_request, "
@@ -62,3 +66,34 @@ def _sign(fields: Mapping[str, str], body: bytes, names: list[str], day: str, se
 
 def _hmac(key: bytes, message: str) -> bytes:
     return hmac.new(key, message.encode(), hashlib.sha256).digest()
+
+
+class ApiRefusal(Exception):
+    """An error of API 3.0, sent with status 200. ``code`` is from Tencent's documents."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+def api_json(answer: object) -> web.Response:
+    """Return an answer without a charset, as the services do: Tencent's SDK finds errors only in this content type."""
+    return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
+
+
+def api_error(refusal: ApiRefusal) -> web.Response:
+    """Return the refusal of an action."""
+    error = {"Code": refusal.code, "Message": refusal.message}
+    return api_json({"Response": {"Error": error, "RequestId": REQUEST_ID}})
+
+
+def parameters_of(body: bytes) -> dict[str, Any]:
+    """Return the parameters of an action. Raises ``ApiRefusal``."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ApiRefusal("InvalidParameter", "The body is not JSON.")
+    return found

@@ -288,7 +288,7 @@ def test_the_largest_counts_are_counted(
 def test_anything_else_is_refused_without_an_echo(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidBeacon) as refused:
         parse(**members)
-    assert refused.value.client_message == InvalidBeacon.message
+    assert refused.value.message == InvalidBeacon.message
     assert str(refused.value) == InvalidBeacon.message
 
 

@@ -10,7 +10,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.faults import Fault, Refuse
-from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.commands.conftest import WriteConfig

@@ -1,7 +1,6 @@
 """Active faults: matching and counting of requests."""
 
-from gateway_dev.cos_emulator.armed_faults import Faults
-from gateway_dev.cos_emulator.faults import Fault, Reset
+from gateway_dev.cos_emulator.faults import Fault, Faults, Reset
 
 
 def fired(faults: Faults, method: str, key: str) -> bool:

@@ -17,10 +17,9 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices
+from gateway_dev.cos_emulator.credential_services import METADATA_PATH, CredentialFault, CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY
 

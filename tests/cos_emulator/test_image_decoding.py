@@ -5,8 +5,7 @@ import random
 import pytest
 from PIL import Image
 
-from gateway_dev.cos_emulator.image_decoding import decoded, frame_count, kind_of, opened, orientation_of
-from gateway_dev.cos_emulator.image_facts import report
+from gateway_dev.cos_emulator.image_decoding import decoded, frame_count, kind_of, opened, orientation_of, report
 from gateway_dev.cos_emulator.image_pixels import apply
 from gateway_dev.cos_emulator.image_rules import Report, Rule, parse_rule
 from gateway_dev.cos_emulator.refusals import Refusal

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.image_decoding import LARGEST_FILE, MOST_FRAMES, check_original
 from gateway_dev.cos_emulator.image_decoding import opened as opened_header
-from gateway_dev.cos_emulator.image_limits import LARGEST_FILE, MOST_FRAMES, check_original
 from gateway_dev.cos_emulator.refusals import Refusal
 from gateway_dev.cos_emulator.store import ObjectStore
 

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway_dev.cos_emulator.image_geometry import Area, Cut, Fit, Percent, Scale, Scaling
-from gateway_dev.cos_emulator.image_values import cut, number, sides_of, thumbnail
+from gateway_dev.cos_emulator.image_rules import cut, number, sides_of, thumbnail
 from gateway_dev.cos_emulator.refusals import Refusal
 
 

@@ -9,7 +9,7 @@ import pytest
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.content import Digests
 from gateway_dev.cos_emulator.faults import Fault, Gzip
-from gateway_dev.cos_emulator.processing_options import Processing, ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import Processing, ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 

@@ -15,7 +15,7 @@ import gateway_dev.cos_emulator
 from gateway_dev.cos_emulator import access, faults, server, store
 from gateway_dev.cos_emulator.credential_services import CredentialFault
 from gateway_dev.cos_emulator.faults import Fault
-from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore

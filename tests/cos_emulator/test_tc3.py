@@ -11,8 +11,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.api3 import ApiRefusal
-from gateway_dev.cos_emulator.tc3 import verify
+from gateway_dev.cos_emulator.tc3 import ApiRefusal, verify
 
 # The SDK reads the clock by a function that Python 3.12 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")

@@ -1,7 +1,7 @@
 """Credentials that are issued: known to COS, with their end."""
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.tokens import TokenIssuer
+from gateway_dev.cos_emulator.credential_services import TokenIssuer
 
 
 def test_issued_credentials_are_known_with_their_end() -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway_dev.database import ImagesTable
-from gateway_dev.tokens import token_for
+from gateway_dev.stack import token_for
 from tests.limits import LIMIT
 from tests.processes import gateway_process, ready, run_gateway, run_program
 from tests.waiting import until

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_dev.data_dir import load_link_key, locked_data_dir, write_privately
-from gateway_dev.processes import ServerError
+from gateway_dev.processes import ServerError, load_link_key, locked_data_dir, write_privately
 
 
 def test_the_directory_is_created_and_locked_for_the_duration(tmp_path: Path) -> None:

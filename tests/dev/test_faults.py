@@ -2,9 +2,8 @@
 
 import pytest
 
-from gateway_dev.cos_emulator.armed_faults import Faults
-from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
-from gateway_dev.faults import FAULTS, NamedFaults
+from gateway_dev.cos_emulator.faults import Fault, Faults, Hang, Refuse
+from gateway_dev.playground import FAULTS, NamedFaults
 
 
 @pytest.fixture

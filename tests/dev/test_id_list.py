@@ -7,7 +7,7 @@ import pytest
 
 from gateway_dev.database import ImageRow
 from gateway_dev.folder import LeftOut
-from gateway_dev.id_list import describe_left_out, readers, write_id_list
+from gateway_dev.welcome import describe_left_out, readers, write_id_list
 
 BASE = "http://127.0.0.1:8080"
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway_dev.ports import claim_port
+from gateway_dev.processes import claim_port
 
 
 def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:

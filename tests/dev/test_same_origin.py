@@ -8,7 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.errors import RouteNotFound
-from gateway_dev.same_origin import this_machine_only
+from gateway_dev.playground import this_machine_only
 
 HERE = "127.0.0.1:8080"
 

@@ -40,7 +40,7 @@ ELSEWHERE: Final = {
     ),
     "workers end again and again": (
         "web/test_console_of_workers.py",
-        "test_workers_that_end_again_and_again_are_a_problem_and_each_end_is_an_event",
+        "test_the_charts_the_errors_and_the_problems_are_those_of_all_workers_and_each_end_is_an_event",
     ),
     "a worker hangs": (
         "workers/test_merged_console.py",

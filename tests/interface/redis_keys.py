@@ -172,7 +172,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await daily.flush()
     point = ReplicaPoint("name", now, 1.0, 1.0, "version", "entry key", now, 1, 1, 1)
     await ReplicaStore(shards).publish(point)
-    await MetadataStore(shards).put_many({"IMAGE": (image, ImageMetadata(1, 1, "#000000"))})
+    await MetadataStore(shards).put(image, ImageMetadata(1, 1, "#000000"))
     await check_settings(shards, settings)
     rounds = CanaryRounds(shards, CanarySettings(via=("https://img.example.com",), public="a", private="b"))
     await rounds.claim(3600)

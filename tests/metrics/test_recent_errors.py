@@ -1,5 +1,7 @@
 """The errors of the console."""
 
+from dataclasses import asdict
+
 from gateway.metrics.recent_errors import RecentErrors
 
 
@@ -9,7 +11,7 @@ def test_each_code_has_its_number_and_its_last_image_and_the_latest_is_first() -
     errors.record("origin_timeout", "a", "r1")
     errors.record("image_not_found", None, "r2")
     errors.record("origin_timeout", "b", "r3")
-    assert [error.as_json() for error in errors.newest()] == [
+    assert [asdict(error) for error in errors.newest()] == [
         {"code": "origin_timeout", "count": 2, "at": 3.0, "image_id": "b"},
         {"code": "image_not_found", "count": 1, "at": 2.0, "image_id": None},
     ]

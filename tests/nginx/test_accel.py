@@ -47,12 +47,12 @@ LARGE = SyntheticContent(5_000_000)
 SMALL = bytes(range(256)) * 40
 
 
-@pytest.mark.parametrize("key", AWKWARD_KEYS)
-async def test_keys_that_need_encoding_are_fetched(nginx: Nginx, images: Images, key: str) -> None:
+async def test_keys_that_need_encoding_are_fetched(nginx: Nginx, images: Images) -> None:
     """nginx decodes the URI of X-Accel-Redirect, which would break the signature; so the URL is in another header."""
-    await images.add("odd", key.encode() * 3, key=key)
-    answer = await nginx.get("/i/odd")
-    assert (answer.status, answer.body) == (200, key.encode() * 3)
+    for number, key in enumerate(AWKWARD_KEYS):
+        await images.add(f"odd{number}", key.encode() * 3, key=key)
+        answer = await nginx.get(f"/i/odd{number}")
+        assert (answer.status, answer.body) == (200, key.encode() * 3), key
 
 
 async def test_the_response_has_the_headers_of_a_streamed_one(
@@ -167,11 +167,5 @@ async def test_connections_to_cos_are_reused(nginx: Nginx, images: Images, cos: 
         await images.add(f"n{number}", SMALL)
         assert (await nginx.get(f"/i/n{number}")).status == 200
     assert cos.request_log.connections <= 3
-
-
-async def test_no_signature_reaches_a_log(nginx: Nginx, images: Images) -> None:
-    """A presigned URL is a bearer credential."""
-    await images.add("a", SMALL)
-    await nginx.get("/i/a")
-    assert "q-signature" not in nginx.log
-    assert not re.search(r"q-sign", "".join(path.name for path in Path(nginx.folder).rglob("*")))
+    # A presigned URL is a bearer credential.
+    assert not re.search(r"q-sign", "".join(path.name for path in Path(nginx.folder).rglob("*")) + nginx.log)

@@ -9,10 +9,10 @@ from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Chunked, Cut, Fault, NoLength, Refuse, WrongLength
 from gateway_dev.cos_emulator.faults import Headers as AddedHeaders
 from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.database import ImageRow
-from tests.conftest import BUCKET, Images, RunningGateway, StartGateway, token_for
+from tests.conftest import Images, RunningGateway, StartGateway, token_for
 from tests.nginx.conftest import Nginx, StartNginx
 from tests.nginx.test_accel import LARGE, SMALL
+from tests.stories.content import add_large
 
 _CONFIGURATION = """
 proxy_cache_path /var/cache/nginx/plain keys_zone=plain:1m use_temp_path=off;
@@ -46,26 +46,27 @@ async def nginx(start_nginx: StartNginx, gateway: RunningGateway) -> Nginx:
     return await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
 
 
-@pytest.mark.parametrize(
-    "action",
-    [Cut(at=1_000_000), Cut(at=1_000_000, reset=True), WrongLength(by=1000), WrongLength(by=-1000), Chunked()],
-    ids=["fin", "reset", "announced-more", "announced-less", "chunked"],
-)
-async def test_a_transfer_that_fails_half_way_is_not_cached(
-    nginx: Nginx, images: Images, cos: CosEmulator, action: Any
-) -> None:
-    images.cos.store.put(BUCKET, "a.png", LARGE)
-    await images.add_row(ImageRow("a", None, "a.png", public=True))
-    cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))  # without an ETag the gateway cannot resume
-    if isinstance(action, Chunked):
-        cos.faults.add(Fault(action=AddedHeaders(add=[("x-cos-hash-crc64ecma", "1")], remove=["x-cos-hash-crc64ecma"])))
-    cos.faults.add(Fault(action=action))
-    with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
-        await nginx.get("/i/a")
-    for expected in ("MISS", "HIT"):
-        answer = await nginx.get("/i/a")
-        assert answer.body == LARGE.read(0, LARGE.size)
-        assert answer.headers["X-Cache"] == expected
+async def test_a_transfer_that_fails_half_way_is_not_cached(nginx: Nginx, images: Images, cos: CosEmulator) -> None:
+    actions: tuple[Any, ...] = (
+        Cut(at=1_000_000),
+        Cut(at=1_000_000, reset=True),
+        WrongLength(by=1000),
+        WrongLength(by=-1000),
+        Chunked(),
+    )
+    for number, action in enumerate(actions):
+        await add_large(images, image_id=f"a{number}")
+        cos.faults.add(Fault(action=AddedHeaders(remove=["ETag"])))  # without an ETag the gateway cannot resume
+        if isinstance(action, Chunked):
+            wrong = AddedHeaders(add=[("x-cos-hash-crc64ecma", "1")], remove=["x-cos-hash-crc64ecma"])
+            cos.faults.add(Fault(action=wrong))
+        cos.faults.add(Fault(action=action))
+        with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientOSError)):
+            await nginx.get(f"/i/a{number}")
+        for expected in ("MISS", "HIT"):
+            answer = await nginx.get(f"/i/a{number}")
+            assert answer.body == LARGE.read(0, LARGE.size)
+            assert answer.headers["X-Cache"] == expected
 
 
 async def test_a_resumed_image_is_cached_as_a_whole(
@@ -73,8 +74,7 @@ async def test_a_resumed_image_is_cached_as_a_whole(
 ) -> None:
     gateway = await start_gateway()
     nginx = await start_nginx(_CONFIGURATION.format(gateway=gateway.ports.public.removeprefix("http://")))
-    images.cos.store.put(BUCKET, "a.png", LARGE)
-    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    await add_large(images)
     cos.faults.add(Fault(action=Cut(at=1_000_000), times=3))
     cos.faults.add(Fault(action=NoLength(cut_at=1_000), times=1, skip=9))
     for expected in ("MISS", "HIT"):
@@ -109,8 +109,7 @@ async def test_ranges_and_conditions_are_served_from_the_cache_of_nginx(
     nginx: Nginx, images: Images, cos: CosEmulator
 ) -> None:
     content = SyntheticContent(100_000)
-    images.cos.store.put(BUCKET, "a.png", content)
-    await images.add_row(ImageRow("a", None, "a.png", public=True))
+    await add_large(images, content)
     first = await nginx.get("/i/a")
     ranged = await nginx.get("/i/a", Range="bytes=5-9")
     assert (ranged.status, ranged.body, ranged.headers["X-Cache"]) == (206, content.read(5, 10), "HIT")

@@ -201,9 +201,11 @@ def test_a_secret_that_cannot_be_read_is_a_mistake_and_files_of_others_are_ignor
     (secrets_dir / "keystore.jks").write_bytes(b"\xfe\xed\xfe\xed")
     assert load_settings(file).redis.entry_key is None
     (secrets_dir / "redis__entry_key").write_bytes(b"\xff" * 32)
+    (secrets_dir / "cos__token").write_bytes(b"x" * ((1 << 20) + 1))
     (secrets_dir / "GATEWAY_ADMIN__TOKEN").symlink_to("/proc/self/mem")  # its first page is not mapped
     assert problems(file) == [
         "admin.token: its file in GATEWAY_SECRETS_DIR cannot be read: Input/output error",
+        "cos.token: its file in GATEWAY_SECRETS_DIR is larger than 1 MiB",
         "redis.entry_key: its file in GATEWAY_SECRETS_DIR is not text in UTF-8",
     ]
 

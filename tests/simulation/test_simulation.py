@@ -7,8 +7,8 @@ import pytest
 
 from tests.simulation.run import describe, run_seed
 
-_SEEDS = 40  # of a test
-_TESTS = 16
+_SEEDS = 20  # of a test
+_TESTS = 12
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,9 @@ from typing import Any, cast
 import pytest
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
+from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.waiting import until, until_answered

@@ -21,13 +21,9 @@ from psycopg2.extensions import make_dsn
 
 from docs.generate.remedies import ALERTS
 from gateway.delivery.nginx_files import GATEWAY_CONF
-from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.faults import Fault, Refuse
-from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.cos_emulator.store import ObjectStore
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.config.files import read, read_yaml
-from tests.conftest import ADMIN_TOKEN, BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway, token_for
+from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway, token_for
 from tests.faults.scene import Scene, mortal_postgres, stage
 from tests.faults.table import ELSEWHERE, FAULTS, parameters
 from tests.firing import phases_with
@@ -114,73 +110,6 @@ async def until_down(gateway: RunningGateway, dependency: str) -> None:
 
     await until(is_down, what=f"{dependency} down in /readyz")
     assert gateway.sample("dependency_up", dependency=dependency) == 0
-
-
-@pytest.mark.parametrize(
-    ("credentials", "code"),
-    [({"secret_id": "AKIDROTATED"}, "InvalidAccessKeyId"), ({"secret_key": "rotated"}, "SignatureDoesNotMatch")],
-)
-async def test_1_a_rotated_cos_key(
-    start_gateway: StartGateway, images: Images, operator: Operator, credentials: dict[str, str], code: str
-) -> None:
-    await images.add("cat")
-    gateway = await start_gateway(cos=credentials)
-    ready = await gateway.get("/readyz")
-    assert (ready.status, ready.json()["checks"]["cos"]) == (503, "degraded")
-    assert code in (await gateway.get("/readyz", admin=True)).json()["reasons"]["cos"]
-    assert (await gateway.get("/i/cat")).status == 502
-    assert code in (await explained(gateway))["verdict"]["reason"]
-    found = await operator.check(cos=credentials)
-    assert f"fail  cos {BUCKET}: COS answered 403 {code}" in found
-    assert gateway.sample("origin_requests_total", status="403") > 0
-    assert gateway.sample("origin_errors_total", bucket=BUCKET, code=code) > 0
-
-
-@pytest.mark.parametrize(("ahead", "words"), [(600, "slow"), (-600, "fast")])
-async def test_4_a_clock_ten_minutes_off(
-    start_gateway: StartGateway, images: Images, operator: Operator, ahead: int, words: str
-) -> None:
-    await images.add("cat")
-    elsewhen = CosEmulator(
-        images.cos.store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET, now=lambda: time.time() + ahead
-    )
-    async with elsewhen as cos:
-        place = {"domain": f"127.0.0.1:{cos.port}"}
-        gateway = await start_gateway(cos=place)
-        await gateway.get("/readyz")
-        assert abs(gateway.sample("cos_clock_difference_seconds") - ahead) < 5
-        assert f"s {words} by COS's clock" in (await explained(gateway))["cos"]["clock"]
-        found = await operator.check(cos=place)
-    assert re.search(rf"the clock of this machine is (59\d|60\d) s {words}", found)
-    assert "synchronize it (NTP)" in found
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchBucket", "no_answer"])
-async def test_5_one_bucket_of_two(start_gateway: StartGateway, images: Images, operator: Operator, code: str) -> None:
-    await images.add("cat")
-    await images.add_row(ImageRow("dog", None, "dog.png", bucket=OTHER, public=True))
-    store = ObjectStore()
-    if code != "NoSuchBucket":
-        store.create_bucket(OTHER)
-    async with CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=OTHER) as other:
-        if code == "AccessDenied":
-            other.faults.add(Fault(action=Refuse(status=403, code=code), times=None))
-        place = f"127.0.0.1:{1 if code == 'no_answer' else other.port}"
-        cos = {"buckets": {OTHER: {"domain": place}}}
-        gateway = await start_gateway(cos=cos, image_proxy={"retry_count": 0, "timeout": 2})
-        assert (await gateway.get("/i/cat")).status == 200
-        assert (await gateway.get("/i/dog")).status == 502
-        verdict = (await explained(gateway, image_id="dog"))["verdict"]
-        found = await operator.check(cos=cos)
-    said = f"no answer at http://{place}" if code == "no_answer" else code
-    assert f"fail  cos {OTHER}: " in found
-    assert said in found
-    assert f"cos {BUCKET}: " not in found, "the other one works"
-    assert not verdict["served"]
-    assert (code in verdict["reason"]) != (code == "no_answer")
-    sent = gateway.sample("origin_bucket_requests_total", bucket=OTHER)
-    assert 0 < gateway.sample("origin_errors_total", bucket=OTHER, code=code) == sent
-    assert gateway.sample("origin_errors_total", bucket=BUCKET, code=code) == 0
 
 
 async def test_7_a_missing_trigger(

@@ -130,16 +130,6 @@ class TestRedisAway:
         await images.add("new")
         await timed(gateway, "/i/new")
 
-    async def test_clients_paused(self, start_gateway: StartGateway, images: Images, own_redis: RedisServer) -> None:
-        gateway = await start_gateway(redis={"url": own_redis.url, "timeout": 2})
-        await images.add("a")
-        await images.add("b")
-        await timed(gateway, "/i/a")
-        with redis.Redis.from_url(own_redis.url) as client:
-            await asyncio.to_thread(client.client_pause, 4000)
-            assert (await timed(gateway, "/i/b"))[0] < 4, "not until the end of the pause"
-        await ready(gateway, "ready")
-
     async def test_what_changed_meanwhile_is_not_served_as_it_was(
         self, start_gateway: StartGateway, images: Images, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
     ) -> None:

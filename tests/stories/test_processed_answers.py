@@ -3,7 +3,7 @@
 from itertools import product
 from typing import Any, get_args
 
-from gateway_dev.cos_emulator.processing_options import ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.stories.content import ALWAYS_REVALIDATE

@@ -53,7 +53,7 @@ def configuration(raw_settings: dict[str, dict[str, Any]], shards: Shards, tmp_p
 
 async def ends(shards: Shards) -> dict[str, int]:
     """Return the end of each cached URL, by image id. None is missing, and none has ended."""
-    groups = shards.split_variants(map(ImageVariant, IDS))
+    groups = shards.split(map(ImageVariant, IDS))
     commands = {shard: [("MGET", *map(shard.entry, variants))] for shard, variants in groups.items()}
     answers = (await shards.run(commands)).complete()
     found: dict[str, int] = {}

@@ -15,9 +15,8 @@ import redis
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import CredentialServices
+from gateway_dev.cos_emulator.credential_services import CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.server import CosEmulator
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY, cvm_role
 from tests.waiting import until

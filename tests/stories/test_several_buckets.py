@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from gateway.concurrency.background import background
-from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices
+from gateway_dev.cos_emulator.credential_services import CredentialFault, CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from gateway_dev.cos_emulator.tokens import TokenIssuer
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images, StartGateway
 from tests.stories.test_credential_sources import ENTRY_KEY

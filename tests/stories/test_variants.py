@@ -53,9 +53,8 @@ async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway
     return await start_gateway(image_styles=STYLES, image_variants={"negotiate": "accept"})
 
 
-@pytest.mark.parametrize(
-    ("query", "width", "kind"),
-    [
+async def test_a_variant_has_the_width_and_the_format_that_were_asked_for(gateway: RunningGateway) -> None:
+    for query, width, kind in (
         ("style=card&w=320&format=webp", 320, "WEBP"),
         ("style=card&w=320&format=avif", 320, "AVIF"),
         ("style=card&w=320&format=original", 320, "JPEG"),
@@ -66,18 +65,14 @@ async def gateway(start_gateway: StartGateway, images: Images) -> RunningGateway
         ("style=card&w=9999&format=webp", 640, "WEBP"),
         ("style=card&format=webp", 640, "WEBP"),
         ("style=teaser&w=10", 32, "WEBP"),
-    ],
-)
-async def test_a_variant_has_the_width_and_the_format_that_were_asked_for(
-    gateway: RunningGateway, query: str, width: int, kind: str
-) -> None:
-    answer = await gateway.get(f"/i/cat?{query}")
-    assert answer.status == 200
-    made = picture(answer.body)
-    assert (made.width, made.format) == (width, kind)
-    assert answer.headers["Content-Type"] == f"image/{kind.lower()}"
-    assert "Vary" not in answer.headers
-    assert not made.getexif()
+    ):
+        answer = await gateway.get(f"/i/cat?{query}")
+        assert answer.status == 200
+        made = picture(answer.body)
+        assert (made.width, made.format) == (width, kind), query
+        assert answer.headers["Content-Type"] == f"image/{kind.lower()}"
+        assert "Vary" not in answer.headers
+        assert not made.getexif()
 
 
 async def test_no_variant_is_larger_than_its_original(start_gateway: StartGateway, images: Images) -> None:
@@ -86,9 +81,8 @@ async def test_no_variant_is_larger_than_its_original(start_gateway: StartGatewa
     assert picture((await gateway.get("/i/small?style=card&w=640&format=webp")).body).size == (100, 80)
 
 
-@pytest.mark.parametrize(
-    ("query", "code"),
-    [
+async def test_what_no_address_has_is_a_400(gateway: RunningGateway, cos: CosEmulator) -> None:
+    for query, code in (
         ("style=huge", "unknown_style"),
         ("style=card@320.webp", "unknown_style"),
         ("style=card&format=jxl", "unknown_format"),
@@ -102,11 +96,9 @@ async def test_no_variant_is_larger_than_its_original(start_gateway: StartGatewa
         ("w=320", "invalid_request"),
         ("format=webp", "invalid_request"),
         ("style=card&v=a/b", "invalid_request"),
-    ],
-)
-async def test_what_no_address_has_is_a_400(gateway: RunningGateway, cos: CosEmulator, query: str, code: str) -> None:
-    answer = await gateway.get(f"/i/cat?{query}")
-    assert (answer.status, answer.json()["code"]) == (400, code)
+    ):
+        answer = await gateway.get(f"/i/cat?{query}")
+        assert (answer.status, answer.json()["code"]) == (400, code), query
     assert not cos.request_log.requests
 
 
@@ -161,32 +153,21 @@ async def test_a_changed_row_drops_every_variant(gateway: RunningGateway, images
 class TestFormatAuto:
     """``format=auto``: content negotiation, only where it is turned on."""
 
-    @pytest.mark.parametrize(
-        ("accept", "kind"),
-        [
+    async def test_the_format_is_one_that_the_client_names(self, gateway: RunningGateway) -> None:
+        """``tests/delivery/test_accept.py`` has a table of the field."""
+        for accept, kind in (
             (IN_CHROMIUM, "avif"),
             ("image/webp,*/*", "webp"),
-            ("image/avif;q=0,image/webp,*/*", "webp"),
-            ("image/avif;q=0.5,image/webp;q=0.9", "webp"),
-            ("image/avif;q=0.9,image/webp;q=0.9", "avif"),
-            ("image/*,*/*;q=0.8", "original"),
             ("*/*", "original"),
-            ("text/html", "original"),
-            ("image/avif;q=2", "original"),
-            ("IMAGE/AVIF", "avif"),
             (None, "original"),
-        ],
-    )
-    async def test_the_format_is_one_that_the_client_names(
-        self, gateway: RunningGateway, accept: str | None, kind: str
-    ) -> None:
-        headers = {"Accept": accept} if accept is not None else {}
-        answer = await gateway.request(
-            "GET", "/i/cat?style=card&w=320&format=auto", headers=headers, skip_auto_headers=["Accept"]
-        )
-        assert answer.headers["Content-Type"] == f"image/{kind.replace('original', 'jpeg')}"
-        assert answer.headers["Vary"] == "Accept"
-        assert answer.headers["Content-Location"] == f"/i/cat?style=card&w=320&format={kind}"
+        ):
+            headers = {"Accept": accept} if accept is not None else {}
+            answer = await gateway.request(
+                "GET", "/i/cat?style=card&w=320&format=auto", headers=headers, skip_auto_headers=["Accept"]
+            )
+            assert answer.headers["Content-Type"] == f"image/{kind.replace('original', 'jpeg')}"
+            assert answer.headers["Vary"] == "Accept"
+            assert answer.headers["Content-Location"] == f"/i/cat?style=card&w=320&format={kind}"
 
     async def test_vary_is_on_every_answer_of_the_address(self, gateway: RunningGateway, cos: CosEmulator) -> None:
         address = "/i/{}?style=card&w=320&format=auto"

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 import redis
 from pydantic import SecretStr
 
@@ -10,12 +9,12 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.settings import RedisSettings
-from gateway.urls.usage_counter import UsageCounter, UseTotals
+from gateway.urls.usage_counter import UsageCounter
 from tests.limits import LIMIT
 from tests.stalling import Stalling
 from tests.tier import Clock, Tier
 
-A, B = ImageVariant("a"), ImageVariant("b")
+A = ImageVariant("a")
 
 
 async def test_use_is_counted_in_memory_and_written_together(tier: Tier) -> None:
@@ -120,6 +119,9 @@ async def test_an_access_count_is_read_once_and_goes_on_by_itself(tier: Tier, re
     assert await counter.access_count(A) == 1003
     await counter.flush()
     assert await counter.access_count(A) == 1003
+    redis_client.zadd("image:index:hits", {"a": 2000})
+    tier.clock.now -= 3600
+    assert await counter.access_count(A) == 2000, "the clock was set back"
 
 
 async def test_simultaneous_access_counts_are_one_command(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -174,40 +176,11 @@ async def test_without_redis_the_access_count_is_what_was_known_and_what_this_pr
     assert await alone.access_count(A) == 2
 
 
-@pytest.fixture
-def totals(clock: Clock) -> UseTotals:
-    return UseTotals(clock)
-
-
-def test_a_total_grows_by_the_accesses_since(totals: UseTotals) -> None:
-    totals.add(A, 5)
-    assert totals.get(A) is None, "what is not known does not begin at zero"
-    totals.put(A, 10)
-    totals.add(A, 5)
-    assert (totals.get(A), totals.get(B)) == (15, None)
-
-
-def test_it_is_fresh_for_half_a_minute_however_often_it_grows(totals: UseTotals, clock: Clock) -> None:
-    totals.put(A, 10)
-    clock.now += 29
-    totals.add(A, 1)
-    assert totals.get(A) == 11
-    clock.now += 1
-    assert (totals.get(A), totals.get_stale(A)) == (None, 11)
-    totals.put(A, 20)
-    assert totals.get(A) == 20
-
-
-def test_it_is_not_fresh_when_the_clock_was_set_back(totals: UseTotals, clock: Clock) -> None:
-    totals.put(A, 10)
-    clock.now -= 3600
-    assert totals.get(A) is None
-
-
-def test_the_one_read_longest_ago_makes_room(totals: UseTotals) -> None:
-    for number in range(10_000):
-        totals.put(ImageVariant(f"id-{number}"), number)
-    totals.put(ImageVariant("id-0"), 7)
-    totals.put(A, 1)
-    assert (totals.get(ImageVariant("id-0")), totals.get(ImageVariant("id-1"))) == (7, None)
-    assert totals.get(A) == 1
+async def test_the_numbers_of_ten_thousand_variants_are_remembered(tier: Tier, redis_client: "redis.Redis") -> None:
+    counter = UsageCounter(tier.usage, now=tier.clock)
+    ids = [f"id-{number}" for number in range(10_001)]
+    await asyncio.gather(*(counter.access_count(ImageVariant(image_id)) for image_id in ids))
+    redis_client.zadd("image:index:hits", dict.fromkeys(ids, 7))
+    redis_client.expire("image:index:hits", 100)
+    assert [await counter.access_count(ImageVariant(image_id)) for image_id in (ids[1], ids[-1])] == [0, 0]
+    assert await counter.access_count(ImageVariant(ids[0])) == 7, "the number that was read first made room"

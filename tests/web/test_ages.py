@@ -66,4 +66,4 @@ async def test_no_browser_shows_an_image_for_longer_than_promised(
                     # Sooner only if the browser kept nothing.
                     assert address == behind or time.time() > fetched + ages["max_age"] - _CLOCK
                     del ends[address]
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)

@@ -1,16 +1,14 @@
 """The user interface: texts, keyboard, assistive technology, slots; and reports."""
 
 import io
-import json
 from pathlib import Path
 from typing import Literal
 
-import pytest
 from PIL import Image
 from playwright.async_api import expect
 
 from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
-from tests.conftest import Images, RunningGateway
+from tests.conftest import Images
 from tests.web.conftest import Tab, Visit
 
 AXE = Path(__file__).parents[2] / "gateway" / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -56,27 +54,18 @@ async def open_states(visit: Visit, images: Images, png: bytes, *, offline: bool
         await visit.state("#offline", "offline")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-async def test_axe_finds_nothing_in_any_state(
-    visit: Visit, images: Images, png: bytes, scheme: Literal["light", "dark"]
-) -> None:
-    await visit.page.emulate_media(color_scheme=scheme)
-    await open_states(visit, images, png, offline=True)
-    await visit.page.add_script_tag(path=AXE)
-    found = await visit.page.evaluate("axe.run().then(({violations}) => violations)")
-    assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
-
-
-async def test_every_state_has_a_light_and_a_dark_look(
+async def test_every_state_has_a_light_and_a_dark_look_in_which_axe_finds_nothing(
     visit: Visit, images: Images, png: bytes, tmp_path: Path
 ) -> None:
     """Screenshots of all elements: to look at them, name a folder with ``--basetemp``."""
-    await visit.page.emulate_media(reduced_motion="reduce")  # the spinner does not move
     await open_states(visit, images, png, offline=True)
+    await visit.page.add_script_tag(path=AXE)
     corners: dict[str, list[int]] = {}
     looks: dict[str, list[bytes]] = {}
     for scheme in SCHEMES:
         await visit.page.emulate_media(color_scheme=scheme)
+        found = await visit.page.evaluate("axe.run().then(({violations}) => violations)")
+        assert [(violation["id"], [node["html"] for node in violation["nodes"]]) for violation in found] == []
         await visit.page.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
         for name in await visit.page.evaluate("[...document.querySelectorAll('smart-image')].map(({id}) => id)"):
             shot = await visit.page.locator(f"#{name}").screenshot(path=tmp_path / f"{name}-{scheme}.png")
@@ -95,7 +84,9 @@ async def test_every_state_has_a_light_and_a_dark_look(
     assert len({look[0] for name, look in looks.items() if name != "fallback"}) == len(looks) - 1
 
 
-async def test_messages_are_in_the_language_of_the_page(visit: Visit, images: Images, png: bytes) -> None:
+async def test_messages_are_in_the_language_of_the_page_edges_stay_and_spinners_may_stand_still(
+    visit: Visit, images: Images, png: bytes
+) -> None:
     await open_states(visit, images, png)
     said = {
         name: await visit.page.evaluate(f"{name}.shadowRoot.querySelector('[part=message]').textContent")
@@ -111,31 +102,17 @@ async def test_messages_are_in_the_language_of_the_page(visit: Visit, images: Im
     await visit.page.evaluate("configureSmartImage({messages: {en: {failed: 'No image today.'}}})")
     await visit.page.evaluate("failed.width = 250")
     await visit.until("() => failed.shadowRoot.textContent.includes('No image today.')")
-
-
-async def test_the_retry_button_names_its_picture_and_keeps_the_focus(visit: Visit, images: Images, png: bytes) -> None:
-    """It fails once more, and then is replaced by the picture."""
-    await open_states(visit, images, png)
-    await visit.page.keyboard.press("Tab")
-    button = visit.page.get_by_role("button", name="Try again: Failing", exact=True)
-    focused = "[document.activeElement.id, document.activeElement.shadowRoot.activeElement?.part.value]"
-    assert await visit.page.evaluate(focused) == ["failed", "retry-button"]
-    await visit.page.evaluate(
-        f"""window.focused = [];
-            failed.addEventListener("statechange", ({{detail}}) => focused.push([detail.to, ...{focused}]));"""
-    )
-    await visit.page.keyboard.press("Space")
-    await visit.until("() => focused.length === 2")
-    on_button = ["failed", "retry-button"]
-    assert await visit.page.evaluate("focused") == [["loading", *on_button], ["failed", *on_button]]
-    assert await button.is_visible()
-
-    images.cos.faults.clear()
-    await visit.page.evaluate("Object.assign(failed, {maxRetries: 20, retryDelay: 200, retryMaxDelay: 500})")
-    await visit.page.keyboard.press("Space")
-    await visit.state("#failed", "loaded")
-    assert await visit.page.evaluate(focused) == ["failed", None]
-    assert not await button.is_visible()
+    look = "(({animationName, opacity}) => [animationName, opacity])"
+    spinner = f"{look}(getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')))"
+    assert await visit.page.evaluate(spinner) == ["none", "1"]  # as the visitor prefers
+    await visit.page.emulate_media(reduced_motion="no-preference", forced_colors="active")
+    assert (await visit.page.evaluate(spinner))[0] == "turn"
+    edges = """[["failed", "button", "border"], ["failed", ".cover", "outline"], ["idle", "div", "outline"]]
+      .map(([id, selector, edge]) => {
+        const style = getComputedStyle(document.getElementById(id).shadowRoot.querySelector(selector));
+        return [style[`${edge}Style`], style[`${edge}Width`], style[`${edge}Color`].startsWith("rgba")];
+      })"""
+    assert await visit.page.evaluate(edges) == [["solid", "1px", False]] * 3
 
 
 async def test_one_live_region_speaks_for_all_pictures_but_decorative_ones(
@@ -193,17 +170,6 @@ async def test_a_small_box_shows_a_sign_instead_of_clipped_text(visit: Visit, im
     await visit.page.get_by_role("button", name="Try again: Three").click()
 
 
-async def test_forced_colors_keep_the_edges(visit: Visit, images: Images, png: bytes) -> None:
-    await visit.page.emulate_media(forced_colors="active")
-    await open_states(visit, images, png)
-    edges = """[["failed", "button", "border"], ["failed", ".cover", "outline"], ["idle", "div", "outline"]]
-      .map(([id, selector, edge]) => {
-        const style = getComputedStyle(document.getElementById(id).shadowRoot.querySelector(selector));
-        return [style[`${edge}Style`], style[`${edge}Width`], style[`${edge}Color`].startsWith("rgba")];
-      })"""
-    assert await visit.page.evaluate(edges) == [["solid", "1px", False]] * 3
-
-
 async def test_texts_have_their_own_direction(visit: Visit) -> None:
     await visit.open(
         f'<smart-image id="one" image-id="x" alt="" lang="ar" {SIZE}></smart-image>'
@@ -214,16 +180,6 @@ async def test_texts_have_their_own_direction(visit: Visit) -> None:
         await visit.state(f"#{name}", "failed")
     direction = "[one, two].map((e) => getComputedStyle(e.shadowRoot.querySelector('[part=message]')).direction)"
     assert await visit.page.evaluate(direction) == ["rtl", "ltr"]
-
-
-async def test_reduced_motion_stops_the_spinner(visit: Visit, images: Images, png: bytes) -> None:
-    await visit.page.emulate_media(reduced_motion="reduce")
-    await open_states(visit, images, png)
-    look = "(({animationName, opacity}) => [animationName, opacity])"
-    spinner = f"{look}(getComputedStyle(retrying.shadowRoot.querySelector('[part=spinner]')))"
-    assert await visit.page.evaluate(spinner) == ["none", "1"]
-    await visit.page.emulate_media(reduced_motion="no-preference")
-    assert (await visit.page.evaluate(spinner))[0] == "turn"
 
 
 async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) -> None:
@@ -252,37 +208,6 @@ async def test_a_hanging_load_is_retried_after_the_timeout(visit: Visit, images:
     await visit.state("#one", "loaded")
     retries = [event[1]["reason"] for event in await visit.events("one") if event[0] == "retry"]
     assert retries[0] == "timeout"
-
-
-async def test_counts_are_sent_as_text_when_the_page_is_hidden(
-    visit: Visit, images: Images, png: bytes, gateway: RunningGateway
-) -> None:
-    await images.add("a", png)
-    await visit.page.route("**/beacons", lambda route: route.fulfill(status=204))
-    await visit.open(
-        "".join(f'<smart-image id="{name}" image-id="{key}" alt=""></smart-image>' for name, key in PAIRS),
-        script=f"configureSmartImage({{monitor: {{endpoint: '{gateway.ports.public}/beacons'}}}})",
-    )
-    await visit.state("#one", "loaded")
-    await visit.state("#two", "failed")
-    # The collector is loaded on demand.
-    await visit.until("() => performance.getEntriesByType('resource').some(({name}) => name.includes('monitor'))")
-    async with visit.page.expect_request("**/beacons") as expected:
-        await visit.page.evaluate("""
-          Object.defineProperty(document, "hidden", {value: true, configurable: true});
-          const hide = () => document.dispatchEvent(new Event("visibilitychange"));
-          hide(); setTimeout(hide, 200); setTimeout(hide, 1000);
-        """)
-    request = await expected.value
-    assert request.method == "POST"
-    assert request.headers["content-type"].startswith("text/plain")
-    beacon = json.loads(request.post_data or "")
-    assert beacon["loads"] == {"loaded": 1, "failed": 1}
-    assert beacon["seconds"]["count"] == 1
-    assert "/i/a" not in (request.post_data or "")
-
-
-PAIRS = (("one", "a"), ("two", "x"))
 
 
 async def test_focus_announcement_print_and_signs_are_right_in_each_browser(

@@ -39,21 +39,6 @@ async def test_a_slow_network_is_no_failure(visit: Visit, images: Images) -> Non
     assert len(visit.asked_for("/i/")) == 3
 
 
-async def test_an_image_loads_after_cos_has_failed_twice(visit: Visit, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    fault = images.cos.faults.add(Fault(action=FAILING, times=2, method="GET"))
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" width="80" height="60" max-retries="30" retry-delay="200"'
-        ' retry-max-delay="500"></smart-image>'
-    )
-    await visit.state("#one", "loaded")
-    assert fault.fired == 2
-    types = await visit.types("one")
-    assert types[-2:] == ["load", "recover"]
-    assert set(types[:-2]) == {"retry"}
-    assert await visit.page.evaluate("one.lastError") is None
-
-
 async def test_failed_images_are_tried_again_when_the_page_is_shown_again(
     visit: Visit, images: Images, png: bytes
 ) -> None:

@@ -16,11 +16,11 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from gateway_dev.database import ImagesTable
-from gateway_dev.faults import FAULTS
+from gateway_dev.playground import FAULTS
 from gateway_dev.processes import wait_until
 from gateway_dev.stack import ADMIN_TOKEN
 from tests.web.conftest import on_one_loop
-from tests.web.test_looks import AXE
+from tests.web.test_looks import AXE, SCHEMES
 
 pytestmark = pytest.mark.xdist_group("dev")  # dev prefers fixed ports
 
@@ -169,17 +169,17 @@ async def playground(open_page: Callable[..., Any], stack: DevProcess) -> Playgr
     return opened
 
 
-@pytest.mark.parametrize("way", ["url", "link"])
-async def test_private_images_are_shown_to_their_owner_alone(playground: PlaygroundPage, way: str) -> None:
-    await playground.become("nobody", way)
-    for image_id in OF_ALICE:
-        await expect(playground.badge(image_id)).to_have_text("hidden")
-    await playground.become("alice", way)
-    await playground.are_loaded(*PUBLIC, *OF_ALICE)
-    await expect(playground.badge("aurora")).to_have_text("hidden")
-    source = await playground.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
-    assert ("/i/dunes?kid=" in source) == (way == "link")
-    assert ("q-signature=" in source) == (way == "url")
+async def test_private_images_are_shown_to_their_owner_alone(playground: PlaygroundPage) -> None:
+    for way in ("url", "link"):
+        await playground.become("nobody", way)
+        for image_id in OF_ALICE:
+            await expect(playground.badge(image_id)).to_have_text("hidden")
+        await playground.become("alice", way)
+        await playground.are_loaded(*PUBLIC, *OF_ALICE)
+        await expect(playground.badge("aurora")).to_have_text("hidden")
+        source = await playground.tile("dunes").locator("img").evaluate("(image) => image.currentSrc")
+        assert ("/i/dunes?kid=" in source) == (way == "link")
+        assert ("q-signature=" in source) == (way == "url")
     await expect(playground.tile("aurora")).to_contain_text("bob’s private image")
     await playground.tile("aurora").get_by_role("button", name="See it as bob").click()
     await playground.are_loaded("aurora")
@@ -187,11 +187,6 @@ async def test_private_images_are_shown_to_their_owner_alone(playground: Playgro
         await expect(playground.badge(image_id)).to_have_text("hidden")
     assert not await playground.are_shown("dunes"), "what alice saw is gone"
     await expect(playground.page.locator("#count")).to_have_text("9 images, 7 shown, 2 hidden")
-
-
-async def test_thumbnails_come_through_a_style(playground: PlaygroundPage) -> None:
-    poster = playground.tile("poster-large").locator("img")
-    assert "style=card&w=320&format=avif&v=" in await poster.evaluate("(image) => image.currentSrc")
 
 
 async def test_expired_urls_are_replaced(playground: PlaygroundPage) -> None:
@@ -207,39 +202,35 @@ async def test_expired_urls_are_replaced(playground: PlaygroundPage) -> None:
     assert await playground.are_shown(*PUBLIC, *OF_ALICE)
 
 
-@pytest.mark.parametrize("name", ["COS answers 503", "COS hangs"])
-async def test_images_wait_while_cos_fails_and_come_back(playground: PlaygroundPage, name: str) -> None:
-    button = playground.page.get_by_role("button", name=name)
-    await playground.press(name)
-    await expect(button).to_have_attribute("aria-pressed", "true")
-    await expect(playground.badge("sunrise")).not_to_have_text("loaded")
-    assert await playground.are_shown(*PUBLIC), "what is shown stays"
-    await playground.press("Start all again")
-    await expect(playground.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
-    assert not await playground.are_shown("sunrise")
-    await expect(playground.page.locator("#log")).to_contain_text("sunrise attempt 1 failed")
-    await playground.press(name)
-    await playground.are_loaded(*PUBLIC)
-    await playground.told("7 pictures are shown")
-
-
-@pytest.mark.parametrize(("width", "height"), [(1366, 850), (390, 844)])
-async def test_what_breaks_is_in_sight_of_the_button_and_the_page_stays_where_it_is(
-    playground: PlaygroundPage, width: int, height: int
-) -> None:
+async def test_images_wait_while_cos_fails_and_come_back(playground: PlaygroundPage) -> None:
+    """What breaks is in sight of the button, and the page stays where it is."""
     page = playground.page
-    await page.set_viewport_size({"width": width, "height": height})
-    await playground.are_loaded(*PUBLIC, *OF_ALICE)
-    await expect(page.locator("#lights .loaded")).to_have_count(7)
-    await expect(page.locator("#lights")).to_be_in_viewport(ratio=1)
-    for name in ("COS answers 503", "Start all again"):
+    for name, width, height in (("COS answers 503", 1366, 850), ("COS hangs", 390, 844)):
+        button = page.get_by_role("button", name=name)
+        await page.set_viewport_size({"width": width, "height": height})
+        await playground.are_loaded(*PUBLIC, *OF_ALICE)
+        await expect(page.locator("#lights .loaded")).to_have_count(7)
+        await expect(page.locator("#lights")).to_be_in_viewport(ratio=1)
         await playground.press(name)
-        await expect(page.get_by_role("button", name=name)).to_be_focused()
+        await expect(button).to_be_focused()
+        await expect(button).to_have_attribute("aria-pressed", "true")
+        await expect(playground.badge("sunrise")).not_to_have_text("loaded")
+        assert await playground.are_shown(*PUBLIC), "what is shown stays"
+        await playground.press("Start all again")
+        await expect(page.get_by_role("button", name="Start all again")).to_be_focused()
+        await expect(page.locator("#lights .waiting, #lights .failed").first).to_be_visible()
+        await expect(page.locator("#count")).to_have_text(re.compile(r"^9 images, \d shown, .*(waiting|failed)"))
+        await expect(playground.badge("sunrise")).to_have_text(re.compile("retrying"), timeout=SECONDS)
+        assert not await playground.are_shown("sunrise")
+        await expect(page.locator("#log")).to_contain_text("sunrise attempt 1 failed")
         assert await page.evaluate("scrollY") == 0
-    await expect(page.locator("#lights .waiting, #lights .failed").first).to_be_visible()
-    await expect(page.locator("#count")).to_have_text(re.compile(r"^9 images, \d shown, .*(waiting|failed)"))
-    await playground.press("COS answers 503")
-    await expect(page.locator("#lights .loaded").nth(6)).to_be_visible(timeout=SECONDS)
+        await playground.press(name)
+        await expect(button).to_have_attribute("aria-pressed", "false")
+        await playground.are_loaded(*PUBLIC)
+        await playground.told("7 pictures are shown")
+    await playground.press("COS hangs")
+    await page.reload()
+    await expect(page.get_by_role("button", name="COS hangs")).to_have_attribute("aria-pressed", "true")
 
 
 async def test_a_failing_picture_leads_to_its_cause_in_the_console(playground: PlaygroundPage) -> None:
@@ -258,19 +249,8 @@ async def test_a_failing_picture_leads_to_its_cause_in_the_console(playground: P
     assert ADMIN_TOKEN not in console.url
 
 
-async def test_a_fault_outlives_the_page(playground: PlaygroundPage) -> None:
-    button = playground.page.get_by_role("button", name="COS hangs")
-    await playground.press("COS hangs")
-    await expect(button).to_have_attribute("aria-pressed", "true")
-    await playground.page.reload()
-    await expect(button).to_have_attribute("aria-pressed", "true")
-    await playground.press("COS hangs")
-    await expect(button).to_have_attribute("aria-pressed", "false")
-
-
-@pytest.mark.parametrize("way", ["url", "link"])
-async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPage, way: str) -> None:
-    await playground.page.select_option("#way", way)
+async def test_images_survive_a_restart_of_the_gateway(playground: PlaygroundPage) -> None:
+    await playground.page.select_option("#way", "link")
     await playground.are_loaded(*OF_ALICE)
     starts = playground.stack.starts()
     await playground.press("Restart the gateway")
@@ -290,10 +270,7 @@ async def test_images_wait_offline_and_go_on_online(playground: PlaygroundPage) 
     await playground.told("You are online again")
     await playground.are_loaded(*PUBLIC)
     assert await playground.page.evaluate("navigator.onLine")
-
-
-async def test_a_browser_without_a_network_is_noticed(playground: PlaygroundPage) -> None:
-    await playground.page.context.set_offline(True)
+    await playground.page.context.set_offline(True)  # not by the button
     await playground.page.get_by_label("Select sunrise").check()
     await playground.press("Reload")
     await expect(playground.badge("sunrise")).to_have_text("offline")
@@ -303,7 +280,13 @@ async def test_a_browser_without_a_network_is_noticed(playground: PlaygroundPage
     await playground.are_loaded("sunrise")
 
 
-async def test_filters_choose_by_name_visibility_and_state(playground: PlaygroundPage) -> None:
+async def test_filters_choose_among_thumbnails_beside_the_log(playground: PlaygroundPage) -> None:
+    await playground.page.set_viewport_size({"width": 1280, "height": 800})
+    await playground.tile("aurora").scroll_into_view_if_needed()
+    for place in ("#log", "#told", "#expire"):
+        await expect(playground.page.locator(place)).to_be_in_viewport(ratio=1)
+    poster = playground.tile("poster-large").locator("img")
+    assert "style=card&w=320&format=avif&v=" in await poster.evaluate("(image) => image.currentSrc")
     names = playground.page.locator(".tile:visible .name")
     await playground.page.fill("#search", "SUN")
     await expect(names).to_have_text(["sunrise", "drifting-sun", "vector"])  # vector's file is hills+sun.svg
@@ -324,7 +307,7 @@ async def test_filters_choose_by_name_visibility_and_state(playground: Playgroun
     await expect(playground.page.locator("#nothing")).to_be_hidden()
 
 
-async def test_many_are_selected_and_their_urls_refreshed(playground: PlaygroundPage) -> None:
+async def test_many_are_selected_their_urls_refreshed_and_their_links_copied(playground: PlaygroundPage) -> None:
     page, done = playground.page, playground.page.locator("#done")
     await expect(page.locator("#refresh")).to_be_hidden()
     await page.get_by_label("Select all").check()
@@ -338,10 +321,8 @@ async def test_many_are_selected_and_their_urls_refreshed(playground: Playground
     selected = page.locator(".tile:has(:checked) .name")
     await expect(selected).to_have_text(["badge", "drifting-sun", "vector", "poster-large"])
     assert await page.get_by_label("Select all").evaluate("(box) => box.indeterminate")
-
-
-async def test_copied_links_open_the_images_without_a_token(playground: PlaygroundPage) -> None:
-    page = playground.page
+    await page.get_by_label("Select all").check()
+    await page.get_by_label("Select all").uncheck()
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=playground.stack.public)
     for image_id in ("sunrise", "dunes", "mountain-lake", "aurora"):
         await page.get_by_label(f"Select {image_id}").check()
@@ -358,7 +339,7 @@ async def test_copied_links_open_the_images_without_a_token(playground: Playgrou
                 assert answer.status == 200
 
 
-async def test_details_show_what_the_api_says(playground: PlaygroundPage) -> None:
+async def test_details_show_what_the_api_says_and_the_keyboard_reaches_everything(playground: PlaygroundPage) -> None:
     page, dialog = playground.page, playground.page.get_by_role("dialog")
     await playground.become("nobody")
     await page.get_by_role("button", name="sunrise").click()
@@ -379,9 +360,6 @@ async def test_details_show_what_the_api_says(playground: PlaygroundPage) -> Non
     await dialog.get_by_role("button", name="Close").click()
     await expect(dialog).to_be_hidden()
 
-
-async def test_the_keyboard_reaches_everything(playground: PlaygroundPage) -> None:
-    page = playground.page
     names = page.locator(".tile .name")
     await names.nth(0).focus()
     for key, at in (("ArrowRight", 1), ("ArrowLeft", 0), ("End", 8), ("Home", 0), ("ArrowUp", 0)):
@@ -403,49 +381,43 @@ async def test_the_keyboard_reaches_everything(playground: PlaygroundPage) -> No
     assert await page.input_value("#search") == "a/b"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(playground: PlaygroundPage, scheme: Any) -> None:
-    await playground.page.emulate_media(color_scheme=scheme)
+async def test_axe_finds_nothing(playground: PlaygroundPage) -> None:
+    page, dialog = playground.page, playground.page.get_by_role("dialog")
     await playground.press("COS answers 503")
-    await playground.page.get_by_label("Select sunrise").check()
+    await page.get_by_label("Select sunrise").check()
     # As a script of the page its policy would refuse it.
-    await playground.page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
+    await page.evaluate(await asyncio.to_thread(AXE.read_text, encoding="utf-8"))
     found = "axe.run().then(({violations}) => violations.map(({id, nodes}) => [id, nodes.map(({html}) => html)]))"
-    assert await playground.page.evaluate(found) == []
-    await playground.page.get_by_role("button", name="sunrise").click()
-    await expect(playground.page.get_by_role("dialog")).to_contain_text("photos/sunrise.jpg")
-    assert await playground.page.evaluate(found) == []
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        assert await page.evaluate(found) == []
+        await page.get_by_role("button", name="sunrise").click()
+        await expect(dialog).to_contain_text("photos/sunrise.jpg")
+        assert await page.evaluate(found) == []
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_be_hidden()
 
 
-@pytest.mark.parametrize("width", [320, 390])
-async def test_nothing_is_cut_on_a_telephone(open_page: Callable[..., Any], stack: DevProcess, width: int) -> None:
-    playground = await open_page(stack, viewport={"width": width, "height": 700}, is_mobile=True, has_touch=True)
-    await expect(playground.page.locator(".tile")).to_have_count(9)
-    assert await playground.page.evaluate("document.documentElement.scrollWidth") == width
-    small = """[...document.querySelectorAll("button, select, input")]
-                 .filter((node) => node.checkVisibility() && node.getBoundingClientRect().height < 24)
-                 .map((node) => node.outerHTML)"""
-    assert await playground.page.evaluate(small) == []
-
-
-async def test_the_buttons_of_a_telephone_stay_in_reach_with_pictures_in_view(
+async def test_on_a_telephone_nothing_is_cut_and_the_buttons_stay_in_reach_with_pictures_in_view(
     open_page: Callable[..., Any], stack: DevProcess
 ) -> None:
     playground = await open_page(stack, viewport={"width": 390, "height": 740}, is_mobile=True, has_touch=True)
+    page = playground.page
+    await expect(page.locator(".tile")).to_have_count(9)
     await playground.tile("sunrise").scroll_into_view_if_needed()
     await expect(playground.tile("sunrise").locator("img")).to_be_in_viewport()
-    await expect(playground.page.get_by_role("button", name="Expire all URLs")).to_be_in_viewport(ratio=1)
-    await expect(playground.page.locator("#told")).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_role("button", name="Expire all URLs")).to_be_in_viewport(ratio=1)
+    await expect(page.locator("#told")).to_be_in_viewport(ratio=1)
+    small = """[...document.querySelectorAll("button, select, input")]
+                 .filter((node) => node.checkVisibility() && node.getBoundingClientRect().height < 24)
+                 .map((node) => node.outerHTML)"""
+    for width in (390, 320):
+        await page.set_viewport_size({"width": width, "height": 740})
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+        assert await page.evaluate(small) == []
 
 
-async def test_the_log_is_beside_the_grid(playground: PlaygroundPage) -> None:
-    await playground.page.set_viewport_size({"width": 1280, "height": 800})
-    await playground.tile("aurora").scroll_into_view_if_needed()
-    for place in ("#log", "#told", "#expire"):
-        await expect(playground.page.locator(place)).to_be_in_viewport(ratio=1)
-
-
-async def test_try_it_tells_what_a_load_took_and_from_where(playground: PlaygroundPage) -> None:
+async def test_try_it_tells_what_a_load_took_and_has_the_code_for_each_framework(playground: PlaygroundPage) -> None:
     page, measured = playground.page, playground.page.locator("#measured")
     await playground.tile("poster-large").locator("smart-image").click()
     await expect(page.locator("#image")).to_have_value("poster-large")
@@ -467,10 +439,7 @@ async def test_try_it_tells_what_a_load_took_and_from_where(playground: Playgrou
     await expect(measured.get_by_role("link")).to_have_attribute(
         "href", re.compile("#image=aurora&user=alice&request=[0-9a-f]+&token=")
     )
-
-
-async def test_try_it_has_the_code_for_each_framework(playground: PlaygroundPage) -> None:
-    page = playground.page
+    await page.reload()
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=playground.stack.public)
     await page.select_option("#image", "dunes")
     await page.select_option("#format", "avif")

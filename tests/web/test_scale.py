@@ -37,7 +37,7 @@ async def test_a_page_of_fifty_images_costs_one_request_each_and_eleven_kilobyte
     assert max(pictures) <= len(png) + KILOBYTE
 
 
-async def test_the_heap_stays_flat_while_a_thousand_images_are_scrolled(
+async def test_of_a_thousand_lazy_images_only_near_ones_are_loaded_and_the_heap_stays_flat(
     visit: Visit, images: Images, png: bytes
 ) -> None:
     for number in range(50):
@@ -47,8 +47,15 @@ async def test_the_heap_stays_flat_while_a_thousand_images_are_scrolled(
     await visit.page.evaluate(
         """document.body.append(...Array.from({length: 1000}, (_, number) => Object.assign(
              document.createElement("smart-image"),
-             {imageId: `p${number % 50}`, alt: "", width: 160, height: 120, lazy: true})))"""
+             {imageId: `p${number % 50}`, alt: "", width: 160, height: 120, lazy: true, id: `s${number}`})))"""
     )
+    await visit.state("#s0", "loaded")
+    loaded = "document.querySelectorAll('smart-image:state(loaded)').length"
+    assert await visit.page.evaluate(loaded) < 200
+    assert await visit.page.evaluate("s999.state") == "idle"
+    await visit.page.evaluate("s999.scrollIntoView()")
+    await visit.state("#s999", "loaded")
+    assert await visit.page.evaluate(loaded) < 400
     devtools = await visit.page.context.new_cdp_session(visit.page)
     heaps: list[int] = []
     while len(heaps) < 3:

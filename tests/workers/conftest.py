@@ -16,7 +16,7 @@ import yaml
 
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.worker import Accepted, Worker
+from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from gateway.workers.worker_calls import worker_calls
 from tests.conftest import ADMIN_TOKEN
 from tests.processes import GatewayProcess, gateway_process
@@ -69,7 +69,7 @@ async def fake_workers(
 
     async def start(number: int, accepted: Accepted | None) -> Worker:
         arguments = ["-IS", "-c", FAKE_WORKER, json.dumps(answers[number - 1]), life]
-        return await Worker.start(number, [sys.executable], arguments, os.environ, [], accepted)
+        return await WorkerCommand([sys.executable], arguments, os.environ, "").start(number, accepted, [])
 
     first = Accepted([sys.executable], None)
     supervisor = Supervisor(len(answers), start, first, silence=3600, grace=0)

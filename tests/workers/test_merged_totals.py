@@ -7,17 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.workers.merged_totals import MergedTotals, Totals
+from gateway.workers.merged_console import MergedTotals, Totals
 from gateway.workers.worker_calls import Answer
 
 BOUNDS = [0.1, 1.0]
-
-
-class Worker:
-    """A process that has ended or not."""
-
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
 
 
 def totals(counts: dict[str, int], durations: Sequence[object] = (0, 0, 0), **changes: Any) -> bytes:
@@ -26,10 +19,10 @@ def totals(counts: dict[str, int], durations: Sequence[object] = (0, 0, 0), **ch
     return json.dumps({"status": "success", "data": data}).encode()
 
 
-def read(history: MergedTotals, worker: Worker, body: bytes) -> None:
+def read(history: MergedTotals, ended: asyncio.Event, body: bytes) -> None:
     """Read the answer of a worker, unless it is of another version."""
     if (found := Answer(200, {}, body).data(Totals)) is not None:
-        history.read(worker, found)
+        history.read(ended, found)
 
 
 def error(count: int, at: float, image_id: str, code: str = "image_not_found") -> dict[str, Any]:
@@ -42,7 +35,7 @@ def points(history: MergedTotals, since: float = 0) -> list[dict[str, Any]]:
 
 
 def test_a_point_has_what_all_workers_did_and_the_quantiles_of_all_their_requests() -> None:
-    history, first, second = MergedTotals(100), Worker(), Worker()
+    history, first, second = MergedTotals(100), asyncio.Event(), asyncio.Event()
     read(history, first, totals({"status 200": 3}, (3, 0, 0)))
     read(history, second, totals({"status 200": 4, "status 404": 1}, (0, 5, 0)))
     history.record(105)
@@ -57,10 +50,10 @@ def test_a_point_has_what_all_workers_did_and_the_quantiles_of_all_their_request
 
 
 def test_the_counts_of_an_ended_worker_and_those_of_its_successor_make_no_step() -> None:
-    history, first, second = MergedTotals(100), Worker(), Worker()
+    history, first, second = MergedTotals(100), asyncio.Event(), asyncio.Event()
     read(history, first, totals({"status 200": 1000}, (1000, 0, 0)))
     history.record(105)
-    first.ended.set()
+    first.set()
     read(history, second, totals({"status 200": 2}, (2, 0, 0)))
     history.record(110)
     history.record(115)
@@ -68,18 +61,18 @@ def test_the_counts_of_an_ended_worker_and_those_of_its_successor_make_no_step()
 
 
 def test_errors_are_summed_and_name_the_image_of_the_last_one_also_of_an_ended_worker() -> None:
-    history, first, second = MergedTotals(100), Worker(), Worker()
+    history, first, second = MergedTotals(100), asyncio.Event(), asyncio.Event()
     read(history, first, totals({}, errors=[error(3, 50, "a"), error(1, 70, "c", "origin_timeout")]))
     read(history, second, totals({}, errors=[error(2, 60, "b")]))
     history.record(105)
-    first.ended.set()
+    first.set()
     history.record(110)
     assert history.replace({}, 0)["errors"] == [error(1, 70, "c", "origin_timeout"), error(5, 60, "b")]
 
 
 def test_other_parts_of_the_answer_stay_those_of_one_worker() -> None:
     history = MergedTotals(100)
-    read(history, Worker(), totals({}))
+    read(history, asyncio.Event(), totals({}))
     assert history.replace({"status": "ready", "points": "of one", "errors": "of one"}, 0) == {
         "status": "ready",
         "points": {"fine": [], "coarse": []},
@@ -102,19 +95,19 @@ def test_other_parts_of_the_answer_stay_those_of_one_worker() -> None:
 )
 def test_a_worker_of_another_version_whose_answer_is_unreadable_is_left_out(body: bytes) -> None:
     history = MergedTotals(100)
-    read(history, Worker(), body)
+    read(history, asyncio.Event(), body)
     history.record(105)
     assert history.replace({"points": "of one"}, 0) == {"points": "of one"}
-    read(history, Worker(), totals({"status 200": 1}))
-    read(history, Worker(), body)
+    read(history, asyncio.Event(), totals({"status 200": 1}))
+    read(history, asyncio.Event(), body)
     history.record(110)
     assert [point["counts"] for point in points(history)] == [{"status 200": 1}]
 
 
 def test_a_worker_with_other_buckets_is_left_out() -> None:
     history = MergedTotals(100)
-    read(history, Worker(), totals({"status 200": 1}))
-    read(history, Worker(), totals({"status 200": 9}, bounds=[0.1, 2.0]))
-    read(history, Worker(), totals({"status 200": 9}, (1, 2)))
+    read(history, asyncio.Event(), totals({"status 200": 1}))
+    read(history, asyncio.Event(), totals({"status 200": 9}, bounds=[0.1, 2.0]))
+    read(history, asyncio.Event(), totals({"status 200": 9}, (1, 2)))
     history.record(105)
     assert [point["counts"] for point in points(history)] == [{"status 200": 1}]

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
-from gateway.workers.worker import Accepted, Worker
+from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from tests.waiting import until
 from tests.workers.conftest import STARTED
 
@@ -32,8 +32,12 @@ time.sleep(float(sys.argv[2]))
 
 async def start(number: int, accepted: Accepted | None, told: str = "", takes: float = 0) -> Worker:
     """Start such a process."""
-    arguments = ["-IS", "-c", SPEAKS, told, str(takes)]
-    return await Worker.start(number, [sys.executable], arguments, os.environ, [], accepted)
+    return await run("-IS", "-c", SPEAKS, told, str(takes)).start(number, accepted, [])
+
+
+def run(*arguments: str) -> WorkerCommand:
+    """Return the command that gives these arguments to Python."""
+    return WorkerCommand([sys.executable], arguments, os.environ, "")
 
 
 def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervisor:
@@ -147,7 +151,7 @@ async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_af
         given.append(accepted)
         if len(given) == 1 or (accepted is not None and accepted.settings is None):
             return await start(number, accepted)
-        return await Worker.start(number, [sys.executable], ["-c", "exit(2)"], os.environ, [], accepted)
+        return await run("-c", "exit(2)").start(number, accepted, [])
 
     supervisor = supervisor_of(start_once)
     async with supervisor.running():

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.credential_services import CredentialServices
-from gateway_dev.cos_emulator.tokens import TokenIssuer
+from gateway_dev.cos_emulator.credential_services import CredentialServices, TokenIssuer
 from tests.answering import http, service
 
 __all__ = ["http", "service", "services"]

@@ -100,7 +100,7 @@ MUTANTS: Final = {
     # Each mechanism.
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
-        (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
+        (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workers.worker_command import kept, resolved, started_by
+from gateway.workers.worker import kept, resolved, started_by
 
 
 @pytest.fixture
