@@ -178,7 +178,7 @@ MUTANTS: Final = {
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
-        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 1"),
+        ("gateway.catalog.postgres", "needed = self.primary.positions.of(image_ids)", "needed = 1"),
     ),
     "no_sweep_after_a_gap": _mutant(
         "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
