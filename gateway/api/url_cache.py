@@ -10,7 +10,6 @@ from aiohttp import web
 from gateway.api.authentication import FACTS
 from gateway.api.json_body import Bodies, image_ids_in
 from gateway.api.json_responses import success
-from gateway.api.queues import redis_errors
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.redis_entries.daily_statistics import DailyStatistics
@@ -45,9 +44,8 @@ class CacheStatistics:
         """Return the state. Times are in Unix seconds."""
         now, report = self.now(), self.report
         attempts = report.success_count + report.error_count
-        async with redis_errors():
-            cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
-            lengths = await self.queue.state(now)
+        cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
+        lengths = await self.queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,
@@ -78,8 +76,7 @@ class CacheStatistics:
         text = request.query.get("days", "7")
         if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= retention):
             raise InvalidRequest(f"days must be 1 to {retention}")
-        async with redis_errors():
-            return success({"days": await self.daily.read(int(text))})
+        return success({"days": await self.daily.read(int(text))})
 
 
 @dataclass(frozen=True, slots=True)

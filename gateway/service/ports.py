@@ -172,7 +172,9 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     lookup, queue = images.lookup, redis.queue if redis is not None else None
     bodies = Bodies(live.value.server.keepalive_timeout)
     cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
-    links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+    links = None
+    if access.links is not None:
+        links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     public = PublicHandlers(
