@@ -98,11 +98,7 @@ class PostgresCatalog:
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
         """Return the image's record, or None if there is no such image, it is not active, or its row is unusable."""
-        return (await self.fetch_many([image_id])).get(image_id)
-
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of the servable images among ``image_ids``, in one query."""
-        return (await self.fetch_rows(image_ids)).records
+        return (await self.fetch_rows([image_id])).records.get(image_id)
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of ``image_ids``, and the reasons why rows are unusable, in one query."""
