@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
-from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
 from gateway.presign.signer import BACKDATE, Signer
 from gateway.presign.style_variants import Renditions

@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards

@@ -13,7 +13,7 @@ from redis.asyncio.client import PubSub
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.clocks import boot_time
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
 from gateway.redis_connection.shards import Shards
 

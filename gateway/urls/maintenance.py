@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import Renditions
