@@ -173,17 +173,16 @@ class RowAndUrl:
         if self.shared is None:
             return Found(), {"state": "turned off by url_cache.enabled"}
         try:
-            header = (await self.shared.read_headers([variant]))[variant]
             found = (await self.shared.find([variant]))[variant]
         except DependencyDown as error:
             return Found(), {"state": f"Redis does not answer: {error}"}
         if found.image is not None:
             read_ago = round(self.resolver.urls.now() - found.image.read_at)
             return found, {"state": "an entry", "row_read_seconds_ago": read_ago, **self._life(found.image)}
-        if header.expires_at is not None:
+        if found.expires_at is not None:
             reason = "an entry that is not used: written with another key, another domain or another release"
-            return found, {"state": reason, "expires_at": header.expires_at}
-        return found, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
+            return found, {"state": reason, "expires_at": found.expires_at}
+        return found, {"state": "dropped a moment ago: the row has changed" if found.tombstone else "nothing"}
 
     async def _refresh(self, variant: ImageVariant) -> Facts:
         if self.queue is None:

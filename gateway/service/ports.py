@@ -1,7 +1,6 @@
 """A service on its two ports: which handlers answer which addresses."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,18 +27,15 @@ from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
-from gateway.net.ip_address import is_loopback
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
 from gateway.server.file_limit import connection_budget
-from gateway.server.host_guard import HostGuard
+from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.service.answers import about_this, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
@@ -136,8 +132,8 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     settings, requests = service.settings.value, service.requests
     server, admin = settings.server, settings.admin
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
-    if admin.token is None and not inherited.admin and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    if not inherited.admin:
+        warn_if_open(admin)
     endpoint = Endpoint(
         admin.host,
         admin.port,
@@ -172,7 +168,9 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     lookup, queue = images.lookup, redis.queue if redis is not None else None
     bodies = Bodies(live.value.server.keepalive_timeout)
     cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
-    links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+    links = None
+    if access.links is not None:
+        links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     public = PublicHandlers(
@@ -196,8 +194,8 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     statistics = queues = None
     if redis is not None:
         prerefresh = live.map(lambda settings: settings.url_prerefresh)
-        lookups, report = metrics.urls.lookups, service.refresh
-        statistics = CacheStatistics(redis.usage, redis.queue, lookups, report, prerefresh, redis.daily, now)
+        report = service.refresh
+        statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
     admin = AdminHandlers(
