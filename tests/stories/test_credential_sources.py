@@ -202,7 +202,7 @@ async def _ask_until_the_end(gateway: RunningGateway) -> dict[int, float]:
         if answer.status == 503:
             assert answer.json()["code"] == "credentials_expired"
             assert int(answer.headers["Retry-After"]) > 0
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
     return slowest
 
 

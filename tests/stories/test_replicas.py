@@ -234,16 +234,6 @@ async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(
     assert (again["url"], again["from_cache"]) == (url, True)
 
 
-async def test_twenty_misses_at_once_cost_one_query(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway()
-    await images.add("a")
-    answers = await asyncio.gather(*(gateway.get("/i/a") for _ in range(20)))
-    assert {answer.status for answer in answers} == {200}
-    assert gateway.sample("catalog_queries_total", result="found") == 1
-    assert gateway.sample("presigns_total") == 1
-    assert gateway.sample("url_cache_lookups_total", tier="local", result="miss") == 20
-
-
 async def test_the_console_shows_what_happened_to_another_replica(start_gateway: StartGateway) -> None:
     first, second = [await start_gateway() for _ in range(2)]
     await second.reload(logging={"access_sample": 0.5})
