@@ -9,6 +9,7 @@ from gateway import errors
 from gateway.catalog.database_report import HeldLock
 from gateway.catalog.postgres import CatalogLocked
 from gateway.errors import GatewayError
+from gateway.redis_connection.client import WrongRedis
 
 SECRETS = "bucket photos-1250000000 key private/cat.png https://cos/?q-signature=abc"
 
@@ -29,6 +30,8 @@ def example(outcome: type[GatewayError]) -> GatewayError:
             return errors.MethodNotAllowed("POST")
         case errors.RangeNotSatisfiable:
             return errors.RangeNotSatisfiable(1000)
+        case _ if outcome is WrongRedis:
+            return WrongRedis(SECRETS, SECRETS)
         case _ if outcome is CatalogLocked:
             return CatalogLocked(HeldLock(SECRETS, 1))
         case _ if issubclass(outcome, errors.InvalidRequest):

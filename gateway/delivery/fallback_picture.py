@@ -32,12 +32,12 @@ class UnusablePicture(Exception):
 
 
 class FallbackPicture:
-    """A picture in memory, and the statuses of the errors that it replaces."""
+    """A picture in memory, and the ``statuses`` of the errors that it replaces."""
 
     def __init__(self, body: bytes, content_type: str, statuses: Collection[int]) -> None:
         self._body = body
         self._content_type = content_type
-        self._statuses = frozenset(statuses)
+        self.statuses = frozenset(statuses)
 
     @classmethod
     def read(cls, path: str, statuses: Collection[int]) -> "FallbackPicture":
@@ -47,10 +47,6 @@ class FallbackPicture:
         if content_type is None:
             raise _unusable("must be a PNG, JPEG, GIF, WebP, AVIF or SVG file")
         return cls(body, content_type, statuses)
-
-    def stands_in_for(self, error: GatewayError, method: str, headers: Mapping[str, str]) -> bool:
-        """Return whether a request for an image, of this method and with these headers, gets it for this error."""
-        return stands_in_for(error, self._statuses, method, headers)
 
     def response(self, error: GatewayError) -> web.Response:
         """Return the error with the picture as its body. ``X-Error-Code`` has the code that JSON would have."""

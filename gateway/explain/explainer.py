@@ -31,7 +31,7 @@ from gateway.delivery.decision import (
 )
 from gateway.delivery.parameters import Parameters, VariantRequest, VariantRequests
 from gateway.errors import NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
-from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why
+from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why_hidden, why_seen
 from gateway.explain.delivery import answer_facts, kept, nothing_kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
@@ -74,7 +74,6 @@ class Explainer:
         address choose it. Raises the errors of ``VariantRequests.parse``.
         """
         stored, rules = self.row_and_url, self.rules.value
-        originals_for_owner = rules.renditions.originals_for_owner
         chosen = self._chosen(parameters, credentials.link)
         cached = await stored.cached(ImageVariant(image_id, chosen.rendition))
         caller, facts = caller_of(credentials, self.authenticator)
@@ -86,11 +85,11 @@ class Explainer:
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
             shown = await dry.decide(rules, any_row=True)
-            if isinstance(shown, Refused) and shown.is_denial:
-                facts |= why(caller, shown, row.record, originals_for_owner=originals_for_owner)
-                shown = await dry.decide(replace(rules, authenticator=_Sender(permitted(row.record))), any_row=True)
-        if "why" not in facts and shown.image is not None:
-            facts |= why(caller, shown, shown.image.record, originals_for_owner=originals_for_owner)
+        if shown.image is not None:
+            facts |= why_seen(caller, shown.image)
+        elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
+            facts |= why_hidden(caller, row.record, originals_for_owner=rules.renditions.originals_for_owner)
+            shown = await dry.decide(replace(rules, authenticator=_Sender(permitted(row.record))), any_row=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)

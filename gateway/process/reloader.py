@@ -2,15 +2,14 @@
 
 A reload has two phases. The first may fail and may take long: a thread reads the sources, and each part prepares
 its change. The second awaits nothing, so each request sees either all changes or none: each part applies its
-prepared change, and the settings in use are replaced.
+prepared change, and the settings in use are replaced. Then each part closes what nobody uses any more.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from gateway.concurrency.background import in_daemon_thread
@@ -54,28 +53,15 @@ class ReloadNotPossible(Exception):
     """Nothing was read: this process has no configuration to reload, or it drains."""
 
 
-async def _nothing() -> None:
-    """Close nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """New settings in preparation, which a part is ready to use.
-
-    ``apply`` cannot fail and awaits nothing. Then ``close`` closes the replaced objects. If another part refuses the
-    configuration, ``discard`` is called instead of both.
-    """
-
-    apply: Callable[[], None]
-    close: Callable[[], Awaitable[None]] = _nothing
-    discard: Callable[[], Awaitable[None]] = _nothing
-
-
 class Part(Protocol):
     """A part of the gateway that opens something for new settings, or may refuse them."""
 
-    async def prepare(self, old: Settings, new: Settings, /) -> Prepared:
-        """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``."""
+    def prepare(self, old: Settings, new: Settings, /) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``.
+
+        Yield a function that applies the change. It cannot fail and awaits nothing. It is not called if another part
+        refuses the configuration. On exit, close the replaced objects, or the new ones if the change was not applied.
+        """
 
 
 class Replaceable(Generic[T]):
@@ -192,22 +178,21 @@ class Reloader:
             raise ReloadRefused(f"{error.filename}: {error.strerror or error}") from error
 
     async def _apply(self, result: SettingsDifference) -> None:
-        async with AsyncExitStack() as prepared:
-            changes = []
-            for part in self._parts:
-                change = await part.prepare(self.live.value, result.settings)
-                prepared.push_async_callback(change.discard)
-                changes.append(change)
-            prepared.pop_all()
-        for change in changes:
-            change.apply()
-        self.need_restart = result.need_restart
-        self.live.replace(result.settings)
-        for change in changes:
-            try:
-                await change.close()
-            except Exception:  # nothing uses it any more, and the new configuration is in use
-                logger.exception("what the reload has replaced could not be closed")
+        is_applied = False
+        try:
+            async with AsyncExitStack() as prepared:
+                old, new = self.live.value, result.settings
+                changes = [await prepared.enter_async_context(part.prepare(old, new)) for part in self._parts]
+                for apply in changes:
+                    apply()
+                self.need_restart = result.need_restart
+                self.live.replace(new)
+                is_applied = True
+        except Exception:
+            if not is_applied:
+                raise
+            # Nothing uses it any more, and the new configuration is in use.
+            logger.exception("what the reload has replaced could not be closed")
 
     def _count(self, *, is_success: bool) -> None:
         self._metrics.config_last_reload_successful.set(is_success)

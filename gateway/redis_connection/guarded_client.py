@@ -16,7 +16,7 @@ from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseEr
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from gateway.concurrency.shared_timeout import loop_timeout
-from gateway.errors import DependencyDown
+from gateway.errors import DependencyDown, RedisUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ _CODES: Final = frozenset(
 )
 
 
-class CacheUnavailable(DependencyDown):
-    """Redis did not answer in time, or answered with an error. Clients do not see it."""
+class CacheUnavailable(DependencyDown, RedisUnavailable):
+    """Redis did not answer in time, or answered with an error. Clients see it only if they ask about Redis itself."""
 
 
 class WrongType(CacheUnavailable):

@@ -40,6 +40,7 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
+_MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
 class _Entry(BaseModel):
@@ -186,25 +187,15 @@ class Found:
     tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
     dropped. It must be passed to the ``keep`` that follows.
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    expires_at: the end that the value claims, also a foreign one. None when there is no entry.
     is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
     secret, release or configuration.
     """
 
     image: SignedImage | None = None
     tombstone: bytes = b""
-    is_foreign: bool = False
-
-
-_NOTHING: Final = Found()
-_FOREIGN: Final = Found(is_foreign=True)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """An entry read without its URL: the end it claims (None when there is no entry), or its tombstone."""
-
     expires_at: int | None = None
-    tombstone: bytes = b""
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,10 +248,9 @@ class UrlEntries:
         answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
         garbage: dict[ImageVariant, bytes] = {}
-        slices = TimeSlices() if len(variants) > 1 else None
+        slices = TimeSlices()
         for variant, answer in answers.items():
-            if slices is not None:
-                await slices.pause()
+            await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
             if answer is not None and there.is_foreign:
                 garbage[variant] = answer
@@ -270,9 +260,9 @@ class UrlEntries:
             )
         return found
 
-    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
-        """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
-        return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+        """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
+        return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
     async def keep(
         self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
@@ -286,7 +276,7 @@ class UrlEntries:
         """
         now = self._now()
         kept: dict[ImageVariant, bool] = {}
-        for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+        for some in in_groups(made, _KEPT_AT_ONCE):
             kept |= await self._keep(some, hits, now)
         return kept
 
@@ -296,12 +286,11 @@ class UrlEntries:
         by_variant = {ImageVariant(made[0].record.image_id, made[0].rendition): made for made in entries}
         groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
-        slices = TimeSlices() if len(entries) > 1 else None
+        slices = TimeSlices()
         for shard, own in groups.items():
             values: list[bytes | str | float] = []
             for variant in own:
-                if slices is not None:
-                    await slices.pause()
+                await slices.pause()
                 image, tombstone = by_variant[variant]
                 usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
                 due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
@@ -373,24 +362,23 @@ class UrlEntries:
         return {variant: value for variant, (value,) in found.items()}
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
-        if answer is None:
-            return _NOTHING
-        if answer.startswith(b"-"):
-            return Found(tombstone=answer)
-        entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
+        header = _header_of(answer)
+        if answer is None or answer.startswith(b"-"):
+            return header
         try:
-            image = decode(self._mac.verify(entry, variant), variant, self._signer, self._renditions)
+            entry = self._mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = decode(entry, variant, self._signer, self._renditions)
         except ValueError:
-            return _FOREIGN
-        has_links = image.record.links_killed is not None or not self._rules.with_links
-        return Found(image, tombstone) if has_links else _FOREIGN
+            image = None
+        if image is None or (image.record.links_killed is None and self._rules.with_links):
+            return Found(expires_at=header.expires_at, is_foreign=True)
+        return Found(image, header.tombstone, header.expires_at)
 
 
-def _entry_header(answer: bytes | None) -> EntryHeader:
+def _header_of(answer: bytes | None) -> Found:
     if answer is None:
-        return EntryHeader()
+        return Found()
     if answer.startswith(b"-"):
-        return EntryHeader(tombstone=answer)
-    end = answer.partition(b" ")[0]
-    tombstone = answer.partition(_TOMBSTONE_MARK)[2]
-    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
+        return Found(tombstone=answer)
+    end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
+    return Found(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

@@ -107,24 +107,21 @@ class ReplicaStore:
 
         A value of the wrong type under the key is deleted, so that the next point can be published.
         """
-        try:
-            await self._replace(point.encode(), point.at)
-        except WrongType:
-            await self._shards.remove_unless(b"zset", {self._place: [self._key]})
-            raise
-
-    async def _replace(self, member: str, at: float) -> None:
-        before, self._published = self._published, member  # also if no answer comes: Redis may have added it
+        before, self._published = self._published, point.encode()  # also if no answer comes: Redis may have added it
         call = _publish(
             replicas=self._key,
             before=before or "",
-            point=member,
-            at=at,
-            ended=at - _LIFE,
+            point=self._published,
+            at=point.at,
+            ended=point.at - _LIFE,
             most=_MOST_REPLICAS,
             life=_LIFE,
         )
-        await self._shards.run_on(self._place, call)
+        try:
+            await self._shards.run_on(self._place, call)
+        except WrongType:
+            await self._shards.remove_unless(b"zset", {self._place: [self._key]})
+            raise
 
     async def withdraw(self) -> None:
         """Remove the last point of this replica."""

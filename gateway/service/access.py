@@ -13,7 +13,7 @@ from gateway.access.identity import Authenticator
 from gateway.access.metrics import AccessMetrics
 from gateway.access.signed_links import SignedLinks
 from gateway.delivery.cors import CorsOrigins
-from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
+from gateway.process.reloader import ReloadRefused, Replaceable
 from gateway.settings import JwtSettings, Live, Settings
 
 if TYPE_CHECKING:
@@ -33,16 +33,18 @@ class Access:
     metrics: AccessMetrics
     rights_changed: Callable[[], None]
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+    @asynccontextmanager
+    async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
         """Fetch the new key set, if a key set is configured. Refuse a provider that gives no key."""
         await _import_token_libraries(new.access.jwt)
         if _key_source(old.access.jwt) == _key_source(new.access.jwt):
-            return Prepared(lambda: None)
-        successor = await Replaceable.open(_key_set(new.access.jwt, self.metrics, self.rights_changed))
-        if successor.value is not None and successor.value.is_empty:
-            await successor.aclose()
-            raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
-        return Prepared(lambda: self.key_set.swap(successor), successor.aclose, successor.aclose)
+            yield lambda: None
+            return
+        opening = _key_set(new.access.jwt, self.metrics, self.rights_changed)
+        async with aclosing(await Replaceable.open(opening)) as successor:
+            if successor.value is not None and successor.value.is_empty:
+                raise ReloadRefused("access.jwt.jwks_url: the keys of the provider cannot be fetched")
+            yield lambda: self.key_set.swap(successor)
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """The part that presigns URLs: COS's clock, the credentials of each bucket, hosts, styles, the life of a URL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from gateway.presign.public_url import PublicUrls
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CosClock, Lifetime
-from gateway.process.reloader import Prepared, ReloadRefused, Replaceable
+from gateway.process.reloader import ReloadRefused, Replaceable
 from gateway.settings import Live, Settings
 
 
@@ -39,27 +39,26 @@ class Signing:
         """Return the lease of renewals: ``seconds``, or less for short-lived credentials."""
         return self.lifetime.lease(seconds, self.credentials.shortest_life)
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
+    @asynccontextmanager
+    async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
         """Ask the new sources of credentials, for three seconds. Refuse a source that gives no credentials."""
         if old.cos == new.cos:
-            return Prepared(lambda: None)
-        successor = await Replaceable.open(_open_credentials(new, self.metrics, self.clock))
+            yield lambda: None
+            return
+        try:
+            async with aclosing(await Replaceable.open(_open_credentials(new, self.metrics, self.clock))) as successor:
+                for source in successor.value.all:
+                    if source.newest is None:
+                        raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
 
-        async def discard() -> None:
-            await successor.aclose()
+                def apply() -> None:
+                    self.opened.swap(successor)
+                    self.credentials.replace(self.opened.value)
+                    self.public_urls.forget()
+
+                yield apply
+        finally:
             self.credentials.show_ends()
-
-        for source in successor.value.all:
-            if source.newest is None:
-                await discard()
-                raise ReloadRefused(f"cos.credentials: the source {source.name} gives none: {source.reason}")
-
-        def apply() -> None:
-            self.opened.swap(successor)
-            self.credentials.replace(self.opened.value)
-            self.public_urls.forget()
-
-        return Prepared(apply, successor.aclose, discard)
 
 
 @asynccontextmanager

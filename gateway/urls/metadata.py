@@ -116,11 +116,12 @@ class MetadataLookup:
             logger.debug("redis unavailable: %s", error)
             return {}
         for record in records:
-            if record.image_id in found:
-                if self._lacks_placeholder(record, found[record.image_id]):
-                    del found[record.image_id]
-                else:
-                    self._keep(record, found[record.image_id])
+            if (metadata := found.get(record.image_id)) is None:
+                continue
+            if self._lacks_placeholder(record, metadata):
+                del found[record.image_id]
+            else:
+                self._keep(record, metadata)
         return found
 
     def _lacks_placeholder(self, record: ImageRecord, metadata: ImageMetadata) -> bool:

@@ -73,7 +73,7 @@ class RefreshBatch:
                 idle.append(variant)
             else:
                 work.append((variant, header.tombstone))
-        await self.queue.ack(fresh)
+        await self.queue.schedule(fresh, only_if_queued=True)
         await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
         if not work:

@@ -1,6 +1,7 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
@@ -30,8 +31,6 @@ _NEVER: Final = float("-inf")
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
-_REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
-_REDIS_FOREIGN = ("redis", "foreign")
 
 _Found: TypeAlias = Mapping[ImageVariant, Found]
 _Usable: TypeAlias = Mapping[ImageVariant, SignedImage]
@@ -280,10 +279,9 @@ class UrlResolver:
         await self._drop_unread()
         results: _Results = {}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
-        slices = TimeSlices() if len(missed) > 1 else None
+        slices = TimeSlices()
         for look_up in missed:
-            if slices is not None:
-                await slices.pause()
+            await slices.pause()
             if look_up.variant in made:  # by the look-up of another client
                 results[look_up] = Resolved(made[look_up.variant][0], from_cache=False)
                 continue
@@ -321,26 +319,21 @@ class UrlResolver:
         """
         if self._shared is None:
             return {}, {}
+        found: _Found = {}
         try:
             found = await self._shared.find(variants)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
-            self._lookups_by_result.add(_REDIS_ERROR, len(variants))
-            return {}, {}
-        usable = {
-            variant: there.image
-            for variant, there in found.items()
-            if there.image is not None and self._is_trusted(there.image)
-        }
-        foreign = sum(there.is_foreign for there in found.values())
-        for result, count in (
-            (_REDIS_HIT, len(usable)),
-            (_REDIS_ERROR, len(variants) - len(found)),
-            (_REDIS_FOREIGN, foreign),
-            (_REDIS_MISS, len(found) - len(usable) - foreign),
-        ):
+        results, usable = Counter(error=len(variants) - len(found)), {}
+        for variant, there in found.items():
+            if there.image is not None and self._is_trusted(there.image):
+                usable[variant] = there.image
+                results["hit"] += 1
+            else:
+                results["foreign" if there.is_foreign else "miss"] += 1
+        for result, count in results.items():
             if count:
-                self._lookups_by_result.add(result, count)
+                self._lookups_by_result.add(("redis", result), count)
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:

@@ -15,7 +15,7 @@ from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
-from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
+from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
@@ -118,11 +118,12 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
+        endpoint = Endpoint(
+            admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True
+        )
         site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
-        with cannot_listen("admin", admin.host, admin.port):
-            await site.start()
-        yield site.url
+        await site.start()
+        yield site.name
     finally:
         await runner.cleanup()
 

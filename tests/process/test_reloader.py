@@ -1,13 +1,14 @@
 """The reloader: what a read that fails refuses, what each part gets, and what is replaced as a whole."""
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from gateway.process.reloader import Part, Prepared, Reloader, ReloadNotPossible, ReloadRefused
+from gateway.process.reloader import Part, Reloader, ReloadNotPossible, ReloadRefused
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, Settings
 from gateway.settings.error_messages import SettingsError
@@ -20,16 +21,26 @@ def settings(**sections: Any) -> Settings:
     return Settings(postgres={"dsn": "dbname=a"}, cos=cos, **sections)
 
 
-class Asked:
-    """A part that notes the settings it has to change, and its turn."""
+@dataclass(eq=False)
+class PreparedPart:
+    """A part that notes what it is asked to do, in ``turns``, and raises the errors that are given."""
 
-    def __init__(self, turns: list[tuple["Asked", int, int]]) -> None:
-        self._turns = turns
+    turns: list[tuple["PreparedPart", str, int, int]] = field(default_factory=list)
+    refusal: ReloadRefused | None = None
+    closing: Exception | None = None
 
-    async def prepare(self, old: Settings, new: Settings) -> Prepared:
-        """Note the turn when the change is applied."""
+    @asynccontextmanager
+    async def prepare(self, old: Settings, new: Settings) -> AsyncIterator[Callable[[], None]]:
+        """Yield what notes that the change is applied."""
         most = old.url_cache.max_size, new.url_cache.max_size
-        return Prepared(lambda: self._turns.append((self, *most)))
+        if self.refusal is not None:
+            raise self.refusal
+        try:
+            yield lambda: self.turns.append((self, "applied", *most))
+        finally:
+            self.turns.append((self, "closed", *most))
+            if self.closing is not None:
+                raise self.closing
 
 
 def reloader_of(
@@ -42,12 +53,12 @@ def reloader_of(
 
 
 async def test_the_parts_change_in_their_order_and_keys_that_need_a_restart_keep_their_values() -> None:
-    turns: list[tuple[Asked, int, int]] = []
-    first, second = Asked(turns), Asked(turns)
+    first = PreparedPart()
+    second = PreparedPart(first.turns)
     most = settings().url_cache.max_size
     reloader = reloader_of(lambda: settings(url_cache={"max_size": 7}, server={"port": 1}), first, second)
     result = await reloader.reload()
-    assert turns == [(first, most, 7), (second, most, 7)]
+    assert first.turns[:2] == [(first, "applied", most, 7), (second, "applied", most, 7)]
     assert (result.changed, result.need_restart) == (("url_cache.max_size",), ("server.port",))
     assert (reloader.live.value.url_cache.max_size, reloader.live.value.server.port) == (7, settings().server.port)
 
@@ -78,12 +89,12 @@ def impossible() -> Settings:
 async def test_what_cannot_be_read_or_used_is_refused_with_a_line_for_each_mistake(
     read: Callable[[], Settings], problems: list[str]
 ) -> None:
-    turns: list[tuple[Asked, int, int]] = []
-    reloader = reloader_of(read, Asked(turns))
+    part = PreparedPart()
+    reloader = reloader_of(read, part)
     with pytest.raises(ReloadRefused) as refused:
         await reloader.reload()
     assert [line[: len(problem)] for line, problem in zip(refused.value.problems, problems, strict=True)] == problems
-    assert not turns
+    assert not part.turns
     assert reloader.live.value == settings()
 
 
@@ -94,19 +105,6 @@ async def test_without_sources_and_while_draining_nothing_is_read() -> None:
         await reloader_of(unreadable, is_draining=True).reload()
 
 
-class FixedPart:
-    """A part whose change is given; raises it if it is an error."""
-
-    def __init__(self, change: Prepared | ReloadRefused) -> None:
-        self._change = change
-
-    async def prepare(self, _: Settings, __: Settings) -> Prepared:
-        """Return the change."""
-        if isinstance(self._change, ReloadRefused):
-            raise self._change
-        return self._change
-
-
 def renewed() -> Settings:
     """Read a configuration that differs from the least one."""
     return settings(url_cache={"max_size": 7})
@@ -115,32 +113,21 @@ def renewed() -> Settings:
 async def test_what_is_replaced_and_cannot_be_closed_is_logged_and_the_new_configuration_counts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    closed = []
-
-    async def fail() -> None:
-        raise OSError("it does not close")
-
-    async def close() -> None:
-        closed.append(True)
-
-    reloader = reloader_of(renewed, FixedPart(Prepared(lambda: None, fail)), FixedPart(Prepared(lambda: None, close)))
+    well = PreparedPart()
+    reloader = reloader_of(renewed, well, PreparedPart(closing=OSError("it does not close")))
     assert (await reloader.reload()).changed == ("url_cache.max_size",)
     assert reloader.live.value == renewed()
-    assert closed == [True]
+    assert [turn for _, turn, *_ in well.turns] == ["applied", "closed"]
     assert "it does not close" in caplog.text
 
 
 async def test_a_part_that_refuses_keeps_the_old_configuration_of_all_parts() -> None:
-    applied, discarded = [], []
-
-    async def discard() -> None:
-        discarded.append(True)
-
-    ready = FixedPart(Prepared(lambda: applied.append(True), discard=discard))
-    reloader = reloader_of(renewed, ready, FixedPart(ReloadRefused("url_cache.max_size: for a test")))
+    ready = PreparedPart()
+    refusing = PreparedPart(refusal=ReloadRefused("url_cache.max_size: for a test"))
+    reloader = reloader_of(renewed, ready, refusing)
     with pytest.raises(ReloadRefused):
         await reloader.reload()
-    assert (reloader.live.value, applied, discarded) == (settings(), [], [True])
+    assert (reloader.live.value, [turn for _, turn, *_ in ready.turns]) == (settings(), ["closed"])
 
 
 async def test_a_read_that_hangs_is_refused_and_no_other_one_starts_meanwhile() -> None:

@@ -248,7 +248,7 @@ async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: T
     tier.clock.now += 3000
     worker = refresh_worker_of(tier)
     with pytest.raises(CacheUnavailable):
-        await worker.drain_once()
+        await worker.drain(tier.shards.all)
     assert worker.report.results["renewed"] == len(here)
     assert worker.report.last_run is None
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") is None

@@ -100,7 +100,7 @@ MUTANTS: Final = {
     # Each mechanism.
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
-        (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
+        (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -178,7 +178,7 @@ MUTANTS: Final = {
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
-        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 1"),
+        ("gateway.catalog.postgres", "needed = self.primary.positions.of(image_ids)", "needed = 1"),
     ),
     "no_sweep_after_a_gap": _mutant(
         "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
