@@ -127,6 +127,10 @@ class Tier:
         ]
         assert not await self.usage.write(batches)
 
+    async def usage_of(self, variant: ImageVariant) -> Usage:
+        """Return what is written of the usage of a variant."""
+        return (await self.usage.read([variant]))[variant]
+
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
         """Sign as the resolver does."""
         return UsableUrls(self.signer, self.lifetime, self.clock).sign(record, rendition, read_at)

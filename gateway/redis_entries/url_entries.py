@@ -213,9 +213,7 @@ class EntryRules:
     tombstone_ttl: float = 30.0
 
 
-_DEFAULT_RULES: Final = EntryRules()
-
-
+@dataclass(frozen=True, slots=True)
 class UrlEntries:
     """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
 
@@ -225,23 +223,13 @@ class UrlEntries:
     does.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        mac: EntryMac,
-        signer: Signer,
-        renditions: Renditions,
-        lifetime: Lifetime,
-        rules: EntryRules = _DEFAULT_RULES,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self.shards = shards
-        self._lifetime = lifetime
-        self._mac = mac
-        self._signer = signer
-        self._renditions = renditions
-        self._rules = rules
-        self._now = now
+    shards: Shards
+    mac: EntryMac
+    signer: Signer
+    renditions: Renditions
+    lifetime: Lifetime
+    rules: EntryRules = EntryRules()
+    now: Callable[[], float] = time.time
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
@@ -274,7 +262,7 @@ class UrlEntries:
         images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if
         the server of a shard fails.
         """
-        now = self._now()
+        now = self.now()
         kept: dict[ImageVariant, bool] = {}
         for some in in_groups(made, _KEPT_AT_ONCE):
             kept |= await self._keep(some, hits, now)
@@ -292,14 +280,14 @@ class UrlEntries:
             for variant in own:
                 await slices.pause()
                 image, tombstone = by_variant[variant]
-                usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
-                due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
-                values += self._mac.sign(encode(image, self._signer), variant), tombstone, usable_for
+                usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
+                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
+                values += self.mac.sign(encode(image, self.signer), variant), tombstone, usable_for
                 values += encode_variant(variant), due
             call = keep_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
-                latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
+                latest_end=math.ceil(now) + BACKDATE + self.lifetime.ttl,
                 now=now,
                 index_life=INDEX_LIFE,
                 values=values,
@@ -319,7 +307,7 @@ class UrlEntries:
         removed in the same step. The usage stays: a changed row still names the same image. Raises
         ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
-        renditions = (None, *self._renditions.names)
+        renditions = (None, *self.renditions.names)
         variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
         failed: dict[Shard, CacheUnavailable] = {}
         for some in in_groups(variants, _DROPPED_AT_ONCE):
@@ -337,7 +325,7 @@ class UrlEntries:
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
                 metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
-                milliseconds=int(self._rules.tombstone_ttl * 1000),
+                milliseconds=int(self.rules.tombstone_ttl * 1000),
                 words=[encode_variant(variant) for variant in own],
             )
             return [call]
@@ -366,11 +354,11 @@ class UrlEntries:
         if answer is None or answer.startswith(b"-"):
             return header
         try:
-            entry = self._mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
-            image = decode(entry, variant, self._signer, self._renditions)
+            entry = self.mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = decode(entry, variant, self.signer, self.renditions)
         except ValueError:
             image = None
-        if image is None or (image.record.links_killed is None and self._rules.with_links):
+        if image is None or (image.record.links_killed is None and self.rules.with_links):
             return Found(expires_at=header.expires_at, is_foreign=True)
         return Found(image, header.tombstone, header.expires_at)
 

@@ -93,8 +93,7 @@ async def open_images(
     probe = ImageProbe(origin, signing.signer.sign_rule, wants_placeholder)
     kept = redis.metadata if redis is not None else None
     metadata = MetadataLookup(probe.describe, kept, urls.metrics, wants_placeholder)
-    entries = redis.entries if redis is not None else None
-    refresh = OnDemandRefresh(resolver, urls.stores.catalog, entries, urls.local, signing.clock, urls.metrics)
+    refresh = OnDemandRefresh(resolver, signing.clock)
     log.add_cache(refresh)
     log.add_cache(metadata)
 

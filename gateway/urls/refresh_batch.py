@@ -56,7 +56,7 @@ class RefreshBatch:
         """
         variants = [claim.item for claim in claims]
         headers = await self.shared.read_headers(variants)
-        used = await self.usage.last_accesses(variants)
+        used = await self.usage.read(variants)
         now = self.urls.now()
         work: list[_Work] = []
         fresh: dict[ImageVariant, float] = {}
@@ -64,7 +64,7 @@ class RefreshBatch:
         for variant in variants:
             if variant not in headers or variant not in used:
                 continue
-            header, (last_access, _) = headers[variant], used[variant]
+            header, last_access = headers[variant], used[variant].last_access
             if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
             elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
@@ -78,7 +78,7 @@ class RefreshBatch:
         results = Counter(fresh=len(fresh), idle=len(idle))
         if not work:
             return results
-        return results + await self._renew(work, {variant: hits for variant, (_, hits) in used.items()})
+        return results + await self._renew(work, {variant: usage.access_count for variant, usage in used.items()})
 
     async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> _Results:
         results: _Results = Counter()

@@ -146,7 +146,7 @@ class UsageCounter:
         if self._store is None:
             return unwritten
         try:
-            return _sum(await self._store.read(variant), unwritten)
+            return _sum((await self._store.read([variant]))[variant], unwritten)
         except CacheUnavailable:
             return _sum(backlog.unwritten(variant, with_unconfirmed=True), now)
 

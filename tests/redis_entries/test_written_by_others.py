@@ -94,7 +94,7 @@ async def test_an_impossible_count_is_ignored(tier: Tier, redis_client: "redis.R
     for name in ("hits", "refreshes"):
         redis_client.zadd(f"image:index:{name}", {"a": score})
         redis_client.expire(f"image:index:{name}", 100)
-    assert (await tier.usage.read(A))[:2] == (0, 0)
+    assert (await tier.usage_of(A))[:2] == (0, 0)
     tier.clock.now += 3000
     assert await drained(tier) == Counter(renewed=1)
 
@@ -105,9 +105,9 @@ async def test_infinite_counts_and_times_begin_anew_with_the_next_use(
 ) -> None:
     for name in ("hits", "refreshes", "used"):
         redis_client.zadd(f"image:index:{name}", {"a": score})
-    assert await tier.usage.read(A) == Usage()
+    assert await tier.usage_of(A) == Usage()
     await tier.count({A: Usage(3, 2, NOW)})
-    assert await tier.usage.read(A) == Usage(3, 2, NOW)
+    assert await tier.usage_of(A) == Usage(3, 2, NOW)
 
 
 async def test_a_url_that_would_live_for_ever_is_not_counted(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -155,4 +155,4 @@ async def test_a_batch_is_added_once_despite_a_value_of_the_wrong_type(
         assert isinstance((await tier.usage.write([batch]))[tier.shards.first], WrongType)
     await tier.maintenance.repair_if_needed()
     assert not await tier.usage.write([batch])
-    assert await tier.usage.read(A) == Usage(3, 2, NOW)
+    assert await tier.usage_of(A) == Usage(3, 2, NOW)

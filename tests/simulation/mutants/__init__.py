@@ -166,13 +166,13 @@ MUTANTS: Final = {
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
-        (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
+        (_RESOLVER, "if self.local.was_missing(variant):", "if False:"),
         faults="deafen_feed deafen_channel stop_postgres",
         first=5025,
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
-        (_RESOLVER, "if self._local.now() - began >= LEASE and not is_repeated:", "if False:"),
+        (_RESOLVER, "if self.local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
         first=194,
     ),
