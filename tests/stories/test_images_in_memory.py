@@ -110,19 +110,6 @@ async def test_a_changed_image_leaves_memory_at_once(gateway: RunningGateway, im
     assert (await gateway.get("/i/a")).body == b"third version"
 
 
-async def test_memory_is_bounded(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"memory_cache": {"max_bytes": 100_000, "max_object_bytes": 40_000}})
-    for number in range(6):
-        await images.add(f"n{number}", bytes([number]) * 30_000)
-        assert (await gateway.get(f"/i/n{number}")).status == 200
-        assert gateway.sample("memory_cache_bytes") <= 100_000
-    await images.add("big", b"x" * 50_000)
-    for _ in range(2):
-        assert "stored" not in (await gateway.get("/i/big")).headers["Cache-Status"]
-    assert (await gateway.get("/i/n5")).headers["Cache-Status"].startswith("image-gateway; hit")
-    assert (await gateway.get("/i/n0")).body == bytes([0]) * 30_000
-
-
 async def test_a_row_read_again_is_authorized_again(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
     """The URL was refused; meanwhile the row got another owner, or names another object."""
     await images.add("a", SMALL)

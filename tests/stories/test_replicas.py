@@ -187,13 +187,6 @@ class TestTellingTheOthers:
         await everywhere(deaf, lambda gateway: gateway.get("/i/a"), 404)
 
 
-async def test_replicas_hand_out_the_same_url_even_without_redis(start_gateway: StartGateway, images: Images) -> None:
-    started = [await start_gateway(redis={"url": "redis://127.0.0.1:1/0"}) for _ in range(2)]
-    await images.add("a")
-    urls = {(await gateway.get("/api/v1/images/a/url")).json()["data"]["url"] for gateway in started}
-    assert len(urls) == 1
-
-
 async def test_entries_of_a_replica_with_another_key_are_counted_as_foreign(
     start_gateway: StartGateway, images: Images
 ) -> None:
