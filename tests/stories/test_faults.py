@@ -96,12 +96,6 @@ async def explained(gateway: RunningGateway, query: str = "", image_id: str = "c
     return data
 
 
-async def checks_of(gateway: RunningGateway) -> dict[str, str]:
-    """Return the states in ``/readyz``."""
-    checks: dict[str, str] = (await gateway.get("/readyz")).json()["checks"]
-    return checks
-
-
 async def test_7_a_missing_trigger(
     start_gateway: StartGateway, operator: Operator, images: Images, own_dsn: str
 ) -> None:
