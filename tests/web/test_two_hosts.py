@@ -65,6 +65,7 @@ async def test_a_lost_answer_is_not_believed_to_be_a_missing_image(hosts: Tab, s
     await hosts.state("missing", "failed")
     if script:
         assert await hosts.evaluate("[missing.lastError.kind, missing.lastError.status]") == ["not_found", 404]
+        assert await hosts.evaluate("missing.lastError.requestId.length") > 0
         assert hosts.front.asked_for("/i/missing") == ["GET /i/missing", "HEAD /i/missing"]
     else:
         assert await hosts.evaluate("missing.lastError.kind") == "network", "it stays unknown"
