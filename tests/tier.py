@@ -88,9 +88,6 @@ class Table:
             {image_id: self.unusable[image_id] for image_id in image_ids if image_id in self.unusable},
         )
 
-    async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:
-        return dict((await self.fetch_rows(image_ids)).records)
-
     async def try_query(self) -> None:
         if self.is_away:
             raise CatalogUnavailable("no answer")

@@ -27,7 +27,7 @@ from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, system_addresses
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
 
@@ -98,11 +98,7 @@ class PostgresCatalog:
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
         """Return the image's record, or None if there is no such image, it is not active, or its row is unusable."""
-        return (await self.fetch_many([image_id])).get(image_id)
-
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of the servable images among ``image_ids``, in one query."""
-        return (await self.fetch_rows(image_ids)).records
+        return (await self.fetch_rows([image_id])).records.get(image_id)
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of ``image_ids``, and the reasons why rows are unusable, in one query."""

@@ -111,9 +111,6 @@ class Rows:
 class Catalog(Protocol):
     """The source of rows. Each method raises ``CatalogUnavailable``."""
 
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of those that can be served."""
-
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of those that can be served, and why the others cannot."""
 

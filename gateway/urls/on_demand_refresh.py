@@ -74,7 +74,7 @@ class OnDemandRefresh:
             return newest
         read_at, began = int(self._clock.now()), local.now()
         try:
-            record = (await resolver.catalog.fetch_many([variant.image_id])).get(variant.image_id)
+            record = (await resolver.catalog.fetch_rows([variant.image_id])).records.get(variant.image_id)
         except CatalogUnavailable:
             if refused is None or resolver.has_changed(refused):
                 raise

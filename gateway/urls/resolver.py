@@ -11,7 +11,7 @@ from gateway.changes.change_log import Scope
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import BACKDATE
@@ -170,7 +170,7 @@ class UrlResolver:
                 self.keep_local(image, mark)
         if image is not None:
             return Known(image.record, image.presigned)
-        record = (await self.catalog.fetch_many([image_id])).get(image_id)
+        record = (await self.catalog.fetch_rows([image_id])).records.get(image_id)
         if record is None:
             self.local.put_unknown(variant, mark, began)
             raise ImageNotFound(image_id)
@@ -268,7 +268,8 @@ class UrlResolver:
     async def _read_rows(self, missed: Sequence[_LookUp], found: _Found, mark: int) -> _Results:
         """Return the results by the rows of the images, and keep them. Raises ``CatalogUnavailable``."""
         began, read_at = self.local.now(), int(self.urls.now())
-        records = await self.catalog.fetch_many(list(dict.fromkeys(look_up.variant.image_id for look_up in missed)))
+        image_ids = list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
+        records = (await self.catalog.fetch_rows(image_ids)).records
         self._asks_for_rows_at = _NEVER
         await self._drop_unread()
         results: _Results = {}
