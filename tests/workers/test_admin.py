@@ -31,6 +31,7 @@ from tests.workers.conftest import (
     get_json,
     get_text,
     kill,
+    nothing,
     ports_of,
     workers_of,
 )
@@ -263,7 +264,7 @@ async def test_a_worker_lists_the_changes_until_it_has_ended_when_another_one_ha
         assert await listing() == "1", "its first answer"
         old = supervisor.slots[0].current
         assert old is not None
-        rolling = asyncio.create_task(supervisor.roll())
+        rolling = asyncio.create_task(supervisor.roll(nothing))
         await until(lambda: supervisor.slots[0].current is not old, seconds=STARTED)
         assert await listing() == "2", "its second answer"
         old.kill()

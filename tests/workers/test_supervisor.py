@@ -11,7 +11,7 @@ from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from tests.waiting import until
-from tests.workers.conftest import STARTED
+from tests.workers.conftest import STARTED, nothing
 
 # Says that it is ready; at the order to reload, accepts the settings "edited"; at the order to stop, tells what the
 # first argument says and ends after so many seconds.
@@ -102,7 +102,7 @@ async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last
         worker.kill()
         await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
-        await supervisor.roll()
+        await supervisor.roll(nothing)
         assert given[2:] == [None]
 
 
@@ -116,9 +116,8 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
 
     accepted = Accepted([sys.executable], "as at the start")
     supervisor = Supervisor(2, start, accepted, silence=60, grace=0)
-    supervisor.before_end = reload_all
     async with supervisor.running():
-        await supervisor.roll()
+        await supervisor.roll(reload_all)
         *_, first, second = start.given
         assert first is None
         assert second is not None
@@ -128,7 +127,7 @@ async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_
 async def test_a_new_worker_that_dies_while_its_predecessor_drains_is_replaced_at_once() -> None:
     start = Starts(takes=3600)
     made, supervisor = start.made, supervisor_of(start, kill_after=3600)
-    async with supervisor.running(), background("roll", supervisor.roll()):
+    async with supervisor.running(), background("roll", supervisor.roll(nothing)):
         await until(lambda: len(made) == 2 and made[0].is_stopping, seconds=STARTED)
         made[1].kill()
         await until(lambda: len(made) == 3 and made[2].is_ready, seconds=STARTED)
