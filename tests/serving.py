@@ -42,8 +42,6 @@ def dispatched(
 
     def install(runner: web.AppRunner) -> None:
         assert runner.server is not None
-        runner.server.request_handler = Dispatch(
-            runner.server.request_handler, InFlight(metrics.server.inflight_requests), accounting
-        )
+        Dispatch(InFlight(metrics.server.inflight_requests), accounting).take_over(runner.server)
 
     return install

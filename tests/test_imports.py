@@ -75,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     | {
         "gateway.access.request_head",
         "gateway.access.client_address",
+        "gateway.access.identity",
         "gateway.api",
         "gateway.delivery",
         "gateway.canary.mark",
@@ -90,11 +91,12 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",
+        "gateway.api.json_body",
         "gateway.api.json_responses",
         "gateway.delivery.request_context",
         "gateway.delivery.headers",
     }
-    | {"gateway.server.connection", "gateway.server.file_limit", "gateway.server.metrics"},
+    | {"gateway.server.acceptor", "gateway.server.file_limit", "gateway.server.metrics"},
 }
 # Reads the configuration; the commands start with it.
 SETTINGS_READER = "gateway.settings.sources"
@@ -346,7 +348,6 @@ PRIVATE_STATE: dict[type, dict[str, str]] = {
         ),
         "handle_error": "the answer to a malformed request quotes its bytes",
     },
-    web.BaseSite: {"_runner": "the ports accept no connection"},
 }
 # Of modules of aiohttp.
 PRIVATE_CLASSES = {"HttpRequestParserPy": "serve starts with the parser that reads requests otherwise than the C one"}

@@ -88,9 +88,6 @@ class Table:
             {image_id: self.unusable[image_id] for image_id in image_ids if image_id in self.unusable},
         )
 
-    async def fetch_many(self, image_ids: Sequence[str]) -> dict[str, ImageRecord]:
-        return dict((await self.fetch_rows(image_ids)).records)
-
     async def try_query(self) -> None:
         if self.is_away:
             raise CatalogUnavailable("no answer")
@@ -126,6 +123,10 @@ class Tier:
             self.usage.batch(shard, {variant: counted[variant] for variant in own}) for shard, own in groups.items()
         ]
         assert not await self.usage.write(batches)
+
+    async def usage_of(self, variant: ImageVariant) -> Usage:
+        """Return what is written of the usage of a variant."""
+        return (await self.usage.read([variant]))[variant]
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
         """Sign as the resolver does."""

@@ -52,15 +52,10 @@ class Audited:
             outcome: int | str = "cancelled"
             try:
                 response = await handler(request)
-            except GatewayError as error:
-                outcome = error.status
-                raise
-            except Exception:  # raised again: dispatch logs it and answers
-                outcome = 500
-                raise
-            else:
                 outcome = response.status
-                return response
+            except Exception as error:  # dispatch logs it and answers
+                outcome = error.status if isinstance(error, GatewayError) else 500
+                raise
             finally:
                 if self.audit.is_on:
                     note = self.audit.note(
@@ -73,6 +68,7 @@ class Audited:
                     )
                     # Not ended with a request whose client has left.
                     await asyncio.shield(asyncio.create_task(note, name="audit"))
+            return response
 
         return audited
 

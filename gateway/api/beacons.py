@@ -191,20 +191,17 @@ class Beacon(_Part):
         """Return the beacon in ``body``. Raises ``InvalidBeacon``."""
         try:
             return cls.model_validate_json(body)
-        except ValidationError:
-            # Its text quotes the body.
+        except ValidationError:  # its text quotes the body
             raise InvalidBeacon from None
 
     def count_in(self, metrics: BeaconMetrics) -> None:
         """Add the counts to the metrics."""
-        counters: tuple[tuple[Any, dict[Any, int]], ...] = (
-            (metrics.client_loads, self.loads),
-            (metrics.client_retries, self.retries),
-            (metrics.client_sources, self.sources),
-        )
-        for counter, counts in counters:
-            for label, amount in counts.items():
-                counter.add((label,), amount)
+        for result, amount in self.loads.items():
+            metrics.client_loads.add((result,), amount)
+        for reason, amount in self.retries.items():
+            metrics.client_retries.add((reason,), amount)
+        for source, amount in self.sources.items():
+            metrics.client_sources.add((source,), amount)
         metrics.client_attempts.add(amount=self.attempts)
         if self.seconds is not None:
             metrics.client_load_seconds.merge(self.seconds.buckets, self.seconds.sum)

@@ -92,15 +92,11 @@ class Console:
         text = request.query.get("since", "0")
         if not _TIME.fullmatch(text):
             raise InvalidRequest("since must be a time in Unix seconds")
-        since, history = int(text), self.replica.history
         return success(
             {
                 **await self.dependencies.facts(),
                 "can_change": self.admin_guard.token.value is not None,
-                "points": {
-                    "fine": [point.as_json() for point in history.fine(since)],
-                    "coarse": [point.as_json() for point in history.coarse(since)],
-                },
+                "points": self.replica.history.as_json(int(text)),
                 "errors": [asdict(error) for error in self.errors.newest()],
                 **await self._replicas(),
                 "renewals": await self._renewals(),

@@ -13,7 +13,7 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.request_context import REQUEST_CONTEXT
-from gateway.errors import GatewayError, InvalidRequest, RouteNotFound
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.resolver import UrlResolver
 
@@ -22,33 +22,24 @@ MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 @dataclass(frozen=True, slots=True)
 class LinkCalls:
-    """Makes and kills links, for owners and the admin. Every call is a 404 without ``access.signed_links``."""
+    """Makes and kills links, for owners and the admin."""
 
-    links: SignedLinks | None
+    links: SignedLinks
     lookup: AuthorizedLookup
     bodies: Bodies
     catalog: PostgresCatalog
     resolver: UrlResolver
     invalidation: Invalidation
 
-    @property
-    def _signed_links(self) -> SignedLinks:
-        """What signs links. Raises ``RouteNotFound`` unless they are configured."""
-        if self.links is None:
-            raise RouteNotFound("signed_links is not configured")
-        return self.links
-
     async def make(self, request: web.Request) -> web.Response:
         """Return a link that shows the image to anyone for ``expires_in`` seconds."""
-        links = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
         expires_in = _expires_in(await self.bodies.json(request))
         record = (await self.lookup.own(request, image_id)).record
-        return success({"image_id": image_id, **_made(links, record, expires_in)}, "a link was signed")
+        return success({"image_id": image_id, **_made(self.links, record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
-        links = self._signed_links
         body = await self.bodies.json(request)
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
@@ -58,20 +49,18 @@ class LinkCalls:
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
                 continue
-            made[image_id] = _made(links, result.image.record, expires_in)
+            made[image_id] = _made(self.links, result.image.record, expires_in)
         request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
         return success({"links": made, "errors": errors}, "links were signed")
 
     async def kill(self, request: web.Request) -> web.Response:
         """Invalidate every link to an image of the caller at once, with any key."""
-        _ = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
         await self.lookup.own(request, image_id)
         return await self._kill_all(image_id)
 
     async def kill_of_any(self, request: web.Request) -> web.Response:
         """Invalidate every link to any user's image, for the admin."""
-        _ = self._signed_links
         image_id = parse_image_id(request.match_info["image_id"])
         await self.resolver.peek(image_id)  # raises ``ImageNotFound``
         return await self._kill_all(image_id)

@@ -40,6 +40,12 @@ class Metadata:
 
 def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions) -> dict[str, Any]:
     version = record.version_token
+
+    def address(style: str) -> str:
+        """Return the address of a style, with ``{w}`` and ``{format}`` to be filled in if it has widths."""
+        variant = "&w={w}&format={format}" if renditions.widths(style) else ""
+        return f"/i/{record.image_id}?style={style}{variant}&v={version}"
+
     return {
         "image_id": record.image_id,
         "content_type": record.content_type,
@@ -52,14 +58,8 @@ def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions)
             style: {
                 "widths": renditions.widths(style),
                 "formats": renditions.formats(style),
-                "url": _address(record.image_id, style, version, is_sized=bool(renditions.widths(style))),
+                "url": address(style),
             }
             for style in renditions.styles
         },
     }
-
-
-def _address(image_id: str, style: str, version: str, *, is_sized: bool) -> str:
-    """Return the address of a style, with ``{w}`` and ``{format}`` to be filled in if it has widths."""
-    variant = "&w={w}&format={format}" if is_sized else ""
-    return f"/i/{image_id}?style={style}{variant}&v={version}"

@@ -1,8 +1,7 @@
 """The queues of renewals and purges: their lengths, what is due next, and what was given up."""
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,11 +10,10 @@ from aiohttp import web
 from gateway.api.json_body import Bodies, json_in
 from gateway.api.json_responses import success
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import InvalidRequest, RedisUnavailable, RouteNotFound
+from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import RENDITION_NAME
 from gateway.process.log_format import redact
-from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
 
@@ -26,7 +24,10 @@ _RENDITION: Final = re.compile(RENDITION_NAME)
 
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
-    """Handlers for operators: show the queues of refreshes and purges (None: no ``purge``), and requeue dead items."""
+    """Handlers for operators: show the queues of refreshes and purges (None: no ``purge``), and requeue dead items.
+
+    They raise ``CacheUnavailable``, which is a 503.
+    """
 
     refreshes: RefreshQueue
     purges: PurgeQueue | None
@@ -36,9 +37,8 @@ class QueueCalls:
     async def queue(self, _: web.Request) -> web.Response:
         """Return the next renewals, and the renewals given up. ``purges``: the same of purges, if configured."""
         now = self.now()
-        async with redis_errors():
-            refreshes = await _listed(self.refreshes, now)
-            purges = await _listed(self.purges, now) if self.purges is not None else None
+        refreshes = await _listed(self.refreshes, now)
+        purges = await _listed(self.purges, now) if self.purges is not None else None
         return success(refreshes | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
@@ -51,21 +51,16 @@ class QueueCalls:
             raise InvalidRequest("queue must be renewals or purges")
         entries = _entries_in(json_in(body) if (body := await self.bodies.read(request)) else {})
         if name == "renewals":
-            async with redis_errors():
-                return success({"requeued": await self.refreshes.requeue(self.now(), entries)})
+            return success({"requeued": await self.refreshes.requeue(self.now(), entries)})
         if entries is not None:
             raise InvalidRequest("entries choose renewals, not purges")
         if self.purges is None:
             raise RouteNotFound("purge is not configured")
-        async with redis_errors():
-            return success({"requeued": await self.purges.requeue(self.now())})
+        return success({"requeued": await self.purges.requeue(self.now())})
 
 
 async def _listed(queue: RefreshQueue | PurgeQueue, now: float) -> dict[str, Any]:
-    """Return the lengths and first entries of a queue. ``lag``: seconds since the first entry was due.
-
-    Raises ``CacheUnavailable``, as the next function does.
-    """
+    """Return the lengths and first entries of a queue. ``lag``: seconds since the first entry was due."""
     lengths = await queue.state(now)
     first = await queue.first(MOST_LISTED)
     return {
@@ -100,8 +95,7 @@ def _entries_in(body: object) -> list[ImageVariant] | None:
             return [_entry_in(entry) for entry in entries]
         case dict() if not body:
             return None
-        case _:
-            raise InvalidRequest(f"the body must be {{}}, or have 1 to {MOST_LISTED} entries of the dead list")
+    raise InvalidRequest(f"the body must be {{}}, or have 1 to {MOST_LISTED} entries of the dead list")
 
 
 def _entry_in(entry: object) -> ImageVariant:
@@ -111,12 +105,3 @@ def _entry_in(entry: object) -> ImageVariant:
         case {"image_id": str(image_id), "style": str(style)} if _RENDITION.fullmatch(style):
             return ImageVariant(parse_image_id(image_id), style)
     raise InvalidRequest('an entry must be {"image_id": …, "style": … or null}')
-
-
-@asynccontextmanager
-async def redis_errors() -> AsyncIterator[None]:
-    """Raise ``RedisUnavailable`` in place of ``CacheUnavailable``."""
-    try:
-        yield
-    except CacheUnavailable as error:
-        raise RedisUnavailable(str(error)) from error

@@ -41,10 +41,14 @@ _CORS_PREFLIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class PublicHandlers:
-    """What answers clients, proxies and CDNs. ``accel_prefix`` is None unless nginx moves the bytes."""
+    """What answers clients, proxies and CDNs.
+
+    links: None without ``access.signed_links``.
+    accel_prefix: None unless nginx moves the bytes.
+    """
 
     images: ImageCalls
-    links: LinkCalls
+    links: LinkCalls | None
     metadata: Metadata
     batches: UrlBatches
     beacons: Beacons
@@ -66,31 +70,28 @@ class AdminHandlers:
     purges: CachePurges
     nginx_changes: NginxChanges
     images: AdminImageCalls
-    links: LinkCalls
+    links: LinkCalls | None
     health: HealthCalls
 
 
 def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: Audited) -> None:
     """Add the routes for clients, proxies and CDNs."""
-    add, images = app.router, handlers.images
-    for name, path in (("proxy", f"/api/v1/images/{_ID}/proxy"), ("short", f"/i/{_ID}")):
-        resource = add.add_resource(path, name=name)
-        resource.add_route(hdrs.METH_GET, images.proxy)
-        resource.add_route(hdrs.METH_HEAD, images.proxy)
+    add, images, links = app.router, handlers.images, handlers.links
+    add.add_get(f"/api/v1/images/{_ID}/proxy", images.proxy, name="proxy")
+    add.add_get(f"/i/{_ID}", images.proxy, name="short")
     add.add_get(f"/api/v1/images/{_ID}/url", images.url, name="url", allow_head=False)
     add.add_post(f"/api/v1/images/{_ID}/url/refresh", images.refresh, name="refresh")
     add.add_get(f"/api/v1/images/{_ID}/status", images.status, name="status", allow_head=False)
-    add.add_post(f"/api/v1/images/{_ID}/link", handlers.links.make, name="link")
-    kill = audited(handlers.links.kill, "kill_links", by_admin=False)
+    add.add_post(f"/api/v1/images/{_ID}/link", links.make if links else _no_links, name="link")
+    kill = audited(links.kill if links else _no_links, "kill_links", by_admin=False)
     add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
     add.add_get(f"/api/v1/images/{_ID}/meta", handlers.metadata.meta, name="meta", allow_head=False)
     add.add_post("/api/v1/images/urls", handlers.batches.urls, name="urls")
     add.add_post("/api/v1/monitoring/beacons", handlers.beacons.receive, name="beacons")
-    add.add_post("/api/v1/images/links", handlers.links.make_many, name="make_links")
+    add.add_post("/api/v1/images/links", links.make_many if links else _no_links, name="make_links")
     # Any text as the id: no request of this form may be a 404.
-    resource = add.add_resource("/api/v1/images/{image_id:(?s:.*)}/access", name="access")
-    for method in (hdrs.METH_GET, hdrs.METH_HEAD):
-        resource.add_route(method, handlers.access_check.access, expect_handler=ignore_expectation)
+    any_id, access = "/api/v1/images/{image_id:(?s:.*)}/access", handlers.access_check.access
+    add.add_get(any_id, access, name="access", expect_handler=ignore_expectation)
     # The routes so far; the following ones are for tools, not for pages of other sites.
     for existing in list(add.resources()):
         if isinstance(existing, web.Resource):
@@ -108,44 +109,48 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
 def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, audited: Audited) -> None:
     """Add the routes for operators and Prometheus."""
     add, process, images = app.router, handlers.process, handlers.images
-    statistics, queues = handlers.statistics, handlers.queues
+    statistics, queues, links = handlers.statistics, handlers.queues, handlers.links
     add.add_get("/metrics", process.metrics, name="metrics")
-    add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _absent, name="stats")
-    add.add_get("/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _absent, name="daily_stats")
-    add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _absent, name="queue")
+    add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _no_redis, name="stats")
+    add.add_get(
+        "/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _no_redis, name="daily_stats"
+    )
+    add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _no_redis, name="queue")
     add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
     add_console_routes(app)
 
-    def add_guarded(path: str, handler: Handler, name: str) -> None:
-        """Add an address that changes something."""
-        add.add_post(path, admin_only(audited(handler, name)), name=name)
-
-    def viewed(handler: Handler) -> Handler:
-        return admin_only(audited(handler, "view"))
+    def guarded(handler: Handler, action: str) -> Handler:
+        return admin_only(audited(handler, action))
 
     add.add_get("/api/v1/monitoring/console", handlers.console.console, name="console", allow_head=False)
     add.add_get("/api/v1/monitoring/totals", process.totals, name="totals", allow_head=False)
     add.add_get("/api/v1/monitoring/settings", process.configuration, name="settings", allow_head=False)
     add.add_get("/api/v1/monitoring/running", process.running, name="running", allow_head=False)
-    add_guarded("/api/v1/monitoring/debug", process.debug, "debug")
-    add.add_get(f"/api/v1/monitoring/explain/{_ID}", viewed(images.explain), name="explain", allow_head=False)
-    add.add_get(f"/api/v1/monitoring/preview/{_ID}", viewed(images.preview), name="preview", allow_head=False)
-    add_guarded(f"/api/v1/images/{_ID}/url/refresh", images.refresh, "refresh")
-    add.add_get(f"/api/v1/images/{_ID}/status", viewed(images.status), name="status", allow_head=False)
-    kill = admin_only(audited(handlers.links.kill_of_any, "kill_links"))
+    add.add_post("/api/v1/monitoring/debug", guarded(process.debug, "debug"), name="debug")
+    add.add_get(f"/api/v1/monitoring/explain/{_ID}", guarded(images.explain, "view"), name="explain", allow_head=False)
+    add.add_get(f"/api/v1/monitoring/preview/{_ID}", guarded(images.preview, "view"), name="preview", allow_head=False)
+    add.add_post(f"/api/v1/images/{_ID}/url/refresh", guarded(images.refresh, "refresh"), name="refresh")
+    add.add_get(f"/api/v1/images/{_ID}/status", guarded(images.status, "view"), name="status", allow_head=False)
+    kill = guarded(links.kill_of_any if links else _no_links, "kill_links")
     add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
-    add_guarded("/api/v1/monitoring/queue/requeue", queues.requeue if queues else _absent, "requeue")
-    add_guarded("/api/v1/config/reload", process.reload, "reload")
-    add_guarded("/api/v1/cache/purge", handlers.purges.purge, "purge")
+    add.add_post(
+        "/api/v1/monitoring/queue/requeue", guarded(queues.requeue if queues else _no_redis, "requeue"), name="requeue"
+    )
+    add.add_post("/api/v1/config/reload", guarded(process.reload, "reload"), name="reload")
+    add.add_post("/api/v1/cache/purge", guarded(handlers.purges.purge, "purge"), name="purge")
     # A part of a purge, which the parent of workers asks for.
     add.add_post("/api/v1/cache/drop", admin_only(handlers.purges.drop), name="drop")
     add.add_get("/healthz", handlers.health.healthz, name="healthz")
     add.add_get("/readyz", handlers.health.readyz, name="readyz")
 
 
-async def _absent(_: web.Request) -> web.Response:
-    """Answer as if the address did not exist: its feature is off."""
+async def _no_redis(_: web.Request) -> web.Response:
+    """Answer as if the address did not exist, as the next function does."""
     raise RouteNotFound("url_cache.enabled is off")
+
+
+async def _no_links(_: web.Request) -> web.Response:
+    raise RouteNotFound("signed_links is not configured")
 
 
 async def preflight(request: web.Request) -> web.Response:

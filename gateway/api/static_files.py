@@ -100,26 +100,17 @@ class StaticFiles:
         return answer
 
     async def config(self, request: web.Request) -> web.Response:
-        """Answer the path of the component and the features of this gateway."""
+        """Answer what pages may know of the configuration: the path of the component, the styles and the features."""
         files = await self._read()
         entry = next((name for name in files if _ENTRY.fullmatch(name)), None)
         script = {"path": f"/static/{entry}", "integrity": files[entry].integrity} if entry is not None else None
-        body = json.dumps(self._description(script)).encode()
-        return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
-
-    async def _read(self) -> Mapping[str, StaticFile]:
-        if self._files is None:
-            self._files = await asyncio.to_thread(_read_component)
-        return self._files
-
-    def _description(self, script: Mapping[str, str] | None) -> Mapping[str, Any]:
-        """Return what pages may know of the configuration. A fixed style has neither widths nor formats."""
         renditions, styles = self.renditions, sorted(self.renditions.styles)
-        return {
+        description = {
             "version": 1,
             "script": script,
             "batch": {"size": MAX_IMAGES},
             "styles": styles,
+            # A fixed style has neither widths nor formats.
             "variants": {
                 style: {"widths": renditions.widths(style), "formats": renditions.formats(style)} for style in styles
             },
@@ -131,6 +122,13 @@ class StaticFiles:
                 "links": self.makes_links,
             },
         }
+        body = json.dumps(description).encode()
+        return _answer(request, body, _etag(body), _FOR_MINUTES, "application/json")
+
+    async def _read(self) -> Mapping[str, StaticFile]:
+        if self._files is None:
+            self._files = await asyncio.to_thread(_read_component)
+        return self._files
 
 
 def _answer(request: web.Request, body: bytes, etag: str, cache_control: str, content_type: str) -> web.Response:

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from gateway.api.json_body import Bodies
 from gateway.api.json_responses import success
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
-from gateway.metrics.history import Counted, read
+from gateway.metrics.history import Counted
 from gateway.metrics.nginx_last_asked import NginxLastAsked
 from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
@@ -42,7 +42,7 @@ class ThisProcess:
 
     async def totals(self, _: web.Request) -> web.Response:
         """Return the totals of this process since its start, of which the points are made."""
-        reading = read(self.counted, time.time())
+        reading = self.counted.read(time.time())
         return success(
             {
                 "counts": reading.counts,

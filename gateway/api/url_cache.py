@@ -10,7 +10,6 @@ from aiohttp import web
 from gateway.api.authentication import FACTS
 from gateway.api.json_body import Bodies, image_ids_in
 from gateway.api.json_responses import success
-from gateway.api.queues import redis_errors
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.redis_entries.daily_statistics import DailyStatistics
@@ -18,7 +17,7 @@ from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live, UrlPrerefreshSettings
 from gateway.urls.invalidation import Invalidation
-from gateway.urls.metrics import LookupCounts
+from gateway.urls.metrics import UrlMetrics
 from gateway.urls.refresh_worker import RefreshReport
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
@@ -35,7 +34,7 @@ class CacheStatistics:
 
     usage: UsageStore
     queue: RefreshQueue
-    lookup_counts: LookupCounts
+    metrics: UrlMetrics
     report: RefreshReport
     renewal: Live[UrlPrerefreshSettings]
     daily: DailyStatistics | None
@@ -43,11 +42,10 @@ class CacheStatistics:
 
     async def stats(self, _: web.Request) -> web.Response:
         """Return the state. Times are in Unix seconds."""
-        now, report, lookup_counts = self.now(), self.report, self.lookup_counts
+        now, report = self.now(), self.report
         attempts = report.success_count + report.error_count
-        async with redis_errors():
-            cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
-            lengths = await self.queue.state(now)
+        cached, soon = await self.usage.cached(now, self.renewal.value.threshold)
+        lengths = await self.queue.state(now)
         return success(
             {
                 "total_cached_urls": cached,
@@ -55,8 +53,8 @@ class CacheStatistics:
                 "refresh_queue_length": lengths.queued,
                 "refresh_due": lengths.due,
                 "refresh_dead": lengths.dead,
-                "cache_hit_rate": lookup_counts.hit_rate(),
-                "hit_rate_by_tier": {tier: lookup_counts.hit_rate(tier) for tier in ("local", "redis")},
+                "cache_hit_rate": self.metrics.hit_rate(),
+                "hit_rate_by_tier": {tier: self.metrics.hit_rate(tier) for tier in ("local", "redis")},
                 "last_updated": int(now),
                 "refresh": {
                     "running": report.running,
@@ -78,8 +76,7 @@ class CacheStatistics:
         text = request.query.get("days", "7")
         if not (_NUMBER.fullmatch(text) and 1 <= int(text) <= retention):
             raise InvalidRequest(f"days must be 1 to {retention}")
-        async with redis_errors():
-            return success({"days": await self.daily.read(int(text))})
+        return success({"days": await self.daily.read(int(text))})
 
 
 @dataclass(frozen=True, slots=True)

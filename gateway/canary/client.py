@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -13,28 +16,26 @@ _MOST_BYTES: Final = 16 * 1024 * 1024  # of a body that is read to its end
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
+@asynccontextmanager
+async def open_front_client(timeout: float = 5.0, connections: int = 8) -> AsyncIterator["FrontClient"]:
+    """Open a client. ``timeout``: seconds for a whole answer."""
+    async with aiohttp.ClientSession(
+        # A new connection each time, so that names, listeners and certificates are tried, too.
+        connector=aiohttp.TCPConnector(limit=connections, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "image-gateway-canary", "Accept": "image/*", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=False,
+    ) as session:
+        yield FrontClient(session, timeout)
+
+
+@dataclass(frozen=True, slots=True)
 class FrontClient:
-    """Asks fronts for images. An async context manager. ``timeout``: seconds for a whole answer."""
+    """Asks fronts for images."""
 
-    def __init__(self, timeout: float = 5.0, connections: int = 8) -> None:
-        self._timeout = timeout
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> "FrontClient":
-        self._session = aiohttp.ClientSession(
-            # A new connection each time, so that names, listeners and certificates are tried, too.
-            connector=aiohttp.TCPConnector(limit=self._connections, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "image-gateway-canary", "Accept": "image/*", "Accept-Encoding": "identity"},
-            auto_decompress=False,
-            trust_env=False,
-        )
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+    session: aiohttp.ClientSession
+    timeout: float
 
     async def ask(self, url: str, request_id: str, *, origin: str | None = None) -> Seen:
         """Return the answer to a GET. One redirect is followed, to a URL below ``origin``, which is COS.
@@ -44,13 +45,13 @@ class FrontClient:
         started = time.monotonic()
         try:
             # The limit of a session does not interrupt a name look-up in a thread.
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 seen, location = await self._get(url, {"X-Request-Id": request_id}, started)
                 if seen.status in _REDIRECTS and origin is not None and location.startswith(f"{origin}/"):
                     seen, _ = await self._get(location, {}, started)
                 return seen
         except TimeoutError:
-            return Seen(None, f"no answer within {self._timeout:g} s")
+            return Seen(None, f"no answer within {self.timeout:g} s")
         except aiohttp.ClientConnectorCertificateError as error:
             return Seen(None, f"the certificate is refused: {_reason(error.certificate_error)}")
         except aiohttp.ClientConnectorError as error:
@@ -60,9 +61,7 @@ class FrontClient:
 
     async def _get(self, url: str, headers: dict[str, str], started: float) -> tuple[Seen, str]:
         """Return the answer, and its ``Location``."""
-        if self._session is None:
-            raise RuntimeError("the session is not open")
-        async with self._session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
+        async with self.session.get(yarl.URL(url, encoded=True), headers=headers, allow_redirects=False) as response:
             age = response.headers.get("Age", "")
             problem, length = "", 0
             try:

@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
 from gateway.settings import PostgresSettings
 
-_MOST_SECONDS: Final = 3.0  # for all queries together
+_MOST_SECONDS: Final = 3.0  # until a notification is sent, or arrives
 # Bits of pg_trigger.tgtype (PostgreSQL, src/include/catalog/pg_trigger.h); 1: for each row, 2: before the event.
 _INSERT, _DELETE, _UPDATE = 4, 8, 16
 _NO_CONNECT: Final = re.compile(r'permission denied for database "(.+?)" ')
@@ -179,33 +179,11 @@ class DatabaseReport:
     path_problem: str | None = None
 
 
-async def inspect_database(
-    settings: PostgresSettings, *, with_links: bool, tells_gateways: bool = False
-) -> DatabaseReport:
-    """Return the report. Raises ``CatalogUnavailable`` with the reason if Postgres does not answer.
-
-    ``tells_gateways``: make running gateways look for the trigger, too, so that their metrics and consoles agree with
-    this report.
-    """
-    seconds = min(_MOST_SECONDS, settings.timeout)
-    try:
-        async with asyncio.timeout(seconds):
-            dsn = settings.dsn.get_secret_value()
-            async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
-                report = await Inspection(settings, cursor).report(with_links=with_links)
-            if tells_gateways and settings.listen:
-                dsn = settings.primary_dsn()
-                with suppress(psycopg2.Error, OSError):  # a standby refuses it
-                    async with _connection(settings, dsn) as connection, connection.cursor() as cursor:
-                        await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
-            return report
-    except TimeoutError as error:
-        raise CatalogUnavailable(f"no answer within {seconds:g} s") from error
-    except (psycopg2.Error, OSError) as error:
-        message = " ".join(str(error).split())
-        if refused := _NO_CONNECT.search(message):  # an error of connecting has no SQLSTATE
-            return _without_connect(settings, refused[1])
-        raise CatalogUnavailable(message) from error
+async def tell_gateways(settings: PostgresSettings) -> None:
+    """Make running gateways look for the trigger, so that their metrics and consoles agree with a report."""
+    with suppress(psycopg2.Error, OSError):  # a standby refuses it
+        async with asyncio.timeout(_MOST_SECONDS), _connection(settings) as connection, connection.cursor() as cursor:
+            await cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, TEST_PREFIX))
 
 
 async def time_notification(settings: PostgresSettings) -> float | None:
@@ -216,8 +194,7 @@ async def time_notification(settings: PostgresSettings) -> float | None:
     """
     payload = f"{TEST_PREFIX}{secrets.token_hex(8)}"
     try:
-        dsn = settings.primary_dsn()
-        async with _connection(settings, dsn) as listening, _connection(settings, dsn) as sending:
+        async with _connection(settings) as listening, _connection(settings) as sending:
             async with listening.cursor() as cursor:
                 await cursor.execute(f"LISTEN {CHANNEL}")
             async with sending.cursor() as cursor:
@@ -235,13 +212,10 @@ async def time_notification(settings: PostgresSettings) -> float | None:
 
 
 @asynccontextmanager
-async def _connection(settings: PostgresSettings, dsn: str) -> AsyncIterator[aiopg.Connection]:
-    timeout = min(_MOST_SECONDS, settings.timeout)
-    name = "postgres.dsn" if dsn == settings.dsn.get_secret_value() else "postgres.listen_dsn"
-    async with (
-        ServerAddresses(dsn, timeout, name=name) as addresses,
-        open_connection(addresses, "image-gateway-check") as connection,
-    ):
+async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connection]:
+    name = "postgres.listen_dsn" if settings.listen_dsn is not None else "postgres.dsn"
+    addresses = ServerAddresses(settings.primary_dsn(), min(_MOST_SECONDS, settings.timeout), name=name)
+    async with aclosing(addresses), open_connection(addresses, "image-gateway-check") as connection:
         yield connection
 
 
@@ -326,7 +300,11 @@ class Inspection:
         return count, events, sources
 
 
-def _without_connect(settings: PostgresSettings, database: str) -> DatabaseReport:
+def report_without_connect(settings: PostgresSettings, error: str) -> DatabaseReport | None:
+    """Return the report for a user who may not connect to the database, None for any other error of connecting."""
+    if (refused := _NO_CONNECT.search(error)) is None:  # such an error has no SQLSTATE
+        return None
+    database = refused[1]
     named = parse_dsn(settings.dsn.get_secret_value())
     user = named.get("user", "the user of postgres.dsn")
     address = f"{user} at {named.get('host', 'a socket')}:{named.get('port', '5432')}, database {database}"

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 import aiopg
@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gateway.catalog.server_addresses import Resolve, Server, ServerAddresses, ServerFull, system_addresses
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.
@@ -75,8 +75,7 @@ class Pool:
         self.size = size
         given = parse_dsn(addresses.dsn)
         self._parameters = {name: value for name, value in _KEEPALIVES.items() if name not in given}
-        self._servers: dict[aiopg.Connection, Server] = {}  # of each open connection
-        self._counts: Counter[Server] = Counter()  # connections to each server, also those that are being opened
+        self._servers: dict[aiopg.Connection, Server] = {}  # of each connection, also of one that is being opened
         self._idle: deque[aiopg.Connection] = deque()
         self._waiters: dict[asyncio.Future[aiopg.Connection], float] = {}  # since when, the first is the oldest
         self._abandoned: dict[asyncio.Task[Any], tuple[Server, float]] = {}  # since when, the first is the oldest
@@ -85,7 +84,7 @@ class Pool:
     def connections(self) -> Mapping[str, int]:
         """Return the number of connections in each state: ``in_use``, ``idle`` or ``abandoned``."""
         idle, abandoned = len(self._idle), len(self._abandoned)
-        return {"in_use": self._counts.total() - idle - abandoned, "idle": idle, "abandoned": abandoned}
+        return {"in_use": len(self._servers) - idle - abandoned, "idle": idle, "abandoned": abandoned}
 
     def waits(self) -> list[float]:
         """Return the seconds for which callers have been waiting for a connection, the longest first."""
@@ -128,7 +127,7 @@ class Pool:
             connection = self._idle.popleft()
             if not connection.closed:
                 return connection
-            self._forget(connection)
+            del self._servers[connection]
         waiter: asyncio.Future[aiopg.Connection] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = time.monotonic()
         self._open_more()
@@ -146,7 +145,7 @@ class Pool:
         if not connection.closed and connection.raw.get_transaction_status() != TRANSACTION_STATUS_IDLE:
             connection.close()
         if connection.closed:
-            self._forget(connection)
+            del self._servers[connection]
             self._open_more()
         elif (waiter := self._oldest_waiter()) is not None:
             waiter.set_result(connection)
@@ -162,8 +161,8 @@ class Pool:
                 return waiter
         return None
 
-    def _forget(self, connection: aiopg.Connection) -> None:
-        self._counts[self._servers.pop(connection)] -= 1
+    def _is_full(self, server: Server) -> bool:
+        return sum(its_server == server for its_server in self._servers.values()) >= self.size
 
     def _abandon(self, work: "asyncio.Task[Any]", connection: aiopg.Connection) -> None:
         """Keep the connection until ``work`` on it is done: until then the server may work for it, too."""
@@ -183,7 +182,7 @@ class Pool:
             return
         if self._hangs(self._addresses.next):
             self._addresses.skip()
-        if self._counts[self._addresses.next] < self.size:
+        if not self._is_full(self._addresses.next):
             self._opening = asyncio.create_task(self._open(), name="postgres-connection")
 
     def _hangs(self, server: Server) -> bool:
@@ -205,11 +204,10 @@ class Pool:
 
     async def _connect(self) -> aiopg.Connection:
         server = self._addresses.next
-        if self._counts[server] >= self.size:
+        if self._is_full(server):
             raise ServerFull(f"no answer from {server}")
         connection = _begin_to_connect(self._addresses, _NEVER, "image-gateway", self._parameters)
         self._servers[connection] = server
-        self._counts[server] += 1
         login = asyncio.ensure_future(connection)
         try:
             async with loop_timeout(self._addresses.timeout):
@@ -236,7 +234,7 @@ async def open_pool(
     pools: has the pool while it is open.
     name: the setting that has the DSN, for errors.
     """
-    async with ServerAddresses(dsn, timeout, resolve, name) as addresses:
+    async with aclosing(ServerAddresses(dsn, timeout, resolve, name)) as addresses:
         pool = Pool(addresses, size)
         pools.append(pool)
         try:

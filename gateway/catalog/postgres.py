@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +19,7 @@ from gateway.catalog.database_report import (
     FoundTable,
     HeldLock,
     Inspection,
+    report_without_connect,
 )
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
@@ -26,7 +27,7 @@ from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, system_addresses
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
 
@@ -67,6 +68,7 @@ class CatalogLocked(CatalogUnavailable):
         self.lock = lock
 
 
+@dataclass(slots=True, eq=False)
 class PostgresCatalog:
     """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
 
@@ -76,41 +78,27 @@ class PostgresCatalog:
     primary: reads the rows that the server of ``pool`` may not have yet. None: ``pool`` leads to the primary.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        query: CatalogQuery,
-        timeout: float,
-        metrics: CatalogMetrics,
-        observe: ObserveQuery | None = None,
-        primary: Primary | None = None,
-    ) -> None:
-        self._pool = pool
-        self._query = query
-        self._timeout = timeout
-        self._metrics = metrics
-        self._observe = observe or (lambda _operation, _table: nullcontext())
-        self._primary = primary
-        self._writable = primary.pool if primary is not None else pool
-        self._limit = _limit(timeout)
-        self._lock: HeldLock | None = None  # what held up the last query, and no query has been answered since
-        # A connection leads to one server, and a server's position never goes back.
-        self._replayed: WeakKeyDictionary[aiopg.Connection, int] = WeakKeyDictionary()
-        self._id_type: str | None = None
-        self._tables: str | None = None  # the tables that the first probe found
+    pool: Pool
+    query: CatalogQuery
+    timeout: float
+    metrics: CatalogMetrics
+    observe: ObserveQuery | None = None
+    primary: Primary | None = None
+    # What held up the last query, and no query has been answered since.
+    _lock: HeldLock | None = field(default=None, init=False)
+    # A connection leads to one server, and a server's position never goes back.
+    _replayed: WeakKeyDictionary[aiopg.Connection, int] = field(default_factory=WeakKeyDictionary, init=False)
+    _id_type: str | None = field(default=None, init=False)
+    _tables: str | None = field(default=None, init=False)  # those that the first probe found
 
     @property
     def positions(self) -> ReplayPositions | None:
         """The positions of changes, for the change feed. None: the rows are always current."""
-        return self._primary.positions if self._primary is not None else None
+        return self.primary.positions if self.primary is not None else None
 
     async def fetch(self, image_id: str) -> ImageRecord | None:
         """Return the image's record, or None if there is no such image, it is not active, or its row is unusable."""
-        return (await self.fetch_many([image_id])).get(image_id)
-
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of the servable images among ``image_ids``, in one query."""
-        return (await self.fetch_rows(image_ids)).records
+        return (await self.fetch_rows([image_id])).records.get(image_id)
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of ``image_ids``, and the reasons why rows are unusable, in one query."""
@@ -126,17 +114,17 @@ class PostgresCatalog:
                 selected, unreadable = await self._select(cursor, valid, id_type)
                 self._lock = None
         except CatalogUnavailable:
-            self._metrics.catalog_queries.labels(result="error").inc()
+            self.metrics.catalog_queries.labels(result="error").inc()
             raise
         rows = self._read(selected, unreadable)
-        self._metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
+        self.metrics.catalog_queries.labels(result="found" if rows.records else "missing").inc()
         return rows
 
     async def inspect(self, image_id: str) -> InspectedRow | None:
         """Return, for an operator, the row of ``image_id`` and why it is not served, or None without such a row."""
         async with self._translated_errors(), self._cursor_for([image_id]) as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self._query.inspect_by_id, id_type, valid_ids([image_id], id_type))
+            await self._execute_by_id(cursor, self.query.inspect_by_id, id_type, valid_ids([image_id], id_type))
             row = await cursor.fetchone()
         if row is None:
             return None
@@ -163,8 +151,8 @@ class PostgresCatalog:
         Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
         """
         async with self._tried_query() as cursor:
-            links_table = LINKS_TABLE if self._query.with_links else None
-            await self._execute(cursor, FOUND_TABLES_SQL, (self._query.table, links_table))
+            links_table = LINKS_TABLE if self.query.with_links else None
+            await self._execute(cursor, FOUND_TABLES_SQL, (self.query.table, links_table))
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
         for table in found:
             if table.problem is not None:
@@ -177,17 +165,22 @@ class PostgresCatalog:
     @asynccontextmanager
     async def _tried_query(self) -> AsyncIterator[aiopg.Cursor]:
         """Yield a cursor with which the query of requests has been tried."""
-        seconds = min(self._timeout, _PROBE_TIMEOUT)
+        seconds = min(self.timeout, _PROBE_TIMEOUT)
         async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
             id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self._query.by_id, id_type, [], _limit(seconds))
+            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
             self._id_type, self._lock = id_type, None
             yield cursor
 
     async def report(self) -> DatabaseReport:
-        """Return the report for operators, on a connection of the pool."""
-        async with self._translated_errors(), self._cursor() as cursor:
-            return await Inspection(self._query.settings, cursor).report(with_links=self._query.with_links)
+        """Return the report for operators."""
+        try:
+            async with self._translated_errors(), self._cursor() as cursor:
+                return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
+        except CatalogUnavailable as error:
+            if (report := report_without_connect(self.query.settings, str(error))) is None:
+                raise
+            return report
 
     async def sample_images(self) -> list[ImageRecord]:
         """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.
@@ -195,7 +188,7 @@ class PostgresCatalog:
         Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await self._execute(cursor, self._query.sample)
+            await self._execute(cursor, self.query.sample)
             rows = await cursor.fetchall()
         return list(self._read(rows, {}).records.values())
 
@@ -206,13 +199,13 @@ class PostgresCatalog:
         Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
         """
         async with self._translated_errors(), self._cursor() as cursor:
-            await self._execute(cursor, SIZE, (self._query.table,))
+            await self._execute(cursor, SIZE, (self.query.table,))
             size = await cursor.fetchone()
             rows: list[Row] = []
             # The number of rows is an estimate, and few of the rows may be active.
             for estimate in dict.fromkeys((size[0] if size is not None else None, None)):
                 if not rows:
-                    await self._execute(cursor, self._query.random(estimate), (count,))
+                    await self._execute(cursor, self.query.random(estimate), (count,))
                     rows = await cursor.fetchall()
         images = []
         for row in rows:
@@ -235,7 +228,7 @@ class PostgresCatalog:
         while batches:
             batch = batches.pop()
             try:
-                await self._execute_by_id(cursor, self._query.by_id, id_type, batch)
+                await self._execute_by_id(cursor, self.query.by_id, id_type, batch)
                 rows += await cursor.fetchall()
             except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
                 middle = len(batch) // 2
@@ -253,7 +246,7 @@ class PostgresCatalog:
         return rows, unreadable
 
     def _record(self, row: Row) -> ImageRecord:
-        return read_row(row, self._query.default_bucket, self._query.regions)
+        return read_row(row, self.query.default_bucket, self.query.regions)
 
     def _read(self, selected: Sequence[Row], unreadable: Mapping[str, str]) -> Rows:
         records: dict[str, ImageRecord] = {}
@@ -267,21 +260,21 @@ class PostgresCatalog:
                 records[record.image_id] = record
         for image_id, reason in unusable.items():
             logger.warning("row cannot be served: image_id=%s reason=%s", image_id, reason)
-            self._metrics.catalog_queries.labels(result="unusable").inc()
+            self.metrics.catalog_queries.labels(result="unusable").inc()
         return Rows(records, unusable)
 
     async def kill_links(self, image_id: str) -> int:
         """Kill every signed link to the image, and return how often its links have been killed."""
-        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE, self._writable) as cursor:
+        async with self._translated_errors(), self._cursor("INSERT", LINKS_TABLE, writable=True) as cursor:
             await self._execute(cursor, KILL_LINKS, (image_id,))
             (killed,) = await cursor.fetchone()
-            if self._primary is not None:
-                self._primary.positions.changed([image_id], await read_position(cursor))
+            if self.primary is not None:
+                self.primary.positions.changed([image_id], await read_position(cursor))
         return int(killed)
 
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
-        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, pool=self._writable) as cursor:
+        async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
             await self._execute(
                 cursor,
                 "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
@@ -295,7 +288,7 @@ class PostgresCatalog:
             raise CatalogUnavailable(f"SELECT, INSERT and UPDATE on {LINKS_TABLE} are not all granted")
 
     async def _fetch_id_type(self, cursor: aiopg.Cursor) -> str:
-        table, column = self._query.table, self._query.settings.columns.id
+        table, column = self.query.table, self.query.settings.columns.id
         await self._execute(cursor, ID_TYPE, (table, column))
         row = await cursor.fetchone()
         if row is None:
@@ -305,17 +298,17 @@ class PostgresCatalog:
     @asynccontextmanager
     async def _cursor_for(self, image_ids: Sequence[str]) -> AsyncIterator[aiopg.Cursor]:
         """Yield a cursor at a server that has the changes of these images which were notified."""
-        if self._primary is None:
+        if self.primary is None:
             async with self._cursor() as cursor:
                 yield cursor
             return
-        needed = self._primary.positions.of(image_ids)
-        async with loop_timeout(self._timeout):
+        needed = self.primary.positions.of(image_ids)
+        async with loop_timeout(self.timeout):
             async with self._cursor() as cursor:
                 if await self._has_replayed(cursor, needed):
                     yield cursor
                     return
-            async with self._cursor(pool=self._primary.pool) as cursor:
+            async with self._cursor(writable=True) as cursor:
                 yield cursor
 
     async def _has_replayed(self, cursor: aiopg.Cursor, needed: int) -> bool:
@@ -328,11 +321,11 @@ class PostgresCatalog:
     async def _execute(
         self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None, limit: str | None = None
     ) -> None:
-        limit = limit or self._limit
+        limit = limit or _limit(self.timeout)
         try:
             await cursor.execute(limit + sql, parameters)
         except psycopg2.errors.LockNotAvailable:
-            await cursor.execute(limit + HELD_LOCK_SQL, (self._query.table,))
+            await cursor.execute(limit + HELD_LOCK_SQL, (self.query.table,))
             self._lock = HeldLock.of(await cursor.fetchone())
             raise CatalogLocked(self._lock) from None
 
@@ -344,12 +337,16 @@ class PostgresCatalog:
 
     @asynccontextmanager
     async def _cursor(
-        self, operation: str = "SELECT", table: str | None = None, pool: Pool | None = None
+        self, operation: str = "SELECT", table: str | None = None, *, writable: bool = False
     ) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images)."""
-        pool = pool or self._pool
-        with self._observe(operation, table or self._query.settings.table):
-            async with loop_timeout(self._timeout), pool.cursor() as cursor:
+        """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images).
+
+        writable: of the server that is written to.
+        """
+        pool = self.primary.pool if writable and self.primary is not None else self.pool
+        observed = self.observe(operation, table or self.query.settings.table) if self.observe else nullcontext()
+        with observed:
+            async with loop_timeout(self.timeout), pool.cursor() as cursor:
                 yield cursor
 
     @asynccontextmanager
@@ -357,7 +354,7 @@ class PostgresCatalog:
         try:
             yield
         except TimeoutError as error:
-            raise CatalogUnavailable(f"no answer within {seconds or self._timeout:g} s{self._why_slow()}") from error
+            raise CatalogUnavailable(f"no answer within {seconds or self.timeout:g} s{self._why_slow()}") from error
         except psycopg2.ProgrammingError as error:
             self._id_type = None
             raise CatalogQueryRefused(error.diag.message_primary or " ".join(str(error).split())) from error
@@ -369,7 +366,7 @@ class PostgresCatalog:
         """Return what is known about a server that does not answer."""
         if self._lock is not None:
             return f"; {CatalogLocked(self._lock)}"
-        pool = self._pool
+        pool = self.pool
         if abandoned := pool.connections()["abandoned"]:
             return f"; {abandoned} of {pool.size} connections wait for a server, or a full pooler, that does not answer"
         return ""

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +77,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
 FOCUSES = frozenset({"center", "north", "northwest", "northeast", "south", "southwest", "southeast", "west", "east"})
 _LONGEST_SIDE = 50_000  # pixels; COS processes no larger image (document api/1045/40716)
 _LONGEST_PLACEHOLDER = 2048  # characters: it is kept with every cached URL
-_LONGEST_SHARED = 100  # characters: no usual content type is longer, and the cache of them stays small
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _RANGES: Final = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 
@@ -91,10 +91,13 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]*-[0-9]+")
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]")  # a label of a host name has at most 63 characters
 
 
-def check_bucket_and_region(bucket: str, region: str) -> None:
-    """Raise ``ValueError`` if COS allows no such bucket or region; both become part of a host name."""
+# A hundred thousand rows in memory name few buckets, regions and types: equal texts are one object, checked once.
+@lru_cache(maxsize=1024)
+def check_bucket_and_region(bucket: str, region: str) -> tuple[str, str]:
+    """Return both, or raise ``ValueError`` if COS allows no such names; both become part of a host name."""
     if not _BUCKET.fullmatch(bucket) or not _REGION.fullmatch(region) or len(bucket) > 60:
         raise ValueError("the bucket or region is not a name that COS allows")
+    return bucket, region
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,6 @@ class Rows:
 
 class Catalog(Protocol):
     """The source of rows. Each method raises ``CatalogUnavailable``."""
-
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        """Return the records of those that can be served."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of those that can be served, and why the others cannot."""
@@ -131,12 +131,8 @@ class InspectedRow:
     reason: str | None
 
 
-class InvalidObjectKey(ValueError):
-    """A key that COS refuses, or that names the bucket instead of an object."""
-
-
 def check_object_key(key: str) -> str:
-    """Return ``key`` if it names one object, else raise ``InvalidObjectKey``.
+    """Return ``key`` if it names one object, else raise ``ValueError``.
 
     COS accepts 1 to 850 bytes of UTF-8 (COS document 14518). A URL presigned for a key that normalizes to ``/`` lists
     the bucket (the SDK refuses such a key in ``get_object``, but not in ``get_presigned_url``).
@@ -144,9 +140,9 @@ def check_object_key(key: str) -> str:
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
-        raise InvalidObjectKey("the key is not valid Unicode") from None
+        raise ValueError("the key is not valid Unicode") from None
     if not 1 <= size <= 850:
-        raise InvalidObjectKey(f"the key has {size} bytes, COS accepts 1 to 850")
+        raise ValueError(f"the key has {size} bytes, COS accepts 1 to 850")
     segments: list[str] = []
     for part in key.split("/"):
         if part == "..":
@@ -154,7 +150,7 @@ def check_object_key(key: str) -> str:
         elif part not in ("", "."):
             segments.append(part)
     if not segments:
-        raise InvalidObjectKey("the key names the bucket, not an object")
+        raise ValueError("the key names the bucket, not an object")
     return key
 
 
@@ -165,7 +161,7 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
     """
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
     bucket = bucket or default_bucket
-    bucket, region = _checked_place(bucket, region or regions.get(bucket) or regions[default_bucket])
+    bucket, region = check_bucket_and_region(bucket, region or regions.get(bucket) or regions[default_bucket])
     return ImageRecord(
         image_id=image_id,
         owner=owner,
@@ -173,7 +169,7 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         bucket=bucket,
         region=region,
         key=check_object_key(key or ""),
-        content_type=_shared_type(content_type) if len(content_type or "") <= _LONGEST_SHARED else content_type,
+        content_type=sys.intern(content_type) if content_type is not None else None,
         links_killed=row[12] if len(row) > 12 else None,
         width=side_of(width),
         height=side_of(height),
@@ -181,18 +177,6 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         version=version,
         placeholder=placeholder if placeholder and len(placeholder) <= _LONGEST_PLACEHOLDER else None,
     )
-
-
-# A hundred thousand rows in memory name few buckets, regions and types: equal texts are one object, checked once.
-@lru_cache(maxsize=1024)
-def _checked_place(bucket: str, region: str) -> tuple[str, str]:
-    check_bucket_and_region(bucket, region)
-    return bucket, region
-
-
-@lru_cache(maxsize=1024)
-def _shared_type(content_type: str | None) -> str | None:
-    return content_type
 
 
 def valid_ids(image_ids: Sequence[str], id_type: str) -> list[str]:

@@ -7,14 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiopg
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -84,12 +83,8 @@ class ServerAddresses:
         self._fresh_until = float("-inf")
         self._look_up_task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    async def aclose(self) -> None:
+        """End a look-up that still runs."""
         if self._look_up_task is not None:
             self._look_up_task.cancel()
             await asyncio.gather(self._look_up_task, return_exceptions=True)
@@ -128,7 +123,8 @@ class ServerAddresses:
         task = self._look_up_task
         if task is None or task.done():
             task = self._look_up_task = asyncio.create_task(self._look_up(), name="postgres-addresses")
-            task.add_done_callback(_retrieve)
+            # The error is retrieved, so that asyncio does not warn if every caller has given up.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with loop_timeout(self.timeout):
                 await asyncio.shield(task)
@@ -157,15 +153,14 @@ class ServerAddresses:
 
     async def _look_up(self) -> None:
         answers = await asyncio.gather(*(self._addresses_of(host) for host, _ in self._places))
-        servers: list[Server] = []
-        errors: list[OSError] = []
-        for (host, port), answer in zip(self._places, answers, strict=True):
-            if isinstance(answer, OSError):
-                errors.append(answer)  # libpq, too, goes on with the next host
-            else:
-                servers += (Server(host, address, port) for address in answer)
+        servers = [
+            Server(host, address, port)
+            for (host, port), answer in zip(self._places, answers, strict=True)
+            if not isinstance(answer, OSError)  # libpq, too, goes on with the next host
+            for address in answer
+        ]
         if not servers:
-            raise errors[0]
+            raise next(answer for answer in answers if isinstance(answer, OSError))
         if servers != self.servers:
             self.servers, self._turn = servers, 0
         self._fresh_until = time.monotonic() + _FRESH_FOR
@@ -211,9 +206,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Retrieve the error, so that asyncio does not warn if every caller has given up."""
-    if not task.cancelled():
-        task.exception()

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import (
@@ -37,16 +37,9 @@ _VARIANTS: Final[Mapping[str, str]] = {
 }
 
 
-class _Asked(NamedTuple):
-    """An image, and COS's answer to the GET of its first byte. None if COS did not answer."""
-
-    image: ImageRecord
-    answer: CosError | None
-
-    @property
-    def is_read(self) -> bool:
-        """Whether COS sent the byte."""
-        return self.answer is not None and self.answer.status in (200, 206)
+# COS's answer to a request, or the error if there is none.
+Answer = CosError | GatewayError
+Asked = Sequence[tuple[ImageRecord, Answer]]
 
 
 @dataclass(slots=True)
@@ -78,8 +71,9 @@ class CosCheck:
         named = {image.bucket for image in images}
         for number, (bucket, region) in enumerate(buckets.items()):
             if bucket not in named and not (images and number == 0):
-                made_up = ImageRecord("check", None, False, bucket, region, key="check", content_type=None)
-                yield await self._of_unnamed(made_up, "no row names it" if images else no_image_reason)
+                made_up = ImageRecord("", None, False, bucket, region, key="check", content_type=None)
+                async for finding in self._of_bucket([made_up], "no row names it" if images else no_image_reason):
+                    yield finding
         if self._difference is None or self._is_clock_refused:  # no answer had a date, or a bucket's finding says it
             return
         if abs(self._difference) >= CLOCK_TOLERANCE:
@@ -87,92 +81,76 @@ class CosCheck:
         else:
             yield Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
 
-    async def _of_bucket(self, images: Sequence[ImageRecord]) -> AsyncIterator[Finding]:
+    async def _of_bucket(self, images: Sequence[ImageRecord], no_row: str = "") -> AsyncIterator[Finding]:
         """Yield findings on the bucket of ``images``, of which there is at least one.
 
         If the answer to the first image would be the same for every image, no other image is asked for.
+
+        no_row: why the only image is made up.
         """
-        name, place = f"cos {images[0].bucket}", self._place(images[0])
-        first = await self._try(images[0], name, place)
-        if isinstance(first, Finding):
-            yield first
-            return
-        if first.status not in (200, 206) and first.code not in _OF_OBJECTS:
-            what = f"COS answered {_words(first)} {place}, row {images[0].image_id}"
-            yield Finding(name, False, what, advice_for(first, images[0].key), stops_start=first.status < 500)
-            return
-        asked = [_Asked(images[0], first), *await asyncio.gather(*map(self._first_byte, images[1:]))]
-        read = [row for row in asked if row.is_read]
+        image = images[0]
+        name, place = f"cos {image.bucket}", f"at {self.hosts.origin_of(image.bucket, image.region).base}"
+        first = await self._answer(image)
+        if isinstance(first, CosError) and first.status in (400, 403) and self.clock.refused_at(first.date):
+            first = await self._answer(image)
+            if isinstance(first, CosError) and first.status not in (400, 403):
+                self._is_clock_refused = True
+                what = f"COS refuses the time of the signature: {_clock(self._difference or 0.0)}"
+                yield Finding(name, False, what, CLOCK)
+                return
+        if isinstance(first, CredentialsExpired):
+            yield Finding(name, False, str(first), ADVICE["ExpiredToken"], stops_start=True)
+        elif isinstance(first, GatewayError):
+            yield Finding(name, False, f"no answer {place}: {first}", advice_without_answer(first))
+        elif not _is_read(first) and first.code not in _OF_OBJECTS:
+            what = f"COS answered {_words(first)} {place}{'' if no_row else f', row {image.image_id}'}"
+            yield Finding(name, False, what, advice_for(first), stops_start=first.status < 500)
+        elif no_row and first.code == "AccessDenied":
+            # The answer to a missing object if the credentials may not list, which the gateway does not need.
+            what = f"the signature was accepted {place}; {no_row}, so that it is not known whether objects may be read"
+            yield warning(name, what, "add an image")
+        elif no_row:
+            yield Finding(name, True, f"the signature was accepted {place}; {no_row}")
+        else:
+            answers = [first, *await asyncio.gather(*map(self._answer, images[1:]))]
+            async for finding in self._of_rows(list(zip(images, answers, strict=True)), name, place):
+                yield finding
+
+    async def _of_rows(self, asked: Asked, name: str, place: str) -> AsyncIterator[Finding]:
+        """Yield the finding on images that were read, and one for each other answer."""
+        read = [(image, answer) for image, answer in asked if _is_read(answer)]
         if read:
-            yield await self._head(read[0], name, place, len(read))
-        refused: dict[str, list[_Asked]] = {}
-        for row in asked:
-            if not row.is_read:
-                refused.setdefault(_words(row.answer) if row.answer is not None else "", []).append(row)
+            yield await self._head(*read[0], name, place, len(read))
+        refused: dict[str, list[tuple[ImageRecord, Answer]]] = {}
+        for image, answer in asked:
+            if not _is_read(answer):
+                refused.setdefault(_words(answer), []).append((image, answer))
         for words, rows in refused.items():
             yield _of_refused(words, rows, asked, name, place)
 
-    async def _of_unnamed(self, image: ImageRecord, why: str) -> Finding:
-        """Return a finding on the bucket of the made-up ``image``. ``why``: the reason for having no image of a row."""
-        name, place = f"cos {image.bucket}", self._place(image)
-        answer = await self._try(image, name, place)
-        if isinstance(answer, Finding):
-            return answer
-        accepted = f"the signature was accepted {place}; {why}"
-        if answer.code == "NoSuchKey":
-            return Finding(name, True, accepted)
-        if answer.code == "AccessDenied":
-            # The answer to a missing object if the credentials may not list, which the gateway does not need.
-            return warning(name, f"{accepted}, so that it is not known whether objects may be read", "add an image")
-        advice = advice_for(answer)
-        return Finding(name, False, f"COS answered {_words(answer)} {place}", advice, stops_start=answer.status < 500)
-
-    async def _try(self, image: ImageRecord, name: str, place: str) -> CosError | Finding:
-        """Return the answer to the GET of the first byte, or the finding if it says nothing about objects."""
-        try:
-            answer = await self._ask(image)
-            if answer.status in (400, 403) and self.clock.refused_at(answer.date):
-                again = await self._ask(image)
-                if again.status not in (400, 403):
-                    self._is_clock_refused = True
-                    what = f"COS refuses the time of the signature: {_clock(self._difference or 0.0)}"
-                    return Finding(name, False, what, CLOCK)
-                answer = again
-        except CredentialsExpired as error:
-            return Finding(name, False, str(error), ADVICE["ExpiredToken"], stops_start=True)
-        except GatewayError as error:
-            return Finding(name, False, f"no answer {place}: {error}", advice_without_answer(error))
-        return answer
-
-    async def _head(self, row: _Asked, name: str, place: str, count: int) -> Finding:
-        get, where = row.answer.status if row.answer is not None else 0, f"{place}, row {row.image.image_id}"
-        try:
-            head = await self._ask(row.image, "HEAD", _NO_HEADERS)
-        except GatewayError as error:
-            return Finding(name, False, f"no answer to HEAD {place}: {error}", advice_without_answer(error))
+    async def _head(self, image: ImageRecord, got: Answer, name: str, place: str, count: int) -> Finding:
+        head = await self._answer(image, "HEAD", _NO_HEADERS)
+        if isinstance(head, GatewayError):
+            return Finding(name, False, f"no answer to HEAD {place}: {head}", advice_without_answer(head))
+        where = f"HEAD {head.status} {place}, row {image.image_id}"
         if head.status != 200:
-            what = f"GET {get}, but HEAD {head.status} {where}"
-            return Finding(name, False, what, advice_on_head(head))
+            return Finding(name, False, f"GET {_words(got)}, but {where}", advice_on_head(head))
         others = f", and GET of {count - 1} other rows" if count > 1 else ""
-        return Finding(name, True, f"GET {get} and HEAD {head.status} {where}{others}")
+        return Finding(name, True, f"GET {_words(got)} and {where}{others}")
 
-    async def _first_byte(self, image: ImageRecord) -> _Asked:
+    async def _answer(
+        self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE
+    ) -> Answer:
         try:
-            return _Asked(image, await self._ask(image))
-        except GatewayError:
-            return _Asked(image, None)
-
-    async def _ask(self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE) -> CosError:
-        presigned = self.signer.sign(image, method=method)
-        if not self.lifetime.is_usable(presigned, self.clock.now()):
-            raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-        answer = (await self.origin.diagnose(presigned.url, method, headers)).error
+            presigned = self.signer.sign(image, method=method)
+            if not self.lifetime.is_usable(presigned, self.clock.now()):
+                raise CredentialsExpired("the credentials end too soon for any URL to be usable")
+            answer = (await self.origin.diagnose(presigned.url, method, headers)).error
+        except GatewayError as error:
+            return error
         if self._difference is None and answer.date is not None:
             self._difference = answer.date - time.time()
         return answer
-
-    def _place(self, image: ImageRecord) -> str:
-        return f"at {self.hosts.origin_of(image.bucket, image.region).base}"
 
 
 async def check_variants(
@@ -200,13 +178,15 @@ async def check_variants(
             yield warning(name, f"COS made {made or 'no type'} of row {image.image_id}", advice)
 
 
-def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], name: str, place: str) -> Finding:
+def _of_refused(words: str, rows: Asked, asked: Asked, name: str, place: str) -> Finding:
     """Return the finding on ``rows``, which got the same answer. ``asked`` are all rows of the bucket."""
-    image = rows[0].image
-    answer = rows[0].answer
-    code = answer.code if answer is not None else None
-    counts = Counter(_prefix(row.image) for row in rows)
-    where = ", ".join(_below(prefix, count, asked) for prefix, count in counts.most_common(_MOST_PREFIXES))
+    image, answer = rows[0]
+    code = answer.code if isinstance(answer, CosError) else None
+    counts, totals = (Counter(_prefix(image) for image, _ in images) for images in (rows, asked))
+    where = ", ".join(
+        f"{count} of {totals[prefix]} {f'below {prefix}' if prefix else 'without a prefix'}"
+        for prefix, count in counts.most_common(_MOST_PREFIXES)
+    )
     if len(counts) > _MOST_PREFIXES:
         where += f", and {len(counts) - _MOST_PREFIXES} other prefixes"
     is_all = len(rows) == len(asked)
@@ -214,7 +194,7 @@ def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], nam
     if len(asked) > 1:
         what += f" to {len(rows)} of {len(asked)} rows: {where}, such as"
     what += f"{',' if len(asked) == 1 else ''} row {image.image_id}"
-    advice = NO_ANSWER if answer is None else advice_for(answer, image.key)
+    advice = advice_for(answer, image.key) if isinstance(answer, CosError) else NO_ANSWER
     if code in ("AccessDenied", "NoSuchKey") and (problem := key_problem(image.key)) is not None:
         what += f", whose key {problem}"
     elif code == "AccessDenied" and not is_all:
@@ -223,11 +203,6 @@ def _of_refused(words: str, rows: Sequence[_Asked], asked: Sequence[_Asked], nam
     if code in ("InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons") and not is_all:
         return warning(name, what, advice)
     return Finding(name, False, what, advice, stops_start=is_all and code == "AccessDenied")
-
-
-def _below(prefix: str, count: int, asked: Sequence[_Asked]) -> str:
-    total = sum(_prefix(row.image) == prefix for row in asked)
-    return f"{count} of {total} {f'below {prefix}' if prefix else 'without a prefix'}"
 
 
 def _prefix(image: ImageRecord) -> str:
@@ -240,5 +215,13 @@ def _clock(difference: float) -> str:
     return f"the clock of this machine is {abs(difference):.0f} s {'slow' if difference > 0 else 'fast'}"
 
 
-def _words(answer: CosError) -> str:
+def _words(answer: Answer) -> str:
+    """Return status and code. Empty if there is no answer."""
+    if not isinstance(answer, CosError):
+        return ""
     return f"{answer.status} {answer.code}" if answer.code is not None else str(answer.status)
+
+
+def _is_read(answer: Answer) -> bool:
+    """Return whether COS sent the byte."""
+    return isinstance(answer, CosError) and answer.status in (200, 206)

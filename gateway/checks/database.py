@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway.catalog.database_report import DatabaseReport, inspect_database, time_notification
+from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
 from gateway.checks.finding import Finding, warning
@@ -43,10 +43,12 @@ class DatabaseCheck:
     async def findings(self) -> AsyncIterator[Finding]:
         """Yield a finding on the query, and if it works on the triggers and the table of links."""
         try:
-            report = await inspect_database(self.settings, with_links=self.signs_links, tells_gateways=True)
+            report = await self.catalog.report()
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
+        if self.settings.listen:
+            await tell_gateways(self.settings)
         try:
             images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -18,7 +18,6 @@ from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunk
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a body
 _READ = 64 * 1024
-_FORCED = "x-cos-force-download"
 _NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -28,7 +27,6 @@ class Reply:
 
     received: how many bytes came.
     checksum: their CRC-64.
-    crc64: the CRC-64 that COS announced, or None.
     is_reused: the request went over a connection that an earlier request had left open.
     """
 
@@ -36,10 +34,7 @@ class Reply:
     metadata: ObjectMetadata
     received: int
     checksum: int
-    crc64: int | None
-    content_range: str | None
-    is_chunked: bool
-    is_forced_download: bool
+    headers: Mapping[str, str]
     is_reused: bool
 
     @property
@@ -55,6 +50,15 @@ class Reply:
     def said(self) -> str:
         """Status and code."""
         return f"{self.status} {self.code}" if self.code is not None else str(self.status)
+
+    @property
+    def crc64(self) -> int | None:
+        """The CRC-64 that COS announced. None without one."""
+        return checksum_in(self.headers)
+
+    @property
+    def is_chunked(self) -> bool:
+        return is_chunked(self.headers)
 
     @property
     def is_image(self) -> bool:
@@ -105,10 +109,7 @@ class DeepSession:
                     metadata_in(status, fields),
                     received,
                     checksum,
-                    checksum_in(fields),
-                    fields.get(hdrs.CONTENT_RANGE),
-                    is_chunked(fields),
-                    _FORCED in fields,
+                    fields,
                     self._is_reused,
                 )
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
@@ -132,32 +133,22 @@ async def open_deep_session(timeout: float, sleep: Sleep = asyncio.sleep) -> Asy
         yield DeepSession(session, sleep)
 
 
-@dataclass(frozen=True, slots=True)
-class Reachability:
-    """Addresses of a host, and until when its certificate is valid (Unix seconds. None without TLS)."""
-
-    addresses: tuple[str, ...]
-    certificate_until: float | None
-
-
-async def reach(base: str, timeout: float) -> Reachability:
-    """Look up the host of ``base`` (scheme, host, port) and, for https, verify its certificate.
+async def reach(base: str, timeout: float) -> Sequence[str]:
+    """Return the addresses of the host of ``base`` (scheme, host, port), whose certificate is valid if it is https.
 
     Raises ``OriginUnavailable`` with the reason.
     """
     parts = urlsplit(base)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    host, is_encrypted = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_encrypted else 80)
     try:
         async with asyncio.timeout(timeout):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
-            addresses = tuple(dict.fromkeys(str(address[4][0]) for address in found))
-            if parts.scheme != "https":
-                return Reachability(addresses, None)
-            _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
-            certificate = writer.get_extra_info("peercert")
-            writer.close()
+            if is_encrypted:
+                _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+                writer.close()
     except TimeoutError as error:
         raise OriginUnavailable(f"no answer within {timeout:g} s") from error
     except OSError as error:  # name look-up and TLS, too
         raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
-    return Reachability(addresses, ssl.cert_time_to_seconds(certificate["notAfter"]))
+    return list(dict.fromkeys(str(address[4][0]) for address in found))

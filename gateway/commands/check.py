@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.canary.client import FrontClient
+from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
     diagnose_fallback,
     diagnose_open_files,
@@ -173,7 +173,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
     metrics = opened.metrics
     counted = metrics.canary, metrics.registry.background_errors
-    async with FrontClient() as client:
+    async with open_front_client() as client:
         canary = make_canary(opened.live, *counted, opened.signing, opened.stores, origin, client)
         for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
             yield finding

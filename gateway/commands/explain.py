@@ -6,12 +6,11 @@ The command does not check access: a caller who can read the configuration can r
 import json
 import logging
 import sys
-from functools import partial
 from pathlib import Path
 
 import click
 
-from gateway.catalog.database_report import inspect_database
+from gateway.catalog.database_report import tell_gateways
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.config_option import FAILED, config_option, settings_from
 from gateway.commands.dependencies import open_dependencies, run_or_explain
@@ -68,9 +67,10 @@ def explain(
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
             open_images(opened.live, opened.metrics.origin, opened.metrics.nginx, access, urls, origin) as images,
         ):
-            inspect = partial(inspect_database, settings.postgres, with_links=False, tells_gateways=True)
-            watch = TriggerWatch(inspect, opened.metrics.monitoring)
+            watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)
+            if settings.postgres.listen:
+                await tell_gateways(settings.postgres)
             return await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
 
     explanation = run_or_explain(explained())

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import click
 
 from gateway.access.signed_links import short_address
-from gateway.canary.client import FrontClient
+from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.mark import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
@@ -72,7 +72,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 
     async def run() -> bool:
         parsed, outcome = parse_image_id(image_id), "not seen gone"
-        async with open_dependencies(settings) as opened, FrontClient(connections=32) as client:
+        async with open_dependencies(settings) as opened, open_front_client(connections=32) as client:
             purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
             async with opened.open_urls(purges) as urls:
                 try:

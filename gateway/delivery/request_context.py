@@ -50,6 +50,7 @@ class RequestContext:
     outcome: the status, or what ended the request without a status. Empty until then.
     seconds, size, cache: set at the end: the duration, the bytes of the body, and the gateway's part of Cache-Status
     (RFC 9211): hit, or why not.
+    ended_at, method, client: set at the end of a request that is logged; the end in seconds since 1970.
     trace_id: only if requests are traced.
     is_denial: the response must not reveal whether the image exists, so it has no duration.
     is_negotiated: the response depends on ``Accept``; ``content_location`` is then the address of the chosen format,
@@ -80,19 +81,21 @@ class RequestContext:
         self.seconds = 0.0
         self.size = 0
         self.cache: str | None = None
+        self.ended_at = 0.0
+        self.method = ""
+        self.client: str | None = None
 
     def elapsed(self) -> float:
         """Return the seconds since the request arrived."""
         return time.perf_counter() - self.started
 
-    def fails(self, error: BaseException, *, is_fault: bool | None = None) -> None:
-        """Note why the request fails. ``is_fault`` None: it is a fault if the error has a 5xx status."""
+    def fails(self, error: BaseException, *, is_fault: bool = False) -> None:
+        """Note why the request fails. ``is_fault``: also if the error has no 5xx status."""
+        code = cos = None
         if isinstance(error, GatewayError):
-            code, cos, is_5xx = error.code, error.cos, error.status >= 500
-        else:
-            code, cos, is_5xx = None, None, False
+            code, cos, is_fault = error.code, error.cos, is_fault or error.status >= 500
         cos_code, cos_request_id = (cos.code, cos.request_id) if cos is not None else (None, None)
-        self.failure = Failure(code, str(error), cos_code, cos_request_id, is_5xx if is_fault is None else is_fault)
+        self.failure = Failure(code, str(error), cos_code, cos_request_id, is_fault)
 
     def fails_unexpectedly(self, error: Exception) -> None:
         """Note a defect of the gateway, with its traceback."""
@@ -103,8 +106,8 @@ class RequestContext:
         """Return the seconds from asking COS to the first byte, or to the end. None: COS was not asked."""
         if self.origin_started is None:
             return None
-        end = time.perf_counter() if self.first_byte is None else self.started + self.first_byte
-        return max(0.0, end - self.origin_started)
+        end = self.seconds if self.first_byte is None else self.first_byte
+        return max(0.0, self.started + end - self.origin_started)
 
     def stamp(self, response: web.StreamResponse | Prepared) -> None:
         """Add the fields that every response carries. Call it right before the first byte is sent."""

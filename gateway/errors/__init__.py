@@ -20,15 +20,13 @@ class DependencyDegraded(DependencyDown):
 
 
 class CosAnswer(Protocol):
-    """COS's error code and request id, for the access log."""
+    """COS's error code, and the id of the request in COS's logs, for the access log."""
 
     @property
-    def code(self) -> str | None:
-        """COS's error code."""
+    def code(self) -> str | None: ...
 
     @property
-    def request_id(self) -> str | None:
-        """The id of the request in COS's logs."""
+    def request_id(self) -> str | None: ...
 
 
 class GatewayError(Exception):

@@ -10,8 +10,8 @@ from gateway.access.identity import Authenticator, Caller
 from gateway.access.policy import may_view
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.decision import Answer, Refused
 from gateway.explain.explanation import Facts
+from gateway.presign.signed_image import SignedImage
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
@@ -44,14 +44,31 @@ def sender_of(caller: Caller, image_id: str) -> Caller:
     return replace(caller, link=caller.link._replace(path=short_address(image_id)))
 
 
-def why(caller: Caller, decision: Answer | Refused, record: ImageRecord, *, originals_for_owner: bool) -> Facts:
-    """Return whether the caller may see the image, as it was decided, and the reason."""
-    image = decision.image
-    if image is not None:
-        return {"may_view": True, "why": _why(caller, record, by_style=image.public and not record.public)}
+def why_seen(caller: Caller, image: SignedImage) -> Facts:
+    """Return that the caller may see the image, and the reason."""
+    if image.record.public:
+        reason = "the image is public"
+    elif image.public:
+        reason = "the style is public"
+    else:
+        reason = "the link is valid" if caller.link is not None else f"{caller.user} is the owner"
+    return {"may_view": True, "why": reason}
+
+
+def why_hidden(caller: Caller, record: ImageRecord, *, originals_for_owner: bool) -> Facts:
+    """Return that the caller may not see the image, and the reason."""
     if originals_for_owner and may_view(sender_of(caller, record.image_id), record):
-        return {"may_view": False, "why": "image_variants.originals is owner: others get styles alone"}
-    return {"may_view": False, "why": _why_not(caller, record)}
+        reason = "image_variants.originals is owner: others get styles alone"
+    elif caller.rejected:
+        reason = f"the credentials are not valid: {caller.reason}"
+    elif caller.link is not None:
+        reason = _why_no_link(caller.link, record)
+    elif caller.user is not None:
+        owner = f"the owner is {record.owner}" if record.owner is not None else "it has no owner"
+        reason = f"the image is private, and {caller.user} is not the owner: {owner}"
+    else:
+        reason = "the image is private, and the request has no valid credentials"
+    return {"may_view": False, "why": reason}
 
 
 def _by_token(token: str, authenticator: Authenticator) -> tuple[Caller, Facts]:
@@ -89,25 +106,6 @@ class _ValidLink(SignedLink):
 def permitted(record: ImageRecord) -> Caller:
     """Return a caller who may see the image."""
     return Caller(record.owner, link=_ValidLink("", 0, "", b""))
-
-
-def _why(caller: Caller, record: ImageRecord, *, by_style: bool) -> str:
-    if by_style:
-        return "the style is public"
-    if record.public:
-        return "the image is public"
-    return "the link is valid" if caller.link is not None else f"{caller.user} is the owner"
-
-
-def _why_not(caller: Caller, record: ImageRecord) -> str:
-    if caller.rejected:
-        return f"the credentials are not valid: {caller.reason}"
-    if caller.link is not None:
-        return _why_no_link(caller.link, record)
-    if caller.user is not None:
-        owner = f"the owner is {record.owner}" if record.owner is not None else "it has no owner"
-        return f"the image is private, and {caller.user} is not the owner: {owner}"
-    return "the image is private, and the request has no valid credentials"
 
 
 def _why_no_link(link: SignedLink, record: ImageRecord) -> str:

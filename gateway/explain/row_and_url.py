@@ -94,8 +94,9 @@ class RowAndUrl:
                 return Row(None, facts, error=error, advice=advice_on(error))
             return Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
         facts = {}
-        if why := await self._changes():
-            facts["changes"] = f"not notified: {why}"
+        problem = "postgres.listen is off" if self.why_not_notified is None else await self.why_not_notified()
+        if problem:
+            facts["changes"] = f"not notified: {problem}"
         if in_use := self._earlier_row(cached, row.record if row is not None and row.reason is None else None):
             facts["in_use"] = in_use
         if row is None:
@@ -121,7 +122,7 @@ class RowAndUrl:
             return _NOT_ASKED
         at, is_change = self.nginx_list.last_change(image_id, boot_time())
         known = f"the last change was {max(0, round(time.time() - at))} s ago" if is_change else "no change since then"
-        return f"no copy from before {_utc(at)}: {known}"
+        return f"no copy from before {datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}: {known}"
 
     async def variants(self, image_id: str, renditions: Renditions) -> Facts:
         """Return each style with its widths and formats, its audience, and its URLs in Redis."""
@@ -144,12 +145,6 @@ class RowAndUrl:
             }
 
         return {style: facts(style) for style in renditions.styles}
-
-    async def _changes(self) -> str:
-        """Return why changes of rows are not notified. Empty if they are."""
-        if self.why_not_notified is None:
-            return "postgres.listen is off"
-        return await self.why_not_notified() or ""
 
     def _earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
         """Return that a request uses what an earlier row said, and for how long. Empty if it does not.
@@ -178,17 +173,16 @@ class RowAndUrl:
         if self.shared is None:
             return Found(), {"state": "turned off by url_cache.enabled"}
         try:
-            header = (await self.shared.read_headers([variant]))[variant]
             found = (await self.shared.find([variant]))[variant]
         except DependencyDown as error:
             return Found(), {"state": f"Redis does not answer: {error}"}
         if found.image is not None:
             read_ago = round(self.resolver.urls.now() - found.image.read_at)
             return found, {"state": "an entry", "row_read_seconds_ago": read_ago, **self._life(found.image)}
-        if header.expires_at is not None:
+        if found.expires_at is not None:
             reason = "an entry that is not used: written with another key, another domain or another release"
-            return found, {"state": reason, "expires_at": header.expires_at}
-        return found, {"state": "dropped a moment ago: the row has changed" if header.tombstone else "nothing"}
+            return found, {"state": reason, "expires_at": found.expires_at}
+        return found, {"state": "dropped a moment ago: the row has changed" if found.tombstone else "nothing"}
 
     async def _refresh(self, variant: ImageVariant) -> Facts:
         if self.queue is None:
@@ -217,10 +211,6 @@ class RowAndUrl:
             "seconds_left": round(presigned.expires_at - self.resolver.urls.now()),
             "handed_out_for_seconds": max(0, round(self.resolver.urls.usable_for(image))),
         }
-
-
-def _utc(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _facts_of(record: ImageRecord) -> Facts:

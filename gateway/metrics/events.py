@@ -62,15 +62,12 @@ def together(own: Iterable[Event], others: Iterable[tuple[str | None, Event]]) -
     """
     found: list[tuple[str | None, Event]] = [(None, event) for event in own]
     for replica, event in sorted(others, key=lambda other: other[1].at):
-        if not any(_is_same(event, known) for _, known in found):
+        same = (known for _, known in found if (known.name, known.values) == (event.name, event.values))
+        if not any(abs(event.at - known.at) <= _SAME for known in same):
             found.append((replica, event))
     found.sort(key=lambda shown: shown[1].at)
     named = ({} if replica is None else {"replica": replica} for replica, _ in found[-_MOST:])
     return [event.as_json() | name for name, (_, event) in zip(named, found[-_MOST:], strict=True)]
-
-
-def _is_same(event: Event, other: Event) -> bool:
-    return (event.name, event.values) == (other.name, other.values) and abs(event.at - other.at) <= _SAME
 
 
 _EVENTS: Final = TypeAdapter(list[Event])

@@ -60,33 +60,31 @@ class Points:
 
     start: the first reading.
     bounds: the upper bounds of the buckets of durations, in seconds.
+    fine, coarse: the points of five seconds and of a minute, the oldest first.
     """
 
     def __init__(self, start: Reading, bounds: Sequence[float]) -> None:
         self._last = self._minute = start
         self._bounds = bounds
         self._until_coarse = _FINE_IN_A_COARSE
-        self._fine: deque[Point] = deque(maxlen=_MOST_FINE)
-        self._coarse: deque[Point] = deque(maxlen=_MOST_COARSE)
+        self.fine: deque[Point] = deque(maxlen=_MOST_FINE)
+        self.coarse: deque[Point] = deque(maxlen=_MOST_COARSE)
 
     def add(self, reading: Reading) -> Point:
         """Add and return the point that ends with the reading. Every twelfth point also ends a minute."""
         point = between(self._last, reading, self._bounds)
-        self._fine.append(point)
+        self.fine.append(point)
         self._last = reading
         self._until_coarse -= 1
         if self._until_coarse == 0:
-            self._coarse.append(between(self._minute, reading, self._bounds))
+            self.coarse.append(between(self._minute, reading, self._bounds))
             self._minute, self._until_coarse = reading, _FINE_IN_A_COARSE
         return point
 
-    def fine(self, since: float = 0) -> list[Point]:
-        """Return the points of five seconds that end after ``since``, the oldest first."""
-        return [point for point in self._fine if point.at > since]
-
-    def coarse(self, since: float = 0) -> list[Point]:
-        """Return the points of a minute that end after ``since``, the oldest first."""
-        return [point for point in self._coarse if point.at > since]
+    def as_json(self, since: float) -> dict[str, list[dict[str, Any]]]:
+        """Return the points that end after ``since``, for the console."""
+        kinds = {"fine": self.fine, "coarse": self.coarse}
+        return {name: [point.as_json() for point in points if point.at > since] for name, points in kinds.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +96,31 @@ class Counted:
     counters: Sequence[tuple[str, LoopCounter | LoopHistogram]]
     dropped_lines: CountedElsewhere
 
+    def read(self, now: float) -> Reading:
+        """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
+        counts: Counter[str] = Counter({f"error {code}": number for code, number in self.errors.totals().items()})
+        for status, number, _ in self.requests.totals(_IMAGE_ROUTES):
+            counts[f"status {status}"] += number
+        for status, number, _ in self.requests.totals(("access",)):
+            counts[f"access {status}"] += number
+        durations = map(sum, zip(*map(self.requests.durations.counts, _IMAGE_ROUTES), strict=True))
+        for name, counter in self.counters:
+            for values, number in counter.totals().items():
+                counts[" ".join((name, *values))] += number
+        counts["log_lines_dropped"] = self.dropped_lines.count()
+        return Reading(now, counts, tuple(durations))
+
 
 class History(Points):
     """The points of a process. Their counts are read from ``counted``, so the history costs requests nothing."""
 
     def __init__(self, counted: Counted, now: float) -> None:
-        super().__init__(read(counted, now), counted.requests.durations.bounds)
+        super().__init__(counted.read(now), counted.requests.durations.bounds)
         self._counted = counted
 
     def record(self, now: float) -> Point:
         """Add and return the point that ends at ``now``."""
-        return self.add(read(self._counted, now))
+        return self.add(self._counted.read(now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":
@@ -117,21 +129,6 @@ def total(points: Sequence[Point]) -> "Counter[str]":
     for point in points:
         counts.update(point.counts)
     return counts
-
-
-def read(counted: Counted, now: float) -> Reading:
-    """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
-    counts: Counter[str] = Counter({f"error {code}": number for code, number in counted.errors.totals().items()})
-    for status, number, _ in counted.requests.totals(_IMAGE_ROUTES):
-        counts[f"status {status}"] += number
-    for status, number, _ in counted.requests.totals(("access",)):
-        counts[f"access {status}"] += number
-    durations = map(sum, zip(*map(counted.requests.durations.counts, _IMAGE_ROUTES), strict=True))
-    for name, counter in counted.counters:
-        for values, number in counter.totals().items():
-            counts[" ".join((name, *values))] += number
-    counts["log_lines_dropped"] = counted.dropped_lines.count()
-    return Reading(now, counts, tuple(durations))
 
 
 def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:

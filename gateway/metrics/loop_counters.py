@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from operator import add
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -122,6 +122,14 @@ class _Requests:
     seconds: float = 0.0
 
 
+class RequestTotals(NamedTuple):
+    """Requests since the start: how many, how many with a 5xx or an aborted transfer, and how long they all took."""
+
+    requests: int
+    errors: int
+    milliseconds: int
+
+
 class RequestMetrics(NamedCollector):
     """Requests by route, delivery and status, and durations and times to the first byte by route."""
 
@@ -162,6 +170,13 @@ class RequestMetrics(NamedCollector):
             if route in routes:
                 yield status, requests.count, requests.seconds
 
+    def of_images(self, routes: Collection[str]) -> RequestTotals:
+        """Return the totals of the routes, which each serve a single image, without requests that may name no image."""
+        found = [total for total in self.totals(routes) if total[0] not in _NO_IMAGE]
+        failed = (count for status, count, _ in found if status.startswith("5") or status == ABORTED)
+        seconds = sum(seconds for _, _, seconds in found)
+        return RequestTotals(sum(count for _, count, _ in found), sum(failed), int(1000 * seconds))
+
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """Yield the current counts, from copies: a scrape runs in another thread."""
         family = CounterMetricFamily(
@@ -174,26 +189,3 @@ class RequestMetrics(NamedCollector):
         yield family
         yield from self.durations.collect()
         yield from self._first_bytes.collect()
-
-
-class ImageRequests:
-    """Totals since the start, over ``routes``, the routes that serve a single image, for the daily statistics."""
-
-    def __init__(self, requests: RequestMetrics, routes: Collection[str]) -> None:
-        self._requests = requests
-        self._routes = routes
-
-    def count(self) -> int:
-        """Return the number of requests for images."""
-        return sum(count for _, count, _ in self._totals())
-
-    def errors(self) -> int:
-        """Return the number of requests that ended with a 5xx or an aborted transfer."""
-        return sum(count for status, count, _ in self._totals() if status.startswith("5") or status == ABORTED)
-
-    def milliseconds(self) -> int:
-        """Return the total duration of these requests in whole milliseconds."""
-        return int(1000 * sum(seconds for _, _, seconds in self._totals()))
-
-    def _totals(self) -> Iterator[tuple[str, int, float]]:
-        return (found for found in self._requests.totals(self._routes) if found[0] not in _NO_IMAGE)

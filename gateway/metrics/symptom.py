@@ -14,20 +14,13 @@ _NAME: Final = r"^[a-z_]{1,40}$"
 _MOST_VALUES: Final = 8
 
 
-# How the numbers of several replicas become one number. For any other name, the largest number counts: most such
-# numbers are read in one place, such as the length of a queue.
-_RULES: Final[Mapping[tuple[str, str], Callable[[Iterable[float]], float]]] = {
-    ("requests_fail", "failed"): sum,
-    ("requests_fail", "requests"): sum,
-    ("cos_refuses", "count"): sum,
-    ("cos_errors", "count"): sum,
-    ("objects_missing", "count"): sum,
-    ("objects_unprocessable", "count"): sum,
-    ("bucket_slow", "count"): sum,
-    ("bucket_slow", "requests"): sum,
-    ("nginx_silent", "seconds"): min,
-    ("credentials_end", "seconds"): min,
-    ("clock_differs", "seconds"): partial(max, key=abs),
+# How the numbers of several replicas become one number, by fault. For any other fault, the largest number counts: most
+# such numbers are read in one place, such as the length of a queue.
+_COMBINE: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
+    **dict.fromkeys(("requests_fail", "cos_refuses", "cos_errors", "bucket_slow"), sum),
+    **dict.fromkeys(("objects_missing", "objects_unprocessable"), sum),
+    **dict.fromkeys(("nginx_silent", "credentials_end"), min),
+    "clock_differs": partial(max, key=abs),
 }
 
 # What another fault causes: it comes after the faults of its level, since the headline names the cause.
@@ -129,10 +122,9 @@ def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:
     """Combine the symptoms of a fault into a symptom with the worst level and the earliest time."""
     first = symptoms[0]
+    combine = _COMBINE.get(first.name, max)
     numbers = {
-        key: _RULES.get((first.name, key), max)(
-            [number for symptom in symptoms if isinstance(number := symptom.values.get(key), int | float)]
-        )
+        key: combine([number for symptom in symptoms if isinstance(number := symptom.values.get(key), int | float)])
         for key, value in first.values.items()
         if not isinstance(value, str)
     }

@@ -9,8 +9,7 @@ from typing import Any, Final
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import OptionalGauge
 from gateway.redis_connection.client import WrongRedis, check_settings
-from gateway.redis_connection.cluster import in_parallel
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, in_parallel, message_of
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
 from gateway.redis_queue.leased_queue import claim_due
@@ -89,10 +88,10 @@ class RedisProbe:
         states = {server.address: NodeState(server.address) for server in self.shards.servers.all}
         by_server = self.shards.by_server()
 
-        async def try_(address: str, shard: Shard) -> None:
+        async def try_scripts(address: str, shard: Shard) -> None:
             states[address] = await self._try_scripts(address, shard)
 
-        await in_parallel([try_(server.address, shards[0]) for server, shards in by_server.items()])
+        await in_parallel([try_scripts(server.address, shards[0]) for server, shards in by_server.items()])
         if missing := len(self.shards.all) - sum(map(len, by_server.values())):
             problem = f"CLUSTERDOWN the slots of {missing} shards have no node"
             states["(no node)"] = NodeState("(no node)", problem, is_readable=False)

@@ -222,8 +222,8 @@ class CurrentSymptoms:
         left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(
-                points=self.history.fine(),
-                minutes=self.history.coarse(),
+                points=list(self.history.fine),
+                minutes=list(self.history.coarse),
                 checks=self.health.latest.checks,
                 is_draining=self.health.is_draining,
                 paused_buckets=self.paused_buckets(),

@@ -65,9 +65,10 @@ class ThisReplica:
         measured = await asyncio.to_thread(self._measure)  # it reads files of /proc
         now = self._now()
         requests, failed = 0.0, 0.0
-        if points := self.history.fine()[-1:]:
-            span = max(points[0].span, 0.001)
-            requests, failed = points[0].requests / span, points[0].failed / span
+        if self.history.fine:
+            point = self.history.fine[-1]
+            span = max(point.span, 0.001)
+            requests, failed = point.requests / span, point.failed / span
         return ReplicaPoint(
             name=self.name,
             at=now,

@@ -43,7 +43,7 @@ class TriggerWatch:
         """Look now, every ``interval`` seconds, and when somebody asks for it, until cancelled."""
         while True:
             try:
-                await self.look()
+                await self.problem()
             except Exception:  # otherwise the checks would end
                 self._background_errors.inc()
                 logger.exception("looking for the change trigger failed")
@@ -57,19 +57,17 @@ class TriggerWatch:
         self._look_soon.set()
 
     async def problem(self) -> str | None:
-        """Look, and return why changes are not notified, or None if they are, or if that is not known."""
-        await self.look()
-        return self._problem
+        """Look, and return why changes are not notified, or None if they are, or if that is not known.
 
-    async def look(self) -> None:
-        """Look once. A call during another look waits for its turn."""
+        A call during another look waits for its turn.
+        """
         async with self._looking:
             self._look_soon.clear()
             try:
                 problem = (await self._inspect()).changes_problem
             except CatalogUnavailable as error:
                 logger.debug("not looked for the change trigger: %s", error)
-                return
+                return self._problem
             finally:
                 self._looked_at = time.monotonic()
         self._is_installed.set(problem is None)
@@ -82,3 +80,4 @@ class TriggerWatch:
         elif problem is None and self._problem is not None:
             logger.info("changes of rows are notified again")
         self._problem = problem
+        return problem

@@ -28,7 +28,7 @@ class SharedTransfer:
     __slots__ = ("_conditions", "_owner", "_waiting", "body", "key", "state")
 
     def __init__(
-        self, owner: "SharedTransfers", key: TransferKey, body: ObjectBody, conditions: Mapping[str, str]
+        self, owner: "ObjectSource", key: TransferKey, body: ObjectBody, conditions: Mapping[str, str]
     ) -> None:
         self.key = key
         self.body = body
@@ -154,8 +154,8 @@ class Reader:
         self.transfer.leave()
 
 
-class SharedTransfers:
-    """The running transfers: one for all requests of an object with the same conditions.
+class ObjectSource:
+    """Asks COS for as little as possible: for nothing while memory is fresh, and once for simultaneous requests.
 
     Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
     at most ``memory_cache.max_bytes``.
@@ -164,12 +164,19 @@ class SharedTransfers:
     beginnings: the bytes that other transfers may keep for readers that join late.
     """
 
-    def __init__(self, access: OriginAccess, limits: BufferLimits | None = None) -> None:
+    def __init__(self, access: OriginAccess, variants: VariantSource, limits: BufferLimits | None = None) -> None:
+        self.memory = access.memory
         self.limits = limits or BufferLimits()
         self.beginnings = Budget(self.limits.beginnings)
         self.kept = Budget(access.memory.settings.value.max_bytes)
         self._access = access
+        self._variants = variants
         self._running: dict[TransferKey, SharedTransfer] = {}
+        coalesced = access.metrics.coalesced_requests
+        self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
+            "head", coalesced, cancel_without_callers=True
+        )
+        self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", coalesced)
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
         """Return a reader of the whole object, which the caller closes.
@@ -181,7 +188,7 @@ class SharedTransfers:
         is_joinable = (
             transfer is not None
             and transfer.state.is_joinable
-            and transfer.body.requested_at > self._access.memory.changed_at(image.record.image_id)
+            and transfer.body.requested_at > self.memory.changed_at(image.record.image_id)
         )
         if transfer is not None and is_joinable:
             self._access.metrics.coalesced_requests.inc()
@@ -196,7 +203,7 @@ class SharedTransfers:
 
     def answered(self, transfer: SharedTransfer) -> Budget | None:
         """Remember COS's metadata. Return the budget for the whole body. None: it is not kept."""
-        body, memory = transfer.body, self._access.memory
+        body, memory = transfer.body, self.memory
         head = body.state.head
         memory.answered(body.object_id, head.status, head.metadata, body.requested_at)
         self.kept.most = memory.settings.value.max_bytes  # running transfers keep what they have taken
@@ -209,22 +216,7 @@ class SharedTransfers:
             del self._running[transfer.key]
         body, state = transfer.body, transfer.state
         if state.is_over and state.keeps_all:
-            self._access.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
-
-
-class ObjectSource:
-    """Asks COS for as little as possible: for nothing while memory is fresh, and once for simultaneous requests."""
-
-    def __init__(self, access: OriginAccess, variants: VariantSource, limits: BufferLimits | None = None) -> None:
-        self.memory = access.memory
-        self.transfers = SharedTransfers(access, limits)
-        self._access = access
-        self._variants = variants
-        coalesced = access.metrics.coalesced_requests
-        self._heads: SingleFlight[tuple[ObjectId, float], Content] = SingleFlight(
-            "head", coalesced, cancel_without_callers=True
-        )
-        self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", coalesced)
+            self.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
 
     def revalidate(self, image: AuthorizedImage) -> None:
         """Ask COS about old bytes that are used, unless many others are asked about: then the next request may do it.
@@ -278,7 +270,7 @@ class ObjectSource:
 
         Raises the errors of ``ObjectBody.open``.
         """
-        reader = await self.transfers.join(image, conditions)
+        reader = await self.join(image, conditions)
         transfer, data = reader.transfer, None
         head, state = transfer.body.state.head, transfer.state
         if state.whole is not None and head.has_body:

@@ -132,12 +132,12 @@ class BodyState:
         return BodyState(self._limits, self.head._replace(crc64=None), received, resumed=-1)
 
 
+@dataclass(slots=True, eq=False)
 class Budget:
     """Bytes of memory that transfers take and give back: at most ``most`` at once."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
+    most: int
+    taken: int = 0
 
     def take(self, size: int) -> bool:
         """Return whether there were ``size`` bytes left. True takes them."""

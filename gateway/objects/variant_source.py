@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import Counter
@@ -28,6 +29,7 @@ _REFUSED_OBJECTS: Final = 5
 _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 
+@dataclass(slots=True, eq=False)
 class RefusedVariants:
     """Variants that COS did not make, at most 10,000: they are not requested again for ten minutes.
 
@@ -35,18 +37,12 @@ class RefusedVariants:
     does not count.
     """
 
-    def __init__(
-        self,
-        renditions: Renditions,
-        changed_at: Callable[[str], float],
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._renditions = renditions
-        self._changed_at = changed_at
-        self.now = monotonic
-        self._refused: OrderedDict[ObjectId, float] = OrderedDict()  # when
-        self._by_format: dict[tuple[str, str], set[str]] = {}  # bucket and format -> keys of refused objects
-        self._off_since: dict[tuple[str, str], float] = {}
+    renditions: Renditions
+    changed_at: Callable[[str], float]
+    now: Callable[[], float] = time.monotonic
+    _refused: "OrderedDict[ObjectId, float]" = field(default_factory=OrderedDict)  # when
+    _by_format: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # bucket and format -> refused keys
+    _off_since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def holds(self, image: SignedImage) -> bool:
         """Return whether COS would refuse the image's rendition, so that no request is needed."""
@@ -73,7 +69,7 @@ class RefusedVariants:
             or self._is_refused(image, image.object_id.original())
         ):
             return None
-        return self._renditions.fallback(image.rendition)
+        return self.renditions.fallback(image.rendition)
 
     def refused(self, image: SignedImage, error: GatewayError, requested_at: float) -> None:
         """Remember COS's refusal of a request. A refusal for the original's size holds for all of its renditions."""
@@ -107,11 +103,11 @@ class RefusedVariants:
 
     def _is_refused(self, image: SignedImage, object_id: ObjectId) -> bool:
         at = self._refused.get(object_id)
-        return at is not None and self.now() < at + _REFUSED_FOR and at > self._changed_at(image.record.image_id)
+        return at is not None and self.now() < at + _REFUSED_FOR and at > self.changed_at(image.record.image_id)
 
     def _format_of(self, image: SignedImage) -> tuple[str, str]:
         rendition = image.object_id.rendition
-        image_format = self._renditions.get(rendition).format if rendition is not None else None
+        image_format = self.renditions.get(rendition).format if rendition is not None else None
         return image.object_id.bucket, image_format or "original"
 
 

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
-from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.concurrency.time_limits import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.net.http_fields import seconds_of
 from gateway.origin.cos_errors import (
@@ -29,7 +29,6 @@ from gateway.origin.cos_errors import (
 from gateway.origin.failures import CircuitBreakers
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import (
-    CosAnswer,
     CosConnections,
     ObjectMetadata,
     ObserveRequest,
@@ -344,8 +343,16 @@ class OriginClient:
             raise OriginUnavailable(f"COS answered {status} to a request that cannot cause it")
         if status in _SUCCESSES:
             observed.accepted[bucket] = request.url
-            return OriginResponse(answer, self._shared_timeout, request.method, is_processed=request.is_processed)
-        return await self._refused(answer, bucket, request.url)
+            return answer.accept(request.method, is_processed=request.is_processed)
+        refused = await answer.read_error(self._error_body_timeout)
+        observed.refused(bucket, request.url, refused)
+        try:
+            failure = failure_of(refused, answer.headers, f"{refused}, bucket {bucket}")
+        except GatewayError as outcome:
+            outcome.cos = refused
+            raise
+        failure.outcome.cos = refused
+        return failure
 
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
@@ -385,18 +392,6 @@ class OriginClient:
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome, is_lost=isinstance(error, ConnectionLost))
 
-    async def _refused(self, response: CosAnswer, bucket: str, url: str) -> Failure:
-        """Return the failure that COS's error means. Raises it if another attempt would get the same answer."""
-        error = await response.read_error(self._error_body_timeout)
-        self.observed.refused(bucket, url, error)
-        try:
-            failure = failure_of(error, response.headers, f"{error}, bucket {bucket}")
-        except GatewayError as outcome:
-            outcome.cos = error
-            raise
-        failure.outcome.cos = error
-        return failure
-
 
 @asynccontextmanager
 async def open_origin(
@@ -418,13 +413,13 @@ async def open_origin(
     """
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
-    connector = aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver)
-    async with CosConnections(connector, timeout=settings.value.timeout, observe=observe) as connections:
+    timeout, observed = settings.value.timeout, ObservedAnswers(metrics, buckets, credentials_refused)
+    async with aiohttp.TCPConnector(limit=most, keepalive_timeout=_KEEPALIVE, resolver=resolver) as connector:
         yield OriginClient(
-            connections,
-            timeout=settings.value.timeout,
+            CosConnections(connector, timeout=timeout, observe=observe),
+            timeout=timeout,
             retries=Retries(settings.map(lambda image_proxy: image_proxy.retry_count)),
-            observed=ObservedAnswers(metrics, buckets, credentials_refused),
+            observed=observed,
             # With one bucket there is no other to leave places to.
             most_waiting=max(1, max_connections // 2) if len(buckets) > 1 else None,
         )

@@ -42,6 +42,7 @@ class _Breaker:
     next_try: float = 0.0
 
 
+@dataclass(slots=True, eq=False)
 class CircuitBreakers:
     """A circuit breaker for each bucket with remembered failures, at most 1024: then the oldest is dropped.
 
@@ -54,27 +55,24 @@ class CircuitBreakers:
     breaker.
     """
 
-    def __init__(
-        self, *, objects: int = 10, pause: float = 1.0, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._objects = objects
-        self._pause = pause
-        self._monotonic = monotonic
-        self.by_bucket: OrderedDict[str, _Breaker] = OrderedDict()
+    objects: int = 10
+    pause: float = 1.0
+    monotonic: Callable[[], float] = time.monotonic
+    by_bucket: "OrderedDict[str, _Breaker]" = field(default_factory=OrderedDict)
 
     def is_open(self, bucket: str) -> bool:
         """Return whether only one request in each pause is allowed."""
         breaker = self.by_bucket.get(bucket)
-        return breaker is not None and len(breaker.failing) >= self._objects
+        return breaker is not None and len(breaker.failing) >= self.objects
 
     def allows_call(self, bucket: str, object_path: str) -> bool:
         """Return whether to request the object now. While open, True takes the one request of this pause."""
         if not self.is_open(bucket):
             return True
-        breaker, now = self.by_bucket[bucket], self._monotonic()
-        if now < breaker.next_try + (self._pause if object_path in breaker.bad else 0.0):
+        breaker, now = self.by_bucket[bucket], self.monotonic()
+        if now < breaker.next_try + (self.pause if object_path in breaker.bad else 0.0):
             return False
-        breaker.next_try = now + self._pause
+        breaker.next_try = now + self.pause
         return True
 
     def failed(self, bucket: str, object_path: str) -> None:
@@ -85,7 +83,7 @@ class CircuitBreakers:
         if object_path not in breaker.bad and not self.is_open(bucket):
             breaker.failing.add(object_path)
         if self.is_open(bucket):
-            breaker.next_try = self._monotonic() + self._pause
+            breaker.next_try = self.monotonic() + self.pause
 
     def succeeded(self, bucket: str, object_path: str) -> None:
         """Record that the bucket answered a request for the object."""
@@ -119,6 +117,7 @@ class _Failed:
         return copied
 
 
+@dataclass(slots=True, eq=False)
 class FailedObjects:
     """COS's last error for each object, for at most 4096 objects.
 
@@ -130,18 +129,17 @@ class FailedObjects:
     does not count for that image.
     """
 
-    def __init__(self, changed_at: Callable[[str], float], monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._now = monotonic
-        self._changed_at = changed_at
-        self.by_object: OrderedDict[ObjectId, _Failed] = OrderedDict()
+    changed_at: Callable[[str], float]
+    monotonic: Callable[[], float] = time.monotonic
+    by_object: "OrderedDict[ObjectId, _Failed]" = field(default_factory=OrderedDict)
 
     def check(self, image: SignedImage) -> None:
         """Raise COS's error for the image's object while it is held."""
         failed = self.by_object.get(image.object_id)
         if (
             failed is None
-            or self._now() >= failed.until
-            or failed.requested_at <= self._changed_at(image.record.image_id)
+            or self.monotonic() >= failed.until
+            or failed.requested_at <= self.changed_at(image.record.image_id)
         ):
             return
         raise failed.again()
@@ -152,7 +150,7 @@ class FailedObjects:
         """Remember COS's answer to a request of ``requested_at``. ``is_of_body``: the body was lost after its start."""
         if not isinstance(error, _FINAL + _PASSING):
             return
-        now = self._now()
+        now = self.monotonic()
         before = self.by_object.pop(object_id, None)
         times = before.times + 1 if before is not None and now - before.failed_at < _FORGIVEN_AFTER else 1
         if isinstance(error, _FINAL):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.catalog.record import ImageMetadata, ImageRecord, side_of
@@ -25,6 +26,7 @@ _COLOR = re.compile(r"0x([0-9a-fA-F]{6})")
 _FINAL: Final = (ImageNotFound, ImageTooLarge, OriginRejected)
 
 
+@dataclass(frozen=True, slots=True)
 class ImageProbe:
     """Asks COS about images.
 
@@ -32,15 +34,9 @@ class ImageProbe:
     wants_placeholder: whether COS makes the placeholder of an image.
     """
 
-    def __init__(
-        self,
-        client: OriginClient,
-        sign: Callable[[ImageRecord, str], PresignedUrl],
-        wants_placeholder: Callable[[ImageRecord], bool],
-    ) -> None:
-        self._client = client
-        self._sign = sign
-        self._wants_placeholder = wants_placeholder
+    client: OriginClient
+    sign: Callable[[ImageRecord, str], PresignedUrl]
+    wants_placeholder: Callable[[ImageRecord], bool]
 
     async def describe(self, record: ImageRecord) -> ImageMetadata | None:
         """Return COS's description, with None for unknown values, or None if it does not answer within 2 s."""
@@ -62,7 +58,7 @@ class ImageProbe:
 
     async def _placeholder(self, record: ImageRecord) -> str | None:
         """Return a tiny copy as a data URL, empty if COS makes none, or None if none is wanted."""
-        if not self._wants_placeholder(record):
+        if not self.wants_placeholder(record):
             return None
         body = await self._ask(record, _TINY, _LONGEST_TINY)
         return f"data:image/webp;base64,{base64.b64encode(body).decode()}" if _WEBP.match(body) else ""
@@ -77,9 +73,9 @@ class ImageProbe:
 
     async def _ask(self, record: ImageRecord, rule: str, longest: int) -> bytes:
         """Return COS's answer to the rule. Empty if COS cannot process the image, or if the answer is too long."""
-        url = self._sign(record, rule).url
+        url = self.sign(record, rule).url
         try:
-            response = await self._client.fetch(url, record.bucket, is_processed=True)
+            response = await self.client.fetch(url, record.bucket, is_processed=True)
         except _FINAL:
             return b""
         with closing(response):

@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
 
-from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.concurrency.time_limits import SharedTimeout
 from gateway.errors import OriginUnavailable
 from gateway.origin.cos_errors import (
     REQUEST_ID,
@@ -107,54 +107,6 @@ class ObjectMetadata(NamedTuple):
         return self.etag if self.etag is not None and self.etag.startswith('"') else None
 
 
-class CosAnswer:
-    """An answer of COS whose header has come. ``connection`` is None once the body has come to its end."""
-
-    __slots__ = ("connection", "content", "headers", "status")
-
-    def __init__(
-        self, status: int, headers: Mapping[str, str], content: aiohttp.StreamReader, connection: Connection
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.content = content
-        self.connection: Connection | None = connection
-        content.on_eof(self._give_back)
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The connection's transport. None once the whole body has arrived."""
-        return self.connection.transport if self.connection is not None else None
-
-    def close(self) -> None:
-        """Close the connection if the body was not read to its end. Its reader gets an error."""
-        if self.connection is not None:
-            if self.content.exception() is None:
-                self.content.set_exception(aiohttp.ClientConnectionError("closed"))
-            self._give_back()
-
-    async def read_error(self, shared_timeout: SharedTimeout) -> CosError:
-        """Return the error in an answer without an object, and close it.
-
-        At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
-        """
-        body = b""
-        try:
-            with shared_timeout.limit():
-                while len(body) < _MOST_OF_ERROR and (piece := await self.content.read(_MOST_OF_ERROR - len(body))):
-                    body += piece
-        except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
-            pass
-        finally:
-            self.close()
-        return parse_error(self.status, self.headers.get(hdrs.DATE), body, self.headers.get(REQUEST_ID))
-
-    def _give_back(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.release()
-
-
 class AnswerHead(NamedTuple):
     """The header of a success of COS: ``status`` is 200, 206 or 304.
 
@@ -173,27 +125,42 @@ class AnswerHead(NamedTuple):
 
 
 class OriginResponse:
-    """An open response with the header ``head``.
+    """An answer of COS whose header has come: an error, or a success of which ``accept`` has set ``head``.
 
     ``shared_timeout`` bounds each wait for the next bytes, and waits of this total length must bring 1 KiB a second:
-    otherwise single bytes would hold a connection without end. COS may repeat the checksum and the entity tag of the
-    original on a processed image (``is_processed``): neither is used.
-
-    Raises ``OriginUnavailable`` for a response whose end cannot be distinguished from a lost connection, or whose range
-    does not match its length: no image is better than half of one.
+    otherwise single bytes would hold a connection without end.
     """
 
+    head: AnswerHead
+
     def __init__(
-        self, response: CosAnswer, shared_timeout: SharedTimeout, method: str, *, is_processed: bool = False
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        content: aiohttp.StreamReader,
+        connection: Connection,
+        shared_timeout: SharedTimeout,
     ) -> None:
-        self._response = response
+        self.status = status
+        self.headers = headers
+        self._content = content
+        self._connection: Connection | None = connection  # None once the body has come to its end
         self._shared_timeout = shared_timeout
         self._received = self._received_at_check = 0
         self._receive = _FAST_RECEIVE
         self._is_held = self._is_trickle = False
         self._returned_at = 0.0
         self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
-        status, headers = response.status, response.headers
+        content.on_eof(self._give_back)
+
+    def accept(self, method: str, *, is_processed: bool) -> Self:
+        """Return this answer to ``method`` as a success.
+
+        COS may repeat the checksum and the entity tag of the original on a processed image: neither is used. Raises
+        ``OriginUnavailable`` for a response whose end cannot be distinguished from a lost connection, or whose range
+        does not match its length: no image is better than half of one.
+        """
+        status, headers = self.status, self.headers
         length = _whole_number(headers.get(hdrs.CONTENT_LENGTH))
         crc64 = None if is_processed else checksum_in(headers)
         covered = _content_range_in(status, headers)
@@ -209,6 +176,23 @@ class OriginResponse:
         elif length is None and has_body and crc64 is None and not is_chunked(headers):
             self.close()
             raise OriginUnavailable("a body without length, chunks or checksum")
+        return self
+
+    async def read_error(self, shared_timeout: SharedTimeout) -> CosError:
+        """Return the error in an answer without an object, and close it.
+
+        At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
+        """
+        body = b""
+        try:
+            with shared_timeout.limit():
+                while len(body) < _MOST_OF_ERROR and (piece := await self._content.read(_MOST_OF_ERROR - len(body))):
+                    body += piece
+        except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
+            pass
+        finally:
+            self.close()
+        return parse_error(self.status, self.headers.get(hdrs.DATE), body, self.headers.get(REQUEST_ID))
 
     async def read(self) -> bytes:
         """Return the next bytes of the body, however many have come. They are empty at its end.
@@ -218,15 +202,16 @@ class OriginResponse:
         """
         if not self.head.has_body:
             return b""
-        content, began = self._response.content, time.monotonic()
+        content, began = self._content, time.monotonic()
         self._is_trickle = began - self._returned_at > _A_WHILE and self._received > 0
         if self._is_trickle:
             self._set_receive(_TRICKLE_RECEIVE)
         try:
             piece = content.read_nowait()
             if not piece and not content.at_eof():
-                if self._is_held:
-                    self._resume()
+                if self._is_held and (transport := self.transport) is not None:
+                    transport.resume_reading()
+                self._is_held = False
                 with self._shared_timeout.limit():
                     piece = await content.readany()
                 self._returned_at = time.monotonic()
@@ -234,7 +219,7 @@ class OriginResponse:
             else:
                 self._returned_at = began
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
-            self._response.close()
+            self.close()
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
@@ -244,14 +229,22 @@ class OriginResponse:
 
     def read_nowait(self) -> bytes:
         """Return the bytes that have arrived. Empty if none have, or if the connection failed: ``read`` raises that."""
-        content = self._response.content
+        content = self._content
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
         return piece
 
     def close(self) -> None:
-        """Give the connection back, or close it if the body was not read to its end: the transfer stops."""
-        self._response.close()
+        """Close the connection if the body was not read to its end: the transfer stops, and a reader gets an error."""
+        if self._connection is not None:
+            if self._content.exception() is None:
+                self._content.set_exception(aiohttp.ClientConnectionError("closed"))
+            self._give_back()
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The connection's transport. None once the whole body has arrived."""
+        return self._connection.transport if self._connection is not None else None
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
@@ -260,7 +253,7 @@ class OriginResponse:
         them. Then nothing more is received until the next ``read``, because the kernel's buffer reads ahead enough.
         """
         if is_blocked:
-            if (self._is_trickle or self._received < _PROVEN) and (transport := self._response.transport) is not None:
+            if (self._is_trickle or self._received < _PROVEN) and (transport := self.transport) is not None:
                 transport.pause_reading()
                 self._is_held = True
         elif has_unsent and self._received < _PROVEN:
@@ -268,20 +261,20 @@ class OriginResponse:
         elif not self._is_trickle:
             self._set_receive(_FAST_RECEIVE)
 
-    def _resume(self) -> None:
-        self._is_held = False
-        if (transport := self._response.transport) is not None:
-            transport.resume_reading()
+    def _give_back(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
 
     def _set_receive(self, most: int) -> None:
-        if most != self._receive and (transport := self._response.transport) is not None:
+        if most != self._receive and (transport := self.transport) is not None:
             _set_receive(transport, most)
             self._receive = most
 
     def _check_rate(self) -> None:
         came = self._received - self._received_at_check
         if came < _MIN_RATE * self._waited:
-            self._response.close()
+            self.close()
             raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
         self._received_at_check = self._received
         self._waited = 0.0
@@ -358,26 +351,22 @@ class CosConnections:
     aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
     to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.
 
+    timeout: seconds for each wait for the next bytes of a body.
     observe: makes the context in which a request is sent.
     """
 
     def __init__(
-        self, connector: aiohttp.TCPConnector, *, timeout: float, observe: ObserveRequest | None = None
+        self, connector: aiohttp.BaseConnector, *, timeout: float, observe: ObserveRequest | None = None
     ) -> None:
         self._connector = connector
+        self._shared_timeout = SharedTimeout(timeout)
         # The client bounds the waits for a response and for its next bytes; ``connect`` bounds a new connection: name
         # look-up, a free place, handshakes.
         self._timeout = aiohttp.ClientTimeout(None, timeout, None, min(_CONNECT_TIMEOUT, timeout))
         self._observe = observe
         self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._connector.close()
-
-    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+    async def request(self, method: str, url: str, headers: Mapping[str, str]) -> OriginResponse:
         """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
 
         Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
@@ -389,7 +378,7 @@ class CosConnections:
             answered(answer.status, answer.headers.get(REQUEST_ID))
             return answer
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> CosAnswer:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> OriginResponse:
         path = url.find("/", 8)  # after "https://"
         is_safe = path > 0 and url.isascii() and url.isprintable() and " " not in url
         if not is_safe or any(map(_UNSAFE_IN_FIELD.search, headers.values())):
@@ -412,7 +401,7 @@ class CosConnections:
                 raise aiohttp.ClientPayloadError(f"no HTTP: {error.message}") from error
             raise
 
-    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> CosAnswer:
+    async def _exchange(self, connection: Connection, text: str, *, is_head: bool) -> OriginResponse:
         """Write the request, and return the answer once its header has come.
 
         Nothing is written to a kept-alive connection which COS has closed, or on which it sent more: on a connection
@@ -435,7 +424,7 @@ class CosConnections:
         while True:
             message, content = await protocol.read()
             if not 100 <= message.code < 200 or message.code == 101:
-                return CosAnswer(message.code, message.headers, content, connection)
+                return OriginResponse(message.code, message.headers, content, connection, self._shared_timeout)
 
     def _add_origin(self, base: str) -> tuple[aiohttp.ClientRequest, str]:
         """Return the request by which the connector tells connections apart, and the fields of all requests."""

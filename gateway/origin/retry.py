@@ -4,6 +4,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from gateway.net.http_fields import seconds_of
@@ -22,6 +23,7 @@ def backoff(attempt: int, random: Callable[[], float] = random.random) -> float:
     return random() * min(_CAP, _BASE * 2.0**attempt)
 
 
+@dataclass(slots=True, eq=False)
 class Retries:
     """A request is made again ``count`` times at most, after ``backoff``, and within the budget of all requests.
 
@@ -31,22 +33,23 @@ class Retries:
     the sum is needed for a retry only.
     """
 
-    def __init__(
-        self, count: Live[int], *, ratio: float = 0.2, reserve: float = 20.0, backoff: Backoff = backoff
-    ) -> None:
-        self.count = count
-        self.backoff = backoff
-        self.requests = 0
-        self._ratio = ratio
-        self._reserve = reserve
-        self._left = reserve
-        self._requests_at_last_retry = 0
+    count: Live[int]
+    _: KW_ONLY
+    ratio: float = 0.2
+    reserve: float = 20.0
+    backoff: Backoff = backoff
+    requests: int = 0
+    _requests_at_last_retry: int = 0
+    _left: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._left = self.reserve
 
     def spend(self) -> bool:
         """Return whether the budget has one more retry. True takes it."""
-        earned = self._ratio * (self.requests - self._requests_at_last_retry)
+        earned = self.ratio * (self.requests - self._requests_at_last_retry)
         self._requests_at_last_retry = self.requests
-        self._left = min(self._reserve, self._left + earned)
+        self._left = min(self.reserve, self._left + earned)
         if self._left < 1:
             return False
         self._left -= 1

@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
@@ -32,6 +33,7 @@ _UNKNOWN = "application/octet-stream"
 _SCRIPTED = "image/svg+xml"
 
 
+@dataclass(slots=True, eq=False)
 class PublicUrls:
     """Signs URLs for clients.
 
@@ -39,18 +41,13 @@ class PublicUrls:
     strict_buckets: refuse a URL with a parameter that is not signed.
     """
 
-    def __init__(
-        self,
-        signer: Signer,
-        renditions: Renditions,
-        is_usable: Callable[[PresignedUrl], bool] = lambda _: True,
-        strict_buckets: Collection[str] = (),
-    ) -> None:
-        self._signer = signer
-        self._renditions = renditions
-        self._is_usable = is_usable
-        self._strict_buckets = strict_buckets
-        self._made: OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl] = OrderedDict()
+    signer: Signer
+    renditions: Renditions
+    is_usable: Callable[[PresignedUrl], bool] = lambda _: True
+    strict_buckets: Collection[str] = ()
+    _made: "OrderedDict[tuple[str, str, str | None, str | None, bool], PresignedUrl]" = field(
+        default_factory=OrderedDict, init=False
+    )
 
     def presign(self, image: AuthorizedImage, *, method: str = "GET", download: str | None = None) -> PresignedUrl:
         """Return a URL for ``method`` that expires with the image's own. ``download`` is a file name to save it as.
@@ -61,8 +58,8 @@ class PublicUrls:
         # COS sends the original if it cannot make a variant: its holder may have it, and the styles have widths.
         ignores_errors = (
             name is not None
-            and self._renditions.get(name).width is not None
-            and not self._renditions.withholds_original(name, image_is_public=record.public)
+            and self.renditions.get(name).width is not None
+            and not self.renditions.withholds_original(name, image_is_public=record.public)
         )
         key = (image.presigned.url, method, download, record.content_type, ignores_errors)
         made = self._made.get(key)
@@ -74,10 +71,10 @@ class PublicUrls:
                 # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
                 disposition = "attachment" if content_type == _SCRIPTED else "inline"
             answer = {"response-content-type": content_type, "response-content-disposition": disposition}
-            made = self._signer.sign_also(image, answer, method=method, ignores_errors=ignores_errors)
+            made = self.signer.sign_also(image, answer, method=method, ignores_errors=ignores_errors)
             if made.expires_at < image.presigned.expires_at:
                 # Another replica signed the image's URL with credentials that end later. The next ones here may, too.
-                if not self._is_usable(made):
+                if not self.is_usable(made):
                     raise CredentialsExpired(f"the security token ends at {made.expires_at}")
                 return made
             self._made[key] = made
@@ -88,9 +85,9 @@ class PublicUrls:
     def keeps_original(self, image: SignedImage) -> bool:
         """Return whether everybody who may see the image may have its URL, with which COS may send the original."""
         name, record = image.rendition, image.record
-        if name is None or record.bucket in self._strict_buckets:
+        if name is None or record.bucket in self.strict_buckets:
             return True
-        return not self._renditions.withholds_original(name, image_is_public=record.public)
+        return not self.renditions.withholds_original(name, image_is_public=record.public)
 
     def forget(self) -> None:
         """Forget all signed URLs, because the credentials have changed."""
@@ -98,7 +95,7 @@ class PublicUrls:
 
     def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
         """Return the type of the rendition's format, else the row's, else that of the key's extension."""
-        rule = self._renditions.get(rendition).template if rendition is not None else ""
+        rule = self.renditions.get(rendition).template if rendition is not None else ""
         format_in_rule = _FORMAT.search(rule)
         if format_in_rule is not None and format_in_rule[1] in _TYPES:
             return _TYPES[format_in_rule[1]]

@@ -10,6 +10,7 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
@@ -44,6 +45,7 @@ _OF_CREDENTIALS: Final = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class Signer:
     """Signs URLs for ``settings.default_ttl`` seconds, with the signing time rounded to ``settings.sign_window``.
 
@@ -52,26 +54,17 @@ class Signer:
     URLs change at once. No URL outlives its token, and the URLs of one token end at different times, spread by key.
     """
 
-    def __init__(
-        self,
-        credentials: CredentialsSource,
-        hosts: Hosts,
-        settings: Live[UrlCacheSettings],
-        *,
-        metrics: PresignMetrics,
-        renditions: Renditions | None = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self._credentials = credentials
-        self._hosts = hosts
-        self._settings = settings
-        self._metrics = metrics
-        self._renditions = renditions or Renditions({})
-        self._now = now
+    credentials: CredentialsSource
+    hosts: Hosts
+    settings: Live[UrlCacheSettings]
+    _: KW_ONLY
+    metrics: PresignMetrics
+    renditions: Renditions = field(default_factory=lambda: Renditions({}))
+    now: Callable[[], float] = time.time
 
     def has_rendition(self, rendition: str | None) -> bool:
         """Return whether the rendition is configured. None is the original image."""
-        return self._renditions.has(rendition)
+        return self.renditions.has(rendition)
 
     def sign(
         self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
@@ -82,7 +75,7 @@ class Signer:
         with ``fresh`` this second. The caller checks that enough of the URL's life remains. ``rendition`` must be
         configured.
         """
-        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        now, credentials = int(self.now()), self.credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         end = self._end(record, signed_at, credentials.expires_at)
         parameters = self._parameters(record, rendition, credentials.token)
@@ -94,16 +87,16 @@ class Signer:
         """Return the record with its URL for GET. ``read_at`` is the time of reading the row, in Unix seconds."""
         if rendition is None:  # most images: no further calls
             named = None
-            public = record.public and not self._renditions.originals_for_owner
+            public = record.public and not self.renditions.originals_for_owner
         else:
-            named = ObjectId.of(record, rendition, self._renditions.revision(rendition))
-            public = self._renditions.is_for_everybody(rendition, image_is_public=record.public)
+            named = ObjectId.of(record, rendition, self.renditions.revision(rendition))
+            public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
         presigned = self.sign(record, rendition, fresh=fresh)
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
     def sign_rule(self, record: ImageRecord, rule: str) -> PresignedUrl:
         """Return a URL for COS's answer to a rule that no client can ask for, such as ``imageInfo``."""
-        now, credentials = int(self._now()), self._credentials.of(record.bucket)
+        now, credentials = int(self.now()), self.credentials.of(record.bucket)
         parameters = self._parameters(record, None, credentials.token, {rule: ""})
         return self._sign(credentials, record, parameters, now, self._end(record, now, credentials.expires_at))
 
@@ -117,7 +110,7 @@ class Signer:
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         record, own = image.record, image.presigned
-        credentials = self._credentials.of(record.bucket)
+        credentials = self.credentials.of(record.bucket)
         suffix = _IGNORE_ERRORS if ignores_errors else ""
         parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
@@ -141,13 +134,13 @@ class Signer:
         A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
         different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
         """
-        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self._settings.value.default_ttl:
+        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
-        window = max(1, self._settings.value.sign_window)
+        window = max(1, self.settings.value.sign_window)
         if token_end is not None:
             # Halved until it is a tenth of the remaining life: most replicas with this token agree, and the URL lives.
             while window > 1 and window * 10 > token_end - now:
@@ -159,7 +152,7 @@ class Signer:
 
         A million URLs of one token would otherwise end, and be signed again, in the same second.
         """
-        end = signed_at + self._settings.value.default_ttl
+        end = signed_at + self.settings.value.default_ttl
         if token_end is None:
             return end
         latest_spread = max(0, token_end - signed_at - _NOT_SPREAD) // _END_SPREAD
@@ -173,7 +166,7 @@ class Signer:
         more: Mapping[str, str] = _NO_PARAMETERS,
         rule_suffix: str = "",
     ) -> dict[str, str]:
-        parameters = {self._renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
+        parameters = {self.renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
         parameters.update(more)
         if token is not None:
             parameters[TOKEN_PARAMETER] = token
@@ -188,9 +181,9 @@ class Signer:
         end: int,
         method: str = "GET",
     ) -> PresignedUrl:
-        self._metrics.presigns.inc()
+        self.metrics.presigns.inc()
         key_time = _key_time(signed_at, end)
-        host = self._hosts.origin_of(record.bucket, record.region).host
+        host = self.hosts.origin_of(record.bucket, record.region).host
         signature = signature_of(credentials, method, f"/{record.key.removeprefix('/')}", host, parameters, key_time)
         url = self._url(record, credentials.secret_id, parameters, key_time, signature)
         return PresignedUrl(url, shared_second(signed_at), shared_second(end))
@@ -198,7 +191,7 @@ class Signer:
     def _url(
         self, record: ImageRecord, secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str
     ) -> str:
-        base = self._hosts.origin_of(record.bucket, record.region).base
+        base = self.hosts.origin_of(record.bucket, record.region).base
         return f"{base}/{object_path(record.key)}?{query_of(secret_id, parameters, key_time, signature)}"
 
 

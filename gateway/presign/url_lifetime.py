@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
@@ -27,26 +28,26 @@ _SPREAD = 0.1
 _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 
+@dataclass(slots=True, eq=False)
 class CosClock:
     """This machine's clock, until COS refuses a URL and its ``Date`` is half a minute or more away.
 
     From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
     """
 
-    def __init__(self, local: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._local = local
-        self._monotonic = monotonic
-        self._warned_at = float("-inf")
-        self.offset = 0.0
-        self.observed_offset = 0.0
+    local: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    offset: float = 0.0
+    observed_offset: float = 0.0
+    _warned_at: float = float("-inf")
 
     def now(self) -> float:
         """Return Unix seconds."""
-        return self._local() + self.offset
+        return self.local() + self.offset
 
     def latest(self) -> float:
         """Return Unix seconds by the clock that is ahead, this one or COS's: for limits that must not be late."""
-        return self._local() + self.ahead()
+        return self.local() + self.ahead()
 
     def ahead(self) -> float:
         """Return how many seconds the clock that is ahead differs from this machine's."""
@@ -59,11 +60,11 @@ class CosClock:
         """
         if cos_time is None:
             return
-        was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self._local()
+        was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self.local()
         self.observed_offset = offset if abs(offset) <= _MAX_OFFSET else 0.0
-        if was_off or abs(offset) < CLOCK_TOLERANCE or self._monotonic() - self._warned_at < _WARN_EVERY:
+        if was_off or abs(offset) < CLOCK_TOLERANCE or self.monotonic() - self._warned_at < _WARN_EVERY:
             return
-        self._warned_at = self._monotonic()
+        self._warned_at = self.monotonic()
         how = "slow" if offset > 0 else "fast"
         logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
 
@@ -74,7 +75,7 @@ class CosClock:
         """
         if cos_time is None or abs(cos_time - self.now()) < CLOCK_TOLERANCE:
             return False
-        offset = cos_time - self._local()
+        offset = cos_time - self.local()
         if abs(offset) > _MAX_OFFSET:
             logger.warning("the time that COS answered is off by %+d s, which is ignored", offset)
             return False
@@ -84,6 +85,7 @@ class CosClock:
         return True
 
 
+@dataclass(slots=True, eq=False)
 class Lifetime:
     """How long URLs may be used, and when they are due for renewal, by the settings in use. Durations are in seconds.
 
@@ -91,24 +93,18 @@ class Lifetime:
     ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.
     """
 
-    def __init__(
-        self,
-        url_cache: Live[UrlCacheSettings],
-        prerefresh: Live[UrlPrerefreshSettings],
-        random: Callable[[], float] = random.random,
-    ) -> None:
-        self._url_cache = url_cache
-        self._prerefresh = prerefresh
-        self.random = random
+    url_cache: Live[UrlCacheSettings]
+    prerefresh: Live[UrlPrerefreshSettings]
+    random: Callable[[], float] = random.random
 
     @property
     def ttl(self) -> int:
         """The life for which a URL is signed."""
-        return self._url_cache.value.default_ttl
+        return self.url_cache.value.default_ttl
 
     def margin(self, presigned: PresignedUrl) -> int:
         """Return the seconds of validity that the URL must have left to be used."""
-        settings, life = self._url_cache.value, presigned.expires_at - presigned.signed_at
+        settings, life = self.url_cache.value, presigned.expires_at - presigned.signed_at
         if life >= settings.default_ttl:
             return settings.min_remaining
         return max(min(settings.min_remaining, CLOCK_SKEW), settings.min_remaining * life // settings.default_ttl)
@@ -139,7 +135,7 @@ class Lifetime:
 
     def fresh_until(self, expires_at: float) -> float:
         """Return the earliest time at which a URL with that end may be due for renewal. Until that time it is fresh."""
-        return expires_at - min(self._prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
+        return expires_at - min(self.prerefresh.value.threshold, self.ttl) - 2 * _SPREAD * self.ttl
 
     def due_at(self, presigned: PresignedUrl, hits: float = 0) -> float:
         """Return when to renew, in Unix seconds: ``threshold`` before the end, or earlier.
@@ -153,32 +149,32 @@ class Lifetime:
         return max(float(presigned.signed_at), due)
 
     def _threshold(self, life: float) -> float:
-        threshold, ttl = self._prerefresh.value.threshold, self.ttl
+        threshold, ttl = self.prerefresh.value.threshold, self.ttl
         return min(threshold, life) if life >= ttl else threshold * life / ttl
 
 
+@dataclass(frozen=True, slots=True)
 class UsableUrls:
     """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
 
-    def __init__(self, signer: Signer, lifetime: Lifetime, now: Callable[[], float] = time.time) -> None:
-        self._signer = signer
-        self.lifetime = lifetime
-        self.now = now
+    signer: Signer
+    lifetime: Lifetime
+    now: Callable[[], float] = time.time
 
     def has_rendition(self, rendition: str | None) -> bool:
         """Return whether the rendition is configured. None is the original image."""
-        return self._signer.has_rendition(rendition)
+        return self.signer.has_rendition(rendition)
 
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
         """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
-        image = self._signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
+        image = self.signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
         if not self.may_be_used(image):
             raise CredentialsExpired(f"the security token ends at {image.presigned.expires_at}")
         return image
 
     def sign_for_head(self, image: SignedImage) -> PresignedUrl:
         """Return the image's URL for HEAD, which COS refuses on a URL signed for GET."""
-        return self._signer.sign(image.record, image.rendition, method="HEAD")
+        return self.signer.sign(image.record, image.rendition, method="HEAD")
 
     def may_be_used(self, image: SignedImage) -> bool:
         """Return whether the image's URL may be used."""

@@ -7,6 +7,7 @@ codes.
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, NamedTuple
 
 from gateway.errors import NoCredentials
@@ -38,6 +39,7 @@ class KeySource(NamedTuple):
     refused: Callable[[str], None]
 
 
+@dataclass(eq=False)
 class _TencentTarget:
     """A service that purges addresses, or cache tags without ``addresses``.
 
@@ -47,36 +49,28 @@ class _TencentTarget:
     SERVICE: ClassVar[str]
     VERSION: ClassVar[str]
 
-    def __init__(
-        self, api: TencentApi, keys: KeySource, addresses: Addresses | None, most_targets: int = MOST_ADDRESSES
-    ) -> None:
-        self._api = api
-        self._keys = keys
-        self._addresses = addresses
-        self._most_targets = most_targets
+    api: TencentApi
+    keys: KeySource
+    addresses: Addresses | None
+    most_targets: int = field(default=MOST_ADDRESSES, kw_only=True)
 
     @property
     def most(self) -> int:
-        """How many images a request may name."""
-        per_image = self._addresses.per_image if self._addresses is not None else 1
-        return max(1, self._most_targets // per_image)
+        return max(1, self.most_targets // (self.addresses.per_image if self.addresses is not None else 1))
 
     def _targets_of(self, image_id: str) -> Sequence[str]:
-        return [f"image-{image_id}"] if self._addresses is None else self._addresses.of(image_id)
+        return [f"image-{image_id}"] if self.addresses is None else self.addresses.of(image_id)
 
     async def _purge(
         self, action: str, parameters: Mapping[str, Any], *, images: int, targets: int
     ) -> Mapping[str, Any]:
-        """Return the answer to a purge. ``images`` and ``targets`` are the numbers of its images and targets.
-
-        Raises ``TargetUnavailable`` or ``PurgeRefused``.
-        """
+        """Return the answer to a purge. ``images`` and ``targets`` are the numbers of its images and targets."""
         try:
             return await self._call(action, parameters)
         except ApiError as error:
             if error.code in _TOO_MANY and images > 1:
-                self._most_targets = targets // 2
-                logger.info("purges name fewer targets in a request: most=%s reason=%s", self._most_targets, error.code)
+                self.most_targets = targets // 2
+                logger.info("purges name fewer targets in a request: most=%s reason=%s", self.most_targets, error.code)
             elif not _ABOUT_TARGETS.fullmatch(error.code):
                 raise TargetUnavailable(str(error), error.code) from error
             raise PurgeRefused(str(error)) from error
@@ -92,11 +86,11 @@ class _TencentTarget:
     async def _call(self, action: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the answer. Raises ``ApiError``, or ``TargetUnavailable`` if there is none."""
         try:
-            key = self._keys.newest()
-            return await self._api.call(action, parameters, key)
+            key = self.keys.newest()
+            return await self.api.call(action, parameters, key)
         except ApiError as error:
             if error.code.startswith("AuthFailure") and error.code != _NOT_ALLOWED:
-                self._keys.refused(key.secret_id)
+                self.keys.refused(key.secret_id)
             raise
         except (NoCredentials, ServiceUnavailable) as error:
             raise TargetUnavailable(str(error)) from error
@@ -109,12 +103,11 @@ class TencentCdn(_TencentTarget):
     VERSION = "2018-06-06"
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        """Return once the service has accepted the purge. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
         urls = [url for image_id in image_ids for url in self._targets_of(image_id)]
         await self._purge("PurgeUrlsCache", {"Urls": urls}, images=len(image_ids), targets=len(urls))
 
     async def examine(self) -> str:
-        """Return the rest of the day's limit of addresses, as text. Raises ``TargetUnavailable``."""
+        """Return the rest of the day's limit of addresses, as text."""
         parts = [
             f"{_number(quota, 'Available')} of {_number(quota, 'Total')} ({quota.get('Area', 'all')})"
             for quota in await self._quotas("DescribePurgeQuota", {}, "UrlPurge")
@@ -122,21 +115,22 @@ class TencentCdn(_TencentTarget):
         return f"addresses left today: {', '.join(parts)}" if parts else "the service answers"
 
 
+@dataclass(eq=False)
 class EdgeOne(_TencentTarget):
     """Purges images from the site ``zone_id``: by address, or without ``addresses`` by the tag of each image."""
 
     SERVICE = "teo"
     VERSION = "2022-09-01"
 
-    def __init__(self, api: TencentApi, keys: KeySource, addresses: Addresses | None, zone_id: str) -> None:
-        super().__init__(api, keys, addresses)
-        self._zone_id = zone_id
-        self._type = "purge_cache_tag" if addresses is None else "purge_url"
+    zone_id: str
+
+    @property
+    def _type(self) -> str:
+        return "purge_cache_tag" if self.addresses is None else "purge_url"
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        """Return once the service has accepted the purge. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
         owners = {target: image_id for image_id in image_ids for target in self._targets_of(image_id)}
-        parameters = {"ZoneId": self._zone_id, "Type": self._type, "Targets": list(owners)}
+        parameters = {"ZoneId": self.zone_id, "Type": self._type, "Targets": list(owners)}
         answer = await self._purge("CreatePurgeTask", parameters, images=len(image_ids), targets=len(owners))
         reason, failed = _failures(answer.get("FailedList"))
         if not failed:
@@ -148,8 +142,8 @@ class EdgeOne(_TencentTarget):
         raise PurgeRefused(reason, refused or None)
 
     async def examine(self) -> str:
-        """Return the rest of the day's limit of targets, as text. Raises ``TargetUnavailable``."""
-        for quota in await self._quotas("DescribeContentQuota", {"ZoneId": self._zone_id}, "PurgeQuota"):
+        """Return the rest of the day's limit of targets, as text."""
+        for quota in await self._quotas("DescribeContentQuota", {"ZoneId": self.zone_id}, "PurgeQuota"):
             if quota.get("Type") == self._type:
                 left, daily, batch = (quota.get(name) for name in ("DailyAvailable", "Daily", "Batch"))
                 return f"{self._type} targets left today: {left} of {daily}, {batch} in a request"

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,39 +18,39 @@ _REFUSED: Final = frozenset({400, 413, 422})
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 
 
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """Sends purges to ``url``. ``token`` is its bearer token."""
 
-    def __init__(self, http: BoundedHttp, url: str, addresses: Addresses, *, token: str | None = None) -> None:
-        self._http = http
-        self._url = url
-        self._addresses = addresses
-        self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+    http: BoundedHttp
+    url: str
+    addresses: Addresses
+    token: str | None = field(default=None, repr=False)
 
     @property
     def most(self) -> int:
-        """How many images a request may name."""
-        return max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, self._addresses.per_image)))
+        return max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, self.addresses.per_image)))
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        """Return once the webhook answered 2xx. Raises ``TargetUnavailable`` or ``PurgeRefused``."""
+        """Return once the webhook answered 2xx."""
+        headers = {"Content-Type": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token}"
         body = {
             "image_ids": list(image_ids),
-            "urls": [address for image_id in image_ids for address in self._addresses.of(image_id)],
+            "urls": [address for image_id in image_ids for address in self.addresses.of(image_id)],
             "cache_tags": [f"image-{image_id}" for image_id in image_ids],
         }
         try:
-            await self._http.post(self._url, self._headers, json.dumps(body).encode())
+            await self.http.post(self.url, headers, json.dumps(body).encode())
         except ServiceUnavailable as error:
             if error.status in _REFUSED:
                 raise PurgeRefused(str(error)) from error
             raise TargetUnavailable(str(error)) from error
 
     async def examine(self) -> str:
-        """Open a connection and send nothing: a request would be a purge. Raises ``TargetUnavailable``."""
-        parts = urlsplit(self._url)
+        """Open a connection and send nothing: a request would be a purge."""
+        parts = urlsplit(self.url)
         host, is_encrypted = parts.hostname or "", parts.scheme == "https"
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):

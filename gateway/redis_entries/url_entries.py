@@ -9,13 +9,14 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from operator import attrgetter
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
-from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
 from gateway.presign.signer import BACKDATE, Signer
 from gateway.presign.style_variants import Renditions
@@ -40,6 +41,7 @@ _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
 _TOMBSTONE_MARK: Final = b"\n"
+_MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Redis
 
 
 class _Entry(BaseModel):
@@ -186,25 +188,15 @@ class Found:
     tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
     dropped. It must be passed to the ``keep`` that follows.
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    expires_at: the end that the value claims, also a foreign one. None when there is no entry.
     is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
     secret, release or configuration.
     """
 
     image: SignedImage | None = None
     tombstone: bytes = b""
-    is_foreign: bool = False
-
-
-_NOTHING: Final = Found()
-_FOREIGN: Final = Found(is_foreign=True)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryHeader:
-    """An entry read without its URL: the end it claims (None when there is no entry), or its tombstone."""
-
     expires_at: int | None = None
-    tombstone: bytes = b""
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +214,7 @@ class EntryRules:
     tombstone_ttl: float = 30.0
 
 
-_DEFAULT_RULES: Final = EntryRules()
-
-
+@dataclass(frozen=True, slots=True)
 class UrlEntries:
     """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
 
@@ -234,33 +224,22 @@ class UrlEntries:
     does.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        mac: EntryMac,
-        signer: Signer,
-        renditions: Renditions,
-        lifetime: Lifetime,
-        rules: EntryRules = _DEFAULT_RULES,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        self.shards = shards
-        self._lifetime = lifetime
-        self._mac = mac
-        self._signer = signer
-        self._renditions = renditions
-        self._rules = rules
-        self._now = now
+    shards: Shards
+    mac: EntryMac
+    signer: Signer
+    renditions: Renditions
+    lifetime: Lifetime
+    rules: EntryRules = EntryRules()
+    now: Callable[[], float] = time.time
 
     async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
         answers = await self._read(variants)
         found: dict[ImageVariant, Found] = {}
         garbage: dict[ImageVariant, bytes] = {}
-        slices = TimeSlices() if len(variants) > 1 else None
+        slices = TimeSlices()
         for variant, answer in answers.items():
-            if slices is not None:
-                await slices.pause()
+            await slices.pause()
             found[variant] = there = self._trusted(variant, answer)
             if answer is not None and there.is_foreign:
                 garbage[variant] = answer
@@ -270,9 +249,9 @@ class UrlEntries:
             )
         return found
 
-    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryHeader]:
-        """Return the headers of the entries: enough to see which to renew, and far cheaper than decoding them."""
-        return {variant: _entry_header(answer) for variant, answer in (await self._read(variants)).items()}
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+        """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
+        return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
     async def keep(
         self, made: Sequence[tuple[SignedImage, bytes]], hits: Mapping[ImageVariant, float] = _NO_HITS
@@ -284,9 +263,9 @@ class UrlEntries:
         images with more ``hits`` for an earlier one. Raises ``CacheUnavailable`` after the other shards are written, if
         the server of a shard fails.
         """
-        now = self._now()
+        now = self.now()
         kept: dict[ImageVariant, bool] = {}
-        for some in [made] if len(made) <= _KEPT_AT_ONCE else in_groups(made, _KEPT_AT_ONCE):
+        for some in in_groups(made, _KEPT_AT_ONCE):
             kept |= await self._keep(some, hits, now)
         return kept
 
@@ -296,21 +275,20 @@ class UrlEntries:
         by_variant = {ImageVariant(made[0].record.image_id, made[0].rendition): made for made in entries}
         groups = self.shards.split(by_variant)
         commands: dict[Shard, list[Command]] = {}
-        slices = TimeSlices() if len(entries) > 1 else None
+        slices = TimeSlices()
         for shard, own in groups.items():
             values: list[bytes | str | float] = []
             for variant in own:
-                if slices is not None:
-                    await slices.pause()
+                await slices.pause()
                 image, tombstone = by_variant[variant]
-                usable_for = image.presigned.expires_at - self._lifetime.margin(image.presigned) - math.ceil(now)
-                due = self._lifetime.due_at(image.presigned, hits.get(variant, 0)) if self._rules.renews else ""
-                values += self._mac.sign(encode(image, self._signer), variant), tombstone, usable_for
+                usable_for = image.presigned.expires_at - self.lifetime.margin(image.presigned) - math.ceil(now)
+                due = self.lifetime.due_at(image.presigned, hits.get(variant, 0)) if self.rules.renews else ""
+                values += self.mac.sign(encode(image, self.signer), variant), tombstone, usable_for
                 values += encode_variant(variant), due
             call = keep_entries(
                 entries=[shard.entry(variant) for variant in own],
                 sets=(shard.used, shard.expiry, shard.queue, shard.attempts, shard.dead),
-                latest_end=math.ceil(now) + BACKDATE + self._lifetime.ttl,
+                latest_end=math.ceil(now) + BACKDATE + self.lifetime.ttl,
                 now=now,
                 index_life=INDEX_LIFE,
                 values=values,
@@ -330,8 +308,7 @@ class UrlEntries:
         removed in the same step. The usage stays: a changed row still names the same image. Raises
         ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
-        renditions = (None, *self._renditions.names)
-        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
         failed: dict[Shard, CacheUnavailable] = {}
         for some in in_groups(variants, _DROPPED_AT_ONCE):
             failed.update(await self._drop(some))
@@ -348,7 +325,7 @@ class UrlEntries:
                 sets=(shard.expiry, shard.queue, shard.attempts, shard.dead),
                 metadata=[shard.metadata(image_id) for image_id in {variant.image_id for variant in own}],
                 tombstone=tombstone,
-                milliseconds=int(self._rules.tombstone_ttl * 1000),
+                milliseconds=int(self.rules.tombstone_ttl * 1000),
                 words=[encode_variant(variant) for variant in own],
             )
             return [call]
@@ -373,24 +350,23 @@ class UrlEntries:
         return {variant: value for variant, (value,) in found.items()}
 
     def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
-        if answer is None:
-            return _NOTHING
-        if answer.startswith(b"-"):
-            return Found(tombstone=answer)
-        entry, _, tombstone = answer.partition(_TOMBSTONE_MARK)
+        header = _header_of(answer)
+        if answer is None or answer.startswith(b"-"):
+            return header
         try:
-            image = decode(self._mac.verify(entry, variant), variant, self._signer, self._renditions)
+            entry = self.mac.verify(answer.partition(_TOMBSTONE_MARK)[0], variant)
+            image = decode(entry, variant, self.signer, self.renditions)
         except ValueError:
-            return _FOREIGN
-        has_links = image.record.links_killed is not None or not self._rules.with_links
-        return Found(image, tombstone) if has_links else _FOREIGN
+            image = None
+        if image is None or (image.record.links_killed is None and self.rules.with_links):
+            return Found(expires_at=header.expires_at, is_foreign=True)
+        return Found(image, header.tombstone, header.expires_at)
 
 
-def _entry_header(answer: bytes | None) -> EntryHeader:
+def _header_of(answer: bytes | None) -> Found:
     if answer is None:
-        return EntryHeader()
+        return Found()
     if answer.startswith(b"-"):
-        return EntryHeader(tombstone=answer)
-    end = answer.partition(b" ")[0]
-    tombstone = answer.partition(_TOMBSTONE_MARK)[2]
-    return EntryHeader(int(end) if end.isdigit() and len(end) < 12 else None, tombstone)
+        return Found(tombstone=answer)
+    end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
+    return Found(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

@@ -82,33 +82,28 @@ class UsageStore:
         self._writer = secrets.token_hex(8)
         self._batches = 0
 
-    async def read(self, variant: ImageVariant) -> Usage:
-        """Return the usage of the variant. Zeros when the variant was never used."""
-        shard, word = self.shards.of(variant.image_id), encode_variant(variant)
-        keys = (shard.hits, shard.refreshes, shard.used)
-        hits, refreshes, used = await self.shards.run_on(shard, *(("ZSCORE", key, word) for key in keys))
-        return Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
-
-    async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
-        """Return the number of uses of each variant, by a single command for each shard.
+    async def read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Usage]:
+        """Return the usage of each variant. Zeros when a variant was never used.
 
         The shards of a server that does not answer are left out, unless none answers.
         """
+        found = await self.shards.values(
+            variants,
+            lambda shard, own: [
+                ("ZMSCORE", key, *map(encode_variant, own)) for key in (shard.hits, shard.refreshes, shard.used)
+            ],
+        )
+        return {
+            variant: Usage(int(_count(hits)), int(_count(refreshes)), _time(used))
+            for variant, (hits, refreshes, used) in found.items()
+        }
+
+    async def access_counts(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, int]:
+        """Return the numbers of uses alone, as ``read``, by a single command for each shard."""
         counts = await self.shards.values(
             variants, lambda shard, own: [("ZMSCORE", shard.hits, *map(encode_variant, own))]
         )
         return {variant: int(_count(count)) for variant, (count,) in counts.items()}
-
-    async def last_accesses(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, tuple[float | None, float]]:
-        """Return for each variant its last use (Unix seconds, or None when none is stored) and its number of uses.
-
-        Leaves out what ``access_counts`` leaves out.
-        """
-        found = await self.shards.values(
-            variants,
-            lambda shard, own: [("ZMSCORE", key, *map(encode_variant, own)) for key in (shard.used, shard.hits)],
-        )
-        return {variant: (_time(at), _count(count)) for variant, (at, count) in found.items()}
 
     def batch(self, shard: Shard, counted: Mapping[ImageVariant, Usage]) -> UsageBatch:
         """Return the counts of a shard as a batch, which must be written before the next batch of the shard."""
@@ -123,12 +118,10 @@ class UsageStore:
         commands: dict[Shard, list[Command]] = {}
         for shard, number, counted in batches:
             own = commands.setdefault(shard, [])
-            if used := _lines({variant: int(usage.last_access or 0) for variant, usage in counted.items()}):
+            if used := _lines(counted, "last_access"):
                 own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=used))
-            hits = _lines({variant: usage.access_count for variant, usage in counted.items()})
-            refreshes = _lines({variant: usage.refresh_count for variant, usage in counted.items()})
-            for key, lines in ((shard.hits, hits), (shard.refreshes, refreshes)):
-                if lines:
+            for key, name in ((shard.hits, "access_count"), (shard.refreshes, "refresh_count")):
+                if lines := _lines(counted, name):
                     call = _add(
                         counts=key,
                         marker=shard.marker(key, self._writer),
@@ -220,9 +213,10 @@ def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
     return variants
 
 
-def _lines(numbers: Mapping[ImageVariant, int]) -> str:
+def _lines(counted: Mapping[ImageVariant, Usage], name: str) -> str:
     """Return a single argument for all but zeros: packing an argument costs as much as counting a use."""
-    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items() if number)
+    numbers = ((variant, int(getattr(usage, name) or 0)) for variant, usage in counted.items())
+    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers if number)
 
 
 def _count(score: float | None) -> float:

@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards
@@ -213,12 +213,11 @@ class LeasedQueue(ABC, Generic[T]):
     def _decode(self, word: bytes) -> T:
         """Return the item. Raises ``ValueError`` for a word that ``_encode`` did not write."""
 
-    async def ack(self, due: Mapping[T, float]) -> None:
-        """Queue finished items for their next times. An item removed since its claim stays removed."""
-        await self.schedule(due, only_if_queued=True)
-
     async def schedule(self, due: Mapping[T, float], *, only_if_queued: bool = False) -> None:
-        """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved."""
+        """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved.
+
+        ``only_if_queued``: a claimed item that was removed since its claim stays removed.
+        """
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
             for some in in_groups(items, _AT_ONCE):
@@ -232,11 +231,9 @@ class LeasedQueue(ABC, Generic[T]):
 
     async def look(self, now: float, shards: Iterable[Shard] | None = None) -> Mapping[Shard, QueueState]:
         """Return the states of the shards (default: all) whose server answers, by a command for each shard."""
-        commands = {shard: [self._look(self._keys[shard], now)] for shard in (self._keys if shards is None else shards)}
-        if not commands:
-            return {}
-        answers = (await self._shards.run(commands)).available()
-        return {shard: _state(*answer) for shard, [answer] in answers.items()}
+        shards = self._keys if shards is None else shards
+        answers = await self._shards.run({shard: [self._look(self._keys[shard], now)] for shard in shards})
+        return {shard: _state(*answer) for shard, [answer] in answers.available().items()}
 
     async def state(self, now: float) -> QueueState:
         """Return the state of the whole queue. All shards must answer."""
@@ -247,30 +244,26 @@ class LeasedQueue(ABC, Generic[T]):
     def _look(self, keys: QueueKeys, now: float) -> Command:
         return _look_at(queue=keys.queue, dead=keys.dead, now=now, latest=now + self._horizon)
 
-    async def claim(self, now: float, most: int, due: Mapping[Shard, int] | None = None) -> list[Claim[T]]:
+    async def claim(self, now: float, most: int, due: dict[Shard, int] | None = None) -> list[Claim[T]]:
         """Claim up to ``most`` due items. No other worker gets them before the lease ends.
 
         ``due``: how many to claim from which shards, in this order, as ``look`` has counted them; default: it looks.
-        The items of a shard are those that are due for the longest time. Shards whose server does not answer are left
-        out, unless none answers.
+        What is claimed is taken off. The items of a shard are those that are due for the longest time. Shards whose
+        server does not answer are left out, unless none answers.
         """
         if due is None:
-            [alone, *others] = self._keys
-            if others:
-                due = {shard: state.due for shard, state in (await self.look(now)).items() if state.due}
-            else:
-                due = {alone: most}
+            due = {shard: state.due for shard, state in (await self.look(now)).items() if state.due}
         commands: dict[Shard, list[Command]] = {}
         lease_end, latest = now + self.limits.value.lease(), now + self._horizon
-        for shard, count in due.items():
+        while due and most:
+            shard, count = next(iter(due.items()))
+            del due[shard]
             some = min(count, most)
-            if not some:
-                break
             most -= some
+            if count > some:
+                due[shard] = count - some
             queue = self._keys[shard].queue
             commands[shard] = [claim_due(queue=queue, now=now, lease_end=lease_end, most=some, latest=latest)]
-        if not commands:
-            return []
         claims: list[Claim[T]] = []
         for shard, [answer] in (await self._shards.run(commands)).available().items():
             found, garbage = self._read_claims(answer, instead_of_infinity=now)
@@ -320,14 +313,12 @@ class LeasedQueue(ABC, Generic[T]):
     async def dead(self, most: int = 1000) -> list[DeadEntry[T]]:
         """Return up to ``most`` entries of the dead list, without unreadable ones."""
         found: dict[T, DeadEntry[T]] = {}
-        for shard in await self._with_dead():
-            async for entries in self._dead_pages(shard, min(most, _AT_ONCE)):
-                items, _ = self._decode_all(entries)
-                shown = islice(items.items(), most - len(found))
-                found |= {item: DeadEntry.decode(item, entries[word]) for word, item in shown}
-                if len(found) >= most:
-                    return list(found.values())
-        return list(found.values())
+        async for _, entries in self._dead_pages(min(most, _AT_ONCE)):
+            items, _ = self._decode_all(entries)
+            found |= {item: DeadEntry.decode(item, entries[word]) for word, item in items.items()}
+            if len(found) >= most:
+                break
+        return list(found.values())[:most]
 
     async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
         """Make the dead list due now, and return the number of entries. Unreadable entries are removed.
@@ -335,19 +326,18 @@ class LeasedQueue(ABC, Generic[T]):
         With ``chosen``, make only these items due, if they are on the list.
         """
         moved = 0
-        if chosen is not None:
-            for shard, items in self._split(chosen).items():
-                words = [self._encode(item) for item in items]
-                [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
-                dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
-                moved += await self._revive(shard, dead, now)
-            return moved
-        for shard in await self._with_dead():
-            async for entries in self._dead_pages(shard, _AT_ONCE):
+        if chosen is None:
+            async for shard, entries in self._dead_pages(_AT_ONCE):
                 found, garbage = self._decode_all(entries)
                 moved += await self._revive(shard, list(found), now)
                 if garbage:
                     await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
+            return moved
+        for shard, items in self._split(chosen).items():
+            words = [self._encode(item) for item in items]
+            [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
+            dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
+            moved += await self._revive(shard, dead, now)
         return moved
 
     async def _revive(self, shard: Shard, words: Sequence[str | bytes], now: float) -> int:
@@ -358,22 +348,19 @@ class LeasedQueue(ABC, Generic[T]):
         _, count = await self._shards.run_on(shard, ("ZADD", keys.queue, *queued), ("HDEL", keys.dead, *words))
         return int(count)
 
-    async def _with_dead(self) -> list[Shard]:
-        """Return the shards with a dead list. Raises ``CacheUnavailable`` if any of them cannot be read."""
-        answers = await self._run_on_all(lambda keys: ("EXISTS", keys.dead))
-        return [shard for shard, exists in answers.items() if exists]
-
-    async def _dead_pages(self, shard: Shard, most: int) -> AsyncIterator[dict[bytes, bytes]]:
-        """Yield the entries of a dead list by pages of about ``most``.
+    async def _dead_pages(self, most: int) -> AsyncIterator[tuple[Shard, dict[bytes, bytes]]]:
+        """Yield the entries of the dead lists by pages of about ``most``, with their shards. All shards must answer.
 
         Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
         """
-        cursor: int | None = None
-        while cursor != 0:
-            command = ("HSCAN", self._keys[shard].dead, cursor or 0, "COUNT", most)
-            [(answered, entries)] = await self._shards.run_on(shard, command)
-            cursor = int(answered)
-            yield entries
+        exists = await self._run_on_all(lambda keys: ("EXISTS", keys.dead))
+        for shard in [shard for shard, is_there in exists.items() if is_there]:
+            cursor: int | None = None
+            while cursor != 0:
+                command = ("HSCAN", self._keys[shard].dead, cursor or 0, "COUNT", most)
+                [(answered, entries)] = await self._shards.run_on(shard, command)
+                cursor = int(answered)
+                yield shard, entries
 
     async def due_at(self, item: T) -> float | None:
         """Return when the item is due, or None when it is not queued, or at an infinite time."""
@@ -392,8 +379,7 @@ class LeasedQueue(ABC, Generic[T]):
 
         Of several shards, each is read up to twice its share of ``most``.
         """
-        count = len(self._keys)
-        page = most if count == 1 else 2 * math.ceil(most / count)
+        page = min(most, 2 * math.ceil(most / len(self._keys)))
         answers = await self._run_on_all(lambda keys: ("ZRANGE", keys.queue, 0, page - 1, "WITHSCORES"))
         pages = [self._read_claims(flat, instead_of_infinity=0.0)[0] for flat in answers.values()]
         return list(islice(merge(*pages, key=attrgetter("due_at")), most))
@@ -405,10 +391,8 @@ class LeasedQueue(ABC, Generic[T]):
 
     async def repair(self) -> None:
         """Delete each key that holds a value of another type."""
-        await self._shards.remove_unless(b"zset", {shard: (own.queue,) for shard, own in self._keys.items()})
-        await self._shards.remove_unless(
-            b"hash", {shard: (own.dead, own.attempts) for shard, own in self._keys.items()}
-        )
+        await self._shards.remove_unless(b"zset", {shard: keys[:1] for shard, keys in self._keys.items()})
+        await self._shards.remove_unless(b"hash", {shard: keys[1:] for shard, keys in self._keys.items()})
 
     async def _run_on_all(self, command: Callable[[QueueKeys], Command]) -> dict[Shard, Any]:
         """Return the answer of each shard to its command. Raises ``CacheUnavailable`` if any of them fails."""

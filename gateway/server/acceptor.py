@@ -1,4 +1,4 @@
-"""Accept connections, at most as many as the file descriptors of the process allow."""
+"""Listen on a port, and accept connections: at most as many as the file descriptors of the process allow."""
 
 import asyncio
 import ctypes
@@ -7,13 +7,22 @@ import logging
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from aiohttp import web
+
+from gateway.net.port import cannot_listen, url_of
+from gateway.server.connection import AtOnce, Connection
 from gateway.server.metrics import PortMetrics
+from gateway.server.slow_clients import SlowClients
 
 logger = logging.getLogger(__name__)
 
+# Seconds without a request after which a connection to an admin port is closed: places there are few.
+ADMIN_KEEPALIVE: Final = 3.0
+_BACKLOG: Final = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 _ACCEPTS_AT_ONCE: Final = 128  # then the event loop runs
 _LAST_ACCEPTS: Final = 1024  # when the listener closes; clients may connect faster than the loop accepts
 _RETRY_AFTER: Final = 1.0  # seconds, once the system has no descriptor or memory left, or every connection a request
@@ -30,84 +39,130 @@ _DROP_SYN: Final = (
 )
 
 
-class Acceptor:
-    """Accepts on ``listeners`` while fewer than ``max_connections`` are open. Further clients wait in the backlog.
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a port listens, and how it treats its connections.
 
-    asyncio's own server accepts until ``accept()`` fails, then logs a traceback and retries at once. By then Redis,
-    Postgres and COS have no descriptor left either.
+    keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
+    max_connections: how many connections may be open. A further client waits.
+    section: the name of the port in the configuration.
+    label: the name of the port in metrics and log lines.
+    closes_idle: a further client gets the place of the oldest idle connection instead.
+    inherited: sockets that already exist. The site closes them. Without any, it opens ``host`` and ``port``.
+    """
 
-    port: labels the log lines and metrics (``public``, ``admin``).
-    is_shared: whether the listeners stay open in other processes when they are closed here.
-    close_idle: called when a client waits and ``max_connections`` are open. It closes a connection without a request
-    and returns True, or returns False if there is no such connection. None: the client waits until a connection closes.
+    host: str
+    port: int
+    keepalive_timeout: float
+    max_connections: int
+    section: str
+    label: str
+    closes_idle: bool = False
+    reuse_port: bool = False
+    inherited: Sequence[socket.socket] = ()
+
+
+class Site(web.BaseSite):
+    """Accepts the connections of a runner while fewer than ``max_connections`` are open.
+
+    Further clients wait in the backlog until a connection closes. asyncio's own server accepts until ``accept()``
+    fails, then logs a traceback and retries at once. By then Redis, Postgres and COS have no descriptor left either.
+
+    stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
+    at_once: ``Dispatch.at_once``, or None.
     """
 
     def __init__(
         self,
-        listeners: Sequence[socket.socket],
-        protocol_factory: Callable[[], asyncio.Protocol],
-        *,
-        max_connections: int,
-        port: str,
+        runner: web.AppRunner,
+        endpoint: Endpoint,
+        stall_timeout: float,
         metrics: PortMetrics,
-        is_shared: bool = False,
-        close_idle: Callable[[], bool] | None = None,
+        at_once: AtOnce | None = None,
     ) -> None:
-        self._listeners = listeners
-        self._is_shared = is_shared
-        self._protocol_factory = protocol_factory
-        self._max_connections = max_connections
-        self._port = port
+        super().__init__(runner)
+        assert runner.server is not None, "BaseSite refuses a runner that was not set up"  # noqa: S101
+        self._manager = runner.server
+        self._endpoint = endpoint
+        self._slow_clients = SlowClients(stall_timeout)
+        self._at_once = at_once
+        self._listeners = list(endpoint.inherited)
+        self._is_shared = False  # whether the listeners stay open in other processes when they are closed here
         self._pauses = metrics.pauses
-        self._pauses.add((port,), 0)
-        self._close_idle = close_idle
+        self._pauses.add((endpoint.label,), 0)
         self._loop = asyncio.get_running_loop()
         self._open = 0
         self._is_accepting = False
         self._is_closed = False
         self._warned_at = float("-inf")
         self._connecting: set[asyncio.Task[None]] = set()
-        metrics.connections.labels(port=port).set_function(lambda: self._open)
+        metrics.connections.labels(port=endpoint.label).set_function(lambda: self._open)
 
-    def start(self) -> None:
-        """Start accepting, unless already accepting or closed."""
-        if self._is_accepting or self._is_closed:
-            return
-        self._is_accepting = True
-        for listener in self._listeners:
-            self._loop.add_reader(listener.fileno(), self._accept, listener)
+    @property
+    def name(self) -> str:
+        """Return the URL of the site, which must be started: with port 0 the system chooses the port."""
+        assert self._listeners, "not started"  # noqa: S101
+        host, port = self._listeners[0].getsockname()[:2]
+        if not self._endpoint.inherited:
+            host = self._endpoint.host  # may be a name
+        return url_of(host, port)
 
-    def connection_closed(self) -> None:
-        """Give the place of a closed connection to the next client."""
-        self._open -= 1
-        self.start()
+    async def start(self) -> None:
+        """Listen and accept. Raises ``CannotListen`` if the port is not available."""
+        await super().start()
+        endpoint = self._endpoint
+        with cannot_listen(endpoint.section, endpoint.host, endpoint.port):
+            if not endpoint.inherited:
+                # asyncio's server binds only.
+                server = await self._loop.create_server(
+                    asyncio.Protocol,
+                    endpoint.host,
+                    endpoint.port,
+                    reuse_port=endpoint.reuse_port or None,
+                    start_serving=False,
+                )
+                self._listeners = [bound.dup() for bound in server.sockets]
+                server.close()
+            # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
+            self._is_shared = any(_has(listener, socket.SO_ACCEPTCONN) for listener in self._listeners)
+            for listener in self._listeners:
+                if not self._is_shared:
+                    listener.listen(_BACKLOG)
+        self._start_accepting()
 
-    async def finish_handshakes(self) -> None:
-        """Before ``close``: leave new clients to the other listeners of the port, and accept those that are connecting.
+    async def stop(self) -> None:
+        """Stop accepting, and close the listeners. Open connections stay open.
 
+        Before, new clients are left to the other listeners of the port, and those that are connecting are accepted.
         Else the kernel would reset a client that connects between the last accept and the close. New clients send
         their SYN again, to another listener. Without others they are refused, and nothing is waited for.
         """
-        if self._is_shared or not any(_is_reused(listener) for listener in self._listeners):
-            return
-        for listener in self._listeners:
-            drop_handshakes(listener)
-        await asyncio.sleep(_HANDSHAKE)
+        await super().stop()
+        try:
+            if not self._is_shared and any(_has(listener, socket.SO_REUSEPORT) for listener in self._listeners):
+                for listener in self._listeners:
+                    drop_handshakes(listener)
+                await asyncio.sleep(_HANDSHAKE)
+        finally:
+            self._close()
 
-    def close(self) -> None:
-        """Accept the connections in the backlog and close the listeners. Open connections stay open.
-
-        The kernel resets the connections in the backlog of a listener when its last descriptor is closed.
-        """
+    def _close(self) -> None:
+        """Accept the connections in the backlog, which the kernel resets when the last descriptor is closed."""
         self._is_closed = True
         if self._is_accepting:
             for listener in self._listeners:
                 self._accept(listener, _LAST_ACCEPTS)
-        self._stop()
+        self._stop_accepting()
         for listener in self._listeners:
             listener.close()
 
-    def _stop(self) -> None:
+    def _start_accepting(self) -> None:
+        if not self._is_accepting and not self._is_closed:
+            self._is_accepting = True
+            for listener in self._listeners:
+                self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _stop_accepting(self) -> None:
         if self._is_accepting:
             self._is_accepting = False
             for listener in self._listeners:
@@ -115,7 +170,7 @@ class Acceptor:
 
     def _accept(self, listener: socket.socket, at_most: int = _ACCEPTS_AT_ONCE) -> None:
         for accepted in range(at_most):
-            if self._open >= self._max_connections:
+            if self._open >= self._endpoint.max_connections:
                 self._wait_for_a_place(is_needed=accepted == 0)
                 return
             try:
@@ -126,7 +181,7 @@ class Acceptor:
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._pause(error.strerror or str(error))
-                self._loop.call_later(_RETRY_AFTER, self.start)
+                self._loop.call_later(_RETRY_AFTER, self._start_accepting)
                 return
             connection.setblocking(False)
             self._open += 1
@@ -136,42 +191,56 @@ class Acceptor:
 
     def _wait_for_a_place(self, *, is_needed: bool) -> None:
         """Stop accepting until a place is free. ``is_needed``: a client already waits for a place."""
-        if self._close_idle is None:
+        if not self._endpoint.closes_idle:
             self._pause("the limit of open files is near (ulimit -Hn, LimitNOFILE)")
         elif is_needed and not self._is_closed:
-            if self._close_idle() or self._connecting:
-                self._stop()  # until that connection is closed, or until an accepted one can be closed
+            if self._close_oldest_idle() or self._connecting:
+                self._stop_accepting()  # until that connection is closed, or until an accepted one can be closed
             else:
                 self._pause("every connection has a request")
-                self._loop.call_later(_RETRY_AFTER, self.start)
+                self._loop.call_later(_RETRY_AFTER, self._start_accepting)
+
+    def _close_oldest_idle(self) -> bool:
+        """Close the oldest connection without a request. Return False if there is no such connection."""
+        for connection in self._manager.connections:
+            if isinstance(connection, Connection) and connection.is_idle:
+                connection.force_close()
+                return True
+        return False
 
     def _pause(self, reason: str) -> None:
-        self._stop()
-        self._pauses.add((self._port,))
+        self._stop_accepting()
+        label = self._endpoint.label
+        self._pauses.add((label,))
         now = self._loop.time()
         if now - self._warned_at >= _WARNING_INTERVAL:
             self._warned_at = now
             logger.warning(
-                "accepting connections is paused until one closes: port=%s open=%s reason=%s",
-                self._port,
-                self._open,
-                reason,
+                "accepting connections is paused until one closes: port=%s open=%s reason=%s", label, self._open, reason
             )
 
-    async def _connect(self, connection: socket.socket) -> None:
+    async def _connect(self, accepted: socket.socket) -> None:
+        connection = Connection(
+            self._manager, self._endpoint.keepalive_timeout, self._slow_clients, self._connection_closed, self._at_once
+        )
         try:
-            await self._loop.connect_accepted_socket(self._protocol_factory, connection)
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError as error:  # the client disconnected before it was served
             logger.debug("connection lost before its first byte: %s", error)
-            connection.close()
-            self.connection_closed()
+            accepted.close()
+            self._connection_closed()
             return
-        if self._close_idle is not None:
-            self.start()
+        if self._endpoint.closes_idle:
+            self._start_accepting()
+
+    def _connection_closed(self) -> None:
+        """Give the place of a closed connection to the next client."""
+        self._open -= 1
+        self._start_accepting()
 
 
-def _is_reused(listener: socket.socket) -> bool:
-    return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+def _has(listener: socket.socket, option: int) -> bool:
+    return bool(listener.getsockopt(socket.SOL_SOCKET, option))
 
 
 def drop_handshakes(listener: socket.socket) -> bool:

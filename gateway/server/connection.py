@@ -1,12 +1,11 @@
-"""Client connections: malformed requests, slow clients, and the site that accepts them."""
+"""Client connections: requests that are answered at once, malformed requests, slow clients."""
 
 import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
@@ -15,9 +14,6 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from gateway.api.json_responses import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
-from gateway.net.port import url_of
-from gateway.server.acceptor import Acceptor
-from gateway.server.metrics import PortMetrics
 from gateway.server.slow_clients import SlowClients
 
 logger = logging.getLogger("aiohttp.server")
@@ -25,17 +21,15 @@ logger = logging.getLogger("aiohttp.server")
 # Seconds to read and discard a request body after the response: closing at once would reset the connection, and the
 # client might never see the response.
 _LINGER = 5.0
-# Seconds without a request after which a connection to an admin port is closed: places there are few.
-ADMIN_KEEPALIVE = 3.0
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce = Callable[[RawRequestMessage, str | None], object]
-_BACKLOG = 1024  # connections that may wait to be accepted; Linux caps it at net.core.somaxconn
 
 
 class Connection(web.RequestHandler):
     """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
 
+    keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
     slow_clients: watches the client's pace while the connection is open.
     on_close: is called once the connection is closed.
     at_once: ``Dispatch.at_once``. None: aiohttp's task for the connection gets each request.
@@ -44,13 +38,20 @@ class Connection(web.RequestHandler):
     def __init__(
         self,
         manager: web.Server,
-        *,
+        keepalive_timeout: float,
         slow_clients: SlowClients,
         on_close: Callable[[], None],
         at_once: AtOnce | None = None,
-        **options: Any,
     ) -> None:
-        super().__init__(manager, **options)
+        super().__init__(
+            manager,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=keepalive_timeout,
+            # The largest valid body names 200 ids: no client needs to compress it, except for a decompression bomb.
+            auto_decompress=False,
+            lingering_time=min(_LINGER, keepalive_timeout),
+            access_log=None,  # type: ignore[arg-type]  # then aiohttp writes no lines
+        )
         self._at_once = at_once
         self._begun: tuple[RawRequestMessage, object] | None = None
         self._peer: str | None = None
@@ -118,7 +119,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop watching, and report the close."""
-        self._slow_clients.unwatch(self._client_transport)
+        self._slow_clients.watched.pop(self._client_transport, None)
         super().connection_lost(exc)
         self._on_close()
 
@@ -161,125 +162,3 @@ def _limit_unsent(transport: asyncio.Transport) -> None:
     if option is not None:
         with contextlib.suppress(OSError):  # already closed
             connection.setsockopt(socket.IPPROTO_TCP, option, _MOST_UNSENT)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a site listens, and how it treats its connections.
-
-    keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
-    max_connections: how many connections may be open. A further client waits.
-    label: the name of the port in metrics and log lines.
-    closes_idle: a further client gets the place of the oldest idle connection instead.
-    inherited: sockets that already exist. The site closes them. Without any, the site opens ``host`` and ``port``.
-    """
-
-    host: str
-    port: int
-    keepalive_timeout: float
-    max_connections: int
-    label: str
-    closes_idle: bool = False
-    reuse_port: bool = False
-    inherited: Sequence[socket.socket] = ()
-
-
-class Site(web.BaseSite):
-    """Accepts the connections of a runner.
-
-    stall_timeout: a client that stalls for so many seconds is disconnected (``SlowClients``).
-    at_once: ``Dispatch.at_once``, or None.
-    """
-
-    def __init__(
-        self,
-        runner: web.AppRunner,
-        endpoint: Endpoint,
-        stall_timeout: float,
-        metrics: PortMetrics,
-        at_once: AtOnce | None = None,
-    ) -> None:
-        super().__init__(runner)
-        self._at_once = at_once
-        self._endpoint = endpoint
-        self._stall_timeout = stall_timeout
-        self._metrics = metrics
-        self._listeners = list(endpoint.inherited)
-        self._acceptor: Acceptor | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the configured address, in the form of aiohttp's runner."""
-        return f"http://{self._endpoint.host}:{self._endpoint.port}"
-
-    @property
-    def url(self) -> str:
-        """Return the URL of the site, which must be started: with port 0 the system chooses the port."""
-        assert self._listeners, "not started"  # noqa: S101
-        host, port = self._listeners[0].getsockname()[:2]
-        if not self._endpoint.inherited:
-            host = self._endpoint.host  # may be a name
-        return url_of(host, port)
-
-    async def start(self) -> None:
-        """Listen and accept. Raises ``OSError`` if the port is not available."""
-        await super().start()
-        loop, endpoint = asyncio.get_running_loop(), self._endpoint
-        manager = self._runner.server
-        assert manager is not None, "BaseSite.start() refuses a runner that was not set up"  # noqa: S101
-
-        slow_clients = SlowClients(self._stall_timeout)
-
-        def connection() -> Connection:
-            return Connection(
-                manager,
-                slow_clients=slow_clients,
-                on_close=acceptor.connection_closed,
-                at_once=self._at_once,
-                loop=loop,
-                keepalive_timeout=endpoint.keepalive_timeout,
-                # The largest valid body names 200 ids: no client needs to compress it, except for a decompression bomb.
-                auto_decompress=False,
-                lingering_time=min(_LINGER, endpoint.keepalive_timeout),
-                access_log=None,
-            )
-
-        if not endpoint.inherited:
-            # asyncio's server binds only; ``Acceptor`` accepts.
-            server = await loop.create_server(
-                connection, endpoint.host, endpoint.port, reuse_port=endpoint.reuse_port or None, start_serving=False
-            )
-            self._listeners = [bound.dup() for bound in server.sockets]
-            server.close()
-        # The parent of a worker only binds its socket; systemd's sockets already listen, with their own backlog.
-        is_shared = any(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) for listener in self._listeners)
-        for listener in self._listeners:
-            if not is_shared:
-                listener.listen(_BACKLOG)
-        self._acceptor = acceptor = Acceptor(
-            self._listeners,
-            connection,
-            max_connections=endpoint.max_connections,
-            port=endpoint.label,
-            metrics=self._metrics,
-            is_shared=is_shared,
-            close_idle=self._close_oldest_idle if endpoint.closes_idle else None,
-        )
-        acceptor.start()
-
-    async def stop(self) -> None:
-        """Stop accepting. Open connections stay open."""
-        await super().stop()
-        if self._acceptor is not None:
-            try:
-                await self._acceptor.finish_handshakes()
-            finally:
-                self._acceptor.close()
-
-    def _close_oldest_idle(self) -> bool:
-        manager = self._runner.server
-        for connection in manager.connections if manager is not None else ():
-            if isinstance(connection, Connection) and connection.is_idle:
-                connection.force_close()
-                return True
-        return False

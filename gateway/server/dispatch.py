@@ -7,7 +7,8 @@ from memory takes. ``Dispatch.at_once`` answers requests that need nothing but m
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,17 +18,17 @@ from multidict import istr
 from prometheus_client import Gauge
 
 from gateway.access.client_address import ClientAddress
+from gateway.access.identity import Authenticator
 from gateway.access.request_head import RequestHead
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
-from gateway.canary.mark import PREFIX
+from gateway.canary.mark import PREFIX, CanaryMark
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary
 from gateway.delivery.fallback_picture import FallbackPicture
-from gateway.delivery.headers import CORS, PreparedResponse
+from gateway.delivery.headers import CACHE, CORS, PreparedResponse
 from gateway.delivery.nginx_files import NginxFiles
-from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, current_request_id, head_of
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
@@ -37,11 +38,10 @@ from gateway.server.error_responses import (
     UNMATCHED,
     error_response,
     image_id_in_path,
-    internal_error_response,
     route_name,
 )
 from gateway.server.metrics import ServerMetrics
-from gateway.server.request_log import RequestLog, access_facts
+from gateway.server.request_log import RequestLog, facts_of
 
 if TYPE_CHECKING:  # a gateway without tracing loads nothing of it
     from gateway.tracing.spans import Spans
@@ -61,8 +61,6 @@ _ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
 
 CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 
 class InFlight:
     """The requests in flight, numbered in the order in which they started.
@@ -80,31 +78,20 @@ class InFlight:
         self.transports: dict[int, asyncio.Transport | None] = {}
         gauge.set_function(lambda: len(self.transports))
 
-    def open_transports(self) -> list[asyncio.Transport]:
-        """Return the connections of the requests in flight."""
-        return [transport for transport in self.transports.values() if transport is not None]
-
-    def any_before(self, number: int) -> bool:
-        """Return whether any request with at most that number is in flight."""
-        return any(other <= number for other in self.transports)
-
-    def any(self) -> bool:
-        """Return whether any request is in flight."""
-        return bool(self.transports)
-
 
 @dataclass(frozen=True, slots=True)
 class DirectHandlers:
     """The handlers of addresses that ``Dispatch`` takes from the router, and what its responses depend on.
 
-    denials_vary: returns the request fields on which a refusal depends, as a Vary field.
+    fallback: the picture of error responses. None: error responses are JSON.
     """
 
     images: ImageHandler
     urls: UrlHandler
     nginx_files: NginxFiles
     cors_origins: CorsOrigins
-    denials_vary: Callable[[], str]
+    authenticator: Authenticator
+    fallback: FallbackPicture | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,45 +99,36 @@ class Accounting:
     """Where requests are counted and logged.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
-    ``is_canary`` returns whether a request id marks a request of the canary. None without a canary.
+    ``canary`` recognizes requests of the canary. None without a canary.
     """
 
     metrics: ServerMetrics
     client_address: ClientAddress
     request_log: RequestLog
     route_prefix: str = ""
-    is_canary: Callable[[str], bool] | None = None
+    canary: CanaryMark | None = None
 
 
 class Dispatch:
-    """Handles every request of a port.
+    """Handles every request of a port. ``direct`` is None on the admin port."""
 
-    handler: aiohttp's own handler, for all addresses but the addresses of ``direct``.
-    direct: None on the admin port.
-    fallback: the picture of error responses. None: error responses are JSON.
-    """
-
-    def __init__(
-        self,
-        handler: Handler,
-        in_flight: InFlight,
-        accounting: Accounting,
-        direct: DirectHandlers | None = None,
-        fallback: FallbackPicture | None = None,
-    ) -> None:
-        self._app_handler = handler
+    def __init__(self, in_flight: InFlight, accounting: Accounting, direct: DirectHandlers | None = None) -> None:
         self._requests = accounting.metrics.requests
         self._recent_errors = accounting.metrics.recent_errors
         self._in_flight = in_flight
         self._direct = direct
-        self._fallback = fallback
+        self._fallback = direct.fallback if direct is not None else None
         self._client_address = accounting.client_address
         self._denial_delay = DenialDelay()
         self._request_log = accounting.request_log
         # Pages of other sites may read responses of the public port, but none of the admin port.
         self._cors = CORS if direct is not None else {}
         self._route_prefix = accounting.route_prefix
-        self._is_canary = accounting.is_canary
+        self._canary = accounting.canary
+
+    def take_over(self, server: web.Server) -> None:
+        """Handle all requests of ``server``, whose own handler gets those for other addresses than ``direct`` has."""
+        self._app_handler, server.request_handler = server.request_handler, self
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Give the request an id, handle it, map errors to responses, stamp the response, and count the outcome."""
@@ -167,11 +145,8 @@ class Dispatch:
         try:
             try:
                 response = await self._handle(request, context, begun)
-            except (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError) as error:
+            except Exception as error:  # noqa: BLE001 - noted there; the client gets an error of the usual shape
                 response = error_response(request, context, error, self._fallback)
-                self._note(context)
-            except Exception as error:  # noqa: BLE001 - logged there; the client gets an error of the usual shape
-                response = internal_error_response(request, context, error, self._fallback)
                 self._note(context)
             if not response.prepared:
                 if not isinstance(response, PreparedResponse):
@@ -179,7 +154,7 @@ class Dispatch:
                 if context.is_denial:
                     await self._denial_delay.hold(context.started)
                     if direct is not None:
-                        add_vary(response.headers, direct.denials_vary())
+                        add_vary(response.headers, direct.authenticator.denials_vary)
                 context.stamp(response)
             context.outcome = context.outcome or str(response.status)
             return response
@@ -189,8 +164,8 @@ class Dispatch:
                 context.image_id = image_id_in_path(request)
             context.outcome = context.outcome or CLIENT_DISCONNECTED  # if the handler was cancelled
             context.size, context.cache = _body_of(request, response, context.outcome)
-            route = context.route or self._route_prefix + route_name(request)
-            self._count(request, route, context, request.remote)
+            context.route = context.route or self._route_prefix + route_name(request)
+            self._count(request, context, request.remote)
 
     def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | Exchange | None:
         """Return the response to a request for an image that needs nothing but memory, and count it.
@@ -227,7 +202,7 @@ class Dispatch:
             self._in_flight.started += 1
             context.stamp(answer)
             context.outcome, context.size, context.cache = str(answer.status), len(answer.body), answer.cache
-            self._count(message, route, context, peer)
+            self._count(message, context, peer)
             return answer.whole()
         except Exception:  # noqa: BLE001 - a call fails, too, and answers with the error
             return None
@@ -238,8 +213,8 @@ class Dispatch:
         context = RequestContext(headers.get(_REQUEST_ID))
         if self._direct is not None:
             context.cors_origin = self._direct.cors_origins.of(headers)
-        if self._is_canary is not None and context.request_id.startswith(PREFIX):
-            context.is_canary = self._is_canary(context.request_id)
+        if self._canary is not None and context.request_id.startswith(PREFIX):
+            context.is_canary = self._canary.is_on(context.request_id)
         return context
 
     def _handle(
@@ -247,16 +222,22 @@ class Dispatch:
     ) -> Awaitable[web.StreamResponse]:
         if begun is not None and self._direct is not None:
             return self._direct.images.answer(request, begun)
+        direct, expectation = self._direct, request.headers.get(hdrs.EXPECT)
+        is_read = direct is not None and request.method in _READ_METHODS
         error = _error_of(request)
-        direct = self._direct
-        expects = hdrs.EXPECT in request.headers
-        if expects and not (direct and request.method in _READ_METHODS and _ACCESS.fullmatch(request.path)):
-            error = error or _error_of_expectation(request)
+        if (
+            error is None
+            and expectation is not None
+            and expectation.lower() != "100-continue"
+            and request.version == HttpVersion11
+            and not (is_read and _ACCESS.fullmatch(request.path))
+        ):  # the text of aiohttp's own error has the bytes of the field
+            error = InvalidRequest("the only expectation is 100-continue")
         if error is not None:
             context.route = UNMATCHED  # the router has not seen the request
             _close_after_response(request)
             raise error
-        if direct is not None and request.method in _READ_METHODS and not expects:
+        if direct is not None and is_read and expectation is None:
             address = _ADDRESS.fullmatch(request.rel_url.raw_path)
             if address is not None and (address.lastgroup != "url" or request.method == hdrs.METH_GET):
                 context.route = address.lastgroup
@@ -276,24 +257,24 @@ class Dispatch:
         if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
             self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
-    def _count(
-        self, request: RawRequestMessage | web.BaseRequest, route: str, context: RequestContext, peer: str | None
-    ) -> None:
+    def _count(self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, peer: str | None) -> None:
         """Count and time the request, which has ended, and log it in the access log.
 
         On the admin port, and of the canary, only faults are logged.
         """
+        route, outcome = context.route or UNMATCHED, context.outcome
         if context.is_canary:
-            route = f"{CANARY}{route}"
-        outcome, context.seconds = context.outcome, context.elapsed()
+            context.route = route = f"{CANARY}{route}"
+        context.seconds = context.elapsed()
         self._requests.record(route, context.delivery, outcome, context.seconds, context.first_byte)
         request_log, failure = self._request_log, context.failure
         is_of_a_user = not self._route_prefix and not context.is_canary
         if (is_of_a_user and request_log.is_on.value and request_log.wants(route, outcome)) or (
             failure is not None and failure.is_fault
         ):
-            client = self._client_address.of(request.headers, peer)
-            request_log.add(access_facts(request.method, route, context, client))
+            context.ended_at, context.method = time.time(), request.method
+            context.client = self._client_address.of(request.headers, peer)
+            request_log.add(context)
 
 
 class TracedDispatch(Dispatch):
@@ -304,15 +285,13 @@ class TracedDispatch(Dispatch):
 
     def __init__(
         self,
-        handler: Handler,
         in_flight: InFlight,
         accounting: Accounting,
         direct: DirectHandlers,
-        fallback: FallbackPicture | None,
         spans: "Spans",
         templates: Mapping[str, str],
     ) -> None:
-        super().__init__(handler, in_flight, accounting, direct, fallback)
+        super().__init__(in_flight, accounting, direct)
         self._spans = spans
         self._templates = templates
 
@@ -326,14 +305,12 @@ class TracedDispatch(Dispatch):
         with self._spans.request(request.method, request.headers):
             return await super().__call__(request)
 
-    def _count(
-        self, request: RawRequestMessage | web.BaseRequest, route: str, context: RequestContext, peer: str | None
-    ) -> None:
-        context.trace_id = self._spans.trace_id()
-        super()._count(request, route, context, peer)
+    def _count(self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, peer: str | None) -> None:
+        context.trace_id, template = self._spans.trace_id(), self._templates.get(context.route or UNMATCHED)
+        super()._count(request, context, peer)
         if self._spans.is_recorded() and isinstance(request, web.BaseRequest):
-            facts = access_facts(request.method, route, context, None)
-            self._spans.describe(facts.by_name(), self._templates.get(route), request.scheme)
+            context.method = request.method
+            self._spans.describe(facts_of(context), template, request.scheme)
 
 
 def _begun(request: web.BaseRequest) -> Exchange | None:
@@ -364,26 +341,20 @@ def _error_of(request: web.BaseRequest) -> GatewayError | None:
     return None
 
 
-def _error_of_expectation(request: web.BaseRequest) -> GatewayError | None:
-    """Return the error of an unknown ``Expect``. Its text is constant: that of aiohttp has the bytes of the field."""
-    if request.version == HttpVersion11 and request.headers[hdrs.EXPECT].lower() != "100-continue":
-        return InvalidRequest("the only expectation is 100-continue")
-    return None
-
-
 def _body_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> tuple[int, str | None]:
-    """Return the bytes of the body and the cache status. ``response`` is None if the handler was cancelled."""
+    """Return the bytes of the body and the cache status. ``response`` is None if the handler was cancelled.
+
+    If the transfer broke off, the bytes of the header are included.
+    """
     if isinstance(response, PreparedResponse):
         return len(response.whole.body), response.whole.cache
-    status = response.headers.get("Cache-Status") if response is not None else None
-    return _bytes_of(request, response, outcome), status.removeprefix("image-gateway; ") if status else None
-
-
-def _bytes_of(request: web.BaseRequest, response: web.StreamResponse | None, outcome: str) -> int:
-    """Return the bytes of the body. If the transfer broke off, the bytes of the header are included."""
-    if response is None or not outcome.isdigit() or outcome == "499":
-        return request.writer.output_size
-    if request.method == hdrs.METH_HEAD:
-        return 0
-    # A chunked body has no length; aiohttp's count of written bytes includes the header.
-    return response.content_length if response.content_length is not None else request.writer.output_size
+    if response is None:
+        return request.writer.output_size, None
+    status = response.headers.get("Cache-Status")
+    size = request.writer.output_size
+    if outcome.isdigit() and outcome != CLIENT_DISCONNECTED:
+        if request.method == hdrs.METH_HEAD:
+            size = 0
+        elif response.content_length is not None:  # a chunked body has no length
+            size = response.content_length
+    return size, status.removeprefix(CACHE) if status else None

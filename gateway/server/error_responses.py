@@ -1,7 +1,4 @@
-"""The one place where errors become responses.
-
-Once the status is sent, an error response would be read as bytes of the body: the connection is reset instead.
-"""
+"""The one place where errors become responses."""
 
 import logging
 from typing import Final
@@ -9,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.json_responses import failure
-from gateway.delivery.fallback_picture import FallbackPicture
+from gateway.delivery.fallback_picture import FallbackPicture, stands_in_for
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
@@ -37,76 +34,56 @@ _IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
 # Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
 
-ExpectedError = GatewayError | ClientLeft | RelayAborted | web.HTTPException | web.RequestPayloadError
+_EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError)
 
 
 def error_response(
-    request: web.BaseRequest, context: RequestContext, error: ExpectedError, fallback: FallbackPicture | None
-) -> web.StreamResponse:
-    """Map an error to a response. Reset the connection if the status was already sent."""
-    context.fails(error, is_fault=True if isinstance(error, RelayAborted) else None)
-    match error:
-        case ClientLeft():
-            logger.debug("client disconnected: %s", error)
-            return _reset_connection(request, context, CLIENT_DISCONNECTED)
-        case RelayAborted():
-            return _reset_connection(request, context, ABORTED)
-        case web.HTTPException():
-            return _error(request, context, _gateway_error(error), fallback)
-        case web.RequestPayloadError():
-            return _error(request, context, InvalidRequest("the body cannot be read"), fallback)
-        case GatewayError():
-            if error.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
-                image_id = context.image_id or image_id_in_path(request)
-                logger.debug("request refused: code=%s image=%s reason=%s", error.code, image_id, error)
-            return _error(request, context, error, fallback)
-
-
-def internal_error_response(
     request: web.BaseRequest, context: RequestContext, error: Exception, fallback: FallbackPicture | None
 ) -> web.StreamResponse:
-    """Note an unexpected exception with its traceback, and return a 500 that says nothing about it."""
-    context.fails_unexpectedly(error)
-    return _error(request, context, GatewayError(), fallback)
+    """Map an error to a response, and note it. The response to an unexpected error says nothing about it.
 
-
-def _error(
-    request: web.BaseRequest, context: RequestContext, error: GatewayError, fallback: FallbackPicture | None
-) -> web.StreamResponse:
-    if request.writer.output_size > 0:
-        if context.failure is not None:
-            context.failure = context.failure._replace(is_fault=True)
-        return _reset_connection(request, context, ABORTED)
-    context.is_denial = not context.may_view and isinstance(error, (ImageNotFound, Unauthorized))
+    Once the status is sent, the connection is reset instead: the response would be read as a part of the body.
+    """
+    has_left = isinstance(error, ClientLeft)
+    is_begun = has_left or isinstance(error, RelayAborted) or request.writer.output_size > 0
+    if isinstance(error, _EXPECTED):
+        context.fails(error, is_fault=is_begun and not has_left)
+    else:
+        context.fails_unexpectedly(error)
+    if is_begun:
+        context.outcome = CLIENT_DISCONNECTED if has_left else ABORTED
+        reset(request.transport)
+        return web.Response()  # aiohttp requires a response from every handler; this one is never written
+    answer = _gateway_error(error)
+    if answer.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
+        image_id = context.image_id or image_id_in_path(request)
+        logger.debug("request refused: code=%s image=%s reason=%s", answer.code, image_id, answer)
+    context.is_denial = not context.may_view and isinstance(answer, (ImageNotFound, Unauthorized))
     if (
         fallback is not None
         and (context.route or route_name(request)) in _IMAGE_ROUTES
-        and fallback.stands_in_for(error, request.method, request.headers)
+        and stands_in_for(answer, fallback.statuses, request.method, request.headers)
     ):
-        return fallback.response(error)
-    return failure(error, context.request_id)
+        return fallback.response(answer)
+    return failure(answer, context.request_id)
 
 
-def _reset_connection(request: web.BaseRequest, context: RequestContext, outcome: str) -> web.StreamResponse:
-    """Reset the connection, so that a client cannot mistake a part for the whole body.
-
-    aiohttp requires a response from every handler. This response is never written.
-    """
-    context.outcome = outcome
-    reset(request.transport)
-    return web.Response()
-
-
-def _gateway_error(error: web.HTTPException) -> GatewayError:
+def _gateway_error(error: Exception) -> GatewayError:
     match error:
+        case GatewayError():
+            return error
         case web.HTTPMethodNotAllowed():
             return MethodNotAllowed(error.headers["Allow"])
         case web.HTTPNotFound():
             return RouteNotFound()
         case web.HTTPRequestEntityTooLarge():
             return PayloadTooLarge()
-        case _:
+        case web.HTTPException():
             return InvalidRequest()
+        case web.RequestPayloadError():
+            return InvalidRequest("the body cannot be read")
+        case _:
+            return GatewayError()
 
 
 def route_name(request: web.BaseRequest) -> str:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import http_parser, web
 
-from gateway.net.port import cannot_listen
-from gateway.server.connection import Endpoint, Site
-from gateway.server.dispatch import Dispatch, Handler, InFlight
+from gateway.server.acceptor import Endpoint, Site
+from gateway.server.dispatch import Dispatch, InFlight
 from gateway.server.metrics import PortMetrics
 from gateway.server.slow_clients import reset
 
@@ -40,15 +39,13 @@ class Listening:
 class Port:
     """One of the two ports.
 
-    dispatch: gets aiohttp's handler for ``app`` and returns the handler of all requests.
-    section: the name of the port in the configuration.
+    dispatch: handles all requests, most of them by ``app``.
     handler_cancellation: a handler is cancelled when its client leaves.
     """
 
     app: web.Application
-    dispatch: Callable[[Handler], Dispatch]
+    dispatch: Dispatch
     endpoint: Endpoint
-    section: str
     handler_cancellation: bool = False
 
 
@@ -97,11 +94,10 @@ async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> As
     try:
         await runner.setup()
         assert runner.server is not None, "set up"  # noqa: S101
-        runner.server.request_handler = dispatch = port.dispatch(runner.server.request_handler)
-        site = Site(runner, port.endpoint, stall_timeout, metrics, dispatch.at_once)
-        with cannot_listen(port.section, port.endpoint.host, port.endpoint.port):
-            await site.start()
-        yield runner, site.url
+        port.dispatch.take_over(runner.server)
+        site = Site(runner, port.endpoint, stall_timeout, metrics, port.dispatch.at_once)
+        await site.start()
+        yield runner, site.name
     finally:
         await runner.cleanup()
 
@@ -112,57 +108,44 @@ async def _drain(drain: Drain, runner: web.AppRunner, force_stop: asyncio.Event)
     The port stays open at first, so that load balancers see the 503 of ``/readyz`` instead of a refused connection.
     After that each response closes its connection (RFC 9112 section 9.6), and idle connections are closed last.
     """
-    in_flight = drain.in_flight
+    in_flight, manager = drain.in_flight, runner.server
+    assert manager is not None, "the port was served"  # noqa: S101
     newest = in_flight.started
     drain.begin()
     logger.info("draining")
     deadline = time.monotonic() + drain.grace()
 
-    def is_over() -> bool:
-        return force_stop.is_set() or time.monotonic() >= deadline
+    async def until(condition: Callable[[], bool]) -> bool:
+        """Return whether the condition has become true in time."""
+        while not condition():
+            if force_stop.is_set() or time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_INTERVAL)
+        return True
 
-    await _wait_until(lambda: not in_flight.any_before(newest), is_over)
+    await until(lambda: min(in_flight.transports, default=newest + 1) > newest)
     for site in list(runner.sites):
         await site.stop()
     in_flight.closes_connections = True
-    await _wait_until_quiet(in_flight, runner, is_over)
-    if runner.server is not None:
-        runner.server.pre_shutdown()  # no further request on kept-alive connections
-    if not await _wait_until(lambda: not in_flight.any() and not _with_unsent_bytes(runner), is_over):
+    last, quiet_since = in_flight.started, time.monotonic()
+
+    def is_quiet() -> bool:
+        """Return whether no connection is open, or for ``_QUIET`` seconds no request has come or was in flight."""
+        nonlocal last, quiet_since
+        if in_flight.started != last or in_flight.transports:
+            last, quiet_since = in_flight.started, time.monotonic()
+        return not manager.connections or time.monotonic() - quiet_since >= _QUIET
+
+    def unsent() -> list[asyncio.Transport]:
+        """Return the connections that still have bytes of finished responses to send."""
+        transports = [connection.transport for connection in manager.connections]
+        return [transport for transport in transports if transport is not None and transport.get_write_buffer_size()]
+
+    await until(is_quiet)
+    manager.pre_shutdown()  # no further request on kept-alive connections
+    if not await until(lambda: not in_flight.transports and not unsent()):
         reason = "second signal to stop" if force_stop.is_set() else "shutdown_grace is over"
         logger.warning("%s: aborting the requests still in flight", reason)
         # Other connections are closed in order: the kernel may still be sending complete responses on them.
-        for transport in in_flight.open_transports() + _with_unsent_bytes(runner):
+        for transport in [*in_flight.transports.values(), *unsent()]:
             reset(transport)
-
-
-async def _wait_until_quiet(in_flight: InFlight, runner: web.AppRunner, is_over: Callable[[], bool]) -> None:
-    """Wait until no connection is open, or no request has come for ``_QUIET`` seconds and none is in flight."""
-    newest, since = in_flight.started, time.monotonic()
-
-    def is_quiet() -> bool:
-        nonlocal newest, since
-        if in_flight.started != newest or in_flight.any():
-            newest, since = in_flight.started, time.monotonic()
-        return not _connections(runner) or time.monotonic() - since >= _QUIET
-
-    await _wait_until(is_quiet, is_over)
-
-
-def _connections(runner: web.AppRunner) -> list[web.RequestHandler]:
-    return runner.server.connections if runner.server is not None else []
-
-
-def _with_unsent_bytes(runner: web.AppRunner) -> list[asyncio.Transport]:
-    """Return the connections that still have bytes of finished responses to send."""
-    transports = [connection.transport for connection in _connections(runner)]
-    return [transport for transport in transports if transport is not None and transport.get_write_buffer_size() > 0]
-
-
-async def _wait_until(condition: Callable[[], bool], is_over: Callable[[], bool]) -> bool:
-    """Wait until ``condition`` or ``is_over`` is true. Return whether it was ``condition``."""
-    while not condition():
-        if is_over():
-            return False
-        await asyncio.sleep(_POLL_INTERVAL)
-    return True

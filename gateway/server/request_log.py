@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from gateway.delivery.request_context import Failure, RequestContext
 from gateway.net.printable import printable
@@ -24,85 +24,29 @@ _QUIET_ROUTES: Final = frozenset({"healthz", "readyz"})  # asked every few secon
 _LONGEST_REASON: Final = 300  # characters
 _LONGEST_TRACEBACK: Final = 20_000  # characters
 
-Value = str | int | float | None
-Level = Literal["info", "error"]
 
-
-class RequestFacts(NamedTuple):
-    """The facts of a finished request. No fact holds a query or a credential. None: there is no such fact.
-
-    at: when the request ended, in seconds since 1970.
-    status: what the client got, or what ended the request without a status.
-    """
-
-    at: float
-    request_id: str
-    trace_id: str | None
-    method: str
-    route: str
-    image: str | None
-    client: str | None
-    caller: str | None
-    delivery: str
-    variant: str | None
-    status: str
-    bytes: int
-    seconds: float
-    first_byte: float | None
-    cache: str | None
-    origin_seconds: float | None
-    failure: Failure | None
-
-    @property
-    def level(self) -> Level:
-        """``error`` for a fault of the gateway or of a service that it uses, else ``info``."""
-        return "error" if self.failure is not None and self.failure.is_fault else "info"
-
-    def by_name(self) -> dict[str, Value]:
-        """Return the facts by their names in the log, without their time."""
-        facts: dict[str, Value] = {
-            "request_id": self.request_id,
-            "trace_id": self.trace_id,
-            "method": self.method,
-            "route": self.route,
-            "image": self.image,
-            "client": self.client,
-            "caller": self.caller,
-            "delivery": self.delivery,
-            "variant": self.variant,
-            "status": int(self.status) if self.status.isdigit() else self.status,
-            "bytes": self.bytes,
-            "seconds": round(self.seconds, 6),
-            "first_byte": round(self.first_byte, 6) if self.first_byte is not None else None,
-            "cache": self.cache,
-            "origin_seconds": round(self.origin_seconds, 6) if self.origin_seconds is not None else None,
-        }
-        if self.failure is not None:
-            facts |= _facts_of(self.failure)
-        return {name: value for name, value in facts.items() if value is not None}
-
-
-def access_facts(method: str, route: str, context: RequestContext, client: str | None) -> RequestFacts:
-    """Return the facts of a request that has ended. ``route``: its name in metrics."""
-    return RequestFacts(  # by position: names take four times as long
-        time.time(),
-        context.request_id,
-        context.trace_id,
-        method,
-        route,
-        context.image_id,
-        client,
-        context.caller.kind if context.caller is not None else None,
-        context.delivery,
-        context.variant,
-        context.outcome,
-        context.size,
-        context.seconds,
-        context.first_byte,
-        context.cache,
-        context.origin_seconds(),
-        context.failure,
-    )
+def facts_of(context: RequestContext) -> dict[str, str | int | float]:
+    """Return the facts of a request that has ended, by their names in the log. None holds a query or a credential."""
+    status, first_byte, origin_seconds = context.outcome, context.first_byte, context.origin_seconds()
+    facts: dict[str, str | int | float | None] = {
+        "request_id": context.request_id,
+        "trace_id": context.trace_id,
+        "method": context.method,
+        "route": context.route,
+        "image": context.image_id,
+        "client": context.client,
+        "caller": context.caller.kind if context.caller is not None else None,
+        "delivery": context.delivery,
+        "variant": context.variant,
+        "status": int(status) if status.isdigit() else status,
+        "bytes": context.size,
+        "seconds": round(context.seconds, 6),
+        "first_byte": round(first_byte, 6) if first_byte is not None else None,
+        "cache": context.cache,
+        "origin_seconds": round(origin_seconds, 6) if origin_seconds is not None else None,
+        **(_facts_of(context.failure) if context.failure is not None else {}),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 class RequestLog:
@@ -124,12 +68,11 @@ class RequestLog:
         self._stream = stream
         self._worker = worker
         self._chance = chance
-        self._waiting: list[RequestFacts] = []
+        self._waiting: list[RequestContext] = []
         self._flushing: asyncio.TimerHandle | None = None
         self._second = 0
         self._second_text = ""
         self._settings = settings
-        # Whether requests get lines: not if the access log is off, or the level excludes it.
         self.is_on = settings.map(_is_on)
 
     def wants(self, route: str, outcome: str) -> bool:
@@ -139,10 +82,10 @@ class RequestLog:
         sample = self._settings.value.access_sample
         return sample >= 1 or _is_failure(outcome) or self._chance() < sample
 
-    def add(self, facts: RequestFacts) -> None:
+    def add(self, context: RequestContext) -> None:
         """Write a line soon."""
         waiting = self._waiting
-        waiting.append(facts)
+        waiting.append(context)
         if len(waiting) >= _MOST_WAITING:
             self.flush()
         elif self._flushing is None:
@@ -157,7 +100,7 @@ class RequestLog:
         if waiting and self._stream is not None:
             as_line = _as_json if self._settings.value.format == "json" else _as_text
             timestamp, worker = self._timestamp, self._worker
-            self._stream.write("".join([as_line(facts, timestamp(facts.at), worker) for facts in waiting]))
+            self._stream.write("".join([as_line(context, timestamp(context.ended_at), worker) for context in waiting]))
             self._stream.flush()
 
     def _timestamp(self, at: float) -> str:
@@ -169,6 +112,7 @@ class RequestLog:
 
 
 def _is_on(settings: LoggingSettings) -> bool:
+    """Return whether requests get lines: not if the access log is off, or the level excludes it."""
     level = logging.getLogger(LOGGER).level or logging.getLevelNamesMapping()[settings.level.upper()]
     return settings.access and level <= logging.INFO
 
@@ -183,45 +127,51 @@ def _is_failure(outcome: str) -> bool:
     return outcome[0] == "5" or not outcome.isdigit()
 
 
-def _as_json(facts: RequestFacts, timestamp: str, worker: int | None) -> str:
+def _level_of(context: RequestContext) -> str:
+    """Return ``error`` for a fault of the gateway or of a service that it uses, else ``info``."""
+    return "error" if context.failure is not None and context.failure.is_fault else "info"
+
+
+def _as_json(context: RequestContext, timestamp: str, worker: int | None) -> str:
     # Half the time of a loop over the names, and a quarter of an encoder's.
-    status = facts.status if facts.status.isdigit() else _quote(facts.status)
+    status = context.outcome if context.outcome.isdigit() else _quote(context.outcome)
     line = (
-        f'{{"event": "request", "level": "{facts.level}", "logger": "{LOGGER}", "timestamp": "{timestamp}", '
-        f'"request_id": "{facts.request_id}", "method": {_quote(facts.method)}, "route": "{facts.route}", '
-        f'"delivery": "{facts.delivery}", "status": {status}, "bytes": {facts.bytes}, "seconds": {facts.seconds:.6f}'
+        f'{{"event": "request", "level": "{_level_of(context)}", "logger": "{LOGGER}", "timestamp": "{timestamp}", '
+        f'"request_id": "{context.request_id}", "method": {_quote(context.method)}, "route": "{context.route}", '
+        f'"delivery": "{context.delivery}", "status": {status}, "bytes": {context.size}, '
+        f'"seconds": {context.seconds:.6f}'
     )
     if worker is not None:
         line += f', "worker": {worker}'
-    if facts.trace_id is not None:
-        line += f', "trace_id": "{facts.trace_id}"'
-    if facts.image is not None:
-        line += f', "image": {_quote(facts.image)}'
-    if facts.client is not None:
-        line += f', "client": {_quote(facts.client)}'
-    if facts.caller is not None:
-        line += f', "caller": "{facts.caller}"'
-    if facts.variant is not None:
-        line += f', "variant": {_quote(facts.variant)}'
-    if facts.first_byte is not None:
-        line += f', "first_byte": {facts.first_byte:.6f}'
-    if facts.cache is not None:
-        line += f', "cache": {_quote(facts.cache)}'
-    if facts.origin_seconds is not None:
-        line += f', "origin_seconds": {facts.origin_seconds:.6f}'
-    if facts.failure is not None:
-        for name, value in _facts_of(facts.failure).items():
+    if context.trace_id is not None:
+        line += f', "trace_id": "{context.trace_id}"'
+    if context.image_id is not None:
+        line += f', "image": {_quote(context.image_id)}'
+    if context.client is not None:
+        line += f', "client": {_quote(context.client)}'
+    if context.caller is not None:
+        line += f', "caller": "{context.caller.kind}"'
+    if context.variant is not None:
+        line += f', "variant": {_quote(context.variant)}'
+    if context.first_byte is not None:
+        line += f', "first_byte": {context.first_byte:.6f}'
+    if context.cache is not None:
+        line += f', "cache": {_quote(context.cache)}'
+    if (origin_seconds := context.origin_seconds()) is not None:
+        line += f', "origin_seconds": {origin_seconds:.6f}'
+    if context.failure is not None:
+        for name, value in _facts_of(context.failure).items():
             if value is not None:
                 line += f', "{name}": {_quote(value)}'
     return line + "}\n"
 
 
-def _as_text(facts: RequestFacts, timestamp: str, worker: int | None) -> str:
-    said = facts.by_name() if worker is None else {"worker": worker, **facts.by_name()}
+def _as_text(context: RequestContext, timestamp: str, worker: int | None) -> str:
+    said = facts_of(context) if worker is None else {"worker": worker, **facts_of(context)}
     exception = said.pop("exception", "")
     # The image is what the client wrote, perhaps with line breaks; JSON has an escape for them.
     text = printable(" ".join([f"{name}={value}" for name, value in said.items()]))
-    return f"{timestamp} [{facts.level:<9}] request {text}\n{exception}"
+    return f"{timestamp} [{_level_of(context):<9}] request {text}\n{exception}"
 
 
 def _facts_of(failure: Failure) -> dict[str, str | None]:

@@ -36,38 +36,33 @@ class SlowClients:
     A timeout per write would require the whole chunk in time. TCP_USER_TIMEOUT (tcp(7)) would require a window update
     in time, and a slow reader sends one only after it has read half of its buffer. So one timer compares the progress
     of all connections every ``seconds``. Systems other than Linux do not report progress; there, no client is reset.
+
+    watched: the open connections, with their progress at the last comparison.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watched: dict[asyncio.Transport, Progress] = {}
+        self.watched: dict[asyncio.Transport, Progress] = {}
         self._is_scheduled = False
 
     def watch(self, transport: asyncio.Transport) -> None:
         """Start comparing the progress of a connection."""
-        self._watched[transport] = Progress()
+        self.watched[transport] = Progress()
         if not self._is_scheduled:
             self._schedule()
 
-    def unwatch(self, transport: asyncio.Transport) -> None:
-        """Stop comparing the progress of a connection, which is closed."""
-        self._watched.pop(transport, None)
-
     def _schedule(self) -> None:
-        self._is_scheduled = bool(self._watched)
+        self._is_scheduled = bool(self.watched)
         if self._is_scheduled:
-            asyncio.get_running_loop().call_later(self._seconds, self._check_all)
-
-    def _check_all(self) -> None:
-        self._check(list(self._watched))
+            asyncio.get_running_loop().call_later(self._seconds, lambda: self._check(list(self.watched)))
 
     def _check(self, transports: list[asyncio.Transport]) -> None:
         """Check some of the connections, and the rest after the event loop has run."""
         for transport in transports[:_CHECKED_AT_ONCE]:
-            before = self._watched.get(transport)
+            before = self.watched.get(transport)
             if before is None:  # closed meanwhile
                 continue
-            now = self._watched[transport] = _progress_of(transport)
+            now = self.watched[transport] = _progress_of(transport)
             if now.is_stalled(before, _MIN_RATE * self._seconds):
                 logger.debug(
                     "slow client disconnected: acknowledged=%d bytes in %g s",

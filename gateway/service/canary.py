@@ -9,7 +9,7 @@ from prometheus_client import Counter
 
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
-from gateway.canary.client import FrontClient
+from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.mark import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
@@ -114,7 +114,7 @@ async def open_canary(
     origin: OriginClient,
 ) -> AsyncIterator[Canary | None]:
     """Ask in the background. None without ``canary``."""
-    async with FrontClient() as client:
+    async with open_front_client() as client:
         canary = make_canary(live, outcomes, background_errors, signing, stores, origin, client)
         async with background("canary", canary.run()) if canary is not None else nullcontext():
             yield canary

@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -91,7 +91,7 @@ async def hearing(
     async with AsyncExitStack() as stack:
         opened = stack.enter_async_context
         if postgres.listen:
-            addresses = await opened(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name))
+            addresses = await opened(aclosing(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name)))
             feed = ChangeFeed(addresses, metrics, stores.catalog.positions)
             await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
         if redis is not None:

@@ -1,7 +1,6 @@
 """A service on its two ports: which handlers answer which addresses."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,18 +27,15 @@ from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
-from gateway.net.ip_address import is_loopback
-from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint
-from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Handler, TracedDispatch
+from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
+from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
 from gateway.server.file_limit import connection_budget
-from gateway.server.host_guard import HostGuard
+from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.service.answers import about_this, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
@@ -102,33 +98,33 @@ async def serve(
 def _public_port(service: Service, app: web.Application, inherited: Inherited) -> Port:
     """Return the port of clients, proxies and CDNs."""
     settings, images, access, requests = service.settings.value, service.images, service.access, service.requests
-    server, in_flight, fallback = settings.server, requests.in_flight, requests.fallback
-    is_canary = service.canary.mark.is_on if service.canary is not None else None
-    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", is_canary)
+    server = settings.server
+    canary = service.canary.mark if service.canary is not None else None
+    accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", canary)
     direct = DirectHandlers(
         images.handler,
         images.url_handler,
         images.nginx_files,
         access.cors_origins,
-        lambda: access.authenticator.denials_vary,
+        access.authenticator,
+        requests.fallback,
     )
-
-    def dispatch(handler: Handler) -> Dispatch:
-        if (spans := requests.tracing) is None:
-            return Dispatch(handler, in_flight, accounting, direct, fallback)
+    if requests.tracing is None:
+        dispatch = Dispatch(requests.in_flight, accounting, direct)
+    else:
         templates = {resource.name: resource.canonical for resource in app.router.resources() if resource.name}
-        return TracedDispatch(handler, in_flight, accounting, direct, fallback, spans, templates)
-
+        dispatch = TracedDispatch(requests.in_flight, accounting, direct, requests.tracing, templates)
     endpoint = Endpoint(
         server.host,
         server.port,
         server.keepalive_timeout,
         connection_budget(server.max_streams, settings.postgres.pool_size).public,
+        "server",
         "public",
         reuse_port=server.reuse_port,
         inherited=inherited.public,
     )
-    return Port(app, dispatch, endpoint, "server", handler_cancellation=True)
+    return Port(app, dispatch, endpoint, handler_cancellation=True)
 
 
 def _admin_port(service: Service, app: web.Application, inherited: Inherited) -> Port:
@@ -136,19 +132,20 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     settings, requests = service.settings.value, service.requests
     server, admin = settings.server, settings.admin
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
-    if admin.token is None and not inherited.admin and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    if not inherited.admin:
+        warn_if_open(admin)
     endpoint = Endpoint(
         admin.host,
         admin.port,
         min(ADMIN_KEEPALIVE, server.keepalive_timeout),
         connection_budget(server.max_streams, settings.postgres.pool_size).admin,
         "admin",
+        "admin",
         closes_idle=True,
         inherited=inherited.admin,
     )
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
-    return Port(served, lambda handler: Dispatch(handler, requests.in_flight, accounting), endpoint, "admin")
+    return Port(served, Dispatch(requests.in_flight, accounting), endpoint)
 
 
 def applications(service: Service) -> tuple[web.Application, web.Application]:
@@ -171,7 +168,9 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     lookup, queue = images.lookup, redis.queue if redis is not None else None
     bodies = Bodies(live.value.server.keepalive_timeout)
     cached_urls = CachedUrls(urls.usage, queue, images.refresh, signing.public_urls, urls.invalidation)
-    links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
+    links = None
+    if access.links is not None:
+        links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     public = PublicHandlers(
@@ -195,8 +194,8 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     statistics = queues = None
     if redis is not None:
         prerefresh = live.map(lambda settings: settings.url_prerefresh)
-        lookups, report = metrics.urls.lookups, service.refresh
-        statistics = CacheStatistics(redis.usage, redis.queue, lookups, report, prerefresh, redis.daily, now)
+        report = service.refresh
+        statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
     admin = AdminHandlers(

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from gateway.api.routes import IMAGE_ROUTES
 from gateway.concurrency.background import background
-from gateway.metrics.loop_counters import ImageRequests, RequestMetrics
+from gateway.metrics.loop_counters import RequestMetrics
 from gateway.origin.client import OriginClient
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
@@ -39,13 +40,13 @@ async def open_refresh(
                 await opened(background("refresh-worker", worker.run()))
             jobs = [redis.maintenance.repair_if_needed, *jobs, redis.maintenance.trim]
             if redis.daily is not None:
-                lookups, images = urls.metrics.lookups, ImageRequests(requests, IMAGE_ROUTES)
-                redis.daily.watch("requests", images.count)
-                redis.daily.watch("errors", images.errors)
-                redis.daily.watch("response_ms", images.milliseconds)
-                redis.daily.watch("hits_local", lambda: lookups.total("local", "hit"))
-                redis.daily.watch("hits_redis", lambda: lookups.total("redis", "hit"))
-                redis.daily.watch("misses", lambda: lookups.misses("redis"))
+                lookups, images = urls.metrics.lookups, partial(requests.of_images, IMAGE_ROUTES)
+                redis.daily.watch("requests", lambda: images().requests)
+                redis.daily.watch("errors", lambda: images().errors)
+                redis.daily.watch("response_ms", lambda: images().milliseconds)
+                redis.daily.watch("hits_local", lambda: lookups("local", "hit"))
+                redis.daily.watch("hits_redis", lambda: lookups("redis", "hit"))
+                redis.daily.watch("misses", lambda: urls.metrics.misses("redis"))
                 redis.daily.watch("refreshes", lambda: report.results["renewed"])
                 jobs.append(redis.daily.flush)
         stack.push_async_callback(run_once, jobs)

@@ -62,8 +62,7 @@ async def open_service(
         signing = await opened(open_signing(live, metrics.presign))
         receivers = metrics.invalidation_receivers
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
-        await stores.try_query()
-        await stores.check_redis_settings()
+        await stores.check()
         purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))

@@ -62,10 +62,11 @@ class Stores:
     catalog: PostgresCatalog
     redis: RedisStores | None
 
-    async def try_query(self) -> None:
-        """Try the query that requests use. Raises ``CatalogQueryRefused`` if it cannot work.
+    async def check(self) -> None:
+        """Try the query that requests use, and compare Redis with what ``redis.url`` and ``redis.shards`` say.
 
-        The gateway also starts while Postgres is down, and serves cached images.
+        Raises ``CatalogQueryRefused`` and ``WrongRedis``. The gateway also starts while Postgres or Redis is down, and
+        serves cached images; the probes report it later.
         """
         try:
             async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):
@@ -74,16 +75,9 @@ class Stores:
             raise
         except (CatalogUnavailable, TimeoutError) as error:
             logger.warning("postgres does not answer, starting without it: %s", error)
-
-    async def check_redis_settings(self) -> None:
-        """Raise ``WrongRedis`` if Redis is not what ``redis.url`` and ``redis.shards`` say.
-
-        The gateway also starts while Redis is down. Then the probe reports it later.
-        """
-        if self.redis is None:
-            return
         try:
-            await self.redis.probe.check_settings()
+            if self.redis is not None:
+                await self.redis.probe.check_settings()
         except WrongRedis:
             raise
         except CacheUnavailable as error:

@@ -14,15 +14,9 @@ from typing import Any, Final, NamedTuple
 import yaml
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnreadableSource
+from pydantic_settings.sources.utils import parse_env_vars
 
 from gateway.net.printable import printable
 from gateway.settings import Settings
@@ -33,12 +27,20 @@ __all__ = ["SettingsError", "load_settings", "settings_from_text", "settings_to_
 PREFIX: Final = "GATEWAY_"
 NESTED: Final = "__"
 SECRETS_DIR: Final = "GATEWAY_SECRETS_DIR"
-_MOST_BYTES: Final = 1 << 20  # of the file
+_MOST_BYTES: Final = 1 << 20  # of a file
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # in place of a byte that is not UTF-8 (PEP 383)
 
 
-class _Environment(EnvSettingsSource):
-    """Environment variables. Text that is not valid JSON is passed on, so that the model refuses it under its key."""
+class _Variables(EnvSettingsSource):
+    """Settings as text, by the names of variables. Text that is not JSON is passed on: the model refuses it by its key.
+
+    null: the text that turns a setting off. None: there is none.
+    """
+
+    def __init__(self, texts: Mapping[str, str], null: str | None) -> None:
+        fields: Any = Settings  # of a class of settings, the source reads the fields alone
+        super().__init__(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED, env_parse_none_str=null)
+        self.env_vars = parse_env_vars(texts, parse_none_str=null)
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return the parsed JSON, or the text if it is not JSON."""
@@ -48,73 +50,32 @@ class _Environment(EnvSettingsSource):
             return value
 
 
-class _SecretFiles(_Environment, NestedSecretsSettingsSource):
-    """Files of the secrets directory, each read like a variable."""
-
-    @classmethod
-    def load_secrets(cls, path: Path) -> dict[str, str]:
-        """Return the text of each file by its name, also where the file is a link that leads out of the directory.
-
-        Files that name no section belong to other programs. Raises ``SettingsError`` for the rest that is not text.
-        """
-        texts, problems = {}, []
-        for file in _secret_files(path):
-            keys = file.name.lower().removeprefix(PREFIX.lower()).split(NESTED)
-            if keys[0] not in Settings.model_fields:
-                continue
-            try:
-                texts[file.name] = file.read_text(encoding="utf-8-sig").strip()
-            except OSError as error:
-                problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} cannot be read: {error.strerror}")
-            except UnicodeDecodeError:
-                problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} is not text in UTF-8")
-        if problems:
-            raise SettingsError(problems)
-        return texts
-
-
-class _LayeredSettings(Settings, BaseSettings):
-    """``Settings`` that also reads the environment and the secrets directory."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter=NESTED,
-        # Without this, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
-        env_parse_none_str="null",
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources by rank: environment, secrets, file. The name of a secret's file may have the prefix."""
-        del env_settings, dotenv_settings, file_secret_settings
-        folder = os.environ.get(SECRETS_DIR)
-        secrets = SecretsSettingsSource(settings_cls, secrets_dir=folder)
-        files = (_SecretFiles(secrets, secrets_prefix=prefix) for prefix in ("", PREFIX) if folder)
-        return (_Environment(settings_cls), *files, init_settings)
-
-
 def load_settings(file: Path | None) -> Settings:
     """Return the settings of ``file`` (None: no file), secrets directory and environment.
 
     Raises ``SettingsError`` with a line for each mistake.
     """
     document = _read_yaml(file) if file is not None else _Document({}, {})
-    problems = [*_unusable_variables(os.environ), *_unusable_secrets_dir(os.environ.get(SECRETS_DIR))]
+    problems = list(_unusable_variables(os.environ))
+    secrets = _read_secrets(os.environ.get(SECRETS_DIR), problems)
     if problems:
         raise SettingsError(problems)
     try:
-        return _LayeredSettings(**document.values)
+        # Without a text for null, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
+        values = _merged(_merged(document.values, _Variables(secrets, None)()), _Variables(os.environ, "null")())
+        return Settings.model_validate(values)
     except ValidationError as error:
         raise refusal(error, document.lines) from None
     except UnreadableSource as error:
         raise SettingsError([f"environment: {error}"]) from None
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of both, and of ``high`` where both have a value that is not a mapping."""
+    return {**low} | {
+        key: _merged(low[key], value) if isinstance(value, dict) and isinstance(low.get(key), dict) else value
+        for key, value in high.items()
+    }
 
 
 def settings_to_text(settings: Settings) -> str:
@@ -154,21 +115,43 @@ def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
                 yield f"{variable}: is not text in UTF-8"
 
 
-def _unusable_secrets_dir(folder: str | None) -> Iterator[str]:
-    if not folder:
-        return
+def _read_secrets(folder: str | None, problems: list[str]) -> Mapping[str, str]:
+    """Return the text of each file of a secrets directory, by the name of a variable. Mistakes go into ``problems``.
+
+    Files that name no section belong to other programs. Kubernetes has files of its own below hidden names.
+    """
+    texts: dict[str, str] = {}
     try:
-        if not Path(folder).is_dir():
-            yield f"{SECRETS_DIR}: is not a directory"
-        else:
-            _secret_files(Path(folder))
+        files = [file for file in Path(folder).iterdir() if file.name[0] != "." and file.is_file()] if folder else []
+    except (FileNotFoundError, NotADirectoryError):
+        problems.append(f"{SECRETS_DIR}: is not a directory")
+        return texts
     except OSError as error:  # the gateway's user may not enter the directory, or one above it
-        yield f"{SECRETS_DIR}: cannot be read: {error.strerror}"
+        problems.append(f"{SECRETS_DIR}: cannot be read: {error.strerror}")
+        return texts
+    # Of two files for a setting, the file without the prefix is the last, and counts.
+    for file in sorted(files, key=lambda file: (not file.name.upper().startswith(PREFIX), file.name)):
+        name = file.name.lower().removeprefix(PREFIX.lower())
+        keys = name.split(NESTED)
+        if keys[0] not in Settings.model_fields:
+            continue
+        try:
+            if (content := _content(file)) is None:
+                problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} is larger than 1 MiB")
+            else:
+                texts[PREFIX + name] = content.decode("utf-8-sig").strip()
+        except OSError as error:
+            problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} cannot be read: {error.strerror}")
+        except UnicodeDecodeError:
+            problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} is not text in UTF-8")
+    return texts
 
 
-def _secret_files(folder: Path) -> list[Path]:
-    """Return the files of a folder. Kubernetes has its own below hidden names."""
-    return sorted(file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file())
+def _content(file: Path) -> bytes | None:
+    """Return the content of a file, None if it is larger than 1 MiB. Raises ``OSError``."""
+    with file.open("rb") as opened:
+        content = opened.read(_MOST_BYTES + 1)
+    return content if len(content) <= _MOST_BYTES else None
 
 
 class _Document(NamedTuple):
@@ -185,11 +168,9 @@ def _read_yaml(file: Path) -> _Document:
     """
     lines: dict[tuple[str, ...], int] = {}
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
+        if (content := _content(file)) is None:
             raise SettingsError([f"{file}: is larger than 1 MiB"])
-        loader = yaml.SafeLoader(text.decode())
+        loader = yaml.SafeLoader(content.decode())
         root = loader.get_single_node()  # in place of yaml.safe_load, since the nodes know their lines
         if root is None:
             return _Document({}, lines)

@@ -9,7 +9,7 @@ Calls of background tasks (probes, renewals, maintenance) have no spans: each wo
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from opentelemetry import trace
@@ -61,20 +61,17 @@ class Spans:
         self._redis = _database("redis", redis)
         self._postgres = _database("postgresql", postgres)
 
-    @contextmanager
-    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[None]:
+    def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
         """Return the context in which a request is answered. The span of the request ends with the context."""
         known = method if method in _METHODS else _OTHER_METHOD
-        span = self._tracer.start_span(
+        return self._tracer.start_as_current_span(
             known if known != _OTHER_METHOD else "HTTP",
             self._propagator.extract(headers),
             SpanKind.SERVER,
-            attributes={"http.request.method": known},
+            {"http.request.method": known},
             record_exception=False,
             set_status_on_exception=False,
         )
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            yield
 
     def trace_id(self) -> str | None:
         """Return the id of the current trace, 32 hexadecimal digits, or None without one."""

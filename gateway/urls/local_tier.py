@@ -3,8 +3,9 @@
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
@@ -19,6 +20,7 @@ _Key: TypeAlias = ImageVariant | str
 _MISSING_SHARE = 10
 # Entries kept within a sixteenth of a second share the number that says until when they are fresh.
 _FRESH_STEP = 1 / 16
+_shared: Final = lru_cache(maxsize=64)(float)
 
 
 class ImageMissing(LookupError):
@@ -79,7 +81,6 @@ class LocalTier:
         self._missing: OrderedDict[_Key, _Entry] = OrderedDict()
         self._generation = 0  # entries of an earlier one are stale
         self._renditions_changed = 0  # look-ups that began before this number of the log keep nothing
-        self._last_fresh_until = 0.0
 
     def _replaced(self, old: UrlCacheSettings, new: UrlCacheSettings) -> None:
         """Keep within the new limits. Entries that were kept longer become stale."""
@@ -121,7 +122,7 @@ class LocalTier:
         entries = islice(reversed(self._entries.values()), most)
         return (entry.image for entry in entries if entry.image is not None)
 
-    def inspect(self, variant: ImageVariant) -> "LocalState | None":
+    def inspect(self, variant: ImageVariant) -> LocalState | None:
         """Return the entry at any age, or None without an entry. The call does not count as a use of the entry."""
         key = _key(variant)
         if (entry := self._entries.get(key)) is not None:
@@ -149,12 +150,14 @@ class LocalTier:
     def _put(
         self, variant: ImageVariant, image: SignedImage | None, ttl: float, mark: int, *, is_excused: bool
     ) -> None:
-        if self._has_changed(variant.image_id, mark):
+        if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):
             return
         key, kept, others = _key(variant), self._entries, self._missing
         if image is None:
             kept, others = others, kept
-        kept[key] = _Entry(image, self._fresh_until(ttl, mark), self._generation, is_excused)
+        fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
+        fresh_until = _shared(fresh_until - fresh_until % _FRESH_STEP)
+        kept[key] = _Entry(image, fresh_until, self._generation, is_excused)
         kept.move_to_end(key)
         others.pop(key, None)
         self._evict()
@@ -176,16 +179,6 @@ class LocalTier:
     def drop_all(self) -> None:
         """Make every entry stale."""
         self._generation += 1
-
-    def _has_changed(self, image_id: str, mark: int) -> bool:
-        return mark < self._renditions_changed or self._log.changed_since(image_id, mark)
-
-    def _fresh_until(self, ttl: float, mark: int) -> float:
-        fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
-        fresh_until -= fresh_until % _FRESH_STEP
-        if fresh_until != self._last_fresh_until:
-            self._last_fresh_until = fresh_until
-        return self._last_fresh_until
 
     def _fresh_for(self, entry: _Entry) -> float:
         """Return for how many seconds the entry is fresh."""

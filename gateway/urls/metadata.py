@@ -5,6 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageMetadata, ImageRecord
@@ -36,6 +37,7 @@ class _Kept(NamedTuple):
     until: float  # monotonic seconds
 
 
+@dataclass(eq=False, slots=True)
 class MetadataLookup:
     """Describes images from memory, from Redis, or by asking COS, which a minute's bounds limit.
 
@@ -45,27 +47,22 @@ class MetadataLookup:
     now: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        describe: Describe,
-        store: MetadataStore | None,
-        metrics: UrlMetrics,
-        wants_placeholder: Callable[[ImageRecord], bool],
-        *,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._describe = describe
-        self._store = store
-        self._results = metrics.descriptions
-        self._wants_placeholder = wants_placeholder
-        self._now = now
-        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        self._by_client = RateLimit(PER_CLIENT / 60, PER_CLIENT, now=now)
-        self._by_all = RateLimit(PER_MINUTE / 60, PER_MINUTE, now=now)
-        self._calls: SingleFlight[tuple[str, str], ImageMetadata | None] = SingleFlight(
-            "describe", metrics.coalesced_requests
-        )
+    describe: Describe
+    store: MetadataStore | None
+    metrics: UrlMetrics
+    wants_placeholder: Callable[[ImageRecord], bool]
+    _: KW_ONLY
+    now: Callable[[], float] = time.monotonic
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_AT_ONCE), init=False)
+    _kept: OrderedDict[str, _Kept] = field(default_factory=OrderedDict, init=False)
+    _by_client: RateLimit = field(init=False)
+    _by_all: RateLimit = field(init=False)
+    _calls: SingleFlight[tuple[str, str], ImageMetadata | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_client = RateLimit(PER_CLIENT / 60, PER_CLIENT, now=self.now)
+        self._by_all = RateLimit(PER_MINUTE / 60, PER_MINUTE, now=self.now)
+        self._calls = SingleFlight("describe", self.metrics.coalesced_requests)
 
     async def of_many(self, records: Sequence[ImageRecord], client: str) -> dict[str, ImageMetadata]:
         """Return the metadata of each record by image id, with None for unknown values.
@@ -98,7 +95,7 @@ class MetadataLookup:
         await self._calls.close()
 
     def _in_memory(self, records: Sequence[ImageRecord]) -> dict[str, ImageMetadata]:
-        now, found = self._now(), {}
+        now, found = self.now(), {}
         for record in records:
             kept = self._kept.get(record.image_id)
             is_usable = kept is not None and now < kept.until and kept.version == record.version_token
@@ -108,24 +105,25 @@ class MetadataLookup:
         return found
 
     async def _in_redis(self, records: Sequence[ImageRecord]) -> dict[str, ImageMetadata]:
-        if self._store is None or not records:
+        if self.store is None or not records:
             return {}
         try:
-            found = await self._store.get_many(records)
+            found = await self.store.get_many(records)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
             return {}
         for record in records:
-            if record.image_id in found:
-                if self._lacks_placeholder(record, found[record.image_id]):
-                    del found[record.image_id]
-                else:
-                    self._keep(record, found[record.image_id])
+            if (metadata := found.get(record.image_id)) is None:
+                continue
+            if self._lacks_placeholder(record, metadata):
+                del found[record.image_id]
+            else:
+                self._keep(record, metadata)
         return found
 
     def _lacks_placeholder(self, record: ImageRecord, metadata: ImageMetadata) -> bool:
         """Return whether COS has yet to be asked for a placeholder."""
-        return metadata.placeholder is None and self._wants_placeholder(record)
+        return metadata.placeholder is None and self.wants_placeholder(record)
 
     def _start(self, record: ImageRecord, client: str) -> "asyncio.Task[ImageMetadata | None] | None":
         """Return the call that asks COS, or None if none is running and none may be started."""
@@ -134,28 +132,28 @@ class MetadataLookup:
         if running is not None:
             return running
         if len(self._calls) >= _MOST_WAITING or self._by_client.wait(client) > 0 or self._by_all.wait("") > 0:
-            self._results.add(("limited",))
+            self.metrics.descriptions.add(("limited",))
             return None
         return self._calls.start(key, lambda: self._ask(record, key))
 
     async def _ask(self, record: ImageRecord, key: tuple[str, str]) -> ImageMetadata | None:
         async with self._places:
-            metadata = await self._describe(record)
-        self._results.add(("described" if metadata is not None else "failed",))
+            metadata = await self.describe(record)
+        self.metrics.descriptions.add(("described" if metadata is not None else "failed",))
         # A call that can no longer be joined began before the image changed.
         if metadata is None or self._calls.running(key) is not asyncio.current_task():
             return metadata
         self._keep(record, metadata)
-        if self._store is not None:
+        if self.store is not None:
             try:
-                await self._store.put(record, metadata)
+                await self.store.put(record, metadata)
             except CacheUnavailable as error:
                 logger.debug("redis unavailable: %s", error)
         return metadata
 
     def _keep(self, record: ImageRecord, metadata: ImageMetadata) -> None:
         life = _KEPT_FOR if metadata.is_complete_for(record) else INCOMPLETE_LIFE
-        self._kept[record.image_id] = _Kept(record.version_token, metadata, self._now() + life)
+        self._kept[record.image_id] = _Kept(record.version_token, metadata, self.now() + life)
         self._kept.move_to_end(record.image_id)
         if len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
@@ -164,5 +162,5 @@ class MetadataLookup:
         """Return the metadata with the row's size and placeholder, where the row has them."""
         if record.has_size:
             metadata = metadata._replace(width=record.width, height=record.height)
-        made = metadata.placeholder if self._wants_placeholder(record) else None
+        made = metadata.placeholder if self.wants_placeholder(record) else None
         return metadata._replace(placeholder=record.placeholder or made or None)

@@ -1,40 +1,14 @@
 """The metrics of the life of a presigned URL: look-ups in its caches, and its renewal."""
 
-from gateway.metrics.loop_counters import LoopCounter
 from gateway.metrics.registry import Registry
 
 
-class LookupCounts:
-    """Reads the counter of look-ups, by tier (``local``, ``redis``) and result.
-
-    Results are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and ``foreign`` (an entry
-    that a gateway with another configuration wrote).
-    """
-
-    def __init__(self, lookups: LoopCounter) -> None:
-        self._lookups = lookups
-
-    def total(self, tier: str, result: str) -> int:
-        """Return the number of such look-ups since the start."""
-        return self._lookups.total((tier, result))
-
-    def misses(self, tier: str) -> int:
-        """Return the number of look-ups in ``tier`` that found no entry to use."""
-        return sum(self.total(tier, result) for result in ("miss", "error", "foreign"))
-
-    def hit_rate(self, tier: str | None = None) -> float | None:
-        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
-        if tier is None:
-            hits = self.total("local", "hit") + self.total("redis", "hit")
-            lookups = self.total("local", "hit") + self.total("local", "miss")
-        else:
-            hits = self.total(tier, "hit")
-            lookups = hits + self.misses(tier)
-        return hits / lookups if lookups else None
-
-
 class UrlMetrics:
-    """Look-ups of URLs, their renewal and its queue, and descriptions of images."""
+    """Look-ups of URLs, their renewal and its queue, and descriptions of images.
+
+    Look-ups are counted by tier (``local``, ``redis``) and result: ``hit``, ``miss``, ``unknown`` (a missing image
+    remembered as such), ``error`` and ``foreign`` (an entry that a gateway with another configuration wrote).
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.url_cache_lookups = registry.loop_counter(
@@ -44,7 +18,6 @@ class UrlMetrics:
             ("tier", "result"),
             (("redis", "hit"), ("redis", "miss"), ("redis", "error"), ("redis", "foreign")),
         )
-        self.lookups = LookupCounts(self.url_cache_lookups)
         self.descriptions = registry.loop_counter(
             "descriptions",
             "Images to be described by COS, for metadata: 'described', 'failed', or 'limited' (COS was not asked).",
@@ -70,3 +43,21 @@ class UrlMetrics:
             "Unix time when the refresh task last had nothing left to renew; 0 without a refresh task.",
         )
         self.coalesced_requests = registry.coalesced_requests
+
+    def lookups(self, tier: str, result: str) -> int:
+        """Return the number of such look-ups since the start."""
+        return self.url_cache_lookups.total((tier, result))
+
+    def misses(self, tier: str) -> int:
+        """Return the number of look-ups in ``tier`` that found no entry to use."""
+        return sum(self.lookups(tier, result) for result in ("miss", "error", "foreign"))
+
+    def hit_rate(self, tier: str | None = None) -> float | None:
+        """Return the share of hits among the look-ups in ``tier``, or in both tiers together. None before the first."""
+        if tier is None:
+            hits = self.lookups("local", "hit") + self.lookups("redis", "hit")
+            lookups = self.lookups("local", "hit") + self.lookups("local", "miss")
+        else:
+            hits = self.lookups(tier, "hit")
+            lookups = hits + self.misses(tier)
+        return hits / lookups if lookups else None

@@ -1,14 +1,11 @@
 """Refresh on demand: sign a URL now, because COS refused the cached URL or a caller requests a new URL."""
 
-from gateway.catalog.record import Catalog
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_entries.url_entries import Found, UrlEntries
-from gateway.urls.local_tier import LocalTier
-from gateway.urls.metrics import UrlMetrics
+from gateway.redis_entries.url_entries import Found
 from gateway.urls.resolver import UrlResolver
 
 
@@ -30,21 +27,12 @@ class OnDemandRefresh:
     With Redis, replicas share a renewal as well: a replica returns a URL that another replica has just renewed.
     """
 
-    def __init__(
-        self,
-        resolver: UrlResolver,
-        catalog: Catalog,
-        shared: UrlEntries | None,
-        local: LocalTier,
-        clock: CosClock,
-        metrics: UrlMetrics,
-    ) -> None:
+    def __init__(self, resolver: UrlResolver, clock: CosClock) -> None:
         self._resolver = resolver
-        self._catalog = catalog
-        self._shared = shared
-        self._local = local
         self._clock = clock
-        self._calls: SingleFlight[ImageVariant, SignedImage] = SingleFlight("refresh", metrics.coalesced_requests)
+        self._calls: SingleFlight[ImageVariant, SignedImage] = SingleFlight(
+            "refresh", resolver.metrics.coalesced_requests
+        )
 
     async def refresh(self, image_id: str) -> SignedImage:
         """Return the original with a URL signed now for the current row.
@@ -77,22 +65,23 @@ class OnDemandRefresh:
         await self._calls.close()
 
     async def _refresh(self, variant: ImageVariant, refused: SignedImage | None) -> SignedImage:
-        resolver, mark = self._resolver, self._local.mark()
+        resolver, local = self._resolver, self._resolver.local
+        mark = local.mark()
         found, usable = await resolver.find([variant])
         newest = usable.get(variant)
         if newest is not None and await self._was_just_renewed(variant, newest, refused):
             resolver.keep_local(newest, mark)
             return newest
-        read_at, began = int(self._clock.now()), self._local.now()
+        read_at, began = int(self._clock.now()), local.now()
         try:
-            record = (await self._catalog.fetch_many([variant.image_id])).get(variant.image_id)
+            record = (await resolver.catalog.fetch_rows([variant.image_id])).records.get(variant.image_id)
         except CatalogUnavailable:
             if refused is None or resolver.has_changed(refused):
                 raise
             resolver.note_unread(variant.image_id)
             record, read_at = refused.record, refused.read_at
         if record is None:
-            self._local.put_unknown(variant, mark, began)
+            local.put_unknown(variant, mark, began)
             raise ImageNotFound(variant.image_id)
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
         await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)
@@ -102,8 +91,9 @@ class OnDemandRefresh:
         """Return whether another replica has just renewed the URL."""
         if refused is not None and newest.presigned.signed_at > refused.presigned.signed_at:
             return True
+        shared = self._resolver.shared
         try:
-            is_first = self._shared is None or await self._shared.lock_refresh(variant)
+            is_first = shared is None or await shared.lock_refresh(variant)
         except CacheUnavailable:
             is_first = True
         return not is_first and refused is None and newest.presigned.signed_at >= int(self._clock.now()) - 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.catalog.record import Catalog
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.url_lifetime import UsableUrls
@@ -56,7 +56,7 @@ class RefreshBatch:
         """
         variants = [claim.item for claim in claims]
         headers = await self.shared.read_headers(variants)
-        used = await self.usage.last_accesses(variants)
+        used = await self.usage.read(variants)
         now = self.urls.now()
         work: list[_Work] = []
         fresh: dict[ImageVariant, float] = {}
@@ -64,7 +64,7 @@ class RefreshBatch:
         for variant in variants:
             if variant not in headers or variant not in used:
                 continue
-            header, (last_access, _) = headers[variant], used[variant]
+            header, last_access = headers[variant], used[variant].last_access
             if last_access is None or last_access < now - self.settings.value.idle_after:
                 idle.append(variant)
             elif header.expires_at is not None and (due := self.urls.lifetime.fresh_until(header.expires_at)) > now:
@@ -73,12 +73,12 @@ class RefreshBatch:
                 idle.append(variant)
             else:
                 work.append((variant, header.tombstone))
-        await self.queue.ack(fresh)
+        await self.queue.schedule(fresh, only_if_queued=True)
         await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
         if not work:
             return results
-        return results + await self._renew(work, {variant: hits for variant, (_, hits) in used.items()})
+        return results + await self._renew(work, {variant: usage.access_count for variant, usage in used.items()})
 
     async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> _Results:
         results: _Results = Counter()

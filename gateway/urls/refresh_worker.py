@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from gateway.redis_connection.cluster import in_parallel
-from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable, in_parallel
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import QueueState
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -75,23 +74,19 @@ class RefreshWorker:
         self._record_success()
         try:
             while True:
-                await asyncio.sleep(await self._cycle())
+                pause = _PAUSE_AFTER_FAILURE
+                try:
+                    with self.metrics.refresh_cycle_duration.time():
+                        await self.drain(self._worth_a_look())
+                    await self._until_due()
+                    pause = 0.0
+                except CacheUnavailable as error:
+                    logger.debug("renewals wait for redis: %s", error)
+                except Exception:  # the task survives unforeseen errors; the next cycle follows
+                    logger.exception("refresh cycle failed")
+                await asyncio.sleep(pause)
         finally:
             self.report.running = False
-
-    async def _cycle(self) -> float:
-        """Run a cycle and wait for the next. Return how many seconds more to pause."""
-        try:
-            with self.metrics.refresh_cycle_duration.time():
-                await self._drain(self._worth_a_look())
-            await self._until_due()
-        except CacheUnavailable as error:
-            logger.debug("renewals wait for redis: %s", error)
-        except Exception:  # the task survives unforeseen errors; the next cycle follows
-            logger.exception("refresh cycle failed")
-        else:
-            return 0
-        return _PAUSE_AFTER_FAILURE
 
     async def _until_due(self) -> None:
         """Wait until a renewal is due, at most ``interval``. Other replicas may queue earlier renewals meanwhile."""
@@ -107,25 +102,30 @@ class RefreshWorker:
             self._record_success()
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
-    async def drain_once(self) -> "Counter[str]":
-        """Renew everything that is due now and count the results.
+    async def drain(self, shards: Sequence[Shard]) -> "Counter[str]":
+        """Renew everything that is due now in these shards, and count the results.
 
         Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
         """
-        return await self._drain(self.shards.all)
-
-    async def _drain(self, shards: Sequence[Shard]) -> "Counter[str]":
         total: Counter[str] = Counter()
         failures: list[CacheUnavailable] = []
 
-        async def drain(own: Sequence[Shard]) -> None:
+        async def drain_server(own: Sequence[Shard]) -> None:
             try:
-                await self._drain_server(own, total)
+                # First a look: a Redis that takes no writes still tells what is overdue.
+                while due := await self._look(own):
+                    most = min(self.settings.value.batch_size, _MOST_AT_ONCE)
+                    while claims := await self.queue.claim(self.now(), most, due):
+                        results = await self.refresh_batch.refresh(claims)
+                        for result, count in results.items():
+                            self.metrics.refresh.labels(result=result).inc(count)
+                        self.report.results += results
+                        total.update(results)
             except CacheUnavailable as error:
                 failures.append(error)
 
         by_server = self.shards.by_server(shards)
-        await in_parallel([drain(own) for own in by_server.values()])
+        await in_parallel(drain_server(own) for own in by_server.values())
         self._show()
         for error in failures:
             raise error
@@ -134,28 +134,6 @@ class RefreshWorker:
         self.report.last_run = self.now()
         self._record_success()
         return total
-
-    async def _drain_server(self, shards: Sequence[Shard], total: "Counter[str]") -> None:
-        # First a look: a Redis that takes no writes still tells what is overdue.
-        while due := await self._look(shards):
-            while claims := await self.queue.claim(self.now(), *self._next_batch(due)):
-                results = await self.refresh_batch.refresh(claims)
-                for result, count in results.items():
-                    self.metrics.refresh.labels(result=result).inc(count)
-                self.report.results += results
-                total.update(results)
-
-    def _next_batch(self, due: dict[Shard, int]) -> tuple[int, dict[Shard, int]]:
-        """Take a batch from what is due, shard by shard. Return its size, and how many are from which shard."""
-        most = room = min(self.settings.value.batch_size, _MOST_AT_ONCE)
-        batch: dict[Shard, int] = {}
-        while due and room:
-            shard, number = due.popitem()
-            batch[shard] = min(number, room)
-            room -= batch[shard]
-            if number > batch[shard]:
-                due[shard] = number - batch[shard]
-        return most, batch
 
     def _worth_a_look(self) -> list[Shard]:
         """Return the shards with something due, and the shards whose state is not known."""

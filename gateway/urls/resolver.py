@@ -1,8 +1,9 @@
 """The resolver: image id -> signed image, by the local tier, Redis, or the catalog and the signer."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.catalog.record import Catalog, ImageRecord
@@ -10,7 +11,7 @@ from gateway.changes.change_log import Scope
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import BACKDATE
@@ -30,8 +31,6 @@ _NEVER: Final = float("-inf")
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
-_REDIS_HIT, _REDIS_MISS, _REDIS_ERROR = ("redis", "hit"), ("redis", "miss"), ("redis", "error")
-_REDIS_FOREIGN = ("redis", "foreign")
 
 _Found: TypeAlias = Mapping[ImageVariant, Found]
 _Usable: TypeAlias = Mapping[ImageVariant, SignedImage]
@@ -77,6 +76,7 @@ class Entries(NamedTuple):
     without_row: SignedImage | None
 
 
+@dataclass(eq=False, slots=True)
 class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
@@ -89,27 +89,20 @@ class UrlResolver:
     new_variants: bounds the URLs that are signed for renditions of which none is cached. None: no bound.
     """
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        urls: UsableUrls,
-        shared: UrlEntries | None,
-        local: LocalTier,
-        trust: EntryTrust,
-        metrics: UrlMetrics,
-        new_variants: NewVariants | None = None,
-    ) -> None:
-        self._catalog = catalog
-        self.urls = urls
-        self._shared = shared
-        self._local = local
-        self._trust = trust
-        self._asks_for_rows_at = _NEVER  # later, while Postgres does not answer
-        self._unread: dict[str, None] = {}
-        self._lookups_by_result = metrics.url_cache_lookups
-        self._new_variants = new_variants
-        self._lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = GroupedCalls(
-            "look-up", self._look_up_many, metrics.coalesced_requests, part_of=self._server_of
+    catalog: Catalog
+    urls: UsableUrls
+    shared: UrlEntries | None
+    local: LocalTier
+    trust: EntryTrust
+    metrics: UrlMetrics
+    new_variants: NewVariants | None = None
+    _lookups: GroupedCalls[_LookUp, Resolved[SignedImage]] = field(init=False)
+    _asks_for_rows_at: float = field(default=_NEVER, init=False)  # later, while Postgres does not answer
+    _unread: dict[str, None] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._lookups = GroupedCalls(
+            "look-up", self._look_up_many, self.metrics.coalesced_requests, part_of=self._server_of
         )
 
     def get_cached(self, image_id: str, rendition: str | None = None) -> Resolved[SignedImage] | None:
@@ -122,11 +115,11 @@ class UrlResolver:
         try:
             image = self._usable_here(image_id if rendition is None else ImageVariant(image_id, rendition))
         except ImageMissing:
-            self._lookups_by_result.add(_LOCAL_UNKNOWN)
+            self.metrics.url_cache_lookups.add(_LOCAL_UNKNOWN)
             raise ImageNotFound from None
         if image is None and rendition is not None and not self.urls.has_rendition(rendition):
             raise UnknownStyle  # a reload that removes a rendition drops its images here
-        self._lookups_by_result.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
+        self.metrics.url_cache_lookups.add(_LOCAL_MISS if image is None else _LOCAL_HIT)
         return image
 
     def cached_here(self, image_id: str, rendition: str | None) -> SignedImage | None:
@@ -169,7 +162,7 @@ class UrlResolver:
 
     async def peek(self, image_id: str) -> Known:
         """Return the image without making a URL. Raises ``ImageNotFound`` or ``CatalogUnavailable``."""
-        variant, mark, began = ImageVariant(image_id), self._local.mark(), self._local.now()
+        variant, mark, began = ImageVariant(image_id), self.local.mark(), self.local.now()
         image = self.image_here(image_id)
         if image is None:
             _, usable = await self.find([variant])
@@ -177,32 +170,32 @@ class UrlResolver:
                 self.keep_local(image, mark)
         if image is not None:
             return Known(image.record, image.presigned)
-        record = (await self._catalog.fetch_many([image_id])).get(image_id)
+        record = (await self.catalog.fetch_rows([image_id])).records.get(image_id)
         if record is None:
-            self._local.put_unknown(variant, mark, began)
+            self.local.put_unknown(variant, mark, began)
             raise ImageNotFound(image_id)
         return Known(record, None)
 
     def drop(self, image_id: str) -> None:
         """Look the image up again at its next request."""
-        self._local.drop(image_id)
+        self.local.drop(image_id)
         self._lookups.detach(lambda look_up: look_up.variant.image_id == image_id)
 
     def drop_all(self) -> None:
         """Look every image up again at its next request, and serve it stale if no store answers."""
-        self._local.drop_all()
+        self.local.drop_all()
         self._lookups.detach()
         self._asks_for_rows_at = _NEVER  # what failed before says nothing about rows from now on
 
     def forget_renditions(self, renditions: Collection[str | None]) -> None:
         """Look these renditions (None: the originals) up again: they are new, or their rule or audience has changed."""
-        self._local.drop_renditions(renditions)
+        self.local.drop_renditions(renditions)
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
-        self._trust.distrust_renditions(renditions, self._local.now())
+        self.trust.distrust_renditions(renditions, self.local.now())
 
     def inspect(self, variant: ImageVariant, there: Found) -> Entries:
         """Return the entries of a variant, of which Redis has ``there``. This does not count as a use of them."""
-        local, image = self._local.inspect(variant), there.image
+        local, image = self.local.inspect(variant), there.image
         used = local if local is not None and local.fresh_for > 0 else None
         if used is not None and used.image is not None and used.image.presigned.signed_at - BACKDATE > self.urls.now():
             used = None
@@ -218,27 +211,27 @@ class UrlResolver:
 
     def serves_from_memory(self) -> bool:
         """Return whether a URL in this process can be used, so that its image is served while no store answers."""
-        return any(map(self.urls.may_be_used, self._local.recent(_MOST_LOOKED_AT)))
+        return any(map(self.urls.may_be_used, self.local.recent(_MOST_LOOKED_AT)))
 
     async def close(self) -> None:
         """Cancel running look-ups."""
         await self._lookups.close()
 
     def _server_of(self, look_up: _LookUp) -> str:
-        return self._shared.shards.address_of(look_up.variant.image_id) if self._shared is not None else ""
+        return self.shared.shards.address_of(look_up.variant.image_id) if self.shared is not None else ""
 
     def _usable_here(self, variant: ImageVariant | str) -> SignedImage | None:
-        image = self._local.get(variant)
+        image = self.local.get(variant)
         # A clock that ran ahead signed the URL and is right again: COS refuses the URL, because it has not begun.
         return image if image is not None and image.presigned.signed_at - BACKDATE <= self.urls.now() else None
 
     def keep_local(self, image: SignedImage, mark: int) -> None:
         """Keep the image in this process, unless it was dropped since ``mark``."""
-        self._local.put(image, mark, self.urls.usable_for(image))
+        self.local.put(image, mark, self.urls.usable_for(image))
 
     async def _look_up_many(self, look_ups: Sequence[_LookUp], *, is_repeated: bool = False) -> _Results:
         """Return the result or the error of each look-up. An error of a look-up does not affect the others."""
-        mark = self._local.mark()
+        mark = self.local.mark()
         found, usable = await self.find(list(dict.fromkeys(look_up.variant for look_up in look_ups)))
         results: _Results = {}
         for look_up in look_ups:
@@ -252,20 +245,20 @@ class UrlResolver:
         missed = [look_up for look_up in look_ups if look_up not in results]
         if not missed:
             return results
-        began = self._local.now()
+        began = self.local.now()
         try:
             results |= await self._read_rows(missed, found, mark)
         except CatalogUnavailable as error:
-            self._asks_for_rows_at = self._local.now() + _ROW_PAUSE
+            self._asks_for_rows_at = self.local.now() + _ROW_PAUSE
             return results | {look_up: self._stale_entry(look_up.variant, found, mark) or error for look_up in missed}
-        if self._local.now() - began >= LEASE and not is_repeated:
+        if self.local.now() - began >= LEASE and not is_repeated:
             # This process was paused. Requests that came meanwhile share this look-up, and must not get earlier rows.
             return await self._look_up_many(look_ups, is_repeated=True)
         return results
 
     def _may_ask_for_rows(self) -> bool:
         """Return whether a look-up that has something stale to serve asks Postgres nevertheless: one at a time does."""
-        now = self._local.now()
+        now = self.local.now()
         if now < self._asks_for_rows_at:
             return False
         if self._asks_for_rows_at > _NEVER:
@@ -274,16 +267,16 @@ class UrlResolver:
 
     async def _read_rows(self, missed: Sequence[_LookUp], found: _Found, mark: int) -> _Results:
         """Return the results by the rows of the images, and keep them. Raises ``CatalogUnavailable``."""
-        began, read_at = self._local.now(), int(self.urls.now())
-        records = await self._catalog.fetch_many(list(dict.fromkeys(look_up.variant.image_id for look_up in missed)))
+        began, read_at = self.local.now(), int(self.urls.now())
+        image_ids = list(dict.fromkeys(look_up.variant.image_id for look_up in missed))
+        records = (await self.catalog.fetch_rows(image_ids)).records
         self._asks_for_rows_at = _NEVER
         await self._drop_unread()
         results: _Results = {}
         made: dict[ImageVariant, tuple[SignedImage, bytes]] = {}
-        slices = TimeSlices() if len(missed) > 1 else None
+        slices = TimeSlices()
         for look_up in missed:
-            if slices is not None:
-                await slices.pause()
+            await slices.pause()
             if look_up.variant in made:  # by the look-up of another client
                 results[look_up] = Resolved(made[look_up.variant][0], from_cache=False)
                 continue
@@ -292,7 +285,7 @@ class UrlResolver:
             if isinstance(result, Resolved):
                 made[look_up.variant] = result.image, there.tombstone
             elif isinstance(result, ImageNotFound):
-                self._local.put_unknown(look_up.variant, mark, began)
+                self.local.put_unknown(look_up.variant, mark, began)
         await self.keep(list(made.values()), mark)
         return results
 
@@ -304,10 +297,10 @@ class UrlResolver:
             return ImageNotFound(variant.image_id)
         if (cached := self.unchanged(there, record)) is not None:
             return Resolved(replace(cached, read_at=read_at), from_cache=True)
-        if variant.rendition is not None and there.image is None and self._local.get_stale(variant) is None:
+        if variant.rendition is not None and there.image is None and self.local.get_stale(variant) is None:
             if not look_up.may_be_new:
                 return NewVariant(record)
-            if self._new_variants is not None and not self._new_variants.admit(variant, look_up.client):
+            if self.new_variants is not None and not self.new_variants.admit(variant, look_up.client):
                 return TooManyVariants(f"no more new ones in this minute: {variant.rendition}")
         try:
             return Resolved(self.urls.sign(record, variant.rendition, read_at), from_cache=False)
@@ -319,28 +312,23 @@ class UrlResolver:
 
         Both are without the variants whose server in Redis does not answer.
         """
-        if self._shared is None:
+        if self.shared is None:
             return {}, {}
+        found: _Found = {}
         try:
-            found = await self._shared.find(variants)
+            found = await self.shared.find(variants)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
-            self._lookups_by_result.add(_REDIS_ERROR, len(variants))
-            return {}, {}
-        usable = {
-            variant: there.image
-            for variant, there in found.items()
-            if there.image is not None and self._is_trusted(there.image)
-        }
-        foreign = sum(there.is_foreign for there in found.values())
-        for result, count in (
-            (_REDIS_HIT, len(usable)),
-            (_REDIS_ERROR, len(variants) - len(found)),
-            (_REDIS_FOREIGN, foreign),
-            (_REDIS_MISS, len(found) - len(usable) - foreign),
-        ):
+        results, usable = Counter(error=len(variants) - len(found)), {}
+        for variant, there in found.items():
+            if there.image is not None and self._is_trusted(there.image):
+                usable[variant] = there.image
+                results["hit"] += 1
+            else:
+                results["foreign" if there.is_foreign else "miss"] += 1
+        for result, count in results.items():
             if count:
-                self._lookups_by_result.add(result, count)
+                self.metrics.url_cache_lookups.add(("redis", result), count)
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
@@ -350,7 +338,7 @@ class UrlResolver:
             return None
         self.note_unread(variant.image_id)
         # Not on every request: ask the stores again when the next look-up may ask for the row.
-        self._local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
+        self.local.put(image, mark, min(_ROW_PAUSE, self.urls.usable_for(image)), is_excused=True)
         return Resolved(image, from_cache=True)
 
     def note_unread(self, image_id: str) -> None:
@@ -365,47 +353,47 @@ class UrlResolver:
         unread, self._unread = self._unread, {}
         slices = TimeSlices()
         for image_id in unread:
-            self._trust.log.image_changed(image_id, self._local.now())
+            self.trust.log.image_changed(image_id, self.local.now())
             await slices.pause()
         if len(unread) == _MOST_UNREAD:
-            self._trust.log.sweep(Scope.IMAGES, self._local.now())
+            self.trust.log.sweep(Scope.IMAGES, self.local.now())
 
     def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
         """Return the image to serve while its row cannot be read. None if it has changed since its row was read.
 
         Redis may have an entry that is older than what was read here: its change came while nobody listened.
         """
-        if self._local.was_missing(variant):
+        if self.local.was_missing(variant):
             return None
-        image = self._local.get_stale(variant)
+        image = self.local.get_stale(variant)
         if image is None and there.image is not None and not self.has_changed(there.image):
             image = there.image
         return image if image is not None and self.urls.may_be_used(image) else None
 
     def has_changed(self, image: SignedImage) -> bool:
         """Return whether the image, which may have come from Redis, is known to have changed since its row was read."""
-        return self._trust.has_changed(_read_row(image), self._now())
+        return self.trust.has_changed(_read_row(image), self._now())
 
     def distrust(self) -> None:
         """Read every row again that was read before now."""
-        self._trust.distrust(self._local.now())
+        self.trust.distrust(self.local.now())
         self.drop_all()
 
     def _is_trusted(self, image: SignedImage) -> bool:
         """Return whether an entry of Redis may be used without reading its row again."""
-        return self._trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
+        return self.trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
 
     def _now(self) -> Now:
-        return Now(self._local.now(), self.urls.now())
+        return Now(self.local.now(), self.urls.now())
 
     async def keep(self, made: Sequence[tuple[SignedImage, bytes]], mark: int) -> None:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""
         for image, _ in made:
             self.keep_local(image, mark)
-        if self._shared is None:
+        if self.shared is None:
             return
         try:
-            await self._shared.keep(made)
+            await self.shared.keep(made)
         except CacheUnavailable as error:
             logger.debug("redis unavailable: %s", error)
 

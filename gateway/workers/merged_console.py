@@ -169,9 +169,11 @@ class MergedTotals:
         """Return what the console gets from a worker, with the points after ``since`` and the errors of all workers."""
         if self._points is None:
             return data
-        fine, coarse = self._points.fine(since), self._points.coarse(since)
-        points = {"fine": [point.as_json() for point in fine], "coarse": [point.as_json() for point in coarse]}
-        return {**data, "points": points, "errors": [error.model_dump() for error in self._total().errors]}
+        return {
+            **data,
+            "points": self._points.as_json(since),
+            "errors": [error.model_dump() for error in self._total().errors],
+        }
 
     def nginx_symptoms(self) -> list[Symptom]:
         """Return the problems with nginx by what all running workers heard of it."""

@@ -11,12 +11,12 @@ from typing import Final, Self
 from aiohttp import web
 
 from gateway.concurrency.background import background, first_of
-from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
-from gateway.server.connection import ADMIN_KEEPALIVE, Endpoint, Site
+from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
+from gateway.server.host_guard import warn_if_open
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
@@ -112,16 +112,16 @@ async def _obey(supervisor: Supervisor, front: Admin, signals: Signals, manager:
 @asynccontextmanager
 async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     """Serve ``front`` on the admin port within the block. Yield its URL. Raises ``CannotListen``."""
-    if admin.token is None and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    warn_if_open(admin)
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        endpoint = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", closes_idle=True)
+        endpoint = Endpoint(
+            admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True
+        )
         site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
-        with cannot_listen("admin", admin.host, admin.port):
-            await site.start()
-        yield site.url
+        await site.start()
+        yield site.name
     finally:
         await runner.cleanup()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from gateway.canary.client import FrontClient
+from gateway.canary.client import open_front_client
 from gateway.canary.rules import Seen
 from gateway_dev.processes import free_port
 from tests.certificates import server_context, write_certificate
@@ -28,7 +28,7 @@ async def fronted(handler: Handler) -> AsyncIterator[str]:
 
 
 async def ask(url: str, *, origin: str | None = None, timeout: float = 30) -> Seen:
-    async with FrontClient(timeout) as client:
+    async with open_front_client(timeout) as client:
         return await client.ask(url, "request-id", origin=origin)
 
 

@@ -8,18 +8,29 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import CHANNEL, TEST_PREFIX
-from gateway.catalog.database_report import inspect_database, time_notification
+from gateway.catalog.database_report import DatabaseReport, time_notification
+from gateway.catalog.postgres import open_catalog
 from gateway.catalog.sql_files import changes_sql
 from gateway.errors import CatalogUnavailable
+from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImagesTable
 from tests.catalog.test_change_feed import Changes, listening
+from tests.conftest import BUCKET
 from tests.waiting import until
 
 
 def settings_for(dsn: str, **changes: Any) -> PostgresSettings:
     """Return the settings for a database."""
     return PostgresSettings.model_validate({"dsn": dsn, "timeout": 3, **changes})
+
+
+async def report_of(settings: PostgresSettings, *, with_links: bool = False) -> DatabaseReport:
+    opening = open_catalog(
+        settings, default_bucket=BUCKET, regions={}, metrics=Metrics().catalog, with_links=with_links
+    )
+    async with opening as catalog:
+        return await catalog.report()
 
 
 @pytest.fixture
@@ -34,21 +45,21 @@ def app_schema(made_table: ImagesTable, postgres_dsn: str) -> Iterator[str]:
 
 async def test_a_table_as_dev_creates_it_has_no_problem(postgres_dsn: str, made_table: ImagesTable) -> None:
     del made_table
-    report = await inspect_database(settings_for(postgres_dsn), with_links=False)
+    report = await report_of(settings_for(postgres_dsn))
     assert (report.table_problem, report.repairs, report.changes_problem) == (None, (), None)
     assert ", database " in report.address
 
 
 async def test_missing_grants_are_named_one_by_one(app_schema: str, made_table: ImagesTable) -> None:
     settings = settings_for(app_schema, table="app.pictures", listen=False)
-    report = await inspect_database(settings, with_links=False)
+    report = await report_of(settings)
     assert report.repairs == (
         'GRANT USAGE ON SCHEMA "app" TO "reader"',
         'GRANT SELECT ON "app"."pictures" TO "reader"',
     )
     for statement in report.repairs:
         await asyncio.to_thread(made_table.execute, statement)
-        left = (await inspect_database(settings, with_links=False)).repairs
+        left = (await report_of(settings)).repairs
         assert statement not in left
     assert left == ()
 
@@ -59,11 +70,11 @@ async def test_a_role_that_may_not_connect_is_granted_it_by_the_repair(
     database = parse_dsn(app_schema)["dbname"]
     await asyncio.to_thread(made_table.execute, f'REVOKE CONNECT ON DATABASE "{database}" FROM PUBLIC')
     try:
-        report = await inspect_database(settings_for(app_schema), with_links=False)
+        report = await report_of(settings_for(app_schema))
         assert report.table_problem == f"reader may not connect to {database}"
         assert report.repairs == (f'GRANT CONNECT ON DATABASE "{database}" TO "reader"',)
         await asyncio.to_thread(made_table.execute, report.repairs[0])
-        report = await inspect_database(settings_for(app_schema), with_links=False)
+        report = await report_of(settings_for(app_schema))
         assert report.table_problem != f"reader may not connect to {database}"
     finally:
         await asyncio.to_thread(made_table.execute, f'GRANT CONNECT ON DATABASE "{database}" TO PUBLIC')
@@ -71,7 +82,7 @@ async def test_a_role_that_may_not_connect_is_granted_it_by_the_repair(
 
 async def test_a_table_outside_of_the_search_path_is_named(app_schema: str, postgres_dsn: str) -> None:
     del app_schema
-    report = await inspect_database(settings_for(postgres_dsn, table="pictures"), with_links=False)
+    report = await report_of(settings_for(postgres_dsn, table="pictures"))
     assert report.table_problem == "the table is in the schema app: set postgres.table to app.pictures"
 
 
@@ -80,9 +91,9 @@ async def test_another_table_of_the_same_name_is_named_unless_the_schema_is_conf
 ) -> None:
     del app_schema
     await asyncio.to_thread(made_table.execute, "CREATE TABLE app.images (LIKE images)")
-    report = await inspect_database(settings_for(postgres_dsn), with_links=False)
+    report = await report_of(settings_for(postgres_dsn))
     assert report.path_problem == "the search path leads to public.images; there is also app.images"
-    report = await inspect_database(settings_for(postgres_dsn, table="public.images"), with_links=False)
+    report = await report_of(settings_for(postgres_dsn, table="public.images"))
     assert report.path_problem is None
 
 
@@ -107,7 +118,7 @@ async def test_row_level_security_is_a_problem_unless_a_policy_shows_every_row(
     await asyncio.to_thread(made_table.execute, "; ".join(statements))
     try:
         settings = settings_for(app_schema, table="app.pictures", listen=False)
-        (table,) = (await inspect_database(settings, with_links=False)).tables
+        (table,) = (await report_of(settings)).tables
         assert (table.problem is not None) == hides_rows
     finally:
         await asyncio.to_thread(made_table.execute, "DROP OWNED BY other; DROP ROLE other")
@@ -139,7 +150,7 @@ async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_re
     await asyncio.to_thread(made_table.execute, "; ".join(statements))
     try:
         settings = settings_for(app_schema, table="app.seen" if views else "app.pictures", listen=False)
-        (table,) = (await inspect_database(settings, with_links=False)).tables
+        (table,) = (await report_of(settings)).tables
         if user is None:
             assert table.problem is None
             return
@@ -147,7 +158,7 @@ async def test_row_level_security_behind_a_view_is_a_problem_for_the_user_who_re
             table.problem == f"row level security may hide rows of app.pictures from {user}, as if they did not exist"
         )
         await asyncio.to_thread(made_table.execute, table.repair)
-        (table,) = (await inspect_database(settings, with_links=False)).tables
+        (table,) = (await report_of(settings)).tables
         assert table.problem is None
     finally:
         await asyncio.to_thread(made_table.execute, "DROP OWNED BY writer CASCADE; DROP ROLE writer")
@@ -164,7 +175,7 @@ async def test_a_missing_table_or_column_is_named(
     postgres_dsn: str, made_table: ImagesTable, changes: dict[str, Any], problem: str
 ) -> None:
     del made_table
-    report = await inspect_database(settings_for(postgres_dsn, **changes), with_links=False)
+    report = await report_of(settings_for(postgres_dsn, **changes))
     assert report.table_problem is not None
     assert problem in report.table_problem
 
@@ -193,7 +204,7 @@ async def test_a_trigger_that_misses_changes_is_named(
         await asyncio.to_thread(install)
         if sql:
             await asyncio.to_thread(made_table.execute, sql.format(table))
-        found = (await inspect_database(settings, with_links=False)).changes_problem
+        found = (await report_of(settings)).changes_problem
     finally:
         await asyncio.to_thread(made_table.execute, f"DROP TABLE {table}")
     if problem is None:
@@ -205,11 +216,11 @@ async def test_a_trigger_that_misses_changes_is_named(
 
 async def test_the_trigger_of_killed_links_is_looked_for(postgres_dsn: str, links_table: ImagesTable) -> None:
     settings = settings_for(postgres_dsn)
-    assert (await inspect_database(settings, with_links=True)).links_problem is None
+    assert (await report_of(settings, with_links=True)).links_problem is None
     disable = "ALTER TABLE image_gateway_links {} TRIGGER image_gateway_links_killed"
     await asyncio.to_thread(links_table.execute, disable.format("DISABLE"))
     try:
-        report = await inspect_database(settings, with_links=True)
+        report = await report_of(settings, with_links=True)
     finally:
         await asyncio.to_thread(links_table.execute, disable.format("ENABLE"))
     assert report.links_problem == "no trigger on image_gateway_links notifies of killed links"
@@ -229,6 +240,6 @@ async def test_a_test_notification_is_heard_and_no_replica_acts_on_it(postgres_d
 async def test_a_database_that_does_not_answer_is_unavailable_and_named() -> None:
     settings = settings_for("host=127.0.0.1 port=1", listen_dsn="host=127.0.0.2 port=1")
     with pytest.raises(CatalogUnavailable, match=r"^postgres\.dsn, 127\.0\.0\.1:1: Connection refused"):
-        await inspect_database(settings, with_links=False)
+        await report_of(settings)
     with pytest.raises(CatalogUnavailable, match=r"^postgres\.listen_dsn, 127\.0\.0\.2:1: Connection refused"):
         await time_notification(settings)

@@ -37,18 +37,18 @@ async def test_many_images_are_read_in_one_query(
 ) -> None:
     await asyncio.to_thread(table.put, [ImageRow(f"image-{n}", None, f"{n}.png") for n in range(200)])
     image_ids = [f"image-{n}" for n in range(200)]
-    found = await catalog.fetch_many([*image_ids, "unknown", "cat"])
+    found = (await catalog.fetch_rows([*image_ids, "unknown", "cat"])).records
     assert found.keys() == {*image_ids, "cat"}
     assert found["image-7"].key == "7.png"
     assert queries(metrics, "found") == 1
-    assert await catalog.fetch_many([]) == {}
+    assert (await catalog.fetch_rows([])).records == {}
 
 
 async def test_an_unusable_row_is_not_found_and_logs_a_warning(
     catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     await asyncio.to_thread(table.put, [ImageRow("odd", None, "a/.."), ImageRow("lost", None, "a", bucket="evil/x")])
-    assert (await catalog.fetch_many(["odd", "lost", "cat"])).keys() == {"cat"}
+    assert (await catalog.fetch_rows(["odd", "lost", "cat"])).records.keys() == {"cat"}
     assert queries(metrics, "unusable") == 2
     assert "image_id=odd" in caplog.text
 
@@ -100,7 +100,7 @@ async def test_table_and_columns_are_configurable(
         assert record is not None
         assert (record.image_id, record.key, record.public) == (image_id, "p/42.png", False)
         assert record.owner == ("7" if "owner" in settings["columns"] else None)
-        assert await catalog.fetch_many(["0" + image_id, "not-an-id", "9" * 30]) == {}
+        assert (await catalog.fetch_rows(["0" + image_id, "not-an-id", "9" * 30])).records == {}
         assert await catalog.sample_images() == [record]
     finally:
         await asyncio.to_thread(images_table.execute, drop)
@@ -160,14 +160,14 @@ async def test_ids_beyond_the_old_type_of_the_column_are_found_without_a_restart
     await execute("ALTER TABLE changing ALTER id TYPE bigint")
     await execute("INSERT INTO changing VALUES (3000000000, 'new.png')")
     assert await catalog.fetch("3000000000") is not None
-    assert (await catalog.fetch_many(["42", "3000000000", "not-an-id"])).keys() == {"42", "3000000000"}
+    assert (await catalog.fetch_rows(["42", "3000000000", "not-an-id"])).records.keys() == {"42", "3000000000"}
 
 
 async def test_ids_in_a_column_of_char_n_are_found(changing: tuple[PostgresCatalog, Execute]) -> None:
     catalog, execute = changing
     await execute("ALTER TABLE changing ALTER id TYPE char(12) USING id::char(12)")
     await execute("INSERT INTO changing VALUES ('abc', 'short.png'), ('abcdefghijkl', 'whole.png')")
-    found = await catalog.fetch_many(["abc", "abcdefghijkl", "a"])
+    found = (await catalog.fetch_rows(["abc", "abcdefghijkl", "a"])).records
     assert {image_id: record.key for image_id, record in found.items()} == {
         "abc": "short.png",
         "abcdefghijkl": "whole.png",

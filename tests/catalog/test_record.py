@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.catalog.record import ImageRecord, InvalidObjectKey, check_object_key, read_row, valid_ids
+from gateway.catalog.record import ImageRecord, check_object_key, read_row, valid_ids
 
 
 def read(row: Sequence[Any]) -> ImageRecord:
@@ -42,13 +42,13 @@ def test_a_key_of_an_object_is_returned_unchanged(key: str) -> None:
 
 @pytest.mark.parametrize("key", ["/", "//", ".", "./", "..", "../", "a/..", "/a/../", "a/./../.", "../../..", "././/"])
 def test_a_key_that_names_the_bucket_is_refused(key: str) -> None:
-    with pytest.raises(InvalidObjectKey, match="names the bucket"):
+    with pytest.raises(ValueError, match="names the bucket"):
         check_object_key(key)
 
 
 @pytest.mark.parametrize("key", ["", "k" * 851, "图" * 284, "a\ud800"])
 def test_a_key_of_a_length_that_cos_refuses_is_refused(key: str) -> None:
-    with pytest.raises(InvalidObjectKey):
+    with pytest.raises(ValueError, match="key"):
         check_object_key(key)
 
 
@@ -56,7 +56,7 @@ def test_a_key_of_a_length_that_cos_refuses_is_refused(key: str) -> None:
 def test_no_accepted_key_normalizes_to_the_bucket(key: str) -> None:
     try:
         check_object_key(key)
-    except InvalidObjectKey:
+    except ValueError:
         return
     assert posixpath.normpath("/" + key.strip("/")) != "/"
     assert 1 <= len(key.encode()) <= 850
@@ -174,9 +174,3 @@ def test_rows_share_the_texts_of_bucket_region_and_type() -> None:
     assert first.bucket is second.bucket
     assert first.region is second.region
     assert first.content_type is second.content_type
-
-
-def test_a_long_content_type_is_kept_with_its_row_alone() -> None:
-    text = "image/" + "x" * 100
-    row = ("1", "k", None, True, None, None, text, *(None,) * 5)
-    assert read(row).content_type is text

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.change_feed import ChangeFeed
-from gateway.catalog.database_report import inspect_database
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.background import background
@@ -69,7 +68,7 @@ def opening(dsn: str, resolver: Resolve, **changes: Any) -> AbstractAsyncContext
 
 async def servers(dsn: str, resolver: Resolver) -> list[tuple[str, str, str]]:
     """Return the (host, hostaddr, port) that are tried in turn."""
-    async with ServerAddresses(dsn, 5, resolver) as addresses:
+    async with aclosing(ServerAddresses(dsn, 5, resolver)) as addresses:
         await addresses.look_up()
     return [(server.host, server.address, server.port) for server in addresses.servers]
 
@@ -87,7 +86,7 @@ async def test_connections_of_the_pool_need_no_other_resolver(
 async def test_the_change_feed_needs_no_other_resolver(named_dsn: str, resolver: Resolver) -> None:
     recorder = Recorder()
     async with (
-        ServerAddresses(named_dsn, 5, resolver) as addresses,
+        aclosing(ServerAddresses(named_dsn, 5, resolver)) as addresses,
         background("change-feed", ChangeFeed(addresses, Metrics().catalog).listen(recorder)),
     ):
         await until(lambda: recorder.starts)
@@ -98,10 +97,9 @@ async def test_the_resolver_of_the_system_is_asked_by_default(postgres_dsn: str,
     """``localhost`` has an address of IPv6 in many systems, where this Postgres does not listen."""
     dsn = make_dsn(postgres_dsn, host="localhost")
     images_table.put([ROW])
-    settings = PostgresSettings.model_validate({"dsn": dsn, "timeout": 5})
     async with opening(dsn, system_addresses) as catalog:
         assert await catalog.fetch("cat") == RECORD
-    assert "at localhost:" in (await inspect_database(settings, with_links=False)).address
+        assert "at localhost:" in (await catalog.report()).address
 
 
 async def test_a_resolver_that_hangs_is_asked_once_and_delays_a_caller_for_the_time_limit(
@@ -175,7 +173,7 @@ async def test_each_name_is_followed_by_its_addresses(
     ],
 )
 async def test_a_dsn_with_a_single_address_or_socket_stays_as_it_is(resolver: Resolver, dsn: str) -> None:
-    async with ServerAddresses(dsn, 5, resolver) as addresses:
+    async with aclosing(ServerAddresses(dsn, 5, resolver)) as addresses:
         await addresses.look_up()
         assert addresses.parameters == {}
     assert resolver.asked == []

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.concurrency.background import background
-from gateway.concurrency.shared_timeout import SharedTimeout, loop_timeout
+from gateway.concurrency.time_limits import SharedTimeout, loop_timeout
 
 SECONDS = 0.1
 

@@ -30,7 +30,7 @@ def test_a_point_has_what_happened_since_the_one_before() -> None:
     }
     idle = history.record(110)
     assert (idle.counts, idle.quantiles) == ({}, None)
-    assert history.fine(since=105) == [idle]
+    assert history.as_json(since=105) == {"fine": [idle.as_json()], "coarse": []}
 
 
 def test_quantiles_are_interpolated_within_their_bucket_and_end_at_the_last_bound() -> None:
@@ -49,8 +49,8 @@ def test_twelve_points_make_a_minute_and_both_kinds_are_bounded() -> None:
     for number in range(1, 12 * 1500 + 1):
         metrics.origin.sent_bytes.add(("cos",))
         history.record(5 * number)
-    assert len(history.fine()) == 180
-    coarse = history.coarse()
+    assert len(history.fine) == 180
+    coarse = history.coarse
     assert len(coarse) == 1440
     assert (coarse[-1].at, coarse[-1].span, coarse[-1].counts) == (90_000, 60, {"bytes cos": 12})
 

@@ -1,8 +1,9 @@
 """The lock-free counters expose the samples that Prometheus expects, and the daily statistics read their totals."""
 
+import pytest
 from prometheus_client import generate_latest
 
-from gateway.metrics.loop_counters import ImageRequests, RequestMetrics
+from gateway.metrics.loop_counters import RequestMetrics
 from gateway.service.metrics import Metrics
 
 
@@ -55,33 +56,19 @@ def test_bytes_are_counted_by_source_and_exposed_together_under_their_own_name()
     assert sample("image_gateway_sent_bytes_total", {"source": "cos"}) == 2
 
 
-def requests_of(*answered: tuple[str, str, str]) -> ImageRequests:
-    """Requests of 1.5 ms by route, delivery and status."""
+@pytest.mark.parametrize(
+    ("answered", "totals"),
+    [
+        ([("short", "stream", "200"), ("short", "redirect", "302"), ("proxy", "stream", "200")], (3, 0, 4)),
+        ([("short", "none", "502"), ("short", "stream", "aborted"), ("short", "stream", "499")], (3, 2, 4)),
+        ([("short", "none", status) for status in ("400", "401", "404", "405")], (0, 0, 0)),
+        ([("url", "none", "200")], (0, 0, 0)),
+    ],
+)
+def test_requests_for_images_are_summed_without_those_that_may_name_none(
+    answered: list[tuple[str, str, str]], totals: tuple[int, int, int]
+) -> None:
     requests = RequestMetrics([1.0])
-    totals = ImageRequests(requests, {"short", "proxy"})
     for route, delivery, status in answered:
         requests.record(route, delivery, status, 0.0015, None)
-    return totals
-
-
-def test_requests_are_summed_over_routes_and_deliveries() -> None:
-    totals = requests_of(("short", "stream", "200"), ("short", "redirect", "302"), ("proxy", "stream", "200"))
-    assert (totals.count(), totals.errors(), totals.milliseconds()) == (3, 0, 4)
-
-
-def test_5xx_and_aborted_answers_are_errors() -> None:
-    totals = requests_of(("short", "none", "502"), ("short", "stream", "aborted"), ("short", "stream", "499"))
-    assert (totals.count(), totals.errors()) == (3, 2)
-
-
-def test_a_request_that_may_name_no_image_is_left_out() -> None:
-    totals = requests_of(*(("short", "none", status) for status in ("400", "401", "404", "405")))
-    assert (totals.count(), totals.milliseconds()) == (0, 0)
-
-
-def test_routes_that_name_no_image_are_left_out() -> None:
-    assert requests_of(("urls", "none", "200")).count() == 0
-
-
-def test_nothing_is_counted_before_the_first_request() -> None:
-    assert requests_of().count() == 0
+    assert requests.of_images({"short", "proxy"}) == totals

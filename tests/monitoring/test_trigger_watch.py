@@ -41,7 +41,7 @@ async def test_a_problem_is_logged_once_and_so_is_its_end(caplog: pytest.LogCapt
     watch = TriggerWatch(inspect, metrics.monitoring)
     assert math.isnan(installed(metrics))
     while reports:
-        await watch.look()
+        await watch.problem()
         seen.append(installed(metrics))
     assert seen == [0, 0, 0, 1, 1]
     messages = [record.getMessage() for record in caplog.records]

@@ -23,7 +23,7 @@ async def test_the_bytes_of_a_kept_body_are_in_memory_once(gateway: RunningGatew
     images.cos.faults.add(Fault(action=Drip(size=300_000, every=0.02)))
     source = gateway.source
     image = AuthorizedImage((await gateway.resolver.look_up("a")).image)
-    quick, slow = await asyncio.gather(source.transfers.join(image, {}), source.transfers.join(image, {}))
+    quick, slow = await asyncio.gather(source.join(image, {}), source.join(image, {}))
     first, second = await asyncio.gather(quick.read_whole(), slow.read_whole())
     kept = source.memory.content(image)
     assert kept is not None

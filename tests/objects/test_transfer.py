@@ -54,7 +54,7 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
     source, image = await source_and_image(gateway)
     with no_collector():
         for read_all in (True, False, True):
-            reader = await source.transfers.join(image, {})
+            reader = await source.join(image, {})
             while await reader.read() and read_all:
                 pass
             reader.close()
@@ -102,7 +102,7 @@ async def test_a_reader_whose_client_is_blocked_does_not_hold_back_another_that_
     await add_large(images, SyntheticContent(3_000_000), "cat")
     images.cos.faults.add(Fault(action=Drip(size=100_000, every=0.5)))
     source, image = await source_and_image(gateway)
-    blocked, other = await source.transfers.join(image, {}), await source.transfers.join(image, {})
+    blocked, other = await source.join(image, {}), await source.join(image, {})
     await blocked.read()
     received = 0
     while received < 100_000:

@@ -192,7 +192,7 @@ class Gateway:
         """Read as one reader that leaves after ``most`` pieces; return the outcome."""
         await self.chaos.pass_time(60)
         try:
-            reader = await self.source.transfers.join(image_of(key), {})
+            reader = await self.source.join(image_of(key), {})
         except (GatewayError, RowChanged, VersionChanged) as error:
             return type(error).__name__
         self.readers.append(reader)
@@ -219,7 +219,7 @@ class Gateway:
 
     def check_bounds(self) -> None:
         """Fail if a window or the reserved memory is exceeded."""
-        assert 0 <= self.source.transfers.kept.taken <= KEPT.max_bytes
+        assert 0 <= self.source.kept.taken <= KEPT.max_bytes
         for reader in self.readers:
             transfer = reader.transfer.state
             if not transfer.keeps_all:
@@ -227,8 +227,8 @@ class Gateway:
 
     def check_the_end(self) -> None:
         """Fail if a transfer, a connection or reserved memory is left."""
-        assert self.source.transfers.kept.taken == 0
-        assert not self.source.transfers._running
+        assert self.source.kept.taken == 0
+        assert not self.source._running
         for reader in self.readers:
             assert reader.transfer.state.readers == 0
             assert not reader.transfer.state._is_fetching

@@ -66,7 +66,8 @@ async def test_a_name_that_is_not_resolved_fails_within_the_time_out(metrics: Me
 
 async def test_all_attempts_together_have_one_limit(presign: Presign, cos: CosEmulator, metrics: Metrics) -> None:
     cos.faults.add(Fault(action=Refuse(), times=None))
-    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
+    async with aiohttp.TCPConnector() as connector:
+        session = CosConnections(connector, timeout=2)
         retries = Retries(Live(10), backoff=lambda attempt: backoff(attempt, lambda: 1.0))
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         began = time.monotonic()

@@ -58,7 +58,8 @@ async def test_every_retry_is_counted_and_taken_from_the_budget(
 ) -> None:
     cos.store.put(BUCKET, "cat.png", b"bytes")
     cos.faults.add(Fault(action=Reset(), times=None))
-    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
+    async with aiohttp.TCPConnector() as connector:
+        session = CosConnections(connector, timeout=2)
         retries = Retries(Live(2), ratio=0, reserve=5)
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for _ in range(4):
@@ -171,7 +172,8 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
         pauses.append(0.0)
         return 0.0
 
-    async with CosConnections(aiohttp.TCPConnector(), timeout=2) as session:
+    async with aiohttp.TCPConnector() as connector:
+        session = CosConnections(connector, timeout=2)
         retries = Retries(Live(3), backoff=no_pause)
         origin = OriginClient(session, timeout=2, retries=retries, observed=ObservedAnswers(metrics.origin))
         for losses in (1, 3):

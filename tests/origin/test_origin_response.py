@@ -160,16 +160,16 @@ async def test_a_blocked_client_keeps_little_of_a_response_over_tls(tmp_path: Pa
             await writer.drain()
         writer.close()
 
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(certificate)))
     async with (
         await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context(certificate, key)) as server,
-        CosConnections(connector, timeout=5) as session,
+        aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(certificate))) as connector,
     ):
+        session = CosConnections(connector, timeout=5)
         origin = OriginClient(session, timeout=5, retries=Retries(Live(0)), observed=ObservedAnswers(Metrics().origin))
         port = server.sockets[0].getsockname()[1]
         with closing(await origin.fetch(f"https://127.0.0.1:{port}/cat.png")) as response:
             received = bytearray(await response.read())
-            transport: Any = response._response.transport
+            transport: Any = response.transport
             tls = transport._ssl_protocol
             for most, buffer in ((300_000, 262_144), (50_000, 16_384)):
                 response.suit(has_unsent=True, is_blocked=True)

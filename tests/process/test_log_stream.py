@@ -18,19 +18,21 @@ _PAGE = 4096  # the smallest pipe, so that whoever writes has to wait
 
 INTERRUPTED = """
 import asyncio, logging, signal
-from gateway.server.request_log import RequestFacts, RequestLog, stream_of_log
+from gateway.delivery.request_context import RequestContext
+from gateway.server.request_log import RequestLog, stream_of_log
 from gateway.process.logs import configure_logging
 from gateway.settings import Live, LoggingSettings
 
 async def serve():
     configure_logging(LoggingSettings())
     requests = RequestLog(stream_of_log(), Live(LoggingSettings()))
-    facts = RequestFacts(*[0.0, *[""] * 9, "200", 1234567, 0.5, *[None] * 4])
+    context = RequestContext("request-id")
+    context.outcome, context.size = "200", 1234567
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     for _ in range(60):
         for _ in range(40):
-            requests.add(facts)
+            requests.add(context)
         requests.flush()
         logging.getLogger("gateway").info("between")
     signal.setitimer(signal.ITIMER_REAL, 0)

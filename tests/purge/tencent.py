@@ -48,7 +48,8 @@ class Cloud:
     def cdn(self, renditions: Renditions | None = None, most_targets: int = 1000) -> TencentCdn:
         """Return Tencent CDN as a target."""
         api = TencentApi(self.http, self.services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
-        return TencentCdn(api, self.keys.source, Addresses((BASE,), renditions or Renditions({})), most_targets)
+        addresses = Addresses((BASE,), renditions or Renditions({}))
+        return TencentCdn(api, self.keys.source, addresses, most_targets=most_targets)
 
     def edgeone(self, *, by_tag: bool = False) -> EdgeOne:
         """Return EdgeOne as a target."""

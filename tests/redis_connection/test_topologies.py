@@ -36,7 +36,7 @@ from tests.heard_changes import Recorder
 from tests.limits import LIMIT
 from tests.sentinel import Watched
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
-from tests.urls.test_refresh_batch import cached, keep, refresh_worker_of
+from tests.urls.test_refresh_batch import cached, drained, keep
 from tests.valve import Valve
 from tests.waiting import until
 
@@ -70,7 +70,7 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     before = await cached(tier, ImageVariant(image_ids[0]))
     assert before is not None
     tier.clock.now += 3000
-    results = await refresh_worker_of(tier).drain_once()
+    results = await drained(tier)
     assert results["renewed"] + results["fresh"] >= len(image_ids) + 1
     after = await cached(tier, ImageVariant(image_ids[0]))
     assert after is not None

@@ -11,7 +11,7 @@ import redis
 import redis.asyncio
 from pydantic import SecretStr
 
-from gateway.metrics.loop_counters import ImageRequests, RequestMetrics
+from gateway.metrics.loop_counters import RequestMetrics
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
@@ -65,11 +65,10 @@ class Day:
 
     def __init__(self, shards: Shards, now: Callable[[], float] = lambda: NOW) -> None:
         self.requests = RequestMetrics([1.0])
-        totals = ImageRequests(self.requests, {"short"})
         self.statistics = DailyStatistics(shards, Live(UrlStatsSettings(retention_days=30)), now=now)
-        self.statistics.watch("requests", totals.count)
-        self.statistics.watch("errors", totals.errors)
-        self.statistics.watch("response_ms", totals.milliseconds)
+        self.statistics.watch("requests", lambda: self.requests.of_images({"short"}).requests)
+        self.statistics.watch("errors", lambda: self.requests.of_images({"short"}).errors)
+        self.statistics.watch("response_ms", lambda: self.requests.of_images({"short"}).milliseconds)
 
     def count(self, number: int) -> None:
         """Count requests of 2.5 ms for as many images; the first one failed."""

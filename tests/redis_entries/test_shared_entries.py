@@ -96,9 +96,9 @@ async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await keep(tier, "a")
     await tier.count({A: Usage(5, 2, tier.clock())})
     await tier.cache.drop(["a"])
-    assert await tier.usage.read(A) == Usage(5, 2, tier.clock())
+    assert await tier.usage_of(A) == Usage(5, 2, tier.clock())
     await tier.maintenance.remove_usage(["a"])
-    assert await tier.usage.read(A) == Usage()
+    assert await tier.usage_of(A) == Usage()
 
 
 @on_each_topology
@@ -248,7 +248,7 @@ async def test_a_server_that_is_away_takes_its_images_with_it_alone(half_away: T
     tier.clock.now += 3000
     worker = refresh_worker_of(tier)
     with pytest.raises(CacheUnavailable):
-        await worker.drain_once()
+        await worker.drain(tier.shards.all)
     assert worker.report.results["renewed"] == len(here)
     assert worker.report.last_run is None
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") is None
@@ -261,11 +261,11 @@ async def test_uses_of_images_whose_server_is_away_wait_and_hold_up_no_others(ha
         for image_id in (*here, *gone):
             counter.accessed(image_id)
         await counter.flush()
-        counts = [(await tier.usage.read(ImageVariant(image_id))).access_count for image_id in here]
+        counts = [(await tier.usage_of(ImageVariant(image_id))).access_count for image_id in here]
         assert counts == [round_] * len(here)
     assert [(await counter.usage(ImageVariant(image_id))).access_count for image_id in gone] == [3] * len(gone)
     servers = tier.shards.servers
     assert isinstance(servers, HalfAway)
     tier.shards.servers = replace(servers, slots_away=())
     await counter.flush()
-    assert [(await tier.usage.read(ImageVariant(image_id))).access_count for image_id in gone] == [3] * len(gone)
+    assert [(await tier.usage_of(ImageVariant(image_id))).access_count for image_id in gone] == [3] * len(gone)

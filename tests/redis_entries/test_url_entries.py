@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.redis_connection.client import open_redis
-from gateway.redis_entries.url_entries import EntryHeader, EntryMac, EntryRules, Found, UrlEntries, encode
+from gateway.redis_entries.url_entries import EntryMac, EntryRules, Found, UrlEntries, encode
 from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image
@@ -35,6 +35,14 @@ async def found(cache: UrlEntries) -> Found:
     return (await cache.find([A]))[A]
 
 
+def holding(image: SignedImage) -> Found:
+    return Found(image, expires_at=image.presigned.expires_at)
+
+
+def is_foreign(there: Found) -> bool:
+    return there.is_foreign and (there.image, there.tombstone) == (None, b"")
+
+
 async def put(tier: Tier, *images: SignedImage, tombstone: bytes = b"") -> dict[ImageVariant, bool]:
     lifetime = lifetime_of(3600, 3500, 3550)
     entries = UrlEntries(tier.shards, MAC, tier.signer, tier.renditions, lifetime, EntryRules(renews=False), tier.clock)
@@ -46,8 +54,8 @@ async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redi
     kept = await put(tier, image, thumb)
     assert kept == {A: True, ImageVariant("a", "thumb"): True}
     assert await tier.cache.find([A, ImageVariant("a", "thumb"), ImageVariant("b")]) == {
-        A: Found(image),
-        ImageVariant("a", "thumb"): Found(thumb),
+        A: holding(image),
+        ImageVariant("a", "thumb"): holding(thumb),
         ImageVariant("b"): Found(),
     }
     assert 50 < redis_client.ttl(KEY) <= 100
@@ -62,11 +70,11 @@ async def test_an_image_whose_id_spells_a_variant_of_another_shares_nothing_with
     tier = make_tier(tier.shards, tier.clock, renditions=sized)
     original = signed(tier, image_id=f"pub:{rendition}")
     variant = signed(tier, rendition, image_id="pub")
-    both = {ImageVariant(f"pub:{rendition}"): Found(original), ImageVariant("pub", rendition): Found(variant)}
+    both = {ImageVariant(f"pub:{rendition}"): holding(original), ImageVariant("pub", rendition): holding(variant)}
     assert await put(tier, original, variant) == dict.fromkeys(both, True)
     assert await tier.cache.find(list(both)) == both
     await tier.cache.drop([f"pub:{rendition}"])
-    assert (await tier.cache.find(list(both)))[ImageVariant("pub", rendition)] == Found(variant)
+    assert (await tier.cache.find(list(both)))[ImageVariant("pub", rendition)] == holding(variant)
     assert redis_client.exists(f"image:url:pub:{rendition}"), "the key of the variant stays as it was"
 
 
@@ -138,7 +146,7 @@ async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_aft
 @given(garbage=st.binary(min_size=1).filter(lambda data: not data.startswith(b"-")))
 async def test_garbage_is_foreign_and_is_removed(tier: Tier, redis_client: "redis.Redis", garbage: bytes) -> None:
     redis_client.set(KEY, garbage, ex=100)
-    assert await found(tier.cache) == Found(is_foreign=True)
+    assert is_foreign(await found(tier.cache))
     assert not redis_client.exists(KEY)
 
 
@@ -152,7 +160,8 @@ async def test_garbage_that_cannot_be_removed_hides_no_other_entry(tmp_path: Pat
                 writer.set("image:url:b", b"garbage", ex=60)
                 writer.config_set("min-replicas-to-write", "1")  # it takes no writes
             both = await tier.cache.find([A, ImageVariant("b")])
-    assert both == {A: Found(image), ImageVariant("b"): Found(is_foreign=True)}
+    assert both[A] == holding(image)
+    assert is_foreign(both[ImageVariant("b")])
 
 
 async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -177,10 +186,10 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
     redis_client.set("image:url:c", b"99999999999999 x", ex=9)
     redis_client.set("image:url:d", b"garbage", ex=9)
     seen = await tier.cache.read_headers([ImageVariant(name) for name in "abcde"])
-    assert seen[A] == EntryHeader(NOW + 3600)
+    assert seen[A] == Found(expires_at=NOW + 3600)
     assert seen[ImageVariant("b")].expires_at is None
     assert seen[ImageVariant("b")].tombstone.startswith(b"-")
-    assert [seen[ImageVariant(name)] for name in "cde"] == [EntryHeader()] * 3
+    assert [seen[ImageVariant(name)] for name in "cde"] == [Found()] * 3
 
 
 @pytest.mark.parametrize(
@@ -202,7 +211,7 @@ async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
 ) -> None:
     entry = encode(forged(signed(tier)), tier.signer)  # type: ignore[operator]
     redis_client.set(KEY, MAC.sign(entry, A), ex=100)
-    assert await found(tier.cache) == Found(is_foreign=True)
+    assert is_foreign(await found(tier.cache))
     assert not redis_client.exists(KEY)
 
 
@@ -210,7 +219,7 @@ async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_cl
     unsigned = encode(signed(tier), tier.signer)
     for entry in (unsigned, EntryMac(Live(("another secret", None))).sign(unsigned, A)):
         redis_client.set(KEY, entry, ex=100)
-        assert await found(tier.cache) == Found(is_foreign=True)
+        assert is_foreign(await found(tier.cache))
         assert not redis_client.exists(KEY)
 
 
@@ -220,17 +229,17 @@ async def test_with_signed_links_an_entry_without_a_count_of_killed_links_is_a_m
     with_links = UrlEntries(tier.shards, MAC, tier.signer, RENDITIONS, tier.lifetime, EntryRules(with_links=True))
     image = signed(tier)
     await put(tier, image)
-    assert await found(tier.cache) == Found(image)
-    assert await found(with_links) == Found(is_foreign=True)
+    assert await found(tier.cache) == holding(image)
+    assert is_foreign(await found(with_links))
     assert not redis_client.exists(KEY)
     for killed in (0, 1):
         image_with_count = signed_image(record("a", links_killed=killed), image.presigned, None, NOW)
         await put(tier, image_with_count)
         for cache in (with_links, tier.cache):
-            assert await found(cache) == Found(image_with_count)
+            assert await found(cache) == holding(image_with_count)
 
 
 async def test_an_entry_of_another_image_is_foreign(tier: Tier, redis_client: "redis.Redis") -> None:
     entry = encode(signed(tier, image_id="b"), tier.signer)
     redis_client.set(KEY, MAC.sign(entry, ImageVariant("b")), ex=100)
-    assert await found(tier.cache) == Found(is_foreign=True)
+    assert is_foreign(await found(tier.cache))

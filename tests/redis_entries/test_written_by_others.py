@@ -11,7 +11,7 @@ from gateway.redis_connection.guarded_client import WrongType
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import DeadEntry
 from tests.tier import NOW, Tier
-from tests.urls.test_refresh_batch import keep, refresh_worker_of
+from tests.urls.test_refresh_batch import drained, keep
 
 A, B = ImageVariant("a"), ImageVariant("b")
 # No gateway writes any of these: NUL, no id, no style, a style that can be none, not ASCII.
@@ -23,7 +23,7 @@ async def test_an_invalid_image_id_does_not_block_its_batch(tier: Tier, redis_cl
     await keep(tier, "a")
     tier.clock.now += 3000
     redis_client.zadd(QUEUE, dict.fromkeys(WORDS, 1.0))
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
+    assert await drained(tier) == Counter(renewed=1)
     assert redis_client.zrange(QUEUE, 0, -1) == [b"a"]
     assert {word for ids in tier.table.queries for word in ids} == {"a"}
 
@@ -94,9 +94,9 @@ async def test_an_impossible_count_is_ignored(tier: Tier, redis_client: "redis.R
     for name in ("hits", "refreshes"):
         redis_client.zadd(f"image:index:{name}", {"a": score})
         redis_client.expire(f"image:index:{name}", 100)
-    assert (await tier.usage.read(A))[:2] == (0, 0)
+    assert (await tier.usage_of(A))[:2] == (0, 0)
     tier.clock.now += 3000
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
+    assert await drained(tier) == Counter(renewed=1)
 
 
 @pytest.mark.parametrize("score", [math.inf, -math.inf])
@@ -105,9 +105,9 @@ async def test_infinite_counts_and_times_begin_anew_with_the_next_use(
 ) -> None:
     for name in ("hits", "refreshes", "used"):
         redis_client.zadd(f"image:index:{name}", {"a": score})
-    assert await tier.usage.read(A) == Usage()
+    assert await tier.usage_of(A) == Usage()
     await tier.count({A: Usage(3, 2, NOW)})
-    assert await tier.usage.read(A) == Usage(3, 2, NOW)
+    assert await tier.usage_of(A) == Usage(3, 2, NOW)
 
 
 async def test_a_url_that_would_live_for_ever_is_not_counted(tier: Tier, redis_client: "redis.Redis") -> None:
@@ -155,4 +155,4 @@ async def test_a_batch_is_added_once_despite_a_value_of_the_wrong_type(
         assert isinstance((await tier.usage.write([batch]))[tier.shards.first], WrongType)
     await tier.maintenance.repair_if_needed()
     assert not await tier.usage.write([batch])
-    assert await tier.usage.read(A) == Usage(3, 2, NOW)
+    assert await tier.usage_of(A) == Usage(3, 2, NOW)

@@ -50,7 +50,7 @@ async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(
         await tier.queue.schedule({A: NOW})
     assert len(await tier.queue.claim(NOW, 10)) == 1
     for _ in range(2):
-        await tier.queue.ack({A: NOW + 100})
+        await tier.queue.schedule({A: NOW + 100}, only_if_queued=True)
     assert (await tier.queue.state(NOW))[:3] == (1, 0, 0)
     assert await tier.queue.due_at(A) == NOW + 100
     for _ in range(2):
@@ -68,7 +68,7 @@ async def test_an_ack_does_not_restore_a_dropped_image(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     await tier.queue.claim(NOW, 10)
     await tier.queue.remove([A])
-    await tier.queue.ack({A: NOW + 100})
+    await tier.queue.schedule({A: NOW + 100}, only_if_queued=True)
     await tier.queue.postpone([A], NOW, 5)
     assert (await tier.queue.state(NOW)).next_due is None
 
@@ -81,7 +81,7 @@ async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_dela
         claims = await tier.queue.claim(now, 10)
         assert ImageVariant("a") in [claim.item for claim in claims]
         given_up.append(await tier.queue.fail(A, "no such key", now))
-        await tier.queue.ack({B: now + 1000})
+        await tier.queue.schedule({B: now + 1000}, only_if_queued=True)
         now += 600
     assert given_up == [False, False, True]
     assert await tier.queue.dead() == [DeadEntry(A, "no such key", now - 600, 3)]
@@ -103,7 +103,7 @@ async def test_a_success_resets_the_attempts(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     for _ in range(2):
         await tier.queue.fail(A, "x", NOW)
-    await tier.queue.ack({A: NOW})
+    await tier.queue.schedule({A: NOW}, only_if_queued=True)
     assert not await tier.queue.fail(A, "x", NOW)
 
 

@@ -14,7 +14,6 @@ from gateway.access.client_address import ClientAddress
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import current_request_id
 from gateway.errors import CatalogUnavailable, ImageNotFound, OriginUnavailable
-from gateway.server.dispatch import InFlight
 from gateway.server.request_log import RequestLog
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, LoggingSettings, ServerSettings
@@ -283,15 +282,3 @@ async def test_lesson_8_a_broken_request_body_is_a_4xx(
     assert not [
         record for record in caplog.records if record.levelno >= logging.ERROR and record.name.startswith("gateway")
     ]
-
-
-def test_requests_are_in_flight_until_they_end_in_any_order(metrics: Metrics) -> None:
-    in_flight = InFlight(metrics.server.inflight_requests)
-    assert not in_flight.any()
-    in_flight.transports = {1: None, 7: None}
-    del in_flight.transports[1]
-    assert (in_flight.any(), in_flight.any_before(6), in_flight.any_before(7)) == (True, False, True)
-    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 1
-    del in_flight.transports[7]
-    assert (in_flight.any(), in_flight.any_before(7)) == (False, False)
-    assert metrics.registry.get_sample_value("image_gateway_inflight_requests") == 0

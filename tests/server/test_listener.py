@@ -8,14 +8,13 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.server.acceptor import Acceptor, drop_handshakes
-from gateway.server.connection import Endpoint, Site
+from gateway.server.acceptor import Endpoint, Site, drop_handshakes
 from gateway.server.listener import Listening
 from gateway.service.metrics import Metrics
 from gateway.service.ports import serve as serve_service
@@ -153,23 +152,23 @@ async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -
 
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
     """The kernel resets those that are still there, and a client takes that for a failure."""
-
-    class Greeting(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            cast("asyncio.Transport", transport).write(b"hello")
-            transport.close()
-
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)
     listener.setblocking(False)
-    address = listener.getsockname()
-    acceptor = Acceptor([listener], Greeting, max_connections=1000, port="public", metrics=Metrics().server.ports)
-    acceptor.start()
+    host, port = address = listener.getsockname()
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    endpoint = Endpoint(host, port, 60, 1000, "server", "public", inherited=[listener])
+    site = Site(runner, endpoint, 60, Metrics().server.ports)
+    await site.start()
     with ExitStack() as clients:  # the loop does not run until they are all connected
         waiting = [clients.enter_context(socket.create_connection(address, timeout=LIMIT)) for _ in range(200)]
-        acceptor.close()
-        assert {await asyncio.to_thread(client.recv, 5) for client in waiting} == {b"hello"}
+        await site.stop()
+        for client in waiting:
+            client.send(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        assert {await asyncio.to_thread(client.recv, 12) for client in waiting} == {b"HTTP/1.1 404"}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, timeout=LIMIT)
+    await runner.cleanup()
 
 
 async def test_clients_that_connect_while_a_listener_closes_reach_the_next_listener_of_its_port() -> None:
@@ -216,20 +215,20 @@ async def test_a_client_gets_the_place_of_the_oldest_connection_without_a_reques
     runner = web.AppRunner(app)
     await runner.setup()
     metrics = Metrics()
-    endpoint = Endpoint("127.0.0.1", 0, keepalive_timeout=3600, max_connections=3, label="admin", closes_idle=True)
+    endpoint = Endpoint("127.0.0.1", 0, 3600, 3, "admin", "admin", closes_idle=True)
     site = Site(runner, endpoint, 3600, metrics.server.ports)
     await site.start()
     async with AsyncExitStack() as clients:
         clients.push_async_callback(runner.cleanup)
         clients.callback(released.set)
-        opened = [await clients.enter_async_context(connect(site.url)) for _ in range(2)]
+        opened = [await clients.enter_async_context(connect(site.name)) for _ in range(2)]
         silent, slow = opened
         await slow.get("/slow")
         await silent.send(b"GET /begun HTTP/1.1\r\n")
-        kept = await clients.enter_async_context(connect(site.url))
+        kept = await clients.enter_async_context(connect(site.name))
         await kept.get("/kept")
         assert (await kept.read_head()).status == 200
-        async with connect(site.url) as new:
+        async with connect(site.name) as new:
             assert await silent.read_rest() == b""
             await kept.get("/kept")  # it is not closed: the oldest one was
             assert (await kept.read_head()).status == 200

@@ -11,10 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.delivery.request_context import Failure
+from gateway.access.identity import Caller
+from gateway.delivery.request_context import Failure, RequestContext
 from gateway.process.log_stream import LogStream
 from gateway.process.logs import LogHandler
-from gateway.server.request_log import LOGGER, RequestFacts, RequestLog
+from gateway.server.request_log import LOGGER, RequestLog, facts_of
 from gateway.settings import Live, LoggingSettings
 from gateway_dev.cos_emulator.faults import Cut, Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
@@ -216,44 +217,36 @@ def test_a_sample_keeps_every_failure() -> None:
         assert log.wants("short", outcome)
 
 
-FACTS = RequestFacts(
-    at=1_700_000_000.25,
-    request_id="the-request-id",
-    trace_id=None,
-    method="GET",
-    route="short",
-    image="cat",
-    client=None,
-    caller=None,
-    delivery="stream",
-    variant=None,
-    status="200",
-    bytes=18,
-    seconds=0.0000123,
-    first_byte=None,
-    cache=None,
-    origin_seconds=None,
-    failure=None,
-)
-EVERY_FACT = FACTS._replace(
-    trace_id="0af7651916cd43dd8448eb211c80319c",
-    image='ein "Bild" \u56fe\n',
-    client="2001:db8::1",
-    caller="user",
-    variant="card@640.webp",
-    status="aborted",
-    first_byte=0.012345678,
-    cache="fwd=miss; fwd-status=200",
-    origin_seconds=0.01,
-    failure=Failure("origin_unavailable", "reset", "InternalError", "cos-7", is_fault=True, exception="Traceback\n"),
-)
+def ended(**facts: Any) -> RequestContext:
+    """Return the context of a request that has ended."""
+    context = RequestContext("the-request-id")
+    common = {"ended_at": 1_700_000_000.25, "method": "GET", "route": "short", "image_id": "cat", "delivery": "stream"}
+    for name, value in {**common, "outcome": "200", "size": 18, "seconds": 0.0000123, **facts}.items():
+        setattr(context, name, value)
+    return context
+
+
+def with_every_fact() -> RequestContext:
+    context = ended(
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+        image_id='ein "Bild" \u56fe\n',
+        client="2001:db8::1",
+        caller=Caller("alice"),
+        variant="card@640.webp",
+        outcome="aborted",
+        first_byte=0.012345678,
+        cache="fwd=miss; fwd-status=200",
+        failure=Failure("origin_unavailable", "reset", "InternalError", "cos-7", True, "Traceback\n"),
+    )
+    context.origin_started = context.started
+    return context
 
 
 async def test_lines_are_written_together_soon() -> None:
     stream = io.StringIO()
     log = RequestLog(stream, Live(LoggingSettings(format="console")))
     for number in range(3):
-        log.add(FACTS._replace(image=f"cat-{number}"))
+        log.add(ended(image_id=f"cat-{number}"))
     assert stream.getvalue() == ""
     await until(stream.getvalue)
     start = (
@@ -263,18 +256,19 @@ async def test_lines_are_written_together_soon() -> None:
     assert len(stream.getvalue().splitlines()) == 3
 
 
-@pytest.mark.parametrize("facts", [FACTS, EVERY_FACT])
-async def test_a_line_has_every_fact_in_both_formats_and_no_other(facts: RequestFacts) -> None:
+@pytest.mark.parametrize(("context", "count"), [(ended(), 8), (with_every_fact(), 20)])
+async def test_a_line_has_every_fact_in_both_formats_and_no_other(context: RequestContext, count: int) -> None:
     as_json, as_text = io.StringIO(), io.StringIO()
     for stream, format_name in ((as_json, "json"), (as_text, "console")):
         log = RequestLog(stream, Live(LoggingSettings(format=format_name)), worker=2)
-        log.add(facts)
+        log.add(context)
         log.flush()
-    line, expected = json.loads(as_json.getvalue()), facts.by_name()
+    line, expected = json.loads(as_json.getvalue()), facts_of(context)
     assert (line.pop("event"), line.pop("logger")) == ("request", LOGGER)
-    assert line.pop("level") == facts.level == ("info" if facts.failure is None else "error")
+    assert line.pop("level") == ("info" if context.failure is None else "error")
     assert (line.pop("timestamp"), line.pop("worker")) == ("2023-11-14T22:13:20.250000Z", 2)
     assert line == expected
+    assert len(line) == count
     assert all(
         f" {name}={str(value).replace(chr(10), '?')}" in as_text.getvalue()
         for name, value in (expected | {"worker": 2}).items()
@@ -299,7 +293,7 @@ async def test_many_lines_do_not_wait() -> None:
     stream = io.StringIO()
     log = RequestLog(stream, Live(LoggingSettings()))
     for _ in range(70):
-        log.add(FACTS)
+        log.add(ended())
     assert len(stream.getvalue().splitlines()) == 64
     log.flush()
     assert len(stream.getvalue().splitlines()) == 70

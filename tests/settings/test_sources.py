@@ -40,13 +40,7 @@ def test_a_file_is_read(file: Path) -> None:
 )
 def test_an_empty_section_has_its_defaults(file: Path, text: str) -> None:
     before = load_settings(file)
-    file.write_text(REQUIRED + text)
-    assert load_settings(file) == before
-
-
-def test_a_nested_section_may_be_empty(file: Path) -> None:
-    before = load_settings(file)
-    file.write_text(REQUIRED.replace("host=localhost}", "host=localhost, columns: }"))
+    file.write_text(REQUIRED.replace("host=localhost}", "host=localhost, columns: }") + text)
     assert load_settings(file) == before
 
 
@@ -67,12 +61,9 @@ def test_a_section_that_is_null_in_the_environment_has_its_defaults(
     assert load_settings(file) == before
 
 
-def test_an_empty_section_with_required_keys_is_a_mistake(file: Path) -> None:
-    file.write_text("postgres:\ncos:\n")
-    assert problems(file) == MISSING
-
-
-def test_null_is_kept_where_the_key_allows_it(file: Path) -> None:
+def test_null_is_kept_where_the_key_allows_it_and_is_a_mistake_elsewhere(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.write_text(
         REQUIRED.replace("host=localhost}", "host=localhost, columns: {owner: }}")
         + "access: {jwt: , forwarded_user: , signed_links: }\n"
@@ -80,10 +71,11 @@ def test_null_is_kept_where_the_key_allows_it(file: Path) -> None:
     made = load_settings(file)
     assert made.postgres.columns.owner is None
     assert (made.access.jwt, made.access.forwarded_user, made.access.signed_links) == (None, None, None)
-
-
-def test_a_key_without_a_value_is_a_mistake_where_null_is_not_allowed(file: Path) -> None:
-    assert problems(file, "server: {port: }") == ["server.port: input should be a valid integer"]
+    monkeypatch.setenv("GATEWAY_SERVER__HOST", "null")
+    assert problems(file, "server: {port: }") == [
+        "server.host: input should be a valid string",
+        "server.port: input should be a valid integer",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +84,10 @@ def test_a_key_without_a_value_is_a_mistake_where_null_is_not_allowed(file: Path
         ("GATEWAY_ADMIN__TOKEN", "admin: {token: the-token-of-the-file}"),
         ("GATEWAY_ACCESS__FORWARDED_USER", "access: {forwarded_user: {trusted_proxies: [10.0.0.0/8]}}"),
         ("GATEWAY_ACCESS__JWT__COOKIE", "access: {jwt: {secret: 0123456789abcdef0123456789abcdef, cookie: token}}"),
+        ("GATEWAY_POSTGRES__COLUMNS__OWNER", ""),
+        ("GATEWAY_COS__DOMAIN", ""),
+        ("GATEWAY_COS__TOKEN", ""),
+        ("GATEWAY_COS__TOKEN_EXPIRES_AT", ""),
     ],
 )
 def test_null_in_a_variable_turns_a_feature_off(
@@ -104,22 +100,6 @@ def test_null_in_a_variable_turns_a_feature_off(
     for name in variable.removeprefix("GATEWAY_").lower().split("__"):
         found = getattr(found, name)
     assert found is None
-
-
-@pytest.mark.parametrize("name", ["postgres__columns__owner", "cos__domain", "cos__token", "cos__token_expires_at"])
-def test_null_in_a_variable_is_null_for_names_and_numbers(
-    file: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv(f"GATEWAY_{name.upper()}", "null")
-    found: Any = load_settings(file)
-    for part in name.split("__"):
-        found = getattr(found, part)
-    assert found is None
-
-
-def test_null_in_a_variable_is_a_mistake_where_null_is_not_allowed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEWAY_SERVER__HOST", "null")
-    assert problems(file) == ["server.host: input should be a valid string"]
 
 
 def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_file(
@@ -138,17 +118,28 @@ def test_the_environment_outranks_the_secrets_directory_and_that_outranks_the_fi
 
 
 @pytest.mark.parametrize("name", ["cos__secret_key", "GATEWAY_COS__SECRET_KEY", "gateway_cos__secret_key"])
-def test_a_secret_file_may_be_named_after_the_key_or_the_variable(file: Path, secrets_dir: Path, name: str) -> None:
-    (secrets_dir / name).write_text("from-secret\n", encoding="utf-8-sig")  # as editors of Windows write it
-    assert clear(load_settings(file).cos.secret_key) == "from-secret"
+def test_a_secret_file_is_named_after_the_key_or_the_variable_and_may_be_a_link(
+    file: Path, secrets_dir: Path, name: str
+) -> None:
+    def written(target: Path, secret: str) -> None:
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(f"{secret}\n", encoding="utf-8-sig")  # as editors of Windows write it
 
+    def found() -> str | None:
+        return clear(load_settings(file).cos.secret_key)
 
-def test_secrets_are_found_as_kubernetes_mounts_them(file: Path, secrets_dir: Path) -> None:
-    (secrets_dir / "..2026_01_01").mkdir()
-    (secrets_dir / "..2026_01_01" / "cos__secret_key").write_text("from-secret")
+    written(secrets_dir / name, "null")
+    assert found() == "null", "the text is not parsed"
+    (secrets_dir / name).unlink()
+    # As Kubernetes mounts secrets.
+    written(secrets_dir / "..2026_01_01" / name, "from-kubernetes")
     (secrets_dir / "..data").symlink_to("..2026_01_01")
-    (secrets_dir / "cos__secret_key").symlink_to("..data/cos__secret_key")
-    assert clear(load_settings(file).cos.secret_key) == "from-secret"
+    (secrets_dir / name).symlink_to(f"..data/{name}")
+    assert found() == "from-kubernetes"
+    (secrets_dir / name).unlink()
+    written(file.parent / "key", "from-elsewhere")
+    (secrets_dir / name).symlink_to(file.parent / "key")
+    assert found() == "from-elsewhere"
 
 
 @pytest.mark.parametrize("variable", ["GATEWAY_URL_CACHE__DEFAULT_TTL", "gateway_url_cache__default_ttl"])
@@ -178,21 +169,9 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_variables_of_kubernetes_for_a_service_called_gateway_are_ignored(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GATEWAY_PORT", "tcp://10.0.0.1:80")
-    monkeypatch.setenv("GATEWAY_PORT_80_TCP", "tcp://10.0.0.1:80")
-    monkeypatch.setenv("GATEWAY_SERVICE_HOST", "10.0.0.1")
+    for name, value in (("PORT", "tcp://10.0.0.1:80"), ("PORT_80_TCP", "tcp://10.0.0.1:80"), ("SERVICE_HOST", "h")):
+        monkeypatch.setenv(f"GATEWAY_{name}", value)
     assert load_settings(file).server.port == 8080
-
-
-def test_a_secret_is_the_unparsed_content_of_its_file(file: Path, secrets_dir: Path) -> None:
-    (secrets_dir / "cos__secret_key").write_text("null")
-    assert clear(load_settings(file).cos.secret_key) == "null"
-
-
-def test_a_secret_may_be_a_link_to_a_file_elsewhere(file: Path, secrets_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("from-elsewhere")
-    (secrets_dir / "cos__secret_key").symlink_to(tmp_path / "key")
-    assert clear(load_settings(file).cos.secret_key) == "from-elsewhere"
 
 
 def test_a_secret_that_cannot_be_read_is_a_mistake_and_files_of_others_are_ignored(
@@ -201,9 +180,11 @@ def test_a_secret_that_cannot_be_read_is_a_mistake_and_files_of_others_are_ignor
     (secrets_dir / "keystore.jks").write_bytes(b"\xfe\xed\xfe\xed")
     assert load_settings(file).redis.entry_key is None
     (secrets_dir / "redis__entry_key").write_bytes(b"\xff" * 32)
+    (secrets_dir / "cos__token").write_bytes(b"x" * ((1 << 20) + 1))
     (secrets_dir / "GATEWAY_ADMIN__TOKEN").symlink_to("/proc/self/mem")  # its first page is not mapped
     assert problems(file) == [
         "admin.token: its file in GATEWAY_SECRETS_DIR cannot be read: Input/output error",
+        "cos.token: its file in GATEWAY_SECRETS_DIR is larger than 1 MiB",
         "redis.entry_key: its file in GATEWAY_SECRETS_DIR is not text in UTF-8",
     ]
 
@@ -213,14 +194,12 @@ def test_a_variable_that_is_not_text_is_a_mistake(file: Path, monkeypatch: pytes
     assert problems(file) == ["GATEWAY_ADMIN__TOKEN: is not text in UTF-8"]
 
 
-def test_a_misnamed_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
+def test_a_misnamed_and_an_empty_secret_are_mistakes(file: Path, secrets_dir: Path) -> None:
     (secrets_dir / "cos__secret_kex").write_text(SECRET)
-    assert problems(file) == ["cos.secret_kex: there is no such key (did you mean secret_key?)"]
-
-
-def test_an_empty_secret_is_a_mistake(file: Path, secrets_dir: Path) -> None:
-    (secrets_dir / "cos__secret_key").write_text("\n")
-    assert [line.partition(":")[0] for line in problems(file)] == ["cos.secret_key"]
+    (secrets_dir / "cos__secret_id").write_text("\n")
+    lines = problems(file)
+    assert "cos.secret_kex: there is no such key (did you mean secret_key?)" in lines
+    assert {line.partition(":")[0] for line in lines} == {"cos.secret_kex", "cos.secret_id"}
 
 
 def test_all_repeated_keys_are_reported_at_once(file: Path) -> None:
@@ -250,12 +229,6 @@ def test_an_alias_does_not_repeat_a_key(file: Path) -> None:
     assert load_settings(file) == before
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError) as refused:
-        load_settings(tmp_path / "missing.yaml")
-    assert refused.value.problems == [f"{tmp_path}/missing.yaml: cannot be read: No such file or directory"]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -278,21 +251,20 @@ def test_invalid_yaml_is_reported_in_one_line_without_quoting_it(file: Path, tex
     assert line.startswith(f"{file}: is not YAML")
 
 
-def test_bytes_that_are_not_text_are_reported_as_invalid_yaml(file: Path) -> None:
+def test_a_file_without_sections_is_a_mistake(file: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.yaml"
+    with pytest.raises(SettingsError) as refused:
+        load_settings(missing)
+    assert refused.value.problems == [f"{missing}: cannot be read: No such file or directory"]
     file.write_bytes(b"\xff\xfe\x00server")
     with pytest.raises(SettingsError, match="is not YAML"):
         load_settings(file)
-
-
-@pytest.mark.parametrize("text", ["- server", "just words", "5", "1: 2", "true"])
-def test_a_file_that_is_not_a_mapping_of_sections_is_a_mistake(file: Path, text: str) -> None:
-    file.write_text(text)
-    assert problems(file) == [f"{file}: must be a mapping of sections, such as 'server:'"]
-
-
-def test_an_empty_file_lacks_the_required_keys(file: Path) -> None:
-    file.write_text("")
-    assert problems(file) == MISSING
+    for text in ("- server", "just words", "5", "1: 2", "true"):
+        file.write_text(text)
+        assert problems(file) == [f"{file}: must be a mapping of sections, such as 'server:'"]
+    for text in ("", "postgres:\ncos:\n"):
+        file.write_text(text)
+        assert problems(file) == MISSING
 
 
 @given(text=st.text(max_size=60))

@@ -17,7 +17,7 @@ import redis
 from aiohttp import web
 
 from gateway.canary.canary import Canary, Question
-from gateway.canary.client import FrontClient
+from gateway.canary.client import open_front_client
 from gateway.canary.mark import CanaryMark
 from gateway.service.metrics import Metrics
 from gateway.settings import CanarySettings, Live
@@ -198,7 +198,7 @@ async def test_of_several_workers_without_redis_the_first_asks() -> None:
     async def nothing() -> list[Question]:
         raise AssertionError("the second worker asks")
 
-    async with FrontClient() as client:
+    async with open_front_client() as client:
         metrics = Metrics()
         asking = Canary(
             canary,

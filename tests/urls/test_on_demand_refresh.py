@@ -31,9 +31,7 @@ class Replica:
             tier.trust,
             tier.metrics.urls,
         )
-        self.on_demand = OnDemandRefresh(
-            self.resolver, tier.table, tier.cache, local, self.cos_clock, tier.metrics.urls
-        )
+        self.on_demand = OnDemandRefresh(self.resolver, self.cos_clock)
 
     async def close(self) -> None:
         await self.on_demand.close()

@@ -60,6 +60,11 @@ def refresh_worker_of(
     )
 
 
+async def drained(tier: Tier) -> "Counter[str]":
+    """Renew what is due, and return the results."""
+    return await refresh_worker_of(tier).drain(tier.shards.all)
+
+
 async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
     """Look the images up, as requests do."""
     tier.table.add(*image_ids)
@@ -78,9 +83,9 @@ async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
     first = await cached(tier)
     assert first is not None
     refresh_worker = refresh_worker_of(tier)
-    assert await refresh_worker.drain_once() == Counter()
+    assert await refresh_worker.drain(tier.shards.all) == Counter()
     tier.clock.now = first.presigned.expires_at - 900
-    assert await refresh_worker.drain_once() == Counter(renewed=1)
+    assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
     second = await cached(tier)
     assert second is not None
     assert second.presigned.expires_at > first.presigned.expires_at + 2000
@@ -94,7 +99,7 @@ async def test_due_times_are_spread_and_the_hot_go_first(tier: Tier) -> None:
     await keep(tier, "hot", *cold)
     await tier.count({ImageVariant("hot"): Usage(access_count=100_000, last_access=tier.clock())})
     tier.clock.now += 3000
-    await refresh_worker_of(tier).drain_once()
+    await drained(tier)
     claims = await tier.queue.first(51)
     found = await tier.cache.find([claim.item for claim in claims])
     # Signing times are rounded for each key, so what counts is how long before its end a URL is due.
@@ -114,7 +119,7 @@ async def test_an_unused_entry_is_not_renewed(tier: Tier, redis_client: "redis.R
     for _ in range(40):  # renewed for a day after one request
         tier.clock.now += 2400
         await tier.count({ImageVariant("b"): Usage(access_count=1, last_access=tier.clock())})
-        results = await refresh_worker_of(tier).drain_once()
+        results = await drained(tier)
         if results["idle"]:
             break
     assert results["idle"] == 1
@@ -135,7 +140,7 @@ async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) 
     await tier.queue.schedule({A: tier.clock() + 60})  # as the lease left it
     tier.clock.now += 61
     tier.table.queries.clear()
-    assert await refresh_worker_of(tier).drain_once() == Counter(fresh=1, renewed=1)
+    assert await drained(tier) == Counter(fresh=1, renewed=1)
     assert tier.table.queries == [["b"]]
 
 
@@ -145,7 +150,7 @@ async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     tier.table.records.clear()
     tier.clock.now += 3000
     invalidated = InvalidatedIds()
-    assert await refresh_worker_of(tier, invalidated=invalidated).drain_once() == Counter(gone=1)
+    assert await refresh_worker_of(tier, invalidated=invalidated).drain(tier.shards.all) == Counter(gone=1)
     assert invalidated == ["a"]
 
 
@@ -176,7 +181,7 @@ async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest
     for _ in range(4):
         tier.clock.now += 3000
         await tier.count({ImageVariant(name): Usage(last_access=tier.clock()) for name in "ab"})
-        total += await refresh_worker_of(tier).drain_once()
+        total += await drained(tier)
     assert (total["failed"], total["dead"], total["renewed"]) == (2, 1, 4)
     [entry] = await tier.queue.dead()
     assert entry.reason == "the key names the bucket, not an object"
@@ -190,7 +195,7 @@ async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> No
     await keep(tier, *ids)
     tier.table.chokes_on = {"id-7"}
     tier.clock.now += 3000
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=19, failed=1)
+    assert await drained(tier) == Counter(renewed=19, failed=1)
 
 
 @on_each_topology
@@ -200,10 +205,10 @@ async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     refresh_worker = refresh_worker_of(tier)
     tier.clock.now += 3000
     for _ in range(10):
-        assert await refresh_worker.drain_once() == Counter(postponed=1)
+        assert await refresh_worker.drain(tier.shards.all) == Counter(postponed=1)
         tier.clock.now += 5
     tier.table.is_away = False
-    assert await refresh_worker.drain_once() == Counter(renewed=1)
+    assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
     assert await tier.queue.dead() == []
 
 
@@ -212,7 +217,7 @@ async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
     await keep(tier, "a")
     await keep(tier, "a", style="thumb")
     tier.clock.now += 3000
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=2)
+    assert await drained(tier) == Counter(renewed=2)
     thumb = await cached(tier, ImageVariant("a", "thumb"))
     assert thumb is not None
     assert "imageMogr2" in thumb.presigned.url
@@ -221,7 +226,7 @@ async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
 async def test_a_removed_style_is_not_renewed(tier: Tier) -> None:
     await tier.queue.schedule({ImageVariant("a", "gone"): tier.clock()})
     await tier.count({ImageVariant("a", "gone"): Usage(last_access=tier.clock())})
-    assert await refresh_worker_of(tier).drain_once() == Counter(idle=1)
+    assert await drained(tier) == Counter(idle=1)
 
 
 async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
@@ -250,7 +255,7 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             in_use = {variant: Usage(access_count=1, last_access=clock()) for variant in asked[:60]}
             await tier.count(in_use)
             clock.now += 3600 - 901
-            results = await worker.drain_once()
+            results = await worker.drain(tier.shards.all)
             clock.now += 901
         assert (await tier.queue.state(clock())).queued == 60
         assert set(results) <= {"renewed"}
@@ -274,7 +279,7 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
     signer = Signer(OneBucket(), Hosts(cos), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
     tier.clock.now += 3000
     worker = refresh_worker_of(replace(tier, signer=signer))
-    assert await worker.drain_once() == Counter(renewed=1, postponed=1)
+    assert await worker.drain(tier.shards.all) == Counter(renewed=1, postponed=1)
     due = await tier.queue.due_at(ImageVariant("b"))
     assert due is not None
     assert tier.clock() < due <= tier.clock() + 5

@@ -21,7 +21,7 @@ from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
 from tests.limits import LIMIT
 from tests.tier import IN_CLUSTER, Clock, Tier, make_tier
-from tests.urls.test_refresh_batch import keep, refresh_batch_of, refresh_worker_of
+from tests.urls.test_refresh_batch import drained, keep, refresh_batch_of, refresh_worker_of
 from tests.waiting import until
 
 
@@ -30,7 +30,7 @@ async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: 
     await keep(tier, *ids)
     tier.table.queries.clear()
     tier.clock.now += 3000
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=250)
+    assert await drained(tier) == Counter(renewed=250)
     assert [len(query) for query in tier.table.queries] == [100, 100, 50]
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
@@ -42,7 +42,7 @@ async def test_a_batch_is_of_a_hundred_at_most(tier: Tier) -> None:
     await keep(tier, *(f"id-{number}" for number in range(150)))
     tier.table.queries.clear()
     tier.clock.now += 3000
-    await refresh_worker_of(tier, batch_size=1000).drain_once()
+    await refresh_worker_of(tier, batch_size=1000).drain(tier.shards.all)
     assert [len(query) for query in tier.table.queries] == [100, 50]
 
 
@@ -60,7 +60,7 @@ async def test_shards_with_a_backlog_are_drained_in_turn(
         tier = make_tier(shards, clock, max_size=2000)
         await keep(tier, *(f"id-{number}" for number in range(1400)))
         clock.now += 3000
-        await refresh_worker_of(tier).drain_once()
+        await drained(tier)
         turns = [shard for shard, _ in groupby(tier.shards.of(ids[0]) for ids in tier.table.queries)]
         assert len(turns) > 2
     redis_client.flushdb()  # the queues live on
@@ -142,7 +142,7 @@ async def test_an_outage_of_redis_is_not_a_failed_renewal(tier: Tier) -> None:
         with pytest.raises(CacheUnavailable):
             await refresh_batch_of(make_tier(unreachable, tier.clock)).refresh(claims)
     tier.clock.now += 61  # the lease gives the claim back
-    assert await refresh_worker_of(tier).drain_once() == Counter(renewed=1)
+    assert await drained(tier) == Counter(renewed=1)
 
 
 @IN_CLUSTER

@@ -1,7 +1,7 @@
 """Misses that arrive together: one read of Redis, one query and one write, and nothing shared but the work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 import redis
@@ -36,14 +36,11 @@ class SlowTable:
         self.released = asyncio.Event()
         self.released.set()
 
-    async def fetch_many(self, image_ids: Sequence[str]) -> Mapping[str, ImageRecord]:
-        records = await self._table.fetch_many(list(image_ids))
+    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
+        rows = await self._table.fetch_rows(image_ids)
         self.asked.set()
         await self.released.wait()
-        return records
-
-    async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
-        return await self._table.fetch_rows(image_ids)
+        return rows
 
     async def try_query(self) -> None:
         await self._table.try_query()

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -216,19 +217,17 @@ class RotatingCredentials:
         self._metrics.credentials_refresh.labels(result=result).inc()
 
 
+@dataclass(slots=True, eq=False)
 class BucketCredentials:
     """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``."""
 
-    def __init__(
-        self, default: RotatingCredentials, own: Mapping[str, RotatingCredentials], now: Callable[[], float]
-    ) -> None:
-        self._now = now
-        self._default = default
-        self._own = own
+    default: RotatingCredentials
+    own: Mapping[str, RotatingCredentials]
+    now: Callable[[], float]
 
     def replace(self, successor: "BucketCredentials") -> None:
         """Sign with the credentials of ``successor`` from now on."""
-        self._default, self._own = successor._default, successor._own  # noqa: SLF001 - of this class
+        self.default, self.own = successor.default, successor.own
         self.show_ends()
 
     def show_ends(self) -> None:
@@ -239,7 +238,7 @@ class BucketCredentials:
     @property
     def all(self) -> list[RotatingCredentials]:
         """Each source once, the default first."""
-        return [self._default, *self._own.values()]
+        return [self.default, *self.own.values()]
 
     @property
     def can_end(self) -> bool:
@@ -262,15 +261,15 @@ class BucketCredentials:
 
     def of(self, bucket: str) -> Credentials:
         """Return the newest credentials for the bucket. Raises ``NoCredentials`` if there are none, or they ended."""
-        rotating = self._own.get(bucket, self._default)
+        rotating = self.own.get(bucket, self.default)
         newest = rotating.newest
-        if newest is None or (newest.expires_at is not None and newest.expires_at <= self._now()):
+        if newest is None or (newest.expires_at is not None and newest.expires_at <= self.now()):
             raise rotating.has_ended()
         return newest
 
     def refused(self, bucket: str, key: str) -> None:
         """Refresh soon, because the bucket's credentials were refused (``RotatingCredentials.refused``)."""
-        self._own.get(bucket, self._default).refused(key)
+        self.own.get(bucket, self.default).refused(key)
 
 
 @asynccontextmanager

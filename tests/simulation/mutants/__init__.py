@@ -100,7 +100,7 @@ MUTANTS: Final = {
     # Each mechanism.
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
-        (_TIER, "return mark < self._renditions_changed or self._log.changed_since(image_id, mark)", "return False"),
+        (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -166,19 +166,19 @@ MUTANTS: Final = {
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
-        (_RESOLVER, "if self._local.was_missing(variant):", "if False:"),
+        (_RESOLVER, "if self.local.was_missing(variant):", "if False:"),
         faults="deafen_feed deafen_channel stop_postgres",
         first=5025,
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
-        (_RESOLVER, "if self._local.now() - began >= LEASE and not is_repeated:", "if False:"),
+        (_RESOLVER, "if self.local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
         first=194,
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
-        ("gateway.catalog.postgres", "needed = self._primary.positions.of(image_ids)", "needed = 1"),
+        ("gateway.catalog.postgres", "needed = self.primary.positions.of(image_ids)", "needed = 1"),
     ),
     "no_sweep_after_a_gap": _mutant(
         "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
