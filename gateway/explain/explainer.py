@@ -29,7 +29,7 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
-from gateway.delivery.parameters import Parameters, VariantRequest, VariantRequests
+from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
 from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why_hidden, why_seen
 from gateway.explain.delivery import answer_facts, kept, picture
@@ -71,16 +71,15 @@ class Explainer:
         """Return why a request with ``credentials`` is answered as it is. ``image_id`` must be valid.
 
         ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
-        address choose it. Raises the errors of ``VariantRequests.parse``.
+        address choose it. Raises the errors of ``VariantRequests.variant``.
         """
         stored, rules = self.row_and_url, self.rules.value
         chosen = self._chosen(parameters, credentials.link)
         cached = await stored.cached(ImageVariant(image_id, chosen.rendition))
         caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
-        dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
-        # Whether nginx may repeat the answer depends on the fields that it sends.
-        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)), kept_for=lambda *_: 0)
+        dry = _DryRequest(self, image_id, chosen, row, cached)
+        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
@@ -118,10 +117,10 @@ class Explainer:
             sections["from_outside"] = _seen(outcomes, time.time())
         return Explanation(image_id, _of_old_row(verdict, row.facts), sections)
 
-    def _chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
+    def _chosen(self, parameters: Mapping[str, str], link: str | None) -> Parameters:
         """Return the rendition of ``parameters``, or without parameters the rendition of the address of ``link``.
 
-        ``format=auto`` is resolved as for a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
+        ``format=auto`` is resolved as for a client without ``Accept``. Raises what ``VariantRequests.variant`` raises.
         """
         if not parameters and link is not None:
             try:
@@ -129,7 +128,7 @@ class Explainer:
             except ValueError:  # not an address; the access step reports it
                 query = yarl.URL().query
             parameters = {name: query[name] for name in PARAMETERS if name in query}
-        return self.requests.parse(parameters, CIMultiDict())
+        return self.requests.variant(parameters, CIMultiDict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,6 @@ class _EmptyMemory:
     """The memory of a gateway that has just started, but for what COS did not make."""
 
     def __init__(self, refused: RefusedVariants) -> None:
-        self.streams = 0
         self.is_refused = refused.holds
         self.substitute_for = refused.substitute_for
 

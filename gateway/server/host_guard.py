@@ -15,11 +15,18 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from gateway.errors import ForeignHost
-from gateway.net.ip_address import parse_ip
+from gateway.net.ip_address import is_loopback, parse_ip
+from gateway.settings import AdminSettings
 
 logger = logging.getLogger(__name__)
 
 _LOGGED: Final = re.compile(r"[A-Za-z0-9.-]{1,253}")
+
+
+def warn_if_open(admin: AdminSettings) -> None:
+    """Log a warning if other machines reach the admin port, and no token guards it."""
+    if admin.token is None and not is_loopback(admin.host):
+        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
 
 
 class HostGuard:

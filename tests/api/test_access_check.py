@@ -320,7 +320,7 @@ async def test_other_methods_are_a_405(gateway: RunningGateway) -> None:
 class Broken:
     """Requests for variants with a defect."""
 
-    def parse(self, *_: object) -> None:
+    def variant(self, *_: object) -> None:
         """Raise an unexpected exception."""
         raise ZeroDivisionError
 
