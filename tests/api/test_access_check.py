@@ -325,7 +325,7 @@ async def test_neither_a_malformed_id_nor_a_field_of_the_original_request_gets_a
 class Broken:
     """Requests for variants with a defect."""
 
-    def parse(self, *_: object) -> None:
+    def variant(self, *_: object) -> None:
         """Raise an unexpected exception."""
         raise ZeroDivisionError
 
