@@ -15,6 +15,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
 from gateway_dev.database import ImageRow, ImagesTable
@@ -371,7 +372,7 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
     """Else a connection whose query was abandoned would count for hours."""
     for more, expected in ({}, 15_000), ({"tcp_user_timeout": 40_000}, 40_000):
         async with (
-            open_pool(make_dsn(postgres_dsn, **more), 1, 3, []) as pool,
+            open_pool(ServerAddresses(make_dsn(postgres_dsn, **more), 3), 1, []) as pool,
             pool.cursor() as used,
         ):
             with socket.socket(fileno=os.dup(used.connection.raw.fileno())) as connected:
