@@ -15,7 +15,7 @@ from gateway.access.request_head import Address, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.catalog.image_id import parse_image_id
-from gateway.delivery.nginx_decisions import FIELD, Decisions
+from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
@@ -32,7 +32,7 @@ class AccessCheck:
     lookup: AuthorizedLookup
     variant_requests: VariantRequests
     renditions: Renditions
-    decisions: Decisions
+    decisions: NginxDecisions
     results: LoopCounter
 
     async def access(self, request: web.Request) -> web.Response:
@@ -55,7 +55,7 @@ class AccessCheck:
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
         if caller is not None and (kept_for := self.decisions.on_access(request.headers, caller, time.time())):
-            headers = {**headers, FIELD: str(kept_for)}
+            headers = {**headers, DECISION_FOR: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
     async def _check(self, request: web.Request) -> Caller:
@@ -65,7 +65,7 @@ class AccessCheck:
         """
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
-        rendition = self.variant_requests.parse(address.query, request.headers).rendition
+        rendition = self.variant_requests.variant(address.query, request.headers).rendition
         caller = self.lookup.caller_of(request, address)
         await self.lookup.check(
             caller,

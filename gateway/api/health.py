@@ -9,8 +9,6 @@ from gateway.api.json_responses import json_response
 from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 
-_HEADERS = {"Cache-Control": "no-store"}
-
 
 @dataclass(frozen=True, slots=True)
 class HealthCalls:
@@ -24,7 +22,7 @@ class HealthCalls:
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Return 200 as long as the event loop runs."""
-        return json_response(200, {"status": "alive"}, _HEADERS)
+        return json_response(200, {"status": "alive"})
 
     async def readyz(self, _: web.Request) -> web.Response:
         """Return 503 only if no image can be served or the gateway is draining."""
@@ -32,4 +30,4 @@ class HealthCalls:
         body: dict[str, Any] = {"status": report.status, "checks": dict(report.checks)}
         if self.gives_reasons:
             body["reasons"] = {name: redact(reason) for name, reason in report.reasons.items()}
-        return json_response(503 if report.status is Readiness.NOT_READY else 200, body, _HEADERS)
+        return json_response(503 if report.status is Readiness.NOT_READY else 200, body)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
@@ -34,6 +34,7 @@ from gateway.errors import (
     AccelNotConfigured,
     ImageNotFound,
     OriginUnavailable,
+    Overloaded,
     TooManyVariants,
     Unauthorized,
 )
@@ -43,7 +44,7 @@ from gateway.objects.object_source import ObjectSource
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.cos_errors import BodyLost, RowChanged
 from gateway.presign.signed_image import SignedImage
-from gateway.settings import Live
+from gateway.settings import Live, ServerSettings
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
@@ -51,7 +52,6 @@ from gateway.urls.usage_counter import UsageCounter
 logger = logging.getLogger(__name__)
 
 _MOST_LOOKUPS: Final = 3
-_NOTHING_ADMITTED: Final = Found(is_admitted=True)
 
 
 @dataclass(slots=True)
@@ -84,14 +84,13 @@ class Exchange:
         if self.lookups == _MOST_LOOKUPS:
             raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
         self.lookups += 1
-        return _NOTHING_ADMITTED
+        return NOTHING
 
 
 class ImageMemory:
-    """The ``Memory`` of requests. ``streams``: how many images are being sent."""
+    """The ``Memory`` of requests."""
 
     def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
-        self.streams = 0
         self.resolver = resolver
         self.source = source
         self.refused = refused
@@ -115,29 +114,39 @@ class Counts:
     accel_not_configured: Callable[[], AccelNotConfigured]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ImageHandler:
-    """Answers ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``most_streams`` requests at a time."""
+    """Answers ``/i/{id}`` and ``/api/v1/images/{id}/proxy``, at most ``max_streams`` requests at a time.
 
+    streams: how many images are being sent.
+    """
+
+    server: Live[ServerSettings]
     rules: Live[Rules]
     memory: ImageMemory
     client_address: ClientAddress
     variant_requests: VariantRequests
     relay: Relay
     counts: Counts
+    streams: int = field(default=0, init=False)
 
     def begin(self, head: RequestHead, image_id: str, context: RequestContext) -> Exchange:
         """Return the request with the first decision. ``image_id`` must be valid."""
         query = head.query
         parameters = self.variant_requests.read(query, head.headers) if query else NO_PARAMETERS
-        context.is_negotiated = parameters.is_negotiated
+        context.variant, context.is_negotiated = parameters.rendition, parameters.is_negotiated
         wanted = ImageRequest(head, image_id, parameters)
         return Exchange(context, wanted, decide(wanted, NOTHING, self.memory, self.rules.value, time.time()))
 
     def at_once(self, exchange: Exchange) -> Prepared | None:
         """Return the answer if it can be sent without awaiting anything, and count it, else None."""
         answer = exchange.decision
-        if not isinstance(answer, Answer) or answer.source is not None or len(answer.body) > COPIED:
+        if (
+            not isinstance(answer, Answer)
+            or answer.source is not None
+            or len(answer.body) > COPIED
+            or self.streams >= self.server.value.max_streams
+        ):
             return None
         self._note(exchange, answer)
         self._sent(answer)
@@ -146,11 +155,11 @@ class ImageHandler:
     async def answer(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
-        A request beyond ``most_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
+        A request beyond ``max_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
         """
-        if self.memory.streams >= self.rules.value.most_streams:
-            exchange.decision = self._decide(exchange.wanted, exchange.found)
-        self.memory.streams += 1
+        if self.streams >= self.server.value.max_streams:
+            raise Overloaded(f"{self.streams} streams in flight")
+        self.streams += 1
         try:
             while True:
                 decision = exchange.decision
@@ -173,8 +182,8 @@ class ImageHandler:
                 exchange.finds(found)
                 exchange.decision = self._decide(exchange.wanted, found)
         finally:
-            exchange.finds(_NOTHING_ADMITTED)
-            self.memory.streams -= 1
+            exchange.finds(NOTHING)
+            self.streams -= 1
 
     def _decide(self, wanted: ImageRequest, found: Found) -> Decision:
         return decide(wanted, found, self.memory, self.rules.value, time.time())
@@ -182,7 +191,6 @@ class ImageHandler:
     def _note(self, exchange: Exchange, decision: Decision) -> None:
         """Note for metrics and the access log what was decided."""
         context, parameters = exchange.context, exchange.wanted.parameters
-        context.variant = parameters.rendition
         if decision.caller is not None:
             context.caller = decision.caller
         if not exchange.is_replaced and decision.found.instead_of is not None and parameters.rendition is not None:
@@ -219,10 +227,10 @@ class ImageHandler:
         try:
             image = await self._find(exchange.wanted, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
-            return Found(instead_of=found.instead_of or error, is_admitted=True)
+            return Found(instead_of=found.instead_of or error)
         except (ImageNotFound, Unauthorized):
-            return found._replace(is_missing=True, is_admitted=True)
-        return found._replace(image=image, is_admitted=True)
+            return found._replace(is_missing=True)
+        return found._replace(image=image)
 
     async def _find(self, wanted: ImageRequest, needed: NeedsLookUp) -> SignedImage:
         """Look up an image that this process has not cached.
@@ -257,7 +265,7 @@ class ImageHandler:
             )
             self.memory.refused.refused(image, error, requested_at)
             return needed.found._replace(image=image, content=None, refusal=error.with_traceback(None))
-        return needed.found._replace(image=image, content=content, is_admitted=True)
+        return needed.found._replace(image=image, content=content)
 
     async def _ask_cos(self, exchange: Exchange, needed: NeedsBytes) -> Content:
         """Return what COS has to be asked for. Raises the errors of the origin and ``RowChanged``."""

@@ -9,7 +9,8 @@ from aiohttp import web
 from gateway.errors import GatewayError
 
 # Responses are for one caller only, and a cache must not repeat an error that is over.
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_NO_STORE = {"Cache-Control": "no-store"}
+HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
 
 
 def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
@@ -34,5 +35,5 @@ def json_text(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
+def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] = _NO_STORE) -> web.Response:
     return web.Response(status=status, body=json_text(body), content_type="application/json", headers=headers)

@@ -10,7 +10,7 @@ from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.json_body import Bodies, image_ids_in, validated
 from gateway.api.json_responses import HEADERS, success
 from gateway.api.metadata import Metadata
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
 from gateway.catalog.server_addresses import Server, ServerAddresses, ServerFull
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.

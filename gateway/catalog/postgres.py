@@ -26,7 +26,7 @@ from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
 

@@ -13,7 +13,7 @@ import aiopg
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 
 # Returns the addresses of a host name; raises ``OSError`` if it has none.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]

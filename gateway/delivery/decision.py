@@ -5,7 +5,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -20,6 +20,7 @@ from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
 from gateway.delivery.headers import Prepared, cache_status_of, content_type_of, fields, image_fields, own_fields
+from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
@@ -28,12 +29,11 @@ from gateway.errors import (
     ImageNotFound,
     ImageTooLarge,
     OriginRejected,
-    Overloaded,
     RouteNotFound,
     Unauthorized,
 )
 from gateway.objects.content import Body, Content
-from gateway.origin.origin_response import ContentRange, ObjectMetadata
+from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
@@ -78,10 +78,6 @@ class Sender(Protocol):
 class Memory(Protocol):
     """What is known without awaiting anything."""
 
-    @property
-    def streams(self) -> int:
-        """How many images are being sent."""
-
     def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
         """Return the image. None: it has to be looked up. Raises ``ImageNotFound`` or ``UnknownStyle``."""
 
@@ -98,24 +94,16 @@ class Memory(Protocol):
         """Return the rendition to send in place of one that COS does not make. None: the original."""
 
 
-KeptFor: TypeAlias = Callable[[ImageRequest, SignedImage, Caller | None, CachePolicy, float], int]
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The configuration of the answers.
-
-    accel_prefix: begins each ``X-Accel-Redirect``.
-    kept_for: returns for how many seconds nginx may repeat an order to others that may see the image.
-    """
+    """The configuration of the answers. ``decisions`` says how long nginx may keep them."""
 
     settings: ImageProxySettings
     policy: CachePolicy
-    most_streams: int
     authenticator: Sender
     renditions: Renditions
     redirect: ImageRedirect
-    kept_for: KeptFor
+    decisions: NginxDecisions
 
 
 class Found(NamedTuple):
@@ -126,7 +114,6 @@ class Found(NamedTuple):
     content: what COS sent, or what memory had when COS was asked for more.
     refusal: why COS does not make the rendition of ``image``.
     rendition: replaces the requested one, if ``instead_of`` is its error. None: the original.
-    is_admitted: the request counts among the streams.
     """
 
     image: SignedImage | None = None
@@ -135,7 +122,6 @@ class Found(NamedTuple):
     refusal: GatewayError | None = None
     rendition: str | None = None
     instead_of: GatewayError | None = None
-    is_admitted: bool = False
 
 
 NOTHING = Found()
@@ -204,7 +190,7 @@ class Refused:
     delivery: str = "none"
     is_denial: bool = False
     image: AuthorizedImage | None = None
-    found: Found = field(default=NOTHING)
+    found: Found = NOTHING
 
 
 Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
@@ -218,17 +204,13 @@ def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, no
             raise RouteNotFound
         if request.parameters.error is not None:
             raise request.parameters.error
-        if not found.is_admitted and memory.streams >= rules.most_streams:
-            raise Overloaded(f"{memory.streams} streams in flight")
         image = case.authorized()
         if image is None:
             return NeedsLookUp(case.missing, case.found, case.caller, case.known_caller)
         return case.answer(image)
-    except _Denied as denied:
-        error = denied.__cause__
-        assert isinstance(error, GatewayError)  # noqa: S101 - raised from one
-        return Refused(error, case.known_caller, is_denial=True)
     except GatewayError as error:
+        if case.is_denied:
+            return Refused(error, case.known_caller, is_denial=True)
         return Refused(error, case.known_caller, case.delivery, image=case.image, found=case.found)
 
 
@@ -242,30 +224,25 @@ def check_image(caller: Caller, image: SignedImage, *, originals_for_owner: bool
         check_original(caller, image.record)
 
 
-def not_made() -> GatewayError:
-    """Return the error of a rendition that COS is not asked for."""
-    return ImageTooLarge("COS did not make the variant a moment ago")
-
-
-class _Denied(Exception):
-    """The caller may not see the image, or there is none."""
-
-
+@dataclass(slots=True)
 class _Case:
-    """The decision about a request in progress: who may see what. ``missing``: the rendition to look up."""
+    """The decision about a request in progress: who may see what.
 
-    __slots__ = ("delivery", "found", "image", "known_caller", "memory", "missing", "now", "request", "rules")
+    known_caller: None as long as nothing depends on it.
+    missing: the rendition to look up.
+    is_denied: the caller may not see the image, or there is none.
+    """
 
-    def __init__(self, request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> None:
-        self.request = request
-        self.found = found
-        self.memory = memory
-        self.rules = rules
-        self.now = now
-        self.delivery = "none"
-        self.image: AuthorizedImage | None = None
-        self.known_caller: Caller | None = None  # as long as nothing depends on it
-        self.missing: str | None = None
+    request: ImageRequest
+    found: Found
+    memory: Memory
+    rules: Rules
+    now: float
+    delivery: str = "none"
+    image: AuthorizedImage | None = None
+    known_caller: Caller | None = None
+    missing: str | None = None
+    is_denied: bool = False
 
     # 1. Access: the image, if the caller may see it.
 
@@ -289,17 +266,18 @@ class _Case:
                         return None
                 if not image.public:
                     check_image(self.caller(), image, originals_for_owner=rules.renditions.originals_for_owner)
-            except (ImageNotFound, Unauthorized) as error:
+            except (ImageNotFound, Unauthorized):
                 if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
                     raise found.instead_of from None
-                raise _Denied from error
+                self.is_denied = True
+                raise
             self.image = authorized = AuthorizedImage(image)
             if image.rendition is None or (found.refusal is None and not memory.is_refused(image)):
                 return authorized
             if request.parameters.version not in (None, image.record.version_token):
                 return authorized  # to be redirected
-            other = memory.substitute_for(image, found.refusal)
-            self.found = Found(rendition=other, instead_of=found.refusal or not_made(), is_admitted=found.is_admitted)
+            instead_of = found.refusal or ImageTooLarge("COS did not make the variant a moment ago")
+            self.found = Found(rendition=memory.substitute_for(image, found.refusal), instead_of=instead_of)
 
     def _may_view_requested(self, record: ImageRecord) -> bool:
         """Return whether the caller, who may not see the replacement, may see the requested style of this row."""
@@ -320,8 +298,8 @@ class _Case:
         request, rules, found = self.request, self.rules, self.found
         parameters, policy = request.parameters, rules.policy
         delivery = "redirect" if parameters.redirect else rules.settings.delivery
-        if delivery == "redirect" and not rules.redirect.is_allowed(image):
-            delivery = "stream"
+        if delivery == "redirect" and not rules.redirect.public_urls.keeps_original(image):
+            delivery = "stream"  # whoever gets the URL of a rendition could get the original
         self.delivery = delivery
         if parameters.version is not None:
             if parameters.version != image.record.version_token:
@@ -364,9 +342,10 @@ class _Case:
         is_substitute = self.found.instead_of is not None
         # Other answers depend on more of the request than nginx's key has.
         if request.is_plain and not is_substitute and not request.parameters.is_negotiated:
-            seconds = self.rules.kept_for(request, image, self.known_caller, policy, self.now)
+            headers_sent, caller = request.head.headers, self.known_caller
+            seconds = self.rules.decisions.on_image(headers_sent, image, caller, policy, self.now)
             if seconds:
-                headers["X-Decision-For"] = str(seconds)
+                headers[DECISION_FOR] = str(seconds)
         cache = cache_status_of(content, is_substitute=is_substitute)
         own = own_fields(content, WHOLE, cache) + fields(headers)
         fixed, delivery = fixed_lines(lines), self.delivery
@@ -394,7 +373,9 @@ class _Case:
             if content.data is not None:
                 data = content.data if plan.last is None else content.data[plan.first : plan.last + 1]
                 length = len(data)
-            elif content.body is not None and (content.covered is None or _is(content.covered, plan)):
+            elif content.body is not None and (
+                content.covered is None or (content.covered.first, content.covered.last) == (plan.first, plan.last)
+            ):
                 source = content.body
                 if content.covered is None and not content.is_stored:
                     plan = WHOLE  # a range of an object too large to be kept: RFC 9110 section 14.2 lets it be ignored
@@ -429,10 +410,6 @@ def _needs_gateway(request: ImageRequest, image: SignedImage) -> bool:
         or hdrs.IF_UNMODIFIED_SINCE in headers
         or (hdrs.RANGE in headers and request.byte_range is None)
     )
-
-
-def _is(covered: ContentRange, plan: Plan) -> bool:
-    return (covered.first, covered.last) == (plan.first, plan.last)
 
 
 def _with_version(raw_query: str, version: str) -> str:

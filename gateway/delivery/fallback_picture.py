@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from aiohttp import hdrs, web
 
@@ -30,30 +31,33 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 class UnusablePicture(Exception):
     """The file cannot be the fallback picture. The message names the setting."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"image_proxy.fallback.path: {reason}")
 
+
+@dataclass(frozen=True, slots=True)
 class FallbackPicture:
     """A picture in memory, and the ``statuses`` of the errors that it replaces."""
 
-    def __init__(self, body: bytes, content_type: str, statuses: Collection[int]) -> None:
-        self._body = body
-        self._content_type = content_type
-        self.statuses = frozenset(statuses)
+    body: bytes
+    content_type: str
+    statuses: Collection[int]
 
     @classmethod
-    def read(cls, path: str, statuses: Collection[int]) -> "FallbackPicture":
+    def read(cls, path: str, statuses: Collection[int]) -> Self:
         """Read the picture from a file. Blocks. Raises ``UnusablePicture``."""
         body = _read(path)
         content_type = next((name for name, signature in _SIGNATURES.items() if signature.match(body)), None)
         if content_type is None:
-            raise _unusable("must be a PNG, JPEG, GIF, WebP, AVIF or SVG file")
-        return cls(body, content_type, statuses)
+            raise UnusablePicture("must be a PNG, JPEG, GIF, WebP, AVIF or SVG file")
+        return cls(body, content_type, frozenset(statuses))
 
     def response(self, error: GatewayError) -> web.Response:
         """Return the error with the picture as its body. ``X-Error-Code`` has the code that JSON would have."""
         return web.Response(
             status=error.status,
-            body=self._body,
-            content_type=self._content_type,
+            body=self.body,
+            content_type=self.content_type,
             headers={
                 "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff",
@@ -74,17 +78,13 @@ def _read(path: str) -> bytes:
     try:
         # A device or a pipe would block, or never end.
         if not Path(path).is_file():
-            raise _unusable("there is no such file")
+            raise UnusablePicture("there is no such file")
         with Path(path).open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _unusable(error.strerror or type(error).__name__) from error
+        raise UnusablePicture(error.strerror or type(error).__name__) from error
     except ValueError as error:  # a NUL in the path
-        raise _unusable("there is no such file") from error
+        raise UnusablePicture("there is no such file") from error
     if len(body) > MAX_BYTES:
-        raise _unusable(f"must be at most {MAX_BYTES} bytes")
+        raise UnusablePicture(f"must be at most {MAX_BYTES} bytes")
     return body
-
-
-def _unusable(reason: str) -> UnusablePicture:
-    return UnusablePicture(f"image_proxy.fallback.path: {reason}")

@@ -10,18 +10,17 @@ from typing import Final
 
 from gateway.access.identity import Caller
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.delivery.decision import ImageRequest
 from gateway.presign.signed_image import SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.settings import AccessSettings, Live
 
-FIELD: Final = "X-Decision-For"
+DECISION_FOR: Final = "X-Decision-For"
 # The user in nginx's key of the decision, for callers that a proxy names.
 _KEY_USER: Final = "X-Decision-User"
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
+class NginxDecisions:
     """For how many seconds nginx may keep an answer: 0 if it must not.
 
     clock: COS's clock, by which presigned URLs end.
@@ -41,12 +40,12 @@ class Decisions:
         return max(0, min(self.settings.value.decision_ttl, int(caller.known_until - now)))
 
     def on_image(
-        self, request: ImageRequest, image: SignedImage, caller: Caller | None, policy: CachePolicy, now: float
+        self, headers: Mapping[str, str], image: SignedImage, caller: Caller | None, policy: CachePolicy, now: float
     ) -> int:
-        """Return for how long nginx may repeat an order to send the image, whose URL ends."""
+        """Return for how long nginx may send the image, whose URL ends, to others that may see it."""
         if not self.settings.value.decision_ttl:
             return 0
         url_ends_in = int(self.lifetime.usable_for(image.presigned, now + self.clock.offset))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
-        return max(0, min(url_ends_in, self.on_access(request.head.headers, caller, now))) if caller is not None else 0
+        return max(0, min(url_ends_in, self.on_access(headers, caller, now))) if caller is not None else 0

@@ -26,16 +26,11 @@ _MOST_KNOWN: Final = 4096
 _LONGEST_KNOWN: Final = 512  # characters
 
 
-class VariantRequest(NamedTuple):
-    """A request for a rendition (None: the original), of any version if ``version`` is None."""
-
-    rendition: str | None
-    version: str | None
-
-
 class Parameters(NamedTuple):
     """What a query asks for.
 
+    rendition: None: the original.
+    version: None: any.
     download: the name of the file to save. None: the image is shown.
     link: the parameters of a signed link.
     is_negotiated: the answer depends on ``Accept``.
@@ -83,14 +78,17 @@ class VariantRequests:
         """Return what a parsed query asks for."""
         is_negotiated = self._renditions.negotiates and query.get("format") == _AUTO
         try:
-            rendition, version = self.parse(query, headers)
-            download, redirect = _file_name(query.get("download")), _flag(query.get("redirect"))
+            return self.variant(query, headers)._replace(
+                download=_file_name(query.get("download")),
+                redirect=_flag(query.get("redirect")),
+                link=LinkParameters.of(query),
+                is_negotiated=is_negotiated,
+            )
         except GatewayError as error:
             return Parameters(is_negotiated=is_negotiated, error=error)
-        return Parameters(rendition, version, download, redirect, LinkParameters.of(query), is_negotiated)
 
-    def parse(self, query: Mapping[str, str], headers: MultiMapping[str]) -> VariantRequest:
-        """Return the variant that the query chooses.
+    def variant(self, query: Mapping[str, str], headers: MultiMapping[str]) -> Parameters:
+        """Return the rendition and the version that the query chooses.
 
         Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``, or ``InvalidRequest`` for a value that no address
         of an image has.
@@ -103,14 +101,14 @@ class VariantRequests:
         if style is None:
             if width is not None or image_format is not None:
                 raise InvalidRequest("w and format need a style")
-            return VariantRequest(None, version)
+            return Parameters(None, version)
         if image_format != _AUTO:
-            return VariantRequest(self._renditions.choose(style, width, image_format), version)
+            return Parameters(self._renditions.choose(style, width, image_format), version)
         if not self._renditions.negotiates:
             raise UnknownFormat("format=auto is not turned on")
         self._renditions.choose(style, width)  # the style and the width are wrong for every format
         image_format = choose_format(headers.getall(hdrs.ACCEPT, ()), self._renditions.formats(style))
-        return VariantRequest(self._renditions.choose(style, width, image_format), version)
+        return Parameters(self._renditions.choose(style, width, image_format), version)
 
     def _width(self, width: str | None, dpr: str | None) -> float | None:
         """Return the width in device pixels, or None without one."""

@@ -1,31 +1,24 @@
 """Delivery by redirect: the client fetches the image from COS."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, fields
 from gateway.presign.public_url import PublicUrls
 from gateway.presign.signed_image import AuthorizedImage, SignedImage
-from gateway.presign.url_lifetime import Lifetime
+from gateway.presign.url_lifetime import CosClock, Lifetime
 
 FIXED: Final = fields(CORS).encode()  # the header lines of every redirect
 
 
+@dataclass(frozen=True, slots=True)
 class ImageRedirect:
-    """Writes redirects to presigned URLs.
+    """Writes redirects to presigned URLs."""
 
-    ahead: ``CosClock.ahead``.
-    """
-
-    def __init__(self, lifetime: Lifetime, public_urls: PublicUrls, ahead: Callable[[], float]) -> None:
-        self._lifetime = lifetime
-        self._public_urls = public_urls
-        self._ahead = ahead
-
-    def is_allowed(self, image: SignedImage) -> bool:
-        """Return whether everybody who may see the image may have its URL: ``PublicUrls.keeps_original``."""
-        return self._public_urls.keeps_original(image)
+    lifetime: Lifetime
+    public_urls: PublicUrls
+    clock: CosClock
 
     def lines(self, method: str, image: AuthorizedImage, policy: CachePolicy, download: str | None, now: float) -> str:
         """Return the header lines of a 302 that is cacheable while its URL is valid, and no longer than the image.
@@ -33,8 +26,8 @@ class ImageRedirect:
         COS refuses HEAD on a URL signed for GET, so each method has its own URL. ``HTTPFound`` is not used: it
         quotes a signed URL again, which breaks the signature. Raises ``CredentialsExpired``.
         """
-        presigned = self._public_urls.presign(image, method=method, download=download)
-        usable_for = self._lifetime.redirect_usable_for(presigned, now + self._ahead())
+        presigned = self.public_urls.presign(image, method=method, download=download)
+        usable_for = self.lifetime.redirect_usable_for(presigned, now + self.clock.ahead())
         return redirect_lines(presigned.url, image, policy.within(usable_for))
 
 

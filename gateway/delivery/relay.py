@@ -1,6 +1,7 @@
 """Stream a body to the client. A truncated body never looks complete."""
 
 import fcntl
+import socket
 from typing import Final, cast
 
 from aiohttp import HttpVersion11, web
@@ -18,7 +19,6 @@ SMALL_BODY = 128 * 1024
 
 # Labels of ``sent_bytes``: the location of the bytes when the request arrived.
 FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
-
 
 _SIOCOUTQNSD: Final = 0x894B
 _NONE: Final = bytes(4)
@@ -73,7 +73,8 @@ class Relay:
         try:
             await response.prepare(request)
             # ``response.write`` would hold the piece for as long as a slow client takes for it.
-            writer, client = cast("StreamWriter", request.writer), _Client(request)
+            writer, transport = cast("StreamWriter", request.writer), request.transport
+            connection = request.get_extra_info("socket")
             while piece:
                 # The unsent rest is copied. From Python 3.12 on, the whole piece is kept until it is sent.
                 await writer.write(memoryview(piece), drain=False)
@@ -82,7 +83,8 @@ class Relay:
                 self._sent_bytes.add(FROM_COS, size)
                 piece = b""
                 if sent != length:
-                    body.suit(has_unsent=client.has_unsent(), is_blocked=client.is_blocked())
+                    is_blocked = transport is not None and transport.get_write_buffer_size() > 0  # the kernel is full
+                    body.suit(has_unsent=_has_unsent(connection), is_blocked=is_blocked)
                 await writer.drain()
                 try:
                     piece = await body.read()
@@ -98,25 +100,12 @@ class Relay:
         return response
 
 
-class _Client:
-    """The unsent bytes of a client's connection."""
+def _has_unsent(connection: socket.socket | None) -> bool:
+    """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h).
 
-    __slots__ = ("_socket", "_transport")
-
-    def __init__(self, request: web.BaseRequest) -> None:
-        self._transport = request.transport
-        self._socket = request.get_extra_info("socket")
-
-    def is_blocked(self) -> bool:
-        """Return whether the kernel's buffer is full."""
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
-
-    def has_unsent(self) -> bool:
-        """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h).
-
-        False on other systems.
-        """
-        try:
-            return self._socket is not None and fcntl.ioctl(self._socket.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
-        except (OSError, ValueError):  # already closed, or a system without it
-            return False
+    False on other systems.
+    """
+    try:
+        return connection is not None and fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
+    except (OSError, ValueError):  # already closed, or a system without it
+        return False

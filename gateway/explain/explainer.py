@@ -29,10 +29,10 @@ from gateway.delivery.decision import (
     Rules,
     decide,
 )
-from gateway.delivery.parameters import Parameters, VariantRequest, VariantRequests
+from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
 from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why_hidden, why_seen
-from gateway.explain.delivery import answer_facts, kept, nothing_kept, picture
+from gateway.explain.delivery import answer_facts, kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
@@ -71,16 +71,15 @@ class Explainer:
         """Return why a request with ``credentials`` is answered as it is. ``image_id`` must be valid.
 
         ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
-        address choose it. Raises the errors of ``VariantRequests.parse``.
+        address choose it. Raises the errors of ``VariantRequests.variant``.
         """
         stored, rules = self.row_and_url, self.rules.value
         chosen = self._chosen(parameters, credentials.link)
         cached = await stored.cached(ImageVariant(image_id, chosen.rendition))
         caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
-        dry = _DryRequest(self, image_id, Parameters(*chosen), row, cached)
-        # Whether nginx may repeat the answer depends on the fields that it sends.
-        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)), kept_for=lambda *_: 0)
+        dry = _DryRequest(self, image_id, chosen, row, cached)
+        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
@@ -107,7 +106,7 @@ class Explainer:
             if delivery := delivery | picture(decision.error, rules.settings.fallback):
                 sections["delivery"] = delivery
             verdict = _refused(decision, caller, row, facts, dry)
-            sections["kept"] = nothing_kept()
+            sections["kept"] = dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")
         else:
             verdict = _served(decision, dry)
             sections["kept"] = kept(decision, self.origin.redirect_usable_for(decision.image))
@@ -118,10 +117,10 @@ class Explainer:
             sections["from_outside"] = _seen(outcomes, time.time())
         return Explanation(image_id, _of_old_row(verdict, row.facts), sections)
 
-    def _chosen(self, parameters: Mapping[str, str], link: str | None) -> VariantRequest:
+    def _chosen(self, parameters: Mapping[str, str], link: str | None) -> Parameters:
         """Return the rendition of ``parameters``, or without parameters the rendition of the address of ``link``.
 
-        ``format=auto`` is resolved as for a client without ``Accept``. Raises the errors of ``VariantRequests.parse``.
+        ``format=auto`` is resolved as for a client without ``Accept``. Raises what ``VariantRequests.variant`` raises.
         """
         if not parameters and link is not None:
             try:
@@ -129,7 +128,7 @@ class Explainer:
             except ValueError:  # not an address; the access step reports it
                 query = yarl.URL().query
             parameters = {name: query[name] for name in PARAMETERS if name in query}
-        return self.requests.parse(parameters, CIMultiDict())
+        return self.requests.variant(parameters, CIMultiDict())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,6 @@ class _EmptyMemory:
     """The memory of a gateway that has just started, but for what COS did not make."""
 
     def __init__(self, refused: RefusedVariants) -> None:
-        self.streams = 0
         self.is_refused = refused.holds
         self.substitute_for = refused.substitute_for
 
@@ -176,7 +174,8 @@ class _DryRequest:
         head = RequestHead("HEAD", short_address(image_id), "", headers, None)
         self.wanted = ImageRequest(head, image_id, parameters)
         self.asked: dict[str | None, AskedOrigin] = {}
-        self._explainer = explainer
+        self._origin = explainer.origin
+        self._stored = explainer.row_and_url
         self._row = row
         self._cached = cached
         self._memory = _EmptyMemory(explainer.refused)
@@ -192,7 +191,9 @@ class _DryRequest:
                 if row.record is None or (row.why_not is not None and not any_row):
                     found = decision.found._replace(is_missing=True)
                 else:
-                    found = decision.found._replace(image=self._signed(row.record, decision.rendition))
+                    record, rendition = row.record, decision.rendition
+                    cached = self._in_use(record, rendition)
+                    found = decision.found._replace(image=cached or self._stored.signer.sign_image(record, rendition))
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found
                 asked = await self._ask(image, by_client=False)
@@ -236,18 +237,15 @@ class _DryRequest:
         asked = self.asked.get(image.rendition)
         if asked is None:
             is_cached = image.presigned == getattr(self._in_use(image.record, image.rendition), "presigned", None)
-            asked = await self._explainer.origin.ask(image, is_cached=is_cached, by_client=by_client)
+            asked = await self._origin.ask(image, is_cached=is_cached, by_client=by_client)
             self.asked[image.rendition] = asked
         return asked
-
-    def _signed(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        return self._in_use(record, rendition) or self._explainer.row_and_url.signer.sign_image(record, rendition)
 
     def _in_use(self, record: ImageRecord, rendition: str | None) -> SignedImage | None:
         """Return the cached image that a request uses. None: a URL has to be signed."""
         if rendition != self.wanted.parameters.rendition:
             return None
-        return self._explainer.row_and_url.in_use(self._cached, record)
+        return self._stored.in_use(self._cached, record)
 
 
 def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:

@@ -9,8 +9,7 @@ from typing import Any, Final
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import OptionalGauge
 from gateway.redis_connection.client import WrongRedis, check_settings
-from gateway.redis_connection.cluster import in_parallel
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, in_parallel, message_of
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
 from gateway.redis_queue.leased_queue import claim_due

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
-from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.concurrency.time_limits import SharedTimeout
 from gateway.errors import GatewayError, OriginPaused, OriginTimeout, OriginUnavailable
 from gateway.net.http_fields import seconds_of
 from gateway.origin.cos_errors import (

@@ -16,7 +16,7 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
 
-from gateway.concurrency.shared_timeout import SharedTimeout
+from gateway.concurrency.time_limits import SharedTimeout
 from gateway.errors import OriginUnavailable
 from gateway.origin.cos_errors import (
     REQUEST_ID,

@@ -13,13 +13,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import AskError, MovedError, RedisError, TryAgainError
 
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 from gateway.redis_connection.guarded_client import (
     REDIS_ERRORS,
     CacheUnavailable,
     CircuitBreaker,
     Command,
     GuardedRedis,
+    in_parallel,
     message_of,
 )
 
@@ -197,17 +198,6 @@ class ClusterServers:
     async def aclose(self) -> None:
         """Close the connections to all nodes."""
         await self._close(list(self._nodes))
-
-
-async def in_parallel(work: Iterable[Any]) -> None:
-    """Run coroutines that handle their own errors. A single coroutine needs no task."""
-    some = list(work)
-    if len(some) == 1:
-        await some[0]
-        return
-    async with asyncio.TaskGroup() as group:
-        for number, coroutine in enumerate(some):
-            group.create_task(coroutine, name=f"redis-{number}")
 
 
 def _view_in(answers: Sequence[Any], asked: Address) -> _View:

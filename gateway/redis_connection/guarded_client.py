@@ -1,9 +1,10 @@
 """Commands and scripts for a server of Redis, packed in C, behind a time-out and a circuit breaker."""
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from functools import wraps
 from inspect import signature
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ClusterDownError, DataError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from gateway.concurrency.shared_timeout import loop_timeout
+from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import DependencyDown, RedisUnavailable
 
 logger = logging.getLogger(__name__)
@@ -265,6 +266,17 @@ def message_of(error: Exception) -> str:
     words = _NOISE.sub("", str(error)).split()
     message = " ".join([code, *words] if code in _CODES else words)
     return message or ("" if isinstance(error, TimeoutError) else type(error).__name__)
+
+
+async def in_parallel(work: Iterable[Any]) -> None:
+    """Run coroutines that handle their own errors. A single coroutine needs no task."""
+    some = list(work)
+    if len(some) == 1:
+        await some[0]
+        return
+    async with asyncio.TaskGroup() as group:
+        for number, coroutine in enumerate(some):
+            group.create_task(coroutine, name=f"redis-{number}")
 
 
 def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]:

@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import RENDITION_NAME
-from gateway.redis_connection.cluster import ClusterServers, Redirect, in_parallel
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis
+from gateway.redis_connection.cluster import ClusterServers, Redirect
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, in_parallel
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.redis_connection.guarded_client import CacheUnavailable, Key, is_wrong_type, lua_script, message_of
 from gateway.redis_connection.shards import Shards
 from gateway.settings import Live, UrlStatsSettings

@@ -9,13 +9,14 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from operator import attrgetter
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
-from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
 from gateway.presign.signer import BACKDATE, Signer
 from gateway.presign.style_variants import Renditions
@@ -307,8 +308,7 @@ class UrlEntries:
         removed in the same step. The usage stays: a changed row still names the same image. Raises
         ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
-        renditions = (None, *self.renditions.names)
-        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
         failed: dict[Shard, CacheUnavailable] = {}
         for some in in_groups(variants, _DROPPED_AT_ONCE):
             failed.update(await self._drop(some))

@@ -118,12 +118,10 @@ class UsageStore:
         commands: dict[Shard, list[Command]] = {}
         for shard, number, counted in batches:
             own = commands.setdefault(shard, [])
-            if used := _lines({variant: int(usage.last_access or 0) for variant, usage in counted.items()}):
+            if used := _lines(counted, "last_access"):
                 own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=used))
-            hits = _lines({variant: usage.access_count for variant, usage in counted.items()})
-            refreshes = _lines({variant: usage.refresh_count for variant, usage in counted.items()})
-            for key, lines in ((shard.hits, hits), (shard.refreshes, refreshes)):
-                if lines:
+            for key, name in ((shard.hits, "access_count"), (shard.refreshes, "refresh_count")):
+                if lines := _lines(counted, name):
                     call = _add(
                         counts=key,
                         marker=shard.marker(key, self._writer),
@@ -215,9 +213,10 @@ def _variants_in(words: Iterable[bytes]) -> list[ImageVariant]:
     return variants
 
 
-def _lines(numbers: Mapping[ImageVariant, int]) -> str:
+def _lines(counted: Mapping[ImageVariant, Usage], name: str) -> str:
     """Return a single argument for all but zeros: packing an argument costs as much as counting a use."""
-    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers.items() if number)
+    numbers = ((variant, int(getattr(usage, name) or 0)) for variant, usage in counted.items())
+    return "\n".join(f"{encode_variant(variant)} {number}" for variant, number in numbers if number)
 
 
 def _count(score: float | None) -> float:

@@ -15,7 +15,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.net.printable import printable
 from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards
@@ -326,18 +326,18 @@ class LeasedQueue(ABC, Generic[T]):
         With ``chosen``, make only these items due, if they are on the list.
         """
         moved = 0
-        if chosen is not None:
-            for shard, items in self._split(chosen).items():
-                words = [self._encode(item) for item in items]
-                [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
-                dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
-                moved += await self._revive(shard, dead, now)
+        if chosen is None:
+            async for shard, entries in self._dead_pages(_AT_ONCE):
+                found, garbage = self._decode_all(entries)
+                moved += await self._revive(shard, list(found), now)
+                if garbage:
+                    await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
             return moved
-        async for shard, entries in self._dead_pages(_AT_ONCE):
-            found, garbage = self._decode_all(entries)
-            moved += await self._revive(shard, list(found), now)
-            if garbage:
-                await self._shards.run_on(shard, ("HDEL", self._keys[shard].dead, *garbage))
+        for shard, items in self._split(chosen).items():
+            words = [self._encode(item) for item in items]
+            [entries] = await self._shards.run_on(shard, ("HMGET", self._keys[shard].dead, *words))
+            dead = [word for word, entry in zip(words, entries, strict=True) if entry is not None]
+            moved += await self._revive(shard, dead, now)
         return moved
 
     async def _revive(self, shard: Shard, words: Sequence[str | bytes], now: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.catalog.image_id import parse_image_id
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.errors import InvalidImageId
 from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards

@@ -11,9 +11,9 @@ from typing import Final
 from redis.asyncio.client import PubSub
 
 from gateway.changes.change_log import ChangeLog, Scope, Source
-from gateway.changes.heartbeat import LEASE, Heartbeat
+from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.clocks import boot_time
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.redis_connection.guarded_client import REDIS_ERRORS, CacheUnavailable, GuardedRedis, message_of
 from gateway.redis_connection.shards import Shards
 
@@ -183,19 +183,15 @@ class InvalidationChannel:
             if heartbeat.wait(self._steady()) == 0:
                 if server not in self._shards.servers.all:
                     return
-                await self._send_heartbeat(heartbeat)
+                text, problem = heartbeat.send(self._steady()), ""
+                try:
+                    await self._send(f"{self._name}{_HEARTBEAT}{text}")
+                except CacheUnavailable as error:
+                    heartbeat.withdraw(text)
+                    problem = f"cannot publish: {message_of(error) or 'no answer'}"
+                self._note(problem)
             if heartbeat.is_lost(self._steady()):
                 raise TimeoutError(f"no heartbeat came back within {LEASE:g} s")
-
-    async def _send_heartbeat(self, heartbeat: Heartbeat) -> None:
-        text = heartbeat.send(self._steady())
-        try:
-            await self._send(f"{self._name}{_HEARTBEAT}{text}")
-        except CacheUnavailable as error:
-            heartbeat.withdraw(text)
-            self._note(f"cannot publish: {message_of(error) or 'no answer'}")
-        else:
-            self._note("")
 
     async def _dispatch(self, data: bytes, log: ChangeLog, use_new_url: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")

@@ -1,7 +1,6 @@
 """The last point of each replica, which every console shows: a sorted set in Redis, bounded and expiring."""
 
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -57,9 +56,9 @@ class ReplicaPoint:
     symptoms: Annotated[tuple[Symptom, ...], Field(max_length=_MOST_SYMPTOMS), AfterValidator(_printable)] = ()
     events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable)] = ()
 
-    def encode(self) -> str:
+    def encode(self) -> bytes:
         """Return the member of the sorted set."""
-        return json.dumps(self.as_json())
+        return _POINT.dump_json(self)
 
     @staticmethod
     def decode(member: bytes) -> "ReplicaPoint | None":
@@ -70,14 +69,11 @@ class ReplicaPoint:
             return None
 
     def as_json(self) -> dict[str, Any]:
-        found = {name: getattr(self, name) for name in _FIELDS}
-        for name in ("symptoms", "events"):
-            found[name] = [part.as_json() for part in found[name]]
+        found: dict[str, Any] = _POINT.dump_python(self, mode="json")
         return found
 
 
 _POINT: Final = TypeAdapter(ReplicaPoint)
-_FIELDS: Final = tuple(field.name for field in fields(ReplicaPoint))
 
 
 @lua_script("""
@@ -89,8 +85,8 @@ redis.call('ZREMRANGEBYSCORE', replicas, '-inf', ended)
 redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
 redis.call('EXPIRE', replicas, life)
 """)
-def _publish(*, replicas: Key, before: str, point: str, at: float, ended: float, most: int, life: int) -> None:
-    """Replace the point ``before`` (or "") by a new point, and remove points up to ``ended`` and beyond ``most``."""
+def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, ended: float, most: int, life: int) -> None:
+    """Replace the point ``before`` (or b"") by a new point, and remove points up to ``ended`` and beyond ``most``."""
 
 
 class ReplicaStore:
@@ -100,7 +96,7 @@ class ReplicaStore:
         self._shards = shards
         self._place = shards.first
         self._key = self._place.key("replicas")
-        self._published: str | None = None
+        self._published: bytes | None = None
 
     async def publish(self, point: ReplicaPoint) -> None:
         """Replace the last point of this replica, and remove the replicas that have ended.
@@ -110,7 +106,7 @@ class ReplicaStore:
         before, self._published = self._published, point.encode()  # also if no answer comes: Redis may have added it
         call = _publish(
             replicas=self._key,
-            before=before or "",
+            before=before or b"",
             point=self._published,
             at=point.at,
             ended=point.at - _LIFE,

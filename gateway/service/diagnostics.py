@@ -65,7 +65,7 @@ async def open_diagnostics(
         metrics.events,
         redis.replicas if redis is not None else None,
         entry_key=lambda: redis.mac.fingerprint if redis is not None else None,
-        streams=lambda: images.handler.memory.streams,
+        streams=lambda: images.handler.streams,
         now=signing.clock.now,
     )
     async with AsyncExitStack() as stack:

@@ -11,7 +11,7 @@ from gateway.api.urls import UrlHandler
 from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import Rules
-from gateway.delivery.nginx_decisions import Decisions
+from gateway.delivery.nginx_decisions import NginxDecisions
 from gateway.delivery.nginx_files import NginxFiles, NginxMetrics
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
@@ -52,7 +52,7 @@ class Images:
     source: ObjectSource
     lookup: AuthorizedLookup
     variant_requests: VariantRequests
-    decisions: Decisions
+    decisions: NginxDecisions
     rules: Live[Rules]
     handler: ImageHandler
     url_handler: UrlHandler
@@ -108,12 +108,12 @@ async def open_images(
     authenticator = access.authenticator
     lookup = AuthorizedLookup(resolver, authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
-    decisions = Decisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
+    decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
     nginx_files = NginxFiles(delivery.delivery, delivery.accel_prefix, nginx_metrics)
-    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock.ahead)
+    redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
 
     def rules_of(settings: Settings) -> Rules:
-        image_proxy, most = settings.image_proxy, settings.server.max_streams
+        image_proxy = settings.image_proxy
         policy = CachePolicy(
             image_proxy.max_age,
             authenticator.varies_by,
@@ -122,10 +122,11 @@ async def open_images(
             stale_while_revalidate=image_proxy.stale_while_revalidate,
             stale_if_error=image_proxy.stale_if_error,
         )
-        return Rules(image_proxy, policy, most, authenticator, renditions, redirect, decisions.on_image)
+        return Rules(image_proxy, policy, authenticator, renditions, redirect, decisions)
 
     rules = live.map(rules_of)
     handler = ImageHandler(
+        live.map(lambda settings: settings.server),
         rules,
         ImageMemory(resolver, source, refused),
         access.client_address,

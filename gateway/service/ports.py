@@ -1,7 +1,6 @@
 """A service on its two ports: which handlers answer which addresses."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,18 +27,15 @@ from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay
 from gateway.metrics.registry import VERSION
-from gateway.net.ip_address import is_loopback
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint
 from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, TracedDispatch
 from gateway.server.file_limit import connection_budget
-from gateway.server.host_guard import HostGuard
+from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
 from gateway.service.answers import about_this, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
@@ -136,8 +132,8 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     settings, requests = service.settings.value, service.requests
     server, admin = settings.server, settings.admin
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
-    if admin.token is None and not inherited.admin and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    if not inherited.admin:
+        warn_if_open(admin)
     endpoint = Endpoint(
         admin.host,
         admin.port,

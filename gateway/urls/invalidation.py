@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import DependencyDown
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_entries.url_entries import UrlEntries

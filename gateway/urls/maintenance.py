@@ -5,9 +5,10 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Final
 
-from gateway.concurrency.time_slices import in_groups
+from gateway.concurrency.time_limits import in_groups
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.style_variants import Renditions
@@ -75,25 +76,19 @@ class SharedMaintenance:
             excess = min(size - share, _MOST_TRIMMED - trimmed)
             if size > share + max(0, excess):
                 self._too_large.add(shard)
-            trimmed += await self._trim(shard, excess)
-        return trimmed
-
-    async def _trim(self, shard: Shard, excess: int) -> int:
-        trimmed = 0
-        while trimmed < excess:
-            count, variants = await self.usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess - trimmed))
-            if not count:
-                break
-            await self.entries.remove(variants)
-            await self.queue.remove(variants)
-            await self.usage.remove(variants)
-            trimmed += count
+            while excess > 0:
+                count, variants = await self.usage.take_least_used(shard, min(_TRIMMED_AT_ONCE, excess))
+                if not count:
+                    break
+                for part in (self.entries, self.queue, self.usage):
+                    await part.remove(variants)
+                excess -= count
+                trimmed += count
         return trimmed
 
     async def remove_usage(self, image_ids: Sequence[str]) -> None:
         """Remove the usage of images that do not exist."""
-        renditions = (None, *self.renditions.names)
-        variants = [ImageVariant(image_id, rendition) for image_id in image_ids for rendition in renditions]
+        variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
         for some in in_groups(variants, _REMOVED_AT_ONCE):
             await self.usage.remove(some)
 

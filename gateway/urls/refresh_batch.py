@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.catalog.record import Catalog
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.url_lifetime import UsableUrls

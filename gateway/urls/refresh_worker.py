@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 
-from gateway.redis_connection.cluster import in_parallel
-from gateway.redis_connection.guarded_client import CacheUnavailable
+from gateway.redis_connection.guarded_client import CacheUnavailable, in_parallel
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import QueueState
 from gateway.redis_queue.refresh_queue import RefreshQueue

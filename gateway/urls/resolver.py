@@ -11,7 +11,7 @@ from gateway.changes.change_log import Scope
 from gateway.changes.entry_trust import EntryTrust, Now, ReadRow
 from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
 from gateway.presign.signer import BACKDATE

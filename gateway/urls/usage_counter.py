@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from gateway.concurrency.grouped_calls import GroupedCalls
-from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signed_image import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 import aiohttp
@@ -20,9 +20,10 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
-from gateway.api.json_responses import failure, json_text
+from gateway.api.json_body import Bodies
+from gateway.api.json_responses import failure, json_response, json_text
 from gateway.delivery.request_context import RequestContext
-from gateway.errors import GatewayError, InvalidRequest, NoWorker, PayloadTooLarge, RequestTimeout
+from gateway.errors import GatewayError, NoWorker
 from gateway.metrics.events import together
 from gateway.metrics.history import INTERVAL
 from gateway.metrics.registry import dropped_lines_counter
@@ -41,8 +42,7 @@ from gateway.workers.worker_calls import Answer, WorkerCalls
 logger = logging.getLogger(__name__)
 
 _MAX_BODY: Final = 64 * 1024  # bytes, as for a single process
-_BODY_TIMEOUT: Final = 10.0  # seconds, as for a single process
-_NO_STORE: Final = {"Cache-Control": "no-store"}
+_BODIES: Final = Bodies(10.0)  # seconds, as for a single process
 # What changes each process, so all of them must do it.
 _FOR_ALL: Final = ("/api/v1/config/reload", "/api/v1/monitoring/debug")
 _CONSOLE: Final = "/api/v1/monitoring/console"
@@ -124,13 +124,13 @@ class Admin:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         is_alive = self._supervisor.shows_life()
-        return _json(200 if is_alive else 503, {"status": "alive" if is_alive else "no worker shows life"})
+        return json_response(200 if is_alive else 503, {"status": "alive" if is_alive else "no worker shows life"})
 
     async def _readyz(self, _: web.Request) -> web.Response:
         reports = await self._reports.read(self._supervisor.answering())
         numbers = [slot.number for slot in self._supervisor.slots]
         body = merged(reports, numbers, is_draining=self._supervisor.is_draining)
-        return _json(503 if body["status"] == NOT_READY else 200, body)
+        return json_response(503 if body["status"] == NOT_READY else 200, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         async with self._reading:  # counts are added in the order in which they were read
@@ -175,7 +175,7 @@ class Admin:
         found = [replica for running in read if running is not None for replica in running.replicas]
         if not found:
             raise NoWorker
-        return _json(200, {"status": "success", "message": "ok", "data": {"replicas": found}})
+        return json_response(200, {"status": "success", "message": "ok", "data": {"replicas": found}})
 
     async def _first(self, request: web.Request, workers: list[Worker]) -> tuple[Worker, Answer]:
         """Return the first worker that answers, and its answer. Raises ``NoWorker``."""
@@ -257,17 +257,5 @@ async def _with_errors(request: web.Request, handler: Handler) -> web.StreamResp
 @web.middleware
 async def _with_body(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Read the body before the handler, which sends it to workers."""
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
-            await request.read()
-    except TimeoutError:
-        raise RequestTimeout from None
-    except web.HTTPRequestEntityTooLarge:
-        raise PayloadTooLarge from None
-    except web.RequestPayloadError:
-        raise InvalidRequest("the body cannot be read") from None
+    await _BODIES.read(request)
     return await handler(request)
-
-
-def _json(status: int, body: Mapping[str, Any]) -> web.Response:
-    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=_NO_STORE)

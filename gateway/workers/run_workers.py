@@ -11,12 +11,12 @@ from typing import Final, Self
 from aiohttp import web
 
 from gateway.concurrency.background import background, first_of
-from gateway.net.ip_address import is_loopback
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
+from gateway.server.host_guard import warn_if_open
 from gateway.settings import AdminSettings, ServerSettings
 from gateway.workers.admin import Admin
 from gateway.workers.supervisor import Supervisor
@@ -60,7 +60,6 @@ async def run_workers(
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
-        supervisor.before_end = front.remember
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
@@ -70,7 +69,7 @@ async def run_workers(
         await stack.enter_async_context(background("watchdog", manager.show_life(supervisor.shows_life)))
         logger.info("listening: public=%s admin=%s workers=%s", port.url(server.host), admin_url, count)
         manager.ready()
-        async with background("orders", _obey(supervisor, signals, manager)):
+        async with background("orders", _obey(supervisor, front, signals, manager)):
             await signals.stop.wait()
         manager.stopping()
         logger.info("draining %s workers", count)
@@ -96,7 +95,7 @@ async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, s
         await asyncio.wait({starting, stopping})
 
 
-async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
+async def _obey(supervisor: Supervisor, front: Admin, signals: Signals, manager: ServiceManager) -> None:
     """Reload or roll, never both at once, and once for all signals that came since the last time began."""
     while True:
         await first_of(signals.reload, signals.roll)
@@ -107,14 +106,13 @@ async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManage
             manager.ready()
         if signals.roll.is_set():
             signals.roll.clear()
-            await supervisor.roll()
+            await supervisor.roll(front.remember)
 
 
 @asynccontextmanager
 async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     """Serve ``front`` on the admin port within the block. Yield its URL. Raises ``CannotListen``."""
-    if admin.token is None and not is_loopback(admin.host):
-        logger.warning("the admin port is reachable from outside and admin.token is not set: admin.host=%s", admin.host)
+    warn_if_open(admin)
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:

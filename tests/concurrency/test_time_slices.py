@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.concurrency.time_slices import TimeSlices, in_groups
+from gateway.concurrency.time_limits import TimeSlices, in_groups
 from tests.tier import Clock
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shlex
 import socket
@@ -47,23 +46,21 @@ def test_every_stage_uses_one_python_version_that_the_package_accepts() -> None:
     assert versions[0] in accepted
 
 
-def test_the_image_runs_as_a_fixed_user_that_is_not_root() -> None:
+def test_the_image_runs_as_a_fixed_user_that_is_not_root_on_the_gateway_s_ports() -> None:
     (user,) = in_last_stage("USER")
     uid = user.partition(":")[0]
     assert int(uid) > 0
     assert any(f"--uid {uid}" in command for command in in_last_stage("RUN"))
+    assert in_last_stage("EXPOSE") == [f"{ServerSettings().port} {AdminSettings().port}"]
 
 
-def test_the_image_starts_the_gateway_without_a_shell() -> None:
+def test_the_image_starts_the_gateway_without_a_shell_also_without_a_configuration_file() -> None:
     """A shell as process 1 would not pass SIGTERM on."""
     (entrypoint,), (command,) = in_last_stage("ENTRYPOINT"), in_last_stage("CMD")
     assert json.loads(entrypoint) == ["python", "-m", "gateway"]
     name, *arguments = json.loads(command)
     context = _command(name).make_context(name, arguments, parent=_group())
     assert context.params["config"] == Path("/etc/image-gateway/gateway.yaml")
-
-
-def test_the_image_can_run_without_a_configuration_file() -> None:
     assert "image-gateway serve\n" in read("Dockerfile")
     assert _command("serve").make_context("serve", [], parent=_group()).params["config"] is None
 
@@ -104,21 +101,9 @@ async def test_the_health_check_follows_the_admin_port(gateway: RunningGateway, 
         assert await codes() == [0, 0, 1], configured
     file.write_text("admin:\n  port: 1\n")
     assert await codes(GATEWAY_ADMIN__PORT=port) == [0, 0, 1], "the variable comes before the file"
-
-
-async def test_the_health_check_fails_without_a_gateway() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        process = await asyncio.create_subprocess_exec(
-            str(ROOT / "config/container/image-gateway-healthy"),
-            env={"GATEWAY_ADMIN__PORT": str(unused.getsockname()[1]), "PATH": os.environ["PATH"]},
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        assert await process.wait() == 1
-
-
-def test_the_image_exposes_the_ports_that_the_gateway_listens_on() -> None:
-    assert in_last_stage("EXPOSE") == [f"{ServerSettings().port} {AdminSettings().port}"]
+        assert await codes(GATEWAY_ADMIN__PORT=str(unused.getsockname()[1])) == [1, 1, 1]
 
 
 def test_the_build_context_holds_only_the_files_that_the_build_copies() -> None:

@@ -99,27 +99,21 @@ def test_the_examples_in_the_configuration_file_load() -> None:
     assert len(Settings(**uncommented() | examples()).image_styles) == 3
 
 
-def test_the_jwt_example_shows_every_key_with_its_default() -> None:
-    example = examples()["access"]["jwt"]
-    assert example.keys() == JwtSettings.model_fields.keys() - {"public_key", "jwks_url"}  # in place of the secret
-    assert JwtSettings(**example).model_dump() == JwtSettings(secret=example["secret"]).model_dump()
-
-
-def test_the_example_of_purges_shows_every_key_with_its_default() -> None:
-    example = examples()["purge"]
-    assert example.keys() == PurgeSettings.model_fields.keys()
-    required = ("target", "base_urls", "zone_id")
-    assert PurgeSettings(**example) == PurgeSettings(**{name: example[name] for name in required})
-
-
-def test_the_example_of_the_canary_shows_every_key_with_its_default() -> None:
-    example = examples()["canary"]
-    assert example.keys() == CanarySettings.model_fields.keys()
-    assert CanarySettings(**example) == CanarySettings(**{name: example[name] for name in example if name != "every"})
-
-
-def test_the_example_of_the_fallback_picture_shows_every_key_with_its_default() -> None:
-    example = examples()["image_proxy"]["fallback"]
-    assert example.keys() == FallbackSettings.model_fields.keys()
-    assert FallbackSettings(**example) == FallbackSettings(path=example["path"])
-    assert (ROOT / example["path"]).is_file()
+@pytest.mark.parametrize(
+    ("path", "model", "required", "alternatives"),
+    [
+        ("access.jwt", JwtSettings, {"secret"}, {"public_key", "jwks_url"}),
+        ("purge", PurgeSettings, {"target", "base_urls", "zone_id"}, set()),
+        ("canary", CanarySettings, {"via", "public", "private"}, set()),
+        ("image_proxy.fallback", FallbackSettings, {"path"}, set()),
+    ],
+)
+def test_an_example_shows_every_key_with_its_default(
+    path: str, model: type[BaseModel], required: set[str], alternatives: set[str]
+) -> None:
+    example = examples()
+    for name in path.split("."):
+        example = example[name]
+    assert example.keys() == model.model_fields.keys() - alternatives
+    assert model(**example).model_dump() == model(**{name: example[name] for name in required}).model_dump()
+    assert "path" not in example or (ROOT / example["path"]).is_file()

@@ -88,14 +88,8 @@ def test_every_manifest_is_valid(kubernetes_validate: Any, version: str) -> None
         kubernetes_validate.validate(manifest, version, strict=True)
         kinds.add(manifest["kind"])
     assert kinds == {
-        "Deployment",
-        "HorizontalPodAutoscaler",
-        "Ingress",
-        "Namespace",
-        "NetworkPolicy",
-        "PodDisruptionBudget",
-        "Service",
-        "ServiceAccount",
+        *("Deployment", "HorizontalPodAutoscaler", "Ingress", "Namespace"),
+        *("NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"),
     }
 
 
@@ -128,23 +122,18 @@ def test_the_configuration_and_the_secrets_of_the_example_are_complete(
     assert (FOLDER / "example/secrets/.gitignore").read_text().splitlines()[-2:] == ["*", "!.gitignore"]
 
 
-def test_the_pod_reads_the_configuration_and_the_secrets_where_they_are_mounted() -> None:
+def test_the_pod_has_the_user_the_ports_and_the_folders_of_the_image() -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
     (command,) = re.findall(r"^CMD \[.*\"(/.*)/gateway.yaml\"\]$", read("Dockerfile"), flags=re.MULTILINE)
     assert mounts["config"] == command
     assert container()["env"] == [{"name": "GATEWAY_SECRETS_DIR", "value": mounts["secrets"]}]
-
-
-def test_the_pod_has_the_user_and_the_ports_of_the_image() -> None:
     (user,) = re.findall(r"^USER (\d+):(\d+)$", read("Dockerfile"), flags=re.MULTILINE)
     context = pod()["securityContext"]
-    assert (context["runAsUser"], context["runAsGroup"], context["fsGroup"]) == (
-        int(user[0]),
-        int(user[1]),
-        int(user[1]),
-    )
+    assert [str(context[key]) for key in ("runAsUser", "runAsGroup", "fsGroup")] == [user[0], user[1], user[1]]
     ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
     assert ports == {"http": ServerSettings().port, "admin": AdminSettings().port}
+    # A service called gateway gives every pod of its namespace GATEWAY_PORT and others.
+    assert pod()["enableServiceLinks"] is False
 
 
 def test_the_pod_satisfies_the_restricted_security_standard() -> None:
@@ -168,17 +157,8 @@ def test_the_pod_has_time_to_leave_its_service_and_to_drain() -> None:
 
 
 def test_restarts_follow_healthz_and_traffic_follows_readyz() -> None:
-    paths = {name: container()[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-    assert paths == {
-        "startupProbe": {"path": "/healthz", "port": "admin"},
-        "livenessProbe": {"path": "/healthz", "port": "admin"},
-        "readinessProbe": {"path": "/readyz", "port": "admin"},
-    }
-
-
-def test_variables_of_services_cannot_be_taken_for_settings() -> None:
-    """A service called gateway gives every pod of its namespace GATEWAY_PORT and others."""
-    assert pod()["enableServiceLinks"] is False
+    for name, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container()[name]["httpGet"] == {"path": path, "port": "admin"}
 
 
 def test_the_autoscaler_follows_a_metric_of_the_gateway_within_its_limit() -> None:
@@ -192,12 +172,8 @@ def test_the_autoscaler_follows_a_metric_of_the_gateway_within_its_limit() -> No
 
 def test_nothing_but_the_autoscaler_decides_on_the_number_of_pods() -> None:
     component = yaml.safe_load((FOLDER / "components/autoscaling/kustomization.yaml").read_text())
-    assert component["patches"] == [
-        {
-            "target": {"kind": "Deployment", "name": "image-gateway"},
-            "patch": "- {op: remove, path: /spec/replicas}\n",
-        }
-    ]
+    target = {"kind": "Deployment", "name": "image-gateway"}
+    assert component["patches"] == [{"target": target, "patch": "- {op: remove, path: /spec/replicas}\n"}]
     assert "replicas" in of_kind("Deployment")["spec"], "else the patch has nothing to remove"
     example = yaml.safe_load((FOLDER / "example/kustomization.yaml").read_text())
     assert "../components/autoscaling" in example["components"]
@@ -243,12 +219,8 @@ def test_with_ipv6_alone_both_ports_listen_on_it() -> None:
 
 
 def test_the_prometheus_rules_are_those_of_prometheus() -> None:
-    rules = {
-        manifest["metadata"]["name"]: manifest["spec"]
-        for manifest in manifests()
-        if manifest["kind"] == "PrometheusRule"
-    }
-    assert rules == {
+    rules = [manifest for manifest in manifests() if manifest["kind"] == "PrometheusRule"]
+    assert {manifest["metadata"]["name"]: manifest["spec"] for manifest in rules} == {
         f"image-gateway-{name}": yaml.safe_load(read(f"config/prometheus/{name}.yml"))
         for name in ("alerts", "objectives")
     }

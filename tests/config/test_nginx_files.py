@@ -37,9 +37,19 @@ def test_nginx_names_the_port_of_the_gateway_and_closes_idle_connections_first(f
 
 
 @pytest.mark.parametrize("file", SITES)
-def test_nginx_waits_longer_than_the_gateway_needs_to_report_a_timeout(file: str) -> None:
+def test_a_site_waits_logs_stores_and_fails_as_the_gateway_needs_it(file: str) -> None:
     (seconds,) = directive(file, "proxy_read_timeout")
-    assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout
+    assert int(seconds.removesuffix("s")) > ImageProxySettings().timeout, "the gateway reports a timeout"
+    (log_format,) = directive(file, "log_format")
+    assert directive(file, "access_log") == [f"/var/log/nginx/access.log {log_format.split()[0]}"]
+    assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None, "signatures are not logged"
+    # On a full disk nginx cuts off what it wants to store. ``check`` asks for the same room.
+    (path,) = re.findall(r"^#?proxy_cache_path .+;", read(f"config/nginx/{file}"), flags=re.MULTILINE)
+    assert " min_free=2g " in path
+    answer = directive(file, "return")[-1]
+    body = json.loads(answer.partition("'")[2].rpartition("'")[0])
+    assert body.keys() == {"status", "message", "data", "code", "request_id"}
+    assert f"`{body['code']}`" in read("docs/errors.md")
 
 
 def test_nginx_sends_no_header_of_an_object_twice() -> None:
@@ -58,13 +68,6 @@ def test_nginx_buffers_no_images_on_disk_and_stops_when_the_client_disconnects()
     assert directive("gateway.conf", "proxy_http_version") == ["1.1"]
 
 
-@pytest.mark.parametrize("file", SITES)
-def test_nginx_logs_no_signatures(file: str) -> None:
-    (log_format,) = directive(file, "log_format")
-    assert directive(file, "access_log") == [f"/var/log/nginx/access.log {log_format.split()[0]}"]
-    assert re.search(r"\$(request|request_uri|args|query_string)\b", log_format) is None
-
-
 @pytest.mark.parametrize("file", ["gateway.conf", "image-gateway/to-gateway.conf"])
 def test_no_trace_of_a_client_is_passed_on(file: str) -> None:
     """These files set the header fields of every request to the gateway."""
@@ -72,42 +75,44 @@ def test_no_trace_of_a_client_is_passed_on(file: str) -> None:
     assert {'traceparent ""', 'tracestate ""'} <= set(sent)
 
 
-@pytest.mark.parametrize("file", SITES)
-def test_every_cache_leaves_room_on_its_disk(file: str) -> None:
-    """On a full disk nginx cuts off what it wants to store. ``check`` asks for the same room."""
-    paths = re.findall(r"^#?proxy_cache_path .+;", read(f"config/nginx/{file}"), flags=re.MULTILINE)
-    assert len(paths) == 1
-    assert " min_free=2g " in paths[0]
-
-
-@pytest.mark.parametrize("file", SITES)
-def test_the_error_of_nginx_has_the_form_of_the_gateways_errors(file: str) -> None:
-    answer = directive(file, "return")[-1]
-    body = json.loads(answer.partition("'")[2].rpartition("'")[0])
-    assert body.keys() == {"status", "message", "data", "code", "request_id"}
-    assert f"`{body['code']}`" in read("docs/errors.md")
-
-
-def test_the_commands_in_the_header_of_accel_conf_replace_an_installed_gateway_conf(tmp_path: Path) -> None:
-    """Run the commands of both headers below a temporary root: it then holds exactly the files that accel needs."""
+@pytest.mark.parametrize(
+    ("files", "also", "installed"),
+    [
+        (("gateway.conf", "accel.conf"), "image-gateway/to-cos.conf", {"accel.conf", "upstream.conf", "cos.conf"}),
+        (("private-cache.conf",), "cdn-auth.conf", {"private-cache.conf", "upstream.conf"}),
+        (("gateway-cache.conf",), "image-gateway/changes.conf", {"gateway-cache.conf", "upstream.conf"}),
+        (
+            ("gateway-cache.conf", "private-cache.conf"),
+            "cdn-auth.conf",
+            {"private-cache.conf", "gateway-cache.conf", "upstream.conf"},
+        ),
+    ],
+)
+def test_the_commands_in_the_header_of_a_file_replace_an_installed_gateway_conf(
+    tmp_path: Path, files: tuple[str, ...], also: str, installed: set[str]
+) -> None:
+    """Run the commands of the headers below a temporary root: it then holds exactly the files that are needed."""
     for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "etc/nginx/conf.d/default.conf").touch()
-    for file in ("gateway.conf", "accel.conf"):
+    root = tmp_path / "etc/nginx"
+    (root / "conf.d" / ("default.conf" if files[0] == "gateway.conf" else "gateway.conf")).touch()
+    for file in files:
         header = read(f"config/nginx/{file}").partition("\n\n")[0]
         lines = re.findall(r"^#   (.+)", header, flags=re.MULTILINE)
-        commands = [line for line in lines if not line.startswith("nginx ")]
-        assert len(commands) == len(lines) - 1
-        script = re.sub(r" /(?=etc|var)", f" {shlex.quote(str(tmp_path))}/", "\n".join(commands))
+        script = "\n".join(line for line in lines if not line.startswith("nginx "))
+        script = re.sub(r"(?<=[ ,])/(?=etc|var)", f"{shlex.quote(str(tmp_path))}/", script)
         script = script.replace("=photos-1250000000", "=pictures-1251111111")
         subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
-    installed = tmp_path / "etc/nginx"
-    assert {file.name for file in (installed / "conf.d").iterdir()} == {"accel.conf", "upstream.conf", "cos.conf"}
-    included = directive("accel.conf", "include") + directive("image-gateway/to-cos.conf", "include")
-    assert [file for file in included if not (installed / file).is_file()] == []
-    assert (
-        " server pictures-1251111111.cos.ap-guangzhou.myqcloud.com:443;" in (installed / "conf.d/cos.conf").read_text()
-    )
+    assert {file.name for file in (root / "conf.d").iterdir()} == installed
+    text = (root / "conf.d" / files[-1]).read_text()
+    included = re.findall(r"^\s*include (\S+);", text, flags=re.MULTILINE) + directive(also, "include")
+    assert [file for file in included if not (root / file).is_file()] == []
+    if "gateway-cache.conf" in files:
+        assert included[0] == f"image-gateway/{'changes' if files[-1] == 'gateway-cache.conf' else 'decisions'}.conf"
+        assert all((root / "image-gateway" / script).is_file() for script in ("changes.js", "decisions.js"))
+    if "accel.conf" in files:
+        host = "pictures-1251111111.cos.ap-guangzhou.myqcloud.com"
+        assert f" server {host}:443;" in (root / "conf.d/cos.conf").read_text()
 
 
 def test_every_file_names_its_version_and_those_that_send_it_agree() -> None:
@@ -133,44 +138,6 @@ def test_the_port_at_which_nginx_asks_itself_stands_in_one_file() -> None:
     (listened,) = directive("image-gateway/changes.conf", "listen")
     (asked,) = directive("image-gateway/changes.conf", "js_var")
     assert asked == f"$image_changes_address {listened}"
-
-
-def test_the_commands_in_the_header_of_private_cache_conf_replace_an_installed_gateway_conf(tmp_path: Path) -> None:
-    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "etc/nginx/conf.d/gateway.conf").touch()
-    header = read("config/nginx/private-cache.conf").partition("\n\n")[0]
-    commands = [line for line in re.findall(r"^#   (.+)", header, flags=re.MULTILINE) if not line.startswith("nginx ")]
-    script = re.sub(r" /(?=etc|var)", f" {shlex.quote(str(tmp_path))}/", "\n".join(commands))
-    subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
-    installed = tmp_path / "etc/nginx"
-    assert {file.name for file in (installed / "conf.d").iterdir()} == {"private-cache.conf", "upstream.conf"}
-    included = directive("private-cache.conf", "include") + directive("cdn-auth.conf", "include")
-    assert [file for file in included if not (installed / file).is_file()] == []
-
-
-def test_the_commands_in_the_header_of_gateway_cache_conf_install_what_it_includes(tmp_path: Path) -> None:
-    """Three files or folders, and no command but these turns njs on."""
-    for folder in ("etc/nginx/conf.d", "etc/nginx/sites-enabled", "var/cache"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "etc/nginx/conf.d/gateway.conf").touch()
-    for file, installed_files in (
-        ("gateway-cache.conf", {"gateway-cache.conf", "upstream.conf"}),
-        ("private-cache.conf", {"private-cache.conf", "gateway-cache.conf", "upstream.conf"}),
-    ):
-        header = read(f"config/nginx/{file}").partition("\n\n")[0]
-        lines = re.findall(r"^#   (.+)", header, flags=re.MULTILINE)
-        script = "\n".join(line for line in lines if not line.startswith("nginx "))
-        script = re.sub(r"(?<=[ ,])/(?=etc|var)", f"{tmp_path}/", script)
-        subprocess.run(["sh", "-e", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True)
-        installed = tmp_path / "etc/nginx"
-        assert {path.name for path in (installed / "conf.d").iterdir()} == installed_files
-        included = re.findall(r"^\s*include (\S+);", (installed / "conf.d" / file).read_text(), flags=re.MULTILINE)
-        assert included[0] == f"image-gateway/{'changes' if file == 'gateway-cache.conf' else 'decisions'}.conf"
-        assert all(
-            (installed / path).is_file()
-            for path in (*included, "image-gateway/changes.js", "image-gateway/decisions.js")
-        )
 
 
 def test_gateway_cache_conf_is_gateway_conf_with_its_cache_and_epochs() -> None:

@@ -194,10 +194,12 @@ def silenced_name(name: str, matchers: list[str]) -> bool:
     return re.fullmatch(re.sub(r'alertname=~?"(.*)"', r"\1", matchers[0]), name) is not None
 
 
-def test_prometheus_on_hosts_scrapes_the_admin_port_as_the_job_that_alerts_name() -> None:
+def test_prometheus_scrapes_the_admin_port_as_the_job_that_alerts_name() -> None:
     compose, hosts = (read_yaml(f"config/prometheus/{file}") for file in ("prometheus.yml", "prometheus.hosts.yml"))
-    (job,) = hosts["scrape_configs"]
-    assert job["job_name"] == compose["scrape_configs"][0]["job_name"] == "image-gateway"
+    (in_compose,), (job,) = compose["scrape_configs"], hosts["scrape_configs"]
+    assert job["job_name"] == in_compose["job_name"] == "image-gateway"
+    assert 'job="image-gateway"' in alerts()[0]["expr"]
+    assert in_compose["dns_sd_configs"][0]["port"] == AdminSettings().port
     assert job["static_configs"] == [{"targets": [f"127.0.0.1:{AdminSettings().port}"]}]
     assert hosts["rule_files"] == compose["rule_files"] == list(RULE_FILES)
 
@@ -250,11 +252,3 @@ async def test_the_alert_tests_use_series_that_exist(gateway: RunningGateway) ->
     assert routes - route_names(gateway.service) == set()
     alerted = {case["alertname"] for test in alert_tests() for case in test["alert_rule_test"]}
     assert alerted <= {rule["alert"] for rule in alerts()}
-
-
-def test_prometheus_scrapes_the_admin_port_and_reads_the_alerts() -> None:
-    prometheus = read_yaml("config/prometheus/prometheus.yml")
-    assert prometheus["rule_files"] == list(RULE_FILES)
-    (job,) = prometheus["scrape_configs"]
-    assert job["dns_sd_configs"][0]["port"] == AdminSettings().port
-    assert f'job="{job["job_name"]}"' in alerts()[0]["expr"]

@@ -224,7 +224,6 @@ OF_COS: Final = (
         _clear,
         check=("fewer requests",),
         advice="COS asks for fewer requests",
-        headline="^COS fails: TooManyRequests since ",
     ),
     Injected(
         "COS throttles by SlowDown",

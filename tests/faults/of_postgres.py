@@ -213,7 +213,6 @@ OF_POSTGRES: Final = (
         _add_rows,
         check=("the query finds no active image",),
         advice="check the id",
-        headline=r"^100 % of the requests for images get 404\. since ",
     ),
     Injected(
         "column renamed",
@@ -236,7 +235,6 @@ OF_POSTGRES: Final = (
         light=("postgres", "down", "holds AccessExclusiveLock of public.images"),
         check=("holds AccessExclusiveLock of public.images", "SELECT pg_terminate_backend"),
         advice="SELECT pg_terminate_backend",
-        headline=r"^postgres does not answer\. .*pid [0-9]+ .*migration.*AccessExclusiveLock of public.* since ",
     ),
     Injected(
         "right to read revoked",

@@ -22,13 +22,7 @@ VALUES = {
     "redirect": ["true", "false", "1", "2"],
 }
 ACCEPTS = [
-    "",
-    "*/*",
-    "image/avif,image/webp",
-    "image/avif;q=0,image/avif",
-    "image/webp;q=1.0000",
-    ",,;q=",
-    "image/avif;q",
+    *("", "*/*", "image/avif,image/webp", "image/avif;q=0,image/avif", "image/webp;q=1.0000", ",,;q=", "image/avif;q"),
 ]
 VARIANTS = 3 * 3 + 2 + 1 + 1  # of the styles, and the original
 IMAGES = ["cat", "mine", "drawing", "broken", "none"]

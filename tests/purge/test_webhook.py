@@ -44,9 +44,9 @@ def test_every_address_that_the_documents_show_is_purged_and_can_be_requested() 
     )
     assert {address for address in shown if "dpr" not in address} <= set(purged)
     assert "/i/sunrise?style=card&w=640&format=auto" in shown
-    parse = VariantRequests(renditions, Live(VariantSettings())).parse
+    variant = VariantRequests(renditions, Live(VariantSettings())).variant
     for address in purged:
-        parse(dict(parse_qsl(urlsplit(address).query)), CIMultiDict())
+        variant(dict(parse_qsl(urlsplit(address).query)), CIMultiDict())
 
 
 async def test_a_purge_names_ids_addresses_and_tags(service: Service, http: BoundedHttp) -> None:

@@ -16,9 +16,10 @@ from gateway.server.request_log import LOGGER
 from gateway.settings import LoggingSettings
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.reload.proofs import proves
+from tests.reload.test_access import purge
 
 
 @pytest.fixture
@@ -191,14 +192,9 @@ async def test_other_origins_may_read_answers_with_cookies(gateway: RunningGatew
 async def test_what_operators_do_is_written_to_another_file(gateway: RunningGateway, tmp_path: Path) -> None:
     file = tmp_path / "audit.log"
     await gateway.reload(logging={"audit": str(file)})
-    purge = {"image_ids": ["cat"]}
-    await gateway.request(
-        "POST", "/api/v1/cache/purge", admin=True, json=purge, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    )
+    await purge(gateway)
     written = await asyncio.to_thread(file.read_text)
     assert '"action": "purge"' in written
     await gateway.reload(logging={"audit": None})
-    await gateway.request(
-        "POST", "/api/v1/cache/purge", admin=True, json=purge, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    )
+    await purge(gateway)
     assert await asyncio.to_thread(file.read_text) == written

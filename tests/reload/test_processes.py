@@ -163,6 +163,10 @@ async def test_the_level_changes_and_what_needs_a_restart_is_named(config: Path,
     await images.add("a")
     async with gateway_process("serve", "--config", str(config)) as running:
         port = running.public.rpartition(":")[2]
+        for token in (None, "wrong"):
+            status, body = await post(running, token)
+            assert (status, body["code"]) == (401, "unauthorized")
+        assert not any("reloaded" in line for line in running.lines)
         write(logging={"level": "debug"}, server={"port": 1, "host": "127.0.0.1"}, redis={"timeout": 0.4})
         status, body = await post(running, ADMIN_TOKEN)
         assert (status, body["data"]["changed"]) == (200, ["logging.level"])
@@ -174,14 +178,6 @@ async def test_the_level_changes_and_what_needs_a_restart_is_named(config: Path,
         assert await get(running, "/i/none", Authorization="Bearer wrong") == 401
         assert json.loads(await running.line_with("request refused"))["level"] == "debug"
         assert running.public.endswith(port)
-
-
-@pytest.mark.parametrize("token", [None, "wrong"])
-async def test_a_reload_by_post_needs_the_admin_token(config: Path, token: str | None) -> None:
-    async with gateway_process("serve", "--config", str(config)) as running:
-        status, body = await post(running, token)
-        assert (status, body["code"]) == (401, "unauthorized")
-        assert not any("reloaded" in line for line in running.lines)
 
 
 async def test_a_file_of_the_secrets_directory_is_read_anew(

@@ -12,8 +12,9 @@ from gateway_dev.cos_emulator.faults import Drip, Fault
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
+from tests.reload.test_access import purge
 from tests.stories.test_variants import photo, picture
-from tests.waiting import until_asked
+from tests.waiting import until
 
 SMALL, LARGE = "imageMogr2/thumbnail/100x100", "imageMogr2/thumbnail/200x200"
 CARD: dict[str, Any] = {"widths": [160], "formats": ["webp"]}
@@ -58,29 +59,22 @@ async def test_a_changed_rule_is_used_at_once_and_the_old_bytes_and_urls_are_not
     assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 100
 
 
-async def test_a_request_under_way_ends_well_and_leaves_nothing_of_the_old_rule(
+async def test_requests_under_way_end_well_and_leave_nothing_of_the_old_rules(
     gateway: RunningGateway, cos: CosEmulator
 ) -> None:
-    cos.faults.add(Fault(action=Drip(size=100, every=0.05)))
-    request = asyncio.create_task(gateway.get("/i/cat?style=thumb"), name="old-request")
-    await until_asked(cos, "objects/cat.png")
-    await gateway.reload(image_styles={"thumb": LARGE})
-    new = await gateway.get("/i/cat?style=thumb")
-    old = await request
-    assert (old.status, picture(old.body).width) == (200, 100)
-    assert picture(new.body).width == 200
+    cos.faults.add(Fault(action=Drip(size=100, every=0.05), times=2))
+    card = "/i/cat?style=card&w=160&format=webp"
+    async with asyncio.TaskGroup() as under_way:
+        changed = under_way.create_task(gateway.get("/i/cat?style=thumb"), name="of-a-changed-style")
+        removed = under_way.create_task(gateway.get(card), name="of-a-removed-style")
+        await until(lambda: len(cos.request_log.of("objects/cat.png")) == 2)
+        await gateway.reload(image_styles={"thumb": LARGE})
+        for _ in range(2):
+            assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 200
+    assert (changed.result().status, picture(changed.result().body).width) == (200, 100)
+    assert removed.result().status == 200
     assert picture((await gateway.get("/i/cat?style=thumb")).body).width == 200
-
-
-async def test_a_request_under_way_for_a_style_that_is_removed_ends_well(
-    gateway: RunningGateway, cos: CosEmulator
-) -> None:
-    cos.faults.add(Fault(action=Drip(size=100, every=0.05)))
-    request = asyncio.create_task(gateway.get("/i/cat?style=card&w=160&format=webp"), name="old-request")
-    await until_asked(cos, "objects/cat.png")
-    await gateway.reload(image_styles={})
-    assert (await request).status == 200
-    assert (await gateway.get("/i/cat?style=card&w=160&format=webp")).status == 400
+    assert (await gateway.get(card)).status == 400
 
 
 async def test_a_style_that_is_no_longer_public_is_closed_at_once(gateway: RunningGateway) -> None:
@@ -98,13 +92,7 @@ async def test_an_image_that_changed_while_a_style_was_away_is_read_again(
     assert (await gateway.get("/i/cat?style=thumb")).status == 200
     await gateway.reload(image_styles={})
     await images.execute("UPDATE images SET is_public = false WHERE id = 'cat'")
-    await gateway.request(
-        "POST",
-        "/api/v1/cache/purge",
-        admin=True,
-        json={"image_ids": ["cat"]},
-        headers={"Authorization": "Bearer the-admin-token-of-tests"},
-    )
+    assert await purge(gateway, image_id="cat") == 200
     await gateway.reload(image_styles={"thumb": SMALL})
     assert (await gateway.get("/i/cat?style=thumb")).status == 404
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from gateway.concurrency.time_slices import TimeSlices
+from gateway.concurrency.time_limits import TimeSlices
 from tests.simulation.loop import ExploringLoop
 from tests.simulation.plan import Plan, make_plan
 from tests.simulation.world import World

@@ -1,12 +1,19 @@
-"""Time limits of waits: a timer shared by waits of equal length, and a limit that ignores delays of the event loop."""
+"""Time on the event loop: limits of waits, and slices of long work, between which the loop serves requests.
+
+A timer is shared by waits of equal length, and a limit ignores delays of the loop.
+"""
 
 import asyncio
 import time
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 _STEPS: Final = 100
 _LATEST: Final = 10  # times the limit, however late the loop is
+_SLICE: Final = 0.001  # seconds
 
 
 class SharedTimeout:
@@ -120,3 +127,29 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
             self._timer = self._loop.call_later(self._step_seconds, self._step)
         else:
             self.expire()
+
+
+class TimeSlices:
+    """``await slices.pause()`` in a loop lets the event loop run when the work has taken a millisecond.
+
+    A millisecond is half of the goal of two, because the current step is finished first. The first slice begins when
+    the object is made, so make it just before the loop.
+    """
+
+    __slots__ = ("_clock", "_ends_at")
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._ends_at = clock() + _SLICE
+
+    async def pause(self) -> None:
+        """Let the event loop run if the slice is over, and begin the next slice."""
+        if self._clock() >= self._ends_at:
+            await asyncio.sleep(0)
+            self._ends_at = self._clock() + _SLICE
+
+
+def in_groups(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the items in order, ``size`` at a time, for commands of bounded size."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
