@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import latency, misses, streams
+from bench import latency, streams
 from bench.comparisons import CACHED_URL, GOAL, GOALS, MISS_IMAGE, MISS_URL, P99, SLOW_RELAY, SLOW_STREAM
 from bench.contenders import MODES
 from bench.local_memory import in_a_new_process
+from bench.misses import ColdIds, misses
 from bench.processes import CLIENT_CORE, Contender
 from bench.stack import Stack, gateway
 from bench.wrk import rate
 
-_MISSES = {MISS_URL: "cold /url", MISS_IMAGE: "cold /i/"}
+_MISSES = {MISS_URL: "/api/v1/images/id-%d/url", MISS_IMAGE: "/i/id-%d"}
 _MOST_MISSES = 10_000  # a second
 _SLOW = {SLOW_STREAM: "gateway", SLOW_RELAY: "bare relay"}
 _READERS, _BYTES_A_SECOND, _SECONDS = 1_000, 5_000, 10.0
@@ -40,7 +41,7 @@ def costs(
             if name == GOAL:
                 found[name, size] = partial(GOALS.__getitem__, size)
             elif name == CACHED_URL:
-                found[name, size] = partial(in_a_new_process, _URLS, from_redis=False)
+                found[name, size] = partial(in_a_new_process, _URLS)
             elif name in _SLOW:
                 found[name, size] = partial(_slow_stream, _SLOW[name], size)
             elif name in _MISSES:
@@ -63,8 +64,7 @@ def _p99_over_the_origin(
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     try:
         mine, its = (
-            latency.percentiles(latency.latencies(contender, size, per_second, seconds, seed))[1]
-            for contender in compared
+            latency.p99(latency.latencies(contender, size, per_second, seconds, seed)) for contender in compared
         )
     finally:
         os.sched_setaffinity(0, cores)
@@ -73,7 +73,7 @@ def _p99_over_the_origin(
 
 @contextlib.contextmanager
 def _cold_gateway(stack: Stack, rounds: int, seconds: int) -> Iterator[Callable[[str], float]]:
-    """Run a gateway that knows no URL, with a row for each miss; yield what returns the misses a second of a kind."""
+    """Run a gateway that knows no URL, with a row for each miss; yield what returns the misses a second of a path."""
     rows = len(_MISSES) * (rounds + 1) * seconds * _MOST_MISSES
     stack.databases.table.execute(
         "INSERT INTO images (id, cos_key, mime_type, is_public, storage_status) "
@@ -81,17 +81,15 @@ def _cold_gateway(stack: Stack, rounds: int, seconds: int) -> Iterator[Callable[
         rows,
     )
     stack.databases.table.execute("ANALYZE images")
-    ids, kinds = misses.Ids(rows), {row.name: row for row in misses.ROWS}
+    ids = ColdIds(rows)
     with gateway(stack, "misses", MODES["redirect"]) as started:
         server = Contender(f"http://{started.address}", started.pid)
 
-        def measured(kind: str) -> float:
-            result = misses.Measured()
-            misses.load(server, kinds[kind], ids, seconds, stack.folder, result)
-            return result.rates[-1]
+        def measured(path: str) -> float:
+            return misses(server, path, ids, seconds, stack.folder)
 
-        for kind in _MISSES.values():  # opens connections
-            measured(kind)
+        for path in _MISSES.values():  # opens connections
+            measured(path)
         yield measured
 
 
@@ -101,10 +99,9 @@ def _slow_stream(server: str, size: str) -> float:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a relay has two connections for each reader
     with (
         tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as folder,
-        streams.targets(Path(folder), readers=_READERS, size=size, only=server) as running,
+        streams.running(server, Path(folder), _READERS, size) as target,
     ):
-        (target,) = running.values()
         cost = streams.growth(target, _READERS, _BYTES_A_SECOND, _SECONDS)
     if cost.failures:
         raise RuntimeError(f"{server}: {cost.failures} of {_READERS} slow readers got no 200")
-    return (cost.most - cost.before) * 1024 / _READERS
+    return cost.more * 1024 / _READERS

@@ -1,11 +1,5 @@
-"""Memory of a process for the URLs in its local tier.
+"""Memory of a process for the URLs in its local tier, each of a row with strings of its own, as from Postgres."""
 
-    python -m bench.local_memory [--images 100000]
-
-Signs each image from a row with separate strings, as from Postgres; then reads each as from Redis.
-"""
-
-import argparse
 import gc
 import multiprocessing
 import time
@@ -18,15 +12,12 @@ from gateway.catalog.record import ImageRecord, read_row
 from gateway.changes.change_log import ChangeLog
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
-from gateway.redis_entries.url_entries import decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, UrlCacheSettings
 from gateway.urls.local_tier import LocalTier
 
-_MIB = 2**20
 _BUCKET = "bench-1250000000"
 
 
@@ -38,7 +29,7 @@ def _row(number: int) -> ImageRecord:
     return read_row(row, _BUCKET, {})
 
 
-def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
+def keeper(images: int) -> Callable[[int], None]:
     """Return what keeps an image by its number in a tier for so many images."""
     settings = CosSettings.model_validate({"secret_id": "AKID" + "x" * 32, "secret_key": "y" * 32, "bucket": _BUCKET})
     credentials = Credentials("AKID" + "x" * 32, "y" * 32)
@@ -49,18 +40,14 @@ def keeper(images: int, *, from_redis: bool) -> Callable[[int], None]:
     )
 
     def keep(number: int) -> None:
-        image = signer.sign_image(_row(number), read_at=int(time.time()))
-        if from_redis:
-            variant = ImageVariant(image.record.image_id)
-            image = decode(encode(image, signer), variant, signer, renditions)
-        tier.put(image, tier.mark(), 60)
+        tier.put(signer.sign_image(_row(number), read_at=int(time.time())), tier.mark(), 60)
 
     return keep
 
 
-def bytes_of_a_url(images: int, *, from_redis: bool) -> float:
+def bytes_of_a_url(images: int) -> float:
     """Keep so many images in this process; return how much larger it is for each of them, in bytes."""
-    keep, process = keeper(images, from_redis=from_redis), psutil.Process()
+    keep, process = keeper(images), psutil.Process()
     keep(0)
     gc.collect()
     before = process.memory_info().rss
@@ -70,22 +57,7 @@ def bytes_of_a_url(images: int, *, from_redis: bool) -> float:
     return (process.memory_info().rss - before) / images
 
 
-def in_a_new_process(images: int, *, from_redis: bool) -> float:
+def in_a_new_process(images: int) -> float:
     """Return what `bytes_of_a_url` returns in a process that has done nothing else."""
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(bytes_of_a_url, images, from_redis=from_redis).result()
-
-
-def main() -> None:
-    """Measure both in separate processes."""
-    parser = argparse.ArgumentParser(prog="python -m bench.local_memory")
-    parser.add_argument("--images", type=int, default=100_000)
-    images = parser.parse_args().images
-    for from_redis in (False, True):
-        each = in_a_new_process(images, from_redis=from_redis)
-        source = "Redis" if from_redis else "Postgres"
-        print(f"{images:,} URLs by {source}: {images * each / _MIB:.0f} MiB, {each:,.0f} bytes for each", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        return pool.submit(bytes_of_a_url, images).result()

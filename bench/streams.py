@@ -1,21 +1,11 @@
-"""Memory of many slow streams: the cost of a thousand readers of distinct large images for each server.
+"""Memory of many slow streams: the cost of readers of distinct large images for a server."""
 
-    python -m bench.streams [--readers 1000] [--rate 5000] [--size 10m] [--only gateway]
-
-An origin, a bare aiohttp relay, nginx (if it is installed) and the gateway run one after the other, each with the same
-readers. Prints the resident memory before, at most and afterwards, the memory of all sockets of the machine
-(``/proc/net/sockstat``, which counts both ends of each connection), and how many readers got no 200.
-"""
-
-import argparse
 import asyncio
 import contextlib
 import math
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,14 +14,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bench.databases import running_databases, write_configuration
-from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, nginx, pinned
+from bench.processes import CLIENT_CORE, SERVER_CORE, free_port, pinned
+from bench.stack import SIZES
 from gateway_dev.database import ImageRow
 
 _MIB: Final = 1024 * 1024
 _TURN: Final = 0.5  # seconds between two reads of a reader
 _OPENED_AT_ONCE: Final = 50
 _HEADER_TIMEOUT: Final = 30.0  # seconds
-_UNITS: Final = {"k": 1_000, "m": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -50,14 +40,6 @@ class Target:
                 if self.pid in (int(stat.parent.name), int(fields[1])):
                     pages += int(fields[21])
         return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
-
-
-def socket_memory() -> float:
-    """Return the memory of all TCP sockets of the machine in MiB."""
-    for line in Path("/proc/net/sockstat").read_text().splitlines():
-        if line.startswith("TCP:"):
-            return int(line.split()[-1]) * os.sysconf("SC_PAGE_SIZE") / _MIB
-    raise RuntimeError("no TCP line in /proc/net/sockstat")
 
 
 class SlowReaders:
@@ -113,11 +95,9 @@ class SlowReaders:
 
 @dataclass(frozen=True)
 class Growth:
-    """Resident memory before and at most, memory of all sockets at most (MiB), and readers without a 200."""
+    """Resident memory that was needed at most, in MiB, and readers without a 200."""
 
-    before: float
-    most: float
-    sockets: float
+    more: float
     failures: int
 
 
@@ -127,70 +107,47 @@ def growth(target: Target, readers: int, rate: int, seconds: float) -> Growth:
     warm_up.open(1)
     warm_up.close()
     time.sleep(1)
-    before, sockets_before = target.resident(), socket_memory()
+    before = target.resident()
     slow = SlowReaders(target.prefix, rate)
-    most = sockets = 0.0
+    most = 0.0
     try:
         slow.open(readers)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             turn = time.monotonic() + _TURN
             slow.read()
-            most, sockets = max(most, target.resident()), max(sockets, socket_memory() - sockets_before)
+            most = max(most, target.resident())
             time.sleep(max(0.0, turn - time.monotonic()))
     finally:
         slow.close()
-    return Growth(before, most, sockets, slow.failures)
-
-
-def measure(name: str, target: Target, options: argparse.Namespace) -> None:
-    """Print the row of one server."""
-    cost = growth(target, options.readers, options.rate, options.seconds)
-    time.sleep(options.pause)
-    more = cost.most - cost.before
-    print(
-        f"| {name} | {cost.before:.0f} | {cost.most:.0f} | +{more:.0f} | {more * 1024 / options.readers:.0f} "
-        f"| {target.resident():.0f} | {cost.sockets:.0f} | {cost.failures} |",
-        flush=True,
-    )
+    return Growth(most - before, slow.failures)
 
 
 @contextlib.contextmanager
-def targets(folder: Path, *, readers: int, size: str, only: str) -> Iterator[dict[str, Target]]:
-    """Run the servers whose name begins with ``only``, for readers of images of ``size``; yield them by name."""
+def running(server: str, folder: Path, readers: int, size: str) -> Iterator[Target]:
+    """Run the gateway, or "bare relay", before an origin of images of ``size``."""
     folder.chmod(0o755)
     (folder / "none").mkdir()
-    origin, proxy, bare, public = (f"http://127.0.0.1:{free_port()}" for _ in range(4))
-    running = {}
+    origin, bare, public = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
     with contextlib.ExitStack() as stack:
         python = (sys.executable, "-m")
-        command: tuple[str, ...] = (*python, "bench.streams", "--serve", origin[17:], "--size", size)
+        command: tuple[str, ...] = (*python, "bench.streams", origin[17:], size)
         stack.enter_context(pinned(CLIENT_CORE, *command, ready=f"{origin}/ready"))
-        if "bare relay".startswith(only):
+        if server == "bare relay":
             command = (*python, "bench.bare", bare[17:], origin, str(folder / "none"))
             pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"{bare}/relay/ready"))
-            running["bare relay"] = Target(f"{bare}/relay/", pid)
-        if shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin") and "nginx".startswith(only):
-            http = (
-                f"upstream o {{ server {origin[7:]}; keepalive 64; }} server {{ listen {proxy[7:]}; location / {{ "
-                'proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; '
-                "proxy_max_temp_file_size 0; } }"
-            )
-            pid = stack.enter_context(nginx(folder, "proxy", SERVER_CORE, http, f"{proxy}/ready"))
-            running["nginx"] = Target(f"{proxy}/", pid)
-        if "gateway".startswith(only):
-            names = map(str, range(readers))
-            rows = (ImageRow(name, None, name, content_type="image/png", public=True) for name in names)
-            sections = stack.enter_context(running_databases(folder, rows)).sections(origin[7:]) | {
-                "server": {"host": "127.0.0.1", "port": int(public[17:]), "max_streams": readers + 10},
-                "admin": {"port": free_port()},
-                "logging": {"level": "warning"},
-            }
-            configuration = write_configuration(folder / "gateway.yaml", sections)
-            command = (*python, "gateway", "serve", "--config", str(configuration))
-            pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"{public}/healthz"))
-            running["gateway"] = Target(f"{public}/i/", pid)
-        yield running
+            yield Target(f"{bare}/relay/", pid)
+            return
+        rows = (ImageRow(name, None, name, content_type="image/png", public=True) for name in map(str, range(readers)))
+        sections = stack.enter_context(running_databases(folder, rows)).sections(origin[7:]) | {
+            "server": {"host": "127.0.0.1", "port": int(public[17:]), "max_streams": readers + 10},
+            "admin": {"port": free_port()},
+            "logging": {"level": "warning"},
+        }
+        configuration = write_configuration(folder / "gateway.yaml", sections)
+        command = (*python, "gateway", "serve", "--config", str(configuration))
+        pid = stack.enter_context(pinned(SERVER_CORE, *command, ready=f"{public}/healthz"))
+        yield Target(f"{public}/i/", pid)
 
 
 async def serve(port: int, length: int) -> None:
@@ -220,29 +177,6 @@ async def serve(port: int, length: int) -> None:
         await server.serve_forever()
 
 
-def main() -> None:
-    """Measure each server, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m bench.streams")
-    parser.add_argument("--readers", type=int, default=1000)
-    parser.add_argument("--rate", type=int, default=5000, help="bytes a second of a reader")
-    parser.add_argument("--size", default="10m", help="of an image: 500k, 10m")
-    parser.add_argument("--seconds", type=float, default=30, help="for which the readers read")
-    parser.add_argument("--pause", type=float, default=60, help="seconds until the last measurement")
-    parser.add_argument("--only", default="", help="bare, nginx or gateway")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    length = int(float(options.size[:-1]) * _UNITS[options.size[-1]])
-    if options.serve is not None:
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(options.serve, length))
-        return
-    print("| server | before (MiB) | at most | more | KiB a stream | afterwards | sockets (MiB) | failures |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    chosen = {"readers": options.readers, "size": options.size, "only": options.only}
-    with tempfile.TemporaryDirectory(prefix="image-gateway-bench-") as name, targets(Path(name), **chosen) as running:
-        for server, target in running.items():
-            measure(server, target, options)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__":  # the origin
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(int(sys.argv[1]), SIZES[sys.argv[2]]))

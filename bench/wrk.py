@@ -49,31 +49,19 @@ def rate(contender: Contender, size: str, seconds: int, folder: Path, *, per_cpu
     raise RuntimeError(f"{contender.prefix}{size}: the server got no processor time")
 
 
-def p99(contender: Contender, size: str, seconds: int, folder: Path, clients: int) -> float:
-    """Return the 99th percentile in milliseconds of ``clients`` that each send a request once they have an answer."""
-    output = _run(contender, size, seconds, folder, clients, "--latency")
-    found = re.search(r"99% +([0-9.]+)(us|ms|s)\n", output)
-    if found is None:
-        raise RuntimeError(output)
-    return float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]]
+def _answered(contender: Contender, size: str, seconds: int, folder: Path) -> tuple[int, float]:
+    """Return how many images were served, and in how many seconds.
 
-
-def _run(contender: Contender, size: str, seconds: int, folder: Path, connections: int, *options: str) -> str:
-    """Return what wrk prints. Raises ``RuntimeError`` after a response that is not 2xx or 3xx, or a lost connection."""
+    Raises ``RuntimeError`` after a response that is not 2xx or 3xx, or a lost connection.
+    """
     prefix = contender.prefix
     base, _, path = prefix.removeprefix("http://").partition("/")
     script = folder / "script.lua"
     script.write_text(_script(contender, f"/{path}", size))
-    command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
-    output = subprocess.run([*command, *options, f"http://{base}"], capture_output=True, text=True, check=True).stdout
+    command = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
+    output = subprocess.run([*command, f"http://{base}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in output or re.search(r"(connect|read|write) [1-9]", output):
         raise RuntimeError(f"{prefix}{size}: {output}")
-    return output
-
-
-def _answered(contender: Contender, size: str, seconds: int, folder: Path) -> tuple[int, float]:
-    """Return how many images were served, and in how many seconds."""
-    output = _run(contender, size, seconds, folder, CONNECTIONS)
     done = re.search(r"([0-9]+) requests in ([0-9.]+)s, ([0-9.]+)([KMG]?)B read", output)
     if done is None:
         raise RuntimeError(output)

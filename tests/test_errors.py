@@ -57,45 +57,6 @@ def test_every_code_belongs_to_one_error() -> None:
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize(
-    ("name", "status", "code"),
-    [
-        ("GatewayError", 500, "internal_error"),
-        ("InvalidRequest", 400, "invalid_request"),
-        ("InvalidImageId", 400, "invalid_image_id"),
-        ("InvalidBeacon", 400, "invalid_beacon"),
-        ("UnknownStyle", 400, "unknown_style"),
-        ("Unauthorized", 401, "unauthorized"),
-        ("RouteNotFound", 404, "not_found"),
-        ("ImageNotFound", 404, "image_not_found"),
-        ("MethodNotAllowed", 405, "method_not_allowed"),
-        ("PreconditionFailed", 412, "precondition_failed"),
-        ("PayloadTooLarge", 413, "payload_too_large"),
-        ("UnsupportedMediaType", 415, "unsupported_media_type"),
-        ("RangeNotSatisfiable", 416, "range_not_satisfiable"),
-        ("TooManyRequests", 429, "too_many_requests"),
-        ("ImageBlocked", 451, "image_blocked"),
-        ("OriginUnavailable", 502, "origin_unavailable"),
-        ("OriginRefused", 502, "origin_refused"),
-        ("NotAnImage", 502, "not_an_image"),
-        ("Overloaded", 503, "overloaded"),
-        ("OriginThrottled", 503, "origin_throttled"),
-        ("CatalogUnavailable", 503, "catalog_unavailable"),
-        ("NoWorker", 503, "no_worker"),
-        ("CredentialsExpired", 503, "credentials_expired"),
-        ("OriginTimeout", 504, "origin_timeout"),
-        ("ImageTooLarge", 422, "image_too_large"),
-        ("ImageArchived", 502, "image_archived"),
-        ("OriginMisconfigured", 502, "origin_misconfigured"),
-        ("OriginRejected", 502, "origin_rejected"),
-        ("OriginSuspended", 502, "origin_suspended"),
-    ],
-)
-def test_clients_may_rely_on_status_and_code(name: str, status: int, code: str) -> None:
-    outcome = getattr(errors, name)
-    assert (outcome.status, outcome.code) == (status, code)
-
-
 @pytest.mark.parametrize("outcome", [outcome for outcome in outcomes() if outcome.status in {429, 503}])
 def test_every_429_and_503_says_when_to_come_back(outcome: type[GatewayError]) -> None:
     assert int(example(outcome).headers["Retry-After"]) > 0

@@ -28,9 +28,10 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
         worker_channel = WorkerChannel.take(channel) if channel is not None else None
     except NoSupervisor as error:
         raise click.ClickException(str(error)) from None
-    settings = settings_from(config, worker_channel.settings if worker_channel is not None else None)
-    configure_logging(settings.logging, worker=worker_channel.number if worker_channel is not None else None)
-    if settings.server.names_loop and worker_channel is None:
+    given = worker_channel.assignment if worker_channel is not None else None
+    settings = settings_from(config, given.settings if given is not None else None)
+    configure_logging(settings.logging, worker=given.number if given is not None else None)
+    if settings.server.names_loop and given is None:
         logger.warning("server.loop is ignored, and the next release refuses it: remove it from the configuration")
     # Imported here: the supervisor of workers needs 15 MB less without the modules that serve.
     if workers > 1:

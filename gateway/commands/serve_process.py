@@ -55,10 +55,11 @@ async def _serve_settings(
         logger.log(level, "listening: public=%s admin=%s", serving.ports.public, serving.ports.admin)
         if channel is not None:
             serving.service.settings.watch(lambda _, new: channel.send(SETTINGS, settings_to_text(new)))
-            if channel.settings is None:
+            given = channel.assignment
+            if given.settings is None:
                 channel.send(SETTINGS, settings_to_text(settings))
-            if channel.ended is not None:  # the consoles of other replicas hear of it from this worker
-                serving.service.metrics.events.add("worker_ended", worker=channel.number, reason=channel.ended)
+            if given.ended is not None:  # the consoles of other replicas hear of it from this worker
+                serving.service.metrics.events.add("worker_ended", worker=given.number, reason=given.ended)
             channel.send(WORKER_VERSION, VERSION)
             serving.service.changes.log.add_observer(channel.send_heard)
             channel.send_heard()  # from now on

@@ -60,7 +60,6 @@ async def run_workers(
         silence = max(_LEAST_SILENCE, manager.watchdog or _SILENCE)
         supervisor = Supervisor(count, start, command.first(), silence=silence, grace=server.shutdown_grace)
         front = Admin(supervisor, await stack.enter_async_context(worker_calls()))
-        supervisor.before_end = front.remember
         stack.push_async_callback(front.close)
         admin_url = await stack.enter_async_context(admin_port(front, admin))
         starting = asyncio.create_task(stack.enter_async_context(supervisor.running()), name="start-workers")
@@ -70,7 +69,7 @@ async def run_workers(
         await stack.enter_async_context(background("watchdog", manager.show_life(supervisor.shows_life)))
         logger.info("listening: public=%s admin=%s workers=%s", port.url(server.host), admin_url, count)
         manager.ready()
-        async with background("orders", _obey(supervisor, signals, manager)):
+        async with background("orders", _obey(supervisor, front, signals, manager)):
             await signals.stop.wait()
         manager.stopping()
         logger.info("draining %s workers", count)
@@ -96,7 +95,7 @@ async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, s
         await asyncio.wait({starting, stopping})
 
 
-async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManager) -> None:
+async def _obey(supervisor: Supervisor, front: Admin, signals: Signals, manager: ServiceManager) -> None:
     """Reload or roll, never both at once, and once for all signals that came since the last time began."""
     while True:
         await first_of(signals.reload, signals.roll)
@@ -107,7 +106,7 @@ async def _obey(supervisor: Supervisor, signals: Signals, manager: ServiceManage
             manager.ready()
         if signals.roll.is_set():
             signals.roll.clear()
-            await supervisor.roll()
+            await supervisor.roll(front.remember)
 
 
 @asynccontextmanager

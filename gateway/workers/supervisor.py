@@ -49,7 +49,6 @@ class Supervisor:
     silence: a worker that gives no sign of life for so many seconds is killed.
     grace: seconds that a drain may take, if the worker sends no longer limit.
     kill_after: how many seconds after that limit the worker is killed.
-    before_end: awaited with a worker that is about to be replaced. It does nothing until it is set.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Supervisor:
         self._is_reload_due = False
         self._silence = silence
         self._grace = grace
-        self.before_end: Callable[[Worker], Awaitable[None]] = _nothing
         self._kill_after = kill_after
         self._workers: set[Worker] = set()
         self._is_rolling = False
@@ -143,8 +141,10 @@ class Supervisor:
                     logger.error("reload: %s", error)  # noqa: TRY400 - the message says it all
         self._is_reload_due = not is_ordered  # without a worker, the next one reads the configuration
 
-    async def roll(self) -> None:
+    async def roll(self, before_end: Callable[[Worker], Awaitable[None]]) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
+
+        before_end: awaited with each worker that is about to drain.
 
         The first new worker starts the version to which the link leads now, and reads the configuration. The others get
         what the new workers have accepted last: the admin port may reload between two replacements. If a new worker
@@ -160,7 +160,7 @@ class Supervisor:
                 if old is not None:
                     if not old.ended.is_set():
                         self._leaving = old
-                        await self.before_end(old)
+                        await before_end(old)
                         old.stop()
                         await self._until_ended([old])
                     self._workers.discard(old)
@@ -279,10 +279,6 @@ class Supervisor:
                     silent = worker.number, worker.silence()
                     logger.error("worker gives no sign of life, killing it: worker=%s seconds=%.1f", *silent)
                     worker.kill()
-
-
-async def _nothing(_: Worker) -> None:
-    """Do nothing before the end of a worker."""
 
 
 def _last_accepted_by(workers: Iterable[Worker]) -> Accepted | None:

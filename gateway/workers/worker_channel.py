@@ -83,12 +83,9 @@ class WorkerChannel:
     """The sockets of this worker, and its end of the ``channel``."""
 
     def __init__(self, channel: socket.socket, assignment: Assignment, received: bytes = b"") -> None:
-        self.number = assignment.number
+        self.assignment = assignment
         self.public = [_taken(descriptor) for descriptor in assignment.public]
         self.admin = [_taken(assignment.admin)]
-        self.settings = assignment.settings
-        self.ended = assignment.ended
-        self._secret = assignment.secret.encode()
         channel.setblocking(False)
         self._channel = channel
         self._received = received
@@ -115,7 +112,7 @@ class WorkerChannel:
         @web.middleware
         async def supervisor_only(request: web.Request, handler: Handler) -> web.StreamResponse:
             sent = request.headers.get(FROM_SUPERVISOR, "").encode(errors="surrogateescape")
-            if not hmac.compare_digest(sent, self._secret):
+            if not hmac.compare_digest(sent, self.assignment.secret.encode()):
                 raise Forbidden("this port is for the parent of the worker")
             request[PEER] = request.headers.get(SUPERVISOR_PEER, "")
             return await handler(request)
@@ -134,7 +131,7 @@ class WorkerChannel:
 
     def send_signal(self, order: str) -> None:
         """Pass a signal on to the supervisor, which reloads or replaces workers: ``pidof`` also names workers."""
-        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.number)
+        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.assignment.number)
         self.send(SIGNAL, order)
 
     def send_heard(self) -> None:
@@ -166,7 +163,7 @@ class WorkerChannel:
             with suppress(OSError):
                 received = await reader.read(_PIECE)
             if not received:
-                logger.warning("the parent of this worker has ended: worker=%s", self.number)
+                logger.warning("the parent of this worker has ended: worker=%s", self.assignment.number)
                 orders[STOP]()
                 return
             self._received += received

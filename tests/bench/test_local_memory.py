@@ -9,8 +9,7 @@ _GOAL = 1048  # bytes: 100 MiB for 100,000
 
 
 def test_a_url_takes_no_more_than_its_goal() -> None:
-    """From Postgres alone: what is read of Redis fills the cache of strings of the parser, too."""
-    keep = keeper(_IMAGES, from_redis=False)
+    keep = keeper(_IMAGES)
     keep(0)
     tracemalloc.start()
     try:

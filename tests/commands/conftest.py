@@ -1,11 +1,13 @@
 """The configuration file that the commands read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.processes import run_gateway
 
 WriteConfig = Callable[..., Path]
 
@@ -32,3 +34,11 @@ def write_config(raw_settings: dict[str, dict[str, Any]], tmp_path: Path) -> Wri
 def config_file(write_config: WriteConfig) -> Path:
     """The test's configuration as a YAML file."""
     return write_config()
+
+
+async def said(code: int, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command that must exit with ``code`` and without a traceback. Return its output."""
+    exit_code, output = await run_gateway(*map(str, arguments), environment=environment)
+    assert exit_code == code, output
+    assert "Traceback" not in output
+    return output

@@ -13,7 +13,7 @@ from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.purge_services import PurgeServices
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.commands.conftest import WriteConfig
+from tests.commands.conftest import WriteConfig, said
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
 from tests.processes import gateway_process, run_gateway
@@ -22,8 +22,7 @@ from tests.stories.test_variants import photo
 
 async def test_every_dependency_is_reported_when_all_work(config_file: Path, images: Images) -> None:
     await images.add("a")
-    code, output = await run_gateway("check", "--config", str(config_file))
-    assert code == 0
+    output = await said(0, "check", "--config", config_file)
     assert [line.split()[:2] for line in output.splitlines()] == [
         ["ok", "configuration:"],
         ["ok", "signature:"],
@@ -57,11 +56,11 @@ async def test_a_closed_pipe_ends_the_output_without_an_error(config_file: Path)
 
 
 @pytest.mark.usefixtures("images_table")
-async def test_an_empty_table_is_a_warning(config_file: Path) -> None:
-    code, output = await run_gateway("check", "--config", str(config_file))
-    assert code == 0
+async def test_an_empty_table_is_a_warning_unless_the_bucket_is_probed(config_file: Path) -> None:
+    output = await said(0, "check", "--config", config_file)
     assert "warn  postgres: the query finds no active image" in output
     assert "no image to read yet" in output
+    assert "no image to probe" in await said(1, "check", "--config", config_file, "--deep")
 
 
 @pytest.mark.parametrize(
@@ -83,8 +82,7 @@ async def test_a_failure_comes_with_advice(
     config_file: Path, images: Images, variable: str, value: str, advice: str
 ) -> None:
     await images.add("a")
-    code, output = await run_gateway("check", "--config", str(config_file), environment={variable: value})
-    assert code == 1
+    output = await said(1, "check", "--config", config_file, environment={variable: value})
     failed = [line.split()[1] for line in output.splitlines() if line.startswith("fail")]
     assert len(failed) == (2 if value in ("YOUR-SECRET-KEY", "1700000000") else 1)
     assert "no image to read yet" not in output
@@ -116,8 +114,7 @@ async def test_before_a_start_a_server_that_does_not_answer_is_no_failure(
     config_file: Path, environment: dict[str, str], exit_code: int, failed: list[str]
 ) -> None:
     """``serve`` starts without them, so an init container must let it."""
-    code, output = await run_gateway("check", "--config", str(config_file), "--before-start", environment=environment)
-    assert code == exit_code
+    output = await said(exit_code, "check", "--config", config_file, "--before-start", environment=environment)
     assert [line.split()[1] for line in output.splitlines() if line.startswith("fail")] == failed
 
 
@@ -129,8 +126,7 @@ async def test_a_prefix_that_is_denied_is_found_among_random_rows(
         await images.add(f"b{number}", key=f"denied/{number}.png")
     denied = Refuse(status=403, code="AccessDenied", message="Access Denied.")
     cos.faults.add(Fault(action=denied, key="denied/*", times=None))
-    code, output = await run_gateway("check", "--config", str(config_file))
-    assert code == 1
+    output = await said(1, "check", "--config", config_file)
     assert "COS answered 403 AccessDenied" in output
     assert "to 10 of 20 rows: 10 of 10 below denied/" in output
     assert "allow the credentials GetObject on denied/*" in output
@@ -152,12 +148,10 @@ async def test_the_target_of_purges_is_tried_without_a_purge(write_config: Write
     await images.add("a")
     async with PurgeServices({SECRET_ID: Credential(SECRET_KEY)}) as services:
         purge = {"target": "tencent_cdn", "base_urls": ["https://img.example.com"], "api_url": services.url}
-        code, output = await run_gateway("check", "--config", str(write_config(purge=purge)))
-        assert code == 0, output
+        output = await said(0, "check", "--config", str(write_config(purge=purge)))
         assert "purge: tencent_cdn: addresses left today: 10,000 of 10,000 (mainland)" in output
         own = {**purge, "credentials": {"source": "static", "secret_id": "other", "secret_key": "secret-of-purges"}}
-        code, output = await run_gateway("check", "--config", str(write_config(purge=own)))
-        assert code == 1
+        output = await said(1, "check", "--config", str(write_config(purge=own)))
         assert "credentials purge: source static" in output
         assert "purge: tencent_cdn: error AuthFailure.SecretIdNotFound" in output
         assert "check purge.credentials" in output
@@ -195,8 +189,7 @@ async def test_nginx_files_of_another_release_are_named(config_file: Path, image
     (tmp_path / "conf.d").mkdir()
     for name in ("gateway.conf", "\x1b[31mred.conf"):
         (tmp_path / "conf.d" / name).write_text("# image-gateway nginx files, version 0\n")
-    code, output = await run_gateway("check", "--config", str(config_file), "--nginx", str(tmp_path))
-    assert code == 0
+    output = await said(0, "check", "--config", config_file, "--nginx", tmp_path)
     assert "warn  nginx: files of another version" in output
     assert "conf.d/gateway.conf has 0" in output
     assert "conf.d/?[31mred.conf has 0" in output
@@ -209,13 +202,11 @@ async def test_one_webp_and_one_avif_are_made(write_config: WriteConfig, images:
     await images.add("cat", photo(), content_type="image/jpeg")
     config = write_config(image_styles={"card": {"widths": [640, 160], "formats": ["avif", "webp"]}})
     without_redis = {"GATEWAY_REDIS__URL": "redis://127.0.0.1:1/0"}  # of which variants are independent
-    code, output = await run_gateway("check", "--config", str(config), environment=without_redis)
-    assert code == 1
+    output = await said(1, "check", "--config", config, environment=without_redis)
     assert "ok    variant card@160.webp: COS made it of row cat" in output
     assert "ok    variant card@160.avif: COS made it of row cat" in output
     cos.processing.options = ProcessingOptions(avif_off=frozenset({BUCKET}))
-    code, output = await run_gateway("check", "--config", str(config))
-    assert code == 0
+    output = await said(0, "check", "--config", config)
     assert "warn  variant card@160.avif: COS does not make it of row cat" in output
     assert "switch AVIF on for the bucket" in output
 
@@ -224,14 +215,12 @@ async def test_deep_probes_follow_the_findings(write_config: WriteConfig, images
     await images.add("a")
     config = write_config(image_styles={"small": "imageMogr2/thumbnail/16x"})
     arguments = ("check", "--config", str(config), "--deep", "--probe", "3", "--probe", "8")
-    code, output = await run_gateway(*arguments)
-    assert code == 0
+    output = await said(0, *arguments)
     assert f"probes of {BUCKET} with the image a" in output
     assert "ok     3 HEAD with a GET URL: expected 403; got 403 (request " in output
     assert "q-sign" not in output
     images.cos.faults.add(Fault(action=Refuse(status=403, code="AccessDenied"), skip=2, times=None))
-    code, output = await run_gateway(*arguments)
-    assert code == 1
+    output = await said(1, *arguments)
     assert "fail   3 GET with a GET URL: expected 200; got 403 AccessDenied" in output
 
 
@@ -247,16 +236,8 @@ async def test_wrong_options_of_deep_are_refused(
     config_file: Path, images: Images, arguments: tuple[str, ...], words: str
 ) -> None:
     await images.add("a")
-    code, output = await run_gateway("check", "--config", str(config_file), *arguments)
-    assert code == 2
+    output = await said(2, "check", "--config", config_file, *arguments)
     assert words in output
-
-
-@pytest.mark.usefixtures("images_table")
-async def test_deep_needs_an_image(config_file: Path) -> None:
-    code, output = await run_gateway("check", "--config", str(config_file), "--deep")
-    assert code == 1
-    assert "no image to probe" in output
 
 
 async def test_what_the_canary_sees_is_a_finding(
@@ -265,8 +246,7 @@ async def test_what_the_canary_sees_is_a_finding(
     await images.add("a")
     front = (await start_gateway()).ports.public
     config = write_config(canary={"via": [front, "http://127.0.0.1:1"], "public": "a", "private": "b"})
-    code, output = await run_gateway("check", "--config", str(config))
-    assert code == 1
+    output = await said(1, "check", "--config", config)
     assert f"ok    from outside: {front} public: 200 with the image" in output
     assert f"warn  from outside: {front} private_anonymous: the canary is wrong: the table has no row" in output
     assert "fail  from outside: http://127.0.0.1:1 public: no connection to 127.0.0.1:1: " in output

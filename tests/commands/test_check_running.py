@@ -7,9 +7,8 @@ import pytest
 import redis
 
 from tests.answering import answering
-from tests.commands.conftest import WriteConfig
+from tests.commands.conftest import WriteConfig, said
 from tests.conftest import RunningGateway, StartGateway
-from tests.processes import run_gateway
 from tests.waiting import until
 
 
@@ -23,10 +22,6 @@ async def started(start_gateway: StartGateway, redis_client: "redis.Redis", **ch
     return gateway
 
 
-def name_of(gateway: RunningGateway) -> str:
-    return gateway.replica_name
-
-
 async def test_gateways_are_a_table_and_nginx_is_asked(
     start_gateway: StartGateway, redis_client: "redis.Redis", config_file: Path, tmp_path: Path
 ) -> None:
@@ -34,10 +29,9 @@ async def test_gateways_are_a_table_and_nginx_is_asked(
     async with answering() as nginx:
         nginx.body = json.dumps({"heard_ms_ago": 150, "trouble": None, "floor": 1, "version": 3}).encode()
         options = ("--nginx-status", f"{nginx.url}/status", "--nginx", str(tmp_path))
-        code, output = await run_gateway("check", "--running", *options, "--config", str(config_file))
-    assert code == 0, output
+        output = await said(0, "check", "--running", *options, "--config", config_file)
     for gateway in gateways:
-        assert name_of(gateway) in output
+        assert gateway.replica_name in output
     assert "ok    differences: 2 processes have the same version, program, settings and key" in output
     assert "ok    changes: every gateway hears of changes" in output
     assert "ok    nginx list: nginx heard of changes 0.1 s ago" in output
@@ -52,8 +46,7 @@ async def test_a_gateway_with_other_settings_is_marked_and_what_is_not_asked_is_
     conf.mkdir(parents=True)
     (conf / "upstream.conf").write_text("upstream image_gateway_admin {\n    server 127.0.0.1:9099 max_fails=0;\n}\n")
     options = ("--nginx-status", "http://127.0.0.1:1/status", "--nginx", str(conf.parent))
-    code, output = await run_gateway("check", "--running", *options, "--config", str(config_file))
-    assert code == 1
+    output = await said(1, "check", "--running", *options, "--config", config_file)
     assert output.count("≠ ") == 1
     assert "fail  differences: the gateways differ in: settings" in output
     assert "warn  nginx list: http://127.0.0.1:1/status was not asked" in output
@@ -67,21 +60,18 @@ async def test_an_admin_port_is_asked_too_and_one_that_is_none_is_said(
     gateway = await started(start_gateway, redis_client)
     config = write_config(redis={"prefix": "other:"})
     options = ("--admin", gateway.ports.admin, "--admin", "http://127.0.0.1:1", "--nginx", str(tmp_path))
-    code, output = await run_gateway("check", "--running", *options, "--config", str(config))
-    assert code == 1
-    assert name_of(gateway) in output
+    output = await said(1, "check", "--running", *options, "--config", config)
+    assert gateway.replica_name in output
     assert "fail  admin http://127.0.0.1:1: no answer" in output
 
 
 @pytest.mark.usefixtures("redis_client", "made_table")
 async def test_that_no_gateway_runs_is_a_failure(config_file: Path, tmp_path: Path) -> None:
-    code, output = await run_gateway("check", "--running", "--nginx", str(tmp_path), "--config", str(config_file))
-    assert code == 1
+    output = await said(1, "check", "--running", "--nginx", tmp_path, "--config", config_file)
     assert "fail  gateways: none is listed in Redis" in output
 
 
 async def test_options_that_do_not_fit_are_refused(config_file: Path) -> None:
     for options in (("--admin", "http://x"), ("--running", "--deep")):
-        code, output = await run_gateway("check", *options, "--config", str(config_file))
-        assert code == 2
+        output = await said(2, "check", *options, "--config", config_file)
         assert "--running" in output

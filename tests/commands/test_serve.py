@@ -14,32 +14,42 @@ from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Fault, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
+from tests.commands.conftest import said
 from tests.conftest import BUCKET, Images
 from tests.limits import LIMIT
-from tests.processes import gateway_process, ready, run_gateway
+from tests.processes import gateway_process, ready
 
 FAR_AWAY = "3600"  # seconds, the most that the settings allow: a slow test does not see the end of it
 
 
-async def test_sigterm_lets_a_download_finish(config_file: Path, images: Images, cos: CosEmulator) -> None:
+async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_once(
+    config_file: Path, images: Images, cos: CosEmulator
+) -> None:
     content = SyntheticContent(40_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
+    await images.add_hanging("slow")
     # A client that reads nothing while it waits for the drain is not disconnected.
     environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY, "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
     async with (
         gateway_process("serve", "--config", str(config_file), environment=environment) as running,
         aiohttp.ClientSession(read_bufsize=4096) as session,
-        session.get(running.public + "/i/big") as answer,
+        session.get(running.public + "/i/slow") as cut,
+        session.get(running.public + "/i/big") as whole,
     ):
-        received = await answer.content.readexactly(1_000_000)
+        await cut.content.readexactly(500_000)
+        received = await whole.content.readexactly(1_000_000)
         running.terminate()
         async with asyncio.timeout(LIMIT):
             while (await ready(running.public)).get("status") != "not_ready":
                 await asyncio.sleep(0.01)
-        received += await answer.content.read()
+        received += await whole.content.read()
         assert received == content.read(0, 40_000_000)
+        running.process.send_signal(signal.SIGINT)
+        with pytest.raises(aiohttp.ClientError):
+            await cut.content.read()
         assert await running.exit_code() == 0
+    assert any("second signal to stop" in line for line in running.lines)
     assert "Traceback" not in "".join(running.lines)
 
 
@@ -59,28 +69,6 @@ async def test_a_transfer_that_outlasts_the_shutdown_grace_is_reset(config_file:
     assert any("shutdown_grace is over" in line for line in running.lines)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-async def test_a_second_signal_ends_the_drain_at_once(
-    config_file: Path, images: Images, signum: signal.Signals
-) -> None:
-    await images.add_hanging("slow")
-    environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY, "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
-    async with (
-        gateway_process("serve", "--config", str(config_file), environment=environment) as running,
-        aiohttp.ClientSession() as session,
-        session.get(running.public + "/i/slow") as answer,
-    ):
-        await answer.content.readexactly(500_000)
-        running.process.send_signal(signum)
-        await running.line_with("draining")
-        running.process.send_signal(signum)
-        with pytest.raises(aiohttp.ClientError):
-            await answer.content.read()
-        assert await running.exit_code() == 0
-    assert any("second signal to stop" in line for line in running.lines)
-    assert "Traceback" not in "".join(running.lines)
-
-
 async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
     environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY}
     async with (
@@ -92,21 +80,18 @@ async def test_an_idle_gateway_exits_at_once(config_file: Path) -> None:
         assert await running.exit_code() == 0
 
 
-async def test_a_removed_key_is_a_warning(config_file: Path) -> None:
-    environment = {"GATEWAY_SERVER__LOOP": "uvloop"}
-    async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
-        assert json.loads(await running.line_with("server.loop is ignored"))["level"] == "warning"
-
-
-async def test_the_limit_of_open_files_is_raised_to_the_hard_limit(config_file: Path) -> None:
+async def test_the_limit_of_open_files_is_raised_to_the_hard_limit_and_a_removed_key_is_a_warning(
+    config_file: Path,
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
     try:
-        environment = {"GATEWAY_SERVER__MAX_STREAMS": str(10**9)}
+        environment = {"GATEWAY_SERVER__MAX_STREAMS": str(10**9), "GATEWAY_SERVER__LOOP": "uvloop"}
         async with gateway_process("serve", "--config", str(config_file), environment=environment) as running:
             if hard != resource.RLIM_INFINITY:
                 assert resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
             assert "server.max_streams" in await running.line_with("too few open files")
+            assert json.loads(await running.line_with("server.loop is ignored"))["level"] == "warning"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -149,19 +134,15 @@ async def test_a_port_in_use_is_reported_in_one_line(config_file: Path) -> None:
     async with gateway_process("serve", "--config", str(config_file)) as running:
         port = running.public.rpartition(":")[2]
         environment = {"GATEWAY_SERVER__PORT": port}
-        code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
-    assert code == 1
+        output = await said(1, "serve", "--config", config_file, environment=environment)
     assert f"the gateway cannot start: server.host and server.port: cannot listen on 127.0.0.1:{port}: " in output
-    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("section", ["server", "admin"])
 async def test_a_host_that_is_not_local_is_named_with_its_key(config_file: Path, section: str) -> None:
     environment = {f"GATEWAY_{section.upper()}__HOST": "foo.invalid"}
-    code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
-    assert code == 1
+    output = await said(1, "serve", "--config", config_file, environment=environment)
     assert f"{section}.host and {section}.port: cannot listen on foo.invalid:0: " in output
-    assert "Traceback" not in output
 
 
 async def test_a_fallback_picture_that_cannot_be_used_stops_the_start_with_one_line(
@@ -170,7 +151,6 @@ async def test_a_fallback_picture_that_cannot_be_used_stops_the_start_with_one_l
     (tmp_path / "page.html").write_text("<html></html>")
     for name, reason in (("missing.png", "there is no such file"), ("page.html", "must be a PNG, JPEG, GIF, ")):
         environment = {"GATEWAY_IMAGE_PROXY__FALLBACK__PATH": str(tmp_path / name)}
-        code, output = await run_gateway("serve", "--config", str(config_file), environment=environment)
-        assert code == 2
+        output = await said(2, "serve", "--config", config_file, environment=environment)
         assert output.startswith(f"image_proxy.fallback.path: {reason}")
         assert len(output.splitlines()) == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway_dev.postgres_server import find_postgres
-from tests.commands.conftest import WriteConfig
+from tests.commands.conftest import WriteConfig, said
 from tests.processes import run_gateway, run_program
 
 
@@ -29,10 +29,9 @@ async def test_sql_for_the_configured_table_is_printed_as_one_transaction(
 
 async def test_psql_fails_if_no_sql_could_be_printed(postgres_dsn: str) -> None:
     """psql takes an empty input for a success."""
-    code, output = await run_gateway("sql", "changes")
-    assert code == 2
+    output = await said(2, "sql", "changes")
     assert output.startswith("postgres.dsn: "), "the mistakes are printed as for other commands"
     psql = (str(find_postgres() / "psql"), postgres_dsn, "--quiet", "-v", "ON_ERROR_STOP=1", "-c")
-    said = await run_program(*psql, output.splitlines()[-1], "-c", "SELECT 'it went on'")
-    assert "the configuration cannot be used" in said
-    assert "it went on" not in said
+    printed = await run_program(*psql, output.splitlines()[-1], "-c", "SELECT 'it went on'")
+    assert "the configuration cannot be used" in printed
+    assert "it went on" not in printed

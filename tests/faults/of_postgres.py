@@ -113,7 +113,6 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     "answers_mostly",
     check=("the query finds no active image",),
     advice="check the id",
-    headline=r"^100 % of the requests for images get 404\. since ",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     await scene.images.execute("DELETE FROM images")
@@ -142,7 +141,6 @@ async def _(scene: Scene) -> AsyncIterator[None]:
     light=("postgres", "down", "holds AccessExclusiveLock of public.images"),
     check=("holds AccessExclusiveLock of public.images", "SELECT pg_terminate_backend"),
     advice="SELECT pg_terminate_backend",
-    headline=r"^postgres does not answer\. .*pid [0-9]+ .*migration.*AccessExclusiveLock of public.* since ",
 )
 async def _(scene: Scene) -> AsyncIterator[None]:
     dsn = scene.request.getfixturevalue("postgres_dsn")

@@ -1,4 +1,4 @@
-"""Slow readers hold the origin back instead of filling the memory."""
+"""Slow readers hold the origin back instead of filling the memory, and requests beyond a limit are refused."""
 
 import asyncio
 import socket
@@ -13,11 +13,13 @@ import yaml
 from yarl import URL
 
 from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
-from tests.conftest import BUCKET, Images
+from tests.conftest import BUCKET, Images, StartGateway
 from tests.processes import GatewayProcess, gateway_process
-from tests.waiting import until
+from tests.stories.content import SMALL
+from tests.waiting import until, until_counted
 
 READERS = 40
 IMAGE = SyntheticContent(60_000_000)
@@ -86,6 +88,24 @@ async def test_a_slow_stream_costs_less_than_400_kib(process: GatewayProcess, im
     for reader in readers:
         reader.close()
     assert (most - before) / streams < 400 * 1024
+
+
+async def test_requests_beyond_max_streams_are_answered_with_503_while_health_answers(
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
+) -> None:
+    gateway = await start_gateway(server={"max_streams": 2})
+    await images.add("a", SMALL)
+    cos.faults.add(Fault(action=Hang(), times=None))
+    held = [asyncio.create_task(gateway.get("/i/a")) for _ in range(2)]
+    await until_counted(gateway.registry, "coalesced_requests_total")
+    refused = await gateway.get("/i/a")
+    assert (refused.status, refused.json()["code"]) == (503, "overloaded")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert (await gateway.get("/healthz")).status == 200
+    assert (await gateway.get("/metrics", admin=True)).status == 200
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
 
 
 async def _resident_when_full(process: GatewayProcess) -> int:

@@ -116,18 +116,6 @@ class TestAnotherType:
         assert len(cos.request_log.requests) == 2
 
 
-async def test_what_cos_may_not_give_out_is_not_served_from_memory(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy=ALWAYS_ASK)
-    await images.add("a", SMALL)
-    await gateway.get("/i/a")
-    cos.faults.add(Fault(action=Refuse(status=451, code="UnavailableForLegalReasons")))
-    assert (await gateway.get("/i/a")).status == 451
-    assert gateway.sample("memory_cache_bytes") == 0
-    assert (await gateway.get("/i/a")).status == 451
-
-
 async def test_empty_objects_are_kept_too(gateway: RunningGateway, images: Images, cos: CosEmulator) -> None:
     await images.add("a", b"")
     for _ in range(3):

@@ -96,22 +96,6 @@ async def explained(gateway: RunningGateway, query: str = "", image_id: str = "c
     return data
 
 
-async def checks_of(gateway: RunningGateway) -> dict[str, str]:
-    """Return the states in ``/readyz``."""
-    checks: dict[str, str] = (await gateway.get("/readyz")).json()["checks"]
-    return checks
-
-
-async def until_down(gateway: RunningGateway, dependency: str) -> None:
-    """Return when ``/readyz`` shows that the dependency is down; then the alert's metric shows it, too."""
-
-    async def is_down() -> bool:
-        return (await checks_of(gateway))[dependency] == "down"
-
-    await until(is_down, what=f"{dependency} down in /readyz")
-    assert gateway.sample("dependency_up", dependency=dependency) == 0
-
-
 async def test_7_a_missing_trigger(
     start_gateway: StartGateway, operator: Operator, images: Images, own_dsn: str
 ) -> None:

@@ -70,18 +70,3 @@ async def test_the_connection_is_reset_when_the_rest_is_unavailable(
     received = await read_interrupted(gateway)
     assert received == LARGE.read(0, len(received))
     assert gateway.sample("requests_total", route="short", delivery="stream", status="aborted") == 1
-
-
-async def test_failed_transfers_release_their_memory(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(
-        image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 1_000_000, "max_object_bytes": 1_000_000}}
-    )
-    cos.faults.add(Fault(action=Cut(at=500_000), times=3))
-    for image_id in "abc":
-        await images.add(image_id, b"x" * 900_000)
-        await read_interrupted(gateway, f"/i/{image_id}")
-    for _ in range(2):
-        assert (await gateway.get("/i/a")).status == 200
-    assert gateway.sample("memory_cache_bytes") == 900_000

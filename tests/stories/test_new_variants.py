@@ -29,27 +29,6 @@ async def test_new_variants_are_bounded(start_gateway: StartGateway, images: Ima
     assert limited.headers["Cache-Control"] == "no-store"
 
 
-async def test_one_client_leaves_new_variants_for_the_others(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(
-        image_styles=STYLES, image_variants={"max_new_per_minute": 8}, server={"trusted_proxies": ["127.0.0.0/8"]}
-    )
-    addresses = iter(f"/i/n{number}?style=card&w=160&format=webp" for number in range(30))
-    for number in range(30):
-        await images.add(f"n{number}", photo(), content_type="image/jpeg")
-
-    async def new_variants_of(client: str, number: int) -> int:
-        answers = [await gateway.get(next(addresses), headers={"X-Forwarded-For": client}) for _ in range(number)]
-        return [picture(answer.body).width for answer in answers].count(160)
-
-    assert await new_variants_of("192.0.2.1", 5) == 2, "a quarter"
-    assert await new_variants_of("192.0.2.2", 3) == 2
-    assert await new_variants_of("2001:db8::1", 1) == 1
-    assert await new_variants_of("2001:db8::2", 2) == 1, "a /64 has one share"
-    assert await new_variants_of("2001:db8:0:1::1", 3) == 1, "the last quarter is kept for the first of each"
-    assert await new_variants_of("192.0.2.3", 3) == 1
-    assert await new_variants_of("192.0.2.4", 3) == 0, "all together are the whole"
-
-
 async def test_clients_that_ask_for_one_variant_at_once_use_up_one(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:

@@ -1,31 +1,14 @@
 """A change reaches the caches in front: of a row, by a purge, on two replicas, and through a kill -9."""
 
-import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-import yaml
-from pydantic import SecretStr
 
-from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.style_variants import Renditions
-from gateway.purge.intake import PurgeIntake
-from gateway.purge.target import Addresses
-from gateway.purge.webhook import Webhook
-from gateway.purge.worker import PurgeWorker
-from gateway.redis_connection.client import open_redis
-from gateway.redis_queue.purge_queue import PurgeQueue
-from gateway.service.metrics import Metrics
-from gateway.settings import RedisSettings
 from tests.answering import Service, answering
 from tests.conftest import ADMIN_TOKEN, Images, StartGateway
-from tests.limits import LIMIT
-from tests.processes import gateway_process
 from tests.waiting import until, until_listening_to_changes
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -94,53 +77,3 @@ async def test_nothing_is_queued_without_a_target(
         headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
     )
     assert not redis_client.keys("image:purge:*")
-
-
-async def test_a_purge_whose_gateway_is_killed_while_it_sends_is_sent_by_another(
-    raw_settings: dict[str, dict[str, Any]],
-    images: Images,
-    edge: Service,
-    redis_url: str,
-    redis_client: "redis.Redis",
-    tmp_path: Path,
-) -> None:
-    config = tmp_path / "gateway.yaml"
-    config.write_text(yaml.safe_dump({**raw_settings, "purge": purge(edge)}))
-    edge.hangs = True
-    async with gateway_process("serve", "--config", str(config)) as gateway:
-        await until_listening_to_changes(gateway.admin)
-        await images.add("a")
-        await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
-        await until(lambda: sent(edge) == ["a"], what="the first try")
-        gateway.process.kill()
-        await gateway.exit_code()
-    assert redis_client.zcard("image:purge:queue") == 1
-    edge.hangs = False
-    metrics = Metrics()
-    async with (
-        open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards,
-        BoundedHttp() as http,
-    ):
-        queue = PurgeQueue(shards, per_second=100)
-        webhook = Webhook(http, edge.url, Addresses((), Renditions({})))
-        worker = PurgeWorker(
-            PurgeIntake(queue, metrics.purge), webhook, metrics.purge, now=lambda: time.time() + 60
-        )  # when the lease has ended
-        await asyncio.wait_for(worker.send_batch(), LIMIT)
-    assert sent(edge) == ["a", "a"]
-    assert redis_client.zcard("image:purge:queue") == 0
-
-
-async def test_a_purge_whose_gateway_stops_while_it_sends_is_due_at_once(
-    start_gateway: StartGateway, images: Images, edge: Service, redis_client: "redis.Redis"
-) -> None:
-    gateway = await start_gateway(purge=purge(edge))
-    await until_listening_to_changes(gateway.ports.admin)
-    edge.hangs = True
-    await images.add("a")
-    await images.execute("UPDATE images SET mime_type = 'image/webp' WHERE id = 'a'")
-    await until(lambda: sent(edge) == ["a"], what="the first try")
-    await gateway.close()
-    due_at = redis_client.zscore("image:purge:queue", "a")
-    assert due_at is not None
-    assert due_at <= time.time()

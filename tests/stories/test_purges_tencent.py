@@ -98,19 +98,6 @@ async def test_edgeone_is_purged_by_tag_with_credentials_of_its_own(
     assert gateway.sample("credentials_expire_timestamp_seconds", bucket="purge") == ends_at
 
 
-async def test_purges_wait_while_the_day_s_limit_is_reached(
-    start_gateway: StartGateway, images: Images, services: PurgeServices
-) -> None:
-    gateway = await start_gateway(purge=cdn(services))
-    await until_listening_to_changes(gateway.ports.admin)
-    services.faults.add(PurgeFault(kind="day_limit", times=2))
-    await images.add("a")
-    await images.execute(CHANGE, "a")
-    await until(lambda: services.purged == addresses("a"), what="the purge")
-    assert gateway.sample("purges_total", result="postponed") == 2
-    assert gateway.sample("purge_dead") == 0
-
-
 async def test_a_change_while_redis_is_down_is_purged_when_it_is_back(
     start_gateway: StartGateway, images: Images, services: PurgeServices, own_redis: RedisServer
 ) -> None:

@@ -187,13 +187,6 @@ class TestTellingTheOthers:
         await everywhere(deaf, lambda gateway: gateway.get("/i/a"), 404)
 
 
-async def test_replicas_hand_out_the_same_url_even_without_redis(start_gateway: StartGateway, images: Images) -> None:
-    started = [await start_gateway(redis={"url": "redis://127.0.0.1:1/0"}) for _ in range(2)]
-    await images.add("a")
-    urls = {(await gateway.get("/api/v1/images/a/url")).json()["data"]["url"] for gateway in started}
-    assert len(urls) == 1
-
-
 async def test_entries_of_a_replica_with_another_key_are_counted_as_foreign(
     start_gateway: StartGateway, images: Images
 ) -> None:
@@ -232,16 +225,6 @@ async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(
             await asyncio.sleep(0.02)
     again = (await replicas[0].get("/api/v1/images/b/url")).json()["data"]
     assert (again["url"], again["from_cache"]) == (url, True)
-
-
-async def test_twenty_misses_at_once_cost_one_query(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway()
-    await images.add("a")
-    answers = await asyncio.gather(*(gateway.get("/i/a") for _ in range(20)))
-    assert {answer.status for answer in answers} == {200}
-    assert gateway.sample("catalog_queries_total", result="found") == 1
-    assert gateway.sample("presigns_total") == 1
-    assert gateway.sample("url_cache_lookups_total", tier="local", result="miss") == 20
 
 
 async def test_the_console_shows_what_happened_to_another_replica(start_gateway: StartGateway) -> None:

@@ -1,6 +1,6 @@
 """Headers of an image: what caches may store, and what browsers may do with it."""
 
-from tests.conftest import Images, RunningGateway, StartGateway
+from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.stories.content import SMALL
 
 
@@ -42,3 +42,16 @@ async def test_an_svg_is_shown_and_cannot_run_script(gateway: RunningGateway, im
     assert "sandbox" in answer.headers["Content-Security-Policy"]
     assert "allow-scripts" not in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_download_has_the_requested_file_name_from_cos_and_from_memory(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("a", SMALL)
+    answers: list[Answer] = [await gateway.get("/i/a", params={"download": 'a "b" 图.png'}) for _ in range(2)]
+    for answer in answers:
+        assert answer.headers["Content-Disposition"] == (
+            "attachment; filename=\"a _b_ _.png\"; filename*=UTF-8''a%20%22b%22%20%E5%9B%BE.png"
+        )
+    assert "Content-Disposition" not in (await gateway.get("/i/a")).headers
+    assert (await gateway.get("/i/a", params={"download": "../x"})).status == 400

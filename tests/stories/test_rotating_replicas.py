@@ -6,11 +6,10 @@ import time
 from collections import Counter
 from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
-import pytest
 import redis
 from yarl import URL
 
@@ -18,7 +17,7 @@ from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.credential_services import CredentialServices, TokenIssuer
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import Images, RunningGateway, StartGateway
-from tests.stories.test_credential_sources import ENTRY_KEY, cvm_role
+from tests.stories.test_credential_sources import cvm_role
 from tests.waiting import until
 
 TOKEN_LIFE = 12  # seconds
@@ -129,30 +128,3 @@ def _secret_id_of_entry(redis_client: "redis.Redis") -> str:
     assert isinstance(entry, bytes)
     secret_id: str = json.loads(entry.split(b" ", 2)[2])["ak"]
     return secret_id
-
-
-@pytest.mark.parametrize("change", [{"entry_key": "another-key-of-32-bytes-or-more-of-text"}, {}])
-async def test_entries_are_shared_by_the_key_of_entries_alone(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis", change: dict[str, Any]
-) -> None:
-    await images.add("a", b"body")
-    local = {"local_ttl": 0}
-    listening = {"listen": False}
-    first = await start_gateway(redis={"entry_key": ENTRY_KEY}, url_cache=local, postgres=listening)
-    other = await start_gateway(redis={"entry_key": ENTRY_KEY} | change, url_cache=local, postgres=listening)
-    await first.get("/i/a")
-    assert redis_client.exists("image:url:a")
-    found = (await other.get("/api/v1/images/a/url")).json()["data"]
-    assert found["from_cache"] is (not change)
-
-
-async def test_a_key_of_entries_is_changed_without_losing_an_entry(start_gateway: StartGateway, images: Images) -> None:
-    await images.add("a", b"body")
-    new = "another-key-of-32-bytes-or-more-of-text"
-    common: dict[str, Any] = {"url_cache": {"local_ttl": 0}, "postgres": {"listen": False}}
-    old = await start_gateway(redis={"entry_key": ENTRY_KEY, "entry_key_previous": new}, **common)
-    await old.get("/i/a")
-    changed = await start_gateway(redis={"entry_key": new, "entry_key_previous": ENTRY_KEY}, **common)
-    for gateway in (changed, old):
-        assert (await gateway.get("/api/v1/images/a/url")).json()["data"]["from_cache"]
-        await changed.request("POST", "/api/v1/images/a/url/refresh")

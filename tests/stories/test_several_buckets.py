@@ -71,19 +71,6 @@ async def test_each_bucket_has_its_own_address_and_credentials(
     assert [gateway.sample("dependency_up", dependency=f"cos:{bucket}") for bucket in (BUCKET, OTHER)] == [1, 1]
 
 
-async def test_a_bucket_that_is_down_degrades_and_is_named_by_the_metric_alone(
-    start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
-) -> None:
-    gateway = await start_gateway(**with_other(other, services))
-    await images.add("here", b"body")
-    await other.__aexit__(None, None, None)
-    answer = await gateway.get("/readyz")
-    assert (answer.json()["status"], answer.json()["checks"]["cos"]) == ("degraded", "down")
-    assert OTHER.encode() not in answer.body
-    assert [gateway.sample("dependency_up", dependency=f"cos:{bucket}") for bucket in (BUCKET, OTHER)] == [1, 0]
-    assert (await gateway.get("/i/here")).body == b"body"
-
-
 async def test_credentials_of_one_bucket_that_end_leave_the_other_alone(
     start_gateway: StartGateway, images: Images, other: CosEmulator, services: CredentialServices
 ) -> None:

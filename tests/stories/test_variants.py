@@ -102,18 +102,6 @@ async def test_what_no_address_has_is_a_400(gateway: RunningGateway, cos: CosEmu
     assert not cos.request_log.requests
 
 
-async def test_a_width_that_is_not_listed_can_be_refused(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(
-        image_styles=STYLES, image_variants={"unknown_width": "reject", "negotiate": "explicit"}
-    )
-    await images.add("cat", photo(), content_type="image/jpeg")
-    answer = await gateway.get("/i/cat?style=card&w=200")
-    assert (answer.status, answer.json()["code"]) == (400, "unknown_width")
-    assert (await gateway.get("/i/cat?style=card&w=160&dpr=2")).status == 200
-    answer = await gateway.get("/i/cat?style=card&w=160&format=auto")
-    assert (answer.status, answer.json()["code"]) == (400, "unknown_format")
-
-
 async def test_the_second_request_is_a_hit_and_the_tag_is_of_the_bytes(
     gateway: RunningGateway, cos: CosEmulator
 ) -> None:

@@ -203,7 +203,9 @@ async def test_the_charts_draw_the_points_of_the_chosen_time_with_one_cursor(
     await page.unroute_all(behavior="wait")
 
 
-async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage, gateway: RunningGateway) -> None:
+async def test_a_chart_shows_a_value_that_has_no_neighbour_and_fails_alone(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
     """A busy moment between two quiet ones has a latency and a hit rate at one time only."""
     page, metrics, now = console.page, gateway.service.metrics, time.time()
     past = History(metrics.counted, now - 25)
@@ -228,13 +230,10 @@ async def test_a_chart_shows_a_value_that_has_no_neighbour(console: ConsolePage,
         await page.wait_for_function(is_drawn, arg=chart)
     await page.unroute_all(behavior="wait")
 
-
-async def test_a_chart_that_fails_is_alone(console: ConsolePage, gateway: RunningGateway) -> None:
-    page, past = console.page, busy_quarter(gateway.service.metrics, time.time())
-    points = points_of(past)
+    points = points_of(busy_quarter(metrics, time.time()))
     points["fine"][-1]["quantiles"] = "broken"
     await change_answer(page, lambda data: data.update(points=points))
-    await console.open(gateway)
+    await page.reload()
     broken = page.locator("#charts figure", has_text="This chart could not be drawn")
     await expect(broken).to_have_count(1)
     await expect(broken.locator("figcaption")).to_have_text("Latency")
@@ -294,7 +293,7 @@ async def test_every_problem_has_its_words_and_a_section_of_the_runbook() -> Non
     assert named - {"draining"} <= ALERTS.keys()
 
 
-async def test_a_wall_shows_the_whole_width_and_nothing_to_operate(
+async def test_a_wall_shows_the_whole_width_and_nothing_to_operate_and_a_phone_lists_cells_with_names(
     console: ConsolePage, gateway: RunningGateway
 ) -> None:
     page = console.page
@@ -307,6 +306,15 @@ async def test_a_wall_shows_the_whole_width_and_nothing_to_operate(
     for place in ("#look-up", "#token", "#configuration", "#debug"):
         await expect(page.locator(place)).to_be_hidden()
     await console.look("wall")
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await console.open(gateway)
+    cell = page.locator("#replicas td").nth(4)
+    await expect(cell).to_have_attribute("data-label", "Memory")
+    fits = (
+        """(table) => table.scrollWidth <= table.clientWidth && getComputedStyle(table.rows[1]).display === "block" """
+    )
+    assert await page.locator("#replicas table").evaluate(fits)
+    assert await page.locator("#replicas thead").is_hidden()
 
 
 async def test_a_gateway_without_redis_says_so_in_both_languages(
@@ -391,20 +399,6 @@ async def test_events_are_listed_and_drawn_and_seconds_are_not_thousands_of_ms(
     await page.unroute_all(behavior="wait")
 
 
-async def test_on_a_phone_a_row_lists_its_cells_with_the_names_of_the_columns(
-    console: ConsolePage, gateway: RunningGateway
-) -> None:
-    await console.page.set_viewport_size({"width": 360, "height": 740})
-    await console.open(gateway)
-    cell = console.page.locator("#replicas td").nth(4)
-    await expect(cell).to_have_attribute("data-label", "Memory")
-    fits = (
-        """(table) => table.scrollWidth <= table.clientWidth && getComputedStyle(table.rows[1]).display === "block" """
-    )
-    assert await console.page.locator("#replicas table").evaluate(fits)
-    assert await console.page.locator("#replicas thead").is_hidden()
-
-
 async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_server(
     console: ConsolePage, gateway: RunningGateway
 ) -> None:
@@ -433,13 +427,6 @@ async def test_the_console_of_another_program_shows_its_commands_and_none_of_a_s
     await console.page.unroute_all(behavior="wait")
 
 
-async def test_a_draining_gateway_says_so(console: ConsolePage, gateway: RunningGateway) -> None:
-    gateway.drain()
-    await console.open(gateway)
-    await expect(console.page.locator("#sentence")).to_contain_text("The gateway is stopping.")
-    await console.look("draining")
-
-
 async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     console: ConsolePage, start_gateway: StartGateway, own_port: int
 ) -> None:
@@ -466,15 +453,21 @@ async def test_a_gateway_that_stopped_is_said_and_seen_again_when_it_is_back(
     await expect(console.page.locator("#lights li.good")).to_have_count(6)
 
 
-async def test_an_error_in_place_of_the_state_is_said(console: ConsolePage, gateway: RunningGateway) -> None:
+async def test_an_error_in_place_of_the_state_and_a_drain_are_said(
+    console: ConsolePage, gateway: RunningGateway
+) -> None:
     async def fail(route: Route) -> None:
         await route.fulfill(status=503, json={"code": "unavailable", "message": "not now"})
 
     await console.page.route("**/monitoring/console?*", fail)
     await console.open(gateway)
-    await expect(console.page.locator("#sentence")).to_have_text(
-        "The gateway answers with an error: unavailable: not now"
-    )
+    sentence = console.page.locator("#sentence")
+    await expect(sentence).to_have_text("The gateway answers with an error: unavailable: not now")
+    await console.page.unroute_all(behavior="wait")
+    gateway.drain()
+    await console.page.reload()
+    await expect(sentence).to_contain_text("The gateway is stopping.")
+    await console.look("draining")
 
 
 async def test_credentials_that_end_have_a_light(console: ConsolePage, start_gateway: StartGateway) -> None:

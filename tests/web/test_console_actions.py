@@ -17,22 +17,45 @@ from tests.web.test_console import HOSTILE, ConsolePage, change_answer, console
 __all__ = ["console"]
 
 
-async def test_an_image_is_explained_for_a_user_and_a_style(
+async def test_an_image_is_explained_for_a_user_and_a_style_and_the_page_says_that_it_waits(
     console: ConsolePage, start_gateway: StartGateway, images: Images, png: bytes
 ) -> None:
     gateway = await start_gateway(image_styles={"card": {"process": "imageMogr2/thumbnail/{width}x", "widths": [64]}})
     await images.add("a", png, owner="alice", public=False)
+    await images.add("open", png)
+    page, verdict = console.page, console.page.locator("#verdict")
     await console.open(gateway, token=ADMIN_TOKEN)
-    await console.page.fill("#id", "a")
+    await page.fill("#id", "a")
     await console.press("Explain")
-    await expect(console.page.locator("#verdict")).to_contain_text("a: 404 image_not_found")
-    await console.page.fill("#user", "alice")
-    await expect(console.page.locator("#found")).to_be_hidden()
-    await console.page.fill("#style", "card@64.webp")
+    await expect(verdict).to_contain_text("a: 404 image_not_found")
+    await page.fill("#user", "alice")
+    await expect(page.locator("#found")).to_be_hidden()
+    await page.fill("#style", "card@64.webp")
     await console.press("Explain")
-    await expect(console.page.locator("#verdict")).to_contain_text("a: 200 · the client gets the image")
-    await expect(console.page.locator("#verdict")).to_have_class("good")
-    await expect(console.page.locator("#facts")).to_contain_text("card@64.webp")
+    await expect(verdict).to_contain_text("a: 200 · the client gets the image")
+    await expect(verdict).to_have_class("good")
+    await expect(page.locator("#facts")).to_contain_text("card@64.webp")
+    await page.fill("#style", "")
+    # Spaces and addresses are understood.
+    for text in ("  open \t", "https://img.example.com/i/open?style=card&w=640", "/api/v1/images/open/proxy"):
+        await page.fill("#id", text)
+        await expect(page.locator("#found")).to_be_hidden()
+        await console.press("Explain")
+        await expect(verdict).to_contain_text("open: 200")
+    answered = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/explain/*", wait)
+    await page.fill("#id", "a")
+    await console.press("Explain")
+    await expect(page.locator("#asking")).to_contain_text("Asking Postgres, Redis and COS about a: 1 s")
+    answered.set()
+    await expect(verdict).to_contain_text("a: 200")
+    await expect(page.locator("#asking")).to_be_hidden()
+    await page.unroute_all(behavior="wait")
 
 
 async def test_a_look_up_has_an_address(
@@ -55,18 +78,6 @@ async def test_a_look_up_has_an_address(
     await expect(verdict).to_contain_text("a: 200")
 
 
-async def test_spaces_around_an_id_and_an_address_are_understood(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
-) -> None:
-    await images.add("a", png)
-    await console.open(gateway, token=ADMIN_TOKEN)
-    for text in ("  a \t", "https://img.example.com/i/a?style=card&w=640", "/api/v1/images/a/proxy"):
-        await console.page.fill("#id", text)
-        await expect(console.page.locator("#found")).to_be_hidden()
-        await console.press("Explain")
-        await expect(console.page.locator("#verdict")).to_contain_text("a: 200")
-
-
 async def test_of_a_long_id_the_beginning_is_shown_and_the_whole_is_looked_up(
     console: ConsolePage, gateway: RunningGateway
 ) -> None:
@@ -81,27 +92,6 @@ async def test_of_a_long_id_the_beginning_is_shown_and_the_whole_is_looked_up(
     assert box["height"] < 45
     await shown.click()
     await expect(console.page.locator("#verdict")).to_contain_text(f"{image_id}: 404")
-
-
-async def test_the_page_says_that_it_waits_for_an_explanation(
-    console: ConsolePage, gateway: RunningGateway, images: Images, png: bytes
-) -> None:
-    await images.add("a", png)
-    answered = asyncio.Event()
-
-    async def wait(route: Route) -> None:
-        await answered.wait()
-        await route.continue_()
-
-    await console.page.route("**/explain/*", wait)
-    await console.open(gateway, token=ADMIN_TOKEN)
-    await console.page.fill("#id", "a")
-    await console.press("Explain")
-    await expect(console.page.locator("#asking")).to_contain_text("Asking Postgres, Redis and COS about a: 1 s")
-    answered.set()
-    await expect(console.page.locator("#verdict")).to_contain_text("a: 200")
-    await expect(console.page.locator("#asking")).to_be_hidden()
-    await console.page.unroute_all(behavior="wait")
 
 
 async def test_the_picture_of_a_private_image_is_shown_to_whoever_has_the_token(
@@ -276,24 +266,14 @@ async def test_the_log_is_switched_images_are_purged_and_the_configuration_has_n
     await expect(page.locator("#settings")).to_contain_text('"default_ttl": 3600')
     assert ADMIN_TOKEN not in await page.locator("#settings").inner_text()
     await expect(page.locator("#restart")).to_be_empty()
-
-
-async def test_the_configuration_names_the_keys_that_wait_for_a_restart(
-    console: ConsolePage, gateway: RunningGateway
-) -> None:
-    await change_answer(
-        console.page, lambda data: data.update(needs_restart=["server.port", "redis.url"]), "**/monitoring/settings"
-    )
-    await console.open(gateway)
-    await console.page.click("#configuration summary")
-    await expect(console.page.locator("#restart")).to_have_text(
+    assert await page.evaluate("({...sessionStorage})") == {"token": ADMIN_TOKEN}
+    assert await page.evaluate("localStorage.length") == 0
+    assert await page.context.cookies() == []
+    restart = {"needs_restart": ["server.port", "redis.url"]}
+    await change_answer(page, lambda data: data.update(restart), "**/monitoring/settings")
+    await page.reload()
+    await page.click("#configuration summary")
+    await expect(page.locator("#restart")).to_have_text(
         "A restart is needed for the new values of server.port, redis.url."
     )
-    await console.page.unroute_all(behavior="wait")
-
-
-async def test_the_token_is_kept_for_the_tab_alone(console: ConsolePage, gateway: RunningGateway) -> None:
-    await console.open(gateway, token=ADMIN_TOKEN)
-    assert await console.page.evaluate("({...sessionStorage})") == {"token": ADMIN_TOKEN}
-    assert await console.page.evaluate("localStorage.length") == 0
-    assert await console.page.context.cookies() == []
+    await page.unroute_all(behavior="wait")

@@ -23,22 +23,6 @@ NO_META = "configureSmartImage({batch: {meta: false}})"
 QUICK = "max-retries=30 retry-delay=200 retry-max-delay=500"
 
 
-async def test_an_image_loads_after_cos_has_recovered(visit: Visit, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    fault = fault_at(images, Refuse(status=500, code="InternalError"), times=None, method="GET")
-    await visit.open(f'<smart-image id="one" image-id="a" alt="" width="80" height="60" {QUICK}></smart-image>')
-    # With full jitter a retry may come at once: no state lasts for a least time.
-    await visit.until("() => one.attempt >= 2")
-    images.cos.faults.clear()
-    await visit.state("#one", "loaded")
-    types = await visit.types("one")
-    assert types[-2:] == ["load", "recover"]
-    assert fault.fired >= 1
-    attempts = (await visit.events("one"))[-1][1]["attempts"]
-    assert attempts == types.count("retry") + 1 >= 3
-    assert await visit.page.evaluate("one.lastError") is None
-
-
 async def test_retry_after_is_respected(visit: Visit, images: Images, png: bytes) -> None:
     await images.add("a", png)
     # The GET of the image, and the HEAD that finds out why it failed.
@@ -98,22 +82,6 @@ async def test_an_expired_url_does_not_affect_a_displayed_image_and_is_renewed_f
     await visit.state("#two", "loaded")
     assert await visit.types("two") == ["load"]
     assert await visit.page.evaluate("one.naturalWidth") == 80
-
-
-async def test_an_expired_token_is_renewed_once_for_all_images(visit: Visit, images: Images, png: bytes) -> None:
-    for number in range(10):
-        await images.add(f"p{number}", png, owner="alice", public=False)
-    old, new = token_for("alice", exp=int(time.time()) - 60), token_for("alice")
-    await visit.open(
-        "".join(f'<smart-image mode="url" image-id="p{number}" alt=""></smart-image>' for number in range(10)),
-        script=f"""
-          window.asked = [];
-          configureSmartImage({{getToken: ({{renew}}) => (asked.push(renew), renew ? '{new}' : '{old}')}});
-        """,
-    )
-    await visit.all_loaded(10)
-    assert await visit.page.evaluate("asked") == [False, True]
-    assert len(visit.asked_for("POST")) == 2
 
 
 async def test_an_expired_link_is_renewed_once(

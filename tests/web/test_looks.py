@@ -7,7 +7,7 @@ from typing import Literal
 from PIL import Image
 from playwright.async_api import expect
 
-from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Refuse
 from tests.conftest import Images
 from tests.web.conftest import Tab, Visit
 
@@ -197,17 +197,6 @@ async def test_slots_replace_the_built_in_parts(visit: Visit, images: Images) ->
     await visit.page.get_by_role("button", name="Once more").click()
     await visit.until("() => log.filter(([, type]) => type === 'error').length === 2")
     assert len(visit.asked_for("GET")) > before
-
-
-async def test_a_hanging_load_is_retried_after_the_timeout(visit: Visit, images: Images, png: bytes) -> None:
-    await images.add("a", png)
-    images.cos.faults.add(Fault(action=Hang(at=None), times=1, method="GET"))
-    await visit.open(
-        '<smart-image id="one" image-id="a" alt="" width="80" height="60" timeout="500" retry-delay="50"></smart-image>'
-    )
-    await visit.state("#one", "loaded")
-    retries = [event[1]["reason"] for event in await visit.events("one") if event[0] == "retry"]
-    assert retries[0] == "timeout"
 
 
 async def test_focus_announcement_print_and_signs_are_right_in_each_browser(

@@ -26,19 +26,6 @@ async def test_a_load_that_replaces_another_one_begins_with_the_first_attempt(
     assert await visit.page.evaluate("one.attempt") == 1
 
 
-async def test_a_404_is_requested_once_and_not_retried(visit: Visit, images: Images, png: bytes) -> None:
-    for name in "abcd":
-        await images.add(name, png)
-    await visit.open("".join(f'<smart-image id="p{n}" image-id="{n}" alt=""></smart-image>' for n in "abxcd"))
-    await visit.all_loaded(4)
-    await visit.state("#px", "failed")
-    assert await visit.types("px") == ["error"]
-    assert await visit.page.evaluate("[px.lastError.kind, px.lastError.status]") == ["not_found", 404]
-    assert await visit.page.evaluate("px.lastError.requestId.length") > 0
-    assert [line.split()[0] for line in visit.asked_for("/i/x")] == ["GET", "HEAD"]
-    assert await visit.page.evaluate("px.decode().catch((error) => error.kind)") == "not_found"
-
-
 async def test_an_img_of_the_page_is_adopted_and_not_requested_again(
     visit: Visit, images: Images, png: bytes, gateway: RunningGateway
 ) -> None:
@@ -65,21 +52,6 @@ async def test_an_img_of_the_page_is_adopted_and_not_requested_again(
     for address in ("a", "a?2", "x", "b", "y"):
         assert visit.asked.count(f"GET {base}/i/{address}") == 1
     assert not visit.asked_for("/i/z"), "which no page has loaded: Chromium prefers a picture that it has"
-
-
-async def test_fifty_images_are_resolved_by_one_call(visit: Visit, images: Images, png: bytes) -> None:
-    for number in range(49):
-        await images.add(f"p{number}", png, owner="alice", public=number % 2 == 0)
-    await visit.open(
-        "".join(
-            f'<smart-image mode="url" image-id="p{number}" id="p{number}" alt=""></smart-image>' for number in range(50)
-        ),
-        script=f"configureSmartImage({{getToken: () => '{token_for('alice')}'}})",
-    )
-    await visit.all_loaded(49)
-    await visit.state("#p49", "failed")
-    assert len(visit.asked_for("POST")) == 1
-    assert not visit.asked_for("/i/p")
 
 
 async def test_markup_gets_neither_a_token_nor_a_link_for_another_origin_nor_an_address_by_an_id(

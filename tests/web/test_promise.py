@@ -100,27 +100,33 @@ async def test_a_page_with_one_or_two_images_recovers_from_an_outage(tab: Tab, i
 
 
 @pytest.mark.parametrize(
-    ("format_", "attributes", "is_own_origin"),
-    [("AVIF", "", False), ("JPEG", "", True), ("PNG", 'crossorigin="anonymous"', False), ("JPEG", CARD, True)],
+    ("formats", "is_own_origin"),
+    [({"AVIF": "", "PNG": 'crossorigin="anonymous"'}, False), ({"JPEG": "", "jpeg": CARD}, True)],
+    ids=["another origin", "own origin"],
 )
 async def test_an_answer_that_breaks_off_is_no_answer_and_the_image_heals(
-    tab: Tab, images: Images, format_: str, attributes: str, is_own_origin: bool
+    tab: Tab, images: Images, formats: dict[str, str], is_own_origin: bool
 ) -> None:
     """Also where the browser displays the half. Firefox cannot tell a JPEG of another origin without CORS."""
-    await images.add("a", noise(format_), content_type=f"image/{format_.lower()}")
     await tab.open("", before=QUICK_PROBES, is_own_origin=is_own_origin)
     await tab.until(DEFINED)
     tab.front.is_cutting = True
-    await add(tab, f'<smart-image id="one" image-id="a" alt="" {SIZE} max-retries="1" {attributes}></smart-image>')
-    await tab.state("one", "failed")
-    assert await tab.evaluate("one.lastError.kind") == "network"
-    sent = len(tab.front.asked_for("GET /i/a"))
-    await until(lambda: len(tab.front.asked_for("GET /i/a")) > sent)
-    assert await tab.evaluate("one.state") != "loaded", "it stays half an image"
+    for name, attributes in formats.items():
+        await images.add(name, noise(name.upper()), content_type=f"image/{name.lower()}")
+        await add(
+            tab, f'<smart-image id="{name}" image-id="{name}" alt="" {SIZE} max-retries="1" {attributes}></smart-image>'
+        )
+    for name in formats:
+        await tab.state(name, "failed")
+        assert await tab.evaluate(f"{name}.lastError.kind") == "network"
+        sent = len(tab.front.asked_for(f"GET /i/{name}"))
+        await until(lambda name=name, sent=sent: len(tab.front.asked_for(f"GET /i/{name}")) > sent)  # type: ignore[misc]
+        assert await tab.evaluate(f"{name}.state") != "loaded", "it stays half an image"
     tab.front.is_cutting = False
-    await tab.state("one", "loaded")
-    assert await tab.types("one") == ["retry", "error", "load", "recover"]
-    assert await tab.evaluate("one.decode().then(() => one.lastError)") is None
+    for name in formats:
+        await tab.state(name, "loaded")
+        assert await tab.types(name) == ["retry", "error", "load", "recover"]
+        assert await tab.evaluate(f"{name}.decode().then(() => {name}.lastError)") is None
 
 
 async def test_bytes_that_are_no_image_are_tried_a_few_times(tab: Tab, images: Images) -> None:
@@ -163,27 +169,34 @@ async def test_a_displayed_image_stays_when_the_window_is_resized_during_an_outa
         assert await tab.types(name) == ["load"]
 
 
-@pytest.mark.parametrize("attributes", ["", "lazy", 'sizes="300px"', 'sizes="auto" lazy'])
-async def test_a_changed_id_displays_what_was_decoded(tab: Tab, images: Images, photo: bytes, attributes: str) -> None:
+async def test_a_changed_id_displays_what_was_decoded(tab: Tab, images: Images, photo: bytes) -> None:
     """One image is loaded, and the one before stays until then."""
-    for name in "ab":
-        await images.add(name, photo, content_type="image/jpeg")
+    kinds = ("", "lazy", 'sizes="300px"', 'sizes="auto" lazy')
+    for number in range(len(kinds)):
+        for name in (f"a{number}", f"b{number}"):
+            await images.add(name, photo, content_type="image/jpeg")
     await tab.open(
-        "<style>smart-image { display: block; width: 300px !important }</style>"
-        f'<smart-image id="one" image-id="a" alt="" {CARD} {attributes}></smart-image>'
+        "<style>smart-image { display: inline-block; width: 300px !important }</style>"
+        + "".join(
+            f'<smart-image id="p{number}" image-id="a{number}" alt="" {CARD} {attributes}></smart-image>'
+            for number, attributes in enumerate(kinds)
+        )
     )
-    await tab.state("one", "loaded")
+    for number in range(len(kinds)):
+        await tab.state(f"p{number}", "loaded")
     tab.front.delay = 0.2
     await tab.evaluate(
         """(() => {
              window.blank = 0;
-             const img = one.querySelector("img");
-             setInterval(() => { img.complete && img.naturalWidth || blank++; }, 5);
-             one.imageId = "b";
+             const all = [...document.querySelectorAll("smart-image")];
+             const imgs = all.map((image) => image.querySelector("img"));
+             setInterval(() => { for (const img of imgs) img.complete && img.naturalWidth || blank++; }, 5);
+             for (const image of all) image.imageId = image.imageId.replace("a", "b");
            })()"""
     )
-    await tab.until("one.state === 'loaded' && one.currentSrc.includes('/i/b')")
-    assert len(tab.front.asked_for("/i/b")) == 1
+    for number in range(len(kinds)):
+        await tab.until(f"p{number}.state === 'loaded' && p{number}.currentSrc.includes('/i/b{number}')")
+        assert len(tab.front.asked_for(f"/i/b{number}")) == 1, kinds[number]
     assert await tab.evaluate("blank") == 0
 
 
@@ -220,6 +233,7 @@ async def test_a_missing_image_is_not_found_on_the_origin_of_the_gateway_too(tab
     error = await tab.evaluate("JSON.parse(JSON.stringify(one.lastError))")
     assert sorted(error) == ["kind", "name", "requestId", "retryAfter", "status"]
     assert (error["kind"], error["status"]) == ("not_found", 404)
+    assert await tab.evaluate("one.decode().catch(({kind}) => kind)") == "not_found"
     assert len(tab.front.asked_for("GET /i/x")) == 1
 
 
@@ -299,22 +313,30 @@ async def test_what_is_below_the_first_screen_waits_until_the_page_has_loaded(
     assert await tab.evaluate("[hero.state, scrollY]") == ["loaded", 0]
 
 
-@pytest.mark.parametrize("attributes", [SIZE, CARD, f"{CARD} version=VERSION"])
 async def test_a_fresh_reload_costs_at_most_two_requests(
-    tab: Tab, gateway: RunningGateway, images: Images, photo: bytes, attributes: str
+    tab: Tab, gateway: RunningGateway, images: Images, photo: bytes
 ) -> None:
-    await images.add("a", photo, content_type="image/jpeg")
-    version = (await gateway.get("/api/v1/images/a/meta")).json()["data"]["version"]
-    await tab.open(f'<smart-image id="one" image-id="a" alt="" {attributes.replace("VERSION", version)}></smart-image>')
-    await tab.state("one", "loaded")
+    names = {"sized": SIZE, "card": CARD, "versioned": f"{CARD} version=VERSION"}
+    for name in names:
+        await images.add(name, photo, content_type="image/jpeg")
+    version = (await gateway.get("/api/v1/images/versioned/meta")).json()["data"]["version"]
+    await tab.open(
+        "".join(
+            f'<smart-image id="{name}" image-id="{name}" alt="" {attributes.replace("VERSION", version)}></smart-image>'
+            for name, attributes in names.items()
+        )
+    )
+    for name in names:
+        await tab.state(name, "loaded")
     tab.front.seen.clear()
     out = io.BytesIO()
     Image.new("RGB", (600, 450), (20, 60, 200)).save(out, "JPEG")
-    images.cos.store.put(BUCKET, "objects/a.png", out.getvalue(), content_type="image/jpeg")
-    await tab.evaluate("one.reload({fresh: true})")
-    await tab.until("one.state === 'loaded'")
-    await tab.until("one.naturalWidth <= 600")
-    assert 1 <= len(tab.front.asked_for("/i/a")) <= 2
+    for name in names:
+        images.cos.store.put(BUCKET, f"objects/{name}.png", out.getvalue(), content_type="image/jpeg")
+        await tab.evaluate(f"{name}.reload({{fresh: true}})")
+    for name in names:
+        await tab.until(f"{name}.state === 'loaded' && {name}.naturalWidth <= 600")
+        assert 1 <= len(tab.front.asked_for(f"/i/{name}")) <= 2, name
 
 
 async def test_without_a_feature_of_the_browser_the_image_of_the_page_stays(

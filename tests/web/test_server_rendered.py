@@ -107,28 +107,28 @@ def rendered(package: Path, base: str, variants: object = STYLES) -> list[str]:
     return made
 
 
-@pytest.mark.parametrize("width", [800, 460])
-async def test_what_documents_show_and_servers_render_is_seen_without_a_script(
-    tab: Tab, package: Path, width: int
-) -> None:
+async def test_what_documents_show_and_servers_render_is_seen_without_a_script(tab: Tab, package: Path) -> None:
     base = tab.front.url
+    shown = [*documented(base), *rendered(package, base)]
+    sections = "".join(f"<section><p>Above</p>{markup}<p>Below</p></section>" for markup in shown)
     sheet = f'<link rel="stylesheet" href="{base}/static/smart-image.css">'
-    await tab.window.resize(width, 600)
-    for markup in (*documented(base), *rendered(package, base)):
-        page = f'<meta name="viewport" content="width=device-width">{sheet}<p>Above</p>{markup}<p>Below</p>'
+    page = f'<meta name="viewport" content="width=device-width">{sheet}{sections}'
+    for width in (800, 460):
+        await tab.window.resize(width, 600)
         await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{page}"))
-        await tab.until("document.querySelector('img:not([slot])').naturalWidth")
-        seen = await tab.evaluate(
-            """(() => {
-                 const img = document.querySelector("img:not([slot])");
-                 const { x, y, width, height } = img.getBoundingClientRect();
-                 const points = [[0.5, 0.5], [0.02, 0.02], [0.98, 0.98]];
-                 const found = points.map(([across, down]) =>
-                   document.elementFromPoint(x + width * across, Math.min(y + height * down, innerHeight - 1)));
-                 return [...found.map((element) => element === img), Math.min(width, height) > 200];
-               })()"""
-        )
-        assert seen == [True] * 4, markup
+        for number, markup in enumerate(shown):
+            picture = f"document.querySelectorAll('section')[{number}].querySelector('img:not([slot])')"
+            await tab.until(f"({picture}.scrollIntoView(), {picture}.naturalWidth)")
+            seen = await tab.evaluate(
+                f"""((img) => {{
+                     const {{ x, y, width, height }} = img.getBoundingClientRect();
+                     const points = [[0.5, 0.5], [0.02, 0.02], [0.98, 0.98]];
+                     const found = points.map(([across, down]) =>
+                       document.elementFromPoint(x + width * across, Math.min(y + height * down, innerHeight - 1)));
+                     return [...found.map((element) => element === img), Math.min(width, height) > 200];
+                   }})({picture})"""
+            )
+            assert seen == [True] * 4, markup
 
 
 async def test_a_placeholder_that_a_server_renders_is_seen_until_the_picture_is(tab: Tab, package: Path) -> None:
@@ -154,11 +154,11 @@ async def test_a_placeholder_that_a_server_renders_is_seen_until_the_picture_is(
 async def test_a_server_that_does_not_know_the_style_renders_no_larger_picture_than_needed(
     tab: Tab, package: Path
 ) -> None:
-    for markup in rendered(package, tab.front.url, {})[4:6]:  # of the third picture
-        await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{markup}"))
-        await tab.until("document.querySelector('img').naturalWidth")
-        chosen = await tab.evaluate("((img) => [new URL(img.currentSrc).search, img.naturalWidth])(document.images[0])")
-        assert chosen == ["?style=card&w=320", 640]
+    markup = "".join(rendered(package, tab.front.url, {})[4:6])  # of the third picture
+    await tab.window.open(tab.site.put("/", f"<script>log = problems = []</script>{markup}"))
+    await tab.until("[...document.images].every((img) => img.naturalWidth)")
+    chosen = "[...document.images].map((img) => [new URL(img.currentSrc).search, img.naturalWidth])"
+    assert await tab.evaluate(chosen) == [["?style=card&w=320", 640]] * 2
 
 
 def test_react_preloads_a_picture_with_priority_from_the_head(package: Path) -> None:

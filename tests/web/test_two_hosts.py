@@ -49,7 +49,7 @@ async def add(tab: Tab, attributes: str) -> None:
     await tab.evaluate(f"document.body.insertAdjacentHTML('beforeend', `{element}`)")
 
 
-@pytest.mark.parametrize("script", ["", INCLUDE])
+@pytest.mark.parametrize("script", ["", INCLUDE], ids=["without credentials", "with credentials"])
 async def test_a_lost_answer_is_not_believed_to_be_a_missing_image(hosts: Tab, script: str) -> None:
     """The HEAD that asks why carries no cookie unless the page says so, and 404 is the answer to strangers."""
     await open_page(hosts, script=script)
@@ -61,37 +61,26 @@ async def test_a_lost_answer_is_not_believed_to_be_a_missing_image(hosts: Tab, s
     hosts.front.is_cutting = False
     await hosts.state("one", "loaded")
     assert await hosts.types("one") == ["retry", "error", "load", "recover"]
+    await add(hosts, 'id="missing" image-id="missing" max-retries="0"')
+    await hosts.state("missing", "failed")
+    if script:
+        assert await hosts.evaluate("[missing.lastError.kind, missing.lastError.status]") == ["not_found", 404]
+        assert await hosts.evaluate("missing.lastError.requestId.length") > 0
+        assert hosts.front.asked_for("/i/missing") == ["GET /i/missing", "HEAD /i/missing"]
+    else:
+        assert await hosts.evaluate("missing.lastError.kind") == "network", "it stays unknown"
+        await until(lambda: len(hosts.front.asked_for("GET /i/missing")) > 1)
 
 
-async def test_with_credentials_a_missing_image_is_known_at_once(hosts: Tab) -> None:
-    await open_page(hosts, script=INCLUDE)
-    await add(hosts, 'id="one" image-id="missing"')
-    await hosts.state("one", "failed")
-    assert await hosts.evaluate("[one.lastError.kind, one.lastError.status]") == ["not_found", 404]
-    assert hosts.front.asked_for("/i/missing") == ["GET /i/missing", "HEAD /i/missing"]
-
-
-async def test_without_credentials_a_missing_image_stays_unknown(hosts: Tab) -> None:
-    await open_page(hosts)
-    await add(hosts, 'id="one" image-id="missing" max-retries="0"')
-    await hosts.state("one", "failed")
-    assert await hosts.evaluate("one.lastError.kind") == "network"
-    await until(lambda: len(hosts.front.asked_for("GET /i/missing")) > 1)
-
-
-async def test_batches_carry_the_cookie_and_get_the_urls_of_private_images(hosts: Tab) -> None:
+async def test_with_credentials_batches_get_the_urls_of_private_images_and_the_page_can_read_them(hosts: Tab) -> None:
     await open_page(hosts, script=INCLUDE)
     for image_id in ("own", "second"):
         await add(hosts, f'id="{image_id}" image-id="{image_id}" mode="url"')
+    await add(hosts, 'id="one" image-id="own" crossorigin="use-credentials"')
     for image_id in ("own", "second"):
         await hosts.state(image_id, "loaded")
         assert "sign" in await hosts.evaluate(f"{image_id}.currentSrc")
     assert hosts.front.asked_for("POST /api/v1/images/urls")
-
-
-async def test_an_img_with_credentials_can_be_read_by_the_page(hosts: Tab) -> None:
-    await open_page(hosts, script=INCLUDE)
-    await add(hosts, 'id="one" image-id="own" crossorigin="use-credentials"')
     await hosts.state("one", "loaded")
     assert await hosts.evaluate(
         """((context) => {

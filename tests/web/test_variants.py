@@ -142,21 +142,6 @@ async def test_a_page_that_loads_the_file_by_both_of_its_names_has_one_configura
     await visit.until("() => linked.length === 1")
 
 
-async def test_metadata_is_asked_for_images_without_a_size_alone(visit: Visit, images: Images, photo: bytes) -> None:
-    """COS is paid for the size and the colour of each."""
-    for number in range(5):
-        await images.add(f"p{number}", photo, content_type="image/jpeg")
-    await visit.open(
-        "".join(f'<smart-image mode="url" image-id="p{number}" alt="" {SIZE}></smart-image>' for number in range(5))
-    )
-    await visit.all_loaded(5)
-    assert len(visit.asked_for("POST")) == 1
-    assert not [seen for seen in images.cos.request_log.requests if "image" in seen.query], "imageInfo, imageAve"
-    await visit.page.evaluate("document.querySelector('smart-image').width = null")
-    await visit.page.evaluate("document.querySelector('smart-image').reload()")
-    await visit.until("() => document.querySelector('smart-image').getBoundingClientRect().width === 200")
-
-
 async def test_the_gateway_lists_widths_formats_and_version(visit: Visit, gateway: RunningGateway) -> None:
     await visit.open(
         '<smart-image id="one" image-id="a" alt="" style-name="card" sizes="160px"></smart-image>'

@@ -81,6 +81,10 @@ async def fake_workers(
         yield supervisor, admin
 
 
+async def nothing(_: Worker) -> None:
+    """Do nothing before a worker ends."""
+
+
 class StartWorkers(Protocol):
     """Starts ``serve --workers count`` with settings changed as ``changes`` say, and options of ``gateway_process``."""
 

@@ -31,6 +31,7 @@ from tests.workers.conftest import (
     get_json,
     get_text,
     kill,
+    nothing,
     ports_of,
     workers_of,
 )
@@ -263,7 +264,7 @@ async def test_a_worker_lists_the_changes_until_it_has_ended_when_another_one_ha
         assert await listing() == "1", "its first answer"
         old = supervisor.slots[0].current
         assert old is not None
-        rolling = asyncio.create_task(supervisor.roll())
+        rolling = asyncio.create_task(supervisor.roll(nothing))
         await until(lambda: supervisor.slots[0].current is not old, seconds=STARTED)
         assert await listing() == "2", "its second answer"
         old.kill()
@@ -315,22 +316,18 @@ async def test_a_list_without_a_change_is_repeated_for_a_second_until_any_worker
         assert await ask(*late) < await ask(*late), "a worker may list an earlier change again"
 
 
-async def test_a_worker_that_takes_long_to_answer_is_as_ready_as_it_was() -> None:
-    """A probe of the parent may take three seconds, and each worker takes two while a dependency does not answer."""
-    async with fake_workers([DEGRADED]) as (supervisor, admin), serving(admin.app()) as address:
+async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the_next_one_takes_long() -> None:
+    """A probe of the parent may take three seconds, and each worker takes two while a dependency does not answer.
+
+    No earlier answer counts for the first probe, nor for a probe that comes once a minute.
+    """
+    async with fake_workers([DEGRADED], life="slow") as (supervisor, admin), serving(admin.app()) as address:
         before = await get_json(address + "/readyz")
         assert (before["status"], before["reasons"]) == ("degraded", {"cos": "no answer"})
         started = time.monotonic()
         assert await get_json(address + "/readyz") == before
         assert time.monotonic() - started < 3
         assert supervisor.answering()
-
-
-async def test_the_first_answer_of_a_worker_that_takes_long_is_awaited() -> None:
-    """No earlier answer counts for the first probe, nor for a probe that comes once a minute."""
-    async with fake_workers([DEGRADED], life="slow") as (_, admin), serving(admin.app()) as address:
-        body = await get_json(address + "/readyz")
-        assert (body["status"], body["reasons"]) == ("degraded", {"cos": "no answer"})
 
 
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:

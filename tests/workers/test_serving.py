@@ -118,61 +118,52 @@ async def test_a_reader_of_the_log_that_sleeps_stops_neither_the_workers_nor_the
     await running.line_with("draining 2 workers", seconds=STARTED)
 
 
-async def test_sigterm_lets_a_download_finish(start_workers: StartWorkers, images: Images, cos: CosEmulator) -> None:
+async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_once(
+    start_workers: StartWorkers, images: Images, cos: CosEmulator
+) -> None:
     content = SyntheticContent(20_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
+    await images.add_hanging("slow")
     running = await start_workers(2)
     async with (
         aiohttp.ClientSession(read_bufsize=4096) as session,
-        session.get(running.public + "/i/big") as answer,
+        session.get(running.public + "/i/slow") as cut,
+        session.get(running.public + "/i/big") as whole,
     ):
-        received = await answer.content.readexactly(1_000_000)
-        running.terminate()
-        await running.line_with("draining 2 workers", seconds=STARTED)
-        assert (await ready(running.admin))["status"] == "not_ready"
-        received += await answer.content.read()
-        assert received == content.read(0, 20_000_000)
-    assert await running.exit_code() == 0
-    assert "Traceback" not in "".join(running.lines)
-
-
-async def test_a_second_signal_ends_the_drain_at_once(start_workers: StartWorkers, images: Images) -> None:
-    await images.add_hanging("slow")
-    running = await start_workers(2)
-    async with aiohttp.ClientSession() as session, session.get(running.public + "/i/slow") as answer:
-        await answer.content.readexactly(500_000)
+        await cut.content.readexactly(500_000)
+        received = await whole.content.readexactly(1_000_000)
         # As Ctrl-C in a terminal: every process of the group gets it, and it must not count twice.
         # The parent gets it last: told by the parent, an idle worker might have ended before its own signal.
         for pid in (*workers_of(running), running.process.pid):
             kill(pid, signal.SIGINT)
         await running.line_with("draining 2 workers", seconds=STARTED)
+        assert (await ready(running.admin))["status"] == "not_ready"
+        received += await whole.content.read()
+        assert received == content.read(0, 20_000_000)
         await until(lambda: len(workers_of(running)) == 1, seconds=STARTED, what="the end of the idle worker")
         assert running.process.returncode is None
-        running.process.send_signal(signal.SIGINT)
+        running.terminate()
         with pytest.raises(aiohttp.ClientError):
-            await answer.content.read()
+            await cut.content.read()
         assert await running.exit_code() == 0
     assert any("second signal to stop" in line for line in running.lines)
+    assert "Traceback" not in "".join(running.lines)
 
 
-async def test_a_mistake_in_the_configuration_ends_it_at_once(config: Callable[..., Path]) -> None:
-    path = config(url_cache={"default_ttl": -1})
-    code, output = await run_gateway("serve", "--workers", "2", "--config", str(path))
-    assert code == 2
-    assert output.count("url_cache.default_ttl") == 1
-
-
-async def test_a_mistake_that_a_worker_finds_ends_it_with_its_code_and_its_message(
+async def test_a_mistake_ends_it_with_its_code_and_one_message_also_if_a_worker_finds_it(
     config: Callable[..., Path], tmp_path: Path
 ) -> None:
     picture = tmp_path / "no-picture.png"
     picture.write_bytes(b"no picture")
-    path = config(image_proxy={"fallback": {"path": str(picture)}})
-    code, output = await run_gateway("serve", "--workers", "3", "--config", str(path))
-    assert code == 2, output
-    assert output.count("image_proxy.fallback.path") == 1, output
-    assert "Traceback" not in output
+    for key, changes in (
+        ("url_cache.default_ttl", {"url_cache": {"default_ttl": -1}}),
+        ("image_proxy.fallback.path", {"image_proxy": {"fallback": {"path": str(picture)}}}),
+    ):
+        code, output = await run_gateway("serve", "--workers", "3", "--config", str(config(**changes)))
+        assert code == 2, output
+        assert output.count(key) == 1, output
+        assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("section", ["server", "admin"])

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import time
-from functools import partial
 
 import pytest
 
@@ -12,7 +11,7 @@ from gateway.concurrency.background import background
 from gateway.workers.supervisor import StartWorker, Supervisor
 from gateway.workers.worker import Accepted, Worker, WorkerCommand
 from tests.waiting import until
-from tests.workers.conftest import STARTED
+from tests.workers.conftest import STARTED, nothing
 
 # Says that it is ready; at the order to reload, accepts the settings "edited"; at the order to stop, tells what the
 # first argument says and ends after so many seconds.
@@ -30,14 +29,23 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-async def start(number: int, accepted: Accepted | None, told: str = "", takes: float = 0) -> Worker:
-    """Start such a process."""
-    return await run("-IS", "-c", SPEAKS, told, str(takes)).start(number, accepted, [])
-
-
 def run(*arguments: str) -> WorkerCommand:
     """Return the command that gives these arguments to Python."""
     return WorkerCommand([sys.executable], arguments, os.environ, "")
+
+
+class Starts:
+    """Starts such processes, with these arguments. ``given`` and ``made``: what each was given, and its worker."""
+
+    def __init__(self, told: str = "", takes: float = 0) -> None:
+        self.given: list[Accepted | None] = []
+        self.made: list[Worker] = []
+        self._command = run("-IS", "-c", SPEAKS, told, str(takes))
+
+    async def __call__(self, number: int, accepted: Accepted | None) -> Worker:
+        self.given.append(accepted)
+        self.made.append(await self._command.start(number, accepted, []))
+        return self.made[-1]
 
 
 def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervisor:
@@ -47,7 +55,7 @@ def supervisor_of(start_worker: StartWorker, kill_after: float = 0.3) -> Supervi
 
 
 async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
-    supervisor = supervisor_of(partial(start, told="GRACE=30", takes=2.4), kill_after=2)  # it must tell that in time
+    supervisor = supervisor_of(Starts(told="GRACE=30", takes=2.4), kill_after=2)  # it must tell that in time
     async with supervisor.running():
         (worker,) = supervisor.ready()
         await supervisor.drain(asyncio.Event())
@@ -55,7 +63,7 @@ async def test_a_worker_may_take_as_long_to_drain_as_it_tells() -> None:
 
 
 async def test_a_worker_that_takes_longer_is_killed() -> None:
-    supervisor = supervisor_of(partial(start, takes=60))
+    supervisor = supervisor_of(Starts(takes=60))
     async with supervisor.running():
         (worker,) = supervisor.ready()
         started = time.monotonic()
@@ -66,14 +74,14 @@ async def test_a_worker_that_takes_longer_is_killed() -> None:
 
 async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_behind() -> None:
     """Nobody would tell it to stop: it would serve until the parent ends, and be killed then."""
-    made: list[Worker] = []
-    is_drained = asyncio.Event()
+    start, is_drained = Starts(), asyncio.Event()
+    made = start.made
 
     async def start_slowly(number: int, accepted: Accepted | None) -> Worker:
-        made.append(await start(number, accepted))
+        worker = await start(number, accepted)
         if len(made) > 1:
             await is_drained.wait()
-        return made[-1]
+        return worker
 
     supervisor = supervisor_of(start_slowly)
     async with supervisor.running():
@@ -86,55 +94,40 @@ async def test_a_worker_whose_process_is_made_when_the_drain_begins_is_not_left_
 
 
 async def test_a_worker_that_dies_is_replaced_by_one_with_what_was_accepted_last() -> None:
-    given: list[Accepted | None] = []
-
-    async def note(number: int, accepted: Accepted | None) -> Worker:
-        given.append(accepted)
-        return await start(number, accepted)
-
-    supervisor = supervisor_of(note)
+    start = Starts()
+    given, supervisor = start.given, supervisor_of(start)
     async with supervisor.running():
         await supervisor.reload()
         (worker,) = supervisor.ready()
         worker.kill()
         await until(lambda: len(given) == 2 and supervisor.ready(), seconds=STARTED)
         assert [accepted.settings for accepted in given if accepted is not None] == ["as at the start", "edited"]
-        await supervisor.roll()
+        await supervisor.roll(nothing)
         assert given[2:] == [None]
 
 
 async def test_a_reload_between_two_replacements_of_a_roll_is_not_undone_by_the_later_ones() -> None:
     """The admin port reloads while the first worker's predecessor drains."""
-    given: list[Accepted | None] = []
-
-    async def note(number: int, accepted: Accepted | None) -> Worker:
-        given.append(accepted)
-        return await start(number, accepted)
+    start = Starts()
 
     async def reload_all(_: Worker) -> None:
         for worker in supervisor.ready():
             await worker.reload(STARTED)
 
     accepted = Accepted([sys.executable], "as at the start")
-    supervisor = Supervisor(2, note, accepted, silence=60, grace=0)
-    supervisor.before_end = reload_all
+    supervisor = Supervisor(2, start, accepted, silence=60, grace=0)
     async with supervisor.running():
-        await supervisor.roll()
-        *_, first, second = given
+        await supervisor.roll(reload_all)
+        *_, first, second = start.given
         assert first is None
         assert second is not None
         assert second.settings == "edited"
 
 
 async def test_a_new_worker_that_dies_while_its_predecessor_drains_is_replaced_at_once() -> None:
-    made: list[Worker] = []
-
-    async def note(number: int, accepted: Accepted | None) -> Worker:
-        made.append(await start(number, accepted, takes=3600))
-        return made[-1]
-
-    supervisor = supervisor_of(note, kill_after=3600)
-    async with supervisor.running(), background("roll", supervisor.roll()):
+    start = Starts(takes=3600)
+    made, supervisor = start.made, supervisor_of(start, kill_after=3600)
+    async with supervisor.running(), background("roll", supervisor.roll(nothing)):
         await until(lambda: len(made) == 2 and made[0].is_stopping, seconds=STARTED)
         made[1].kill()
         await until(lambda: len(made) == 3 and made[2].is_ready, seconds=STARTED)
@@ -146,6 +139,7 @@ async def test_workers_that_cannot_start_are_started_at_growing_intervals_and_af
 ) -> None:
     """A reload may be what mends a configuration with which no worker starts any more."""
     given: list[Accepted | None] = []
+    start = Starts()
 
     async def start_once(number: int, accepted: Accepted | None) -> Worker:
         given.append(accepted)
