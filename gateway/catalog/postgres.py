@@ -5,7 +5,6 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,7 +25,7 @@ from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
-from gateway.catalog.server_addresses import Resolve, system_addresses
+from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
@@ -173,7 +172,6 @@ class PostgresCatalog:
             yield cursor
 
     async def report(self) -> DatabaseReport:
-        """Return the report for operators."""
         try:
             async with self._translated_errors(), self._cursor() as cursor:
                 return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
@@ -399,20 +397,15 @@ async def open_catalog(
     observe: makes the context of each use of a connection.
     resolve: returns the addresses of a host.
     """
+    size, primary = settings.pool_size, None
+    of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
+    dsn = settings.dsn.get_secret_value()
     async with AsyncExitStack() as stack:
-        opening = partial(
-            open_pool,
-            timeout=settings.timeout,
-            pools=metrics.pools,
-            resolve=resolve,
-        )
-        size, primary = settings.pool_size, None
-        of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
-        dsn = settings.dsn.get_secret_value()
-        pool = await stack.enter_async_context(opening(dsn, max(1, size - of_primary), name="postgres.dsn"))
+        addresses = ServerAddresses(dsn, settings.timeout, resolve)
+        pool = await stack.enter_async_context(open_pool(addresses, max(1, size - of_primary), metrics.pools))
         if of_primary:
-            dsn = settings.primary_dsn()
-            writable = await stack.enter_async_context(opening(dsn, of_primary, name="postgres.listen_dsn"))
+            addresses = ServerAddresses(settings.primary_dsn(), settings.timeout, resolve, "postgres.listen_dsn")
+            writable = await stack.enter_async_context(open_pool(addresses, of_primary, metrics.pools))
             primary = Primary(writable, ReplayPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

@@ -13,7 +13,6 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
-from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
@@ -37,9 +36,8 @@ def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
     settings = UrlPrerefreshSettings(idle_after=int(idle_after))
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
     forget = (invalidated if invalidated is not None else InvalidatedIds()).add
-    return RefreshBatch(tier.cache, tier.usage, tier.queue, tier.table, urls, Live(settings), forget)
+    return RefreshBatch(tier.cache, tier.usage, tier.queue, tier.table, tier.urls, Live(settings), forget)
 
 
 def refresh_worker_of(
@@ -210,17 +208,6 @@ async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     tier.table.is_away = False
     assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
     assert await tier.queue.dead() == []
-
-
-@on_each_topology
-async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
-    await keep(tier, "a")
-    await keep(tier, "a", style="thumb")
-    tier.clock.now += 3000
-    assert await drained(tier) == Counter(renewed=2)
-    thumb = await cached(tier, ImageVariant("a", "thumb"))
-    assert thumb is not None
-    assert "imageMogr2" in thumb.presigned.url
 
 
 async def test_a_removed_style_is_not_renewed(tier: Tier) -> None:
