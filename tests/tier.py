@@ -156,8 +156,9 @@ class Tier:
 
 
 IN_CLUSTER = pytest.mark.xdist_group("cluster")
-TOPOLOGIES = ["server", pytest.param("sentinel", marks=IN_CLUSTER), pytest.param("cluster", marks=IN_CLUSTER)]
-on_each_topology = pytest.mark.parametrize("tier", TOPOLOGIES, indirect=True)
+SENTINEL, CLUSTER = (pytest.param(name, marks=IN_CLUSTER) for name in ("sentinel", "cluster"))
+# Behind Sentinel is one server: its lifecycle is in tests/redis_connection/test_topologies.py.
+also_in_a_cluster = pytest.mark.parametrize("tier", ["server", CLUSTER], indirect=True)
 
 
 def empty_redis(request: pytest.FixtureRequest, topology: str) -> str:
@@ -180,7 +181,7 @@ def empty_redis(request: pytest.FixtureRequest, topology: str) -> str:
 async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Tier]:
     """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept.
 
-    They are in the Redis of the run, and with ``on_each_topology`` also behind Sentinel and in a Cluster.
+    They are in the Redis of the run, and with ``also_in_a_cluster`` in a Cluster, too.
     """
     url = empty_redis(request, getattr(request, "param", "server"))
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:

@@ -8,7 +8,7 @@ from gateway.presign.signed_image import ImageVariant
 from gateway.redis_queue.leased_queue import Claim, DeadEntry, QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live
-from tests.tier import NOW, Tier, on_each_topology
+from tests.tier import NOW, Tier, also_in_a_cluster
 
 A, B, C = ImageVariant("a"), ImageVariant("b"), ImageVariant("c", "thumb")
 
@@ -20,7 +20,7 @@ async def test_due_renewals_are_claimed_in_the_order_of_their_time(tier: Tier) -
     assert (await tier.queue.state(NOW))[:3] == (3, 0, 0)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i2_a_claim_of_a_dead_worker_is_visible_again_when_its_lease_ends(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     assert await tier.queue.claim(NOW, 10)
@@ -28,7 +28,7 @@ async def test_i2_a_claim_of_a_dead_worker_is_visible_again_when_its_lease_ends(
     assert await tier.queue.claim(NOW + 60, 10) == [Claim(A, NOW + 60)]
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> None:
     variants = [ImageVariant(f"id-{number}") for number in range(500)]
     await tier.queue.schedule(dict.fromkeys(variants, NOW))
@@ -43,7 +43,7 @@ async def test_many_workers_share_one_queue_without_double_work(tier: Tier) -> N
     assert sorted(taken) == sorted(variants)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i3_i8_repeated_operations_are_idempotent_and_an_id_has_one_entry(tier: Tier) -> None:
     for _ in range(2):
         await tier.queue.schedule({A: NOW})
@@ -64,7 +64,7 @@ async def test_ten_thousand_renewals_are_queued_at_once(tier: Tier) -> None:
     assert (await tier.queue.state(NOW))[:3] == (10_000, 10_000, 0)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i5_a_renewal_that_always_fails_is_parked_with_its_reason_and_delays_no_other(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW, B: NOW})
     now, given_up = float(NOW), []
@@ -89,7 +89,7 @@ async def test_the_backoff_grows_and_is_bounded(tier: Tier) -> None:
     assert waits == [2, 4, 8, 10, 10, 10]
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_success_resets_the_attempts(tier: Tier) -> None:
     await tier.queue.schedule({A: NOW})
     for _ in range(2):
@@ -108,7 +108,7 @@ async def test_the_dead_list_is_bounded(tier: Tier) -> None:
     assert len(await queue.dead(3)) == 3
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_dead_renewals_are_due_again_the_chosen_and_all(tier: Tier) -> None:
     """They are in several shards of a Cluster."""
     queue = RefreshQueue(tier.shards, Live(QueueLimits(lambda: 1, 1, 1000)))
