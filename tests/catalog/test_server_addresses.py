@@ -153,11 +153,11 @@ async def test_nothing_runs_on_when_the_pool_closes(named_dsn: str, resolver: Re
         ("host=/run,::1 port=1,2", [("/run", "", "1"), ("::1", "", "2")]),
         ("host=unknown,b port=1,2", [("b", "127.0.0.2", "2")]),
         # libpq gets these as they are.
-        *(
-            (dsn, [])
-            for dsn in ("host=127.0.0.1 port=1", "postgresql://[::1]:1/db", "host=a hostaddr=127.0.0.1 port=1")
-        ),
-        *((dsn, []) for dsn in ("host=/nonexistent port=1", "port=1")),
+        ("host=127.0.0.1 port=1", []),
+        ("postgresql://[::1]:1/db", []),
+        ("host=a hostaddr=127.0.0.1 port=1", []),
+        ("host=/nonexistent port=1", []),
+        ("port=1", []),
     ],
 )
 async def test_each_name_is_followed_by_its_addresses(
