@@ -33,14 +33,13 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # in place of a byte that is
 class _Variables(EnvSettingsSource):
     """The environment. Text that is not valid JSON is passed on, so that the model refuses it under its key.
 
-    instead: other texts by the names of variables in lower case. In the environment alone, ``null`` is no text: as one,
-    ``GATEWAY_ADMIN__TOKEN=null`` would set the token "null" instead of turning it off.
+    instead: other texts, by the names of variables in lower case. There ``null`` is a text as any other.
     """
 
     def __init__(self, instead: Mapping[str, str] | None = None) -> None:
         fields: Any = Settings  # of a class of settings, the source reads the fields alone
-        null = "null" if instead is None else None
-        super().__init__(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED, env_parse_none_str=null)
+        # Without a text for null, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
+        super().__init__(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED, env_parse_none_str="null")
         if instead is not None:
             self.env_vars = instead
 
@@ -118,12 +117,11 @@ def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
 def _read_secrets(folder: str | None, problems: list[str]) -> Mapping[str, str]:
     """Return the text of each file of a secrets directory, by the name of a variable in lower case.
 
-    Mistakes go into ``problems``. Files that name no section belong to other programs. Kubernetes has files of its own
-    below hidden names.
+    Mistakes go into ``problems``. Files that name no section belong to other programs, or to Kubernetes.
     """
     texts: dict[str, str] = {}
     try:
-        files = [file for file in Path(folder).iterdir() if file.name[0] != "." and file.is_file()] if folder else []
+        files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
     except (FileNotFoundError, NotADirectoryError):
         problems.append(f"{SECRETS_DIR}: is not a directory")
         return texts
