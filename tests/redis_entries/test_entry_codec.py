@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -25,7 +26,7 @@ ENTRY = b'1700000000 {"owner":"alice"}'
 MAC = EntryMac(Live(("secret", None)))
 
 
-def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = RENDITIONS, **cos: object) -> Signer:
+def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = RENDITIONS, **cos: Any) -> Signer:
     return signer_of(credentials, Metrics(), lambda: float(NOW), renditions=renditions, **cos)
 
 
