@@ -1,7 +1,6 @@
 """Details of HTTP over real connections: HEAD and GET, Age, conditions, ends of bodies."""
 
 import io
-from itertools import product
 from random import Random
 from typing import Any
 
@@ -61,16 +60,6 @@ async def test_conditions_are_ignored_for_an_object_that_is_not_an_image(
         await images.add(f"a-{number}", b"<html>", content_type="text/html")
         for _ in range(2):  # cold and warm
             assert (await gateway.get(f"/i/a-{number}", headers=headers)).status == 502, headers
-
-
-async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, images: Images) -> None:
-    await images.add("a", SMALL)
-    etag = (await gateway.get("/i/a")).headers["ETag"]
-    for is_warm, (name, status) in product((True, False), (("If-Match", 200), ("If-None-Match", 304))):
-        if not is_warm:
-            gateway.forget("a")
-        answer = await gateway.get("/i/a", headers=[(name, '"x"'), (name, etag)])
-        assert answer.status == status
 
 
 @pytest.mark.parametrize("etag", [[], [("ETag", 'W/"weak"')]], ids=["no-etag", "weak-etag"])
