@@ -60,6 +60,7 @@ class NginxChanges:
         raise RouteNotFound
 
 
+@dataclass(frozen=True, slots=True)
 class AccelPrefix:
     """Responds to requests below the prefix with an error.
 
@@ -68,10 +69,8 @@ class AccelPrefix:
     every image fails.
     """
 
-    def __init__(self, prefix: str, nginx_files: NginxFiles) -> None:
-        self.prefix = prefix
-        self._redirected = re.compile(re.escape(prefix) + REDIRECTED)
-        self._nginx_files = nginx_files
+    prefix: str
+    nginx_files: NginxFiles
 
     async def refuse(self, request: web.Request) -> NoReturn:
         """Raise ``RouteNotFound`` for the address that a client requested through ``accel.conf``.
@@ -80,7 +79,7 @@ class AccelPrefix:
         With another prefix than the gateway's, it passes on the address of an ``X-Accel-Redirect`` instead. For that
         address, and for a request that does not come through ``accel.conf``, raise ``AccelNotConfigured``.
         """
-        is_redirected = self._redirected.fullmatch(request.rel_url.raw_path) is not None
+        is_redirected = re.fullmatch(re.escape(self.prefix) + REDIRECTED, request.rel_url.raw_path) is not None
         if FAILED in request.headers or (is_accel_conf(request.headers) and not is_redirected):
             raise RouteNotFound
-        raise self._nginx_files.accel_not_configured()
+        raise self.nginx_files.accel_not_configured()

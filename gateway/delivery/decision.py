@@ -5,7 +5,7 @@ calls it again: the gateway for a request, and ``explain`` for a request that no
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_plus
 
@@ -190,7 +190,7 @@ class Refused:
     delivery: str = "none"
     is_denial: bool = False
     image: AuthorizedImage | None = None
-    found: Found = field(default=NOTHING)
+    found: Found = NOTHING
 
 
 Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused

@@ -74,8 +74,3 @@ def kept(answer: Answer, url_usable_for: int) -> Facts:
         "nginx": _NGINX_ACCEL if delivery == "accel" else optional,
         "cdn": f"{shared} s{stale}{f', and for up to {failing} s while that fails' if failing else ''}",
     }
-
-
-def nothing_kept() -> Facts:
-    """Return who keeps an error."""
-    return dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")

@@ -32,7 +32,7 @@ from gateway.delivery.decision import (
 from gateway.delivery.parameters import Parameters, VariantRequests
 from gateway.errors import NotAnImage, OriginUnavailable, RouteNotFound, Unauthorized
 from gateway.explain.access import Credentials, caller_of, permitted, sender_of, why_hidden, why_seen
-from gateway.explain.delivery import answer_facts, kept, nothing_kept, picture
+from gateway.explain.delivery import answer_facts, kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
 from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
@@ -106,7 +106,7 @@ class Explainer:
             if delivery := delivery | picture(decision.error, rules.settings.fallback):
                 sections["delivery"] = delivery
             verdict = _refused(decision, caller, row, facts, dry)
-            sections["kept"] = nothing_kept()
+            sections["kept"] = dict.fromkeys(("browser", "nginx", "cdn"), "nothing: errors carry no-store")
         else:
             verdict = _served(decision, dry)
             sections["kept"] = kept(decision, self.origin.redirect_usable_for(decision.image))
@@ -174,7 +174,8 @@ class _DryRequest:
         head = RequestHead("HEAD", short_address(image_id), "", headers, None)
         self.wanted = ImageRequest(head, image_id, parameters)
         self.asked: dict[str | None, AskedOrigin] = {}
-        self._explainer = explainer
+        self._origin = explainer.origin
+        self._stored = explainer.row_and_url
         self._row = row
         self._cached = cached
         self._memory = _EmptyMemory(explainer.refused)
@@ -190,7 +191,9 @@ class _DryRequest:
                 if row.record is None or (row.why_not is not None and not any_row):
                     found = decision.found._replace(is_missing=True)
                 else:
-                    found = decision.found._replace(image=self._signed(row.record, decision.rendition))
+                    record, rendition = row.record, decision.rendition
+                    cached = self._in_use(record, rendition)
+                    found = decision.found._replace(image=cached or self._stored.signer.sign_image(record, rendition))
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found
                 asked = await self._ask(image, by_client=False)
@@ -234,18 +237,15 @@ class _DryRequest:
         asked = self.asked.get(image.rendition)
         if asked is None:
             is_cached = image.presigned == getattr(self._in_use(image.record, image.rendition), "presigned", None)
-            asked = await self._explainer.origin.ask(image, is_cached=is_cached, by_client=by_client)
+            asked = await self._origin.ask(image, is_cached=is_cached, by_client=by_client)
             self.asked[image.rendition] = asked
         return asked
-
-    def _signed(self, record: ImageRecord, rendition: str | None) -> SignedImage:
-        return self._in_use(record, rendition) or self._explainer.row_and_url.signer.sign_image(record, rendition)
 
     def _in_use(self, record: ImageRecord, rendition: str | None) -> SignedImage | None:
         """Return the cached image that a request uses. None: a URL has to be signed."""
         if rendition != self.wanted.parameters.rendition:
             return None
-        return self._explainer.row_and_url.in_use(self._cached, record)
+        return self._stored.in_use(self._cached, record)
 
 
 def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:

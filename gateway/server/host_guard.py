@@ -41,31 +41,25 @@ class HostGuard:
 
         @web.middleware
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-            host = request.headers.get(hdrs.HOST)
-            if host and not self._is_known(host):  # a browser always sends one
-                self._log(host)
-                raise ForeignHost
+            if host := request.headers.get(hdrs.HOST):  # a browser always sends one
+                self._check(_name_in(host))
             return await handler(request)
 
         return guarded
 
-    def _is_known(self, host: str) -> bool:
-        name = _name_in(host)
-        if name is None:
-            return False
-        is_local = name == "localhost" or name.endswith(".localhost")
-        return is_local or name in self._names or parse_ip(name) is not None
-
-    def _log(self, host: str) -> None:
-        if self._is_logged:
+    def _check(self, name: str | None) -> None:
+        if name is not None and (
+            name == "localhost" or name.endswith(".localhost") or name in self._names or parse_ip(name) is not None
+        ):
             return
-        self._is_logged = True
-        name = _name_in(host)
-        logger.warning(
-            "the admin port refuses requests by a name that it does not have: host=%s; add the name to "
-            "admin.allowed_hosts if Prometheus, a probe or the console uses it",
-            name if name is not None and _LOGGED.fullmatch(name) else "not a name",
-        )
+        if not self._is_logged:
+            self._is_logged = True
+            logger.warning(
+                "the admin port refuses requests by a name that it does not have: host=%s; add the name to "
+                "admin.allowed_hosts if Prometheus, a probe or the console uses it",
+                name if name is not None and _LOGGED.fullmatch(name) else "not a name",
+            )
+        raise ForeignHost
 
 
 def _name_in(host: str) -> str | None:

@@ -1,33 +1,22 @@
-"""The part that knows what has changed: the log, the list for nginx, and the connections that hear of changes."""
+"""The part that knows what has changed: the log, and the list for nginx."""
 
-import asyncio
 import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from prometheus_client import Gauge
 
-from gateway.catalog.change_feed import ChangeFeed
-from gateway.catalog.metrics import CatalogMetrics
-from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.heartbeat import Heartbeat
 from gateway.changes.nginx_list import NginxList
-from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import DependencyDegraded
-from gateway.service.stores import Stores
 from gateway.settings import Live, Settings
-from gateway.urls.invalidation import Invalidation
 
-# Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
-_LISTENING_TIMEOUT: Final = 1.0
 _OVERDUE: Final = 15.0  # seconds without a heartbeat
 _MESSAGES: Final = {
     Source.ROWS: "the notifications of Postgres",
@@ -73,39 +62,6 @@ def make_changes(live: Live[Settings], heartbeat_age: Gauge | None = None) -> Ch
     changes = Changes(log, NginxList(log, name, lambda: results.value, time.time() - boot_time()))
     live.watch(changes.settings_changed)
     return changes
-
-
-@asynccontextmanager
-async def hearing(
-    settings: Settings,
-    metrics: CatalogMetrics,
-    stores: Stores,
-    changes: Changes,
-    invalidation: Invalidation,
-    use_new_url: Callable[[str], None],
-    look_at_trigger: Callable[[], None],
-) -> AsyncIterator[None]:
-    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
-    postgres, redis = settings.postgres, stores.redis
-    name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
-    async with AsyncExitStack() as stack:
-        opened = stack.enter_async_context
-        if postgres.listen:
-            addresses = await opened(aclosing(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name)))
-            feed = ChangeFeed(addresses, metrics, stores.catalog.positions)
-            await opened(background("change-feed", feed.listen(invalidation, look_at_trigger)))
-        if redis is not None:
-            await opened(background("invalidation-channel", redis.channel.listen(changes.log, use_new_url)))
-            await opened(background("publish-changes", redis.channel.publish_sweeps(changes.log)))
-        tried = asyncio.Event()
-        changes.log.add_observer(tried.set)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LISTENING_TIMEOUT):
-                while not changes.log.has_tried():
-                    tried.clear()
-                    await tried.wait()
-        changes.log.serves = True
-        yield
 
 
 def _age(heartbeat: Heartbeat) -> float:

@@ -9,7 +9,7 @@ from gateway.process.reloader import Reloader
 from gateway.purge.intake import PurgeIntake
 from gateway.service.access import Access, open_access
 from gateway.service.canary import open_canary
-from gateway.service.changes import Changes, hearing, make_changes
+from gateway.service.changes import Changes, make_changes
 from gateway.service.diagnostics import Diagnostics, open_diagnostics
 from gateway.service.images import Images, open_cos, open_images
 from gateway.service.metrics import Metrics
@@ -18,7 +18,7 @@ from gateway.service.refresh import open_refresh
 from gateway.service.requests import Requests, open_requests
 from gateway.service.signing import Signing, open_signing
 from gateway.service.stores import Stores, open_stores
-from gateway.service.urls import Urls, open_urls
+from gateway.service.urls import Urls, hearing, open_urls
 from gateway.settings import Live, Settings
 from gateway.urls.refresh_worker import RefreshReport
 
@@ -72,9 +72,7 @@ async def open_service(
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
         look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(
-            hearing(settings, metrics.catalog, stores, changes, urls.invalidation, urls.resolver.drop, look_at_trigger)
-        )
+        await opened(hearing(settings, metrics.catalog, urls, look_at_trigger))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         errors = metrics.registry.background_errors
         canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))

@@ -1,10 +1,16 @@
-"""The part of presigned URLs: the local tier, the resolver, the count of uses, and invalidation."""
+"""The part of presigned URLs: the local tier, the resolver, the count of uses, invalidation, and what hears changes."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
+from gateway.catalog.change_feed import ChangeFeed
+from gateway.catalog.metrics import CatalogMetrics
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.entry_trust import EntryTrust
+from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
 from gateway.presign.url_lifetime import UsableUrls
 from gateway.purge.intake import PurgeIntake
@@ -19,7 +25,9 @@ from gateway.urls.new_variants import NewVariants
 from gateway.urls.resolver import UrlResolver
 from gateway.urls.usage_counter import UsageCounter
 
-UNKNOWN_TTL = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
+UNKNOWN_TTL: Final = 3.0  # seconds that an id is remembered as missing; a new image is served within 5 s
+# Seconds that a start waits to hear of changes. An image served before may be old, and remain in caches in front.
+_LISTENING_TIMEOUT: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +74,30 @@ async def open_urls(
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(usage.close)
         yield Urls(metrics, signing, stores, changes, local, resolver, invalidation, usage)
+
+
+@asynccontextmanager
+async def hearing(
+    settings: Settings, metrics: CatalogMetrics, urls: Urls, look_at_trigger: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Listen for changed rows and for tests of the trigger in Postgres, and for what other replicas say."""
+    postgres, redis, log = settings.postgres, urls.stores.redis, urls.changes.log
+    name = "postgres.listen_dsn" if postgres.listen_dsn is not None else "postgres.dsn"
+    async with AsyncExitStack() as stack:
+        opened = stack.enter_async_context
+        if postgres.listen:
+            addresses = await opened(aclosing(ServerAddresses(postgres.primary_dsn(), postgres.timeout, name=name)))
+            feed = ChangeFeed(addresses, metrics, urls.stores.catalog.positions)
+            await opened(background("change-feed", feed.listen(urls.invalidation, look_at_trigger)))
+        if redis is not None:
+            await opened(background("invalidation-channel", redis.channel.listen(log, urls.resolver.drop)))
+            await opened(background("publish-changes", redis.channel.publish_sweeps(log)))
+        tried = asyncio.Event()
+        log.add_observer(tried.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LISTENING_TIMEOUT):
+                while not log.has_tried():
+                    tried.clear()
+                    await tried.wait()
+        log.serves = True
+        yield

@@ -1,9 +1,8 @@
 """Buckets and objects of the emulator: in memory, in files, or below a folder that is mounted."""
 
 import asyncio
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -117,13 +116,6 @@ class ObjectStore:
         self.create_bucket(bucket)
         self._mounts[bucket] = Mount(directory)
 
-    def keys(self, bucket: str) -> Iterator[str]:
-        """Yield the keys added by ``put``, then those of the mounted folder, whose listing blocks."""
-        stored = self._buckets.get(bucket, {})
-        yield from stored
-        if mount := self._mounts.get(bucket):
-            yield from (key for key in mount.walk() if key not in stored)
-
     async def find(self, bucket: str, key: str) -> StoredObject | None:
         """Return the object in its present version, or None."""
         stored = self._buckets.get(bucket, {}).get(key)
@@ -160,12 +152,12 @@ def guess_content_type(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Mapping of keys to the files below ``directory``. Its methods block: call them in a thread."""
+    """Mapping of keys to the files below ``directory``."""
 
     directory: Path
 
     def find(self, key: str) -> FileContent | None:
-        """Return the file of the key, or None. Symbolic links that lead outside the folder give None."""
+        """Return the file of the key, or None; blocks. Symbolic links that lead outside the folder give None."""
         parts = key.split("/")
         if any(part in {"", ".", ".."} for part in parts) or "\0" in key:
             return None  # keys are byte exact: "a//b" and "./a" are other objects than "a/b" and "a"
@@ -176,12 +168,3 @@ class Mount:
         except (OSError, RuntimeError, UnicodeError):
             # The file is missing, its name is too long or cannot be encoded, or links form a loop: no such object.
             return None
-
-    def walk(self) -> Iterator[str]:
-        """Yield the key of every file that ``find`` returns, in order of the path."""
-        for folder, subfolders, names in os.walk(self.directory):
-            subfolders.sort()
-            for name in sorted(names):
-                key = (Path(folder) / name).relative_to(self.directory).as_posix()
-                if self.find(key) is not None:
-                    yield key

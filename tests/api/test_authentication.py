@@ -69,38 +69,36 @@ async def test_each_act_of_the_admin_is_a_line_and_a_look_at_the_console_is_none
     assert len(lines_of(file)) == len(acts)
 
 
-async def test_what_fails_has_its_status_and_what_is_refused_is_no_act(gateway: RunningGateway, file: Path) -> None:
+async def test_a_failure_and_an_owner_are_named_and_what_is_refused_is_no_act(
+    gateway: RunningGateway, file: Path
+) -> None:
     await gateway.request("DELETE", "/api/v1/images/none/links", admin=True, headers=ADMIN)
     assert [(line["action"], line["outcome"]) for line in lines_of(file)] == [("kill_links", 404)]
     await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers={"Authorization": "Bearer a-wrong-token"})
     assert len(lines_of(file)) == 1
-
-
-async def test_an_owner_who_kills_links_is_named(gateway: RunningGateway, file: Path) -> None:
     headers = {"Authorization": f"Bearer {token_for('alice')}"}
     assert (await gateway.request("DELETE", "/api/v1/images/a/links", headers=headers)).status == 200
-    [line] = lines_of(file)
+    [_, line] = lines_of(file)
     assert (line["action"], line["caller"], line["image_id"]) == ("kill_links", "user:alice", "a")
 
 
-async def test_a_line_that_cannot_be_written_is_logged_and_the_act_goes_on(
+async def test_a_file_begins_anew_once_moved_away_and_the_act_goes_on_if_it_cannot_be_written(
     gateway: RunningGateway, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def purge() -> None:
+        body = {"image_ids": ["a"]}
+        answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json=body)
+        assert answer.status == 200
+
+    for number in range(2):
+        await purge()
+        assert len(lines_of(file)) == 1
+        assert f"{file.stat().st_mode & 0o777 & ~0o640:o}" == "0", "it is not for everybody"
+        file.rename(file.with_suffix(f".{number}"))
     file.mkdir()
-    answer = await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["a"]})
-    assert answer.status == 200
+    await purge()
     [text] = [record.getMessage() for record in caplog.records if "audit line not written" in record.getMessage()]
     assert '"action": "purge"' in text
-
-
-async def test_a_file_that_was_moved_away_begins_anew_and_is_not_for_everybody(
-    gateway: RunningGateway, file: Path
-) -> None:
-    for _ in range(2):
-        await gateway.request("POST", "/api/v1/cache/purge", admin=True, headers=ADMIN, json={"image_ids": ["a"]})
-        assert len(lines_of(file)) == 1
-        assert f"{file.stat().st_mode & 0o777 & ~0o640:o}" == "0"
-        file.rename(file.with_suffix(".1"))
 
 
 async def test_standard_error_is_the_stream_of_the_log() -> None:

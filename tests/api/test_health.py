@@ -20,12 +20,17 @@ async def ready(gateway: RunningGateway, *, admin: bool = False) -> tuple[int, o
     return answer.status, answer.json()
 
 
-@pytest.mark.parametrize("admin", [False, True])
-async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports(gateway: RunningGateway, admin: bool) -> None:
-    expected = {"status": "ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}}
-    assert await ready(gateway, admin=admin) == (200, expected | {"reasons": {}} if admin else expected)
-    alive = await gateway.get("/healthz", admin=admin)
-    assert (alive.status, alive.json()) == (200, {"status": "alive"})
+async def test_a_gateway_with_all_its_dependencies_is_ready_on_both_ports_and_alive_while_it_drains(
+    gateway: RunningGateway,
+) -> None:
+    checks = {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}
+    assert await ready(gateway) == (200, {"status": "ready", "checks": checks})
+    assert await ready(gateway, admin=True) == (200, {"status": "ready", "checks": checks, "reasons": {}})
+    gateway.drain()
+    assert await ready(gateway) == (503, {"status": "not_ready", "checks": checks})
+    for admin in (False, True):
+        alive = await gateway.get("/healthz", admin=admin)
+        assert (alive.status, alive.json()) == (200, {"status": "alive"})
 
 
 @pytest.mark.parametrize(
@@ -72,14 +77,6 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
     for key, expected in ((SECRET_KEY, "ready"), ("another", "degraded")):
         await gateway.reload(cos={"secret_key": key})
         await _until_said(gateway, expected)
-
-
-async def test_a_draining_gateway_is_not_ready_and_alive(gateway: RunningGateway) -> None:
-    gateway.drain()
-    status, body = await ready(gateway)
-    assert status == 503
-    assert body == {"status": "not_ready", "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"}}
-    assert (await gateway.get("/healthz")).status == 200
 
 
 async def test_a_dependency_that_recovers_is_reported(start_gateway: StartGateway, tmp_path: Path) -> None:

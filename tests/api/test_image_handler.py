@@ -85,20 +85,20 @@ async def test_bytes_are_counted_by_where_they_were(gateway: RunningGateway, ima
     assert gateway.sample("sent_bytes_total", source="cos") == len(DATA) + 2 * len(large)
 
 
-@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 131072, 131073, 3_000_000])
-async def test_an_image_of_any_size_arrives_byte_for_byte(gateway: RunningGateway, images: Images, size: int) -> None:
-    data = (DATA * (size // len(DATA) + 1))[:size]
-    await images.add("cat", data)
-    answer = await gateway.get("/i/cat")
-    assert (answer.status, answer.body) == (200, data)
-    assert answer.headers["Content-Length"] == str(size)
+async def test_an_image_of_any_size_arrives_byte_for_byte(gateway: RunningGateway, images: Images) -> None:
+    for size in (0, 1, 65535, 65536, 65537, 131072, 131073, 3_000_000):
+        data = (DATA * (size // len(DATA) + 1))[:size]
+        await images.add(f"of-{size}", data)
+        answer = await gateway.get(f"/i/of-{size}")
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(size))
+        assert answer.body == data, size
 
 
-@pytest.mark.parametrize("key", AWKWARD_KEYS)
-async def test_lesson_5_an_object_of_any_name_is_served(gateway: RunningGateway, images: Images, key: str) -> None:
-    await images.add("cat", key.encode(), key=key)
-    assert (await gateway.get("/i/cat")).body == key.encode()
-    assert (await gateway.request("HEAD", "/i/cat")).status == 200
+async def test_lesson_5_an_object_of_any_name_is_served(gateway: RunningGateway, images: Images) -> None:
+    for number, key in enumerate(AWKWARD_KEYS):
+        await images.add(f"cat-{number}", key.encode(), key=key)
+        assert (await gateway.get(f"/i/cat-{number}")).body == key.encode()
+        assert (await gateway.request("HEAD", f"/i/cat-{number}")).status == 200
 
 
 async def test_one_leading_slash_is_removed_from_a_key(gateway: RunningGateway, images: Images) -> None:
@@ -212,14 +212,10 @@ async def test_a_url_that_cos_refuses_is_renewed_once_before_the_client_sees_any
     answer = await gateway.get("/i/cat")
     assert (answer.status, answer.body) == (200, DATA)
     assert len(images.cos.request_log.of(KEY)) == 2
-
-
-async def test_a_renewed_url_that_is_refused_again_is_given_up(
-    gateway: RunningGateway, images: Images, cat: None
-) -> None:
+    await gateway.forget_everywhere("cat")
     images.cos.faults.add(Fault(key=KEY, action=Refuse(status=403, code="AccessDenied"), times=None))
     assert (await gateway.get("/i/cat")).status == 502
-    assert len(images.cos.request_log.of(KEY)) == 2
+    assert len(images.cos.request_log.of(KEY)) == 4
 
 
 async def test_images_can_be_turned_off(start_gateway: StartGateway, images: Images, cat: None) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from itertools import product
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -89,11 +90,11 @@ INVALID_IDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["/i/{}", *(f"/api/v1/images/{{}}/{call}" for call in ("proxy", "url", "status"))])
 async def test_lesson_7_an_invalid_id_is_refused_before_the_look_up(
-    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, form: str
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for raw_id in INVALID_IDS:
+    forms = ("/i/{}", *(f"/api/v1/images/{{}}/{call}" for call in ("proxy", "url", "status")))
+    for raw_id, form in product(INVALID_IDS, forms):
         url = yarl.URL(gateway.ports.public + form.format(raw_id), encoded=True)
         async with gateway.session.get(url, allow_redirects=False) as answer:
             assert answer.status in (400, 404)
@@ -104,27 +105,22 @@ async def test_lesson_7_an_invalid_id_is_refused_before_the_look_up(
     assert not [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}]
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allow"),
-    [
+async def test_an_unsupported_method_is_a_405_with_the_supported_ones(gateway: RunningGateway) -> None:
+    for method, path, allow in (
         ("GET", "/api/v1/images/cat/url/refresh", {"POST", "OPTIONS"}),
         ("POST", "/api/v1/images/cat/url", {"GET", "OPTIONS"}),
         ("GET", "/api/v1/images/urls", {"POST", "OPTIONS"}),
         ("POST", "/i/cat", {"GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/i/cat", {"GET", "HEAD", "OPTIONS"}),
-    ],
-)
-async def test_an_unsupported_method_is_a_405_with_the_supported_ones(
-    gateway: RunningGateway, method: str, path: str, allow: set[str]
-) -> None:
-    answer = await gateway.request(method, path)
-    assert (answer.status, answer.json()["code"]) == (405, "method_not_allowed")
-    assert set(answer.headers["Allow"].split(",")) == allow
+    ):
+        answer = await gateway.request(method, path)
+        assert (answer.status, answer.json()["code"]) == (405, "method_not_allowed")
+        assert set(answer.headers["Allow"].split(",")) == allow
 
 
-@pytest.mark.parametrize(
-    ("path", "methods"),
-    [
+async def test_a_cors_preflight_is_answered_for_every_image_route(gateway: RunningGateway) -> None:
+    """A token in a header is allowed; cookies are not, because credentials are not allowed."""
+    for path, methods in (
         ("/i/cat", "GET, HEAD, OPTIONS"),
         ("/api/v1/images/cat/proxy", "GET, HEAD, OPTIONS"),
         ("/api/v1/images/cat/url", "GET, OPTIONS"),
@@ -136,19 +132,14 @@ async def test_an_unsupported_method_is_a_405_with_the_supported_ones(
         # An id may be any text until it is validated, also one with a line break.
         *((f"/api/v1/images/%C3%8C%0AR/{call}", "GET, HEAD, OPTIONS") for call in ("access", "proxy")),
         ("/i/%C3%8C%0AR", "GET, HEAD, OPTIONS"),
-    ],
-)
-async def test_a_cors_preflight_is_answered_for_every_image_route(
-    gateway: RunningGateway, path: str, methods: str
-) -> None:
-    """A token in a header is allowed; cookies are not, because credentials are not allowed."""
-    answer = await gateway.request("OPTIONS", path, headers={"Origin": "https://shop.example"})
-    assert (answer.status, answer.body) == (204, b"")
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "Access-Control-Allow-Credentials" not in answer.headers
-    assert answer.headers["Allow"] == answer.headers["Access-Control-Allow-Methods"] == methods
-    may_send = answer.headers["Access-Control-Allow-Headers"].split(", ")
-    assert {"Authorization", "Content-Type", "Range", "If-Match", "If-Unmodified-Since"} <= set(may_send)
+    ):
+        answer = await gateway.request("OPTIONS", path, headers={"Origin": "https://shop.example"})
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert answer.headers["Allow"] == answer.headers["Access-Control-Allow-Methods"] == methods
+        may_send = answer.headers["Access-Control-Allow-Headers"].split(", ")
+        assert {"Authorization", "Content-Type", "Range", "If-Match", "If-Unmodified-Since"} <= set(may_send)
 
 
 async def test_a_page_of_another_site_can_read_the_headers_of_errors(gateway: RunningGateway, images: Images) -> None:

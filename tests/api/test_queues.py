@@ -5,7 +5,6 @@ import json
 import time
 from typing import Any
 
-import pytest
 import redis
 
 from gateway.presign.signed_image import ImageVariant
@@ -73,12 +72,6 @@ async def test_purges_are_listed_beside_renewals_and_requeued(
         assert not redis_client.exists("image:purge:dead")
 
 
-async def test_without_purge_there_are_no_purges_to_list(gateway: RunningGateway) -> None:
-    assert (await data(gateway, "queue"))["purges"] is None
-    path = "/api/v1/monitoring/queue/requeue?queue=purges"
-    assert (await gateway.request("POST", path, admin=True, headers=ADMIN)).status == 404
-
-
 async def test_chosen_dead_renewals_are_requeued(gateway: RunningGateway, redis_client: "redis.Redis") -> None:
     entry = json.dumps({"reason": "no row", "at": time.time(), "attempts": 5})
     redis_client.hset("image:refresh:dead", mapping=dict.fromkeys(("a", "a|card@64.webp", "b"), entry))
@@ -99,32 +92,29 @@ async def test_chosen_dead_renewals_are_requeued(gateway: RunningGateway, redis_
     assert rest.json()["data"] == {"requeued": 1}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        [],
-        {"entries": []},
-        {"entries": "a"},
-        {"entries": ["a"]},
-        {"entries": [{"image_id": "a"}]},
-        {"entries": [{"image_id": "a\0b", "style": None}]},
-        {"entries": [{"image_id": "a", "style": "card|b"}]},
-        {"entries": [{"image_id": "a", "style": 1}]},
-        {"entries": [{"image_id": "a", "style": None}] * 101},
-        {"image_ids": ["a"]},
-    ],
+INVALID: tuple[Any, ...] = (
+    "",
+    [],
+    {"entries": []},
+    {"entries": "a"},
+    {"entries": ["a"]},
+    {"entries": [{"image_id": "a"}]},
+    {"entries": [{"image_id": "a\0b", "style": None}]},
+    {"entries": [{"image_id": "a", "style": "card|b"}]},
+    {"entries": [{"image_id": "a", "style": 1}]},
+    {"entries": [{"image_id": "a", "style": None}] * 101},
+    {"image_ids": ["a"]},
 )
-async def test_an_invalid_choice_requeues_nothing(
-    gateway: RunningGateway, redis_client: "redis.Redis", body: Any
-) -> None:
+
+
+async def test_an_invalid_choice_requeues_nothing(gateway: RunningGateway, redis_client: "redis.Redis") -> None:
     redis_client.hset("image:refresh:dead", "a", json.dumps({"reason": "x", "at": 1, "attempts": 5}))
-    answer = await gateway.request("POST", "/api/v1/monitoring/queue/requeue", admin=True, json=body, headers=ADMIN)
-    assert answer.status == 400
-    assert redis_client.hlen("image:refresh:dead") == 1
-
-
-async def test_entries_choose_no_purges(gateway: RunningGateway) -> None:
-    path, body = "/api/v1/monitoring/queue/requeue?queue=purges", {"entries": [{"image_id": "a", "style": None}]}
-    answer = await gateway.request("POST", path, admin=True, json=body, headers=ADMIN)
+    path = "/api/v1/monitoring/queue/requeue"
+    for body in INVALID:
+        assert (await gateway.request("POST", path, admin=True, json=body, headers=ADMIN)).status == 400, body
+    of_purges, entries = f"{path}?queue=purges", {"entries": [{"image_id": "a", "style": None}]}
+    answer = await gateway.request("POST", of_purges, admin=True, json=entries, headers=ADMIN)
     assert (answer.status, answer.json()["message"]) == (400, "entries choose renewals, not purges")
+    assert redis_client.hlen("image:refresh:dead") == 1
+    assert (await data(gateway, "queue"))["purges"] is None
+    assert (await gateway.request("POST", of_purges, admin=True, headers=ADMIN)).status == 404, "without `purge`"

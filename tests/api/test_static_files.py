@@ -7,8 +7,6 @@ import hashlib
 import re
 from pathlib import Path
 
-import pytest
-
 import gateway as package
 from docs.generate.console_page import console_page
 from docs.generate.remedies import ALERTS
@@ -53,23 +51,21 @@ async def test_the_style_sheet_may_be_used_while_a_newer_one_is_fetched(gateway:
     assert "smart-image:not(:defined)" in answer.body.decode()
 
 
-@pytest.mark.parametrize("field", ["{etag}", 'W/{etag}, "other"', "*"])
-async def test_a_matching_etag_is_answered_304(gateway: RunningGateway, field: str) -> None:
-    first = await gateway.get("/static/smart-image.js")
-    again = await gateway.get(
-        "/static/smart-image.js", headers={"If-None-Match": field.format(etag=first.headers["ETag"])}
-    )
-    assert again.status == 304
-    assert again.body == b""
-    assert again.headers["ETag"] == first.headers["ETag"]
-    assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
-    changed = await gateway.get("/static/smart-image.js", headers={"If-None-Match": '"other"'})
-    assert changed.status == 200
+async def test_a_matching_etag_is_answered_304_and_a_head_has_no_body(gateway: RunningGateway) -> None:
+    path = "/static/smart-image.js"
+    first, head = await gateway.get(path), await gateway.request("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert int(head.headers["Content-Length"]) > 0
+    for field in ("{etag}", 'W/{etag}, "other"', "*"):
+        again = await gateway.get(path, headers={"If-None-Match": field.format(etag=first.headers["ETag"])})
+        assert (again.status, again.body) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
+    assert (await gateway.get(path, headers={"If-None-Match": '"other"'})).status == 200
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_nothing_else_is_served(gateway: RunningGateway) -> None:
+    for path in (
         "/static/",
         "/static/none.js",
         "/static/..%2fpackage.json",
@@ -77,43 +73,33 @@ async def test_a_matching_etag_is_answered_304(gateway: RunningGateway, field: s
         "/static/smart-image.js/",
         "/static/a%00.js",
         "/static//etc/passwd",
-    ],
-)
-async def test_nothing_else_is_served(gateway: RunningGateway, path: str) -> None:
-    answer = await gateway.get(path)
-    assert answer.status == 404
-    assert answer.json()["code"] == "not_found"
+        "/",
+        "/console/console.js",
+    ):
+        answer = await gateway.get(path)
+        assert (answer.status, answer.json()["code"]) == (404, "not_found"), path
 
 
-@pytest.mark.parametrize(
-    ("offer", "gzipped"),
-    [
+async def test_files_are_compressed_for_those_who_take_gzip(gateway: RunningGateway) -> None:
+    path = await entry_of(gateway)
+    plain = await gateway.get(path, headers=UNCOMPRESSED)
+    for offer, gzipped in (
         ("gzip, deflate, br, zstd", True),
         ("br;q=1.0, GZIP;q=0.8", True),
         ("identity", False),
         ("gzip;q=0, *;q=0.5", False),
         ("gzip; q=0.000", False),
         ("", False),
-    ],
-)
-async def test_files_are_compressed_for_those_who_take_gzip(gateway: RunningGateway, offer: str, gzipped: bool) -> None:
-    path = await entry_of(gateway)
-    plain = await gateway.get(path, headers=UNCOMPRESSED)
-    answer = await gateway.get(path, headers={"Accept-Encoding": offer})
-    assert answer.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
-    assert answer.headers.get("Content-Encoding") == ("gzip" if gzipped else None)
-    assert (gzip.decompress(answer.body) if gzipped else answer.body) == plain.body
-    assert (answer.headers["ETag"] == plain.headers["ETag"]) is not gzipped
-    assert (len(answer.body) < len(plain.body)) is gzipped
-    again = await gateway.get(path, headers={"Accept-Encoding": offer, "If-None-Match": answer.headers["ETag"]})
-    assert (again.status, again.body, again.headers.get("Content-Encoding")) == (304, b"", None)
-    assert again.headers["Vary"] == "Accept-Encoding"
-
-
-async def test_a_head_has_no_body(gateway: RunningGateway) -> None:
-    answer = await gateway.request("HEAD", "/static/smart-image.js")
-    assert (answer.status, answer.body) == (200, b"")
-    assert int(answer.headers["Content-Length"]) > 0
+    ):
+        answer = await gateway.get(path, headers={"Accept-Encoding": offer})
+        assert answer.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers.get("Content-Encoding") == ("gzip" if gzipped else None)
+        assert (gzip.decompress(answer.body) if gzipped else answer.body) == plain.body
+        assert (answer.headers["ETag"] == plain.headers["ETag"]) is not gzipped
+        assert (len(answer.body) < len(plain.body)) is gzipped
+        again = await gateway.get(path, headers={"Accept-Encoding": offer, "If-None-Match": answer.headers["ETag"]})
+        assert (again.status, again.body, again.headers.get("Content-Encoding")) == (304, b"", None)
+        assert again.headers["Vary"] == "Accept-Encoding"
 
 
 async def test_config_json_names_the_component_and_the_features(start_gateway: StartGateway) -> None:
@@ -179,11 +165,6 @@ async def test_the_page_and_every_file_that_it_names_are_served(gateway: Running
     assert (await gateway.get("/console/..%2fpackage.json", admin=True)).status == 404
 
 
-async def test_the_public_port_has_no_console(gateway: RunningGateway) -> None:
-    assert (await gateway.get("/")).status == 404
-    assert (await gateway.get("/console/console.js")).status == 404
-
-
 def test_uplot_is_the_published_file_of_1_6_32_with_its_licence() -> None:
     digests = {
         name: hashlib.sha256((CONSOLE / "vendor" / name).read_bytes()).hexdigest() for name in ("uPlot.js", "uPlot.css")
@@ -205,36 +186,25 @@ def test_no_text_of_others_can_become_markup() -> None:
 DOCUMENT = document()
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/errors", "/docs/runbook"])
-async def test_a_page_needs_nothing_from_elsewhere(gateway: RunningGateway, path: str) -> None:
-    answer = await gateway.get(path, admin=True)
-    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
-    text = answer.body.decode()
-    assert "src=" not in text
-    assert 'href="http' not in text
-    assert ".md" not in text
-    assert "<script" not in text
-    assert "](" not in text
-
-
-async def test_every_call_of_the_description_is_on_the_page(gateway: RunningGateway) -> None:
-    text = (await gateway.get("/docs", admin=True)).body.decode()
+async def test_the_pages_of_documents_name_everything_and_need_nothing_from_elsewhere(gateway: RunningGateway) -> None:
+    pages = {}
+    for path in ("/docs", "/docs/errors", "/docs/runbook"):
+        answer = await gateway.get(path, admin=True)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
+        pages[path] = text = answer.body.decode()
+        for elsewhere in ("src=", 'href="http', ".md", "<script", "]("):
+            assert elsewhere not in text, path
     for path, operations in DOCUMENT["paths"].items():
-        assert path.replace("{image_id}", "{id}") in text
-        assert [method for method in operations.keys() & {"get", "post", "delete"} if method.upper() not in text] == []
-
-
-async def test_every_error_code_can_be_linked_to(gateway: RunningGateway) -> None:
-    text = (await gateway.get("/docs/errors", admin=True)).body.decode()
+        assert path.replace("{image_id}", "{id}") in pages["/docs"]
+        methods = {method.upper() for method in operations.keys() & {"get", "post", "delete"}}
+        assert all(method in pages["/docs"] for method in methods)
     for error in errors():
-        assert f'id="{error.code}"' in text
-
-
-async def test_every_problem_of_the_console_has_a_heading_in_the_runbook(gateway: RunningGateway) -> None:
-    text = (await gateway.get("/docs/runbook", admin=True)).body.decode()
+        assert f'id="{error.code}"' in pages["/docs/errors"], "a code can be linked to"
     for alert in ALERTS.values():
-        assert f'<h3 id="{alert.lower()}">{alert}</h3>' in text
+        assert f'<h3 id="{alert.lower()}">{alert}</h3>' in pages["/docs/runbook"], (
+            "a problem of the console leads there"
+        )
 
 
 def test_headings_of_the_page_stay_links_and_others_become_text() -> None:

@@ -40,10 +40,7 @@ async def test_lesson_15_the_exposition_has_its_content_type_and_parses(
         )
     }
     assert {"process_resident_memory_bytes", "python_info"} <= families
-
-
-async def test_the_public_port_has_no_metrics(gateway: RunningGateway) -> None:
-    assert (await gateway.get("/metrics")).status == 404
+    assert (await gateway.get("/metrics")).status == 404, "only on the admin port"
 
 
 async def test_the_totals_are_those_of_which_points_are_made(gateway: RunningGateway, images: Images) -> None:

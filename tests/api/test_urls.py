@@ -155,37 +155,33 @@ async def test_a_repeated_id_is_returned_once(gateway: RunningGateway, images: I
     assert (await ask(gateway, ["cat", "cat"]))["urls"].keys() == {"cat"}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"5",
-        b'"cat"',
-        b"{}",
-        b'{"image_ids": "cat"}',
-        b'{"image_ids": [1]}',
-        b"\xff\xfe",
-        b'{"image_ids": []}',
-        b'{"image_ids": {"cat": 1}}',
-        b'{"image_ids": [1, null, []]}',
-        b'{"image_ids": ["a"], "image_ids": 1}',
-        b"NaN",
-        b"[" * 60_000,
-        b'{"image_ids": [' + b"[" * 60_000,
-        b'{"image_ids": ' + b"1" * 60_000 + b"}",
-        b"-" * 60_000,
-        json.dumps({"image_ids": ["cat"] * (MAX_IMAGES + 1)}).encode(),
-    ],
-    ids=lambda body: repr(body[:20]),
+INVALID = (
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"5",
+    b'"cat"',
+    b"{}",
+    b'{"image_ids": "cat"}',
+    b'{"image_ids": [1]}',
+    b"\xff\xfe",
+    b'{"image_ids": []}',
+    b'{"image_ids": {"cat": 1}}',
+    b'{"image_ids": [1, null, []]}',
+    b'{"image_ids": ["a"], "image_ids": 1}',
+    b"NaN",
+    b"[" * 60_000,
+    b'{"image_ids": [' + b"[" * 60_000,
+    b'{"image_ids": ' + b"1" * 60_000 + b"}",
+    b"-" * 60_000,
+    json.dumps({"image_ids": ["cat"] * (MAX_IMAGES + 1)}).encode(),
 )
-async def test_an_invalid_body_is_a_400(gateway: RunningGateway, body: bytes) -> None:
-    answer = await send(gateway, body)
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
 
 
-async def test_a_body_larger_than_any_valid_one_is_a_413(gateway: RunningGateway) -> None:
+async def test_an_invalid_body_is_a_400_and_one_larger_than_any_valid_one_a_413(gateway: RunningGateway) -> None:
+    for body in INVALID:
+        answer = await send(gateway, body)
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_request"), body[:20]
     answer = await send(gateway, b'{"image_ids": ["' + b"x" * 100_000 + b'"]}')
     assert (answer.status, answer.json()["code"]) == (413, "payload_too_large")

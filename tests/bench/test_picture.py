@@ -28,15 +28,12 @@ def test_each_result_has_a_bar_and_its_numbers() -> None:
     assert [element.text for element in elements(picture, "text", "name")] == ["stream 4k", "front cache 10m", "start"]
 
 
-def test_a_bar_is_as_long_as_its_ratio() -> None:
+def test_a_bar_is_as_long_as_its_ratio_and_a_goal_is_marked() -> None:
     picture = svg(RUN, [replace(STREAMED, rounds=(rate,) * 3) for rate in (500.0, 1000.0)])
     (short,), (long,) = elements(picture, "rect", "below"), elements(picture, "rect", "own")
     assert float(long.attrib["width"]) == pytest.approx(2 * float(short.attrib["width"]), abs=0.2)
     (even,) = elements(picture, "line", "even")
     assert float(even.attrib["x1"]) == pytest.approx(float(long.attrib["x"]) + float(long.attrib["width"]), abs=0.2)
-
-
-def test_a_goal_is_marked_where_its_ratio_is() -> None:
     picture = svg(RUN, [replace(STREAMED, rounds=(850.0,) * 3), CACHED])
     (mark,) = elements(picture, "line", "goal")
     bar = elements(picture, "rect", "own")[0]
@@ -51,14 +48,11 @@ def test_a_bar_beyond_the_scale_ends_there_and_says_so() -> None:
         assert float(bar.attrib["x"]) + float(bar.attrib["width"]) < width
 
 
-def test_the_picture_has_colours_for_light_and_dark() -> None:
+def test_the_picture_has_colours_for_light_and_dark_and_names_the_machine_and_the_method() -> None:
     light, _, dark = svg(RUN, RESULTS).partition("prefers-color-scheme: dark")
     for kind in ("page", "own", "below", "goal", "name", "note", "title"):
         assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", light), kind
         assert re.search(rf"\.{kind}\b[^{{]*{{[^}}]*#", dark), kind
-
-
-def test_the_picture_names_the_machine_and_the_method() -> None:
     picture = svg(RUN, RESULTS)
     assert ET.fromstring(picture).findtext(f"{_SVG}title")  # noqa: S314 - as above
     assert "A &lt;fast&gt; &amp; quiet processor" in picture

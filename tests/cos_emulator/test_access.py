@@ -28,12 +28,6 @@ async def test_an_expired_url_is_refused_with_the_server_time(client: Client, cl
     assert nodes["Resource"] == "127.0.0.1/a b.png"
 
 
-async def test_a_url_is_valid_until_it_expires(client: Client, clock: Clock) -> None:
-    url = client.presign("a b.png")
-    clock.offset = 298
-    assert (await client.fetch(url)).status == 200
-
-
 async def test_a_url_that_starts_in_the_future_is_refused(client: Client, clock: Clock) -> None:
     clock.offset = -62  # the SDK signs from a minute ago
     answer = await client.get("a b.png")
@@ -81,20 +75,11 @@ async def test_a_signed_host_cannot_be_changed(client: Client, cos: CosEmulator)
     assert (await client.fetch(unbound, headers={"Host": f"{BUCKET}.cos.local:{cos.port}"})).status == 200
 
 
-async def test_the_signed_key_cannot_be_changed(client: Client) -> None:
-    answer = await client.fetch(client.presign("other.png").replace("/other.png", "/a%20b.png"))
-    assert error_of(answer)["Code"] == "SignatureDoesNotMatch"
-
-
 async def test_a_signed_header_must_be_sent_unchanged(client: Client) -> None:
     url = client.presign("a b.png", headers={"Range": "bytes=0-1"})
     assert (await client.fetch(url)).status == 403
     assert (await client.fetch(url, headers={"Range": "bytes=0-2"})).status == 403
     assert (await client.fetch(url, headers={"Range": "bytes=0-1"})).status == 206
-
-
-async def test_an_unsigned_header_may_be_added(client: Client) -> None:
-    assert (await client.get("a b.png", headers={"Range": "bytes=0-2"})).status == 206
 
 
 async def test_a_signed_parameter_cannot_be_changed_or_removed(client: Client) -> None:
@@ -123,11 +108,6 @@ async def test_the_error_of_a_malformed_signature_names_the_part(client: Client,
     nodes = error_of(answer)
     assert (answer.status, nodes["Code"]) == (403, "AccessDenied")
     assert says in nodes["Message"]
-
-
-async def test_validity_times_must_be_integers(client: Client) -> None:
-    answer = await client.fetch(client.presign("a b.png").replace("%3B", ".5%3B"))
-    assert "Unix seconds" in error_of(answer)["Message"]
 
 
 class TestTemporaryCredentials:
@@ -161,12 +141,6 @@ class TestTemporaryCredentials:
         clock.offset = 101
         answer = await client.fetch(url)
         assert (answer.status, error_of(answer)["Code"]) == (400, "ExpiredToken")
-
-    async def test_a_token_without_expiry_stays_valid(self, client: Client, cos: CosEmulator, clock: Clock) -> None:
-        assert isinstance(cos.credentials, dict)
-        cos.credentials[SECRET_ID] = Credential(SECRET_KEY, self.TOKEN)
-        clock.offset = 200
-        assert (await client.get("a b.png", headers={"x-cos-security-token": self.TOKEN})).status == 200
 
 
 def test_repr_of_a_credential_contains_no_secret() -> None:

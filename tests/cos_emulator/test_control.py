@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway_dev.cos_emulator.faults import Change, Cut, Fault
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 
@@ -44,14 +43,6 @@ async def test_bytes_in_json_are_base64(client: Client) -> None:
     assert (await client.get("a.png")).body == b"\x89PNG\xff"
 
 
-async def test_faults_added_in_the_same_process_are_listed(client: Client, cos: CosEmulator) -> None:
-    cos.faults.add(Fault(action=Cut(at=5)))
-    cos.faults.add(Fault(action=Change(run=cos.store.delete)))
-    _, listed = await call(client, "GET", "faults")
-    assert [fault["action"]["kind"] for fault in listed] == ["cut", "change"]
-    assert "run" not in listed[1]["action"]
-
-
 @pytest.mark.parametrize(
     ("fault", "says"),
     [({"action": {"kind": "cut", "at": "x"}}, "action.cut.at"), ([], "Fault"), ({"action": {"kind": "?"}}, "kind")],
@@ -75,11 +66,6 @@ async def test_the_request_log_holds_no_credentials(client: Client, cos: CosEmul
     assert "token-value" not in str(request_log)
     assert url.partition("q-signature=")[2] not in str(request_log)
     assert (await call(client, "DELETE", "journal"))[0] == 204
-    assert not cos.request_log.requests
-
-
-async def test_unknown_control_addresses_are_not_objects(client: Client, cos: CosEmulator) -> None:
-    assert (await call(client, "GET", "other"))[0] == 404
     assert not cos.request_log.requests
 
 

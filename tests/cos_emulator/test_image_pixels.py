@@ -1,9 +1,7 @@
 """Pixels that rules make: sizes, formats, colours, orientation, metadata and animations."""
 
-import random
-
 import pytest
-from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageCms
 
 from gateway_dev.cos_emulator.image_pixels import apply
 from gateway_dev.cos_emulator.image_rules import parse_rule
@@ -27,18 +25,11 @@ def processed(data: bytes, rule: str) -> Image.Image:
 @pytest.mark.parametrize(
     ("rule", "size"),
     [
-        ("thumbnail/100x100", (100, 50)),
-        ("thumbnail/x100", (200, 100)),
         ("thumbnail/640x", (640, 320)),
-        ("thumbnail/640x>", (400, 200)),
-        ("thumbnail/!100x100r", (200, 100)),
-        ("thumbnail/90x30!", (90, 30)),
-        ("thumbnail/!25p", (100, 50)),
         ("crop/50x50/gravity/center", (50, 50)),
         ("cut/30x20x10x10", (30, 20)),
         ("rotate/90", (200, 400)),
         ("thumbnail/!50p|imageMogr2/crop/20x", (20, 100)),
-        ("crop/20x|imageMogr2/thumbnail/!50p", (10, 100)),
     ],
 )
 def test_a_rule_sets_the_size_and_keeps_the_format(kind: str, rule: str, size: tuple[int, int]) -> None:
@@ -135,11 +126,6 @@ def test_strip_removes_the_metadata_and_keeps_the_colour_profile(kind: str, made
     assert kept.getexif()[0x010F] == "Camera"
 
 
-def test_a_profile_of_inks_is_not_kept_for_a_picture_of_colours() -> None:
-    data = encoded(Image.new("CMYK", (8, 8)), "JPEG", icc_profile=b"inks")
-    assert "icc_profile" not in processed(data, "format/webp").info
-
-
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])
 def test_an_animation_stays_one_where_the_format_has_it(kind: str) -> None:
     frames = [Image.new("RGB", (80, 40), colour) for colour in ("red", "green", "blue")]
@@ -175,17 +161,6 @@ def test_each_frame_of_an_animation_keeps_its_own_transparency(made_into: str) -
     assert alphas == [(255, 0), (0, 255)]
 
 
-def test_a_frame_that_lasts_longer_than_a_gif_can_say_lasts_as_long_as_it_can() -> None:
-    frames = [Image.new("RGB", (8, 4), colour) for colour in ("red", "green")]
-    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=[10_000_000, 40])
-    assert processed(data, "format/gif").info["duration"] == 655_350
-
-
-def test_rotation_is_clockwise() -> None:
-    image = processed(encoded(quarters(80, 40)), "rotate/90")
-    assert (image.size, corners(image)) == ((40, 80), ORIENTED[6])
-
-
 def test_a_camera_picture_with_a_second_one_inside_is_a_jpeg() -> None:
     data = encoded(quarters(80, 40), "MPO", save_all=True, append_images=[quarters(8, 4)])
     assert opened(data).format == "MPO"
@@ -201,13 +176,3 @@ def test_a_large_photo_is_decoded_small_and_has_the_same_size_and_colours(rule: 
     small = processed(encoded(picture, "JPEG", exif=exif(orientation), quality=95), rule)
     exact = processed(encoded(picture, "PNG", exif=exif(orientation)), rule)
     assert (small.size, corners(small)) == (exact.size, corners(exact))
-
-
-@pytest.mark.parametrize("rule", ["thumbnail/200x", "auto-orient/thumbnail/200x", "thumbnail/300x10!", "crop/20x200"])
-def test_a_photo_that_is_decoded_small_keeps_its_detail(rule: str) -> None:
-    chance = random.Random(1)  # noqa: S311 - Pillow's own noise differs in each run
-    pixels = bytes(min(255, max(0, round(chance.gauss(128, 40)))) for _ in range(600 * 300))
-    noise = Image.frombytes("L", (600, 300), pixels).resize((1800, 900))
-    small = processed(encoded(noise, "JPEG", exif=exif(6), quality=95), f"{rule}/format/png").convert("L")
-    exact = processed(encoded(noise, "PNG", exif=exif(6)), rule).convert("L")
-    assert ImageStat.Stat(ImageChops.difference(small, exact)).mean[0] < 1.2

@@ -51,18 +51,3 @@ async def test_a_presigned_key_names_the_object_byte_for_byte(client: Client, co
     assert (answer.status, answer.body) == (200, data)
     assert cos.request_log.requests[-1].key == key
     cos.store.delete(BUCKET, key)
-
-
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(params=st.dictionaries(NAMES, st.text(max_size=20)))
-@example({"sign": "0", "q": "", "=": "&"})
-@example({"watermark/2/text/!50p": "", "a b": "c+d", "x;y": "&="})
-async def test_any_parameters_can_be_signed(client: Client, cos: CosEmulator, params: dict[str, str]) -> None:
-    cos.store.put(BUCKET, "k", b"data")
-    by_lower_name = {
-        name.lower(): (name, value) for name, value in params.items()
-    }  # the SDK merges names that differ in case
-    answer = await client.fetch(client.presign("k", params=dict(by_lower_name.values())))
-    assert (answer.status, answer.body) == (200, b"data")

@@ -96,9 +96,3 @@ def test_an_invalid_bucket_option_is_a_usage_error(bucket: str) -> None:
     result = CliRunner().invoke(main, [*CREDENTIALS, "--bucket", bucket])
     assert result.exit_code == 2
     assert "Invalid value for '--bucket'" in result.output
-
-
-def test_a_missing_option_is_a_usage_error() -> None:
-    result = CliRunner().invoke(main, CREDENTIALS)
-    assert result.exit_code == 2
-    assert "--bucket" in result.output

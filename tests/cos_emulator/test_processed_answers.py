@@ -1,19 +1,17 @@
-"""Each way that COS may answer for processed images."""
+"""Each way that COS may answer for processed images, and the control address of the options."""
 
 import gzip
-from collections.abc import Callable
-from itertools import product
+from typing import Any
 
 import pytest
 
-from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.content import Digests
 from gateway_dev.cos_emulator.faults import Fault, Gzip
-from gateway_dev.cos_emulator.processed_answers import Processing, ProcessingOptions
+from gateway_dev.cos_emulator.processed_answers import ProcessingOptions
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 
-from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Answer, Client, RawExchange
+from .conftest import BUCKET, Answer, Client, RawExchange
 from .pictures import gradient, opened
 
 ORIGINAL = gradient(400, 200)
@@ -173,23 +171,45 @@ async def test_an_error_can_be_answered_with_the_original(client: Client, cos: C
     assert (await get(client, rule="imageMogr2/explode/1")).status == 400
 
 
-async def test_every_combination_answers_the_same_pixels(client: Client, cos: CosEmulator) -> None:
-    pixels = (await get(client)).body
-    for crc, tag, length in product(
-        ("absent", "original", "result"), ("absent", "original", "result"), ("known", "chunked")
-    ):
-        cos.processing.options = ProcessingOptions.model_validate({"crc": crc, "etag": tag, "length": length})
-        answer = await get(client)
-        assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, pixels, "image/webp")
+DEFAULTS = {
+    "errors": "refuse",
+    "avif_off": [],
+    "crc": "absent",
+    "etag": "result",
+    "head": "result",
+    "conditions": "obeyed",
+    "range": "obeyed",
+    "length": "known",
+}
 
 
-async def test_emulators_can_share_their_options(
-    store: ObjectStore, make_client: Callable[[CosEmulator], Client]
+async def call(client: Client, method: str, json: object = None) -> tuple[int, Any]:
+    async with client.session.request(method, f"{client.cos.url}/.emulator/processing", json=json) as response:
+        is_json = response.content_type == "application/json"
+        return response.status, await response.json() if is_json else await response.text()
+
+
+async def test_the_options_are_shown_replaced_and_reset(client: Client, cos: CosEmulator) -> None:
+    url = client.presign("a.png", params={"imageMogr2/format/webp": ""})
+    assert await call(client, "GET") == (200, DEFAULTS)
+    changed = {"crc": "result", "avif_off": [BUCKET]}
+    assert await call(client, "PUT", changed) == (200, {**DEFAULTS, **changed})
+    assert await call(client, "GET") == (200, {**DEFAULTS, **changed})
+    assert "x-cos-hash-crc64ecma" in (await client.fetch(url)).headers
+    assert await call(client, "PUT", {"length": "chunked"}) == (200, {**DEFAULTS, "length": "chunked"})
+    assert "x-cos-hash-crc64ecma" not in (await client.fetch(url)).headers
+    assert (await call(client, "DELETE"))[0] == 204
+    assert cos.processing.options == ProcessingOptions()
+    assert not cos.request_log.of("processing")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"crc": "none"}, "crc"), ({"unknown": 1}, "unknown"), ({"avif_off": "b"}, "avif_off"), ([], "")],
+)
+async def test_invalid_options_are_answered_with_the_validation_error(
+    client: Client, cos: CosEmulator, wrong: object, says: str
 ) -> None:
-    processing, credentials = Processing(), {SECRET_ID: Credential(SECRET_KEY)}
-    for crc, key in (("absent", None), ("original", checksum(ORIGINAL))):
-        processing.options = ProcessingOptions.model_validate({"crc": crc})
-        emulator = CosEmulator(store, credentials, default_bucket=BUCKET)
-        emulator.processing = processing
-        async with emulator as cos:
-            assert (await get(make_client(cos))).headers.get("x-cos-hash-crc64ecma") == key
+    status, text = await call(client, "PUT", wrong)
+    assert (status, says in text) == (400, True)
+    assert cos.processing.options == ProcessingOptions()

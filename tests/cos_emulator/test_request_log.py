@@ -28,16 +28,6 @@ async def test_a_request_is_recorded_without_credentials(client: Client, cos: Co
     assert seen.peer[0] == "127.0.0.1"
 
 
-async def test_requests_are_filtered_by_object_and_method(client: Client, cos: CosEmulator) -> None:
-    await client.get("a.png")
-    await client.head("a.png")
-    await client.get("b.png")
-    assert len(cos.request_log.of("a.png")) == 2
-    assert len(cos.request_log.of("a.png", "GET")) == 1
-    cos.request_log.clear()
-    assert (list(cos.request_log.requests), cos.request_log.connections) == ([], 0)
-
-
 async def test_sequential_requests_share_a_connection(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
     store.put(BUCKET, "a.png", b"x" * 200_000)
     for _ in range(60):

@@ -14,7 +14,7 @@ from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
 
-from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client, RawExchange
+from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client
 
 
 async def test_the_emulator_restarts_on_its_port(store: ObjectStore, cos: CosEmulator, client: Client) -> None:
@@ -68,21 +68,6 @@ async def test_the_application_notices_disconnected_clients_without_handler_canc
             pass
         await runner.cleanup()
     assert [seen.client_left for seen in request_log.requests] == [True, False]
-
-
-async def test_pipelined_requests_of_a_disconnected_client_finish(
-    client: Client, cos: CosEmulator, exchange: RawExchange, store: ObjectStore
-) -> None:
-    """Requests pipelined behind one whose client disconnected raise no error."""
-    store.put(BUCKET, "a.png", b"x" * 3_000_000)
-    request = f"GET {client.presign('a.png').removeprefix(cos.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-    reader, writer = await asyncio.open_connection(cos.host, cos.port)
-    writer.write(request * 3)
-    await reader.readexactly(100)
-    writer.transport.abort()
-    async with asyncio.timeout(LIMIT):
-        await cos.request_log.settled()
-    assert await exchange("/a.png")
 
 
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:

@@ -1,10 +1,8 @@
-"""Objects of a store: put, find, replace, delete."""
+"""Objects of a store: put, replaced and deleted, and files of a mounted folder."""
 
 import asyncio
 import os
 from pathlib import Path
-
-import pytest
 
 from gateway_dev.cos_emulator.content import Digests
 from gateway_dev.cos_emulator.store import ObjectStore
@@ -23,16 +21,12 @@ async def test_objects_are_put_found_replaced_and_deleted() -> None:
     found = await store.find("b", "a.png")
     assert found is not None
     assert (await read(found.content), found.content_type) == (b"2", "image/webp")
-    assert store.delete("b", "a.png")
-    assert not store.delete("b", "a.png")
+    assert [store.delete("b", "a.png") for _ in range(2)] == [True, False]
     assert await store.find("b", "a.png") is None
     assert await store.find("other", "a.png") is None
-
-
-async def test_an_unknown_suffix_is_an_octet_stream() -> None:
     for key in ("a.zzz", "a", ".png", "a.png/b"):
-        assert ObjectStore().put("b", key, b"").content_type == "application/octet-stream"
-    assert ObjectStore().put("b", "a/b.JPG", b"").content_type == "image/jpeg"
+        assert store.put("b", key, b"").content_type == "application/octet-stream"
+    assert store.put("b", "a/b.JPG", b"").content_type == "image/jpeg"
 
 
 async def test_an_unchanged_file_keeps_its_digests_and_a_changed_one_does_not(tmp_path: Path) -> None:
@@ -53,12 +47,50 @@ async def test_an_unchanged_file_keeps_its_digests_and_a_changed_one_does_not(tm
     assert await store.find("b", "k.png") is None
 
 
-def test_a_missing_file_cannot_be_put(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        ObjectStore().put("b", "k", tmp_path / "missing")
-
-
-def test_keys_of_a_bucket_without_a_folder() -> None:
+async def test_the_files_below_a_folder_and_no_others_are_objects(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "图 集").mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"a")
+    (folder / "图 集" / "b+c%.jpg").write_bytes(b"b")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "folder-beside").mkdir()
+    (tmp_path / "folder-beside" / "secret.png").write_bytes(b"secret")
+    (folder / "inside.png").symlink_to("a.png")
+    (folder / "outside.png").symlink_to(tmp_path / "secret.png")
+    (folder / "beside").symlink_to(tmp_path / "folder-beside")
+    (folder / "loop").symlink_to("loop")
     store = ObjectStore()
-    store.put("b", "k", b"")
-    assert (list(store.keys("b")), list(store.keys("other"))) == (["k"], [])
+    store.mount("b", folder)
+    for key, data in (("a.png", b"a"), ("图 集/b+c%.jpg", b"b"), ("inside.png", b"a")):
+        found = await store.find("b", key)
+        assert found is not None
+        assert await read(found.content) == data
+        assert found.content_type in {"image/png", "image/jpeg"}
+    for key in (
+        *(
+            "../secret.png",
+            "图 集/../../secret.png",
+            "图 集/../a.png",
+            "./a.png",
+            "a.png/",
+            "/a.png",
+            "图 集//b+c%.jpg",
+        ),
+        *(
+            "outside.png",
+            "beside/secret.png",
+            "loop",
+            "图 集",
+            "missing",
+            "a.png\0",
+            "x" * 5000,
+            "\ud800",
+            "",
+            ".",
+            "..",
+        ),
+        str(tmp_path / "secret.png"),
+    ):
+        assert await store.find("b", key) is None, key
+    stored = store.put("b", "a.png", b"put")
+    assert await store.find("b", "a.png") is stored, "an object hides the file of the same key"

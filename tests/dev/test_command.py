@@ -150,24 +150,13 @@ async def test_the_playground_restarts_the_gateway_at_its_address(
         await until(lambda: sum("listening: " in line for line in running.lines) == 2)
         assert (await session.get(running.public + "/i/a.gif")).status == 200
         assert (await ready(running.admin))["checks"]["redis"] == "ok"
-        running.terminate()
-        assert await running.exit_code() == 0
-    assert sum("playground  http" in line for line in running.lines) == 1, "the addresses are printed once"
-
-
-async def test_a_signal_stops_a_gateway_that_waits_to_start_again(
-    tmp_path: Path, redis_url: str, postgres_dsn: str
-) -> None:
-    (tmp_path / "pictures").mkdir()
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": postgres_dsn}
-    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
-    async with _dev(*arguments, environment=environment) as running, aiohttp.ClientSession() as session:
         await session.post(running.public + "/dev/restart", json={"pause": 15}, headers={"Origin": running.public})
-        await running.line_with("the gateway starts again")
+        await until(lambda: sum("the gateway starts again" in line for line in running.lines) == 2)
         running.terminate()
         async with asyncio.timeout(12):  # less than the pause
             assert await running.exit_code() == 0
     assert "everything is stopped" in running.lines[-1]
+    assert sum("playground  http" in line for line in running.lines) == 1, "the addresses are printed once"
 
 
 def _dev(*arguments: str, environment: dict[str, str] | None = None) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway_dev.processes import ServerError, load_link_key, locked_data_dir, write_privately
+from gateway_dev.processes import ServerError, load_link_key, locked_data_dir
 
 
 def test_the_directory_is_created_and_locked_for_the_duration(tmp_path: Path) -> None:
@@ -30,9 +30,3 @@ def test_the_link_key_is_created_once_and_private(tmp_path: Path) -> None:
     assert load_link_key(file) == key
     assert load_link_key(tmp_path / "other") != key
     assert file.stat().st_mode & 0o777 == 0o600
-
-
-def test_private_files_can_only_be_read_by_their_owner(tmp_path: Path) -> None:
-    write_privately(tmp_path / "file", "照片")
-    assert (tmp_path / "file").read_text(encoding="utf-8") == "照片"
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600

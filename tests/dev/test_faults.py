@@ -3,27 +3,12 @@
 import pytest
 
 from gateway_dev.cos_emulator.faults import Fault, Faults, Hang, Refuse
-from gateway_dev.playground import FAULTS, NamedFaults
+from gateway_dev.playground import NamedFaults
 
 
 @pytest.fixture
 def faults() -> Faults:
     return Faults()
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_applies_until_it_is_turned_off(faults: Faults, name: str) -> None:
-    named = NamedFaults(faults)
-    named.turn_on(name)
-    named.turn_on(name)
-    assert named.active() == [name]
-    assert len(faults.armed) == 1
-    for _ in range(3):
-        fired = faults.fire("GET", "any")
-        assert fired.delivery == Hang() if name == "hang" else fired.alterations
-    named.turn_off(name)
-    assert named.active() == []
-    assert faults.armed == []
 
 
 def test_faults_of_others_stay(faults: Faults) -> None:

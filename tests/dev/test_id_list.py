@@ -3,11 +3,9 @@
 import csv
 from pathlib import Path
 
-import pytest
-
 from gateway_dev.database import ImageRow
 from gateway_dev.folder import LeftOut
-from gateway_dev.welcome import describe_left_out, readers, write_id_list
+from gateway_dev.welcome import describe_left_out, write_id_list
 
 BASE = "http://127.0.0.1:8080"
 
@@ -26,18 +24,6 @@ def test_every_row_is_listed_with_its_address_and_readers(tmp_path: Path) -> Non
             ["b", "b.png", f"{BASE}/i/b", "bob"],
             ["c", "c.png", f"{BASE}/i/c", "nobody"],
         ]
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        (ImageRow("a", "alice", "a", public=True), "everyone"),
-        (ImageRow("a", "alice", "a"), "alice"),
-        (ImageRow("a", None, "a"), "nobody"),
-    ],
-)
-def test_readers_are_everyone_the_owner_or_nobody(row: ImageRow, expected: str) -> None:
-    assert readers(row) == expected
 
 
 def test_only_the_first_three_names_of_each_reason_are_printed() -> None:

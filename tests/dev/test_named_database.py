@@ -104,16 +104,6 @@ async def test_an_unreachable_database_is_reported_in_one_line(arguments: list[s
     assert "hidden" not in error
 
 
-async def test_a_slash_in_the_password_of_the_database_is_reported_in_one_line(
-    arguments: list[str], redis_url: str
-) -> None:
-    environment = {"GATEWAY_REDIS__URL": redis_url, "GATEWAY_POSTGRES__DSN": "postgresql://u:hid/den@127.0.0.1:1/app"}
-    code, output = await run_gateway(*arguments, environment=environment)
-    assert code == 2
-    assert output.splitlines()[-1].startswith("postgres.dsn: has a / or an @ in the user name or the password")
-    assert "den@" not in output
-
-
 async def test_a_table_that_was_altered_after_its_creation_is_reported_in_one_line(
     arguments: list[str], redis_url: str, database: str
 ) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import aiopg
 import psycopg2
 import pytest
 from redis import Redis
@@ -46,12 +45,6 @@ def query(server: PostgresServer, sql: str) -> str:
     with closing(psycopg2.connect(server.dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(sql)
         return str(cursor.fetchone()[0]) if cursor.description else ""  # type: ignore[index] # each query has a row
-
-
-async def test_aiopg_connects_with_the_dsn(running: PostgresServer) -> None:
-    async with aiopg.connect(running.dsn) as connection, connection.cursor() as cursor:
-        await cursor.execute("SELECT 'ok'")
-        assert await cursor.fetchone() == ("ok",)
 
 
 def test_settings_do_not_depend_on_the_environment(running: PostgresServer) -> None:
@@ -241,13 +234,6 @@ def test_a_failing_initdb_is_reported_with_its_log(tmp_path: Path, shared: Path)
         server.start()
     server.remove_data()
     assert not server.fallback.exists()
-
-
-def test_the_wheel_has_precedence_over_the_path(tmp_path: Path) -> None:
-    for program in ("postgres", "initdb"):
-        (tmp_path / program).touch(mode=0o755)
-    assert find_postgres(path=str(tmp_path)).parent.name == "pginstall"
-    assert find_postgres(package="no_such_package", path=str(tmp_path)) == tmp_path
 
 
 def test_without_any_postgres_the_error_names_three_ways_to_get_one(tmp_path: Path) -> None:

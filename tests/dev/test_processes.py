@@ -90,11 +90,6 @@ def test_root_runs_a_child_as_nobody_and_other_users_as_themselves(tmp_path: Pat
     assert int(log.read_text()) == (account.uid if account else os.geteuid()) != 0
 
 
-def test_wait_until_ends_after_its_timeout() -> None:
-    assert wait_until(lambda: True, 0)
-    assert not wait_until(lambda: False, 0.05)
-
-
 def test_a_free_port_is_below_the_ports_of_outgoing_connections() -> None:
     assert free_port() in PORTS
     assert PORTS.stop + 10000 <= 32768, "the bus of a Redis Cluster node too"

@@ -44,28 +44,6 @@ def test_no_process_is_left_after_a_stop(tmp_path: Path) -> None:
         assert server.pid
 
 
-def test_every_method_does_nothing_when_there_is_nothing_to_do(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path)
-    for method in (server.stop, server.kill, server.pause, server.resume, server.remove_data):
-        method()
-    with server:
-        before = server.pid
-        server.start()
-        assert server.pid == before
-        server.resume()
-        server.kill()
-        server.kill()
-        server.pause()
-        server.stop()
-
-
-def test_data_survives_a_stop(tmp_path: Path) -> None:
-    with RedisServer(tmp_path) as server, Redis.from_url(server.url) as client:
-        client.set("kept", "yes")
-    with RedisServer(tmp_path) as server, Redis.from_url(server.url) as client:
-        assert client.get("kept") == b"yes"
-
-
 def test_data_and_port_survive_a_kill(server: RedisServer) -> None:
     with Redis.from_url(server.url) as client:
         client.set("kept", "yes")
@@ -87,12 +65,6 @@ def test_a_paused_server_answers_only_after_it_is_resumed(server: RedisServer) -
             client.ping()
         server.resume()
         assert client.ping()
-
-
-def test_a_paused_server_stops_in_order(server: RedisServer) -> None:
-    server.pause()
-    server.stop()
-    assert "ready to exit, bye bye" in server.log.read_text()
 
 
 def test_a_server_that_does_not_stop_in_time_is_killed(server: RedisServer) -> None:
@@ -126,14 +98,6 @@ def test_the_password_can_be_chosen_or_left_out(tmp_path: Path, password: str) -
     ):
         assert client.ping()
         assert ("@" in server.url) == bool(password)
-
-
-def test_options_are_passed_on(tmp_path: Path) -> None:
-    with (
-        RedisServer(tmp_path, ephemeral=True, extra_args=["--maxmemory", "7mb"]) as server,
-        Redis.from_url(server.url) as client,
-    ):
-        assert client.config_get("maxmemory") == {"maxmemory": str(7 * 2**20)}
 
 
 def test_it_can_be_a_node_of_a_cluster_and_a_sentinel(tmp_path: Path) -> None:
@@ -204,12 +168,6 @@ def test_one_process_at_a_time_uses_a_folder(server: RedisServer) -> None:
     assert server.answers(), "the first server is not affected"
 
 
-def test_the_error_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ServerError, match=r"Redis cannot use the folder .*/file/redis"):
-        RedisServer(tmp_path / "file" / "redis").start()
-
-
 def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with server, Redis.from_url(server.url) as client:
@@ -231,10 +189,6 @@ def test_a_server_on_the_path_has_precedence_over_the_wheel(tmp_path: Path) -> N
     assert find_redis(path=str(tmp_path)) == valkey
     redis = fake_program(tmp_path / "redis-server")
     assert find_redis(path=str(tmp_path)) == redis
-
-
-def test_the_wheel_is_used_without_a_server_on_the_path(tmp_path: Path) -> None:
-    assert find_redis(path=str(tmp_path)).name == "valkey-server"
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "json"])

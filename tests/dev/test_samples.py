@@ -49,11 +49,3 @@ def test_samples_cover_types_sizes_owners_and_awkward_keys(samples: Samples) -> 
 def test_samples_have_valid_and_unique_ids(samples: Samples) -> None:
     assert all(IMAGE_ID.fullmatch(row.image_id) for row, _ in samples)
     assert len({row.image_id for row, _ in samples}) == len({row.key for row, _ in samples}) == len(samples)
-
-
-def test_a_style_cuts_no_word_and_no_part_of_the_badge_off(samples: Samples) -> None:
-    data = {row.image_id: data for row, data in samples}
-    assert b"<text" not in data["vector"]
-    with Image.open(io.BytesIO(data["badge"])) as badge:
-        left, top, right, bottom = badge.getchannel("A").getbbox() or (0, 0, 0, 0)
-        assert max(right - left, bottom - top) < min(badge.size) * 3 / 4  # what 4:3 leaves of a square

@@ -58,13 +58,8 @@ async def test_a_served_image_is_explained_from_the_row_to_the_caches(asked: Run
     assert data["verdict"]["served"] is True
     assert data["verdict"]["reason"] == "the client gets the image, 18 bytes, streamed by the gateway"
     row = data["row"]
-    assert (row["owner"], row["visibility"], row["status"], row["bucket"], row["key"]) == (
-        "alice",
-        "public",
-        "active",
-        BUCKET,
-        KEY,
-    )
+    known = {"owner": "alice", "visibility": "public", "status": "active", "bucket": BUCKET, "key": KEY}
+    assert known.items() <= row.items()
     first, head = data["cos"]["first_byte"], data["cos"]["head"]
     assert (first["url"], first["status"], head["status"]) == ("newly signed", 206, 200)
     for answer in (first, head):
@@ -90,12 +85,14 @@ async def test_the_headers_are_those_that_a_client_gets(asked: RunningGateway, i
 
 async def test_the_cached_url_is_reported_from_memory_and_from_redis(asked: RunningGateway, images: Images) -> None:
     await images.add("cat")
-    cached = (await explained(asked))["cached_url"]
-    assert (cached["memory"]["state"], cached["redis"]["state"], cached["renewal"]["state"]) == (
-        "nothing",
-        "nothing",
-        "not queued",
-    )
+    for _ in range(2):  # an explanation is no use of the image
+        cached = (await explained(asked))["cached_url"]
+        assert [cached[tier]["state"] for tier in ("memory", "redis", "renewal")] == [
+            "nothing",
+            "nothing",
+            "not queued",
+        ]
+    assert asked.sample("url_cache_lookups_total", tier="local", result="miss") == 0
     assert (await asked.get("/i/cat")).status == 200
     data = await explained(asked)
     cached = data["cached_url"]
@@ -109,56 +106,42 @@ async def test_the_cached_url_is_reported_from_memory_and_from_redis(asked: Runn
     assert data["cos"]["first_byte"]["url"] == "the cached one"
 
 
-async def test_an_explanation_counts_as_no_use(asked: RunningGateway, images: Images) -> None:
-    await images.add("cat")
-    await explained(asked)
-    assert asked.sample("url_cache_lookups_total", tier="local", result="miss") == 0
-    assert (await explained(asked))["cached_url"]["memory"]["state"] == "nothing"
-
-
-async def test_a_renewal_that_was_given_up_comes_with_its_reason(
+async def test_a_renewal_that_was_given_up_and_an_entry_that_is_not_used_are_reported(
     asked: RunningGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("cat")
     dead = json.dumps({"reason": "Postgres was away sign=abc", "at": 1_700_000_000.0, "attempts": 5})
     redis_client.hset("image:refresh:dead", "cat", dead)
-    renewal = (await explained(asked))["cached_url"]["renewal"]
-    assert (renewal["state"], renewal["reason"], renewal["attempts"]) == ("given up", "Postgres was away sign=***", 5)
-
-
-async def test_an_entry_of_redis_that_is_not_used_is_reported(
-    asked: RunningGateway, images: Images, redis_client: "redis.Redis"
-) -> None:
-    await images.add("cat")
     redis_client.set("image:url:cat", f"{int(time.time()) + 900} forged", ex=900)
-    assert "not used" in (await explained(asked))["cached_url"]["redis"]["state"]
+    cached = (await explained(asked))["cached_url"]
+    assert "not used" in cached["redis"]["state"]
+    found = {"state": "given up", "reason": "Postgres was away sign=***", "attempts": 5}
+    assert found.items() <= cached["renewal"].items()
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "advice"),
+    ("row", "reason", "advice"),
     [
-        ("deleted", "its status is deleted, and not active", "look at the row"),
+        (
+            ImageRow("cat", None, KEY, public=True, status="deleted"),
+            "its status is deleted, and not",
+            "look at the row",
+        ),
+        (ImageRow("cat", None, "/../", public=True), "the key names the bucket", "look at the row"),
         (None, "the table has no row with this id", "check the id"),
     ],
 )
 async def test_a_row_that_is_not_served_is_a_404(
-    asked: RunningGateway, images: Images, status: str | None, reason: str, advice: str
+    asked: RunningGateway, images: Images, row: ImageRow | None, reason: str, advice: str
 ) -> None:
-    if status is not None:
-        await images.add("cat", status=status)
+    if row is not None:
+        await images.add_row(row)
     data = await explained(asked)
     assert (data["verdict"]["status"], data["verdict"]["code"]) == (404, "image_not_found")
     assert reason in data["verdict"]["reason"]
     assert data["verdict"]["advice"].startswith(advice)
     assert (await asked.get("/i/cat")).status == 404
     assert "no-store" in data["kept"]["browser"]
-
-
-async def test_a_row_with_an_impossible_key_is_explained(asked: RunningGateway, images: Images) -> None:
-    await images.add_row(ImageRow("cat", None, "/../", public=True))
-    verdict = (await explained(asked))["verdict"]
-    assert (verdict["status"], verdict["code"]) == (404, "image_not_found")
-    assert "the key names the bucket" in verdict["reason"]
 
 
 async def test_a_redirect_is_explained_without_its_url(start_gateway: StartGateway, images: Images) -> None:

@@ -68,22 +68,20 @@ def url_of(server: RedisServer, client: "redis.Redis", rules: str) -> str:
     return f"redis://gateway:secret-of-the-user@127.0.0.1:{server.port}/0"
 
 
-async def test_what_a_probe_leaves_expires_and_is_under_the_prefix(server: RedisServer, client: "redis.Redis") -> None:
+async def test_each_listening_replica_is_a_receiver_and_what_a_probe_leaves_expires(
+    server: RedisServer, client: "redis.Redis"
+) -> None:
     async with probing(server.url) as (probe, receivers):
         await probe.run()
         await probe.run()
         assert gauge_value(receivers) == 1
+        async with probing(server.url) as (other, _):
+            await other.run()
+            await probe.run()
+            assert gauge_value(receivers) == 2
     keys = set(client.scan_iter()) - {b"image:shards"}
     assert keys
     assert all(key.startswith(b"image:probe:") and 0 < client.ttl(key) <= 60 for key in keys)
-
-
-async def test_each_listening_replica_is_a_receiver(server: RedisServer, client: "redis.Redis") -> None:
-    del client
-    async with probing(server.url) as (probe, receivers), probing(server.url) as (other, _):
-        await other.run()
-        await probe.run()
-        assert gauge_value(receivers) == 2
 
 
 @pytest.mark.parametrize(

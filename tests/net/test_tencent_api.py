@@ -52,25 +52,11 @@ async def test_an_error_inside_a_200_is_named_by_its_code_alone(service: Service
     assert (refused.value.code, str(refused.value)) == (named, f"error {named}")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"7",
-        b"{}",
-        b'{"Response": 7}',
-        b'{"Response": {"Error": 7}}',
-        b'{"Response": {"Error": {}}}',
-        b"\xff",
-        b"[" * 60_000,
-    ],
-)
-async def test_garbage_is_a_failure(service: Service, body: bytes) -> None:
-    service.body = body
-    with pytest.raises(ServiceUnavailable, match=r"not one of API 3\.0"):
-        await call(service)
+async def test_garbage_is_a_failure(service: Service) -> None:
+    bodies = (b"", b"<html>", b"[]", b"7", b"{}", b'{"Response": 7}', b'{"Response": {"Error": 7}}', b"\xff")
+    for service.body in (*bodies, b'{"Response": {"Error": {}}}', b"[" * 60_000):
+        with pytest.raises(ServiceUnavailable, match=r"not one of API 3\.0"):
+            await call(service)
 
 
 def request_of_the_sdk(

@@ -4,7 +4,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.changes.change_log import ChangeLog
 from gateway.objects.content import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signed_image import PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log
@@ -45,13 +45,6 @@ def body_of(kept: ObjectCache, signed: SignedImage) -> bytes | None:
 def update(kept: ObjectCache, signed: SignedImage, answer: ObjectMetadata, body: bytes | None = None) -> Entry:
     """Store an answer of COS that took no time."""
     return kept.update(signed.object_id, answer, kept.now(), body)
-
-
-def test_the_object_of_an_original_is_named_once() -> None:
-    signed = image("cat.png")
-    assert signed.named is None
-    assert signed.object_id == ObjectId("b-1", "r", "cat.png", None)
-    assert signed.object_id is signed.named
 
 
 def test_the_least_recently_used_bytes_are_evicted_and_their_metadata_stays() -> None:
@@ -149,31 +142,9 @@ def test_an_image_that_changed_uses_no_earlier_answer_in_any_style() -> None:
     assert body_of(kept, A) == b"x"
 
 
-def test_every_image_of_an_object_can_invalidate_it() -> None:
-    clock, log = Clock(), quiet_log()
-    kept = cache(clock, log)
-    update(kept, image("a", "one"), metadata(1), b"x")
-    assert body_of(kept, image("a", "two")) == b"x"
-    log.image_changed("two", clock())
-    assert kept.get(image("a", "two")) is None
-
-
 def test_the_number_of_objects_is_bounded() -> None:
     kept = cache()
     for number in range(20_001):
         update(kept, image(str(number)), metadata(1))
     assert kept.get(image("0")) is None
     assert kept.get(image("1")) is not None
-
-
-def test_the_oldest_change_applies_to_every_image_that_is_not_remembered() -> None:
-    clock = Clock()
-    log = ChangeLog([], "test", clock(), most_kept=2)
-    kept = cache(clock, log)
-    update(kept, A, metadata(1), b"x")
-    for image_id in ("id", "other", "another"):
-        clock.now += 1
-        log.image_changed(image_id, clock())
-    assert kept.get(A) is None
-    update(kept, A, metadata(1), b"x")
-    assert kept.get(A) is not None

@@ -13,7 +13,6 @@ from gateway.objects.object_source import ObjectSource, SharedTransfer
 from gateway.presign.signed_image import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse
-from gateway_dev.database import ImageRow
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.stories.content import add_large
@@ -60,14 +59,6 @@ async def test_a_transfer_is_freed_with_its_last_reader_and_not_by_the_garbage_c
             reader.close()
             gateway.forget("cat")
             del reader
-        assert transfers_left() == 0
-
-
-async def test_a_transfer_of_a_missing_object_is_freed(gateway: RunningGateway, images: Images) -> None:
-    await images.add_row(ImageRow("cat", None, "not-there.png", public=True))
-    with no_collector():
-        for _ in range(3):
-            assert (await gateway.get("/i/cat")).status == 404
         assert transfers_left() == 0
 
 

@@ -136,17 +136,6 @@ async def test_a_416_carries_the_size_that_cos_sent(
     assert raised.value.size == size
 
 
-@pytest.mark.parametrize("retry_after", ["9" * 5000, "²", "-1", "soon", "Sun, 99 Foo"])
-async def test_an_invalid_retry_after_is_ignored(
-    origin: OriginClient, presign: Presign, cos: CosEmulator, retry_after: str
-) -> None:
-    cos.faults.add(Fault(action=Refuse(headers={"Retry-After": retry_after}), times=None))
-    with pytest.raises(OriginThrottled) as raised:
-        await fetch(origin, presign())
-    assert raised.value.headers == {"Retry-After": str(OriginThrottled.retry_after)}
-    assert len(cos.request_log.requests) == 3
-
-
 @pytest.mark.parametrize("zone", [" GMT", " -0000", " +0000", ""])
 def test_a_wait_does_not_depend_on_the_local_time_zone(far_from_greenwich: None, zone: str) -> None:
     assert retry_after(f"Thu, 01 Jan 1970 00:02:00{zone}", now=lambda: 100.0) == 20

@@ -85,7 +85,7 @@ async def test_a_diagnosis_has_a_limit(open_one: OpenOrigin, presign: Presign, c
 
 
 async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigin) -> None:
-    origin = await open_one(timeout=6)
+    origin = await open_one(timeout=3)
     connections = 0
 
     async def late_and_lost(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,8 +93,8 @@ async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigi
         connections += 1
         await reader.readuntil(b"\r\n\r\n")
         if connections == 1:
-            with suppress(TimeoutError):  # the origin fails after five seconds, in which the client waits
-                async with asyncio.timeout(5):
+            with suppress(TimeoutError):  # the origin fails after two seconds, in which the client waits
+                async with asyncio.timeout(2):
                     await reader.read()
         else:
             await reader.read()
@@ -105,7 +105,7 @@ async def test_the_first_byte_comes_in_time_retries_included(open_one: OpenOrigi
         began = time.monotonic()
         with pytest.raises(OriginTimeout):
             await fetch(origin, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cat.png")
-        assert 6 <= time.monotonic() - began < 5 + 6, "the retry has what is left of the time"
+        assert 3 <= time.monotonic() - began < 2 + 3, "the retry has what is left of the time"
     assert connections == 2
 
 

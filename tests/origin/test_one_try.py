@@ -17,17 +17,13 @@ from gateway.service.metrics import Metrics
 from gateway.settings import Live
 from gateway_dev.cos_emulator.faults import Fault, Refuse, Reset
 from gateway_dev.cos_emulator.server import CosEmulator
-from tests.conftest import BUCKET, Images, StartGateway
+from tests.conftest import BUCKET
 from tests.origin.conftest import OpenOrigin, Presign, read_all
+from tests.origin.test_client import counted
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: image/png\r\n\r\nab"
 
 STRAY = ANSWER.replace(b"ab", b"xy")
-
-
-def counted(metrics: Metrics, name: str, **labels: str) -> float:
-    """The value of a metric."""
-    return metrics.registry.get_sample_value(f"image_gateway_{name}", labels) or 0.0
 
 
 async def fetch(origin: OriginClient, url: str) -> bytes:
@@ -181,14 +177,3 @@ async def test_only_the_first_lost_connection_is_replaced_without_a_pause(
             assert await fetch(origin, presign()) == b"bytes"
             assert len(pauses) == losses - 1
     assert counted(metrics, "origin_retries_total") == 4
-
-
-async def test_a_retry_count_of_0_requests_an_image_once(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy={"retry_count": 0})
-    await images.add("a")
-    cos.faults.add(Fault(action=Reset(), key="*a.png", times=None))
-    answer = await gateway.get("/i/a")
-    assert (answer.status, answer.json()["code"]) == (502, "origin_unavailable")
-    assert len(cos.request_log.of("objects/a.png")) == 1

@@ -120,13 +120,6 @@ async def test_a_style_has_the_type_of_its_format(start_gateway: StartGateway, i
         assert (await cos_answers(url))[0] == 200
 
 
-async def test_every_replica_signs_the_same_url(start_gateway: StartGateway, images: Images) -> None:
-    await images.add("cat", key="cat.png")
-    first, other = await start_gateway(), await start_gateway()
-    assert await handed_out(first) == await handed_out(other) == await handed_out(first)
-    assert first.sample("presigns_total") <= 2, "it is made once"
-
-
 async def test_the_gateway_fetches_the_type_that_cos_has_stored(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat", key="cat.png", content_type="image/png")
     html = Headers(remove=["Content-Type"], add=[("Content-Type", "text/html")])

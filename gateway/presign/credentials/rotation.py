@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -38,45 +38,43 @@ _FIRST_TIMEOUT: Final = 3.0  # seconds that a start waits for the sources; it th
 _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 
+@dataclass(slots=True, eq=False)
 class RotatingCredentials:
     """Credentials of ``source``, which sign for ``buckets``.
 
-    name: the name of the source in the configuration.
+    now: COS's clock in Unix seconds.
+    refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     newest: the newest credentials, None before the source gave any.
     failures: of the refreshes since the last successful one. ``reason``: of the last.
     tried: set after the first request to the source.
-    now: COS's clock in Unix seconds.
-    refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        buckets: Sequence[str],
-        metrics: PresignMetrics,
-        *,
-        now: Callable[[], float] = time.time,
-        random: Callable[[], float] = random.random,
-        refusal_pause: float = _AFTER_REFUSAL,
-    ) -> None:
-        self.source = source
-        self.name = source.name
-        self.buckets = buckets
-        self._names = ",".join(buckets)
-        self._metrics = metrics
-        self._now = now
-        self._random = random
-        self._refusal_pause = refusal_pause
-        self.newest: Credentials | None = None
-        self._obtained_at = 0.0
-        self.failures = 0
-        self.reason = "there was no refresh yet"
-        self._is_unchanged = False
-        self._has_warned_of_end = False
-        self._wanted = asyncio.Event()
-        self._refreshing = asyncio.Lock()
-        self._obeyed_at = float("-inf")  # when a refusal last caused a refresh, by the clock of the event loop
-        self.tried = asyncio.Event()
+    source: Source
+    buckets: Sequence[str]
+    metrics: PresignMetrics
+    _: KW_ONLY
+    now: Callable[[], float] = time.time
+    random: Callable[[], float] = random.random
+    refusal_pause: float = _AFTER_REFUSAL
+    newest: Credentials | None = None
+    failures: int = 0
+    reason: str = "there was no refresh yet"
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+    _obtained_at: float = 0.0
+    _is_unchanged: bool = False
+    _has_warned_of_end: bool = False
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _obeyed_at: float = float("-inf")  # when a refusal last caused a refresh, by the clock of the event loop
+
+    @property
+    def name(self) -> str:
+        """The name of the source in the configuration."""
+        return self.source.name
+
+    @property
+    def _names(self) -> str:
+        return ",".join(self.buckets)
 
     def has_ended(self) -> NoCredentials:
         """Return the error for when ``newest`` is None or has ended, and log it once.
@@ -97,7 +95,7 @@ class RotatingCredentials:
         """Seconds until the credentials end. 0 without credentials, None if they never end."""
         if self.newest is None:
             return 0.0
-        return None if self.newest.expires_at is None else max(0.0, self.newest.expires_at - self._now())
+        return None if self.newest.expires_at is None else max(0.0, self.newest.expires_at - self.now())
 
     @property
     def life(self) -> float | None:
@@ -134,7 +132,7 @@ class RotatingCredentials:
             except (CredentialsUnavailable, TimeoutError) as error:
                 self._failed(str(error) or f"no answer within {_TIMEOUT:g} s")
             except Exception:  # the task must survive, or credentials would end for good
-                self._metrics.background_errors.labels(task="credentials").inc()
+                self.metrics.background_errors.labels(task="credentials").inc()
                 logger.exception("the refresh of credentials failed: bucket=%s", self._names)
                 self._failed("unexpected error")
             self.tried.set()
@@ -149,14 +147,14 @@ class RotatingCredentials:
 
     async def _until_due(self, pause: float | None) -> None:
         """Wait for ``pause`` seconds by COS's clock (None: no limit), or until a refusal allows a refresh."""
-        due = None if pause is None else self._now() + pause
-        while due is None or self._now() < due:
+        due = None if pause is None else self.now() + pause
+        while due is None or self.now() < due:
             with suppress(TimeoutError):
                 # The clock may be corrected meanwhile, so it is read again.
-                async with asyncio.timeout(_LOOK_AGAIN if due is None else min(_LOOK_AGAIN, due - self._now())):
+                async with asyncio.timeout(_LOOK_AGAIN if due is None else min(_LOOK_AGAIN, due - self.now())):
                     await self._wanted.wait()
                     now = asyncio.get_running_loop().time
-                    await asyncio.sleep(self._obeyed_at + self._refusal_pause * (1 + self._random()) - now())
+                    await asyncio.sleep(self._obeyed_at + self.refusal_pause * (1 + self.random()) - now())
                     self._obeyed_at = now()
                     return
 
@@ -165,19 +163,19 @@ class RotatingCredentials:
         poll, left, life = self.source.poll, self.seconds_left, self.life
         if self.failures:
             longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
-            return min(longest, _FIRST_RETRY * float(2 ** min(self.failures - 1, 10))) * (0.5 + self._random() / 2)
+            return min(longest, _FIRST_RETRY * float(2 ** min(self.failures - 1, 10))) * (0.5 + self.random() / 2)
         if poll is not None:
             return poll
         if left is None or life is None:
             return None
         if self._is_unchanged:
-            return max(_FIRST_RETRY, min(_LONGEST_UNCHANGED, left / 10)) * (0.5 + self._random() / 2)
+            return max(_FIRST_RETRY, min(_LONGEST_UNCHANGED, left / 10)) * (0.5 + self.random() / 2)
         lead = min(max(_LEAD, _LAST_PART * life), life / 2)
-        return max(0.0, left - lead * (1 + self._random() / 10))
+        return max(0.0, left - lead * (1 + self.random() / 10))
 
     def _take(self, fetched: Credentials) -> None:
         """Use the credentials from now on. Raises ``CredentialsUnavailable`` if they have ended."""
-        if fetched.expires_at is not None and fetched.expires_at < self._now() + _LEAST_LEFT:
+        if fetched.expires_at is not None and fetched.expires_at < self.now() + _LEAST_LEFT:
             raise CredentialsUnavailable(f"the credentials that it gave ended at {fetched.expires_at}")
         if self.failures:
             logger.info("credentials are refreshed again: bucket=%s source=%s", self._names, self.name)
@@ -187,7 +185,7 @@ class RotatingCredentials:
             if self.source.poll is None:
                 self._count("unchanged")
             return
-        self.newest, self._obtained_at, self._has_warned_of_end = fetched, self._now(), False
+        self.newest, self._obtained_at, self._has_warned_of_end = fetched, self.now(), False
         self._count("refreshed")
         self.show_end()
 
@@ -196,10 +194,10 @@ class RotatingCredentials:
         expires_at = self.newest.expires_at if self.newest is not None else None
         for bucket in self.buckets:
             if expires_at is not None:
-                self._metrics.credentials_expire.labels(bucket=bucket).set(expires_at)
+                self.metrics.credentials_expire.labels(bucket=bucket).set(expires_at)
             else:
                 with suppress(KeyError):  # it was never set
-                    self._metrics.credentials_expire.remove(bucket)
+                    self.metrics.credentials_expire.remove(bucket)
 
     def _failed(self, reason: str) -> None:
         self._count("failed")
@@ -214,7 +212,7 @@ class RotatingCredentials:
             logger.warning(text, self._names, self.name, how_long, reason)
 
     def _count(self, result: str) -> None:
-        self._metrics.credentials_refresh.labels(result=result).inc()
+        self.metrics.credentials_refresh.labels(result=result).inc()
 
 
 @dataclass(slots=True, eq=False)

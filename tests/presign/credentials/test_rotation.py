@@ -235,11 +235,11 @@ class TestTask:
     """The task that keeps credentials fresh, by the real clock."""
 
     async def test_it_refreshes_before_the_end(self) -> None:
-        source = Scripted(time.time, life=8)
+        source = Scripted(time.time, life=6)
         credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, random=lambda: 0.0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: len(source.given) == 2 and newest_of(credentials) == source.given[1])
-            assert (credentials.seconds_left or 0) > 4
+            assert (credentials.seconds_left or 0) > 3
 
     async def test_a_refusal_of_the_newest_credentials_refreshes_at_once(self) -> None:
         source = Scripted(time.time)
