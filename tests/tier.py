@@ -1,18 +1,20 @@
 """Records and a clock to sign by, and the tier in a real Redis."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from gateway.catalog.record import ImageRecord, Rows
+from gateway.catalog.record import Catalog, ImageRecord, Rows
 from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
+from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import Lifetime, UsableUrls
@@ -24,8 +26,10 @@ from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, Live, RedisSettings
+from gateway.settings import CosSettings, Live, RedisSettings, UrlCacheSettings
+from gateway.urls.local_tier import LocalTier
 from gateway.urls.maintenance import SharedMaintenance
+from gateway.urls.resolver import UrlResolver
 from tests.cluster import Cluster
 from tests.heard_changes import quiet_log
 from tests.sentinel import Watched
@@ -128,14 +132,33 @@ class Tier:
         """Return what is written of the usage of a variant."""
         return (await self.usage.read([variant]))[variant]
 
-    def sign(self, record: ImageRecord, rendition: str | None, read_at: int) -> SignedImage:
-        """Sign as the resolver does."""
-        return UsableUrls(self.signer, self.lifetime, self.clock).sign(record, rendition, read_at)
+    @property
+    def urls(self) -> UsableUrls:
+        """The URLs by the tier's clock."""
+        return UsableUrls(self.signer, self.lifetime, self.clock)
+
+    def resolver(
+        self,
+        *,
+        log: ChangeLog | None = None,
+        catalog: Catalog | None = None,
+        urls: UsableUrls | None = None,
+        in_redis: bool = True,
+        steady: Callable[[], float] = boot_time,
+        **memory: Any,
+    ) -> UrlResolver:
+        """Return a resolver with a memory of these settings on the clock ``steady``. It must be closed."""
+        trust = EntryTrust(log) if log is not None else self.trust
+        local = LocalTier(Live(UrlCacheSettings(**memory)), self.renditions, trust.log, unknown_ttl=3, steady=steady)
+        return UrlResolver(
+            catalog or self.table, urls or self.urls, self.cache if in_redis else None, local, trust, self.metrics.urls
+        )
 
 
 IN_CLUSTER = pytest.mark.xdist_group("cluster")
-TOPOLOGIES = ["server", pytest.param("sentinel", marks=IN_CLUSTER), pytest.param("cluster", marks=IN_CLUSTER)]
-on_each_topology = pytest.mark.parametrize("tier", TOPOLOGIES, indirect=True)
+SENTINEL, CLUSTER = (pytest.param(name, marks=IN_CLUSTER) for name in ("sentinel", "cluster"))
+# Behind Sentinel is one server: its lifecycle is in tests/redis_connection/test_topologies.py.
+also_in_a_cluster = pytest.mark.parametrize("tier", ["server", CLUSTER], indirect=True)
 
 
 def empty_redis(request: pytest.FixtureRequest, topology: str) -> str:
@@ -158,7 +181,7 @@ def empty_redis(request: pytest.FixtureRequest, topology: str) -> str:
 async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Tier]:
     """URLs of an hour, due a quarter of an hour before their end; at most 100 are kept.
 
-    They are in the Redis of the run, and with ``on_each_topology`` also behind Sentinel and in a Cluster.
+    They are in the Redis of the run, and with ``also_in_a_cluster`` in a Cluster, too.
     """
     url = empty_redis(request, getattr(request, "param", "server"))
     async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:

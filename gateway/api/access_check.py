@@ -20,7 +20,6 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
-from gateway.presign.style_variants import Renditions
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -31,7 +30,6 @@ class AccessCheck:
 
     lookup: AuthorizedLookup
     variant_requests: VariantRequests
-    renditions: Renditions
     decisions: NginxDecisions
     results: LoopCounter
 
@@ -71,7 +69,7 @@ class AccessCheck:
             caller,
             image_id,
             is_original=rendition is None,
-            is_public_style=rendition is not None and self.renditions.is_public(rendition),
+            is_public_style=rendition is not None and self.lookup.renditions.is_public(rendition),
         )
         return caller
 

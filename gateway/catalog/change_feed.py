@@ -90,7 +90,6 @@ class Notifications:
         return 0
 
     def __contains__(self, payload: str) -> bool:
-        """Return whether the payload waits."""
         return payload in self._waiting
 
     def take(self, most: int) -> list[str]:
@@ -183,7 +182,6 @@ class ChangeFeed:
             await asyncio.sleep(pause)
 
     def connection(self) -> AbstractAsyncContextManager[aiopg.Connection]:
-        """Open the connection that listens."""
         return open_connection(self.addresses, "image-gateway-changes")
 
     async def _receive(

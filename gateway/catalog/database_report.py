@@ -232,7 +232,6 @@ class Inspection:
         self._address = f"{self._user} at {connected.host or 'a socket'}:{connected.port}, database {connected.dbname}"
 
     async def report(self, *, with_links: bool) -> DatabaseReport:
-        """Return the report."""
         oid, problem = await self._table()
         changes = await self._changes(oid) if oid is not None and self._settings.listen else None
         links = await self._links() if with_links else None

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiopg
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, parse_dsn
 
-from gateway.catalog.server_addresses import Resolve, Server, ServerAddresses, ServerFull, system_addresses
+from gateway.catalog.server_addresses import Server, ServerAddresses, ServerFull
 from gateway.concurrency.time_limits import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
@@ -39,7 +39,6 @@ class Connection(psycopg2.extensions.connection):
     """Hides ``QueryCanceledError`` from aiopg, which logs it, and raises ``CancelledError`` in its place."""
 
     def poll(self) -> int:
-        """Return what the socket has to be waited for."""
         try:
             return super().poll()
         except psycopg2.extensions.QueryCanceledError:
@@ -221,27 +220,16 @@ class Pool:
 
 
 @asynccontextmanager
-async def open_pool(
-    dsn: str,
-    size: int,
-    timeout: float,
-    pools: "list[Pool]",
-    resolve: Resolve = system_addresses,
-    name: str = "postgres.dsn",
-) -> AsyncIterator[Pool]:
-    """Open a pool that connects when a connection is first needed.
-
-    pools: has the pool while it is open.
-    name: the setting that has the DSN, for errors.
-    """
-    async with aclosing(ServerAddresses(dsn, timeout, resolve, name)) as addresses:
-        pool = Pool(addresses, size)
-        pools.append(pool)
-        try:
-            yield pool
-        finally:
-            pools.remove(pool)
-            await pool.close()
+async def open_pool(addresses: ServerAddresses, size: int, pools: "list[Pool]") -> AsyncIterator[Pool]:
+    """Open a pool that connects when a connection is first needed. ``pools`` has it while it is open."""
+    pool = Pool(addresses, size)
+    pools.append(pool)
+    try:
+        yield pool
+    finally:
+        pools.remove(pool)
+        await pool.close()
+        await addresses.aclose()
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,7 +25,7 @@ from gateway.catalog.pool import Pool, open_pool
 from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
-from gateway.catalog.server_addresses import Resolve, system_addresses
+from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
 from gateway.concurrency.time_limits import loop_timeout
 from gateway.errors import CatalogUnavailable, DependencyDegraded
 from gateway.settings import PostgresSettings
@@ -142,15 +141,19 @@ class PostgresCatalog:
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
         within a second and a half: who asks for readiness does not wait longer.
         """
-        async with self._tried_query():
-            pass
+        seconds = min(self.timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            id_type = await self._fetch_id_type(cursor)
+            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
+            self._id_type, self._lock = id_type, None
 
     async def probe(self) -> None:
         """Run ``try_query``, and look whether it finds the same tables as before, with all their rows.
 
         Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
         """
-        async with self._tried_query() as cursor:
+        await self.try_query()
+        async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
             links_table = LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FOUND_TABLES_SQL, (self.query.table, links_table))
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
@@ -162,18 +165,7 @@ class PostgresCatalog:
         if names != self._tables:
             raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
 
-    @asynccontextmanager
-    async def _tried_query(self) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor with which the query of requests has been tried."""
-        seconds = min(self.timeout, _PROBE_TIMEOUT)
-        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
-            id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
-            self._id_type, self._lock = id_type, None
-            yield cursor
-
     async def report(self) -> DatabaseReport:
-        """Return the report for operators."""
         try:
             async with self._translated_errors(), self._cursor() as cursor:
                 return await Inspection(self.query.settings, cursor).report(with_links=self.query.with_links)
@@ -399,20 +391,15 @@ async def open_catalog(
     observe: makes the context of each use of a connection.
     resolve: returns the addresses of a host.
     """
+    size, primary = settings.pool_size, None
+    of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
+    dsn = settings.dsn.get_secret_value()
     async with AsyncExitStack() as stack:
-        opening = partial(
-            open_pool,
-            timeout=settings.timeout,
-            pools=metrics.pools,
-            resolve=resolve,
-        )
-        size, primary = settings.pool_size, None
-        of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
-        dsn = settings.dsn.get_secret_value()
-        pool = await stack.enter_async_context(opening(dsn, max(1, size - of_primary), name="postgres.dsn"))
+        addresses = ServerAddresses(dsn, settings.timeout, resolve)
+        pool = await stack.enter_async_context(open_pool(addresses, max(1, size - of_primary), metrics.pools))
         if of_primary:
-            dsn = settings.primary_dsn()
-            writable = await stack.enter_async_context(opening(dsn, of_primary, name="postgres.listen_dsn"))
+            addresses = ServerAddresses(settings.primary_dsn(), settings.timeout, resolve, "postgres.listen_dsn")
+            writable = await stack.enter_async_context(open_pool(addresses, of_primary, metrics.pools))
             primary = Primary(writable, ReplayPositions(are_told=settings.listen))
         query = CatalogQuery(settings, default_bucket, regions, with_links=with_links)
         yield PostgresCatalog(pool, query, settings.timeout, metrics, observe, primary)

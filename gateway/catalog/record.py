@@ -37,7 +37,6 @@ class ImageRecord:
 
     @property
     def has_size(self) -> bool:
-        """Whether the row has both sides."""
         return self.width is not None and self.height is not None
 
     def is_visible_like(self, other: "ImageRecord") -> bool:

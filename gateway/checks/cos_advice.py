@@ -66,7 +66,6 @@ def advice_on_head(error: CosError) -> str:
 
 
 def advice_without_answer(error: BaseException) -> str:
-    """Return what to do about the reason why COS did not answer."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_code"):

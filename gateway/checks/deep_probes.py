@@ -51,7 +51,6 @@ class Result:
     request_id: str | None = None
 
     def as_line(self, number: int) -> str:
-        """Return the line of the report. ``number``: of the probe."""
         start = f"{self.verdict.value:5} {number:2} {self.title}: "
         if self.verdict is Verdict.SKIPPED:
             return start + self.got
@@ -106,11 +105,9 @@ class Subject:
         return self.signer.url(image, **options)
 
     async def get(self, headers: Mapping[str, str] = _NO_HEADERS, **options: Any) -> Reply:
-        """Return the answer to a GET of ``url``."""
         return await self.session.send(self.url(**options), headers=headers)
 
     async def head(self, **options: Any) -> Reply:
-        """Return the answer to a HEAD of ``url``."""
         return await self.session.send(self.url(method="HEAD", **options), "HEAD")
 
 

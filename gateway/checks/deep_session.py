@@ -48,7 +48,6 @@ class Reply:
 
     @property
     def said(self) -> str:
-        """Status and code."""
         return f"{self.status} {self.code}" if self.code is not None else str(self.status)
 
     @property
@@ -62,7 +61,6 @@ class Reply:
 
     @property
     def is_image(self) -> bool:
-        """Whether the type is ``image/*``."""
         return (self.metadata.content_type or "").startswith("image/")
 
     @property

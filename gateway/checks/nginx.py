@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.checks.finding import Finding, warning
@@ -29,6 +28,7 @@ _FOLDERS = (*_HTTP, "image-gateway")
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)
 _LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 _CHANGES = "nginx changes"
+_CHANGES_CONF = "image-gateway/changes.conf"
 _OURS = "# image-gateway nginx files"
 _LARGEST = 1024 * 1024  # characters of a file
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -48,16 +48,20 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
 
     None if there are none of ours, which is a failure if they are required. It blocks.
     """
-    found = dict(_versions(folder))
+    found: dict[str, int | None] = {}  # None: older than the first version
+    for path, text in _texts(folder, *_FOLDERS).items():
+        version = _VERSION.match(text)
+        if version is not None or Path(path).name in _OWN:
+            found[path] = int(version[1]) if version is not None else None
     if not found and is_required:
         what = f"no file of this project in {', '.join(_FOLDERS)} below {folder}" if folder.is_dir() else f"no {folder}"
         return Finding("nginx", False, what, "name the folder of nginx.conf, and install config/nginx of this release")
     if not found:
         return None
     others = [
-        f"{file} has {'none' if version is None else version}"
-        for file, version in sorted(found.items())
-        if version != expected
+        f"{path} has {'none' if number is None else number}"
+        for path, number in sorted(found.items())
+        if number != expected
     ]
     if others:
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
@@ -71,7 +75,7 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
     None if ``folder`` (nginx's configuration) names no cache that is there. It blocks.
     """
     caches = []
-    texts = [text for name in ("", *_HTTP) for _, text in _texts(folder / name)]
+    texts = _texts(folder, "", *_HTTP).values()
     for path in sorted({Path(path) for text in texts for path in _CACHE_PATH.findall(text)}):
         try:
             space = os.statvfs(path)
@@ -90,27 +94,24 @@ def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding
 
 def diagnose_nginx_changes(folder: Path) -> Finding | None:
     """Return whether nginx asks for changes, and has what it needs for it. None without files of ours. It blocks."""
-    files = {file: text for name in _HTTP for file, text in _texts(folder / name)}
-    if not any(_OURS in text for text in files.values()):
+    texts = _texts(folder, *_HTTP).values()
+    if not any(_OURS in text for text in texts):
         return None
-    if not any(_INCLUDED.search(text) for text in files.values()):
+    if not any(map(_INCLUDED.search, texts)):
         what = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
         return Finding(_CHANGES, True, what)
-    own = dict(_texts(folder / "image-gateway"))
-    modules = [text for name in ("modules-enabled", "modules") for _, text in _texts(folder / name)]
-    zones = _ZONES - set(_ZONE.findall(own.get("changes.conf", "")))
+    own = _texts(folder, "image-gateway")
+    main = _texts(folder, "").get("nginx.conf", ""), *_texts(folder, "modules-enabled", "modules").values()
+    zones = _ZONES - set(_ZONE.findall(own.get(_CHANGES_CONF, "")))
     missing = {
-        "module ngx_http_js_module, in nginx.conf or modules-enabled": not any(
-            _MODULE.search(text) for text in (dict(_texts(folder)).get("nginx.conf", ""), *modules)
-        ),
-        **{f"image-gateway/{file}": file not in own for file in ("changes.js", "hearing.js")},
-        f"js_shared_dict_zone of {', '.join(sorted(zones))}, in image-gateway/changes.conf": bool(zones),
-        "upstream image_gateway_admin, in upstream.conf": not any(_ADMIN.search(text) for text in files.values()),
+        "module ngx_http_js_module, in nginx.conf or modules-enabled": not any(map(_MODULE.search, main)),
+        **{path: path not in own for path in ("image-gateway/changes.js", "image-gateway/hearing.js")},
+        f"js_shared_dict_zone of {', '.join(sorted(zones))}, in {_CHANGES_CONF}": bool(zones),
+        "upstream image_gateway_admin, in upstream.conf": not any(map(_ADMIN.search, texts)),
     }
     if any(missing.values()):
-        what = (
-            f"nginx asks for changes, but there is no {'; no '.join(name for name, is_it in missing.items() if is_it)}"
-        )
+        absent = "; no ".join(name for name, is_missing in missing.items() if is_missing)
+        what = f"nginx asks for changes, but there is no {absent}"
         return warning(_CHANGES, what, "install njs (Debian: libnginx-mod-http-js) and config/nginx, then run nginx -t")
     names = ", ".join(sorted(_ZONES))
     what = f"by its files, nginx asks for changes: njs and zones {names} are there; check --running asks nginx itself"
@@ -120,39 +121,28 @@ def diagnose_nginx_changes(folder: Path) -> Finding | None:
 def upstreams(folder: Path) -> dict[str, list[str]]:
     """Return the addresses of each upstream in the files below nginx's configuration folder. It blocks."""
     found: dict[str, list[str]] = {}
-    for name in _HTTP:
-        for _, text in _texts(folder / name):
-            for upstream, block in _UPSTREAM.findall(text):
-                found.setdefault(upstream, []).extend(_SERVER.findall(block))
+    for text in _texts(folder, *_HTTP).values():
+        for upstream, block in _UPSTREAM.findall(text):
+            found.setdefault(upstream, []).extend(_SERVER.findall(block))
     return found
 
 
 def list_addresses(folder: Path) -> tuple[str, str] | None:
     """Return where nginx's own list answers, and where nginx asks it. None without ``changes.conf``. It blocks."""
-    text = dict(_texts(folder / "image-gateway")).get("changes.conf", "")
+    text = _texts(folder, "image-gateway").get(_CHANGES_CONF, "")
     listens, asks = _LISTEN.search(text), _ASKS.search(text)
     return (listens[1], asks[1]) if listens is not None and asks is not None else None
 
 
-def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the names and the texts of the files in a folder that may be read, without commented lines."""
-    for file in sorted(folder.glob("*")):
+def _texts(folder: Path, *places: str) -> dict[str, str]:
+    """Return the texts of the files in folders below ``folder`` that may be read, without commented lines, by path."""
+    found = {}
+    for file in (file for place in places for file in sorted((folder / place).glob("*"))):
         try:
             with file.open(encoding="utf-8", errors="replace") as opened:
                 text = opened.read(_LARGEST)
         except OSError:  # a folder, a dangling link, or not for this user to read
             continue
         first, _, rest = text.partition("\n")
-        yield file.name, f"{first}\n{_COMMENT.sub('', rest)}"
-
-
-def _versions(folder: Path) -> list[tuple[str, int | None]]:
-    """Return the files of ours with their versions, or None for a file older than the first version."""
-    versions: list[tuple[str, int | None]] = []
-    for place in _FOLDERS:
-        for file, text in _texts(folder / place):
-            if (version := _VERSION.match(text)) is not None:
-                versions.append((f"{place}/{file}", int(version[1])))
-            elif file in _OWN:
-                versions.append((f"{place}/{file}", None))
-    return versions
+        found[str(file.relative_to(folder))] = f"{first}\n{_COMMENT.sub('', rest)}"
+    return found

@@ -64,7 +64,6 @@ async def check_redis(
 
 
 def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
-    """Return the finding on a server."""
     parts = settings.parts()
     # The hosts or the socket, without user and password.
     address = state.address or parts.netloc.rpartition("@")[2] or parts.path
@@ -75,7 +74,6 @@ def diagnose_node(state: NodeState, settings: RedisSettings) -> Finding:
 
 
 def advice_on(problem: str, settings: RedisSettings) -> str:
-    """Return what to do about an answer of Redis."""
     if _REFUSED_BY_ACL.search(problem):
         user = unquote(settings.parts().username or "default")
         rules = f"{RULES} {CLUSTER_RULES}" if settings.names_a_cluster else RULES

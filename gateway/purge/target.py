@@ -60,7 +60,6 @@ class Addresses:
 
     @property
     def per_image(self) -> int:
-        """The number of addresses of an image."""
         return len(self._templates)
 
     def of(self, image_id: str) -> list[str]:

@@ -137,7 +137,6 @@ class PurgeWorker:
                 await asyncio.sleep(await self.intake.queue.take_slot())
 
     async def _release(self) -> None:
-        """Return the unsent purges to the queue."""
         unsent, self._unsent = self._unsent, []
         await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 

@@ -179,9 +179,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         metadata=metadata,
         batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
-        access_check=AccessCheck(
-            lookup, images.variant_requests, renditions, images.decisions, metrics.access.access_checks
-        ),
+        access_check=AccessCheck(lookup, images.variant_requests, images.decisions, metrics.access.access_checks),
         static_files=StaticFiles(
             renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
         ),

@@ -137,7 +137,6 @@ class _LoggedExporter(OTLPSpanExporter):
         self._is_away = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send the spans. Blocks."""
         result = super().export(spans)
         succeeded = result is SpanExportResult.SUCCESS
         self._count("exported" if succeeded else "failed", len(spans))
@@ -155,13 +154,11 @@ class _ReasonKeeper(logging.Handler):
     last = "no reason is known"
 
     def install(self) -> None:
-        """Take all records of the SDK."""
         library = logging.getLogger(_LIBRARY)
         library.addHandler(self)
         library.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the message, on a single line."""
         if record.name.startswith(_EXPORTERS):
             self.last = " ".join(record.getMessage().split())
 

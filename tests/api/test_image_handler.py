@@ -99,10 +99,7 @@ async def test_lesson_5_an_object_of_any_name_is_served(gateway: RunningGateway,
         await images.add(f"cat-{number}", key.encode(), key=key)
         assert (await gateway.get(f"/i/cat-{number}")).body == key.encode()
         assert (await gateway.request("HEAD", f"/i/cat-{number}")).status == 200
-
-
-async def test_one_leading_slash_is_removed_from_a_key(gateway: RunningGateway, images: Images) -> None:
-    """As in the SDK: applications store keys with and without it."""
+    # As in the SDK: applications store keys with and without a slash before them.
     await images.add("cat", b"body", key="folder/cat.png")
     await images.add_row(ImageRow("slashed", None, "/folder/cat.png", public=True))
     assert (await gateway.get("/i/slashed")).body == b"body"
@@ -161,23 +158,19 @@ async def test_lesson_10_a_response_to_a_request_with_credentials_has_cache_cont
         assert (await gateway.get(path, user="bob")).headers["Cache-Control"] == "no-store"
 
 
-async def test_a_type_that_cos_does_not_know_is_the_catalogs(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat", DATA, key="cat", content_type="image/webp")
-    images.cos.store.put(BUCKET, "cat", DATA, content_type="application/octet-stream")
-    assert (await gateway.get("/i/cat")).headers["Content-Type"] == "image/webp"
-
-
-async def test_only_images_leave(gateway: RunningGateway, images: Images, cat: None) -> None:
+async def test_only_images_leave_by_the_type_of_cos_or_else_of_the_catalog(
+    gateway: RunningGateway, images: Images, cat: None
+) -> None:
     await images.add("page", b"<script>alert(1)</script>", content_type="text/html")
     is_ours(await gateway.get("/i/page"), 502, "not_an_image")
     images.cos.faults.add(Fault(key=KEY, action=Html()))
     is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
-
-
-async def test_a_type_in_the_row_that_breaks_headers_is_not_an_image(gateway: RunningGateway, images: Images) -> None:
-    images.cos.store.put(BUCKET, "cat", DATA, content_type="application/octet-stream")
-    await images.add_row(ImageRow("cat", None, "cat", content_type="image/png\r\nSet-Cookie: a=b", public=True))
-    is_ours(await gateway.get("/i/cat"), 502, "not_an_image")
+    images.cos.store.put(BUCKET, "unknown", DATA, content_type="application/octet-stream")
+    await images.add_row(ImageRow("known", None, "unknown", content_type="image/webp", public=True))
+    assert (await gateway.get("/i/known")).headers["Content-Type"] == "image/webp"
+    breaks_headers = "image/png\r\nSet-Cookie: a=b"
+    await images.add_row(ImageRow("broken", None, "unknown", content_type=breaks_headers, public=True))
+    is_ours(await gateway.get("/i/broken"), 502, "not_an_image")
 
 
 @pytest.mark.parametrize(

@@ -25,30 +25,23 @@ async def entry_of(gateway: RunningGateway) -> str:
     return path
 
 
-async def test_the_plain_name_is_revalidated_and_the_hashed_one_cached_for_a_year(
-    gateway: RunningGateway,
-) -> None:
-    plain = await gateway.get("/static/smart-image.js", headers=UNCOMPRESSED)
-    hashed = await gateway.get(await entry_of(gateway), headers=UNCOMPRESSED)
-    assert plain.status == hashed.status == 200
-    assert plain.headers["Cache-Control"] == "public, no-cache"
-    assert hashed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    for answer in (plain, hashed):
-        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+async def test_the_plain_name_is_revalidated_and_the_hashed_one_cached_for_a_year(gateway: RunningGateway) -> None:
+    hashed, plain, style = await entry_of(gateway), "/static/smart-image.js", "/static/smart-image.css"
+    files = {}
+    for path, kind, cache_control in (
+        (hashed, "javascript", "public, max-age=31536000, immutable"),
+        (plain, "javascript", "public, no-cache"),
+        (style, "css", "public, max-age=300, stale-while-revalidate=86400"),
+    ):
+        answer = files[path] = await gateway.get(path, headers=UNCOMPRESSED)
+        assert (answer.status, answer.headers["Cache-Control"]) == (200, cache_control)
+        assert answer.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert plain.body == hashed.body, "one request, also for a page that does not know the hash"
-
-
-async def test_the_style_sheet_may_be_used_while_a_newer_one_is_fetched(gateway: RunningGateway) -> None:
-    answer = await gateway.get("/static/smart-image.css", headers=UNCOMPRESSED)
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "public, max-age=300, stale-while-revalidate=86400"
-    assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
-    assert "smart-image:not(:defined)" in answer.body.decode()
+    assert files[plain].body == files[hashed].body, "one request, also for a page that does not know the hash"
+    assert "smart-image:not(:defined)" in files[style].body.decode()
 
 
 async def test_a_matching_etag_is_answered_304_and_a_head_has_no_body(gateway: RunningGateway) -> None:

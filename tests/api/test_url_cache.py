@@ -6,7 +6,6 @@ import math
 import time
 from typing import Any
 
-import pytest
 import redis
 
 from gateway.api.routes import IMAGE_ROUTES
@@ -87,32 +86,19 @@ async def test_days_are_counted_and_written_together(
     assert days <= redis_client.ttl(f"image:stats:daily:{today['date']}") <= days + 24 * 3600
 
 
-async def test_requests_with_bad_credentials_count_no_images(
+async def test_counters_are_flushed_at_shutdown_without_images_of_requests_with_bad_credentials(
     start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
 ) -> None:
     await images.add("a")
     gateway = await start_gateway()
-    await gateway.get("/i/a")
     for number in range(5):
+        await gateway.get("/i/a")
         answer = await gateway.get(f"/i/made-up-{number}", headers={"Authorization": "Bearer no.such.token"})
         assert answer.status == 401
     await gateway.close()
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    assert redis_client.pfcount(f"image:stats:daily:{today}:images") == 1
-    assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"1"
-
-
-async def test_counters_are_flushed_at_shutdown(
-    start_gateway: StartGateway, images: Images, redis_client: "redis.Redis"
-) -> None:
-    await images.add("a")
-    gateway = await start_gateway()
-    for _ in range(5):
-        await gateway.get("/i/a")
-    await gateway.close()
     assert redis_client.zscore("image:index:hits", "a") == 5
-    today = time.strftime("%Y-%m-%d", time.gmtime())
-    assert redis_client.hget(f"image:stats:daily:{today}", "requests") == b"5"
+    today = f"image:stats:daily:{time.strftime('%Y-%m-%d', time.gmtime())}"
+    assert (redis_client.hget(today, "requests"), redis_client.pfcount(f"{today}:images")) == (b"5", 1)
 
 
 async def test_an_invalid_number_of_days_and_an_invalid_id_to_purge_are_a_400(gateway: RunningGateway) -> None:
@@ -160,18 +146,12 @@ async def test_without_redis_monitoring_is_a_503(start_gateway: StartGateway) ->
     assert gateway.sample("requests_total", route="stats", delivery="none", status="503") == 0
 
 
-async def test_without_the_url_cache_monitoring_is_a_404(start_gateway: StartGateway) -> None:
+async def test_without_the_url_cache_monitoring_is_a_404_and_nothing_is_renewed(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(url_cache={"enabled": False})
     for path in ("stats", "stats/daily", "queue"):
         assert (await gateway.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
-
-
-@pytest.mark.parametrize("off", [{"url_prerefresh": {"enabled": False}}, {"url_cache": {"enabled": False}}])
-async def test_without_renewal_the_time_of_its_last_success_is_0(
-    start_gateway: StartGateway, off: dict[str, Any]
-) -> None:
-    gateway = await start_gateway(**off)
-    assert gateway.sample("refresh_last_success_timestamp_seconds") == 0
+    for without in (gateway, await start_gateway(url_prerefresh={"enabled": False})):
+        assert without.sample("refresh_last_success_timestamp_seconds") == 0
 
 
 async def test_statistics_can_be_turned_off(start_gateway: StartGateway, images: Images) -> None:
@@ -242,19 +222,16 @@ async def test_pages_of_other_sites_can_read_no_response_of_the_admin_port(gatew
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.parametrize(("originals", "shown"), [("everyone", True), ("owner", False)])
-async def test_the_admin_gets_a_url_that_everybody_may_have(
-    start_gateway: StartGateway, images: Images, originals: str, shown: bool
+async def test_the_admin_signs_a_new_url_of_any_image_and_gets_it_if_everybody_may(
+    start_gateway: StartGateway, images: Images
 ) -> None:
-    gateway = await start_gateway(image_variants={"originals": originals})
-    await images.add("a", owner="alice")
-    answer = await gateway.request("POST", "/api/v1/images/a/url/refresh", admin=True, headers=ADMIN)
-    assert (answer.json()["data"]["url"] is not None) == shown
-
-
-async def test_the_admin_signs_a_new_url_of_any_image_and_does_not_get_it(
-    gateway: RunningGateway, images: Images
-) -> None:
+    await images.add("open", owner="alice")
+    for gateway, is_shown in (
+        (await start_gateway(image_variants={"originals": "owner"}), False),
+        (await start_gateway(), True),
+    ):
+        answer = await gateway.request("POST", "/api/v1/images/open/url/refresh", admin=True, headers=ADMIN)
+        assert (answer.json()["data"]["url"] is not None) == is_shown
     await images.add("a", owner="alice", public=False)
     path = "/api/v1/images/a/url/refresh"
     for headers in ({}, {"Authorization": f"Bearer {token_for('alice')}"}):

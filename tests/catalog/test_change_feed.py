@@ -217,15 +217,6 @@ async def test_heartbeats_and_tests_of_the_trigger_wait_among_the_ids() -> None:
     assert notifications.take(9) == ["a", "!heartbeat x-1", "-test", "b"]
 
 
-async def test_few_ids_are_reported_to_nobody() -> None:
-    calls, others = Calls(), Calls()
-    ids, full = Notifications(calls, many=10), Notifications(others, many=9)
-    append(ids, *range(9), *range(9))
-    append(full, *range(9))
-    await until(lambda: others.dropped == [0])  # by then the other would have been, too
-    assert calls.dropped == []
-
-
 async def test_many_ids_are_reported_once_in_a_while_as_long_as_they_come(caplog: pytest.LogCaptureFixture) -> None:
     calls = Calls()
     ids = Notifications(calls, many=10, most=20)
@@ -238,28 +229,21 @@ async def test_many_ids_are_reported_once_in_a_while_as_long_as_they_come(caplog
     assert [record.getMessage() for record in caplog.records] == [
         "too many rows changed at once, every row is read again: waiting=20 dropped=80"
     ]
+    assert ids.take(100) == []
+    append(ids, *range(10))
+    await until(lambda: calls.dropped == [80, 1, 0])
+    assert len(caplog.records) == 2, "a later burst is logged again"
 
 
-async def test_a_later_burst_is_logged_again(caplog: pytest.LogCaptureFixture) -> None:
-    calls = Calls()
-    ids = Notifications(calls, many=1)
-    append(ids, 1)
-    await until(lambda: len(calls.dropped) == 1)
-    while ids.take(100):
-        pass
-    append(ids, 1)
-    await until(lambda: len(calls.dropped) == 2)
-    assert len(caplog.records) == 2
-
-
-async def test_nothing_is_reported_after_the_end() -> None:
-    calls, others = Calls(), Calls()
-    ids, other = Notifications(calls, many=1), Notifications(others, many=1)
-    append(ids, 1)
-    append(other, 1)
-    ids.close()
-    await until(lambda: others.dropped == [0])
-    assert calls.dropped == []
+async def test_few_ids_are_reported_to_nobody_and_nothing_after_the_end() -> None:
+    few, closed, full = Calls(), Calls(), Calls()
+    ids, other, last = Notifications(few, many=10), Notifications(closed, many=9), Notifications(full, many=9)
+    append(ids, *range(9), *range(9))
+    append(other, *range(9))
+    other.close()
+    append(last, *range(9))
+    await until(lambda: full.dropped == [0])  # by then the others would have been, too
+    assert few.dropped == closed.dropped == []
 
 
 async def test_aiopg_and_psycopg2_keep_no_notifications_themselves(postgres_dsn: str, made_table: ImagesTable) -> None:

@@ -10,42 +10,11 @@ from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidImageId
 
 
-@pytest.mark.parametrize("text", ["1", "a", "A-b_c.d:e@f", "0" * 128, "6f9619ff-8b86-d011-b42d-00cf4fc964ff", "a..b"])
-def test_a_valid_id_is_returned_unchanged(text: str) -> None:
-    assert parse_image_id(text) == text
-
-
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        ".",
-        "..",
-        "-a",
-        "_a",
-        ":a",
-        "@a",
-        "a/b",
-        "a\\b",
-        "a b",
-        "a\n",
-        "\na",
-        "a\x00b",
-        "a\r\nSet-Cookie: x",
-        "é",
-        "图",
-        "٣",
-        "😀",
-        "a%2Fb",
-        "a?b",
-        "a#b",
-        "a+b",
-        "a'b",
-        'a"b',
-        "\udcff",
-        "a\udc80",
-        "0" * 129,
-        "0" * 3000,
+        *("", ".", "..", "-a", "_a", ":a", "@a", "a/b", "a\\b", "a b", "a\n", "\na", "a\x00b", "a\r\nSet-Cookie: x"),
+        *("é", "图", "٣", "😀", "a%2Fb", "a?b", "a#b", "a+b", "a'b", 'a"b', "\udcff", "a\udc80", "0" * 129, "0" * 3000),
     ],
 )
 def test_an_id_that_could_break_a_query_a_key_or_a_log_line_is_refused(text: str) -> None:

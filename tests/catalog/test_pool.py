@@ -15,6 +15,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway.catalog.pool import open_pool
 from gateway.catalog.postgres import PostgresCatalog
+from gateway.catalog.server_addresses import ServerAddresses
 from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
 from gateway_dev.database import ImageRow, ImagesTable
@@ -189,34 +190,26 @@ async def test_a_slow_query_is_abandoned_then_stopped_by_the_server_and_its_conn
         table.execute("DROP VIEW slow")
 
 
-async def test_a_query_that_the_server_cancels_does_not_cancel_the_request(
-    catalog: PostgresCatalog, table: ImagesTable, postgres_dsn: str
+@pytest.mark.parametrize("by_server", [True, False])
+async def test_a_query_that_the_server_cancels_does_not_cancel_the_request_and_a_cancelled_request_stays_cancelled(
+    catalog: PostgresCatalog, table: ImagesTable, postgres_dsn: str, *, by_server: bool
 ) -> None:
     async with locked(postgres_dsn):
         fetching = asyncio.create_task(catalog.fetch("cat"))
         await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
-        # The same as the server's statement_timeout, at a moment that the test chooses.
-        ((pid,),) = await asyncio.to_thread(waiting, postgres_dsn)
-        await asyncio.to_thread(ask, postgres_dsn, f"SELECT pg_cancel_backend({pid})")
-        with pytest.raises(CatalogUnavailable):
+        if by_server:
+            # The same as the server's statement_timeout, at a moment that the test chooses.
+            ((pid,),) = await asyncio.to_thread(waiting, postgres_dsn)
+            await asyncio.to_thread(ask, postgres_dsn, f"SELECT pg_cancel_backend({pid})")
+        else:
+            fetching.cancel()
+        with pytest.raises(CatalogUnavailable if by_server else asyncio.CancelledError):
             await fetching
+        assert fetching.cancelled() is not by_server
     assert await catalog.fetch("cat") == RECORD
 
 
-async def test_a_cancelled_request_stays_cancelled(
-    catalog: PostgresCatalog, table: ImagesTable, postgres_dsn: str
-) -> None:
-    async with locked(postgres_dsn):
-        fetching = asyncio.create_task(catalog.fetch("cat"))
-        await until(lambda: asyncio.to_thread(waiting, postgres_dsn))
-        fetching.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await fetching
-        assert fetching.cancelled()
-    assert await catalog.fetch("cat") == RECORD
-
-
-async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has(
+async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has_and_no_more_time(
     open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
 ) -> None:
     catalog = await open_one(pool_size=3, timeout=1)
@@ -224,8 +217,10 @@ async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has(
     reasons, backends = set(), []
     async with locked(postgres_dsn) as pid:
         for _ in range(4):
-            failed = await asyncio.gather(*(catalog.fetch("cat") for _ in range(8)), return_exceptions=True)
+            began = time.monotonic()
+            failed = await asyncio.gather(*(catalog.fetch("cat") for _ in range(20)), return_exceptions=True)
             assert all(isinstance(error, CatalogUnavailable) for error in failed)
+            assert time.monotonic() - began < 10, "they do not wait one after the other"
             reasons |= {str(error) for error in failed}
             backends.append(await asyncio.to_thread(ask, postgres_dsn, CONNECTED))
         with pytest.raises(CatalogUnavailable, match=f"pid {pid} .*idle in transaction for . s.* of public.images"):
@@ -266,18 +261,6 @@ async def test_a_user_without_rights_gets_at_least_the_pid_behind_a_lock(
                 await catalog.fetch("cat")
     finally:
         table.execute("DROP OWNED BY plain_reader; DROP ROLE plain_reader")
-
-
-async def test_waiting_for_a_connection_is_bounded(
-    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
-) -> None:
-    catalog = await open_one(pool_size=1, timeout=2)
-    async with locked(postgres_dsn):
-        began = time.monotonic()
-        results = await asyncio.gather(*(catalog.fetch("cat") for _ in range(20)), return_exceptions=True)
-        assert all(isinstance(result, CatalogUnavailable) for result in results)
-        assert time.monotonic() - began < 15 * 2, "they do not wait one after the other"
-    assert await catalog.fetch("cat") == RECORD
 
 
 async def is_served(catalog: PostgresCatalog) -> bool:
@@ -371,7 +354,7 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
     """Else a connection whose query was abandoned would count for hours."""
     for more, expected in ({}, 15_000), ({"tcp_user_timeout": 40_000}, 40_000):
         async with (
-            open_pool(make_dsn(postgres_dsn, **more), 1, 3, []) as pool,
+            open_pool(ServerAddresses(make_dsn(postgres_dsn, **more), 3), 1, []) as pool,
             pool.cursor() as used,
         ):
             with socket.socket(fileno=os.dup(used.connection.raw.fileno())) as connected:

@@ -11,15 +11,10 @@ from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
 from gateway.settings import PostgresSettings
 from gateway_dev.database import ImageRow, ImagesTable
-from tests.catalog.conftest import RECORD, OpenCatalog, queries
+from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
 from tests.conftest import BUCKET
 
 Execute = Callable[[str], Awaitable[None]]
-
-
-async def test_an_image_is_found(catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics) -> None:
-    assert await catalog.fetch("cat") == RECORD
-    assert queries(metrics, "found") == 1
 
 
 @pytest.mark.parametrize("status", ["deleted", "pending", "", "ACTIVE"])
@@ -32,34 +27,21 @@ async def test_an_image_that_is_unknown_or_not_active_is_none(
     assert queries(metrics, "missing") == 2
 
 
-async def test_many_images_are_read_in_one_query(
-    catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics
-) -> None:
-    await asyncio.to_thread(table.put, [ImageRow(f"image-{n}", None, f"{n}.png") for n in range(200)])
-    image_ids = [f"image-{n}" for n in range(200)]
-    found = (await catalog.fetch_rows([*image_ids, "unknown", "cat"])).records
-    assert found.keys() == {*image_ids, "cat"}
-    assert found["image-7"].key == "7.png"
-    assert queries(metrics, "found") == 1
-    assert (await catalog.fetch_rows([])).records == {}
-
-
-async def test_an_unusable_row_is_not_found_and_logs_a_warning(
+async def test_images_are_read_in_one_query_and_unusable_rows_are_not_found_and_logged(
     catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await asyncio.to_thread(table.put, [ImageRow("odd", None, "a/.."), ImageRow("lost", None, "a", bucket="evil/x")])
-    assert (await catalog.fetch_rows(["odd", "lost", "cat"])).records.keys() == {"cat"}
-    assert queries(metrics, "unusable") == 2
+    image_ids = [f"image-{n}" for n in range(200)]
+    rows = [ImageRow(image_id, None, f"{image_id}.png") for image_id in image_ids]
+    rows += [ImageRow("odd", None, "a/.."), ImageRow("lost", None, "a", bucket="evil/x")]
+    rows += [ImageRow("far", None, "far.png", bucket="eu-1250000001", region="eu-frankfurt")]
+    await asyncio.to_thread(table.put, rows)
+    found = (await catalog.fetch_rows([*image_ids, "unknown", "cat", "far", "odd", "lost"])).records
+    assert found.keys() == {*image_ids, "cat", "far"}
+    assert (found["image-7"].key, found["cat"]) == ("image-7.png", RECORD)
+    assert (found["far"].bucket, found["far"].region) == ("eu-1250000001", "eu-frankfurt")
+    assert (queries(metrics, "found"), queries(metrics, "unusable")) == (1, 2)
     assert "image_id=odd" in caplog.text
-
-
-async def test_a_row_may_name_its_own_bucket_and_region(catalog: PostgresCatalog, table: ImagesTable) -> None:
-    await asyncio.to_thread(
-        table.put, [ImageRow("far", None, "far.png", bucket="eu-1250000001", region="eu-frankfurt")]
-    )
-    record = await catalog.fetch("far")
-    assert record is not None
-    assert (record.bucket, record.region) == ("eu-1250000001", "eu-frankfurt")
+    assert (await catalog.fetch_rows([])).records == {}
 
 
 @pytest.mark.parametrize(
@@ -121,22 +103,6 @@ async def test_a_missing_table_or_column_is_named(
     assert queries(metrics, "error") == 1
 
 
-async def test_an_altered_table_is_read_again_after_one_error(open_one: OpenCatalog, images_table: ImagesTable) -> None:
-    columns = {**dict.fromkeys(["owner", "bucket", "region", "content_type", "public", "status"]), "key": "key"}
-    execute = images_table.execute
-    await asyncio.to_thread(execute, "DROP TABLE IF EXISTS changing; CREATE TABLE changing (id text, key text)")
-    await asyncio.to_thread(execute, "INSERT INTO changing VALUES ('42', '42.png')")
-    try:
-        catalog = await open_one(table="changing", columns=columns)
-        assert await catalog.fetch("42") is not None
-        await asyncio.to_thread(execute, "ALTER TABLE changing ALTER id TYPE integer USING id::integer")
-        with pytest.raises(CatalogUnavailable):
-            await catalog.fetch("42")
-        assert await catalog.fetch("42") is not None
-    finally:
-        await asyncio.to_thread(execute, "DROP TABLE changing")
-
-
 @pytest.fixture
 async def changing(open_one: OpenCatalog, images_table: ImagesTable) -> AsyncIterator[tuple[PostgresCatalog, Execute]]:
     """A catalog on a separate table, named ``changing``, and a function that runs SQL there."""
@@ -148,6 +114,16 @@ async def changing(open_one: OpenCatalog, images_table: ImagesTable) -> AsyncIte
     await execute("DROP TABLE IF EXISTS changing; CREATE TABLE changing (id integer, key text)")
     yield await open_one(table="changing", columns=columns), execute
     await execute("DROP TABLE changing")
+
+
+async def test_an_altered_table_is_read_again_after_one_error(changing: tuple[PostgresCatalog, Execute]) -> None:
+    catalog, execute = changing
+    await execute("ALTER TABLE changing ALTER id TYPE text; INSERT INTO changing VALUES ('42', '42.png')")
+    assert await catalog.fetch("42") is not None
+    await execute("ALTER TABLE changing ALTER id TYPE integer USING id::integer")
+    with pytest.raises(CatalogUnavailable):
+        await catalog.fetch("42")
+    assert await catalog.fetch("42") is not None
 
 
 async def test_ids_beyond_the_old_type_of_the_column_are_found_without_a_restart(
@@ -208,11 +184,6 @@ async def test_the_probe_reads_the_table_of_links_if_requests_do(
         await catalog.try_query()
 
 
-async def test_an_empty_table_has_no_sample(catalog: PostgresCatalog, images_table: ImagesTable) -> None:
-    assert await catalog.sample_images() == []
-    await catalog.try_query()
-
-
 async def test_random_images_are_of_servable_rows_and_count_nothing(
     catalog: PostgresCatalog, table: ImagesTable, metrics: Metrics
 ) -> None:
@@ -229,27 +200,27 @@ async def test_random_images_are_of_servable_rows_and_count_nothing(
     assert queries(metrics, "unusable") == 0
 
 
-async def test_random_images_of_a_large_table_are_of_random_pages(catalog: PostgresCatalog, table: ImagesTable) -> None:
+async def test_random_images_of_a_large_table_are_of_random_pages_and_of_a_view_of_its_first_rows(
+    open_one: OpenCatalog, catalog: PostgresCatalog, table: ImagesTable
+) -> None:
     """The size is an estimate: where the pages have no row, the first rows are used."""
-    large = "UPDATE pg_class SET reltuples = 1e9 WHERE oid = 'images'::regclass"
-    await asyncio.to_thread(table.execute, large)
-    assert [image.image_id for image in await catalog.random_images(20)] == ["cat"]
-    await asyncio.to_thread(table.execute, "ANALYZE images")
-
-
-async def test_random_images_of_a_view(open_one: OpenCatalog, table: ImagesTable) -> None:
+    await asyncio.to_thread(table.execute, "UPDATE pg_class SET reltuples = 1e9 WHERE oid = 'images'::regclass")
     await asyncio.to_thread(table.execute, "CREATE VIEW seen AS SELECT * FROM images")
     try:
-        assert [image.image_id for image in await (await open_one(table="seen")).random_images(20)] == ["cat"]
+        for read in (catalog, await open_one(table="seen")):
+            assert [image.image_id for image in await read.random_images(20)] == ["cat"]
     finally:
-        await asyncio.to_thread(table.execute, "DROP VIEW seen")
+        await asyncio.to_thread(table.execute, "DROP VIEW seen; ANALYZE images")
 
 
-async def test_the_sample_has_an_image_of_each_bucket(catalog: PostgresCatalog, table: ImagesTable) -> None:
-    rows = [ImageRow(f"dog-{number}", None, "d.png", bucket="dogs-1250000000") for number in range(3)]
+async def test_the_sample_has_an_image_of_each_bucket(catalog: PostgresCatalog, images_table: ImagesTable) -> None:
+    assert await catalog.sample_images() == []
+    await catalog.try_query()
+    rows = [ROW]
+    rows += [ImageRow(f"dog-{number}", None, "d.png", bucket="dogs-1250000000") for number in range(3)]
     rows += [ImageRow("far", None, "f.png", bucket="dogs-1250000000", region="ap-beijing")]
     rows += [ImageRow("gone", None, "g.png", bucket="gone-1250000000", status="deleted")]
-    await asyncio.to_thread(table.put, rows)
+    await asyncio.to_thread(images_table.put, rows)
     sampled = {(image.bucket, image.region) for image in await catalog.sample_images()}
     assert sampled == {
         (BUCKET, "ap-guangzhou"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord, check_object_key, read_row, valid_ids
@@ -20,20 +20,8 @@ def read(row: Sequence[Any]) -> ImageRecord:
 @pytest.mark.parametrize(
     "key",
     [
-        "cat.png",
-        "a/b/c.png",
-        "/leading.png",
-        "a//b.png",
-        "./a.png",
-        "a/../b.png",
-        "a b+c%d#e?f&g='h'\"(i)[j].png",
-        "图片/日落.png",
-        "a%2Fb",
-        "...",
-        " ",
-        "a/",
-        "k" * 850,
-        "图" * 283,
+        *("cat.png", "a/b/c.png", "/leading.png", "a//b.png", "./a.png", "a/../b.png", "图片/日落.png", "a%2Fb", "..."),
+        *("a b+c%d#e?f&g='h'\"(i)[j].png", " ", "a/", "k" * 850, "图" * 283),
     ],
 )
 def test_a_key_of_an_object_is_returned_unchanged(key: str) -> None:
@@ -46,12 +34,10 @@ def test_a_key_that_names_the_bucket_is_refused(key: str) -> None:
         check_object_key(key)
 
 
-@pytest.mark.parametrize("key", ["", "k" * 851, "图" * 284, "a\ud800"])
-def test_a_key_of_a_length_that_cos_refuses_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="key"):
-        check_object_key(key)
-
-
+@example("")
+@example("k" * 851)
+@example("图" * 284)
+@example("a\ud800")
 @given(st.text(alphabet=st.sampled_from("ab./"), max_size=12) | st.text(alphabet=st.characters(), max_size=300))
 def test_no_accepted_key_normalizes_to_the_bucket(key: str) -> None:
     try:
@@ -59,7 +45,7 @@ def test_no_accepted_key_normalizes_to_the_bucket(key: str) -> None:
     except ValueError:
         return
     assert posixpath.normpath("/" + key.strip("/")) != "/"
-    assert 1 <= len(key.encode()) <= 850
+    assert 1 <= len(key.encode()) <= 850, "the length that COS accepts"
 
 
 @pytest.mark.parametrize(

@@ -86,16 +86,13 @@ def application(postgres_dsn: str) -> Iterator[Application]:
         application.execute(drop)
 
 
-def test_gateways_are_told_that_the_trigger_was_installed(application: Application) -> None:
-    application.execute(changes_sql(settings()))
-    assert application.payloads() == ["-installed"]
-
-
 @pytest.mark.parametrize("before", ["", OLD_TRIGGERS, changes_sql(settings())], ids=["new", "old", "again"])
 def test_a_change_of_a_watched_column_is_notified_once(application: Application, before: str) -> None:
     if before:
         application.execute(before)
+        application.payloads()
     application.execute(changes_sql(settings()))
+    assert application.payloads() == ["-installed"], "gateways look for the trigger"
     application.execute("""UPDATE app."Order" SET path = 'new.png' WHERE "Nr" = 'a'""")
     assert application.notified() == ["a"]
     application.execute("""UPDATE app."Order" SET "user" = NULL""")
@@ -184,16 +181,13 @@ def test_installing_does_not_block_a_busy_table(application: Application, postgr
     application.execute("ROLLBACK")
 
 
-def test_a_table_with_the_configured_names_is_created_once(application: Application) -> None:
+def test_a_table_with_the_configured_names_and_that_of_links_are_created_once(application: Application) -> None:
     for _ in range(2):
         application.execute(images_sql(settings(table="app.Select", status="where")))
     application.execute("""INSERT INTO app."Select" ("Nr", path, "user") VALUES ('a', 'a.png', 'alice')""")
     assert application.execute("""SELECT FROM app."Select" WHERE "where" = 'active'""") == 1
     with pytest.raises(psycopg2.errors.UndefinedColumn):
         application.execute('SELECT cos_bucket FROM app."Select"')
-
-
-def test_the_table_of_links_is_created_once(application: Application) -> None:
     application.execute("SET search_path = app")
     for _ in range(2):
         application.execute(links_sql())

@@ -41,15 +41,17 @@ async def test_a_table_that_works_comes_without_advice(postgres_dsn: str, links_
     assert "the row cat was read" in found["postgres"].what
 
 
-async def test_an_empty_table_is_a_warning(postgres_dsn: str, images_table: ImagesTable) -> None:
+async def test_an_empty_table_is_a_warning_and_a_gateway_that_does_not_listen_needs_no_trigger(
+    postgres_dsn: str, images_table: ImagesTable
+) -> None:
     del images_table
-    found = await findings(postgres_dsn)
+    found = await findings(postgres_dsn, listen=False)
     assert [name for name, finding in found.items() if finding.is_warning] == ["postgres"]
     assert "no active image" in found["postgres"].what
+    assert (found["changes"].is_well, found["changes"].advice) == (True, "")
 
 
-async def test_postgres_that_does_not_answer_is_asked_for_nothing_else(postgres_dsn: str) -> None:
-    del postgres_dsn
+async def test_postgres_that_does_not_answer_is_asked_for_nothing_else() -> None:
     [found] = (await findings("host=127.0.0.1 port=1", signs_links=True)).values()
     assert (found.name, found.is_well, found.stops_start) == ("postgres", False, False)
     assert "postgres.dsn" in found.advice
@@ -79,12 +81,6 @@ async def test_a_missing_trigger_is_a_warning(postgres_dsn: str, images_table: I
     assert "sql changes" in found.advice
 
 
-async def test_a_gateway_that_does_not_listen_needs_no_trigger(postgres_dsn: str, images_table: ImagesTable) -> None:
-    del images_table
-    found = (await findings(postgres_dsn, listen=False))["changes"]
-    assert (found.is_well, found.is_warning, found.advice) == (True, False, "")
-
-
 async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_table_stops_a_start(
     postgres_dsn: str, links_table: ImagesTable
 ) -> None:
@@ -108,14 +104,11 @@ def report(**found: Any) -> DatabaseReport:
     return DatabaseReport("gateway at db:5432, database app", **(nothing | found))
 
 
-def test_missing_grants_are_the_advice() -> None:
+def test_repairs_of_what_an_inspection_found_are_the_advice() -> None:
     inspected = report(table_problem="gateway may not read app.pictures", repairs=("GRANT USAGE ON SCHEMA app",))
     found = of_failed_query(inspected, CatalogQueryRefused("permission denied"))
     assert (found.is_well, found.stops_start, found.advice) == (False, True, "run: GRANT USAGE ON SCHEMA app")
     assert found.what.startswith("permission denied: gateway may not read app.pictures, as gateway at db:5432")
-
-
-def test_a_table_whose_rows_are_hidden_or_of_an_ambiguous_name_is_a_warning_with_a_repair() -> None:
     table = FoundTable("public.images", ("public.images", "reader"), others=("app.images",))
     hidden, ambiguous = of_tables(report(tables=[table], path_problem="the search path leads to public.images"))
     assert (hidden.name, hidden.is_warning, hidden.advice) == ("rows", True, f"run: {table.repair}")

@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from gateway.checks.finding import Finding
 from gateway.checks.nginx import diagnose_nginx, diagnose_nginx_cache, diagnose_nginx_changes
 from gateway.delivery.nginx_files import VERSION
 from tests.config.files import ROOT
+
+
+def said(found: Finding | None) -> tuple[str, str]:
+    """Return the verdict of a finding that there is, and its text."""
+    assert found is not None
+    return "fail" if not found.is_well else "warn" if found.is_warning else "ok", found.what
 
 
 @pytest.fixture
@@ -21,9 +28,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
-    found = diagnose_nginx(installed, VERSION)
-    assert found is not None
-    assert (found.is_warning, found.what) == (False, f"20 files of version {VERSION} in {installed}")
+    assert said(diagnose_nginx(installed, VERSION)) == ("ok", f"20 files of version {VERSION} in {installed}")
 
 
 @pytest.mark.parametrize(
@@ -35,10 +40,9 @@ def test_the_files_of_this_release_are_of_its_version(installed: Path) -> None:
 )
 def test_an_older_file_is_named(installed: Path, file: str, text: str, what: str) -> None:
     (installed / file).write_text(text)
-    found = diagnose_nginx(installed, VERSION)
-    assert found is not None
-    assert found.is_warning
-    assert found.what.endswith(what)
+    verdict, found = said(diagnose_nginx(installed, VERSION))
+    assert verdict == "warn"
+    assert found.endswith(what)
 
 
 def test_files_of_others_are_not_judged(tmp_path: Path) -> None:
@@ -55,9 +59,7 @@ def test_files_that_an_operator_asks_for_must_be_there(tmp_path: Path) -> None:
         (tmp_path, f"no file of this project in conf.d, http.d, sites-enabled, image-gateway below {tmp_path}"),
         (tmp_path / "nowhere", f"no {tmp_path}/nowhere"),
     ):
-        found = diagnose_nginx(folder, VERSION, is_required=True)
-        assert found is not None
-        assert (found.is_well, found.what) == (False, what)
+        assert said(diagnose_nginx(folder, VERSION, is_required=True)) == ("fail", what)
 
 
 @pytest.fixture
@@ -68,18 +70,12 @@ def asking(installed: Path) -> Path:
     return installed
 
 
-def test_an_nginx_that_asks_for_changes_has_the_module_and_the_zones(asking: Path) -> None:
-    found = diagnose_nginx_changes(asking)
-    assert found is not None
-    assert (found.is_well, found.is_warning) == (True, False)
-    assert found.what == (
-        "by its files, nginx asks for changes: njs and zones image_changes, image_counts, image_decisions, "
-        "image_epochs, image_floors are there; "
-        "check --running asks nginx itself"
-    )
-
-
-def test_the_folders_of_alpine_are_known(asking: Path) -> None:
+def test_an_nginx_that_asks_for_changes_has_module_and_zones_also_in_the_folders_of_alpine(
+    asking: Path,
+) -> None:
+    zones = "image_changes, image_counts, image_decisions, image_epochs, image_floors"
+    what = f"by its files, nginx asks for changes: njs and zones {zones} are there; check --running asks nginx itself"
+    assert said(diagnose_nginx_changes(asking)) == ("ok", what)
     before = diagnose_nginx(asking, VERSION), diagnose_nginx_changes(asking)
     (asking / "conf.d").rename(asking / "http.d")
     (asking / "modules-enabled").rename(asking / "modules")
@@ -101,10 +97,9 @@ def test_what_an_nginx_that_asks_for_changes_lacks_is_named(
     (asking / file).write_text(text.replace(before, after))
     for compose in (asking / "conf.d").glob("upstream.compose.conf"):
         compose.unlink()
-    found = diagnose_nginx_changes(asking)
-    assert found is not None
-    assert found.is_warning
-    assert missing in found.what
+    verdict, found = said(diagnose_nginx_changes(asking))
+    assert verdict == "warn"
+    assert missing in found
 
 
 def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
@@ -112,50 +107,25 @@ def test_an_nginx_that_asks_for_no_changes_says_so(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
     text = (ROOT / "config" / "nginx" / "accel.conf").read_text()
     (tmp_path / "conf.d" / "accel.conf").write_text(text)
-    found = diagnose_nginx_changes(tmp_path)
-    assert found is not None
-    assert (found.is_warning, found.what) == (
-        False,
-        "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf",
-    )
+    expected = "nginx asks for no changes: no file includes image-gateway/changes.conf or decisions.conf"
+    assert said(diagnose_nginx_changes(tmp_path)) == ("ok", expected)
 
 
-@pytest.fixture
-def with_cache(tmp_path: Path) -> Path:
-    """A configuration folder of nginx with one cache."""
+def test_the_disk_of_a_cache_must_have_room_and_a_cache_that_can_be_examined(tmp_path: Path) -> None:
+    assert diagnose_nginx_cache(tmp_path / "nowhere") is None
     (tmp_path / "conf.d").mkdir()
     cache = tmp_path / "cache"
-    cache.mkdir()
     (tmp_path / "conf.d" / "accel.conf").write_text(
         f"#proxy_cache_path /nowhere keys_zone=a:1m;\nproxy_cache_path {cache} levels=1:2 keys_zone=cos:20m;\n"
     )
-    return tmp_path
-
-
-def test_a_disk_with_too_little_room_is_a_warning(with_cache: Path) -> None:
-    found = diagnose_nginx_cache(with_cache, least_free=2**80)
-    assert found is not None
-    assert found.is_warning
-    assert f"MB are free at {with_cache / 'cache'}" in found.what
-    assert "min_free" in found.advice
-
-
-def test_a_disk_with_room_is_no_warning(with_cache: Path) -> None:
-    found = diagnose_nginx_cache(with_cache, least_free=1)
-    assert found is not None
-    assert not found.is_warning
-
-
-def test_a_cache_that_cannot_be_examined_is_a_warning(with_cache: Path) -> None:
-    """Root may enter every folder: the name is too long for all users."""
-    (with_cache / "conf.d" / "other.conf").write_text(f"proxy_cache_path /{'x' * 300} keys_zone=a:1m;\n")
-    found = diagnose_nginx_cache(with_cache, least_free=1)
-    assert found is not None
-    assert found.is_warning
-    assert "cannot be examined: File name too long" in found.what
-
-
-def test_without_a_cache_there_is_nothing_to_say(tmp_path: Path, with_cache: Path) -> None:
-    assert diagnose_nginx_cache(tmp_path / "nowhere") is None
-    (with_cache / "cache").rmdir()
-    assert diagnose_nginx_cache(with_cache) is None
+    assert diagnose_nginx_cache(tmp_path) is None, "the cache is not there"
+    cache.mkdir()
+    verdict, found = said(diagnose_nginx_cache(tmp_path, least_free=2**80))
+    assert verdict == "warn"
+    assert f"MB are free at {cache}" in found
+    assert said(diagnose_nginx_cache(tmp_path, least_free=1))[0] == "ok"
+    # Root may enter every folder: the name is too long for all users.
+    (tmp_path / "conf.d" / "other.conf").write_text(f"proxy_cache_path /{'x' * 300} keys_zone=a:1m;\n")
+    verdict, found = said(diagnose_nginx_cache(tmp_path, least_free=1))
+    assert verdict == "warn"
+    assert "cannot be examined: File name too long" in found

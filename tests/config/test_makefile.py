@@ -16,16 +16,21 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", read("Makefile"), flags=re.MULTILINE))
 
 
+def run_make(tmp_path: Path, script: str, *arguments: str, **environment: str) -> str:
+    """Return what a target prints whose interpreter is replaced by a script of the shell."""
+    for name in ("python", "coverage"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "installed").touch()
+    command = ["make", "--silent", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", *arguments]
+    environment["PATH"] = os.environ["PATH"]  # without MAKEFLAGS, which `make test` sets
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True).stdout
+
+
 @pytest.mark.parametrize("folder", ["", "with space", """it's $HOME $(id) "`#;'""", "~/照片"])
 def test_make_run_passes_any_folder_name_on_unchanged(tmp_path: Path, folder: str) -> None:
-    """The interpreter is replaced by a script that prints its arguments."""
-    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
-    (tmp_path / "python").chmod(0o755)
-    (tmp_path / "installed").touch()
-    command = ["make", "--silent", "run", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", f"IMAGES={folder}"]
-    environment = {"PATH": os.environ["PATH"]}  # without MAKEFLAGS, which `make test` sets
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
-    assert run.stdout.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
+    printed = run_make(tmp_path, 'printf "%s\\0" "$@"', "run", f"IMAGES={folder}")
+    assert printed.split("\0") == ["-m", "gateway", "dev", *(["--images", folder] if folder else []), ""]
 
 
 @pytest.mark.parametrize("missing", ["ensurepip", "venv"])
@@ -42,34 +47,21 @@ def test_make_install_names_the_package_of_debian_that_is_missing(tmp_path: Path
 
 @pytest.mark.parametrize("target", ["test", "coverage"])
 def test_the_suite_keeps_bytecode_where_the_environment_forbids_it(tmp_path: Path, target: str) -> None:
-    """The interpreter is replaced by a script that prints the variable (Python ignores an empty one)."""
-    for name in ("python", "coverage"):
-        (tmp_path / name).write_text('#!/bin/sh\necho "forbidden=$PYTHONDONTWRITEBYTECODE"\n')
-        (tmp_path / name).chmod(0o755)
-    (tmp_path / "installed").touch()
-    command = ["make", "--silent", target, f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", "NPM=", "CHROMIUM="]
-    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True, text=True)
-    assert "forbidden=\n" in run.stdout
+    """Python ignores an empty variable."""
+    script = 'echo "forbidden=$PYTHONDONTWRITEBYTECODE"'
+    printed = run_make(tmp_path, script, target, "NPM=", "CHROMIUM=", PYTHONDONTWRITEBYTECODE="1")
+    assert "forbidden=\n" in printed
 
 
 def test_the_newest_aiohttp_is_tried_in_front_of_the_installed_one_and_removed(tmp_path: Path) -> None:
-    """The interpreter is replaced by a script that "installs" into the folder and prints what it finds there."""
-    script = """#!/bin/sh
-case "$*" in
+    """The script "installs" into the folder, and prints what it finds there."""
+    script = """case "$*" in
     *"pip install"*) for folder; do test "$last" = --target && touch "$folder/aiohttp"; last=$folder; done; echo "$@" ;;
     *pytest*) echo "tried with $(ls "$PYTHONPATH"): $*"; echo "$PYTHONPATH" >>"$(dirname "$0")/folder" ;;
-esac
-"""
-    (tmp_path / "python").write_text(script)
-    (tmp_path / "python").chmod(0o755)
-    (tmp_path / "installed").touch()
-    command = ["make", "--silent", "newest", f"BIN={tmp_path}", f"STAMP={tmp_path}/installed", "AIOHTTP=aiohttp==3.99"]
-    run = subprocess.run(
-        command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, capture_output=True, check=True, text=True
-    )
-    assert re.search(r"--pre --target \S+ aiohttp==3\.99\n", run.stdout)
-    assert re.search(r"tried with aiohttp: -m pytest .*tests/server", run.stdout)
+esac"""
+    printed = run_make(tmp_path, script, "newest", "AIOHTTP=aiohttp==3.99")
+    assert re.search(r"--pre --target \S+ aiohttp==3\.99\n", printed)
+    assert re.search(r"tried with aiohttp: -m pytest .*tests/server", printed)
     folders = re.findall(r"^USES_AIOHTTP = \$\(addprefix tests/,(.*)\)$", read("Makefile"), flags=re.MULTILINE)
     assert all((ROOT / "tests" / folder).is_dir() for folder in folders[0].split())
     assert not Path((tmp_path / "folder").read_text().strip()).exists()

@@ -170,19 +170,6 @@ async def test_a_service_can_hang_and_give_what_has_ended(services: CredentialSe
     assert answer["ExpiredTime"] < time.time()
 
 
-async def test_faults_can_be_set_by_another_process(services: CredentialServices) -> None:
-    address = f"{services.url}/.emulator/faults"
-    async with ClientSession() as session:
-        async with session.post(address, json={"kind": "internal_error", "times": None}) as response:
-            assert response.status == 201
-        async with session.post(address, json={"kind": "unknown"}) as response:
-            assert response.status == 400
-        assert (await metadata(services))[0] == 500
-        async with session.delete(address) as response:
-            assert response.status == 204
-        assert (await metadata(services))[0] == 200
-
-
 def test_issued_credentials_are_known_to_cos_with_their_end_which_is_at_most_that_of_the_issuer() -> None:
     known: dict[str, Credential] = {"AKID": Credential("key")}
     issuer = TokenIssuer(known, life=600, now=lambda: 1_700_000_000.9)

@@ -4,10 +4,10 @@ import asyncio
 import time
 
 import pytest
-from aiohttp import ClientError, ClientOSError, ClientPayloadError
+from aiohttp import ClientError, ClientPayloadError
 
 from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Fault, Hang, NoLength, Reset, WrongLength
+from gateway_dev.cos_emulator.faults import Action, Chunked, Cut, Drip, Hang, NoLength, Reset, WrongLength
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
 from tests.limits import LIMIT
@@ -55,14 +55,6 @@ async def test_cut_closes_after_the_given_bytes(client: Client, cos: CosEmulator
     await whole(client)
 
 
-async def test_cut_can_reset_the_connection(client: Client, cos: CosEmulator) -> None:
-    add(cos, Cut(at=5000, reset=True))
-    received, error = await read_until_closed(client)
-    assert DATA[:5000].startswith(received)
-    assert isinstance(error, ClientError)
-    await whole(client)
-
-
 async def test_reset_sends_no_byte(client: Client, cos: CosEmulator) -> None:
     reader, writer = await asyncio.open_connection(cos.host, cos.port)
     add(cos, Reset())
@@ -72,13 +64,6 @@ async def test_reset_sends_no_byte(client: Client, cos: CosEmulator) -> None:
     writer.close()
     await cos.request_log.settled()
     assert cos.request_log.requests[0].status is None
-    await whole(client)
-
-
-async def test_two_resets_fail_a_request_of_aiohttp(client: Client, cos: CosEmulator) -> None:
-    cos.faults.add(Fault(action=Reset(), times=2))
-    with pytest.raises(ClientOSError):
-        await client.get(KEY)
     await whole(client)
 
 

@@ -3,16 +3,12 @@
 import asyncio
 
 import pytest
-from aiohttp import ClientConnectionError, ClientSession, web
-from qcloud_cos import CosConfig, CosS3Client
+from aiohttp import ClientConnectionError, ClientSession
 from yarl import URL
 
 from gateway_dev.cos_emulator.access import Credential
-from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.cos_emulator.store import ObjectStore
-from tests.limits import LIMIT
 
 from .conftest import BUCKET, SECRET_ID, SECRET_KEY, Client
 
@@ -37,37 +33,6 @@ async def test_a_port_in_use_raises_oserror_and_starts_nothing(store: ObjectStor
     with pytest.raises(RuntimeError, match="not running"):
         _ = other.port
     await other.__aexit__(None, None, None)
-
-
-async def test_the_application_notices_disconnected_clients_without_handler_cancellation(store: ObjectStore) -> None:
-    """Without handler_cancellation the application notices at the next write or at shutdown."""
-    store.put(BUCKET, "a.png", SyntheticContent(60_000_000))
-    emulator = CosEmulator(store, {SECRET_ID: Credential(SECRET_KEY)}, default_bucket=BUCKET)
-    request_log = emulator.request_log
-    runner = web.AppRunner(emulator.app())
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    config = CosConfig(
-        Region="ap-guangzhou",
-        Scheme="http",
-        Domain=f"127.0.0.1:{runner.addresses[0][1]}",
-        SecretId=SECRET_ID,
-        SecretKey=SECRET_KEY,
-    )
-    url = URL(CosS3Client(config).get_presigned_url(Bucket=BUCKET, Key="a.png", Method="GET"), encoded=True)
-    async with asyncio.timeout(LIMIT), ClientSession() as session:
-        async with session.get(url) as response:
-            await response.content.readexactly(1000)
-            response.close()
-        await request_log.settled()
-        emulator.faults.add(Fault(action=Hang(at=0)))
-        async with session.get(url) as response:
-            response.close()
-        # After one more exchange the server has noticed the end of the earlier connection.
-        async with session.get(url.origin() / ".emulator" / "journal"):
-            pass
-        await runner.cleanup()
-    assert [seen.client_left for seen in request_log.requests] == [True, False]
 
 
 async def test_stopping_does_not_wait_for_a_client_that_does_not_read(store: ObjectStore) -> None:

@@ -28,23 +28,22 @@ async def test_every_image_of_a_folder_is_served_and_no_process_remains(tmp_path
     (folder / "trip one" / "day+1.png").write_bytes(b"first")
     (folder / "plain.jpg").write_bytes(b"second")
     (folder / "notes.txt").write_bytes(b"no image")
-    for _ in range(2):  # the second run uses the data of the first
-        async with _dev("--images", str(folder), "--state", str(tmp_path / "state")) as running:
-            async with aiohttp.ClientSession() as session:
-                answer = await session.get(running.public + "/i/plain.jpg")
-                assert (answer.status, await answer.read()) == (200, b"second")
-                url = (await running.line_with("/i/trip-one")).split()[0]
-                assert await (await session.get(url)).read() == b"first"
-                assert (await ready(running.admin))["checks"] == dict.fromkeys(
-                    ("redis", "postgres", "cos", "changes"), "ok"
-                )
-                answer = await session.get(running.admin + "/api/v1/monitoring/console")
-                program, config = (await answer.json())["data"]["commands"]
-                # The commands of the console are to be pasted, in any folder.
-                explained = await run_program("sh", "-c", f"cd / && {program} explain plain.jpg --config {config}")
-                assert explained.startswith("ok    plain.jpg: 200")
-            running.process.send_signal(signal.SIGINT)
-            assert await running.exit_code() == 0
+    async with _dev("--images", str(folder), "--state", str(tmp_path / "state")) as running:
+        async with aiohttp.ClientSession() as session:
+            answer = await session.get(running.public + "/i/plain.jpg")
+            assert (answer.status, await answer.read()) == (200, b"second")
+            url = (await running.line_with("/i/trip-one")).split()[0]
+            assert await (await session.get(url)).read() == b"first"
+            assert (await ready(running.admin))["checks"] == dict.fromkeys(
+                ("redis", "postgres", "cos", "changes"), "ok"
+            )
+            answer = await session.get(running.admin + "/api/v1/monitoring/console")
+            program, config = (await answer.json())["data"]["commands"]
+            # The commands of the console are to be pasted, in any folder.
+            explained = await run_program("sh", "-c", f"cd / && {program} explain plain.jpg --config {config}")
+            assert explained.startswith("ok    plain.jpg: 200")
+        running.process.send_signal(signal.SIGINT)
+        assert await running.exit_code() == 0
     assert "everything is stopped" in running.lines[-1]
     assert not [command for command in _command_lines() if str(tmp_path) in command]
 

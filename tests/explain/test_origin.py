@@ -3,54 +3,44 @@
 import time
 from email.utils import formatdate
 
-import pytest
-
 from gateway_dev.cos_emulator.faults import Fault, Headers, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.access.credentials import token
-from tests.conftest import (
-    Images,
-    RunningGateway,
-    StartGateway,
-)
+from tests.conftest import Images, RunningGateway, StartGateway
 from tests.explain.test_explainer import KEY, asked, explained
 
 __all__ = ["asked"]
 
 
-@pytest.mark.parametrize(
-    ("refusal", "status", "code", "advice"),
-    [
-        ((404, "NoSuchKey"), 404, "image_not_found", "postgres.columns.key"),
-        ((404, "NoSuchBucket"), 502, "origin_misconfigured", "cos.bucket"),
-        ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
-        ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
-        ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
-        ((503, "SlowDown"), 503, "origin_throttled", "fewer requests"),
-    ],
+ERRORS = (
+    ((404, "NoSuchKey"), 404, "image_not_found", "postgres.columns.key"),
+    ((404, "NoSuchBucket"), 502, "origin_misconfigured", "cos.bucket"),
+    ((403, "AccessDenied"), 502, "origin_refused", "GetObject"),
+    ((403, "SignatureDoesNotMatch"), 502, "origin_refused", "cos.secret_key"),
+    ((400, "ExpiredToken"), 503, "credentials_expired", "cos.token"),
+    ((503, "SlowDown"), 503, "origin_throttled", "fewer requests"),
 )
+
+
 async def test_an_error_of_cos_is_named_with_its_request_id(
-    start_gateway: StartGateway,
-    images: Images,
-    cos: CosEmulator,
-    refusal: tuple[int, str],
-    status: int,
-    code: str,
-    advice: str,
+    start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
-    await images.add("cat")
-    cos.faults.add(Fault(action=Refuse(status=refusal[0], code=refusal[1]), key=KEY, times=None))
-    data = await explained(gateway)
-    assert (data["verdict"]["status"], data["verdict"]["code"]) == (status, code)
-    assert refusal[1] in data["verdict"]["reason"]
-    assert advice in data["verdict"]["advice"]
-    first = data["cos"]["first_byte"]
-    assert (first["status"], first["code"]) == refusal
-    last = data["cos"].get("first_byte_again", first)
-    assert last["request_id"] in data["verdict"]["reason"]
-    answer = await gateway.get("/i/cat")
-    assert (answer.status, answer.json()["code"]) == (status, code), "what is explained is what a client gets"
+    for refusal, status, code, advice in ERRORS:
+        name = refusal[1]
+        await images.add(name)
+        cos.faults.clear()
+        cos.faults.add(Fault(action=Refuse(status=refusal[0], code=name), key=f"objects/{name}.png", times=None))
+        data = await explained(gateway, name)
+        assert (data["verdict"]["status"], data["verdict"]["code"]) == (status, code)
+        assert name in data["verdict"]["reason"]
+        assert advice in data["verdict"]["advice"]
+        first = data["cos"]["first_byte"]
+        assert (first["status"], first["code"]) == refusal
+        last = data["cos"].get("first_byte_again", first)
+        assert last["request_id"] in data["verdict"]["reason"]
+        answer = await gateway.get(f"/i/{name}")
+        assert (answer.status, answer.json()["code"]) == (status, code), "what is explained is what a client gets"
 
 
 async def test_a_cached_url_that_cos_refuses_is_tried_again_as_the_gateway_does(

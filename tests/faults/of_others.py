@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import jwt
@@ -12,38 +14,12 @@ from pydantic import ValidationError
 
 from tests.answering import answering
 from tests.conftest import BUCKET, JWT_SECRET
-from tests.faults.scene import BEARER, MANY, Injected, Scene, Sections, Step, nothing
+from tests.faults.scene import BEARER, MANY, Injected, Scene, Sections, fault
 from tests.stories.test_canary import running_front, settings, up
 from tests.waiting import until
 
-
-async def _another_secret(scene: Scene) -> None:
-    await scene.gateway.reload(access={"jwt": {"secret": "the-secret-of-another-environment-32"}})
-    assert set(await scene.ask(*["/i/hers"] * MANY, user="alice")) == {401}
-
-
-async def _own_secret(scene: Scene) -> None:
-    await scene.gateway.reload(access={"jwt": {"secret": JWT_SECRET}})
-
-
-async def _refuse_reload(scene: Scene) -> None:
-    with pytest.raises(ValidationError):
-        await scene.gateway.reload(cos={"bucket": ""})
-
-
-async def _accept_reload(scene: Scene) -> None:
-    await scene.gateway.reload(cos={"bucket": BUCKET})
-
-
-async def _ask_public_port(scene: Scene) -> None:
-    question = "/api/v1/changes?since=0&epochs=0&nginx=edge-1"
-    assert await scene.ask(question, headers={"Host": "img.example.com"}) == [404]
-    assert scene.gateway.sample("nginx_misdirected_total") == 0, "a client"
-    assert await scene.ask(question, headers={"Host": "localhost"}) == [404]
-
-
-async def _through_old_files(scene: Scene) -> None:
-    assert await scene.ask("/i/a", headers={"X-Gateway-Config-Version": "gateway.conf 0"}) == [200]
+OF_OTHERS: Final[list[Injected]] = []
+_fault: Final = partial(fault, OF_OTHERS)
 
 
 async def _purging(scene: Scene) -> Sections:
@@ -51,39 +27,6 @@ async def _purging(scene: Scene) -> Sections:
     return {
         "purge": {"target": "webhook", "url": edge.url, "base_urls": ["https://img.example.com"], "per_second": 100}
     }
-
-
-async def _fail_to_purge(scene: Scene) -> None:
-    """The target fails for twenty minutes, which are not waited for."""
-    scene.kept.status = 503
-    await scene.purge("a")
-    await until(lambda: scene.gateway.sample("purges_total", result="postponed"))
-    client = scene.request.getfixturevalue("redis_client")
-    client.zincrby("image:purge:queue", -1200, "a")
-
-
-async def _purge_again(scene: Scene) -> None:
-    scene.kept.status = 200
-
-
-def _given_up(kind: str) -> Step:
-    """Return what puts an image on the dead list, as five failures do."""
-
-    async def inject(scene: Scene) -> None:
-        client = scene.request.getfixturevalue("redis_client")
-        entry = json.dumps({"reason": "the security token ends", "at": time.time(), "attempts": 5})
-        client.hset(f"image:{kind}:dead", "a", entry)
-        await until(lambda: scene.gateway.sample(f"{kind}_dead") == 1, what="the metric of the alert")
-
-    return inject
-
-
-def _requeued(queue: str) -> Step:
-    async def heal(scene: Scene) -> None:
-        path = f"/api/v1/monitoring/queue/requeue{queue}"
-        await scene.gateway.request("POST", path, admin=True, headers=BEARER)
-
-    return heal
 
 
 async def _renewing(_: Scene) -> Sections:
@@ -96,16 +39,6 @@ async def _with_key_set(scene: Scene) -> Sections:
     scene.kept = provider = await scene.stack.enter_async_context(answering())
     provider.body = json.dumps({"keys": [{**entry, "kid": "k", "use": "sig"}]}).encode()
     return {"access": {"jwt": {"jwks_url": provider.url, "algorithms": ["ES256"]}}}
-
-
-async def _lose_key_set(scene: Scene) -> None:
-    scene.kept.status = 503
-    await scene.start()
-
-
-async def _find_key_set(scene: Scene) -> None:
-    scene.kept.status = 200
-    await scene.start()
 
 
 async def _behind_front(scene: Scene) -> Sections:
@@ -121,103 +54,116 @@ async def _lead_front_here(scene: Scene) -> None:
     await until(lambda: up(scene.gateway, scene.kept) == {"public": 1, "private_anonymous": 1})
 
 
-def _front_sends(answer: web.Response | None) -> Step:
-    async def inject(scene: Scene) -> None:
+@_fault(
+    "JWT secret of another environment",
+    "answers_mostly",
+    headline=r"^100 % of the requests for images get 401\. since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.gateway.reload(access={"jwt": {"secret": "the-secret-of-another-environment-32"}})
+    assert set(await scene.ask(*["/i/hers"] * MANY, user="alice")) == {401}
+    yield
+    await scene.gateway.reload(access={"jwt": {"secret": JWT_SECRET}})
+
+
+@_fault(
+    "key set of tokens away",
+    "dependency_down",
+    prepare=_with_key_set,
+    light=("jwks", "down", "the identity provider's keys cannot be fetched: status 503"),
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    scene.kept.status = 503
+    await scene.start()
+    yield
+    scene.kept.status = 200
+    await scene.start()
+
+
+@_fault(
+    "reload refused",
+    "reload_refused",
+    headline="^The last reload was refused, and the old configuration stays: the log names each mistake. since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    with pytest.raises(ValidationError):
+        await scene.gateway.reload(cos={"bucket": ""})
+    yield
+    await scene.gateway.reload(cos={"bucket": BUCKET})
+
+
+@_fault(
+    "nginx asks the wrong port",
+    "nginx_asks_wrong_port",
+    headline="^An nginx asks the public port for changes: it must ask the admin port. since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    question = "/api/v1/changes?since=0&epochs=0&nginx=edge-1"
+    assert await scene.ask(question, headers={"Host": "img.example.com"}) == [404]
+    assert scene.gateway.sample("nginx_misdirected_total") == 0, "a client"
+    assert await scene.ask(question, headers={"Host": "localhost"}) == [404]
+    yield
+
+
+@_fault("files of nginx of another release", "nginx_files_old", lasts=180)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    assert await scene.ask("/i/a", headers={"X-Gateway-Config-Version": "gateway.conf 0"}) == [200]
+    yield
+
+
+@_fault("target of purges away", "purges_late", prepare=_purging)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    """The target fails for twenty minutes, which are not waited for."""
+    scene.kept.status = 503
+    await scene.purge("a")
+    await until(lambda: scene.gateway.sample("purges_total", result="postponed"))
+    scene.request.getfixturevalue("redis_client").zincrby("image:purge:queue", -1200, "a")
+    yield
+    scene.kept.status = 200
+
+
+def _given_up(name: str, kind: str, problem: str, query: str, **shown: object) -> None:
+    """Add a fault of an image on the dead list, as after five failures."""
+
+    @_fault(name, problem, **shown)
+    async def _(scene: Scene) -> AsyncIterator[None]:
+        entry = json.dumps({"reason": "the security token ends", "at": time.time(), "attempts": 5})
+        scene.request.getfixturevalue("redis_client").hset(f"image:{kind}:dead", "a", entry)
+        await until(lambda: scene.gateway.sample(f"{kind}_dead") == 1, what="the metric of the alert")
+        yield
+        path = f"/api/v1/monitoring/queue/requeue{query}"
+        await scene.gateway.request("POST", path, admin=True, headers=BEARER)
+
+
+_given_up("purges given up", "purge", "purges_dead", "?queue=purges", prepare=_purging)
+_given_up("renewals given up", "refresh", "renewals_dead", "", prepare=_renewing)
+
+
+def _of_front(name: str, answer: web.Response, *check: str) -> None:
+    @_fault(name, "canary_fails", begin=_lead_front_here, prepare=_behind_front, check=check)
+    async def _(scene: Scene) -> AsyncIterator[None]:
         scene.kept.instead = answer
+        yield
+        scene.kept.instead = None
 
-    return inject
+
+_of_front("front away", web.Response(status=502), "from outside: ", "502 instead of 200")
+_of_front(
+    "front sends an old copy",
+    web.Response(body=b"bytes of another", content_type="image/png"),
+    "16 bytes; the gateway knows 17",
+)
 
 
-def _canary_asks_for(**images: str) -> Step:
-    """Return what starts the gateway again with other images of the canary."""
-
-    async def inject(scene: Scene) -> None:
-        await scene.start(canary=images)
+def _of_canary(name: str, image_id: str, *check: str) -> None:
+    @_fault(name, "canary_wrong", begin=_lead_front_here, prepare=_behind_front, check=check, is_alarming=False)
+    async def _(scene: Scene) -> AsyncIterator[None]:
+        await scene.start(canary={"public": image_id})
+        scene.kept.gateway = scene.gateway.ports.public
+        yield
+        await scene.start()
         scene.kept.gateway = scene.gateway.ports.public
 
-    return inject
 
-
-OF_OTHERS: Final = (
-    Injected(
-        "JWT secret of another environment",
-        "answers_mostly",
-        "warning",
-        _another_secret,
-        _own_secret,
-        headline=r"^100 % of the requests for images get 401\. since ",
-    ),
-    Injected(
-        "key set of tokens away",
-        "dependency_down",
-        "bad",
-        _lose_key_set,
-        _find_key_set,
-        prepare=_with_key_set,
-        light=("jwks", "down", "the identity provider's keys cannot be fetched: status 503"),
-    ),
-    Injected(
-        "reload refused",
-        "reload_refused",
-        "warning",
-        _refuse_reload,
-        _accept_reload,
-        headline="^The last reload was refused, and the old configuration stays: the log names each mistake. since ",
-    ),
-    Injected(
-        "nginx asks the wrong port",
-        "nginx_asks_wrong_port",
-        "bad",
-        _ask_public_port,
-        nothing,
-        headline="^An nginx asks the public port for changes: it must ask the admin port. since ",
-    ),
-    Injected("files of nginx of another release", "nginx_files_old", "warning", _through_old_files, nothing, lasts=180),
-    Injected("target of purges away", "purges_late", "warning", _fail_to_purge, _purge_again, prepare=_purging),
-    Injected(
-        "purges given up", "purges_dead", "warning", _given_up("purge"), _requeued("?queue=purges"), prepare=_purging
-    ),
-    Injected("renewals given up", "renewals_dead", "warning", _given_up("refresh"), _requeued(""), prepare=_renewing),
-    Injected(
-        "front away",
-        "canary_fails",
-        "bad",
-        _front_sends(web.Response(status=502)),
-        _front_sends(None),
-        begin=_lead_front_here,
-        prepare=_behind_front,
-        check=("from outside: ", "502 instead of 200"),
-    ),
-    Injected(
-        "front sends an old copy",
-        "canary_fails",
-        "bad",
-        _front_sends(web.Response(body=b"bytes of another", content_type="image/png")),
-        _front_sends(None),
-        begin=_lead_front_here,
-        prepare=_behind_front,
-        check=("16 bytes; the gateway knows 17",),
-    ),
-    Injected(
-        "canary of an unknown id",
-        "canary_wrong",
-        "warning",
-        _canary_asks_for(public="unknown"),
-        _canary_asks_for(),
-        begin=_lead_front_here,
-        prepare=_behind_front,
-        check=("no row of the public image",),
-        is_alarming=False,
-    ),
-    Injected(
-        "canary of a public row that is private",
-        "canary_wrong",
-        "warning",
-        _canary_asks_for(public="hers"),
-        _canary_asks_for(),
-        begin=_lead_front_here,
-        prepare=_behind_front,
-        check=("the canary is wrong",),
-        is_alarming=False,
-    ),
-)
+_of_canary("canary of an unknown id", "unknown", "no row of the public image")
+_of_canary("canary of a public row that is private", "hers", "the canary is wrong")

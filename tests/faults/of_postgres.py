@@ -1,7 +1,9 @@
 """Faults of Postgres, of a pooler, and of the table."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import psycopg2
@@ -10,22 +12,15 @@ from psycopg2.extensions import make_dsn
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import PostgresServer
 from tests.conftest import Images
-from tests.faults.scene import MANY, Injected, Scene, Sections, Step
+from tests.faults.scene import MANY, Injected, Scene, Sections, fault
 from tests.pgbouncer import running_pgbouncer
 from tests.waiting import until_answered
 
+OF_POSTGRES: Final[list[Injected]] = []
+_fault: Final = partial(fault, OF_POSTGRES)
+_down: Final = partial(_fault, problem="dependency_down")
 READER: Final = "row_reader"
 _END_SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'row_reader'"
-
-
-def _sql(sql: str, *paths: str, status: int = 503) -> Step:
-    """Return what executes statements as the owner of the table, and then asks for images."""
-
-    async def inject(scene: Scene) -> None:
-        await scene.images.execute(sql)
-        assert set(await scene.ask(*paths)) <= {status}
-
-    return inject
 
 
 async def _as_reader(scene: Scene) -> Sections:
@@ -43,62 +38,8 @@ async def _as_reader(scene: Scene) -> Sections:
     return {"postgres": {"dsn": make_dsn(dsn, user=READER, password=READER)}}
 
 
-async def _hide_rows(scene: Scene) -> None:
-    await scene.images.execute("ALTER TABLE images ENABLE ROW LEVEL SECURITY")
-    await scene.purge("a")
-    assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
-
-
-async def _lead_elsewhere(scene: Scene) -> None:
-    await scene.images.execute(
-        "CREATE SCHEMA staging; CREATE TABLE staging.images (LIKE images INCLUDING ALL); "
-        "GRANT USAGE ON SCHEMA staging TO row_reader; GRANT SELECT ON staging.images TO row_reader; "
-        "ALTER ROLE row_reader SET search_path = staging, public"
-    )
-    await scene.images.execute(_END_SESSIONS)
-    assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
-
-
-async def _lead_back(scene: Scene) -> None:
-    await scene.images.execute("ALTER ROLE row_reader RESET search_path")
-    await scene.images.execute(_END_SESSIONS)
-    await scene.purge("a")
-
-
-async def _delete_rows(scene: Scene) -> None:
-    await scene.images.execute("DELETE FROM images")
-    assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
-
-
-async def _add_rows(scene: Scene) -> None:
-    await scene.images.add("a")
-
-
 async def _impatient(_: Scene) -> Sections:
     return {"postgres": {"timeout": 0.5}}
-
-
-async def _lock(scene: Scene) -> None:
-    dsn = scene.request.getfixturevalue("postgres_dsn")
-    holder: psycopg2.extensions.connection = await asyncio.to_thread(
-        psycopg2.connect, dsn, application_name="migration"
-    )
-    scene.kept = scene.stack.enter_context(closing(holder))
-    await asyncio.to_thread(holder.cursor().execute, "ALTER TABLE images ADD note text")
-    assert await scene.ask("/i/a", "/i/b") == [503] * 2
-
-
-async def _roll_back(scene: Scene) -> None:
-    scene.kept.rollback()
-
-
-async def _drop_trigger(scene: Scene) -> None:
-    await scene.images.execute("DROP TRIGGER image_gateway_changed ON images")
-    scene.gateway.service.diagnostics.trigger_watch.look_soon()
-
-
-async def _create_trigger(scene: Scene) -> None:
-    await asyncio.to_thread(scene.images.table.create)
 
 
 async def _with_links(scene: Scene) -> Sections:
@@ -106,27 +47,10 @@ async def _with_links(scene: Scene) -> Sections:
     return {"access": {"signed_links": {"keys": {"k1": "a-secret-of-at-least-thirty-two-bytes"}}}}
 
 
-async def _create_links(scene: Scene) -> None:
-    await asyncio.to_thread(scene.images.table.create_links)
-
-
 async def _behind_pooler(scene: Scene) -> Sections:
     dsn = scene.request.getfixturevalue("postgres_dsn")
     scene.kept = scene.stack.enter_context(running_pgbouncer(dsn, scene.folder / "pgbouncer"))
     return {"postgres": {"dsn": scene.kept.dsn, "listen_dsn": dsn, "pool_size": 2, "timeout": 0.5}}
-
-
-async def _fill_pooler(scene: Scene) -> None:
-    """The application keeps the pooler's only connection in a transaction."""
-    pooler, scene.kept = scene.kept, await asyncio.to_thread(psycopg2.connect, scene.kept.dsn)
-    del pooler
-    scene.stack.enter_context(closing(scene.kept))
-    await asyncio.to_thread(scene.kept.cursor().execute, "SELECT 1")
-    assert set(await scene.ask("/i/a", "/i/b")) == {503}
-
-
-async def _free_pooler(scene: Scene) -> None:
-    scene.kept.close()
 
 
 async def _own_server(scene: Scene) -> Sections:
@@ -138,32 +62,169 @@ async def _own_server(scene: Scene) -> Sections:
     return {"postgres": {"dsn": server.dsn, "timeout": 0.5}}
 
 
-async def _kill(scene: Scene) -> None:
+async def _no_client_is_served(scene: Scene) -> None:
+    assert await scene.ask("/i/a", "/i/b") == [503] * 2
+
+
+async def _nothing_is_found(scene: Scene) -> None:
+    assert set(await scene.ask(*["/i/a"] * MANY)) == {404}
+
+
+@_fault(
+    "rows hidden by row level security",
+    "dependency_degraded",
+    prepare=_as_reader,
+    light=("postgres", "degraded", f"row level security may hide rows of public.images from {READER}"),
+    check=("warn  rows:", "run: CREATE POLICY"),
+    headline=r"^postgres refuses a part of the requests\. .*row level security.* since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("ALTER TABLE images ENABLE ROW LEVEL SECURITY")
+    await scene.purge("a")
+    await _nothing_is_found(scene)
+    yield
+    await scene.images.execute("ALTER TABLE images DISABLE ROW LEVEL SECURITY")
+
+
+@_fault(
+    "search path of another table",
+    "dependency_degraded",
+    prepare=_as_reader,
+    light=("postgres", "degraded", "the search path leads to staging.images, and led to public.images before"),
+    check=("warn  table: the search path leads to staging.images; there is also public.images",),
+    advice="check the id",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute(
+        "CREATE SCHEMA staging; CREATE TABLE staging.images (LIKE images INCLUDING ALL); "
+        "GRANT USAGE ON SCHEMA staging TO row_reader; GRANT SELECT ON staging.images TO row_reader; "
+        "ALTER ROLE row_reader SET search_path = staging, public"
+    )
+    await scene.images.execute(_END_SESSIONS)
+    await _nothing_is_found(scene)
+    yield
+    await scene.images.execute("ALTER ROLE row_reader RESET search_path")
+    await scene.images.execute(_END_SESSIONS)
+    await scene.purge("a")
+
+
+@_fault(
+    "rows gone",
+    "answers_mostly",
+    check=("the query finds no active image",),
+    advice="check the id",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("DELETE FROM images")
+    await _nothing_is_found(scene)
+    yield
+    await scene.images.add("a")
+
+
+@_down(
+    "column renamed",
+    light=("postgres", "down", "cos_key"),
+    check=("has no column cos_key",),
+    advice="postgres.columns",
+    headline=r"^postgres does not answer\. .*cos_key.* since ",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("ALTER TABLE images RENAME cos_key TO path")
+    assert await scene.ask("/i/never-seen") == [503]
+    yield
+    await scene.images.execute("ALTER TABLE images RENAME path TO cos_key")
+
+
+@_down(
+    "table locked",
+    prepare=_impatient,
+    light=("postgres", "down", "holds AccessExclusiveLock of public.images"),
+    check=("holds AccessExclusiveLock of public.images", "SELECT pg_terminate_backend"),
+    advice="SELECT pg_terminate_backend",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    dsn = scene.request.getfixturevalue("postgres_dsn")
+    connect = partial(psycopg2.connect, dsn, application_name="migration")
+    holder: psycopg2.extensions.connection
+    with closing(await asyncio.to_thread(connect)) as holder:
+        await asyncio.to_thread(holder.cursor().execute, "ALTER TABLE images ADD note text")
+        await _no_client_is_served(scene)
+        yield
+        holder.rollback()
+
+
+@_down(
+    "right to read revoked",
+    prepare=_as_reader,
+    light=("postgres", "down", "permission denied for table images"),
+    check=("GRANT SELECT",),
+    advice="check postgres.dsn",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("REVOKE SELECT ON images FROM row_reader")
+    await _no_client_is_served(scene)
+    yield
+    await scene.images.execute("GRANT SELECT ON images TO row_reader")
+
+
+@_down(
+    "password of Postgres changed",
+    prepare=_as_reader,
+    light=("postgres", "down", "password authentication failed"),
+    check=("password authentication failed",),
+    advice="its user and password",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'another'")
+    await scene.images.execute(_END_SESSIONS)
+    await _no_client_is_served(scene)
+    yield
+    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'row_reader'")
+
+
+_of_server: Final = {"prepare": _own_server, "uses": ("mortal_postgres",)}
+
+
+@_down(
+    "Postgres killed",
+    **_of_server,
+    light=("postgres", "down", "refused"),
+    check=("refused",),
+    advice="that Postgres runs",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
     await asyncio.to_thread(scene.kept.kill)
-    assert await scene.ask("/i/a", "/i/b") == [503] * 2
+    try:
+        await _no_client_is_served(scene)
+        yield
+    finally:
+        await asyncio.to_thread(scene.kept.start)
 
 
-async def _start(scene: Scene) -> None:
-    await asyncio.to_thread(scene.kept.start)
-
-
-async def _pause(scene: Scene) -> None:
+@_down("Postgres hangs", **_of_server, light=("postgres", "down", "no answer within"), advice="that Postgres runs")
+async def _(scene: Scene) -> AsyncIterator[None]:
     scene.kept.pause()
-    assert await scene.ask("/i/a", "/i/b") == [503] * 2
+    try:
+        await _no_client_is_served(scene)
+        yield
+    finally:
+        scene.kept.resume()
 
 
-async def _resume(scene: Scene) -> None:
-    scene.kept.resume()
-
-
-async def _become_standby(scene: Scene) -> None:
-    """Start the server as a standby that follows nobody: what a fail-over leaves at the former address."""
+@_fault(
+    "fail-over leaves a read-only standby",
+    "changes_not_heard",
+    **_of_server,
+    light=("changes", "degraded", "the notifications of Postgres"),
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    """The server starts as a standby that follows nobody: what a fail-over leaves at the former address."""
     await asyncio.to_thread(_restart_as_standby, scene.kept)
-    await until_answered(scene.gateway, "/i/a", 200)
-
-
-async def _promote(scene: Scene) -> None:
-    await scene.images.execute("SELECT pg_promote()")
+    try:
+        await until_answered(scene.gateway, "/i/a", 200)
+        yield
+    finally:
+        await scene.images.execute("SELECT pg_promote()")
 
 
 def _restart_as_standby(server: PostgresServer) -> None:
@@ -172,153 +233,42 @@ def _restart_as_standby(server: PostgresServer) -> None:
     server.start()
 
 
-async def _change_password(scene: Scene) -> None:
-    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'another'")
-    await scene.images.execute(_END_SESSIONS)
-    assert await scene.ask("/i/a", "/i/b") == [503] * 2
-
-
-async def _change_back(scene: Scene) -> None:
-    await scene.images.execute("ALTER ROLE row_reader PASSWORD 'row_reader'")
-
-
-OF_POSTGRES: Final = (
-    Injected(
-        "rows hidden by row level security",
-        "dependency_degraded",
-        "warning",
-        _hide_rows,
-        _sql("ALTER TABLE images DISABLE ROW LEVEL SECURITY"),
-        prepare=_as_reader,
-        light=("postgres", "degraded", f"row level security may hide rows of public.images from {READER}"),
-        check=("warn  rows:", "run: CREATE POLICY"),
-        headline=r"^postgres refuses a part of the requests\. .*row level security.* since ",
-    ),
-    Injected(
-        "search path of another table",
-        "dependency_degraded",
-        "warning",
-        _lead_elsewhere,
-        _lead_back,
-        prepare=_as_reader,
-        light=("postgres", "degraded", "the search path leads to staging.images, and led to public.images before"),
-        check=("warn  table: the search path leads to staging.images; there is also public.images",),
-        advice="check the id",
-    ),
-    Injected(
-        "rows gone",
-        "answers_mostly",
-        "warning",
-        _delete_rows,
-        _add_rows,
-        check=("the query finds no active image",),
-        advice="check the id",
-    ),
-    Injected(
-        "column renamed",
-        "dependency_down",
-        "bad",
-        _sql("ALTER TABLE images RENAME cos_key TO path", "/i/never-seen"),
-        _sql("ALTER TABLE images RENAME path TO cos_key"),
-        light=("postgres", "down", "cos_key"),
-        check=("has no column cos_key",),
-        advice="postgres.columns",
-        headline=r"^postgres does not answer\. .*cos_key.* since ",
-    ),
-    Injected(
-        "table locked",
-        "dependency_down",
-        "bad",
-        _lock,
-        _roll_back,
-        prepare=_impatient,
-        light=("postgres", "down", "holds AccessExclusiveLock of public.images"),
-        check=("holds AccessExclusiveLock of public.images", "SELECT pg_terminate_backend"),
-        advice="SELECT pg_terminate_backend",
-    ),
-    Injected(
-        "right to read revoked",
-        "dependency_down",
-        "bad",
-        _sql("REVOKE SELECT ON images FROM row_reader", "/i/a", "/i/b"),
-        _sql("GRANT SELECT ON images TO row_reader"),
-        prepare=_as_reader,
-        light=("postgres", "down", "permission denied for table images"),
-        check=("GRANT SELECT",),
-        advice="check postgres.dsn",
-    ),
-    Injected(
-        "password of Postgres changed",
-        "dependency_down",
-        "bad",
-        _change_password,
-        _change_back,
-        prepare=_as_reader,
-        light=("postgres", "down", "password authentication failed"),
-        check=("password authentication failed",),
-        advice="its user and password",
-    ),
-    Injected(
-        "Postgres killed",
-        "dependency_down",
-        "bad",
-        _kill,
-        _start,
-        prepare=_own_server,
-        uses=("mortal_postgres",),
-        light=("postgres", "down", "refused"),
-        check=("refused",),
-        advice="that Postgres runs",
-    ),
-    Injected(
-        "Postgres hangs",
-        "dependency_down",
-        "bad",
-        _pause,
-        _resume,
-        prepare=_own_server,
-        uses=("mortal_postgres",),
-        light=("postgres", "down", "no answer within"),
-        advice="that Postgres runs",
-    ),
-    Injected(
-        "fail-over leaves a read-only standby",
-        "changes_not_heard",
-        "warning",
-        _become_standby,
-        _promote,
-        prepare=_own_server,
-        uses=("mortal_postgres",),
-        light=("changes", "degraded", "the notifications of Postgres"),
-    ),
-    Injected(
-        "pooler full",
-        "dependency_down",
-        "bad",
-        _fill_pooler,
-        _free_pooler,
-        prepare=_behind_pooler,
-        light=("postgres", "down", "connections wait for a server, or a full pooler, that does not answer"),
-        check=("a pooler before it is not full",),
-        advice="a pooler before it is not full",
-    ),
-    Injected(
-        "change trigger missing",
-        "trigger_missing",
-        "warning",
-        _drop_trigger,
-        _create_trigger,
-        check=("warn  changes: no trigger on images notifies of changes", "sql changes"),
-    ),
-    Injected(
-        "links table missing",
-        "dependency_down",
-        "bad",
-        _sql("DROP TABLE image_gateway_links", "/i/a", "/i/b"),
-        _create_links,
-        prepare=_with_links,
-        light=("postgres", "down", "image_gateway_links"),
-        check=("fail  signed_links: there is no table image_gateway_links", "config/sql/links.sql"),
-        advice="check postgres.dsn",
-    ),
+@_down(
+    "pooler full",
+    prepare=_behind_pooler,
+    light=("postgres", "down", "connections wait for a server, or a full pooler, that does not answer"),
+    check=("a pooler before it is not full",),
+    advice="a pooler before it is not full",
 )
+async def _(scene: Scene) -> AsyncIterator[None]:
+    """The application keeps the pooler's only connection in a transaction."""
+    with closing(await asyncio.to_thread(psycopg2.connect, scene.kept.dsn)) as application:
+        await asyncio.to_thread(application.cursor().execute, "SELECT 1")
+        await _no_client_is_served(scene)
+        yield
+
+
+@_fault(
+    "change trigger missing",
+    "trigger_missing",
+    check=("warn  changes: no trigger on images notifies of changes", "sql changes"),
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("DROP TRIGGER image_gateway_changed ON images")
+    scene.gateway.service.diagnostics.trigger_watch.look_soon()
+    yield
+    await asyncio.to_thread(scene.images.table.create)
+
+
+@_down(
+    "links table missing",
+    prepare=_with_links,
+    light=("postgres", "down", "image_gateway_links"),
+    check=("fail  signed_links: there is no table image_gateway_links", "config/sql/links.sql"),
+    advice="check postgres.dsn",
+)
+async def _(scene: Scene) -> AsyncIterator[None]:
+    await scene.images.execute("DROP TABLE image_gateway_links")
+    await _no_client_is_served(scene)
+    yield
+    await asyncio.to_thread(scene.images.table.create_links)

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ class Scene:
     """A gateway whose requests to COS go through ``valve``.
 
     stack: what a fault opens, which ends with the scene.
-    kept: what the injection leaves for the healing.
+    kept: what ``prepare`` leaves for the fault.
     """
 
     fault: "Injected"
@@ -45,7 +45,7 @@ class Scene:
     settings: Sections = field(init=False)
     gateway: RunningGateway = field(init=False)
     kept: Any = None
-    is_healed: bool = False
+    injected: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
     async def start(self, **changes: Mapping[str, Any]) -> None:
         """Start a gateway, in place of one that runs."""
@@ -57,10 +57,11 @@ class Scene:
         if before is not None:
             await before.close()
 
+    async def inject(self) -> None:
+        await self.injected.enter_async_context(self.fault.work(self))
+
     async def heal(self) -> None:
-        if not self.is_healed:
-            self.is_healed = True
-            await self.fault.heal(self)
+        await self.injected.aclose()
 
     async def ask(self, *paths: str, **options: Any) -> list[int]:
         """Return the statuses of requests that are sent together."""
@@ -109,9 +110,6 @@ class Scene:
         self.cos.faults.add(Fault(action=action, key=key, times=None))
 
 
-Step = Callable[[Scene], Awaitable[object]]
-
-
 async def nothing(_: Scene) -> None:
     """Change nothing."""
 
@@ -121,11 +119,15 @@ async def as_usual(_: Scene) -> Sections:
     return {}
 
 
+_BAD: Final = {"canary_fails", "cos_errors", "cos_refuses", "dependency_down", "nginx_asks_wrong_port"}
+
+
 @dataclass(frozen=True)
 class Injected:
     """A fault.
 
-    problem, level: the first problem in the console, of which ``docs.generate.remedies`` has the alert.
+    problem: the first problem in the console, of which ``docs.generate.remedies`` has the alert.
+    work: puts the fault in, and ends it.
     begin: what is done as soon as the gateway runs.
     light: a check of ``/readyz``, its state, and words of its reason. None: the console alone shows the fault.
     check: words of the findings of ``check``.
@@ -140,10 +142,9 @@ class Injected:
 
     name: str
     problem: str
-    level: str
-    inject: Step
-    heal: Step
-    begin: Step = nothing
+    work: Callable[[Scene], AbstractAsyncContextManager[None]]
+    _: KW_ONLY
+    begin: Callable[[Scene], Awaitable[None]] = nothing
     light: tuple[str, str, str] | None = None
     check: tuple[str, ...] = ()
     advice: str | None = None
@@ -153,6 +154,19 @@ class Injected:
     lasts: int = 60
     is_alarming: bool = True
     works: str = "/i/a"
+
+    @property
+    def level(self) -> str:
+        """The colour of the problem."""
+        return "bad" if self.problem in _BAD else "warning"
+
+
+Work = Callable[[Scene], AsyncIterator[None]]
+
+
+def fault(faults: list[Injected], name: str, problem: str, **shown: Any) -> Callable[[Work], None]:
+    """Add a fault to ``faults``: the decorated function puts it in, yields, and ends it."""
+    return lambda work: faults.append(Injected(name, problem, asynccontextmanager(work), **shown))
 
 
 _SETTINGS: Final[Sections] = {

@@ -28,7 +28,7 @@ ELSEWHERE: Final = {
     ),
     "the list of nginx at two ports": (
         "checks/test_running.py",
-        "test_the_two_places_of_the_port_of_nginx_s_list_are_compared",
+        "test_the_two_places_of_the_port_of_nginx_s_list_are_compared_and_the_shipped_file_names_one",
     ),
     "disk of the cache of nginx full": (
         "stories/test_faults.py",

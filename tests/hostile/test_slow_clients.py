@@ -33,33 +33,23 @@ def connections_of(gateway: RunningGateway) -> int:
     )
 
 
-async def test_a_silent_connection_is_closed(impatient: RunningGateway) -> None:
-    async with connect(impatient.ports.public) as connection:
-        assert await connection.read_rest() == b""
-
-
-async def test_a_request_head_sent_byte_by_byte_is_disconnected(impatient: RunningGateway) -> None:
-    """The timeout is for the whole head, not per byte (slowloris), also after a first complete request."""
-    for first in (b"", REQUEST):
+async def test_a_silent_connection_and_one_that_sends_byte_by_byte_are_disconnected(impatient: RunningGateway) -> None:
+    """The timeout is for a whole head or body, not per byte (slowloris), also after a first complete request."""
+    slow_head = b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000
+    head_of_a_body = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: gateway\r\nContent-Length: 60000\r\n\r\n"
+    for at_once, byte_by_byte, answers in (
+        (b"", b"", []),
+        (b"", slow_head, []),
+        (REQUEST, slow_head, [200]),
+        (head_of_a_body, b"[" * 1000, [408]),
+    ):
         async with connect(impatient.ports.public) as connection:
-            connection.writer.write(first)
-            dripping = asyncio.create_task(trickle(connection.writer, b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000))
+            connection.writer.write(at_once)
+            dripping = asyncio.create_task(trickle(connection.writer, byte_by_byte))
             started = time.monotonic()
-            received = await connection.read_rest()
+            assert statuses(await connection.read_rest()) == answers
             assert time.monotonic() - started < 60 * IDLE, "a thousand bytes take a hundred times as long"
-            assert statuses(received) == ([200] if first else [])
             await dripping
-
-
-async def test_a_request_body_sent_byte_by_byte_is_a_408(impatient: RunningGateway) -> None:
-    head = b"POST /api/v1/images/urls HTTP/1.1\r\nHost: gateway\r\nContent-Length: 60000\r\n\r\n"
-    async with connect(impatient.ports.public) as connection:
-        connection.writer.write(head)
-        dripping = asyncio.create_task(trickle(connection.writer, b"[" * 1000))
-        started = time.monotonic()
-        assert statuses(await connection.read_rest()) == [408]
-        assert time.monotonic() - started < 60 * IDLE
-        await dripping
 
 
 async def test_a_client_that_never_reads_small_responses_is_disconnected(

@@ -151,7 +151,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     # Its id spells a style of another image.
     other = record("GIVEN_UP:style")
     styles = ((image, None), (image, "style"), (other, None))
-    made = [(tier.sign(each, style, int(now)), b"") for each, style in styles]
+    made = [(tier.urls.sign(each, style, int(now)), b"") for each, style in styles]
     await tier.cache.keep(made)
     await tier.count({variant: Usage(1, 1, now) for variant in (IMAGE, STYLED)})
     purges = PurgeQueue(shards, per_second=0.01)

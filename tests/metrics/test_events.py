@@ -24,11 +24,9 @@ def test_a_reload_of_all_processes_is_one_event_and_a_later_one_another() -> Non
         (64, "cos.secret_key"),
         (500, "cos.secret_key"),
     ]
-
-
-def test_events_that_one_process_sees_each_count() -> None:
     ends = [Event("worker_ended", at, {"worker": 1, "reason": "SIGKILL"}) for at in (1, 2, 3)]
-    assert [event["at"] for event in together(ends, [(None, Event("started", 2.5))])] == [1, 2, 2.5, 3]
+    found = together(ends, [(None, Event("started", 2.5))])
+    assert [event["at"] for event in found] == [1, 2, 2.5, 3], "each event that this process sees counts"
 
 
 def test_events_of_another_version_are_left_out() -> None:

@@ -3,7 +3,6 @@
 import pytest
 
 from gateway.metrics.history import History
-from gateway.metrics.registry import gauge_value
 from gateway.service.metrics import Metrics
 
 
@@ -53,12 +52,6 @@ def test_twelve_points_make_a_minute_and_both_kinds_are_bounded() -> None:
     coarse = history.coarse
     assert len(coarse) == 1440
     assert (coarse[-1].at, coarse[-1].span, coarse[-1].counts) == (90_000, 60, {"bytes cos": 12})
-
-
-def test_a_gauge_is_read() -> None:
-    metrics = Metrics()
-    metrics.urls.refresh_lag.set(4)
-    assert gauge_value(metrics.urls.refresh_lag) == 4
 
 
 @pytest.mark.parametrize("step", [0, -30])

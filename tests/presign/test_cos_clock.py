@@ -13,14 +13,12 @@ import aiohttp
 import pytest
 import yaml
 import yarl
-from aiohttp import web
 
 from gateway.presign.url_lifetime import CLOCK_SKEW, CosClock
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.server import CosEmulator
 from tests.conftest import BUCKET, SECRET_ID, SECRET_KEY, Images, RunningGateway, StartGateway
 from tests.processes import run_gateway
-from tests.serving import serving
 
 HOUR = 3600
 DATA = b"bytes of an image"
@@ -167,32 +165,6 @@ async def test_images_are_served_after_one_refusal(
     assert abs(abs(offset) - HOUR) < 5
     warnings = [record for record in caplog.records if "synchronize" in record.message]
     assert [record.levelno for record in warnings] == [logging.WARNING], "logged once"
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", "SignatureDoesNotMatch"])
-async def test_a_newly_signed_url_that_is_refused_for_another_reason_corrects_the_clock_if_the_time_differs(
-    start_gateway: StartGateway, images: Images, other_cos: CosEmulator, code: str
-) -> None:
-    async def rename(request: web.Request) -> web.Response:
-        url = yarl.URL(f"http://127.0.0.1:{other_cos.port}{request.raw_path}", encoded=True)
-        async with session.request(request.method, url) as answer:
-            body = await answer.read()
-        if answer.status == 403:
-            body = f"<Error><Code>{code}</Code><Message>Refused.</Message></Error>".encode()
-        headers = {name: answer.headers[name] for name in ("Date", "Content-Type")}
-        return web.Response(status=answer.status, body=body, headers=headers)
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", rename)
-    async with aiohttp.ClientSession() as session, serving(app) as address:
-        gateway = await start_gateway(cos={"domain": address.removeprefix("http://")}, url_cache={"local_ttl": 0})
-        for image_id in "abc":
-            await images.add(image_id, DATA)
-        for image_id in "abc":
-            answer = await gateway.get(f"/i/{image_id}")
-            assert (answer.status, answer.body) == (200, DATA)
-    assert gateway.sample("origin_requests_total", status="403") == 2, "a cached URL may be refused for its age"
-    assert abs(abs(gateway.sample("cos_clock_offset_seconds")) - HOUR) < 5
 
 
 async def test_public_urls_are_valid_and_expire_by_cos_s_time(

@@ -98,12 +98,8 @@ def test_each_name_has_its_value(redis_client: "redis.Redis") -> None:
 def test_a_number_of_keys_and_values_may_be_none(redis_client: "redis.Redis") -> None:
     call = nothing(many=[], text="x", others=[])
     assert redis_client.execute_command(*call) == [0, 0, b"x"]  # type: ignore[no-untyped-call]
-
-
-def test_the_keys_are_named_to_redis() -> None:
-    """A Cluster chooses the node by them."""
     _, _, number, *keys = nothing(many=["a", "b"], text="x", others=["c"])
-    assert (number, keys[:2]) == (2, ["a", "b"])
+    assert (number, keys[:2]) == (2, ["a", "b"]), "a Cluster chooses the node by the keys"
 
 
 @pytest.fixture

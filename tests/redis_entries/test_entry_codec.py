@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.presign.credentials import Credentials
@@ -136,6 +136,7 @@ def test_an_entry_of_another_key_end_or_start_is_refused() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(encode(IMAGE, SIGNER).partition(b" ")[2])  # without its end
 def test_garbage_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         decode(data, A, SIGNER, RENDITIONS)
@@ -180,21 +181,10 @@ def test_an_altered_entry_is_refused(change: dict[str, object]) -> None:
         decode(data, A, SIGNER, RENDITIONS)
 
 
-def test_a_missing_expiry_is_refused() -> None:
-    with pytest.raises(ValueError):
-        decode(encode(IMAGE, SIGNER).partition(b" ")[2], A, SIGNER, RENDITIONS)
-
-
 def test_a_signed_entry_begins_with_its_expiry_for_scripts_to_compare() -> None:
     end, digest, body = MAC.sign(ENTRY, A).split(b" ", 2)
     assert (end, body) == (b"1700000000", b'{"owner":"alice"}')
     assert len(digest) == 22, "128 bits"
-
-
-@given(st.integers(0, 10**12), st.binary(max_size=100))
-def test_a_signed_entry_is_verified(end: int, body: bytes) -> None:
-    entry = b"%d %s" % (end, body)
-    assert MAC.verify(MAC.sign(entry, A), A) == entry
 
 
 @given(st.integers(0, len(MAC.sign(ENTRY, A)) - 1), st.integers(1, 255))

@@ -16,7 +16,7 @@ from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, make_tier, on_each_topology, record
+from tests.tier import Clock, Tier, also_in_a_cluster, make_tier, record
 from tests.urls.test_refresh_batch import keep, refresh_worker_of
 
 A = ImageVariant("a")
@@ -28,7 +28,7 @@ async def give_up(tier: Tier, variant: ImageVariant) -> None:
         pass
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier) -> None:
     await keep(tier, "a")
     image = (await tier.cache.find([A]))[A].image
@@ -53,7 +53,7 @@ async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tie
         assert redis_client.zcard(name) == 100
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i8_the_queue_is_bounded_as_the_cache_is(tier: Tier) -> None:
     """Each shard has its share of both."""
     small = make_tier(tier.shards, tier.clock, max_size=128)
@@ -64,20 +64,24 @@ async def test_i8_the_queue_is_bounded_as_the_cache_is(tier: Tier) -> None:
     assert len(await small.usage.hottest(1000)) <= 128
 
 
-@on_each_topology
-async def test_i1_a_drop_removes_every_style_and_index_entry(tier: Tier, redis_client: "redis.Redis") -> None:
+@also_in_a_cluster
+async def test_i1_a_drop_removes_every_style_its_renewals_and_index_entries(tier: Tier) -> None:
+    """The dead list, too: the row has changed or is gone, so what was given up is no renewal of it any more."""
+    thumb, b = ImageVariant("a", "thumb"), ImageVariant("b")
     await keep(tier, "a", "b")
     await keep(tier, "a", style="thumb")
     await tier.cache.drop(["a"])
-    found = await tier.cache.find([A, ImageVariant("a", "thumb"), ImageVariant("b")])
-    assert found[A].image is None
-    assert found[ImageVariant("a", "thumb")].image is None
-    assert found[ImageVariant("b")].image is not None
-    assert [claim.item for claim in await tier.queue.first(10)] == [ImageVariant("b")]
+    found = await tier.cache.find([A, thumb, b])
+    assert {variant for variant, there in found.items() if there.image is not None} == {b}
+    assert [claim.item for claim in await tier.queue.first(10)] == [b]
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
+    for variant in (A, thumb, b):
+        await give_up(tier, variant)
+    await tier.cache.drop(["a"])
+    assert [entry.item for entry in await tier.queue.dead()] == [b]
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tier: Tier) -> None:
     """A request may find the tombstone, read the row and keep a new entry before the drop has ended."""
 
@@ -91,7 +95,7 @@ async def test_an_entry_that_is_kept_while_its_image_is_dropped_stays_queued(tie
     assert await tier.usage.cached(tier.clock(), 900) == (1, 0)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     await keep(tier, "a")
     await tier.count({A: Usage(5, 2, tier.clock())})
@@ -101,7 +105,7 @@ async def test_a_change_of_the_row_does_not_zero_the_counts(tier: Tier) -> None:
     assert await tier.usage_of(A) == Usage()
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 1800
@@ -111,7 +115,7 @@ async def test_cached_and_expiring_urls_are_counted_without_scanning(tier: Tier)
     assert await tier.usage.cached(tier.clock() + 2000, 900) == (1, 0)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_the_most_used_images_are_returned(tier: Tier) -> None:
     await tier.count({ImageVariant(f"id-{n}"): Usage(access_count=n + 1, last_access=tier.clock()) for n in range(5)})
     assert await tier.usage.hottest(2) == ["id-4", "id-3"]
@@ -155,9 +159,10 @@ async def test_an_entry_that_is_not_kept_is_neither_indexed_nor_queued(tier: Tie
         assert redis_client.zrange(f"image:index:{name}", 0, -1) == [b"b"]
 
 
-async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attempts(
+async def test_keeping_an_entry_again_keeps_its_last_access_and_forgets_its_failures(
     tier: Tier, redis_client: "redis.Redis"
 ) -> None:
+    """Its attempts, and its place in the dead list. A renewal that is given up has no attempts any more."""
     await keep(tier, "a", "b")
     for variant in (A, ImageVariant("b")):
         await tier.queue.fail(variant, "no such key", tier.clock())
@@ -166,26 +171,9 @@ async def test_keeping_an_entry_again_keeps_its_last_access_and_resets_its_attem
     await keep(tier, "a")
     assert redis_client.zscore("image:index:used", "a") == before
     assert redis_client.hkeys("image:refresh:attempts") == [b"b"]
-
-
-async def test_keeping_an_entry_takes_its_renewal_off_the_dead_list(tier: Tier) -> None:
-    """Without failed attempts, which a renewal that is given up does not have any more."""
-    await keep(tier, "a", "b")
     for variant in (A, ImageVariant("b")):
         await give_up(tier, variant)
     await keep(tier, "a")
-    assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
-
-
-@on_each_topology
-async def test_a_dropped_image_leaves_the_dead_list(tier: Tier) -> None:
-    """Its row has changed or is gone: what was given up is no renewal of it any more."""
-    thumb = ImageVariant("a", "thumb")
-    await keep(tier, "a", "b")
-    await keep(tier, "a", style="thumb")
-    for variant in (A, thumb, ImageVariant("b")):
-        await give_up(tier, variant)
-    await tier.cache.drop(["a"])
     assert [entry.item for entry in await tier.queue.dead()] == [ImageVariant("b")]
 
 

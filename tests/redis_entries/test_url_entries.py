@@ -16,7 +16,7 @@ from gateway.redis_entries.url_entries import EntryMac, EntryRules, Found, UrlEn
 from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image
-from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, make_tier, on_each_topology, record
+from tests.tier import MAC, NOW, RENDITIONS, Clock, Tier, also_in_a_cluster, make_tier, record
 from tests.url_settings import lifetime_of
 
 KEY = "image:url:a"
@@ -86,7 +86,7 @@ async def test_an_image_whose_id_spells_no_variant_has_the_key_of_its_id(
     assert redis_client.exists(f"image:url:{image_id}")
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i4_the_expiry_of_a_url_never_decreases(tier: Tier) -> None:
     earlier, later = signed(tier, at=NOW), signed(tier, at=NOW + 100)
     await put(tier, later)
@@ -101,7 +101,7 @@ async def test_a_url_whose_signature_is_not_valid_yet_is_replaced(tier: Tier, ah
     assert await put(tier, image) == {A: is_replaced}
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tier) -> None:
     before = await found(tier.cache)
     await tier.cache.drop(["a"])
@@ -114,7 +114,7 @@ async def test_i6_a_dropped_entry_is_not_written_after_an_earlier_read(tier: Tie
     assert (await found(tier.cache)).image == image
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> None:
     await tier.cache.drop(["a"])
     first = await found(tier.cache)
@@ -122,7 +122,7 @@ async def test_a_second_drop_invalidates_reads_since_the_first(tier: Tier) -> No
     assert await put(tier, signed(tier), tombstone=first.tombstone) == {A: False}
 
 
-@on_each_topology
+@also_in_a_cluster
 @pytest.mark.parametrize("later", [0, 600], ids=["a look-up", "a renewal"])
 async def test_i6_a_row_read_before_a_drop_does_not_replace_what_was_written_after_it(tier: Tier, later: int) -> None:
     before = await found(tier.cache)

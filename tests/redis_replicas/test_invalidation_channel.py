@@ -24,9 +24,9 @@ Received = asyncio.Queue[str | None]
 
 
 @contextlib.asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Shards]:
+async def connected(url: str, timeout: float = 10) -> AsyncIterator[Shards]:
     """Connect to Redis at ``url``."""
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=10)) as shards:
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=timeout)) as shards:
         yield shards
 
 
@@ -144,7 +144,7 @@ async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Lin
 
 async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str) -> None:
     recorder = Recorder(every=0.2, lease=0.5)
-    async with connected(line.url) as shards, listening(shards, recorder) as received:
+    async with connected(line.url, timeout=1) as shards, listening(shards, recorder) as received:
         assert await next_of(received) is None
         await publish(redis_url, "a")
         assert await next_of(received) == "a"

@@ -38,9 +38,20 @@ def root_logger() -> Iterator[logging.Logger]:
     "image_proxy.shared_max_age",
     "image_proxy.stale_while_revalidate",
     "image_proxy.stale_if_error",
+    "server.cors_origins",
 )
-async def test_the_life_in_caches_and_whether_images_are_served(gateway: RunningGateway, images: Images) -> None:
+async def test_the_life_in_caches_who_may_read_and_whether_images_are_served(
+    gateway: RunningGateway, images: Images
+) -> None:
     await images.add("a")
+    origin = "https://www.example.com"
+
+    async def allowed() -> str:
+        return (await gateway.get("/i/a", headers={"Origin": origin})).headers["Access-Control-Allow-Origin"]
+
+    for origins, answer in (([], "*"), ([origin], origin), ([], "*")):
+        await gateway.reload(server={"cors_origins": origins})
+        assert await allowed() == answer
     await gateway.reload(
         image_proxy={"max_age": 77, "shared_max_age": 88, "stale_while_revalidate": 9, "stale_if_error": 0}
     )
@@ -155,16 +166,6 @@ async def test_the_form_of_the_log_changes(
     assert "[warning  ] of another kind" in capsys.readouterr().err
 
 
-@proves("url_stats.retention_days")
-async def test_statistics_are_kept_and_told_for_so_many_days(gateway: RunningGateway) -> None:
-    async def status() -> int:
-        return (await gateway.request("GET", "/api/v1/monitoring/stats/daily?days=60", admin=True)).status
-
-    assert await status() == 400
-    await gateway.reload(url_stats={"retention_days": 60})
-    assert await status() == 200
-
-
 async def test_reloads_follow_one_another_and_each_sees_the_newest(gateway: RunningGateway, images: Images) -> None:
     await images.add("a")
     results = await asyncio.gather(*(gateway.reload(image_proxy={"max_age": age}) for age in range(100, 110)))
@@ -173,25 +174,16 @@ async def test_reloads_follow_one_another_and_each_sees_the_newest(gateway: Runn
     assert gateway.sample("config_last_reload_success_timestamp_seconds") == pytest.approx(time.time(), abs=LIMIT)
 
 
-@proves("server.cors_origins")
-async def test_other_origins_may_read_answers_with_cookies(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat")
-    origin = "https://www.example.com"
-
-    async def allowed() -> str:
-        return (await gateway.get("/i/cat", headers={"Origin": origin})).headers["Access-Control-Allow-Origin"]
-
-    assert await allowed() == "*"
-    await gateway.reload(server={"cors_origins": [origin]})
-    assert await allowed() == origin
-    await gateway.reload(server={"cors_origins": []})
-    assert await allowed() == "*"
-
-
-@proves("logging.audit")
-async def test_what_operators_do_is_written_to_another_file(gateway: RunningGateway, tmp_path: Path) -> None:
+@proves("logging.audit", "url_stats.retention_days")
+async def test_what_operators_do_and_read_follows_the_new_settings(gateway: RunningGateway, tmp_path: Path) -> None:
     file = tmp_path / "audit.log"
-    await gateway.reload(logging={"audit": str(file)})
+
+    async def status() -> int:
+        return (await gateway.request("GET", "/api/v1/monitoring/stats/daily?days=60", admin=True)).status
+
+    assert await status() == 400
+    await gateway.reload(logging={"audit": str(file)}, url_stats={"retention_days": 60})
+    assert await status() == 200
     await purge(gateway)
     written = await asyncio.to_thread(file.read_text)
     assert '"action": "purge"' in written

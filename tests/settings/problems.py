@@ -1,8 +1,10 @@
 """The lines that an operator reads when settings are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from gateway.settings.sources import SettingsError, load_settings
 
@@ -26,3 +28,15 @@ def problems(file: Path | None, more: str = "") -> list[str]:
     assert refused.value.problems == str(refused.value).split("\n")
     assert SECRET not in str(refused.value)
     return refused.value.problems
+
+
+def refusal(model: Callable[..., object], key: str, value: str, *quoted: str) -> str:
+    """Return the line by which ``model`` refuses a value of ``key``. It quotes no part of the value."""
+    with pytest.raises(ValidationError) as refused:
+        model(**{key: SecretStr(value)})
+    (mistake,) = refused.value.errors()
+    assert (mistake["loc"], mistake["type"]) == ((key,), "value_error")
+    message = str(mistake["ctx"]["error"])
+    assert "\n" not in message
+    assert [part for part in quoted if part in message] == []
+    return message

@@ -13,38 +13,44 @@ from gateway.settings.sources import SettingsError, load_settings
 from tests.settings.problems import REQUIRED, SECRET, SECTION, problems
 
 SHORT = "must have at least 16 characters; null: there is no admin"
+INTEGER = "input should be a valid integer, unable to parse string as an integer"
+MAPPING = 'must be a mapping; in the environment as JSON, such as {"name": "value"}'
+LIST = 'must be a list; in the environment as JSON, such as ["one", "two"]'
+NO_KEY = "there is no such key"
+BILLION = "input should be less than or equal to 1000000000"
+QUOTES = "must be text: put the value in quotes"
+CARD = "image_styles.card.process"
+
+
+def card(process: str) -> str:
+    """Return a configuration with a style of this rule."""
+    return f"image_styles: {{card: {{process: 'imageMogr2/{process}'}}}}"
 
 
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ("servr: {port: 1}", "servr: there is no such key (did you mean server?)"),
-        ("server: {prt: 1}", "server.prt: there is no such key (did you mean port?)"),
-        ("server: {max_age: 1}", "server.max_age: there is no such key"),
-        ("server: {nonsense_of_mine: 1}", "server.*** (line 4): there is no such key"),
+        ("servr: {port: 1}", f"servr: {NO_KEY} (did you mean server?)"),
+        ("server: {prt: 1}", f"server.prt: {NO_KEY} (did you mean port?)"),
+        ("server: {max_age: 1}", f"server.max_age: {NO_KEY}"),
+        ("server: {nonsense_of_mine: 1}", f"server.*** (line 4): {NO_KEY}"),
         (
             "image_proxy: {memory_cache: {max_byte: 1}}",
-            "image_proxy.memory_cache.max_byte: there is no such key (did you mean max_bytes?)",
+            f"image_proxy.memory_cache.max_byte: {NO_KEY} (did you mean max_bytes?)",
         ),
         (
-            "access: {jwt: {secret: 0123456789abcdef0123456789abcdef, issuers: x}}",
-            "access.jwt.issuers: there is no such key (did you mean issuer?)",
+            f"access: {{jwt: {{secret: {'x' * 32}, issuers: x}}}}",
+            f"access.jwt.issuers: {NO_KEY} (did you mean issuer?)",
         ),
-        (
-            "server: {port: eighty}",
-            "server.port: input should be a valid integer, unable to parse string as an integer",
-        ),
+        ("server: {port: eighty}", f"server.port: {INTEGER}"),
         ("server: {port: 65536}", "server.port: input should be less than or equal to 65535"),
-        (f"server: {{max_streams: {10**25}}}", "server.max_streams: input should be less than or equal to 1000000000"),
-        (
-            f"url_prerefresh: {{idle_after: {10**25}}}",
-            "url_prerefresh.idle_after: input should be less than or equal to 1000000000",
-        ),
+        (f"server: {{max_streams: {10**25}}}", f"server.max_streams: {BILLION}"),
+        (f"url_prerefresh: {{idle_after: {10**25}}}", f"url_prerefresh.idle_after: {BILLION}"),
         ("image_proxy: {memory_cache: {ttl: .inf}}", "image_proxy.memory_cache.ttl: input should be a finite number"),
         ("admin: {host: ''}", "admin.host: string should have at least 1 character"),
-        ("server: &a {hots: *a}", "server.hots: there is no such key (did you mean host?)"),
+        ("server: &a {hots: *a}", f"server.hots: {NO_KEY} (did you mean host?)"),
         ("server: {1: 2}", "server.1: keys should be strings"),
-        ('server: {"po\\nrt": 2}', "server.*** (line 4): there is no such key (did you mean port?)"),
+        ('server: {"po\\nrt": 2}', f"server.*** (line 4): {NO_KEY} (did you mean port?)"),
         ("image_styles: {THUMB: imageMogr2/x}", "image_styles.THUMB: must be 1 to 32 of a-z 0-9 _ -"),
         (
             "image_styles: {a: imageMogr2/thumbnail/10x/ignore-error/1}\nimage_variants: {originals: owner}",
@@ -53,18 +59,15 @@ SHORT = "must have at least 16 characters; null: there is no admin"
                 "image_variants.originals is owner"
             ),
         ),
-        ("image_styles: {thumb: {deep: er}}", "image_styles.thumb.*** (line 4): there is no such key"),
+        ("image_styles: {thumb: {deep: er}}", f"image_styles.thumb.*** (line 4): {NO_KEY}"),
+        (card("strip"), f"{CARD}: has no {{width}}; for one fixed result write the style as a string"),
         (
-            "image_styles: {card: {process: imageMogr2/strip}}",
-            "image_styles.card.process: has no {width}; for one fixed result write the style as a string",
+            card("thumbnail/{width}x{hight}"),
+            f"{CARD}: has {{hight}}, but only {{focus}}, {{height}}, {{quality}}, {{width}}",
         ),
         (
-            "image_styles: {card: {process: 'imageMogr2/thumbnail/{width}x{hight}'}}",
-            "image_styles.card.process: has {hight}, but only {focus}, {height}, {quality}, {width}",
-        ),
-        (
-            "image_styles: {card: {process: 'imageMogr2/thumbnail/{width}x>/ignore-error/1'}}",
-            "image_styles.card.process: must not have ignore-error: COS would send the original in place of the style",
+            card("thumbnail/{width}x>/ignore-error/1"),
+            f"{CARD}: must not have ignore-error: COS would send the original in place of the style",
         ),
         (
             "access: {jwt: {secret: short}}",
@@ -79,18 +82,15 @@ SHORT = "must have at least 16 characters; null: there is no admin"
         ),
         ("url_cache: 5", f"url_cache: {SECTION}"),
         ("access: {jwt: off}", f"access.jwt: {SECTION}"),
-        (
-            "image_styles: [thumb]",
-            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
-        ),
+        ("image_styles: [thumb]", f"image_styles: {MAPPING}"),
         (
             f"access: {{signed_links: {{keys: {{2026: {SECRET}-of-thirty-two-bytes}}}}}}",
             "access.signed_links.keys.2026: must be text: put the key in quotes",
         ),
-        ("admin: {token: 20260101}", "admin.token: must be text: put the value in quotes"),
+        ("admin: {token: 20260101}", f"admin.token: {QUOTES}"),
+        ("admin: {token: 2026-01-01}", f"admin.token: {QUOTES}"),
         ("admin: {token: ''}", f"admin.token: {SHORT}"),
         ("admin: {token: fifteen-letters}", f"admin.token: {SHORT}"),
-        ("admin: {token: 2026-01-01}", "admin.token: must be text: put the value in quotes"),
         ("server: {port: 1, port: 2}", "server.port: is set twice, in lines 4 and 4"),
         ("server: {port: 1}\nadmin: {}\nserver: {host: x}", "server: is set twice, in lines 4 and 6"),
         (
@@ -144,27 +144,11 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     ("variable", "value", "line"),
     [
         ("GATEWAY_SERVR__PORT", "1", "GATEWAY_SERVR__PORT: there is no section servr (did you mean server?)"),
-        ("GATEWAY_SERVER__PRT", "1", "server.prt: there is no such key (did you mean port?)"),
-        (
-            "GATEWAY_SERVER__PORT",
-            SECRET,
-            "server.port: input should be a valid integer, unable to parse string as an integer",
-        ),
-        (
-            "GATEWAY_IMAGE_STYLES",
-            f"{{{SECRET}",
-            'image_styles: must be a mapping; in the environment as JSON, such as {"name": "value"}',
-        ),
-        (
-            "GATEWAY_SERVER__TRUSTED_PROXIES",
-            "10.0.0.0/8",
-            'server.trusted_proxies: must be a list; in the environment as JSON, such as ["one", "two"]',
-        ),
-        (
-            "GATEWAY_ACCESS__JWT__ALGORITHMS",
-            "HS256",
-            'access.jwt.algorithms: must be a list; in the environment as JSON, such as ["one", "two"]',
-        ),
+        ("GATEWAY_SERVER__PRT", "1", f"server.prt: {NO_KEY} (did you mean port?)"),
+        ("GATEWAY_SERVER__PORT", SECRET, f"server.port: {INTEGER}"),
+        ("GATEWAY_IMAGE_STYLES", f"{{{SECRET}", f"image_styles: {MAPPING}"),
+        ("GATEWAY_SERVER__TRUSTED_PROXIES", "10.0.0.0/8", f"server.trusted_proxies: {LIST}"),
+        ("GATEWAY_ACCESS__JWT__ALGORITHMS", "HS256", f"access.jwt.algorithms: {LIST}"),
         ("GATEWAY_SERVER", SECRET, f"server: {SECTION}"),
         ("GATEWAY_IMAGE_PROXY__MEMORY_CACHE", "[" * 100_000, f"image_proxy.memory_cache: {SECTION}"),
         ("GATEWAY_SECRETS_DIR", "/nonexistent/folder", "GATEWAY_SECRETS_DIR: is not a directory"),
@@ -177,19 +161,12 @@ def test_a_mistake_in_the_environment_is_one_line_that_names_the_key(
     assert problems(file) == [line]
 
 
-plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-
-
 values = st.recursive(
-    plain,
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=8,
 )
-
-
 sections = st.sampled_from([*Settings.model_fields, "nonsense"])
-
-
 keys = st.sampled_from(
     [key for field in Settings.model_fields.values() for key in getattr(field.annotation, "model_fields", {})]
 )

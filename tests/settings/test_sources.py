@@ -7,9 +7,6 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.settings import Settings
@@ -265,15 +262,6 @@ def test_a_file_without_sections_is_a_mistake(file: Path, tmp_path: Path) -> Non
     for text in ("", "postgres:\ncos:\n"):
         file.write_text(text)
         assert problems(file) == MISSING
-
-
-@given(text=st.text(max_size=60))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
-def test_any_text_is_refused_with_lines(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "any.yaml"
-    file.write_bytes(text.encode(errors="replace"))
-    with pytest.raises(SettingsError):
-        load_settings(file)
 
 
 EVERY_KIND_OF_VALUE = """

@@ -233,7 +233,7 @@ async def test_an_injected_fault_has_a_light_a_problem_an_alert_and_advice_and_e
         assert set(await scene.ask(*["/i/c"] * 5)) == {200}
         seen += [await scene.metrics()] * 2
 
-        await fault.inject(scene)
+        await scene.inject()
         scene.five_seconds_pass()
         await until(lambda: is_first(scene), what=f"{fault.problem} as the first problem")
         await until(lambda: has_light(scene), what=f"the light {fault.light}")

@@ -22,7 +22,7 @@ from gateway_dev.database import ImageRow, ImagesTable
 from tests.conftest import SECRET_KEY
 from tests.limits import LIMIT
 from tests.processes import GatewayProcess, gateway_process
-from tests.tier import TOPOLOGIES, empty_redis
+from tests.tier import CLUSTER, SENTINEL, empty_redis
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -32,7 +32,7 @@ LIFE = 300  # of a URL, in seconds: longer than the test
 MAC = EntryMac(Live((SECRET_KEY, None)))
 
 
-@pytest.fixture(params=TOPOLOGIES)
+@pytest.fixture(params=["server", SENTINEL, CLUSTER])
 async def shards(request: pytest.FixtureRequest, raw_settings: dict[str, dict[str, Any]]) -> AsyncIterator[Shards]:
     """An empty Redis of each topology, which the configuration names."""
     url = raw_settings["redis"]["url"] = empty_redis(request, request.param)

@@ -11,12 +11,9 @@ from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.heartbeat import LEASE
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.url_lifetime import UsableUrls
-from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.invalidation import Invalidation
-from gateway.urls.local_tier import LocalTier
 from gateway.urls.resolver import UrlResolver
-from tests.tier import RENDITIONS, Table, Tier, record
+from tests.tier import Table, Tier, record
 
 KEY = "image:url:a"
 
@@ -29,9 +26,7 @@ def log(tier: Tier) -> ChangeLog:
 @pytest.fixture
 async def resolver(tier: Tier, log: ChangeLog) -> AsyncIterator[UrlResolver]:
     """A resolver without a memory of its own, whose image ``a`` is in Redis."""
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(Live(UrlCacheSettings(enabled=False)), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    made = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
+    made = tier.resolver(log=log, steady=tier.clock, enabled=False)
     log.add_cache(made)
     tier.table.add("a")
     await made.look_up("a")
@@ -69,6 +64,9 @@ async def test_entries_are_trusted_whose_rows_are_read_after_changes_are_heard(
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, True], "no changes are heard yet"
     hear(tier, invalidation)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False]
+    invalidation.too_many_rows(3)
+    pass_time(tier, invalidation, LEASE)
+    assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, False], "some changes were never heard"
     invalidation.log.lost(Source.ROWS)
     assert [await reads_the_row(tier, resolver) for _ in range(2)] == [True, True]
 
@@ -162,9 +160,7 @@ async def test_when_listening_begins_rows_are_read_again_whatever_failed_before(
 
 
 async def test_a_row_that_could_not_be_read_is_asked_for_again_after_a_second(tier: Tier, log: ChangeLog) -> None:
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(Live(UrlCacheSettings()), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
+    resolver = tier.resolver(log=log, steady=tier.clock)
     tier.table.add("a")
     await resolver.look_up("a")
     tier.table.is_away = True
@@ -179,9 +175,7 @@ async def test_an_image_that_was_missing_here_is_not_served_from_redis_while_no_
     tier: Tier, log: ChangeLog, invalidation: Invalidation
 ) -> None:
     """It was deleted while nobody listened, so that nobody has dropped it from Redis."""
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(Live(UrlCacheSettings()), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    resolver = UrlResolver(tier.table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
+    resolver = tier.resolver(log=log, steady=tier.clock)
     hear(tier, invalidation)
     tier.table.records.clear()
     with pytest.raises(ImageNotFound):
@@ -207,21 +201,9 @@ async def test_rows_that_took_longer_than_a_lease_are_read_again(
             return rows
 
     table = Paused(dict(tier.table.records))
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
-    local = LocalTier(Live(UrlCacheSettings(enabled=False)), RENDITIONS, log, unknown_ttl=3, steady=tier.clock)
-    paused = UrlResolver(table, urls, tier.cache, local, EntryTrust(log), tier.metrics.urls)
+    paused = tier.resolver(log=log, catalog=table, steady=tier.clock, enabled=False)
     assert (await paused.look_up("a")).image.record.key == "after-the-pause.png"
     await paused.close()
-
-
-async def test_after_too_many_changes_every_row_is_read_again(
-    tier: Tier, resolver: UrlResolver, invalidation: Invalidation
-) -> None:
-    hear(tier, invalidation)
-    await resolver.look_up("a")
-    assert not await reads_the_row(tier, resolver)
-    invalidation.too_many_rows(3)
-    assert await reads_the_row(tier, resolver)
 
 
 async def test_caches_in_front_forget_what_was_served_by_rows_that_could_not_be_read(

@@ -8,11 +8,8 @@ import pytest
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.url_lifetime import CosClock, UsableUrls
-from gateway.settings import Live, UrlCacheSettings
-from gateway.urls.local_tier import LocalTier
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
-from gateway.urls.resolver import UrlResolver
-from tests.tier import NOW, RENDITIONS, Tier, record
+from tests.tier import NOW, Tier, record
 
 AHEAD = NOW + 600  # the time of COS, by which this machine's clock is slow
 
@@ -21,16 +18,8 @@ class Replica:
     """A gateway's memory, and renewal on demand, over the tier in Redis that all replicas share."""
 
     def __init__(self, tier: Tier) -> None:
-        local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=30)), RENDITIONS, tier.log, unknown_ttl=3)
         self.cos_clock = CosClock(tier.clock)
-        self.resolver = UrlResolver(
-            tier.table,
-            UsableUrls(tier.signer, tier.lifetime, self.cos_clock.now),
-            tier.cache,
-            local,
-            tier.trust,
-            tier.metrics.urls,
-        )
+        self.resolver = tier.resolver(urls=UsableUrls(tier.signer, tier.lifetime, self.cos_clock.now))
         self.on_demand = OnDemandRefresh(self.resolver, self.cos_clock)
 
     async def close(self) -> None:
@@ -60,20 +49,6 @@ async def test_a_renewal_signs_now_and_takes_the_place_of_the_cached_url(
     assert cached is not None
     assert cached.image == new
     assert (await tier.cache.find([ImageVariant("a")]))[ImageVariant("a")].image == new
-
-
-async def test_a_renewal_on_demand_takes_the_variant_off_the_dead_list(
-    tier: Tier, replicas: tuple[Replica, Replica]
-) -> None:
-    replica, _ = replicas
-    await replica.resolver.look_up("a")
-    for _ in range(3):
-        given_up = await tier.queue.fail(ImageVariant("a"), "no such key", tier.clock())
-    assert given_up
-    assert (await tier.queue.state(tier.clock())).dead == 1
-    tier.clock.now += 3300
-    await replica.on_demand.refresh("a")
-    assert await tier.queue.dead() == []
 
 
 async def test_simultaneous_renewals_are_one(tier: Tier, replicas: tuple[Replica, Replica]) -> None:

@@ -13,14 +13,13 @@ from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant, SignedImage
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
-from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, make_tier, on_each_topology
+from tests.tier import Clock, Tier, also_in_a_cluster, make_tier
 from tests.url_settings import url_cache
 
 A = ImageVariant("a")
@@ -37,9 +36,8 @@ def refresh_batch_of(
     tier: Tier, invalidated: InvalidatedIds | None = None, *, idle_after: float = 86_400
 ) -> RefreshBatch:
     settings = UrlPrerefreshSettings(idle_after=int(idle_after))
-    urls = UsableUrls(tier.signer, tier.lifetime, tier.clock)
     forget = (invalidated if invalidated is not None else InvalidatedIds()).add
-    return RefreshBatch(tier.cache, tier.usage, tier.queue, tier.table, urls, Live(settings), forget)
+    return RefreshBatch(tier.cache, tier.usage, tier.queue, tier.table, tier.urls, Live(settings), forget)
 
 
 def refresh_worker_of(
@@ -77,7 +75,7 @@ async def cached(tier: Tier, variant: ImageVariant = A) -> SignedImage | None:
     return (await tier.cache.find([variant]))[variant].image
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
     await keep(tier, "a")
     first = await cached(tier)
@@ -127,7 +125,7 @@ async def test_an_unused_entry_is_not_renewed(tier: Tier, redis_client: "redis.R
     assert await tier.queue.due_at(ImageVariant("b")) is not None
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) -> None:
     """SIGKILL between writing the URLs and the ack: the next to claim finds them fresh."""
     await keep(tier, "a", "b")
@@ -144,7 +142,7 @@ async def test_a_url_renewed_by_another_worker_is_not_renewed_again(tier: Tier) 
     assert tier.table.queries == [["b"]]
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.records.clear()
@@ -154,7 +152,7 @@ async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     assert invalidated == ["a"]
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier: Tier) -> None:
     await keep(tier, "a")
     tier.clock.now += 3000
@@ -172,7 +170,7 @@ async def test_i6_an_image_dropped_during_its_renewal_is_not_written_again(tier:
     assert await tier.queue.due_at(A) is None
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest.LogCaptureFixture) -> None:
     await keep(tier, "a", "b")
     del tier.table.records["a"]
@@ -189,7 +187,7 @@ async def test_an_unusable_row_is_given_up_and_logged(tier: Tier, caplog: pytest
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_dead") == 1
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> None:
     ids = [f"id-{number}" for number in range(20)]
     await keep(tier, *ids)
@@ -198,7 +196,7 @@ async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> No
     assert await drained(tier) == Counter(renewed=19, failed=1)
 
 
-@on_each_topology
+@also_in_a_cluster
 async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.is_away = True
@@ -210,17 +208,6 @@ async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     tier.table.is_away = False
     assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
     assert await tier.queue.dead() == []
-
-
-@on_each_topology
-async def test_a_style_is_renewed_beside_its_image(tier: Tier) -> None:
-    await keep(tier, "a")
-    await keep(tier, "a", style="thumb")
-    tier.clock.now += 3000
-    assert await drained(tier) == Counter(renewed=2)
-    thumb = await cached(tier, ImageVariant("a", "thumb"))
-    assert thumb is not None
-    assert "imageMogr2" in thumb.presigned.url
 
 
 async def test_a_removed_style_is_not_renewed(tier: Tier) -> None:

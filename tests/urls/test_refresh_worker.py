@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from gateway.concurrency.background import background
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.settings import Live, RedisSettings, UrlPrerefreshSettings
+from gateway.settings import RedisSettings
 from gateway.urls.refresh_worker import RefreshWorker
 from gateway_dev.redis_server import RedisServer
 from tests.cluster import Cluster
@@ -25,25 +25,20 @@ from tests.urls.test_refresh_batch import drained, keep, refresh_batch_of, refre
 from tests.waiting import until
 
 
-async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(tier: Tier) -> None:
+@pytest.mark.parametrize(("batch_size", "batches"), [(1000, [100, 100, 50]), (90, [90, 90, 70])])
+async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(
+    tier: Tier, batch_size: int, batches: list[int]
+) -> None:
+    """Packing and parsing more than a hundred would hold up requests."""
     ids = [f"id-{number}" for number in range(250)]
     await keep(tier, *ids)
     tier.table.queries.clear()
     tier.clock.now += 3000
-    assert await drained(tier) == Counter(renewed=250)
-    assert [len(query) for query in tier.table.queries] == [100, 100, 50]
+    assert await refresh_worker_of(tier, batch_size=batch_size).drain(tier.shards.all) == Counter(renewed=250)
+    assert [len(query) for query in tier.table.queries] == batches
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_due") == 0
-
-
-async def test_a_batch_is_of_a_hundred_at_most(tier: Tier) -> None:
-    """Packing and parsing a larger one would hold up requests."""
-    await keep(tier, *(f"id-{number}" for number in range(150)))
-    tier.table.queries.clear()
-    tier.clock.now += 3000
-    await refresh_worker_of(tier, batch_size=1000).drain(tier.shards.all)
-    assert [len(query) for query in tier.table.queries] == [100, 50]
 
 
 @asynccontextmanager
@@ -87,14 +82,7 @@ async def test_the_task_wakes_when_something_is_due_and_survives_failures(
 
 
 async def test_an_idle_task_with_a_long_interval_is_not_late(tier: Tier) -> None:
-    idle = RefreshWorker(
-        tier.shards,
-        tier.queue,
-        refresh_batch_of(tier),
-        tier.metrics.urls,
-        Live(UrlPrerefreshSettings(interval=86_400)),
-        now=tier.clock,
-    )
+    idle = refresh_worker_of(tier, interval=86_400)
 
     def last_success() -> float | None:
         return tier.metrics.registry.get_sample_value("image_gateway_refresh_last_success_timestamp_seconds")

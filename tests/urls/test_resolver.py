@@ -1,7 +1,7 @@
 """Misses that arrive together: one read of Redis, one query and one write, and nothing shared but the work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import redis
@@ -14,11 +14,8 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import UsableUrls
-from gateway.service.metrics import Metrics
-from gateway.settings import CosSettings, Live, UrlCacheSettings
-from gateway.urls.local_tier import LocalTier
+from gateway.settings import CosSettings, Live
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
 from tests.tier import RENDITIONS, Tier
@@ -53,54 +50,36 @@ def table(tier: Tier) -> SlowTable:
 
 @pytest.fixture
 async def resolver(tier: Tier, table: SlowTable) -> AsyncIterator[UrlResolver]:
-    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), RENDITIONS, tier.log, unknown_ttl=3)
-    made = UrlResolver(
-        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), tier.cache, local, tier.trust, tier.metrics.urls
-    )
+    made = tier.resolver(catalog=table, max_size=1000)
     tier.log.add_cache(made)
     yield made
     await made.close()
 
 
-Commands = Callable[[], Awaitable[dict[str, int]]]
-
-
-@pytest.fixture
-async def commands(tier: Tier) -> Commands:
-    """Counts the commands that Redis got from clients since the fixture was made, by name; not those of scripts."""
-    await tier.server.ping()  # the connection's own commands
-    await tier.server.client.config_resetstat()
-
-    async def counted() -> dict[str, int]:
-        stats = await tier.server.client.info("commandstats")
-        calls = {name.removeprefix("cmdstat_"): int(statistics["calls"]) for name, statistics in stats.items()}
-        return {name: calls.get(name, 0) for name in ("mget", "eval", "evalsha")}
-
-    return counted
-
-
-async def test_simultaneous_misses_are_one_read_one_query_and_one_write(
-    tier: Tier, resolver: UrlResolver, commands: Commands
+async def test_misses_are_one_read_one_query_and_one_write_alone_and_together(
+    tier: Tier, resolver: UrlResolver
 ) -> None:
-    tier.table.add(*IDS)
+    async def commands() -> dict[str, int]:
+        """Return how many commands Redis got from clients since the last call; not those of scripts."""
+        stats = await tier.server.client.info("commandstats")
+        await tier.server.client.config_resetstat()
+        return {name: int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("mget", "eval", "evalsha")}
+
+    await tier.server.ping()  # the connection's own commands
+    await commands()
+    tier.table.add("a", *IDS)
+    assert not (await resolver.look_up("a")).from_cache
+    assert tier.table.queries == [["a"]]
+    assert await commands() == {"mget": 1, "eval": 1, "evalsha": 0}
+    assert await tier.queue.due_at(ImageVariant("a")) is not None, "kept and queued by the same command"
     images = await asyncio.gather(*(resolver.look_up(image_id) for image_id in IDS))
     assert [found.image.record.image_id for found in images] == IDS
-    assert [sorted(query) for query in tier.table.queries] == [sorted(IDS)]
+    assert [sorted(query) for query in tier.table.queries] == [["a"], sorted(IDS)]
     counted = await commands()
     assert counted["mget"] == 1
     assert counted["eval"] + counted["evalsha"] <= len(IDS) / 10  # in pieces, so that none blocks for long
     entries = await tier.cache.find([ImageVariant(image_id) for image_id in IDS])
     assert all(entry.image is not None for entry in entries.values())
-
-
-async def test_a_miss_alone_is_one_read_one_query_and_one_write(
-    tier: Tier, resolver: UrlResolver, commands: Commands
-) -> None:
-    tier.table.add("a")
-    assert not (await resolver.look_up("a")).from_cache
-    assert tier.table.queries == [["a"]]
-    assert await commands() == {"mget": 1, "eval": 1, "evalsha": 0}
-    assert await tier.queue.due_at(ImageVariant("a")) is not None, "kept and queued by the same command"
 
 
 async def test_misses_during_a_query_share_the_next_one(tier: Tier, resolver: UrlResolver, table: SlowTable) -> None:
@@ -157,16 +136,15 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
 
     settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
     signer = Signer(Source(), Hosts(settings), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
-    local = LocalTier(Live(UrlCacheSettings(max_size=10, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
-    resolver = UrlResolver(
-        table, UsableUrls(signer, tier.lifetime, tier.clock), None, local, tier.trust, tier.metrics.urls
-    )
+    urls = UsableUrls(signer, tier.lifetime, tier.clock)
+    resolver = tier.resolver(catalog=table, urls=urls, in_redis=False)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = ImageRecord(
             image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
         )
     results = await asyncio.gather(*map(resolver.look_up, "acd"), return_exceptions=True)
     assert [type(result) for result in results] == [Resolved, CredentialsExpired, RuntimeError]
+    assert len(tier.table.queries) == 1, "they share a query, also without Redis"
     assert {image_id: type(result) for image_id, result in (await resolver.resolve_many("ac")).items()} == {
         "a": Resolved,
         "c": CredentialsExpired,
@@ -249,16 +227,6 @@ async def test_every_image_marked_stale_in_the_middle_of_a_group_is_read_again(
     await group
     assert resolver.get_cached("a") is None
     assert resolver.get_cached("b") is None
-
-
-async def test_without_redis_misses_share_a_query(tier: Tier, table: SlowTable) -> None:
-    tier.table.add(*IDS)
-    local = LocalTier(Live(UrlCacheSettings(max_size=1000, local_ttl=30)), Renditions({}), tier.log, unknown_ttl=3)
-    resolver = UrlResolver(
-        table, UsableUrls(tier.signer, tier.lifetime, tier.clock), None, local, tier.trust, Metrics().urls
-    )
-    await asyncio.gather(*map(resolver.look_up, IDS))
-    assert len(tier.table.queries) == 1
 
 
 async def test_memory_serves_while_one_of_its_urls_can_be_used(resolver: UrlResolver, tier: Tier) -> None:

@@ -21,7 +21,7 @@ async def test_the_cause_is_the_headline_no_light_is_worse_and_it_leads_to_its_a
 ) -> None:
     async with stage as scene:
         fault = scene.fault
-        await fault.inject(scene)
+        await scene.inject()
         scene.five_seconds_pass()
         await console.open(scene.gateway)
         sentence = console.page.locator("#sentence")

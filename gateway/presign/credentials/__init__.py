@@ -4,6 +4,7 @@ Reading credentials is synchronous: the newest set is in memory, and a backgroun
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
@@ -38,19 +39,8 @@ class CredentialsUnavailable(Exception):
     """A source has no usable credentials now. The text says why and contains no secret."""
 
 
-class Source(Protocol):
-    """Where credentials come from.
-
-    name: the name of the source in the configuration.
-    poll: seconds between two fetches, for a source that is cheap to ask. None: the source is asked before the
-    credentials end. Infinite: it is asked once.
-    """
-
-    name: str
-    poll: float | None = None
-
-    async def fetch(self) -> Credentials:
-        """Return the credentials of the source now. Raises ``CredentialsUnavailable``."""
+# Returns the credentials of a source now. Raises ``CredentialsUnavailable``.
+Fetch = Callable[[], Awaitable[Credentials]]
 
 
 def checked(secret_id: Any, secret_key: Any, token: Any, expires_at: Any) -> Credentials:

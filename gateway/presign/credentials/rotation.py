@@ -18,8 +18,8 @@ from urllib.parse import quote_plus
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDown, NoCredentials
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source
-from gateway.presign.credentials.sources import source_of
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch
+from gateway.presign.credentials.sources import POLL, source_of
 from gateway.presign.metrics import PresignMetrics
 from gateway.settings import CredentialsSettings
 
@@ -40,8 +40,10 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 @dataclass(slots=True, eq=False)
 class RotatingCredentials:
-    """Credentials of ``source``, which sign for ``buckets``.
+    """The newest credentials of a source, which sign for ``buckets``.
 
+    fetch: asks the source. ``name``: of the source, in the configuration.
+    poll: seconds between two fetches, infinite if one is enough. None: the source is asked before the credentials end.
     now: COS's clock in Unix seconds.
     refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     newest: the newest credentials, None before the source gave any.
@@ -49,10 +51,12 @@ class RotatingCredentials:
     tried: set after the first request to the source.
     """
 
-    source: Source
+    fetch: Fetch
+    name: str
     buckets: Sequence[str]
     metrics: PresignMetrics
     _: KW_ONLY
+    poll: float | None = None
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     refusal_pause: float = _AFTER_REFUSAL
@@ -66,11 +70,6 @@ class RotatingCredentials:
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _obeyed_at: float = float("-inf")  # when a refusal last caused a refresh, by the clock of the event loop
-
-    @property
-    def name(self) -> str:
-        """The name of the source in the configuration."""
-        return self.source.name
 
     @property
     def _names(self) -> str:
@@ -128,7 +127,7 @@ class RotatingCredentials:
             self._wanted.clear()
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    self._take(await self.source.fetch())
+                    self._take(await self.fetch())
             except (CredentialsUnavailable, TimeoutError) as error:
                 self._failed(str(error) or f"no answer within {_TIMEOUT:g} s")
             except Exception:  # the task must survive, or credentials would end for good
@@ -141,7 +140,7 @@ class RotatingCredentials:
     async def keep_fresh(self) -> None:
         """Refresh at once, and then until cancelled, or until the source has been asked once if that is enough."""
         await self.refresh()
-        while self.source.poll != math.inf:
+        while self.poll != math.inf:
             await self._until_due(self.pause())
             await self.refresh()
 
@@ -160,7 +159,7 @@ class RotatingCredentials:
 
     def pause(self) -> float | None:
         """Return the seconds until the next refresh. None: no refresh before COS refuses the credentials."""
-        poll, left, life = self.source.poll, self.seconds_left, self.life
+        poll, left, life = self.poll, self.seconds_left, self.life
         if self.failures:
             longest = _LONGEST_RETRY if poll is None else _LONGEST_POLL_RETRY
             return min(longest, _FIRST_RETRY * float(2 ** min(self.failures - 1, 10))) * (0.5 + self.random() / 2)
@@ -182,7 +181,7 @@ class RotatingCredentials:
         self.failures = 0
         self._is_unchanged = fetched == self.newest
         if self._is_unchanged:
-            if self.source.poll is None:
+            if self.poll is None:
                 self._count("unchanged")
             return
         self.newest, self._obtained_at, self._has_warned_of_end = fetched, self.now(), False
@@ -288,7 +287,8 @@ async def open_credentials(
         http = await stack.enter_async_context(BoundedHttp())
 
         def rotating(source: CredentialsSettings, *buckets: str) -> RotatingCredentials:
-            return RotatingCredentials(source_of(source, http, now), buckets, metrics, now=now)
+            fetch, name = source_of(source, http, now), source.source
+            return RotatingCredentials(fetch, name, buckets, metrics, poll=POLL.get(name), now=now)
 
         default = rotating(settings, *(bucket for bucket in buckets if bucket not in own))
         credentials = BucketCredentials(default, {bucket: rotating(own[bucket], bucket) for bucket in own}, now)

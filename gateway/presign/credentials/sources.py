@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from gateway.concurrency.background import in_daemon_thread
 from gateway.net.bounded_http import BoundedHttp, ServiceUnavailable
 from gateway.net.tencent_api import ApiKey, TencentApi
-from gateway.presign.credentials import Credentials, CredentialsUnavailable, Source, checked
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch, checked
 from gateway.settings import (
     ROLE_NAME,
     AssumeRoleCredentialsSettings,
@@ -33,7 +33,8 @@ from gateway.settings import (
 
 logger = logging.getLogger(__name__)
 
-_POLL: Final = 1.0  # seconds between two looks at the file
+# Seconds between two fetches from sources that are cheap to ask. Infinite: they are asked once.
+POLL: Final[Mapping[str, float]] = {"static": math.inf, "environment": math.inf, "file": 1.0}
 _MOST_BYTES: Final = 64 * 1024  # of the file, and of a pod's token
 _KEYS: Final = ("secret_id", "secret_key", "token", "expires_at")
 _METADATA_PATH: Final = "/latest/meta-data/cam/security-credentials/"
@@ -48,52 +49,41 @@ _Version = tuple[int, int, int]  # device and inode change when the file is repl
 T = TypeVar("T")
 
 
-def source_of(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[], float]) -> Source:
-    """Return the source that ``settings`` describe. ``now``: COS's clock in Unix seconds."""
+def source_of(settings: CredentialsSettings, http: BoundedHttp, now: Callable[[], float]) -> Fetch:
+    """Return how to fetch from the source that ``settings`` describe. ``now``: COS's clock in Unix seconds."""
     match settings:
         case StaticCredentialsSettings(secret_id=SecretStr() as secret_id, secret_key=SecretStr() as secret_key):
-            return FixedSource("static", _clear(secret_id, secret_key, settings.token, settings.token_expires_at))
+            return _fixed(secret_id, secret_key, settings.token, settings.token_expires_at)
         case EnvironmentCredentialsSettings():
-            return FixedSource("environment", _clear(*settings.values()))
+            return _fixed(*settings.values())
         case FileCredentialsSettings():
-            return FileSource(settings.path)
+            return FileSource(settings.path).fetch
         case CvmRoleCredentialsSettings():
-            return InstanceRoleSource(http, settings.metadata_url, settings.role)
+            return InstanceRoleSource(http, settings.metadata_url, settings.role).fetch
         case AssumeRoleCredentialsSettings():
-            return AssumeRoleSource(http, settings, source_of(settings.base, http, now), now)
+            return AssumeRoleSource(http, settings, source_of(settings.base, http, now), now).fetch
         case TkeOidcCredentialsSettings():
-            return TkeOidcSource(http, settings, now)
+            return TkeOidcSource(http, settings, now).fetch
     raise ValueError("the static source has no keys")  # the settings' model refuses that
 
 
-def _clear(
+def _fixed(
     secret_id: SecretStr, secret_key: SecretStr, token: SecretStr | None, expires_at: int | None = None
-) -> Credentials:
+) -> Fetch:
     clear_token = token.get_secret_value() if token is not None else None
-    return Credentials(secret_id.get_secret_value(), secret_key.get_secret_value(), clear_token, expires_at)
+    credentials = Credentials(secret_id.get_secret_value(), secret_key.get_secret_value(), clear_token, expires_at)
+
+    async def fetch() -> Credentials:
+        return credentials
+
+    return fetch
 
 
-class FixedSource(Source):
-    """Credentials that the configuration or the environment gives."""
-
-    poll = math.inf
-
-    def __init__(self, name: str, credentials: Credentials) -> None:
-        self.name = name
-        self._credentials = credentials
-
-    async def fetch(self) -> Credentials:
-        return self._credentials
-
-
-class FileSource(Source):
+class FileSource:
     """A JSON file that another program writes: read when it was replaced or written.
 
     ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
     """
-
-    name = "file"
-    poll = _POLL
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -154,10 +144,8 @@ class FileReads:
         return await asyncio.shield(reading)
 
 
-class InstanceRoleSource(Source):
+class InstanceRoleSource:
     """The credentials of the instance's role. ``role`` None: of the first role that its metadata service names."""
-
-    name = "cvm_role"
 
     def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
         self._http = http
@@ -195,16 +183,14 @@ def _temporary(found: Any, expires_at: Any, service: str) -> Credentials:
     return checked(found.get("TmpSecretId"), found.get("TmpSecretKey"), found["Token"], expires_at)
 
 
-class AssumeRoleSource(Source):
+class AssumeRoleSource:
     """The credentials of a role that those of ``base`` may assume."""
-
-    name = "assume_role"
 
     def __init__(
         self,
         http: BoundedHttp,
         settings: AssumeRoleCredentialsSettings,
-        base: Source,
+        base: Fetch,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=_STS_REGION, now=now)
@@ -222,7 +208,7 @@ class AssumeRoleSource(Source):
     async def fetch(self) -> Credentials:
         """Return new credentials by those of the base, by the last ones if it has none now and they have not ended."""
         try:
-            self._last_base = base = await self._base.fetch()
+            self._last_base = base = await self._base()
         except CredentialsUnavailable:
             if self._last_base is None or (self._last_base.expires_at or math.inf) < self._now() + _LEAST_LEFT:
                 raise
@@ -231,10 +217,8 @@ class AssumeRoleSource(Source):
         return await _call_sts(self._api, "AssumeRole", self._parameters, key)
 
 
-class TkeOidcSource(Source):
+class TkeOidcSource:
     """The credentials of the role that TKE gives to the pod; the cluster renews the token in the file."""
-
-    name = "tke_oidc"
 
     def __init__(
         self, http: BoundedHttp, settings: TkeOidcCredentialsSettings, now: Callable[[], float] = time.time

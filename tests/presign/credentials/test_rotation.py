@@ -28,8 +28,6 @@ class Scripted:
     failure: Exception | None = None
     hangs: bool = False
     same: Credentials | None = None
-    name: str = "cvm_role"
-    poll: float | None = None
     given: list[Credentials] = field(default_factory=list)
     asked: int = 0
 
@@ -63,10 +61,10 @@ class Rotation:
         return self.metrics.registry.get_sample_value(name, {"result": result}) or 0.0
 
 
-def rotation(clock: Clock, *, random: float = 0.0, **source: object) -> Rotation:
+def rotation(clock: Clock, *, random: float = 0.0, name: str = "cvm_role", **source: object) -> Rotation:
     """Return rotating credentials on a clock of the test's."""
     scripted, metrics = Scripted(clock, **source), Metrics()  # type: ignore[arg-type]
-    made = RotatingCredentials(scripted, ["b-1", "c-1"], metrics.presign, now=clock, random=lambda: random)
+    made = RotatingCredentials(scripted.fetch, name, ["b-1", "c-1"], metrics.presign, now=clock, random=lambda: random)
     return Rotation(clock, scripted, metrics, made)
 
 
@@ -236,14 +234,14 @@ class TestTask:
 
     async def test_it_refreshes_before_the_end(self) -> None:
         source = Scripted(time.time, life=6)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, random=lambda: 0.0)
+        credentials = RotatingCredentials(source.fetch, "cvm_role", ["b-1"], Metrics().presign, random=lambda: 0.0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: len(source.given) == 2 and newest_of(credentials) == source.given[1])
             assert (credentials.seconds_left or 0) > 3
 
     async def test_a_refusal_of_the_newest_credentials_refreshes_at_once(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, refusal_pause=0)
+        credentials = RotatingCredentials(source.fetch, "cvm_role", ["b-1"], Metrics().presign, refusal_pause=0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             credentials.refused(url_of("AKID10"))  # signed with the credentials of another replica
@@ -269,7 +267,7 @@ class TestTask:
 
     async def test_a_key_that_another_service_refuses_is_replaced(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["purge"], Metrics().presign, refusal_pause=0)
+        credentials = RotatingCredentials(source.fetch, "cvm_role", ["purge"], Metrics().presign, refusal_pause=0)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             credentials.refused("AKID10")  # replaced meanwhile
@@ -279,7 +277,9 @@ class TestTask:
 
     async def test_a_thousand_refusals_cause_one_refresh_in_a_pause(self) -> None:
         source = Scripted(time.time)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign, random=lambda: 0.0, refusal_pause=0.3)
+        credentials = RotatingCredentials(
+            source.fetch, "cvm_role", ["b-1"], Metrics().presign, random=lambda: 0.0, refusal_pause=0.3
+        )
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
             began = time.monotonic()
@@ -290,9 +290,9 @@ class TestTask:
             assert time.monotonic() - began > 0.5
 
     async def test_a_file_is_looked_at_every_second(self) -> None:
-        source = Scripted(time.time, poll=0.02, same=Credentials("AKID", "key"))
+        source = Scripted(time.time, same=Credentials("AKID", "key"))
         metrics = Metrics()
-        credentials = RotatingCredentials(source, ["b-1"], metrics.presign)
+        credentials = RotatingCredentials(source.fetch, "cvm_role", ["b-1"], metrics.presign, poll=0.02)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked > 3)
             source.same = Credentials("AKIDNEW", "key")
@@ -302,7 +302,7 @@ class TestTask:
 
     async def test_it_can_be_cancelled_while_the_source_hangs(self) -> None:
         source = Scripted(time.time, hangs=True)
-        credentials = RotatingCredentials(source, ["b-1"], Metrics().presign)
+        credentials = RotatingCredentials(source.fetch, "cvm_role", ["b-1"], Metrics().presign)
         async with background("credentials-test", credentials.keep_fresh()):
             await until(lambda: source.asked == 1)
         assert not credentials.tried.is_set()

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.net.bounded_http import BoundedHttp
-from gateway.presign.credentials import Credentials, CredentialsUnavailable
+from gateway.presign.credentials import Credentials, CredentialsUnavailable, Fetch
 from gateway.presign.credentials.sources import (
     AssumeRoleSource,
     FileSource,
-    FixedSource,
     InstanceRoleSource,
     TkeOidcSource,
 )
@@ -27,7 +26,18 @@ from tests.tier import Clock
 from tests.waiting import until
 
 ONE = {"secret_id": "AKID1", "secret_key": "key1", "token": "token1", "expires_at": 1_800_000_000}
-BASE = FixedSource("static", Credentials(BASE_ID, BASE_KEY))
+
+
+def fixed(credentials: Credentials) -> Fetch:
+    """Return the source of a base that never changes."""
+
+    async def fetch() -> Credentials:
+        return credentials
+
+    return fetch
+
+
+BASE = fixed(Credentials(BASE_ID, BASE_KEY))
 
 
 @pytest.fixture
@@ -230,7 +240,7 @@ async def test_a_role_is_assumed_for_the_configured_time(services: CredentialSer
 
 
 async def test_the_base_may_be_the_role_of_the_instance(services: CredentialServices, http: BoundedHttp) -> None:
-    base = InstanceRoleSource(http, services.url, None)
+    base = InstanceRoleSource(http, services.url, None).fetch
     found = await AssumeRoleSource(http, assume_role(services), base).fetch()
     assert found.secret_id in services.issuer.credentials
     assert (services.calls["metadata"], services.calls["AssumeRole"]) == (1, 1)
@@ -239,7 +249,7 @@ async def test_the_base_may_be_the_role_of_the_instance(services: CredentialServ
 async def test_the_last_base_is_used_while_its_own_source_fails(
     services: CredentialServices, http: BoundedHttp
 ) -> None:
-    source = AssumeRoleSource(http, assume_role(services), InstanceRoleSource(http, services.url, None))
+    source = AssumeRoleSource(http, assume_role(services), InstanceRoleSource(http, services.url, None).fetch)
     await source.fetch()
     services.faults.add(CredentialFault(kind="garbage", service="metadata", times=None))
     await source.fetch()
@@ -249,7 +259,9 @@ async def test_the_last_base_is_used_while_its_own_source_fails(
 async def test_a_base_that_has_ended_is_not_used(services: CredentialServices, http: BoundedHttp) -> None:
     clock = Clock(services.issuer.now())
     services.issuer.now = clock
-    source = AssumeRoleSource(http, assume_role(services), InstanceRoleSource(http, services.url, None), now=clock)
+    source = AssumeRoleSource(
+        http, assume_role(services), InstanceRoleSource(http, services.url, None).fetch, now=clock
+    )
     await source.fetch()
     services.faults.add(CredentialFault(kind="garbage", service="metadata", times=None))
     clock.now += 3600
@@ -281,7 +293,7 @@ async def test_a_refusal_of_sts_is_named_by_its_code(
     services: CredentialServices, http: BoundedHttp, base: Credentials, code: str
 ) -> None:
     with pytest.raises(CredentialsUnavailable, match=f"^STS: error {code}$"):
-        await AssumeRoleSource(http, assume_role(services), FixedSource("static", base)).fetch()
+        await AssumeRoleSource(http, assume_role(services), fixed(base)).fetch()
 
 
 @pytest.mark.parametrize("kind", ["hang", "garbage", "error", "internal_error"])
