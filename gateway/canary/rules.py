@@ -49,28 +49,19 @@ class Verdict(NamedTuple):
 def judge(check: Check, known: Known, seen: Seen, *, was_up: bool) -> Verdict:
     """Return what the answer means. ``was_up``: this check has succeeded before with this image."""
     wanted = "public" if check == PUBLIC else "private"
+    if known.row == "missing" and was_up:
+        return Verdict(False, f"the row of the {wanted} image has gone: it was deleted, or row level security hides it")
+    if known.row == "missing":
+        return Verdict(None, f"the canary is wrong: the table has no row of the {wanted} image, or hides it")
     if known.row not in (wanted, "unknown"):
-        return _of_wrong_row(known, wanted, was_up=was_up)
+        return Verdict(None, f"the canary is wrong: the row of the {wanted} image is {known.row}")
     if seen.status is None:
         return Verdict(False, seen.problem)
-    if check == "private_anonymous":
-        return _of_hidden(seen)
-    return _of_image(known, seen)
-
-
-def _of_wrong_row(known: Known, wanted: str, *, was_up: bool) -> Verdict:
-    """A row that was right and has gone is a fault: row level security hides rows, and so does another table."""
-    if known.row != "missing":
-        return Verdict(None, f"the canary is wrong: the row of the {wanted} image is {known.row}")
-    if was_up:
-        return Verdict(False, f"the row of the {wanted} image has gone: it was deleted, or row level security hides it")
-    return Verdict(None, f"the canary is wrong: the table has no row of the {wanted} image, or hides it")
-
-
-def _of_hidden(seen: Seen) -> Verdict:
+    if check != "private_anonymous":
+        return _of_image(known, seen)
     if seen.status in _HIDDEN:
         return Verdict(True, f"{seen.status} for a caller without credentials")
-    if seen.status is not None and seen.status < 400:
+    if seen.status < 400:
         return Verdict(False, f"{seen.status}: a caller without credentials gets a private image")
     return Verdict(False, f"{seen.status} instead of 401 or 404")
 

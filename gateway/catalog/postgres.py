@@ -141,15 +141,19 @@ class PostgresCatalog:
         Raises ``CatalogQueryRefused`` if the query cannot work, and ``CatalogUnavailable`` if Postgres does not answer
         within a second and a half: who asks for readiness does not wait longer.
         """
-        async with self._tried_query():
-            pass
+        seconds = min(self.timeout, _PROBE_TIMEOUT)
+        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
+            id_type = await self._fetch_id_type(cursor)
+            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
+            self._id_type, self._lock = id_type, None
 
     async def probe(self) -> None:
         """Run ``try_query``, and look whether it finds the same tables as before, with all their rows.
 
         Raises ``DependencyDegraded`` if it does not: then nothing fails, and images are unknown.
         """
-        async with self._tried_query() as cursor:
+        await self.try_query()
+        async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
             links_table = LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FOUND_TABLES_SQL, (self.query.table, links_table))
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
@@ -160,16 +164,6 @@ class PostgresCatalog:
         self._tables = self._tables or names
         if names != self._tables:
             raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
-
-    @asynccontextmanager
-    async def _tried_query(self) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor with which the query of requests has been tried."""
-        seconds = min(self.timeout, _PROBE_TIMEOUT)
-        async with self._translated_errors(seconds), loop_timeout(seconds), self._cursor() as cursor:
-            id_type = await self._fetch_id_type(cursor)
-            await self._execute_by_id(cursor, self.query.by_id, id_type, [], _limit(seconds))
-            self._id_type, self._lock = id_type, None
-            yield cursor
 
     async def report(self) -> DatabaseReport:
         try:

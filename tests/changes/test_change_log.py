@@ -1,7 +1,5 @@
 """The change log: what it keeps, what it tells the caches, and when it says that changes are heard."""
 
-from collections.abc import Callable
-
 import pytest
 
 from gateway.changes.change_log import ChangeLog, Scope, Source
@@ -76,13 +74,10 @@ def test_rows_are_trusted_while_heartbeats_come_back() -> None:
     assert log.rows_trusted_until == NEVER
     log.listens(Source.ROWS, START + 2)
     assert log.rows_trusted_until == NEVER
-
-
-def test_a_process_that_listens_nowhere_trusts_rows_for_their_own_time() -> None:
-    log = ChangeLog([], "me", START)
-    assert log.rows_trusted_until == float("inf")
-    assert log.has_tried()
-    assert log.complete_since(START + 5) == START
+    nowhere = ChangeLog([], "me", START)
+    assert nowhere.rows_trusted_until == float("inf"), "they are trusted for their own time"
+    assert nowhere.has_tried()
+    assert nowhere.complete_since(START + 5) == START
 
 
 def test_nothing_was_missed_since_every_source_is_heard() -> None:
@@ -123,20 +118,15 @@ def test_a_gap_of_a_process_that_serves_sweeps_caches_in_front_of_every_replica(
     assert (log.all_changed_at, log.unpublished) == (START + 7, {Scope.DECISIONS, Scope.IMAGES})
     log.missed(Source.ROWS, START + 9)
     assert log.all_changed_at == START + 9
-
-
-def test_a_subscription_that_is_forgotten_each_time_sweeps_once() -> None:
-    """As behind a pooler in transaction mode: nothing was trusted meanwhile, so no old image was given to nginx."""
-    log = listening()
-    log.serves = True
-    for number in range(1, 4):
+    # As behind a pooler in transaction mode: nothing was trusted meanwhile, so no old image was given to nginx.
+    for number in range(3):
         log.lost(Source.ROWS)
-        log.listens(Source.ROWS, START + number)
-        assert log.all_changed_at == START + 1
-    beat(log, Source.ROWS, START + 4)
+        log.listens(Source.ROWS, START + 10 + number)
+        assert log.all_changed_at == START + 9, "a subscription that is forgotten each time sweeps once"
+    beat(log, Source.ROWS, START + 14)
     log.lost(Source.ROWS)
-    log.listens(Source.ROWS, START + 5)
-    assert log.all_changed_at == START + 5
+    log.listens(Source.ROWS, START + 15)
+    assert log.all_changed_at == START + 15
 
 
 def test_rights_that_change_twice_in_a_millisecond_have_two_times() -> None:
@@ -161,14 +151,10 @@ def test_a_change_forgotten_while_nginx_may_ask_for_it_is_one_of_every_image(pas
 def test_observers_are_called_when_the_list_becomes_another_one() -> None:
     log, calls = listening(), list[int]()
     log.add_observer(lambda: calls.append(0))
-    steps: list[Callable[[], None]] = [
-        lambda: log.image_changed("a", START),
-        lambda: log.heard_sweep(Scope.DECISIONS, START),
-        lambda: log.lost(Source.ROWS),
-        lambda: log.missed(Source.REPLICAS, START),
-    ]
-    for step in steps:
-        step()
+    log.image_changed("a", START)
+    log.heard_sweep(Scope.DECISIONS, START)
+    log.lost(Source.ROWS)
+    log.missed(Source.REPLICAS, START)
     assert len(calls) == 4
     log.listens(Source.ROWS, START)
     calls.clear()
