@@ -62,10 +62,6 @@ class Signer:
     renditions: Renditions = field(default_factory=lambda: Renditions({}))
     now: Callable[[], float] = time.time
 
-    def has_rendition(self, rendition: str | None) -> bool:
-        """Return whether the rendition is configured. None is the original image."""
-        return self.renditions.has(rendition)
-
     def sign(
         self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
@@ -85,12 +81,8 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record with its URL for GET. ``read_at`` is the time of reading the row, in Unix seconds."""
-        if rendition is None:  # most images: no further calls
-            named = None
-            public = record.public and not self.renditions.originals_for_owner
-        else:
-            named = ObjectId.of(record, rendition, self.renditions.revision(rendition))
-            public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
+        named = ObjectId.of(record, rendition, self.renditions.revision(rendition)) if rendition is not None else None
+        public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
         presigned = self.sign(record, rendition, fresh=fresh)
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 
@@ -134,7 +126,7 @@ class Signer:
         A cache is not trusted with destinations, so that host, key, rule and times are built anew. Replicas have
         different credentials, so that SecretId, signature and token come from the entry, whose MAC vouches for them.
         """
-        if not self.has_rendition(rendition) or not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
+        if not self.renditions.has(rendition) or not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
             return None
         parameters = self._parameters(record, rendition, own.token)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)

@@ -161,10 +161,6 @@ class UsableUrls:
     lifetime: Lifetime
     now: Callable[[], float] = time.time
 
-    def has_rendition(self, rendition: str | None) -> bool:
-        """Return whether the rendition is configured. None is the original image."""
-        return self.signer.has_rendition(rendition)
-
     def sign(self, record: ImageRecord, rendition: str | None, read_at: int, *, fresh: bool = False) -> SignedImage:
         """Return the image with a URL that may be used. Raises ``CredentialsExpired``."""
         image = self.signer.sign_image(record, rendition, read_at=read_at, fresh=fresh)
