@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageRecord
+from gateway.commands.config_option import settings_from
 from gateway.errors import CatalogUnavailable, DependencyDown, GatewayError
 from gateway.purge.intake import PurgeIntake
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -75,12 +77,21 @@ async def ask_replicas(
         await asyncio.sleep(0.05)
 
 
-def run_or_explain(work: Coroutine[Any, Any, T]) -> T:
-    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``."""
+def run_or_explain(config: Path | None, work: Callable[[Dependencies], Coroutine[Any, Any, T]]) -> T:
+    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``.
+
+    Print mistakes in the settings and exit with ``BAD_SETTINGS``.
+    """
+    settings = settings_from(config)
+
+    async def run() -> T:
+        async with open_dependencies(settings) as opened:
+            return await work(opened)
+
     # The error says why there are no credentials.
     logging.getLogger("gateway.presign.credentials").addHandler(logging.NullHandler())
     try:
-        return asyncio.run(work)
+        return asyncio.run(run())
     except (DependencyDown, GatewayError) as error:
         # "no answer within 5 s" does not name the dependency.
         named = ((CatalogUnavailable, "postgres: "), (CacheUnavailable, "redis: "))

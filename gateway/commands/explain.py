@@ -12,8 +12,8 @@ import click
 
 from gateway.catalog.database_report import tell_gateways
 from gateway.catalog.image_id import parse_image_id
-from gateway.commands.config_option import FAILED, config_option, settings_from
-from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.config_option import FAILED, config_option
+from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.explain.access import Credentials
 from gateway.explain.explanation import Explanation
 from gateway.monitoring.trigger_watch import TriggerWatch
@@ -51,7 +51,6 @@ def explain(
     """
     if sum(credential is not None for credential in (token, link, user)) > 1:
         raise click.UsageError("give one of --token, --link and --user")
-    settings = settings_from(config)
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the explanation reports outages
     if token == "-":  # noqa: S105 - the name of standard input
         token = sys.stdin.readline().strip()
@@ -59,9 +58,8 @@ def explain(
     given = {"style": style, "w": width, "format": image_format}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
 
-    async def explained() -> Explanation:
+    async def explained(opened: Dependencies) -> Explanation:
         async with (
-            open_dependencies(settings) as opened,
             open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
             opened.open_urls() as urls,
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
@@ -69,11 +67,11 @@ def explain(
         ):
             watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)
-            if settings.postgres.listen:
-                await tell_gateways(settings.postgres)
+            if (postgres := opened.live.value.postgres).listen:
+                await tell_gateways(postgres)
             return await explainer.explain(parse_image_id(image_id), Credentials(token, link, user), parameters)
 
-    explanation = run_or_explain(explained())
+    explanation = run_or_explain(config, explained)
     click.echo(json.dumps(explanation.as_json(), indent=2) if as_json else "\n".join(explanation.as_lines()))
     if not explanation.verdict.is_served:
         sys.exit(FAILED)

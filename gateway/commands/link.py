@@ -10,8 +10,8 @@ import click
 
 from gateway.access.signed_links import short_address
 from gateway.api.links import MAX_LIFETIME
-from gateway.commands.config_option import config_option, settings_from
-from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.config_option import config_option
+from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.service.access import signed_links
 
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([smhd]?)")
@@ -38,13 +38,11 @@ class Duration(click.ParamType[int]):
 @config_option
 def link(image_id: str, expires: int, config: Path | None) -> None:
     """Print a signed gateway link, to be appended to the gateway's scheme and host."""
-    settings = settings_from(config)
 
-    async def make_link() -> str:
-        async with open_dependencies(settings) as opened:
-            record, links = await opened.active_record(image_id), signed_links(opened.live)
+    async def make_link(opened: Dependencies) -> str:
+        record, links = await opened.active_record(image_id), signed_links(opened.live)
         if links is None:
             raise click.ClickException("access.signed_links is not configured")
         return links.make(short_address(record.image_id), expires_in=expires, links_killed=record.links_killed)[0]
 
-    click.echo(run_or_explain(make_link()))
+    click.echo(run_or_explain(config, make_link))

@@ -9,8 +9,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from gateway.commands.config_option import config_option, settings_from
-from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.config_option import config_option
+from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.commands.output import OutputConsole
 from gateway.presign.signed_image import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
@@ -18,7 +18,6 @@ from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.service.purges import make_purge_intake
-from gateway.settings import Live
 
 _MOST_LISTED = 50
 
@@ -36,32 +35,30 @@ def queue(action: str, config: Path | None, most: int, *, purges: bool) -> None:
     dead     the dead entries with their reasons
     requeue  make all dead entries due now
     """
-    settings = settings_from(config)
     # The error says that Redis does not answer; the line of the log, that a gateway goes on without it.
     logging.getLogger("gateway.redis_connection").addHandler(logging.NullHandler())
 
-    async def run() -> None:
-        async with open_dependencies(settings) as opened:
-            redis = opened.stores.redis
-            intake = make_purge_intake(settings, opened.metrics.purge, opened.stores)
-            if purges and intake is None:
-                raise click.ClickException("purge is not configured, so there is no queue of purges")
-            if redis is None:
-                raise click.ClickException("url_cache.enabled is off, so there is no queue")
-            chosen = intake.queue if purges and intake is not None else redis.queue
-            match action:
-                case "list":
-                    await _print_next(chosen, most)
-                case "dead":
-                    await _print_dead(chosen, most)
-                case _:
-                    requeued = await chosen.requeue(time.time())
-                    click.echo(f"{requeued} requeued")
-                    name = "purges" if purges else "renewals"
-                    audit = AuditLog(Live(settings.logging))
-                    await audit.note("requeue", operating_user(), queue=name, requeued=requeued)
+    async def run(opened: Dependencies) -> None:
+        redis = opened.stores.redis
+        intake = make_purge_intake(opened.live.value, opened.metrics.purge, opened.stores)
+        if purges and intake is None:
+            raise click.ClickException("purge is not configured, so there is no queue of purges")
+        if redis is None:
+            raise click.ClickException("url_cache.enabled is off, so there is no queue")
+        chosen = intake.queue if purges and intake is not None else redis.queue
+        match action:
+            case "list":
+                await _print_next(chosen, most)
+            case "dead":
+                await _print_dead(chosen, most)
+            case _:
+                requeued = await chosen.requeue(time.time())
+                click.echo(f"{requeued} requeued")
+                name = "purges" if purges else "renewals"
+                audit = AuditLog(opened.live.map(lambda settings: settings.logging))
+                await audit.note("requeue", operating_user(), queue=name, requeued=requeued)
 
-    run_or_explain(run())
+    run_or_explain(config, run)
 
 
 async def _print_next(queue: RefreshQueue | PurgeQueue, most: int) -> None:

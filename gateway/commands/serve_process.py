@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from gateway.service.service import Service
 from gateway.settings import Settings
 from gateway.settings.sources import SettingsError, load_settings, settings_to_text
 from gateway.tracing import UnusableTracing
-from gateway.workers.worker_channel import FORCE, GRACE, RELOAD, ROLL, SETTINGS, STOP, WORKER_VERSION, WorkerChannel
+from gateway.workers.worker_channel import GRACE, SETTINGS, WORKER_VERSION, WorkerChannel
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +102,19 @@ def run_until_stopped(
     async def run() -> None:
         tune_memory()
         raise_nofile_limit(settings.server.max_streams)
-        signals = Signals()
+        signals, loop = Signals(), asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             if channel is None:
                 signals.handle_stop()
-                _handle_hangup(signals, reloads=reloads)
+                if reloads:
+                    loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
+                # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring
+                # SIGHUP would leave the gateway and the servers of `dev` running without a terminal; nohup, which
+                # ignores it, is respected.
+                elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                    loop.add_signal_handler(signal.SIGHUP, signals.stop.set)
             else:
-                await stack.enter_async_context(_obeying(signals, channel))
+                await stack.enter_async_context(channel.obeying(signals))
             await stack.enter_async_context(background("memory-release", release_free_memory()))
             await main(signals)
 
@@ -123,23 +129,3 @@ def run_until_stopped(
         exit_with_mistakes(SettingsError([str(error)]))
     except (OSError, PurePythonParser) as error:
         raise click.ClickException(f"the gateway cannot start: {error}") from None
-
-
-def _handle_hangup(signals: Signals, *, reloads: bool) -> None:
-    loop = asyncio.get_running_loop()
-    if reloads:
-        loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
-    # A closing terminal and its shell both send SIGHUP, so a second one does not force the stop. Ignoring SIGHUP would
-    # leave the gateway and the servers of `dev` running without a terminal; nohup, which ignores it, is respected.
-    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        loop.add_signal_handler(signal.SIGHUP, signals.stop.set)
-
-
-def _obeying(signals: Signals, channel: WorkerChannel) -> AbstractAsyncContextManager[None]:
-    """Obey the supervisor. SIGTERM and SIGINT only start the drain, since Ctrl-C reaches both processes."""
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, signals.stop.set)
-    for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):  # for the supervisor
-        loop.add_signal_handler(signum, channel.send_signal, order)
-    return channel.obeying({STOP: signals.stop.set, FORCE: signals.force_stop.set, RELOAD: signals.reload.set})

@@ -17,8 +17,8 @@ from gateway.canary.client import FrontClient, open_front_client
 from gateway.canary.mark import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
-from gateway.commands.config_option import FAILED, config_option, settings_from
-from gateway.commands.dependencies import Dependencies, ask_replicas, open_dependencies, run_or_explain
+from gateway.commands.config_option import FAILED, config_option
+from gateway.commands.dependencies import Dependencies, ask_replicas, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.presign.signed_image import ImageVariant
@@ -30,7 +30,6 @@ from gateway.service.canary import shared_secret
 from gateway.service.purges import make_purge_intake
 from gateway.service.stores import RedisStores
 from gateway.service.urls import Urls
-from gateway.settings import Live
 
 _GONE: Final = frozenset({401, 403, 404, 410})
 _PAUSE: Final = 0.25  # seconds between two looks
@@ -66,24 +65,22 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     Says what the row says, kills all links, purges the image, then asks replicas, Redis, the queue of purges, nginx and
     the CDN until none has it. The exit code is 0 only if every layer was seen without it.
     """
-    settings = settings_from(config)
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the lines say it
-    fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
 
-    async def run() -> bool:
-        parsed, outcome = parse_image_id(image_id), "not seen gone"
-        async with open_dependencies(settings) as opened, open_front_client(connections=32) as client:
-            purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
-            async with opened.open_urls(purges) as urls:
-                try:
-                    if is_gone := await _Takedown(parsed, opened, urls, purges, client, fronts).run(timeout):
-                        outcome = "gone"
-                finally:
-                    audit = AuditLog(Live(settings.logging))
-                    await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
+    async def run(opened: Dependencies) -> bool:
+        parsed, outcome, settings = parse_image_id(image_id), "not seen gone", opened.live.value
+        fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
+        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
+        async with open_front_client(connections=32) as client, opened.open_urls(purges) as urls:
+            try:
+                if is_gone := await _Takedown(parsed, opened, urls, purges, client, fronts).run(timeout):
+                    outcome = "gone"
+            finally:
+                audit = AuditLog(opened.live.map(lambda settings: settings.logging))
+                await audit.note("takedown", operating_user(), image_id=parsed, outcome=outcome)
         return is_gone
 
-    if not run_or_explain(run()):
+    if not run_or_explain(config, run):
         sys.exit(FAILED)
 
 

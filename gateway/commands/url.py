@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from gateway.commands.config_option import config_option, settings_from
-from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.config_option import config_option
+from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.errors import CredentialsExpired
 from gateway.presign.signed_image import AuthorizedImage
 
@@ -18,14 +18,12 @@ from gateway.presign.signed_image import AuthorizedImage
 @config_option
 def url(image_id: str, config: Path | None) -> None:
     """Print a presigned COS URL of the image."""
-    settings = settings_from(config)
 
-    async def presign() -> str:
-        async with open_dependencies(settings) as opened:
-            signing = opened.signing
-            image = signing.signer.sign_image(await opened.active_record(image_id), fresh=True)
-            if not signing.lifetime.is_usable(image.presigned, signing.clock.now()):
-                raise CredentialsExpired("the credentials end too soon for any URL to be usable")
-            return signing.public_urls.presign(AuthorizedImage(image)).url
+    async def presign(opened: Dependencies) -> str:
+        signing = opened.signing
+        image = signing.signer.sign_image(await opened.active_record(image_id), fresh=True)
+        if not signing.lifetime.is_usable(image.presigned, signing.clock.now()):
+            raise CredentialsExpired("the credentials end too soon for any URL to be usable")
+        return signing.public_urls.presign(AuthorizedImage(image)).url
 
-    click.echo(run_or_explain(presign()))
+    click.echo(run_or_explain(config, presign))

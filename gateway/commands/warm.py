@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.commands.config_option import FAILED, config_option, settings_from
-from gateway.commands.dependencies import open_dependencies, run_or_explain
+from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.errors import ImageNotFound, InvalidImageId
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import UsageStore
@@ -45,12 +45,11 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
         raise click.UsageError("name either --top N or --ids FILE")
     if used_in is not None and top is None:
         raise click.UsageError("--used-in needs --top N")
-    settings = settings_from(config)
     earlier = settings_from(used_in) if used_in is not None else None
     results: Results = defaultdict(list)
 
-    async def fill() -> None:
-        async with open_dependencies(settings) as opened, opened.open_urls() as urls:
+    async def fill(opened: Dependencies) -> None:
+        async with opened.open_urls() as urls:
             image_ids = _read(ids, results) if ids is not None else await _hottest(opened.stores, earlier, top or 0)
             if top is not None and len(image_ids) < top:
                 click.echo(f"--top {top}: only {len(image_ids)} images are known to have been used")
@@ -63,7 +62,7 @@ def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path |
             if top is not None and (redis := opened.stores.redis) is not None:
                 await redis.maintenance.remove_usage(results.get(ImageNotFound.code, []))
 
-    run_or_explain(fill())
+    run_or_explain(config, fill)
     _report(results)
     if set(results) - {_CACHED, ImageNotFound.code}:
         sys.exit(FAILED)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
@@ -16,6 +17,7 @@ _MOST_KEYS = 200
 _HOLD = 0.005  # seconds
 
 
+@dataclass(eq=False, slots=True)
 class GroupedCalls(Generic[K, V]):
     """Runs ``work`` for groups of at most ``most_keys`` different keys.
 
@@ -34,27 +36,22 @@ class GroupedCalls(Generic[K, V]):
     other callers. A key that has lost all its callers is dropped before its group starts.
     """
 
-    def __init__(
-        self,
-        name: str,
-        work: Callable[[Sequence[K]], Awaitable[Mapping[K, V | Exception]]],
-        joined: Counter | None = None,
-        *,
-        part_of: Callable[[K], str] = lambda _: "",
-        most_keys: int = _MOST_KEYS,
-        hold: float = _HOLD,
-    ) -> None:
-        self._name = name
-        self._work = work
-        self._joined = joined
-        self._part_of = part_of
-        self._most_keys = most_keys
-        self._hold = hold
-        # By part, the callers of each key that is not in a group yet.
-        self._waiting: defaultdict[str, dict[K, list[asyncio.Future[V]]]] = defaultdict(dict)
-        self._running: dict[K, list[asyncio.Future[V]]] = {}  # the callers of each running key that calls may join
-        self._groups: set[asyncio.Task[None]] = set()
-        self._holders: dict[str, asyncio.Task[None]] = {}  # by part, the group that the next one waits for
+    name: str
+    work: Callable[[Sequence[K]], Awaitable[Mapping[K, V | Exception]]]
+    joined: Counter | None = None
+    _: KW_ONLY
+    part_of: Callable[[K], str] = lambda _: ""
+    most_keys: int = _MOST_KEYS
+    hold: float = _HOLD
+    # By part, the callers of each key that is not in a group yet.
+    _waiting: defaultdict[str, dict[K, "list[asyncio.Future[V]]"]] = field(
+        default_factory=lambda: defaultdict(dict), init=False
+    )
+    # The callers of each running key that calls may join.
+    _running: dict[K, "list[asyncio.Future[V]]"] = field(default_factory=dict, init=False)
+    _groups: "set[asyncio.Task[None]]" = field(default_factory=set, init=False)
+    # By part, the group that the next one waits for.
+    _holders: "dict[str, asyncio.Task[None]]" = field(default_factory=dict, init=False)
 
     async def run(self, key: K) -> V:
         """Return the result for ``key``, or raise its error."""
@@ -94,7 +91,7 @@ class GroupedCalls(Generic[K, V]):
 
     def _join(self, key: K) -> "asyncio.Future[V]":
         waiter: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        part = self._part_of(key)
+        part = self.part_of(key)
         waiting = self._waiting[part]
         waiters = self._running.get(key) or waiting.get(key)
         if waiters is None:
@@ -102,13 +99,13 @@ class GroupedCalls(Generic[K, V]):
             if part not in self._holders:
                 self._start_group(part)
         else:
-            if self._joined is not None:
-                self._joined.inc()
+            if self.joined is not None:
+                self.joined.inc()
             waiters.append(waiter)
         return waiter
 
     def _start_group(self, part: str) -> None:
-        self._holders[part] = group = asyncio.create_task(self._run_group(part), name=self._name)
+        self._holders[part] = group = asyncio.create_task(self._run_group(part), name=self.name)
         self._groups.add(group)
         group.add_done_callback(partial(self._finish, part))
 
@@ -126,15 +123,15 @@ class GroupedCalls(Generic[K, V]):
     async def _run_group(self, part: str) -> None:
         # Taken now and not at the start of the task: calls made since then belong to this group.
         waiting = self._waiting[part]
-        taken = ((key, waiting.pop(key)) for key in list(islice(waiting, self._most_keys)))
+        taken = ((key, waiting.pop(key)) for key in list(islice(waiting, self.most_keys)))
         group = {key: waiters for key, waiters in taken if not all(waiter.done() for waiter in waiters)}
         self._running |= group
         holder, loop = asyncio.current_task(), asyncio.get_running_loop()
-        timer = loop.call_later(self._hold, self._release, part, holder)
+        timer = loop.call_later(self.hold, self._release, part, holder)
         results: Mapping[K, V | Exception] = {}
         try:
             if group:
-                results = await self._work(list(group))
+                results = await self.work(list(group))
         except Exception as error:  # noqa: BLE001 - raised again by every call
             results = dict.fromkeys(group, error)
         except asyncio.CancelledError:

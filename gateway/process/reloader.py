@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from gateway.concurrency.background import in_daemon_thread
@@ -64,12 +65,12 @@ class Part(Protocol):
         """
 
 
+@dataclass(eq=False, slots=True)
 class Replaceable(Generic[T]):
     """An open ``value``, such as a session with its tasks, that a reload can replace while it is in use."""
 
-    def __init__(self, value: T, opened: AsyncExitStack) -> None:
-        self.value = value
-        self._opened = opened
+    value: T
+    _opened: AsyncExitStack
 
     @classmethod
     async def open(cls, opening: AbstractAsyncContextManager[T]) -> Self:
@@ -87,6 +88,7 @@ class Replaceable(Generic[T]):
         await self._opened.aclose()
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Reloader:
     """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
 
@@ -97,26 +99,19 @@ class Reloader:
     read_timeout: the seconds that a read may take.
     """
 
-    def __init__(
-        self,
-        live: Live[Settings],
-        read: Callable[[], Settings] | None,
-        parts: Sequence[Part],
-        metrics: ReloadMetrics,
-        *,
-        is_draining: Callable[[], bool] = lambda: False,
-        read_timeout: float = _READ_TIMEOUT,
-    ) -> None:
-        self.live = live
-        self.need_restart: Sequence[str] = ()
-        self._read = read
-        self._parts = parts
-        self._metrics = metrics
-        self._is_draining = is_draining
-        self._read_timeout = read_timeout
-        self._lock = asyncio.Lock()
-        self._reading: asyncio.Future[Settings] | None = None
-        self._running: set[asyncio.Task[SettingsDifference]] = set()
+    live: Live[Settings]
+    read: Callable[[], Settings] | None
+    parts: Sequence[Part]
+    metrics: ReloadMetrics
+    _: KW_ONLY
+    is_draining: Callable[[], bool] = lambda: False
+    read_timeout: float = _READ_TIMEOUT
+    need_restart: Sequence[str] = field(default=(), init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _reading: "asyncio.Future[Settings] | None" = field(default=None, init=False)
+    _running: "set[asyncio.Task[SettingsDifference]]" = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
         self._count(is_success=True)
 
     async def reload(self) -> SettingsDifference:
@@ -133,13 +128,13 @@ class Reloader:
 
     async def _reload_alone(self) -> SettingsDifference:
         async with self._lock:
-            if self._read is None:
+            if self.read is None:
                 raise ReloadNotPossible("this process has no configuration file")
-            if self._is_draining():
+            if self.is_draining():
                 logger.warning("the configuration is not reloaded: the gateway is draining")
                 raise ReloadNotPossible("the gateway is draining")
             try:
-                result = await self._difference(self._read)
+                result = await self._difference(self.read)
                 await self._apply(result)
             except ReloadRefused as error:
                 self._count(is_success=False)
@@ -151,7 +146,7 @@ class Reloader:
                 logger.exception("the reload failed, the old configuration stays")
                 raise
             self._count(is_success=True)
-        self._metrics.events.add("reloaded", keys=", ".join(result.changed[:_MOST_NAMED]) or "-")
+        self.metrics.events.add("reloaded", keys=", ".join(result.changed[:_MOST_NAMED]) or "-")
         logger.info("configuration reloaded: changed=%s", ",".join(result.changed) or "nothing")
         if result.need_restart:
             logger.warning("these keys have changed and need a restart: keys=%s", ",".join(result.need_restart))
@@ -160,16 +155,16 @@ class Reloader:
     async def finish(self) -> None:
         """Wait for a running reload, so that the objects it opens are closed like all others."""
         async with self._lock:
-            self._read = None
+            self.read = None
 
     async def _difference(self, read: Callable[[], Settings]) -> SettingsDifference:
         """Read the sources. A read that hangs keeps its thread, and no other read starts meanwhile."""
         if self._reading is not None and not self._reading.done():
             raise ReloadRefused("an earlier read of the configuration has not ended")
         self._reading = reading = in_daemon_thread(read, "read-configuration")
-        await asyncio.wait({reading}, timeout=self._read_timeout)
+        await asyncio.wait({reading}, timeout=self.read_timeout)
         if not reading.done():
-            raise ReloadRefused(f"the configuration cannot be read within {self._read_timeout:g} s")
+            raise ReloadRefused(f"the configuration cannot be read within {self.read_timeout:g} s")
         try:
             return difference(self.live.value, reading.result())
         except SettingsError as error:
@@ -182,7 +177,7 @@ class Reloader:
         try:
             async with AsyncExitStack() as prepared:
                 old, new = self.live.value, result.settings
-                changes = [await prepared.enter_async_context(part.prepare(old, new)) for part in self._parts]
+                changes = [await prepared.enter_async_context(part.prepare(old, new)) for part in self.parts]
                 for apply in changes:
                     apply()
                 self.need_restart = result.need_restart
@@ -195,8 +190,8 @@ class Reloader:
             logger.exception("what the reload has replaced could not be closed")
 
     def _count(self, *, is_success: bool) -> None:
-        self._metrics.config_last_reload_successful.set(is_success)
+        self.metrics.config_last_reload_successful.set(is_success)
         if is_success:
-            self._metrics.config_last_reload_success.set(time.time())
+            self.metrics.config_last_reload_success.set(time.time())
         else:
-            self._metrics.events.add("reload_was_refused")
+            self.metrics.events.add("reload_was_refused")

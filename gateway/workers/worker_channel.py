@@ -13,8 +13,9 @@ import asyncio
 import hmac
 import json
 import logging
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Final, Self
@@ -25,6 +26,7 @@ from aiohttp.typedefs import Handler
 from gateway.concurrency.background import background
 from gateway.delivery.request_context import PEER
 from gateway.errors import Forbidden
+from gateway.process.signals import Signals
 from gateway.process.systemd import ServiceManager
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configu
 _FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
 _MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a supervisor that hangs does not take
 _PIECE: Final = 64 * 1024
+_PEEK: Final = socket.MSG_PEEK
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +85,12 @@ class NoSupervisor(OSError):
 class WorkerChannel:
     """The sockets of this worker, and its end of the ``channel``."""
 
-    def __init__(self, channel: socket.socket, assignment: Assignment, received: bytes = b"") -> None:
+    def __init__(self, channel: socket.socket, assignment: Assignment) -> None:
         self.assignment = assignment
         self.public = [_taken(descriptor) for descriptor in assignment.public]
         self.admin = [_taken(assignment.admin)]
         channel.setblocking(False)
         self._channel = channel
-        self._received = received
         self._writer: asyncio.StreamWriter | None = None
         self._has_sent_heard = False
 
@@ -98,11 +100,11 @@ class WorkerChannel:
         try:
             channel = _taken(descriptor)
             channel.settimeout(_FIRST_LINE_TIMEOUT)
-            received = piece = channel.recv(_PIECE)
-            while piece and b"\n" not in piece and len(received) < LONGEST_LINE:
-                received += (piece := channel.recv(_PIECE))
-            line, _, orders = received.partition(b"\n")
-            return cls(channel, Assignment.read(line), orders)
+            line = b""
+            # The line alone: what follows are orders, which ``obeying`` reads.
+            while not line.endswith(b"\n") and len(line) < LONGEST_LINE and (seen := channel.recv(_PIECE, _PEEK)):
+                line += channel.recv(seen.find(b"\n") + 1 or len(seen))
+            return cls(channel, Assignment.read(line))
         except (OSError, ValueError, TypeError) as error:
             raise NoSupervisor(f"--as-worker is for the processes that --workers starts: {error}") from error
 
@@ -129,11 +131,6 @@ class WorkerChannel:
         with suppress(OSError):
             self._send(name + b"=" + value.encode())
 
-    def send_signal(self, order: str) -> None:
-        """Pass a signal on to the supervisor, which reloads or replaces workers: ``pidof`` also names workers."""
-        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.assignment.number)
-        self.send(SIGNAL, order)
-
     def send_heard(self) -> None:
         """Send the supervisor that the list of changes for nginx is another, once in a step of the event loop.
 
@@ -145,28 +142,35 @@ class WorkerChannel:
             self.send(HEARD, "1")
 
     @asynccontextmanager
-    async def obeying(self, orders: Mapping[str, Callable[[], None]]) -> AsyncIterator[None]:
-        """Within the block, call the function of each order of the supervisor, whose end is the order ``STOP``."""
+    async def obeying(self, signals: Signals) -> AsyncIterator[None]:
+        """Within the block, set ``signals`` as the supervisor orders. If the supervisor ends, that is an order to stop.
+
+        SIGTERM and SIGINT start the drain, too. They never end it, since Ctrl-C reaches both processes.
+        """
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, signals.stop.set)
+        for signum, order in ((signal.SIGHUP, RELOAD), (signal.SIGUSR2, ROLL)):
+            loop.add_signal_handler(signum, self._pass_on, order)
         reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
         try:
-            async with background("orders-of-the-parent", self._obey(reader, orders)):
+            async with background("orders-of-the-parent", self._obey(reader, signals)):
                 yield
         finally:
             self._writer.close()
 
-    async def _obey(self, reader: asyncio.StreamReader, orders: Mapping[str, Callable[[], None]]) -> None:
-        while True:
-            *lines, self._received = self._received.split(b"\n")
-            for line in lines:
-                orders[line.decode()]()
-            received = b""
-            with suppress(OSError):
-                received = await reader.read(_PIECE)
-            if not received:
-                logger.warning("the parent of this worker has ended: worker=%s", self.assignment.number)
-                orders[STOP]()
-                return
-            self._received += received
+    def _pass_on(self, order: str) -> None:
+        """Pass a signal on to the supervisor, which reloads or replaces workers: ``pidof`` also names workers."""
+        logger.info("the signal to %s is passed on to the parent: worker=%s", order, self.assignment.number)
+        self.send(SIGNAL, order)
+
+    async def _obey(self, reader: asyncio.StreamReader, signals: Signals) -> None:
+        orders = {STOP: signals.stop, FORCE: signals.force_stop, RELOAD: signals.reload}
+        with suppress(OSError):
+            async for line in reader:
+                orders[line.strip().decode()].set()
+        logger.warning("the parent of this worker has ended: worker=%s", self.assignment.number)
+        signals.stop.set()
 
     def _reset_heard(self) -> None:
         self._has_sent_heard = False

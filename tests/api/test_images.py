@@ -19,8 +19,24 @@ async def call(gateway: RunningGateway, method: str, path: str, bearer: str | No
     return await gateway.request(method, f"/api/v1/images/cat/{path}", headers=headers)
 
 
-async def test_url_returns_the_presigned_url_and_its_expiry(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat", b"a cat")
+async def test_a_url_is_the_same_until_its_owner_signs_a_new_one_and_the_status_signs_none(
+    gateway: RunningGateway, images: Images
+) -> None:
+    await images.add("cat", b"a cat", owner="alice")
+    alice = token_for("alice")
+    status = (await call(gateway, "GET", "status", alice)).json()["data"]
+    assert status.keys() == {
+        "image_id",
+        "cached",
+        "expires_at",
+        "refresh_due_at",
+        "created_at",
+        "last_access",
+        "access_count",
+        "refresh_count",
+    }
+    assert (status["cached"], status["expires_at"], status["last_access"]) == (False, None, None)
+    assert gateway.sample("presigns_total") == 0
     before = time.time()
     first = (await call(gateway, "GET", "url")).json()["data"]
     assert first.keys() == {"image_id", "url", "expires_at", "from_cache", "version", "access_count"}
@@ -30,20 +46,18 @@ async def test_url_returns_the_presigned_url_and_its_expiry(gateway: RunningGate
         assert await answer.read() == b"a cat"
     assert (first["image_id"], first["from_cache"], first["access_count"]) == ("cat", False, 1)
     assert before + 3600 - 301 <= first["expires_at"] <= time.time() + 3600
-    second = (await call(gateway, "GET", "url")).json()["data"]
-    assert second == {**first, "from_cache": True, "access_count": 2}
-
-
-async def test_refresh_returns_a_newly_signed_url(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat", owner="alice")
-    await call(gateway, "GET", "url")
-    before = time.time()
-    renewed = await call(gateway, "POST", "url/refresh", token_for("alice"))
+    assert (await call(gateway, "GET", "url")).json()["data"] == {**first, "from_cache": True, "access_count": 2}
+    renewed = await call(gateway, "POST", "url/refresh", alice)
     assert renewed.status == 200
     data = renewed.json()["data"]
     assert data.keys() == {"image_id", "url", "expires_at"}
     assert data["expires_at"] > before + 3600 - 1
     assert (await call(gateway, "GET", "url")).json()["data"]["url"] == data["url"]
+    status = (await call(gateway, "GET", "status", alice)).json()["data"]
+    assert status["cached"] is True
+    assert status["expires_at"] == data["expires_at"] >= first["expires_at"]
+    assert (status["access_count"], status["refresh_count"]) == (3, 1)
+    assert abs(status["last_access"] - time.time()) < LIMIT
 
 
 async def test_a_refresh_returns_no_url_of_an_image_that_has_changed_hands(

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gateway_dev.cos_emulator.content import SyntheticContent
-from gateway_dev.cos_emulator.faults import Fault, Refuse
+from gateway_dev.cos_emulator.faults import Fault, Hang, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.commands.conftest import said
@@ -28,7 +28,8 @@ async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_onc
     content = SyntheticContent(40_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
-    await images.add_hanging("slow")
+    await images.add("slow", bytes(1_000_000))
+    cos.faults.add(Fault(key="objects/slow.png", action=Hang(at=500_000)))
     # A client that reads nothing while it waits for the drain is not disconnected.
     environment = {"GATEWAY_SERVER__SHUTDOWN_GRACE": FAR_AWAY, "GATEWAY_IMAGE_PROXY__TIMEOUT": FAR_AWAY}
     async with (

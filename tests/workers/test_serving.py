@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from gateway_dev.cos_emulator.content import SyntheticContent
+from gateway_dev.cos_emulator.faults import Fault, Hang
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.conftest import BUCKET, Images
@@ -124,7 +125,8 @@ async def test_a_drain_lets_a_download_finish_and_a_second_signal_ends_it_at_onc
     content = SyntheticContent(20_000_000)
     cos.store.put(BUCKET, "big.png", content, content_type="image/png")
     await images.add_row(ImageRow("big", None, "big.png", public=True))
-    await images.add_hanging("slow")
+    await images.add("slow", bytes(1_000_000))
+    cos.faults.add(Fault(key="objects/slow.png", action=Hang(at=500_000)))
     running = await start_workers(2)
     async with (
         aiohttp.ClientSession(read_bufsize=4096) as session,
