@@ -31,7 +31,7 @@ _REASONS: dict[type[BaseException], str] = {
 }
 
 LEEWAY = 30  # seconds that the clocks of the token's issuer and of this machine may differ by
-MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
+_MOST_REMEMBERED: Final = 10_000  # tokens; 300 bytes each
 
 
 class Tokens:
@@ -42,10 +42,12 @@ class Tokens:
 
     keys: the key set that verifies tokens. None: the secret or the public key of the settings, whatever key a token
     names.
+    most: how many tokens are remembered.
     """
 
-    def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None) -> None:
+    def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None, most: int = _MOST_REMEMBERED) -> None:
         self._settings = settings
+        self._most = most
         self._keys = keys
         self._key: Any = None
         if settings.secret is not None:
@@ -66,7 +68,7 @@ class Tokens:
         caller = verified.get(digest)
         if caller is None:
             caller = verified[digest] = self._decoded(token)
-            if len(verified) > MOST_REMEMBERED:
+            if len(verified) > self._most:
                 verified.popitem(last=False)
         else:
             verified.move_to_end(digest)

@@ -85,18 +85,15 @@ def keys_of(data: bytes) -> Jwks:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_token_is_verified_with_the_key_it_names(algorithm: str) -> None:
-    good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm, headers={"kid": algorithm.lower()})
-    assert verifying(keys_of(ALL)).verify(good).user == "alice"
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_token_that_names_no_key_is_verified_with_the_only_one_of_its_algorithm(algorithm: str) -> None:
-    good = token(key=PRIVATE_KEYS[algorithm], algorithm=algorithm)
-    assert verifying(keys_of(ALL)).verify(good).user == "alice"
-    two = document(*json.loads(ALL)["keys"], published(PRIVATE_KEYS[algorithm], algorithm, "second"))
+def test_a_token_is_verified_with_the_key_it_names_or_with_the_only_one_of_its_algorithm(algorithm: str) -> None:
+    key = PRIVATE_KEYS[algorithm]
+    named, nameless = (token(key=key, algorithm=algorithm, headers=kid) for kid in ({"kid": algorithm.lower()}, None))
+    for good in (named, nameless):
+        assert verifying(keys_of(ALL)).verify(good).user == "alice"
+    two = keys_of(document(*json.loads(ALL)["keys"], published(key, algorithm, "second")))
+    assert verifying(two).verify(named).user == "alice"
     with pytest.raises(BadCredentials):
-        verifying(keys_of(two)).verify(good)
+        verifying(two).verify(nameless)
 
 
 def test_a_key_verifies_its_own_algorithm_whatever_the_token_says() -> None:
@@ -190,9 +187,8 @@ class TestFetching:
             {"status": 500},
             {"status": 302, "headers": {"Location": "http://169.254.169.254/"}},
             {"body": b"<html>maintenance</html>"},
-            {"body": b" " * (256 * 1024) + ALL},
         ],
-        ids=["error", "redirect", "no-document", "too-large"],
+        ids=["error", "redirect", "no-document"],
     )
     async def test_keys_stay_valid_during_an_outage(self, provider: Provider, failure: dict[str, Any]) -> None:
         keys = Jwks(ALGORITHMS)
@@ -206,19 +202,14 @@ class TestFetching:
                 await keys.probe()
 
     async def test_a_provider_that_is_down_at_the_start_is_retried(self, provider: Provider) -> None:
-        keys = Jwks(ALGORITHMS)
+        keys, good = Jwks(ALGORITHMS), token(key=ED_KEY, algorithm="EdDSA")
+        async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics().access):
+            assert not _is_good(keys, good)
         provider.status = 503
         async with keep_fetching(keys, provider.url, Metrics().access, retry=0.01):
-            with pytest.raises(BadCredentials):
-                verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
+            assert not _is_good(keys, good)
             provider.status = 200
-            await until(lambda: _is_good(keys, token(key=ED_KEY, algorithm="EdDSA")))
-
-    async def test_a_refused_connection_is_an_outage(self) -> None:
-        keys = Jwks(ALGORITHMS)
-        async with keep_fetching(keys, "http://127.0.0.1:1/keys", Metrics().access):
-            with pytest.raises(BadCredentials):
-                verifying(keys).verify(token(key=ED_KEY, algorithm="EdDSA"))
+            await until(lambda: _is_good(keys, good))
 
     async def test_an_unknown_key_is_fetched_at_most_once_in_a_pause(self, provider: Provider) -> None:
         keys = Jwks(ALGORITHMS)

@@ -5,8 +5,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from gateway.api.json_body import MAX_IMAGES
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
@@ -41,7 +39,7 @@ async def test_each_link_opens_its_image_until_it_expires(gateway: RunningGatewa
     for image_id in ("one", "user:bob@v1.2_night"):
         await images.add(image_id, BODY, owner="alice", public=False)
     before = int(time.time())
-    data = await ask(gateway, ["one", "user:bob@v1.2_night"], expires_in=900)
+    data = await ask(gateway, ["one", "user:bob@v1.2_night", "one"], expires_in=900)
     assert (data.keys(), data["errors"]) == ({"links", "errors"}, {})
     assert data["links"].keys() == {"one", "user:bob@v1.2_night"}
     for image_id, link in data["links"].items():
@@ -118,32 +116,27 @@ async def test_200_links_need_one_query(gateway: RunningGateway, images: Images)
     assert queries() == before + 1
 
 
-async def test_an_id_that_is_repeated_has_one_link(gateway: RunningGateway, images: Images) -> None:
-    await images.add("mine", owner="alice", public=False)
-    assert (await ask(gateway, ["mine"] * 3))["links"].keys() == {"mine"}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b'{"image_ids": ["mine"]}',
-        b'{"expires_in": 60}',
-        b'{"image_ids": [], "expires_in": 60}',
-        b'{"image_ids": "mine", "expires_in": 60}',
-        b'{"image_ids": [1], "expires_in": 60}',
-        b'{"image_ids": ["mine"], "expires_in": 0}',
-        b'{"image_ids": ["mine"], "expires_in": 604801}',
-        b'{"image_ids": ["mine"], "expires_in": "60"}',
-        b'{"image_ids": ["mine"], "expires_in": true}',
-        b'{"image_ids": [' + b'"a",' * MAX_IMAGES + b'"a"], "expires_in": 60}',
-    ],
+INVALID = (
+    b"",
+    b"[]",
+    b'{"image_ids": ["mine"]}',
+    b'{"expires_in": 60}',
+    b'{"image_ids": [], "expires_in": 60}',
+    b'{"image_ids": "mine", "expires_in": 60}',
+    b'{"image_ids": [1], "expires_in": 60}',
+    b'{"image_ids": ["mine"], "expires_in": 0}',
+    b'{"image_ids": ["mine"], "expires_in": 604801}',
+    b'{"image_ids": ["mine"], "expires_in": "60"}',
+    b'{"image_ids": ["mine"], "expires_in": true}',
+    b'{"image_ids": [' + b'"a",' * MAX_IMAGES + b'"a"], "expires_in": 60}',
 )
-async def test_an_invalid_body_is_a_400(gateway: RunningGateway, images: Images, body: bytes) -> None:
+
+
+async def test_an_invalid_body_is_a_400(gateway: RunningGateway, images: Images) -> None:
     await images.add("mine", owner="alice", public=False)
-    answer = await gateway.request("POST", PATH, data=body, headers=ALICE)
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
+    for body in INVALID:
+        answer = await gateway.request("POST", PATH, data=body, headers=ALICE)
+        assert (answer.status, answer.json()["code"]) == (400, "invalid_request"), body[:40]
 
 
 async def test_a_batch_with_errors_says_nothing_about_its_duration(gateway: RunningGateway, images: Images) -> None:
@@ -163,12 +156,6 @@ async def test_pages_of_other_sites_may_make_links_with_a_token_but_not_with_a_c
     await images.add("mine", owner="alice", public=False)
     cookie = {"Cookie": f"session={token()}", "Sec-Fetch-Site": "cross-site"}
     assert (await ask(gateway, ["mine"], cookie))["errors"] == {"mine": "image_not_found"}
-
-
-async def test_without_signed_links_there_is_nothing_to_make(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(access={**ACCESS, "signed_links": None})
-    answer = await post(gateway, ["mine"])
-    assert (answer.status, answer.json()["code"]) == (404, "not_found")
 
 
 async def post(gateway: RunningGateway, image_ids: list[str]) -> Answer:

@@ -21,8 +21,6 @@ from tests.access.credentials import (
 from tests.access.deliveries import BODY, DELIVERIES, reveals_nothing
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 
-EACH_DELIVERY = pytest.mark.parametrize("delivery", DELIVERIES)
-
 # Request headers whose responses could reveal that an image exists.
 CONDITIONS: dict[str, dict[str, str]] = {
     "plain": {},
@@ -43,50 +41,47 @@ async def ask(
     return await gateway.request(method, f"{path}?{query}" if query else path, headers=fields)
 
 
-async def start(start_gateway: StartGateway, images: Images, delivery: str, **access: Any) -> RunningGateway:
-    """Start a gateway with two private images of alice's: ``mine`` is cached, ``cold`` is not."""
-    gateway = await start_gateway(image_proxy={"delivery": delivery}, access={**ACCESS, **access})
+@pytest.fixture(params=DELIVERIES)
+def delivery(request: pytest.FixtureRequest) -> str:
+    """Each way of delivery."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def delivering(
+    start_gateway: StartGateway, images: Images, links_table: ImagesTable, delivery: str
+) -> RunningGateway:
+    """A gateway with two private images of alice's: ``mine`` is cached, ``cold`` is not."""
+    del links_table
+    gateway = await start_gateway(image_proxy={"delivery": delivery}, access=ACCESS)
     for image_id in ("mine", "cold"):
         await images.add(image_id, BODY, owner="alice", public=False)
     assert DELIVERIES[delivery](await ask(gateway, "/i/mine", ACCEPTED["token"]))
     return gateway
 
 
-@EACH_DELIVERY
-@pytest.mark.parametrize("sent", ACCEPTED.values(), ids=ACCEPTED)
-@pytest.mark.usefixtures("links_table")
-async def test_the_owner_and_valid_links_get_the_image(
-    start_gateway: StartGateway, images: Images, delivery: str, sent: Sent
+async def test_the_owner_and_valid_links_get_the_image(delivering: RunningGateway, delivery: str) -> None:
+    for name, sent in ACCEPTED.items():
+        delivering.forget("cold")
+        for path in (*PATHS, "/i/cold"):
+            assert DELIVERIES[delivery](await ask(delivering, path, sent)), name
+            head = await ask(delivering, path, sent, method="HEAD")
+            assert head.status in (200, 302), name
+            assert head.headers["Vary"] == f"Authorization, Cookie, {USER_HEADER}"
+            assert head.headers["Cache-Control"].startswith("private")
+
+
+async def test_a_stranger_gets_404_and_bad_credentials_get_401_whether_the_image_exists_or_not(
+    delivering: RunningGateway,
 ) -> None:
-    gateway = await start(start_gateway, images, delivery)
-    for path in (*PATHS, "/i/cold"):
-        assert DELIVERIES[delivery](await ask(gateway, path, sent))
-        head = await ask(gateway, path, sent, method="HEAD")
-        assert head.status in (200, 302)
-        assert head.headers["Vary"] == f"Authorization, Cookie, {USER_HEADER}"
-        assert head.headers["Cache-Control"].startswith("private")
+    for name, sent in STRANGERS.items():
+        await _refused(delivering, name, sent, 404, "image_not_found")
+    for name, sent in BAD_CREDENTIALS.items():
+        answer = await _refused(delivering, name, sent, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="image-gateway"'
 
 
-@EACH_DELIVERY
-@pytest.mark.parametrize("sent", STRANGERS.values(), ids=STRANGERS)
-@pytest.mark.usefixtures("links_table")
-async def test_a_stranger_gets_404(start_gateway: StartGateway, images: Images, delivery: str, sent: Sent) -> None:
-    gateway = await start(start_gateway, images, delivery)
-    await _refused(gateway, sent, 404, "image_not_found")
-
-
-@EACH_DELIVERY
-@pytest.mark.parametrize("sent", BAD_CREDENTIALS.values(), ids=BAD_CREDENTIALS)
-@pytest.mark.usefixtures("links_table")
-async def test_bad_credentials_get_401_whether_the_image_exists_or_not(
-    start_gateway: StartGateway, images: Images, delivery: str, sent: Sent
-) -> None:
-    gateway = await start(start_gateway, images, delivery)
-    answer = await _refused(gateway, sent, 401, "unauthorized")
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="image-gateway"'
-
-
-async def _refused(gateway: RunningGateway, sent: Sent, status: int, code: str) -> Answer:
+async def _refused(gateway: RunningGateway, name: str, sent: Sent, status: int, code: str) -> Answer:
     """Assert one response for cached, uncached and unknown images under every condition; return it."""
     answers = await asyncio.gather(
         *(
@@ -96,14 +91,13 @@ async def _refused(gateway: RunningGateway, sent: Sent, status: int, code: str) 
         )
     )
     for answer in answers:
-        assert (answer.status, answer.json()["code"]) == (status, code)
-        assert reveals_nothing(answer)
+        assert (answer.status, answer.json()["code"]) == (status, code), name
+        assert reveals_nothing(answer), name
         assert answer.headers["Cache-Control"] == "no-store"
     assert len({_without_request_id(answer) for answer in answers}) == 1
     heads = (ask(gateway, path, sent, method="HEAD") for path in ("/i/mine", "/i/never-there"))
     for head in await asyncio.gather(*heads):
-        assert (head.status, head.body) == (status, b"")
-        assert reveals_nothing(head)
+        assert (head.status, head.body, reveals_nothing(head)) == (status, b"", True), name
     return answers[0]
 
 
@@ -114,42 +108,37 @@ def _without_request_id(answer: Answer) -> bytes:
     return repr(fields).encode() + answer.body.replace(answer.headers["X-Request-Id"].encode(), b"")
 
 
-@EACH_DELIVERY
-@pytest.mark.usefixtures("links_table")
-async def test_a_public_image_needs_no_credentials(start_gateway: StartGateway, images: Images, delivery: str) -> None:
-    gateway = await start(start_gateway, images, delivery)
+async def test_a_public_image_needs_no_credentials_until_it_becomes_private(
+    delivering: RunningGateway, images: Images, delivery: str
+) -> None:
     await images.add("open", BODY, owner="alice", public=True)
     for name, sent in (STRANGERS | BAD_CREDENTIALS).items():
-        answer = await ask(gateway, "/i/open", sent)
+        answer = await ask(delivering, "/i/open", sent)
         assert DELIVERIES[delivery](answer), name
         cache_field = "X-Image-Cache-Control" if delivery == "accel" else "Cache-Control"  # nginx takes it from there
         assert answer.headers[cache_field].startswith("public")
+    await images.execute("UPDATE images SET is_public = false WHERE id = 'open'")
+    refreshed = await delivering.request("POST", "/api/v1/images/open/url/refresh", headers=bearer(token()))
+    assert refreshed.status == 200
+    assert (await ask(delivering, "/i/open", Sent())).status == 404
 
 
-@EACH_DELIVERY
-@pytest.mark.usefixtures("links_table")
-async def test_unknown_deleted_and_forbidden_get_the_same_response(
-    start_gateway: StartGateway, images: Images, delivery: str
-) -> None:
-    gateway = await start(start_gateway, images, delivery)
+async def test_unknown_deleted_and_forbidden_get_the_same_response(delivering: RunningGateway, images: Images) -> None:
     await images.add("gone", BODY, owner="bob", public=True, status="deleted")
     await images.add("unowned", BODY, owner=None, public=False)
     for sent, status in ((STRANGERS["another-user"], 404), (BAD_CREDENTIALS["token-forged"], 401)):
         image_ids = ("mine", "gone", "unowned", "never-there")
-        answers = await asyncio.gather(*(ask(gateway, f"/i/{image_id}", sent) for image_id in image_ids))
+        answers = await asyncio.gather(*(ask(delivering, f"/i/{image_id}", sent) for image_id in image_ids))
         assert {answer.status for answer in answers} == {status}
         assert len({_without_request_id(answer) for answer in answers}) == 1
 
 
-@EACH_DELIVERY
 @pytest.mark.usefixtures("links_table")
-async def test_a_forwarded_user_of_an_untrusted_peer_is_ignored(
-    start_gateway: StartGateway, images: Images, delivery: str
-) -> None:
+async def test_a_forwarded_user_of_an_untrusted_peer_is_ignored(start_gateway: StartGateway, images: Images) -> None:
     """Forwarding headers do not change the peer address, which is that of the socket."""
-    gateway = await start(
-        start_gateway, images, delivery, forwarded_user={"header": USER_HEADER, "trusted_proxies": ["10.0.0.0/8"]}
-    )
+    elsewhere = {"header": USER_HEADER, "trusted_proxies": ["10.0.0.0/8"]}
+    gateway = await start_gateway(access={**ACCESS, "forwarded_user": elsewhere})
+    await images.add("mine", BODY, owner="alice", public=False)
     for claimed in ({}, {"X-Forwarded-For": "10.0.0.1"}, {"Forwarded": "for=10.0.0.1"}, {"X-Real-IP": "10.0.0.1"}):
         answer = await ask(gateway, "/i/mine", forwarded("alice"), headers=claimed)
         assert (answer.status, reveals_nothing(answer)) == (404, True)
@@ -157,7 +146,6 @@ async def test_a_forwarded_user_of_an_untrusted_peer_is_ignored(
         assert (await ask(gateway, "/i/mine", forwarded("alice", "bob"), headers=claimed)).status == 404
 
 
-@EACH_DELIVERY
 async def test_credentials_that_are_not_configured_are_ignored(
     start_gateway: StartGateway, images: Images, delivery: str
 ) -> None:
@@ -174,69 +162,32 @@ async def test_credentials_that_are_not_configured_are_ignored(
         assert (answer.status, reveals_nothing(answer)) == (404, True)
 
 
-@EACH_DELIVERY
-async def test_an_image_that_becomes_private_is_denied_after_its_next_lookup(
-    start_gateway: StartGateway, images: Images, links_table: ImagesTable, delivery: str
-) -> None:
-    gateway = await start(start_gateway, images, delivery)
-    await images.add("open", BODY, owner="alice", public=True)
-    assert DELIVERIES[delivery](await ask(gateway, "/i/open", Sent()))
-    await images.execute("UPDATE images SET is_public = false WHERE id = 'open'")
-    refreshed = await gateway.request("POST", "/api/v1/images/open/url/refresh", headers=bearer(token()))
-    assert refreshed.status == 200
-    assert (await ask(gateway, "/i/open", Sent())).status == 404
+# Renewal of the URL and its state are for the owner.
+CALLS = (("POST", "/api/v1/images/{}/url/refresh"), ("GET", "/api/v1/images/{}/status"))
 
 
-class TestControl:
-    """URL renewal and status are for the owner; a link only reads the image."""
-
-    CALLS = (("POST", "/api/v1/images/{}/url/refresh"), ("GET", "/api/v1/images/{}/status"))
-
-    @pytest.mark.parametrize(("method", "form"), CALLS)
-    async def test_the_owner_may(self, gateway: RunningGateway, images: Images, method: str, form: str) -> None:
-        for public in (False, True):
-            await images.add(f"mine-{public}", owner="alice", public=public)
+async def test_only_the_owner_controls_an_image(gateway: RunningGateway, images: Images) -> None:
+    await images.add("mine", owner="alice", public=False)
+    await images.add("open", owner="alice", public=True)
+    others = STRANGERS | BAD_CREDENTIALS
+    users = {"another-user", "another-users-cookie", "another-forwarded-user", "a-user-of-another-case"}
+    for method, form in CALLS:
+        for image_id in ("mine", "open"):
             for sent in (ACCEPTED["token"], ACCEPTED["cookie"], ACCEPTED["forwarded-user"]):
-                assert (await ask(gateway, form.format(f"mine-{public}"), sent, method=method)).status == 200
-
-    @pytest.mark.parametrize(("method", "form"), CALLS)
-    async def test_others_may_not(self, gateway: RunningGateway, images: Images, method: str, form: str) -> None:
-        await images.add("mine", owner="alice", public=False)
-        await images.add("open", owner="alice", public=True)
-        callers = {
-            name: sent
-            for name, sent in (STRANGERS | BAD_CREDENTIALS).items()
-            if method == "GET" or not name.startswith("link")
-        }
-
-        async def ask_each(image_id: str) -> dict[str, Answer]:
-            asked = (ask(gateway, form.format(image_id), sent, method=method) for sent in callers.values())
-            return dict(zip(callers, await asyncio.gather(*asked), strict=True))
-
-        for image_id in ("mine", "never-there"):
-            for name, answer in (await ask_each(image_id)).items():
-                status = 404 if name in STRANGERS else 401
-                assert (answer.status, reveals_nothing(answer)) == (status, True), name
-        for name, answer in (await ask_each("open")).items():
-            user = name in {
-                "another-user",
-                "another-users-cookie",
-                "another-forwarded-user",
-                "a-user-of-another-case",
-            }
-            assert answer.status == (404 if user else 401), name
-
-    @pytest.mark.parametrize(("method", "form"), CALLS)
-    async def test_a_link_only_reads_the_image(
-        self, gateway: RunningGateway, images: Images, method: str, form: str
-    ) -> None:
-        await images.add("mine", owner="alice", public=False)
-        for path in (form.format("mine"), "/api/v1/images/mine/links", "/api/v1/images/mine/link"):
-            signed = Sent(query=link_query)
-            chosen = "DELETE" if path.endswith("links") else "POST" if path.endswith("link") else method
-            answer = await gateway.request(chosen, f"{path}?{signed.query(path)}", json={"expires_in": 60})
-            assert answer.status in (401, 404), path
-            assert reveals_nothing(answer)
+                assert (await ask(gateway, form.format(image_id), sent, method=method)).status == 200
+        callers = [name for name in others if method == "GET" or not name.startswith("link")]
+        for image_id in ("mine", "never-there", "open"):
+            path = form.format(image_id)
+            answers = await asyncio.gather(*(ask(gateway, path, others[name], method=method) for name in callers))
+            for name, answer in zip(callers, answers, strict=True):
+                is_404 = name in (users if image_id == "open" else STRANGERS)
+                assert answer.status == (404 if is_404 else 401), (path, name)
+                assert image_id == "open" or reveals_nothing(answer), (path, name)
+    # A link only reads the image.
+    for method, form in (*CALLS, ("DELETE", "/api/v1/images/{}/links"), ("POST", "/api/v1/images/{}/link")):
+        path = form.format("mine")
+        answer = await gateway.request(method, f"{path}?{link_query(path)}", json={"expires_in": 60})
+        assert (answer.status in (401, 404), reveals_nothing(answer)) == (True, True), path
 
 
 async def test_a_batch_omits_images_that_the_caller_may_not_view(gateway: RunningGateway, images: Images) -> None:

@@ -50,29 +50,16 @@ async def test_cache_status_of_a_new_version_reports_a_stale_entry(start_gateway
     assert answer.headers["Cache-Status"] == "image-gateway; fwd=stale; fwd-status=200; stored"
 
 
-@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
-@pytest.mark.parametrize("headers", [{"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=99999-"}])
 @pytest.mark.parametrize("delivery", ["stream", "accel"])
 async def test_conditions_are_ignored_for_an_object_that_is_not_an_image(
-    start_gateway: StartGateway, images: Images, headers: dict[str, str], is_warm: bool, delivery: str
+    start_gateway: StartGateway, images: Images, delivery: str
 ) -> None:
     """RFC 9110 section 13.2.1: where the answer without them would not be a 2xx, they are ignored."""
     gateway = await start_gateway(image_proxy={"delivery": delivery})
-    await images.add("a", b"<html>", content_type="text/html")
-    if is_warm:
-        await gateway.get("/i/a")
-    assert (await gateway.get("/i/a", headers=headers)).status == 502
-
-
-@pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
-async def test_conditions_may_come_in_several_lines(gateway: RunningGateway, images: Images, is_warm: bool) -> None:
-    await images.add("a", SMALL)
-    etag = (await gateway.get("/i/a")).headers["ETag"]
-    if not is_warm:
-        gateway.forget("a")
-    for name, status in (("If-Match", 200), ("If-None-Match", 304)):
-        answer = await gateway.get("/i/a", headers=[(name, '"x"'), (name, etag)])
-        assert answer.status == status
+    for number, headers in enumerate(({"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=99999-"})):
+        await images.add(f"a-{number}", b"<html>", content_type="text/html")
+        for _ in range(2):  # cold and warm
+            assert (await gateway.get(f"/i/a-{number}", headers=headers)).status == 502, headers
 
 
 @pytest.mark.parametrize("etag", [[], [("ETag", 'W/"weak"')]], ids=["no-etag", "weak-etag"])

@@ -3,7 +3,6 @@
 import time
 
 import aiohttp
-import pytest
 import yarl
 
 from tests.conftest import Images, RunningGateway, StartGateway
@@ -24,14 +23,14 @@ async def follow(location: str, method: str = "GET") -> tuple[int, bytes]:
         return response.status, await response.read()
 
 
-@pytest.mark.parametrize("key", AWKWARD_KEYS)
 async def test_lesson_5_the_location_is_the_presigned_url_byte_for_byte(
-    gateway: RunningGateway, images: Images, key: str
+    gateway: RunningGateway, images: Images
 ) -> None:
-    await images.add("cat", key.encode(), key=key)
-    answer = await gateway.get("/i/cat?redirect=true")
-    assert answer.status == 302
-    assert await follow(answer.headers["Location"]) == (200, key.encode())
+    for number, key in enumerate(AWKWARD_KEYS):
+        await images.add(f"cat-{number}", key.encode(), key=key)
+        answer = await gateway.get(f"/i/cat-{number}?redirect=true")
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (302, "*")
+        assert await follow(answer.headers["Location"]) == (200, key.encode()), key
 
 
 async def test_a_head_is_sent_to_where_a_head_is_answered(gateway: RunningGateway, images: Images) -> None:
@@ -40,6 +39,9 @@ async def test_a_head_is_sent_to_where_a_head_is_answered(gateway: RunningGatewa
     assert answer.status == 302
     assert await follow(answer.headers["Location"], "HEAD") == (200, b"")
     assert (await follow(answer.headers["Location"], "GET"))[0] == 403
+    for head_or_get in (answer, await gateway.get("/i/cat?redirect=true")):
+        # The address may hold the signature of a link (Referrer Policy, section 3.1).
+        assert head_or_get.headers["Referrer-Policy"] == "no-referrer"
 
 
 async def test_a_redirect_is_not_kept_for_longer_than_its_url_is_good(
@@ -74,18 +76,3 @@ async def test_a_private_redirect_is_sent_to_its_owner_only(gateway: RunningGate
         refused = await gateway.get("/i/cat?redirect=true", user=user)
         assert refused.status == 404
         assert "Location" not in refused.headers
-
-
-async def test_a_redirect_may_be_followed_from_any_page(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat")
-    assert (await gateway.get("/i/cat?redirect=true")).headers["Access-Control-Allow-Origin"] == "*"
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_redirect_does_not_send_the_address_of_the_image_to_the_bucket(
-    gateway: RunningGateway, images: Images, method: str
-) -> None:
-    """The address may hold the signature of a link (Referrer Policy, section 3.1)."""
-    await images.add("cat")
-    answer = await gateway.request(method, "/i/cat?redirect=true")
-    assert (answer.status, answer.headers["Referrer-Policy"]) == (302, "no-referrer")

@@ -1,6 +1,5 @@
 """Honest about every end: observed on the wire."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -151,20 +150,6 @@ async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transf
     assert (await gateway.request("HEAD", "/i/cat")).status == 200, "its place is free again"
 
 
-async def test_a_client_that_reads_slowly_gets_it_all(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(image_proxy={"timeout": 2})
-    data = DATA * 20
-    await images.add("cat", data)
-    async with connect(gateway.ports.public, receive_buffer=65536) as connection:
-        await connection.get("/i/cat")
-        head = await connection.read_head()
-        received = bytearray()
-        while len(received) < int(head.headers["content-length"]):
-            received += await connection.reader.read(500_000)
-            await asyncio.sleep(0.01)  # the slow reading itself
-    assert bytes(received) == data
-
-
 async def test_lesson_6_a_client_that_disconnects_is_not_an_error_and_the_transfer_stops(
     gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,15 +179,6 @@ async def test_a_client_that_disconnects_before_the_first_byte_ends_the_wait_for
     await until_ended(gateway, "499")
     assert (await until_finished(images.cos, KEY)).client_left
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-async def test_answers_on_one_connection_follow_each_other(gateway: RunningGateway, images: Images) -> None:
-    await images.add("cat", DATA)
-    async with connect(gateway.ports.public) as connection:
-        for path, body in [("/i/cat", DATA), ("/i/nothing", None), ("/i/cat", DATA), ("/healthz", None)]:
-            await connection.get(path)
-            received = await connection.read_body(await connection.read_head())
-            assert body is None or received == body
 
 
 class _Short:

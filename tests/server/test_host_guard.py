@@ -10,25 +10,22 @@ from gateway.settings import AdminSettings
 from tests.conftest import RunningGateway, StartGateway
 from tests.raw_client import exchange, statuses
 
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        ("localhost:9090", 200),
-        ("LOCALHOST.", 200),
-        ("admin.localhost", 200),
-        ("127.0.0.1:9090", 200),
-        ("192.0.2.7", 200),
-        ("[::1]:9090", 200),
-        ("evil.example:9090", 403),
-        ("127.0.0.1.evil.example", 403),
-        ("[::1].evil.example", 403),
-        ("[evil.example]", 403),
-        ("localhost@evil.example", 403),
-    ],
+OWN = ("localhost:9090", "LOCALHOST.", "admin.localhost", "127.0.0.1:9090", "192.0.2.7", "[::1]:9090")
+OTHER = (
+    "evil.example:9090",
+    "127.0.0.1.evil.example",
+    "[::1].evil.example",
+    "[evil.example]",
+    "localhost@evil.example",
 )
-async def test_only_names_of_this_machine_are_answered(gateway: RunningGateway, host: str, status: int) -> None:
-    assert (await gateway.get("/metrics", admin=True, headers={"Host": host})).status == status
+
+
+async def test_only_names_of_this_machine_are_answered(gateway: RunningGateway) -> None:
+    for host in (*OWN, *OTHER):
+        status = 200 if host in OWN else 403
+        assert (await gateway.get("/metrics", admin=True, headers={"Host": host})).status == status, host
+    # A browser always sends the field.
+    assert statuses(await exchange(gateway.ports.admin, b"GET /readyz HTTP/1.0\r\n\r\n")) == [200]
 
 
 async def test_every_address_refuses_another_name(gateway: RunningGateway) -> None:
@@ -49,11 +46,6 @@ async def test_configured_names_are_answered(start_gateway: StartGateway) -> Non
     for host in ("gateway-1.internal:9090", "GATEWAY", "gateway-1.internal."):
         assert (await gateway.get("/metrics", admin=True, headers={"Host": host})).status == 200
     assert (await gateway.get("/metrics", admin=True, headers={"Host": "gateway-2.internal"})).status == 403
-
-
-async def test_a_probe_without_a_host_is_answered(gateway: RunningGateway) -> None:
-    """A browser always sends the field."""
-    assert statuses(await exchange(gateway.ports.admin, b"GET /readyz HTTP/1.0\r\n\r\n")) == [200]
 
 
 async def test_the_first_refused_name_is_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
