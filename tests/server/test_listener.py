@@ -143,13 +143,6 @@ async def test_a_port_that_is_in_use_is_named_in_the_error(serving: Callable[...
                 pytest.fail("the port is taken")
 
 
-async def test_several_processes_may_share_a_port(serving: Callable[..., Any]) -> None:
-    async with serving(reuse_port=True) as first:
-        shared = int(first.public.rpartition(":")[2])
-        async with serving(reuse_port=True, port=shared) as second:
-            assert second.public == first.public
-
-
 async def test_connections_that_wait_in_the_backlog_are_accepted_before_the_listener_closes() -> None:
     """The kernel resets those that are still there, and a client takes that for a failure."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=200)
