@@ -73,7 +73,7 @@ async def test_two_colons_are_every_ipv6_address_and_no_ipv4_one(serving: Callab
 
 async def test_requests_in_flight_finish_before_the_port_closes(serving: Callable[..., Any], images: Images) -> None:
     await images.add("cat", DATA)
-    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 8, every=0.1)))
+    images.cos.faults.add(Fault(key=KEY, action=Drip(size=len(DATA) // 20, every=0.1)))
     closing = asyncio.Event()
 
     async def serve(started: "asyncio.Future[Listening]") -> None:
@@ -90,8 +90,10 @@ async def test_requests_in_flight_finish_before_the_port_closes(serving: Callabl
         closing.set()
         await until_draining(session, ports)
         assert not transfer.done()
-        async with session.get(ports.admin + "/healthz") as response:
-            assert response.status == 200
+        for port in (ports.admin, ports.public):
+            async with aiohttp.ClientSession() as another, another.get(port + "/healthz") as response:
+                assert response.status == 200, "new connections are accepted"
+        assert not transfer.done()
         assert await transfer == DATA
         await asyncio.wait_for(service, LIMIT)
         with pytest.raises(aiohttp.ClientConnectorError):
