@@ -12,7 +12,7 @@ from gateway.changes.change_log import ChangeLog
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable
-from gateway.presign.credentials import Credentials
+from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
@@ -188,6 +188,20 @@ async def tier(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Ti
         yield make_tier(shards, clock)
 
 
+def signer_of(
+    source: CredentialsSource,
+    metrics: Metrics,
+    now: Callable[[], float],
+    of_urls: UrlCacheSettings | None = None,
+    renditions: Renditions = RENDITIONS,
+    **cos: object,
+) -> Signer:
+    """Return a signer for the bucket ``b-1250000000``."""
+    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000", **cos})
+    live = Live(of_urls or url_cache())
+    return Signer(source, Hosts(settings), live, renditions=renditions, metrics=metrics.presign, now=now)
+
+
 def make_tier(
     shards: Shards,
     clock: Clock,
@@ -199,15 +213,8 @@ def make_tier(
 ) -> Tier:
     """The parts put together as the service does."""
     metrics, lifetime = Metrics(), lifetime_of(ttl, ttl // 60, ttl // 4)
-    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(
-        Credentials("x", "y"),
-        Hosts(settings),
-        Live(url_cache(ttl, window=ttl // 12)),
-        renditions=renditions,
-        metrics=metrics.presign,
-        now=clock,
-    )
+    of_urls = url_cache(ttl, window=ttl // 12)
+    signer = signer_of(Credentials("x", "y"), metrics, clock, of_urls, renditions=renditions)
     cache = UrlEntries(shards, MAC, signer, renditions, lifetime, EntryRules(renews=renews), clock)
     usage = UsageStore(shards)
     queue = RefreshQueue(shards, Live(QueueLimits(lambda: 60, 3, 10)))

@@ -84,7 +84,7 @@ async def open_images(
     origin: OriginClient,
 ) -> AsyncIterator[Images]:
     """Get the bytes and the metadata of images, and answer requests for them."""
-    delivery, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
+    configured, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
     renditions, resolver, log = signing.renditions, urls.resolver, urls.changes.log
 
     def wants_placeholder(record: ImageRecord) -> bool:
@@ -109,7 +109,7 @@ async def open_images(
     lookup = AuthorizedLookup(resolver, authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
-    nginx_files = NginxFiles(delivery.delivery, delivery.accel_prefix, nginx_metrics)
+    nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, nginx_metrics)
     redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
 
     def rules_of(settings: Settings) -> Rules:

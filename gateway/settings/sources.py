@@ -16,7 +16,6 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnreadableSource
-from pydantic_settings.sources.utils import parse_env_vars
 
 from gateway.net.printable import printable
 from gateway.settings import Settings
@@ -32,15 +31,17 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # in place of a byte that is
 
 
 class _Variables(EnvSettingsSource):
-    """Settings as text, by the names of variables. Text that is not JSON is passed on: the model refuses it by its key.
+    """The environment. Text that is not valid JSON is passed on, so that the model refuses it under its key.
 
-    null: the text that turns a setting off. None: there is none.
+    instead: other texts, by the names of variables in lower case. There ``null`` is a text as any other.
     """
 
-    def __init__(self, texts: Mapping[str, str], null: str | None) -> None:
+    def __init__(self, instead: Mapping[str, str] | None = None) -> None:
         fields: Any = Settings  # of a class of settings, the source reads the fields alone
-        super().__init__(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED, env_parse_none_str=null)
-        self.env_vars = parse_env_vars(texts, parse_none_str=null)
+        # Without a text for null, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
+        super().__init__(fields, env_prefix=PREFIX, env_nested_delimiter=NESTED, env_parse_none_str="null")
+        if instead is not None:
+            self.env_vars = instead
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Return the parsed JSON, or the text if it is not JSON."""
@@ -61,9 +62,7 @@ def load_settings(file: Path | None) -> Settings:
     if problems:
         raise SettingsError(problems)
     try:
-        # Without a text for null, GATEWAY_ADMIN__TOKEN=null would set the token "null" instead of turning it off.
-        values = _merged(_merged(document.values, _Variables(secrets, None)()), _Variables(os.environ, "null")())
-        return Settings.model_validate(values)
+        return Settings.model_validate(_merged(_merged(document.values, _Variables(secrets)()), _Variables()()))
     except ValidationError as error:
         raise refusal(error, document.lines) from None
     except UnreadableSource as error:
@@ -116,13 +115,13 @@ def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _read_secrets(folder: str | None, problems: list[str]) -> Mapping[str, str]:
-    """Return the text of each file of a secrets directory, by the name of a variable. Mistakes go into ``problems``.
+    """Return the text of each file of a secrets directory, by the name of a variable in lower case.
 
-    Files that name no section belong to other programs. Kubernetes has files of its own below hidden names.
+    Mistakes go into ``problems``. Files that name no section belong to other programs, or to Kubernetes.
     """
     texts: dict[str, str] = {}
     try:
-        files = [file for file in Path(folder).iterdir() if file.name[0] != "." and file.is_file()] if folder else []
+        files = [file for file in Path(folder).iterdir() if file.is_file()] if folder else []
     except (FileNotFoundError, NotADirectoryError):
         problems.append(f"{SECRETS_DIR}: is not a directory")
         return texts
@@ -139,7 +138,7 @@ def _read_secrets(folder: str | None, problems: list[str]) -> Mapping[str, str]:
             if (content := _content(file)) is None:
                 problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} is larger than 1 MiB")
             else:
-                texts[PREFIX + name] = content.decode("utf-8-sig").strip()
+                texts[PREFIX.lower() + name] = content.decode("utf-8-sig").strip()
         except OSError as error:
             problems.append(f"{shown(keys)}: its file in {SECRETS_DIR} cannot be read: {error.strerror}")
         except UnicodeDecodeError:

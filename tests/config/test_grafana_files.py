@@ -80,44 +80,34 @@ def test_every_label_of_a_selector_exists() -> None:
 
 def test_every_collector_of_the_gateway_is_shown_or_left_out_for_a_reason() -> None:
     left_out = {
-        "access_checks": "nginx's auth_request, a detail of access",
-        "accept_pauses": "an alert",
-        "admin_attempts": "about the admin, not about images",
-        "background_errors": "the log has each",
-        "build_info": "what runs, after an upgrade",
-        "canary_seconds": "beside the alert",
-        "canary_up": "an alert",
-        "change_trigger_installed": "an alert",
-        "change_feed_connected": "an alert",
-        "client_attempts": "the mean of few numbers",
-        "client_beacons": "about reports, not about images",
-        "client_paint_seconds": "a detail of pages, in the console",
-        "client_picture_bytes": "a detail of pages, in the console",
-        "client_sources": "a detail of pages",
-        "heartbeat_age_seconds": "an alert",
-        "config_last_reload_success_timestamp_seconds": "beside the alert",
-        "config_last_reload_successful": "an alert",
-        "cos_clock_offset_seconds": "follows the difference",
-        "credentials_refresh": "an alert",
-        "descriptions": "metadata, whose bound tencent-cloud.md explains",
-        "event_loop_lag_seconds": "an alert",
-        "log_lines_dropped": "an alert",
-        "invalidation_receivers": "an alert",
-        "nginx_asked_seconds": "an alert",
-        "nginx_epochs": "follows the application's changes",
-        "nginx_floors": "rare",
-        "refresh_cycle_duration_seconds": "shows in the lag",
-        "sent_bytes": "of the console; the rate of bytes is shown",
-        "refresh_last_success_timestamp_seconds": "an alert",
-        "nginx_cache_used_seconds": "an alert",
-        "nginx_misdirected": "an alert",
-        "origin_slow": "an alert; the time to the first byte is shown",
-        "trace_spans": "about traces, not about images",
+        "nginx's auth_request, a detail of access": "access_checks",
+        "an alert": (
+            "accept_pauses canary_up change_feed_connected change_trigger_installed config_last_reload_successful "
+            "credentials_refresh event_loop_lag_seconds heartbeat_age_seconds invalidation_receivers "
+            "log_lines_dropped nginx_asked_seconds nginx_cache_used_seconds nginx_misdirected "
+            "refresh_last_success_timestamp_seconds"
+        ),
+        "about the admin, not about images": "admin_attempts",
+        "the log has each": "background_errors",
+        "what runs, after an upgrade": "build_info",
+        "beside the alert": "canary_seconds config_last_reload_success_timestamp_seconds",
+        "the mean of few numbers": "client_attempts",
+        "about reports, not about images": "client_beacons",
+        "a detail of pages, in the console": "client_paint_seconds client_picture_bytes",
+        "a detail of pages": "client_sources",
+        "follows the difference": "cos_clock_offset_seconds",
+        "metadata, whose bound tencent-cloud.md explains": "descriptions",
+        "follows the application's changes": "nginx_epochs",
+        "rare": "nginx_floors",
+        "shows in the lag": "refresh_cycle_duration_seconds",
+        "of the console; the rate of bytes is shown": "sent_bytes",
+        "an alert; the time to the first byte is shown": "origin_slow",
+        "about traces, not about images": "trace_spans",
     }
     shown = " ".join(expressions())
     names = {metric.name for metric in Metrics().registry.collect() if metric.name.startswith("image_gateway_")}
     missing = {name.removeprefix("image_gateway_") for name in names if not re.search(rf"\b{name}(_|\b)", shown)}
-    assert missing == left_out.keys()
+    assert sorted(missing) == sorted(" ".join(left_out.values()).split())
 
 
 def test_the_dashboard_has_a_fixed_uid_and_its_variables() -> None:

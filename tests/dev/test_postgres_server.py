@@ -47,20 +47,6 @@ def query(server: PostgresServer, sql: str) -> str:
         return str(cursor.fetchone()[0]) if cursor.description else ""  # type: ignore[index] # each query has a row
 
 
-def test_settings_do_not_depend_on_the_environment(running: PostgresServer) -> None:
-    expected = {
-        "server_encoding": "UTF8",
-        "lc_collate": "C",
-        "timezone": "UTC",
-        "fsync": "off",
-        "unix_socket_directories": "",
-        "listen_addresses": "127.0.0.1",
-    }
-    sql = "SELECT datcollate FROM pg_database WHERE datname = current_database()"
-    actual = {name: query(running, sql if name == "lc_collate" else f"SHOW {name}") for name in expected}
-    assert actual == expected
-
-
 def test_clients_need_the_password(running: PostgresServer) -> None:
     wrong = running.dsn.replace(running.password, "guess")
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):

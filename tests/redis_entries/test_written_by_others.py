@@ -44,19 +44,14 @@ async def test_an_invalid_number_of_attempts_counts_as_zero(tier: Tier, redis_cl
         assert [await tier.queue.fail(A, "no such key", NOW) for _ in range(3)] == [False, False, True]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"nonsense",
-        b"\xff",
-        b"[]",
-        b"7",
-        b"null",
-        b'{"reason": "x", "at": "yesterday", "attempts": 1}',
-        b'{"reason": "x", "at": 1, "attempts": ' + b"1" * 5000 + b"}",
-        b"[" * 100_000,
-    ],
-)
+UNREADABLE = [
+    *(b"nonsense", b"\xff", b"[]", b"7", b"null", b"[" * 100_000),
+    b'{"reason": "x", "at": "yesterday", "attempts": 1}',
+    b'{"reason": "x", "at": 1, "attempts": ' + b"1" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
 async def test_an_unreadable_entry_of_the_dead_list_is_reported_as_such(
     tier: Tier, redis_client: "redis.Redis", text: bytes
 ) -> None:

@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line_that_names_the_key(file: Path, more: str, line: s
         (f"{SECRET}: x", "*** (line 4): there is no such key"),
         (f"redis: {{{SECRET}: 1, {SECRET}: 2}}", "redis.***: is set twice, in lines 4 and 4"),
         (
-            f"access: {{signed_links: {{keys: {{{SECRET}: k1}}}}}}",
+            f"access: {{signed_links: {{keys: {{{SECRET}: {'k' * 31}}}}}}}",
             "access.signed_links.keys.*** (line 4): must be at least 32 bytes (RFC 2104 section 3)",
         ),
         (f"image_styles: {{{SECRET}: {{deep: er}}}}", "image_styles.***.*** (line 4): there is no such key"),

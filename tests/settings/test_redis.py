@@ -99,6 +99,12 @@ async def test_every_accepted_url_opens_a_client(scheme: str, pieces: list[str])
         pass
 
 
+def test_shards_are_a_power_of_two() -> None:
+    assert RedisSettings(shards=8).shard_count == 8
+    with pytest.raises(ValidationError, match="must be a power of two"):
+        RedisSettings(shards=12)
+
+
 def test_each_topology_has_a_url() -> None:
     assert {url.partition("://")[0] for url in TAKEN} == set(SCHEMES)
     for url in TAKEN:

@@ -53,14 +53,12 @@ def configuration(raw_settings: dict[str, dict[str, Any]], shards: Shards, tmp_p
 
 async def ends(shards: Shards) -> dict[str, int]:
     """Return the end of each cached URL, by image id. None is missing, and none has ended."""
-    groups = shards.split(map(ImageVariant, IDS))
-    commands = {shard: [("MGET", *map(shard.entry, variants))] for shard, variants in groups.items()}
-    answers = (await shards.run(commands)).complete()
+    values = await shards.values(map(ImageVariant, IDS), lambda shard, own: [("MGET", *map(shard.entry, own))])
     found: dict[str, int] = {}
-    for shard, variants in groups.items():
-        for variant, value in zip(variants, answers[shard][0], strict=True):
-            assert value is not None, f"{variant.image_id} has expired"
-            found[variant.image_id] = int(MAC.verify(value, variant).partition(b" ")[0])
+    for variant, (value,) in values.items():
+        assert value is not None, f"{variant.image_id} has expired"
+        found[variant.image_id] = int(MAC.verify(value, variant).partition(b" ")[0])
+    assert len(found) == len(IDS)
     assert min(found.values()) > time.time(), "a URL in the cache is dead"
     return found
 

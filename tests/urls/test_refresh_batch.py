@@ -9,18 +9,15 @@ from pydantic import SecretStr
 
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials
-from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
-from gateway.settings import CosSettings, Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
+from gateway.settings import Live, RedisSettings, StyleSettings, UrlPrerefreshSettings
 from gateway.urls.refresh_batch import RefreshBatch
 from gateway.urls.refresh_worker import RefreshWorker
 from tests.signed_images import signed_image
-from tests.tier import Clock, Tier, also_in_a_cluster, make_tier
-from tests.url_settings import url_cache
+from tests.tier import Clock, Tier, also_in_a_cluster, make_tier, signer_of
 
 A = ImageVariant("a")
 
@@ -262,11 +259,9 @@ async def test_renewals_wait_for_credentials_and_count_no_failure(tier: Tier) ->
                 raise NoCredentials
             return Credentials("x", "y")
 
-    cos = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(OneBucket(), Hosts(cos), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
     tier.clock.now += 3000
-    worker = refresh_worker_of(replace(tier, signer=signer))
-    assert await worker.drain(tier.shards.all) == Counter(renewed=1, postponed=1)
+    waiting = replace(tier, signer=signer_of(OneBucket(), tier.metrics, tier.clock))
+    assert await drained(waiting) == Counter(renewed=1, postponed=1)
     due = await tier.queue.due_at(ImageVariant("b"))
     assert due is not None
     assert tier.clock() < due <= tier.clock() + 5

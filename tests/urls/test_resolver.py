@@ -11,15 +11,11 @@ from gateway.changes.change_log import Source
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
-from gateway.presign.hosts import Hosts
 from gateway.presign.signed_image import ImageVariant
-from gateway.presign.signer import Signer
 from gateway.presign.url_lifetime import UsableUrls
-from gateway.settings import CosSettings, Live
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
-from tests.tier import RENDITIONS, Tier
-from tests.url_settings import url_cache
+from tests.tier import RENDITIONS, Tier, record, signer_of
 
 IDS = [f"id-{number}" for number in range(100)]
 
@@ -134,14 +130,10 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
                     raise RuntimeError("a bug")
             return Credentials("x", "y")
 
-    settings = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": "b-1250000000"})
-    signer = Signer(Source(), Hosts(settings), Live(url_cache()), metrics=tier.metrics.presign, now=tier.clock)
-    urls = UsableUrls(signer, tier.lifetime, tier.clock)
+    urls = UsableUrls(signer_of(Source(), tier.metrics, tier.clock), tier.lifetime, tier.clock)
     resolver = tier.resolver(catalog=table, urls=urls, in_redis=False)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
-        tier.table.records[image_id] = ImageRecord(
-            image_id, None, True, f"{bucket}-1250000000", "ap-guangzhou", "key", None
-        )
+        tier.table.records[image_id] = record(image_id, bucket=f"{bucket}-1250000000")
     results = await asyncio.gather(*map(resolver.look_up, "acd"), return_exceptions=True)
     assert [type(result) for result in results] == [Resolved, CredentialsExpired, RuntimeError]
     assert len(tier.table.queries) == 1, "they share a query, also without Redis"
