@@ -51,9 +51,9 @@ class Cloud:
         addresses = Addresses((BASE,), renditions or Renditions({}))
         return TencentCdn(api, self.keys.source, addresses, most_targets=most_targets)
 
-    def edgeone(self, *, by_tag: bool = False) -> EdgeOne:
-        """Return EdgeOne as a target."""
-        api = TencentApi(self.http, self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
+    def edgeone(self, *, by_tag: bool = False, url: str | None = None) -> EdgeOne:
+        """Return EdgeOne as a target, at ``url`` if another service answers for it."""
+        api = TencentApi(self.http, url or self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
         addresses = None if by_tag else Addresses((BASE,), Renditions({}))
         return EdgeOne(api, self.keys.source, addresses, self.services.zone)
 

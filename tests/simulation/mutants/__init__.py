@@ -162,7 +162,7 @@ MUTANTS: Final = {
         "a row that could not be read is asked for again after half a minute",
         (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
         faults="hang_postgres",
-        first=506,
+        first=999,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
@@ -213,7 +213,7 @@ MUTANTS: Final = {
         "nginx does not see that its clock was set back while it was paused",
         (_NGINX, "if any(time > LOST for time in lost):", "if False:"),
         faults="pause_nginx step_clock_of_nginx",
-        first=50_209,
+        first=61_435,
     ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
