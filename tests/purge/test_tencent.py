@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway.net.tencent_api import ApiKey
+from gateway.presign.credentials import Credentials
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway_dev.cos_emulator.purge_services import PurgeFault, PurgeLimits
@@ -96,19 +96,19 @@ async def test_an_image_with_too_many_addresses_for_the_account_is_for_later() -
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
-        (ApiKey(SECRET_ID, "another"), "error AuthFailure.SignatureFailure"),
-        (ApiKey("AKIDother", "key"), "error AuthFailure.SecretIdNotFound"),
+        (Credentials(SECRET_ID, "another"), "error AuthFailure.SignatureFailure"),
+        (Credentials("AKIDother", "key"), "error AuthFailure.SecretIdNotFound"),
         (None, "there are no credentials"),
     ],
 )
 async def test_credentials_that_are_refused_are_for_later_and_refreshed(
-    cloud: Cloud, key: ApiKey | None, reason: str
+    cloud: Cloud, key: Credentials | None, reason: str
 ) -> None:
     cloud.keys.key = key
     for call in (cloud.cdn().purge(["a"]), cloud.cdn().examine()):
         with pytest.raises(TargetUnavailable, match=reason):
             await call
-    assert cloud.keys.refused == ([key.secret_id] * 2 if key is not None else [])
+    assert cloud.keys.refusals == ([key.secret_id] * 2 if key is not None else [])
 
 
 @pytest.mark.parametrize("answer", [b'{"Response": {}}', b'{"Response": {"UrlPurge": [1, {}]}}'])
@@ -125,7 +125,7 @@ async def test_a_policy_that_allows_no_purge_is_no_reason_for_new_keys(cloud: Cl
         cloud.services = service  # type: ignore[assignment]  # another service at the address
         with pytest.raises(TargetUnavailable, match="UnauthorizedOperation"):
             await cloud.cdn().purge(["a"])
-    assert cloud.keys.refused == []
+    assert cloud.keys.refusals == []
 
 
 # EdgeOne
