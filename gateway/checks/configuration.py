@@ -1,10 +1,11 @@
-"""Findings that need no server: placeholders, the fallback picture, the signature, the limit of open files."""
+"""Findings on the configuration: placeholders, credentials, the fallback picture, the signature, open files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from gateway.checks.finding import Finding, warning
 from gateway.delivery.fallback_picture import FallbackPicture, UnusablePicture
+from gateway.presign.credentials.rotation import RotatingCredentials
 from gateway.presign.hosts import Hosts
 from gateway.settings import CosSettings, FallbackSettings, PostgresSettings
 
@@ -14,6 +15,15 @@ PLACEHOLDERS = {
     "cos.secret_id": "YOUR-SECRET-ID",
     "cos.secret_key": "YOUR-SECRET-KEY",
     "cos.bucket": "your-bucket-1250000000",
+}
+# Advice by the source that gives no credentials.
+_OF_CREDENTIALS = {
+    "static": "renew cos.token with its secret_id, secret_key and token_expires_at",
+    "environment": "renew TENCENTCLOUD_SECRET_ID, TENCENTCLOUD_SECRET_KEY and TENCENTCLOUD_TOKEN",
+    "file": "check the path in cos.credentials, and the program that writes that file",
+    "cvm_role": "bind a role to the instance, and check cos.credentials: its role and its metadata_url",
+    "tke_oidc": "check the pod's service account, and that the role trusts the cluster's identity provider",
+    "assume_role": "the role must trust the base credentials, and these must be allowed sts:AssumeRole",
 }
 
 
@@ -28,6 +38,23 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
     what = f"{', '.join(unset)}: still the placeholder of config/gateway.yaml"
     advice = "set it there, in the environment or in the secrets directory"
     return Finding("configuration", False, what, advice, stops_start=True)
+
+
+async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
+    """Return a finding on the source and on the life of its credentials, after an attempt to refresh them.
+
+    The finding names ``buckets``, the buckets that the credentials are for, if there are several sources.
+    """
+    is_refreshed = await credentials.refresh()
+    left = credentials.seconds_left
+    name = " ".join(["credentials", *buckets])
+    what = f"source {credentials.name}: " + ("they never end" if left is None else f"{left:.0f} s are left")
+    if not is_refreshed:
+        what, advice = f"{what}; refresh failed: {credentials.reason}", _OF_CREDENTIALS[credentials.name]
+        return warning(name, what, advice) if left else Finding(name, False, what, advice, stops_start=True)
+    if credentials.is_near_end:
+        return warning(name, what, "the source gives credentials that end soon: look at what renews them")
+    return Finding(name, True, what)
 
 
 def diagnose_fallback(settings: FallbackSettings) -> Finding:

@@ -13,13 +13,13 @@ import click
 
 from gateway.canary.client import open_front_client
 from gateway.checks.configuration import (
+    diagnose_credentials,
     diagnose_fallback,
     diagnose_open_files,
     diagnose_placeholders,
     diagnose_signature,
 )
 from gateway.checks.cos import CosCheck, check_variants
-from gateway.checks.credentials import diagnose_credentials
 from gateway.checks.database import DatabaseCheck
 from gateway.checks.finding import Finding
 from gateway.checks.fronts import diagnose_canary, diagnose_purge

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.process.signals import Signals
-from gateway.process.systemd import ServiceManager, environment_of_children, inherited_listeners
+from gateway.process.systemd import environment_of_children
 from gateway.settings import Settings
 from gateway.settings.sources import settings_to_text
 from gateway.workers.run_workers import run_workers
@@ -30,15 +30,7 @@ def serve_with_workers(settings: Settings, config: Path | None, count: int) -> N
         signals.handle_stop()
         loop.add_signal_handler(signal.SIGHUP, signals.reload.set)
         loop.add_signal_handler(signal.SIGUSR2, signals.roll.set)
-        await run_workers(
-            count,
-            command,
-            settings.server,
-            settings.admin,
-            signals,
-            ServiceManager.from_environment(),
-            inherited=inherited_listeners(),
-        )
+        await run_workers(count, command, settings.server, settings.admin, signals)
 
     try:
         asyncio.run(run())

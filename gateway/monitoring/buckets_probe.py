@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from gateway.catalog.record import ImageRecord
@@ -72,6 +72,7 @@ class ObjectQuestions:
         return signed is not None and self.now() - int(signed[1]) < _NEW
 
 
+@dataclass(slots=True)
 class BucketsProbe:
     """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
 
@@ -92,27 +93,21 @@ class BucketsProbe:
     With several buckets, each bucket has the metric of the dependency ``cos:<bucket>``.
     """
 
-    def __init__(
-        self,
-        questions: ObjectQuestions,
-        regions: Mapping[str, str],
-        metrics: MonitoringMetrics,
-        *,
-        sample: Callable[[], Awaitable[Sequence[ImageRecord]]],
-        observe: Callable[[float | None], None],
-        timeout: float = _TIMEOUT,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._questions = questions
-        self._buckets = [_Bucket(name, region) for name, region in regions.items()]
-        self._metrics = metrics
-        self._sample = sample
-        self._observe = observe
-        self._timeout = timeout
-        self._monotonic = monotonic
-        self.may_serve = False  # since a bucket has accepted a signature or did not answer
-        self._rows: Sequence[ImageRecord] = ()
-        self._rows_read_at = _NEVER
+    questions: ObjectQuestions
+    regions: Mapping[str, str]
+    metrics: MonitoringMetrics
+    _: KW_ONLY
+    sample: Callable[[], Awaitable[Sequence[ImageRecord]]]
+    observe: Callable[[float | None], None]
+    timeout: float = _TIMEOUT
+    monotonic: Callable[[], float] = time.monotonic
+    may_serve: bool = field(default=False, init=False)
+    _buckets: list[_Bucket] = field(init=False)
+    _rows: Sequence[ImageRecord] = field(default=(), init=False)
+    _rows_read_at: float = field(default=_NEVER, init=False)
+
+    def __post_init__(self) -> None:
+        self._buckets = [_Bucket(name, region) for name, region in self.regions.items()]
 
     async def probe(self) -> None:
         """Return if every bucket works.
@@ -120,8 +115,8 @@ class BucketsProbe:
         Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
         refuse the gateway.
         """
-        accepted, refused = self._questions.origin.observed.take_verdicts()  # on the requests of clients
-        now = self._monotonic()
+        accepted, refused = self.questions.origin.observed.take_verdicts()  # on the requests of clients
+        now = self.monotonic()
         for bucket in self._buckets:
             if bucket.name in refused:
                 bucket.refusal, bucket.refused_at = refused[bucket.name], now
@@ -134,7 +129,7 @@ class BucketsProbe:
         problems = {bucket.name: error for bucket, error in zip(unproven, found, strict=True) if error is not None}
         if len(self._buckets) > 1:
             for bucket in self._buckets:
-                self._metrics.dependency_up.labels(dependency=f"cos:{bucket.name}").set(bucket.name not in problems)
+                self.metrics.dependency_up.labels(dependency=f"cos:{bucket.name}").set(bucket.name not in problems)
         refusals = sum(isinstance(error, DependencyDegraded) for error in problems.values())
         if refusals < len(self._buckets):
             self.may_serve = True
@@ -146,26 +141,26 @@ class BucketsProbe:
         """Return whether requests show that the bucket accepts new signatures. ``accepted`` is a URL of a request."""
         if accepted is None or bucket.is_doubted:
             return False
-        return self._questions.is_new(accepted) or now - bucket.proven_at < _OWN_COUNTS
+        return self.questions.is_new(accepted) or now - bucket.proven_at < _OWN_COUNTS
 
     async def _read_rows(self) -> None:
-        now = self._monotonic()
+        now = self.monotonic()
         if now - self._rows_read_at < _ROWS_EVERY:
             return
         self._rows_read_at = now
         with suppress(CatalogUnavailable, TimeoutError):  # Postgres has its own probe
             async with asyncio.timeout(_ROWS_TIMEOUT):
-                self._rows = await self._sample()
+                self._rows = await self.sample()
 
     async def _try(self, bucket: _Bucket) -> DependencyDegraded | OriginUnavailable | None:
         """Return why requests to the bucket fail, or None if they work."""
-        if bucket.refusal is not None and self._monotonic() - bucket.refused_at < _REMEMBERED:
+        if bucket.refusal is not None and self.monotonic() - bucket.refused_at < _REMEMBERED:
             return DependencyDegraded(bucket.refusal)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 await self._ask(bucket)
         except TimeoutError:
-            return OriginUnavailable(f"no answer within {self._timeout:g} s")
+            return OriginUnavailable(f"no answer within {self.timeout:g} s")
         except CredentialsExpired as error:
             return DependencyDegraded(error)
         except DependencyDegraded as error:
@@ -173,7 +168,7 @@ class BucketsProbe:
             return error
         except OriginUnavailable as error:
             return error
-        bucket.is_doubted, bucket.proven_at = False, self._monotonic()
+        bucket.is_doubted, bucket.proven_at = False, self.monotonic()
         return None
 
     async def _ask(self, bucket: _Bucket) -> None:
@@ -194,7 +189,7 @@ class BucketsProbe:
         raise (DependencyDegraded if refuses else OriginUnavailable)(error)
 
     async def _answer_to(self, image: ImageRecord) -> CosError:
-        answer = await self._questions.ask(image)
+        answer = await self.questions.ask(image)
         if image.bucket == self._buckets[0].name:
-            self._observe(answer.error.date)
+            self.observe(answer.error.date)
         return answer.error

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from gateway.errors import DependencyDegraded, DependencyDown, GatewayError
 from gateway.monitoring.metrics import MonitoringMetrics
@@ -45,6 +45,7 @@ class Report:
     reasons: Mapping[str, str]
 
 
+@dataclass(slots=True)
 class Health:
     """The readiness of the gateway by the states of its dependencies.
 
@@ -60,30 +61,20 @@ class Health:
     seconds: how long the last probe of each dependency took.
     """
 
-    def __init__(
-        self,
-        probes: Mapping[str, Probe],
-        metrics: MonitoringMetrics,
-        *,
-        may_serve: Callable[[], bool] = lambda: True,
-        serves_without_stores: Callable[[], bool] = lambda: False,
-        timeout: float = 2.0,
-        interval: float = 10.0,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._probes = dict(probes)
-        self._metrics = metrics
-        self._may_serve = may_serve
-        self._serves_without_stores = serves_without_stores
-        self._timeout = timeout
-        self._interval = interval
-        self._monotonic = monotonic
-        self._lock = asyncio.Lock()
-        self._checked_at = float("-inf")
-        self._states: Mapping[str, State] = {}
-        self._reasons: Mapping[str, str] = {}
-        self.seconds: dict[str, float] = {}
-        self.is_draining = False
+    probes: Mapping[str, Probe]
+    metrics: MonitoringMetrics
+    _: KW_ONLY
+    may_serve: Callable[[], bool] = lambda: True
+    serves_without_stores: Callable[[], bool] = lambda: False
+    timeout: float = 2.0
+    interval: float = 10.0
+    monotonic: Callable[[], float] = time.monotonic
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+    is_draining: bool = field(default=False, init=False)
+    _states: Mapping[str, State] = field(default_factory=dict, init=False)
+    _reasons: Mapping[str, str] = field(default_factory=dict, init=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _checked_at: float = field(default=float("-inf"), init=False)
 
     def drain(self) -> None:
         """Report ``not_ready`` from now on: the gateway finishes the requests in flight and stops."""
@@ -91,19 +82,19 @@ class Health:
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
         """Probe the dependency by ``probe`` from now on. None ends its probes."""
-        if probe is not None:
-            self._probes[name] = probe
-        elif self._probes.pop(name, None) is not None:
+        others = {known: other for known, other in self.probes.items() if known != name}
+        if probe is None and name in self.probes:
             with suppress(KeyError):  # it was never probed
-                self._metrics.dependency_up.remove(name)
+                self.metrics.dependency_up.remove(name)
+        self.probes = others if probe is None else others | {name: probe}
         self._checked_at = float("-inf")
 
     async def report(self) -> Report:
         """Return the state, at most a second old."""
         async with self._lock:
-            if self._monotonic() - self._checked_at >= _MAX_AGE:
+            if self.monotonic() - self._checked_at >= _MAX_AGE:
                 await self.probe_all()
-                self._checked_at = self._monotonic()
+                self._checked_at = self.monotonic()
         return self.latest
 
     @property
@@ -114,24 +105,24 @@ class Health:
     async def watch(self) -> None:
         """Probe every ``interval`` seconds until cancelled, so that the metric is current without requests."""
         while True:
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self.interval)
             await self.report()
 
     def _status(self) -> Readiness:
         down = {name for name, state in self._states.items() if state is State.DOWN}
-        if self.is_draining or not self._may_serve():
+        if self.is_draining or not self.may_serve():
             return Readiness.NOT_READY
-        if _STORES & self._probes.keys() <= down and not self._serves_without_stores():
+        if _STORES & self.probes.keys() <= down and not self.serves_without_stores():
             return Readiness.NOT_READY
         return Readiness.READY if set(self._states.values()) <= {State.OK} else Readiness.DEGRADED
 
     async def probe_all(self) -> None:
         """Probe the dependencies now."""
-        probes = dict(self._probes)  # a reload may change them meanwhile
+        probes = self.probes  # a reload may replace them meanwhile
         states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
-        found = {name: state for name, state in zip(probes, states, strict=True) if name in self._probes}
+        found = {name: state for name, state in zip(probes, states, strict=True) if name in self.probes}
         for name, (state, _) in found.items():
-            self._metrics.dependency_up.labels(dependency=name).set(state is State.OK)
+            self.metrics.dependency_up.labels(dependency=name).set(state is State.OK)
         self._states = {name: state for name, (state, _) in found.items()}
         self._reasons = {name: reason for name, (_, reason) in found.items() if reason}
 
@@ -139,11 +130,11 @@ class Health:
         """Return the state and its reason, which is empty for ``ok``."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 await probe()
         except (DependencyDown, GatewayError, TimeoutError) as error:
             state = State.DEGRADED if isinstance(error, DependencyDegraded) else State.DOWN
-            reason = str(error) or f"no answer within {self._timeout:g} s"
+            reason = str(error) or f"no answer within {self.timeout:g} s"
             if self._states.get(name) is not state:
                 logger.warning("dependency is %s: dependency=%s reason=%s", state, name, reason)
             return state, reason

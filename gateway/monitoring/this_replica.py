@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from prometheus_client import Counter
 from prometheus_client.process_collector import ProcessCollector
@@ -24,6 +24,7 @@ from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
 class ThisReplica:
     """Describes this process, records its history, and publishes what it does.
 
@@ -33,37 +34,32 @@ class ThisReplica:
     now: returns the time by the clock of COS, which is the same on every machine.
     """
 
-    def __init__(
-        self,
-        history: History,
-        symptoms: CurrentSymptoms,
-        events: EventLog,
-        store: ReplicaStore | None,
-        *,
-        entry_key: Callable[[], str | None],
-        streams: Callable[[], int],
-        now: Callable[[], float],
-    ) -> None:
-        self.history = history
-        self._symptoms = symptoms
-        self.events = events
-        self._store = store
-        self._entry_key = entry_key
-        self._streams = streams
-        self._now = now
-        self._started = now()
-        self._log = SymptomLog()
-        # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
-        self.commands: tuple[str, str] | None = None
-        self._process = ProcessCollector(registry=None)
-        self._dead: dict[str, float] = {}  # the lengths of the dead lists, by the event when one shrinks
-        # Two processes on one host, or containers that all call their process 1, are different replicas.
-        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
+    history: History
+    symptoms: CurrentSymptoms
+    events: EventLog
+    store: ReplicaStore | None
+    _: KW_ONLY
+    entry_key: Callable[[], str | None]
+    streams: Callable[[], int]
+    now: Callable[[], float]
+    # How commands run beside this process: the program and its configuration. None: as image-gateway-admin.
+    commands: tuple[str, str] | None = field(default=None, init=False)
+    # Two processes on one host, or containers that all call their process 1, are different replicas.
+    name: str = field(
+        default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}", init=False
+    )
+    _started: float = field(init=False)
+    _log: SymptomLog = field(default_factory=SymptomLog, init=False)
+    _process: ProcessCollector = field(default_factory=lambda: ProcessCollector(registry=None), init=False)
+    _dead: dict[str, float] = field(default_factory=dict, init=False)  # by event: the length of a dead list
+
+    def __post_init__(self) -> None:
+        self._started = self.now()
 
     async def look(self) -> ReplicaPoint:
         """Return what this process does now, with the rates of the last point."""
         measured = await asyncio.to_thread(self._measure)  # it reads files of /proc
-        now = self._now()
+        now = self.now()
         requests, failed = 0.0, 0.0
         if self.history.fine:
             point = self.history.fine[-1]
@@ -75,12 +71,12 @@ class ThisReplica:
             requests_per_second=round(requests, 2),
             errors_per_second=round(failed, 2),
             version=VERSION,
-            entry_key=self._entry_key(),
+            entry_key=self.entry_key(),
             started=self._started,
-            streams=self._streams(),
+            streams=self.streams(),
             memory_bytes=measured.get("process_resident_memory_bytes"),
             open_files=measured.get("process_open_fds"),
-            symptoms=tuple(self._log.note(self._symptoms.now(), now)),
+            symptoms=tuple(self._log.note(self.symptoms.now(), now)),
             events=tuple(self.events.all()[-MOST_SHARED:]),
         )
 
@@ -90,10 +86,10 @@ class ThisReplica:
 
     async def others(self) -> list[ReplicaPoint]:
         """Return the last points of all replicas, also of this one. Empty while Redis does not answer."""
-        if self._store is None:
+        if self.store is None:
             return []
         try:
-            return await self._store.read(self._now())
+            return await self.store.read(self.now())
         except CacheUnavailable:
             return []
 
@@ -105,17 +101,17 @@ class ThisReplica:
         self.history.record(time.time())
         self._compare_dead_lists()
         point = await self.look()
-        if self._store is None:
+        if self.store is None:
             return
         symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
         try:
-            await self._store.publish(replace(point, symptoms=symptoms))
+            await self.store.publish(replace(point, symptoms=symptoms))
         except CacheUnavailable as error:
             logger.debug("point not published: %s", error)
 
     def _compare_dead_lists(self) -> None:
         """Note an event if entries have left a dead list: an operator may have released them by any tool."""
-        gauges = self._symptoms.gauges
+        gauges = self.symptoms.gauges
         for event, gauge in (("renewals_left", gauges.dead), ("purges_left", gauges.purge_dead)):
             if math.isnan(dead := gauge_value(gauge)):
                 continue  # Redis does not answer
@@ -125,10 +121,10 @@ class ThisReplica:
 
     async def withdraw(self) -> None:
         """Remove what was published: this replica stops."""
-        if self._store is None:
+        if self.store is None:
             return
         try:
-            await self._store.withdraw()
+            await self.store.withdraw()
         except CacheUnavailable as error:
             logger.debug("point not removed: %s", error)
 

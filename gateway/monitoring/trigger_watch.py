@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from gateway.catalog.database_report import DatabaseReport
 from gateway.errors import CatalogUnavailable
@@ -16,41 +17,35 @@ _INTERVAL = 600.0  # seconds; each look takes a connection and a few queries of 
 _LEAST_PAUSE = 1.0  # seconds between two looks that somebody asks for
 
 
+@dataclass(slots=True)
 class TriggerWatch:
     """Looks for the change trigger, sets a metric, and logs a problem once, and its end.
 
     ``inspect`` raises ``CatalogUnavailable`` while Postgres does not answer: the state then stays as it was.
     """
 
-    def __init__(
-        self,
-        inspect: Callable[[], Awaitable[DatabaseReport]],
-        metrics: MonitoringMetrics,
-        interval: float = _INTERVAL,
-        least_pause: float = _LEAST_PAUSE,
-    ) -> None:
-        self._inspect = inspect
-        self._is_installed = metrics.change_trigger_installed
-        self._background_errors = metrics.background_errors.labels(task="trigger-watch")
-        self._interval = interval
-        self._least_pause = least_pause
-        self._looked_at = float("-inf")
-        self._look_soon = asyncio.Event()
-        self._looking = asyncio.Lock()
-        self._problem: str | None = None
+    inspect: Callable[[], Awaitable[DatabaseReport]]
+    metrics: MonitoringMetrics
+    interval: float = _INTERVAL
+    least_pause: float = _LEAST_PAUSE
+    _looked_at: float = field(default=float("-inf"), init=False)
+    _look_soon: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _looking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _problem: str | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Look now, every ``interval`` seconds, and when somebody asks for it, until cancelled."""
+        errors = self.metrics.background_errors.labels(task="trigger-watch")
         while True:
             try:
                 await self.problem()
             except Exception:  # otherwise the checks would end
-                self._background_errors.inc()
+                errors.inc()
                 logger.exception("looking for the change trigger failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
+                async with asyncio.timeout(self.interval):
                     await self._look_soon.wait()
-                    await asyncio.sleep(self._looked_at + self._least_pause - time.monotonic())
+                    await asyncio.sleep(self._looked_at + self.least_pause - time.monotonic())
 
     def look_soon(self) -> None:
         """Look at once, or a second after the last look. Does not wait for the result."""
@@ -64,13 +59,13 @@ class TriggerWatch:
         async with self._looking:
             self._look_soon.clear()
             try:
-                problem = (await self._inspect()).changes_problem
+                problem = (await self.inspect()).changes_problem
             except CatalogUnavailable as error:
                 logger.debug("not looked for the change trigger: %s", error)
                 return self._problem
             finally:
                 self._looked_at = time.monotonic()
-        self._is_installed.set(problem is None)
+        self.metrics.change_trigger_installed.set(problem is None)
         if problem is not None and problem != self._problem:
             logger.warning(
                 "changes of rows are not notified, and take effect when cached URLs end: reason=%s; "

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -23,20 +24,20 @@ class ServiceUnavailable(Exception):
         self.status = status
 
 
+@dataclass(slots=True)
 class BoundedHttp:
     """Requests that take at most ``timeout`` seconds and return at most ``most_bytes``. An async context manager."""
 
-    def __init__(self, timeout: float = _TIMEOUT, most_bytes: int = _MOST_BYTES) -> None:
-        self._timeout = timeout
-        self._most_bytes = most_bytes
-        self._session: aiohttp.ClientSession | None = None
+    timeout: float = _TIMEOUT
+    most_bytes: int = _MOST_BYTES
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
 
     async def __aenter__(self) -> "BoundedHttp":
         self._session = aiohttp.ClientSession(
             # Minutes pass between two requests: a connection that is kept is closed by then.
             connector=aiohttp.TCPConnector(force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
             headers={"User-Agent": "image-gateway", "Accept-Encoding": "identity"},
             auto_decompress=False,
             trust_env=False,
@@ -63,7 +64,7 @@ class BoundedHttp:
         try:
             # An additional limit: the session's does not interrupt a name look-up in a thread.
             async with (
-                asyncio.timeout(self._timeout),
+                asyncio.timeout(self.timeout),
                 self._session.request(
                     method, yarl.URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
                 ) as response,
@@ -73,10 +74,10 @@ class BoundedHttp:
                 answer = bytearray()
                 async for piece in response.content.iter_any():
                     answer += piece
-                    if len(answer) > self._most_bytes:
-                        raise ServiceUnavailable(f"more than {self._most_bytes} bytes")
+                    if len(answer) > self.most_bytes:
+                        raise ServiceUnavailable(f"more than {self.most_bytes} bytes")
                 return bytes(answer)
         except TimeoutError:
-            raise ServiceUnavailable(f"no answer within {self._timeout:g} s") from None
+            raise ServiceUnavailable(f"no answer within {self.timeout:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ServiceUnavailable(type(error).__name__) from error

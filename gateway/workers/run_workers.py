@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.concurrency.background import background, first_of
 from gateway.net.port import cannot_listen, url_of
 from gateway.process.signals import Signals
-from gateway.process.systemd import ServiceManager
+from gateway.process.systemd import ServiceManager, inherited_listeners
 from gateway.server.acceptor import ADMIN_KEEPALIVE, Endpoint, Site
 from gateway.server.file_limit import ADMIN_CONNECTIONS
 from gateway.server.host_guard import warn_if_open
@@ -32,23 +32,16 @@ _STALL: Final = 30.0  # seconds without progress of a client of the admin port, 
 
 
 async def run_workers(
-    count: int,
-    command: WorkerCommand,
-    server: ServerSettings,
-    admin: AdminSettings,
-    signals: Signals,
-    manager: ServiceManager,
-    *,
-    inherited: Sequence[socket.socket] = (),
+    count: int, command: WorkerCommand, server: ServerSettings, admin: AdminSettings, signals: Signals
 ) -> None:
     """Run ``count`` workers until the signal to stop, then drain them.
 
-    inherited: sockets of systemd for the public port.
-    Raises ``WorkerFailed`` if a worker cannot start for the first time, and ``CannotListen`` if a port is not
-    available.
+    Raises ``WorkerFailed`` if a worker cannot start for the first time, ``CannotListen`` if a port is not available,
+    and ``UnusableSocket`` for a socket of systemd.
     """
+    manager = ServiceManager.from_environment()
     async with AsyncExitStack() as stack:
-        port = await PublicPort.bind(server.host, server.port, inherited)
+        port = await PublicPort.bind(server.host, server.port, inherited_listeners())
         stack.callback(port.close)
 
         async def start(number: int, accepted: Accepted | None) -> Worker:

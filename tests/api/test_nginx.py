@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,6 +39,24 @@ async def changed(gateway: RunningGateway, since: int = 0) -> set[str | None]:
     return {change["image_id"] for change in (await ask(gateway, since))["changes"]}
 
 
+async def until_listed(gateways: Sequence[RunningGateway], *image_ids: str) -> None:
+    """Return when each gateway lists the images."""
+
+    async def are_listed() -> bool:
+        return all([set(image_ids) <= await changed(gateway) for gateway in gateways])
+
+    await until(are_listed, what=f"the changes of {image_ids}")
+
+
+async def are_void(gateway: RunningGateway, since: int) -> bool:
+    """Return whether decisions have become void after ``since``."""
+    return bool((await ask(gateway))["access"] > since)
+
+
+async def _has_every_image(gateway: RunningGateway, since: int) -> bool:
+    return None in await changed(gateway, since)
+
+
 @pytest.fixture
 async def replicas(start_gateway: StartGateway, links_table: object) -> list[RunningGateway]:
     """Two gateways that hear every change."""
@@ -62,8 +81,7 @@ class TestEachWayInWhichARightEnds:
             await images.add(image_id, owner="alice")
         for image_id, sql in ends.items():
             await images.execute(sql, image_id)
-            for gateway in replicas:
-                await until(lambda gateway=gateway, image_id=image_id: _lists(gateway, {image_id}))  # type: ignore[misc]
+            await until_listed(replicas, image_id)
         for gateway in replicas:
             assert await changed(gateway) == ends.keys()
 
@@ -73,15 +91,13 @@ class TestEachWayInWhichARightEnds:
         headers = AS_ADMIN if is_admin else {"Authorization": f"Bearer {token_for('alice')}"}
         killed = await replicas[0].request("DELETE", "/api/v1/images/a/links", admin=is_admin, headers=headers)
         assert killed.status == 200
-        for gateway in replicas:
-            await until(lambda gateway=gateway: _lists(gateway, {"a"}))  # type: ignore[misc]
+        await until_listed(replicas, "a")
 
     async def test_a_purge(self, replicas: list[RunningGateway]) -> None:
         body = {"image_ids": ["a", "b:c"]}
         purged = await replicas[1].request("POST", "/api/v1/cache/purge", admin=True, json=body, headers=AS_ADMIN)
         assert purged.status == 200
-        for gateway in replicas:
-            await until(lambda gateway=gateway: _lists(gateway, {"a", "b:c"}))  # type: ignore[misc]
+        await until_listed(replicas, "a", "b:c")
 
     async def test_settings(self, replicas: list[RunningGateway]) -> None:
         settings: list[tuple[Mapping[str, Any], bool]] = [
@@ -95,13 +111,9 @@ class TestEachWayInWhichARightEnds:
             before = [await ask(gateway) for gateway in replicas]
             await replicas[0].reload(**changes)
             for gateway, earlier in zip(replicas, before, strict=True):
-
-                async def is_told(gateway: RunningGateway = gateway, earlier: dict[str, Any] = earlier) -> bool:
-                    return bool((await ask(gateway))["access"] > earlier["access"])
-
-                await until(is_told, what=f"void decisions after {changes}")
+                await until(partial(are_void, gateway, earlier["access"]), what=f"void decisions after {changes}")
                 if are_images_others:
-                    await until(lambda at=earlier["now"] + 1, to=gateway: _has_every_image(to, at))  # type: ignore[misc]
+                    await until(partial(_has_every_image, gateway, earlier["now"] + 1))
                 else:
                     assert None not in await changed(gateway, earlier["now"] + 1), changes
 
@@ -120,19 +132,7 @@ class TestEachWayInWhichARightEnds:
     ) -> None:
         before = (await ask(replicas[0]))["access"]
         await start_gateway(access={"signed_links": {"keys": {"two": "2" * 32}}})
-
-        async def is_told() -> bool:
-            return bool((await ask(replicas[0]))["access"] > before)
-
-        await until(is_told, what="void decisions")
-
-
-async def _has_every_image(gateway: RunningGateway, since: int) -> bool:
-    return None in await changed(gateway, since)
-
-
-async def _lists(gateway: RunningGateway, image_ids: set[str]) -> bool:
-    return image_ids <= await changed(gateway)
+        await until(partial(are_void, replicas[0], before), what="void decisions")
 
 
 async def test_a_new_url_of_an_image_is_no_change(replicas: list[RunningGateway], images: Images) -> None:
@@ -140,7 +140,7 @@ async def test_a_new_url_of_an_image_is_no_change(replicas: list[RunningGateway]
     renewed = await replicas[0].request("POST", "/api/v1/images/a/url/refresh", admin=True, headers=AS_ADMIN)
     assert renewed.status == 200
     await replicas[0].request("POST", "/api/v1/cache/purge", admin=True, json={"image_ids": ["b"]}, headers=AS_ADMIN)
-    await until(lambda: _lists(replicas[1], {"b"}))  # the channel keeps the order
+    await until_listed(replicas[1:], "b")  # the channel keeps the order
     assert await changed(replicas[1]) == {"b"}
 
 
@@ -164,7 +164,7 @@ async def test_after_a_gap_every_gateway_lists_every_image(
 
         await until(has_moved, what="the gap")
         for each in replicas:
-            await until(lambda each=each, since=before["now"]: _has_every_image(each, since), what="the change")  # type: ignore[misc]
+            await until(partial(_has_every_image, each, before["now"]), what="the change")
 
 
 async def test_gateways_name_the_settings_on_which_their_answers_depend(start_gateway: StartGateway) -> None:
@@ -182,7 +182,7 @@ async def test_a_gateway_that_hears_nothing_lists_what_it_knows(start_gateway: S
     gateway = await start_gateway(redis={"url": "redis://127.0.0.1:1"})
     purge = {"image_ids": ["a"]}
     await gateway.request("POST", "/api/v1/cache/purge", admin=True, json=purge, headers=AS_ADMIN)
-    await until(lambda: _lists(gateway, {"a"}))
+    await until_listed([gateway], "a")
     answer = await ask(gateway)
     assert answer["complete_since"] == answer["now"]
 

@@ -66,11 +66,6 @@ async def test_a_body_that_breaks_off_is_no_whole_image() -> None:
     assert (seen.status, seen.problem) == (200, "the body breaks off")
 
 
-async def test_nobody_listens_there() -> None:
-    port = free_port()
-    assert f"no connection to 127.0.0.1:{port}" in (await ask(f"http://127.0.0.1:{port}")).problem
-
-
 async def test_a_certificate_that_no_browser_accepts_is_named(tmp_path: Path) -> None:
     certificate, key = write_certificate(tmp_path, "127.0.0.1")
 
@@ -104,8 +99,9 @@ async def test_a_redirect_is_followed_to_cos_alone(origin_is_named: bool, status
     assert seen.status == status
 
 
-async def test_no_answer_contains_the_address_which_may_be_a_link() -> None:
+async def test_nobody_listens_there_and_no_answer_contains_the_address_which_may_be_a_link() -> None:
     port = free_port()
+    assert f"no connection to 127.0.0.1:{port}" in (await ask(f"http://127.0.0.1:{port}")).problem
     for url in (f"http://127.0.0.1:{port}/i/a?sig=SECRET", "http://[::1/i/a?sig=SECRET", "http://a b/?sig=SECRET"):
         seen = await ask(url)
         assert seen.status is None

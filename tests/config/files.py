@@ -1,5 +1,6 @@
 """Paths and contents of the files around the code."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +19,10 @@ def read(path: str) -> str:
 def read_yaml(path: str) -> Any:
     """Return the document of a YAML file, by its path in the repository."""
     return yaml.safe_load(read(path))
+
+
+def write_secrets(folder: Path, names: Iterable[str]) -> None:
+    """Write files of a secrets directory with values that are valid."""
+    for name in names:
+        value = "postgresql://app:word@postgres:5432/app" if name == "postgres__dsn" else "0123456789abcdef" * 4
+        (folder / name).write_text(value)

@@ -16,7 +16,7 @@ from gateway.settings import ServerSettings
 from gateway.settings.sources import load_settings
 from gateway_dev.database import ImagesTable
 from gateway_dev.postgres_server import find_postgres
-from tests.config.files import CONFIG, GATEWAY_YAML, read, read_yaml
+from tests.config.files import CONFIG, GATEWAY_YAML, read, read_yaml, write_secrets
 from tests.settings_keys import key_at
 
 
@@ -95,9 +95,7 @@ def test_the_commands_in_the_header_make_secrets_that_other_users_cannot_reach(t
 def test_the_gateway_of_compose_has_an_admin_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a token the gateway warns at each start, because its admin port is not on the loopback interface."""
     gateway = services()["gateway"]
-    for secret in gateway["secrets"]:
-        text = "postgresql://app:word@postgres:5432/app" if secret == "postgres__dsn" else "0123456789abcdef" * 4
-        (tmp_path / secret).write_text(text)
+    write_secrets(tmp_path, gateway["secrets"])
     for name, value in gateway["environment"].items():
         monkeypatch.setenv(name, value if not value.startswith("$") else "photos-1250000000")
     monkeypatch.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))

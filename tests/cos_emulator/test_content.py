@@ -3,11 +3,10 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway_dev.cos_emulator.content import Digests, FileContent, SyntheticContent
+from gateway_dev.cos_emulator.content import Digests, SyntheticContent
 from gateway_dev.cos_emulator.store import ObjectStore
 
 from .conftest import BUCKET, Client, read
@@ -27,15 +26,6 @@ async def test_synthetic_content_is_its_pattern_repeated(size: int, pattern: byt
     assert await read(content, start, stop) == whole[start:stop]
     assert content.read(start, stop + 1) == whole[start : stop + 1]
     assert await content.digests() == Digests.of([whole])
-
-
-async def test_a_file_that_shrinks_while_it_is_read_raises_oserror(tmp_path: Path) -> None:
-    path = tmp_path / "object"
-    path.write_bytes(b"x" * 100_000)
-    content = await asyncio.to_thread(FileContent, path)
-    path.write_bytes(b"x" * 10)
-    with pytest.raises(OSError, match="became shorter"):
-        await read(content)
 
 
 async def test_large_objects_are_streamed(client: Client, store: ObjectStore, tmp_path: Path) -> None:

@@ -88,12 +88,6 @@ async def test_what_the_services_do_not_accept_is_an_error_inside_a_200(
     assert services.purges == []
 
 
-async def test_a_wrong_key_is_refused(services: PurgeServices) -> None:
-    with pytest.raises(TencentCloudSDKException) as caught:
-        await call(services, CDN, "PurgeUrlsCache", {"Urls": [URL]}, key="another")
-    assert caught.value.get_code() == "AuthFailure.SignatureFailure"
-
-
 async def test_the_limits_of_a_second_and_of_a_day_are_kept(services: PurgeServices) -> None:
     now = time.time()
     services.now = lambda: now

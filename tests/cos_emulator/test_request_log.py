@@ -28,14 +28,6 @@ async def test_a_request_is_recorded_without_credentials(client: Client, cos: Co
     assert seen.peer[0] == "127.0.0.1"
 
 
-async def test_sequential_requests_share_a_connection(client: Client, cos: CosEmulator, store: ObjectStore) -> None:
-    store.put(BUCKET, "a.png", b"x" * 200_000)
-    for _ in range(60):
-        assert (await client.get("a.png")).status == 200
-    assert cos.request_log.connections == 1
-    assert len({seen.peer for seen in cos.request_log.requests}) == 1
-
-
 async def test_a_disconnected_client_is_recorded_and_receives_no_more_bytes(
     client: Client, cos: CosEmulator, store: ObjectStore
 ) -> None:

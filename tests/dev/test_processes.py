@@ -1,4 +1,4 @@
-"""Child processes end with their parent; ports and processes are found."""
+"""Child processes end with their parent; ports, processes, locks and private files of the development servers."""
 
 import os
 import signal
@@ -6,11 +6,24 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from gateway_dev.processes import HOST, PORTS, Account, Child, ServerError, free_port, processes_in, wait_until
+from gateway_dev.processes import (
+    HOST,
+    PORTS,
+    Account,
+    Child,
+    ServerError,
+    claim_port,
+    free_port,
+    load_link_key,
+    locked_data_dir,
+    processes_in,
+    wait_until,
+)
 
 SLEEP = ("/bin/sleep", "60")
 
@@ -111,3 +124,51 @@ def test_processes_are_found_by_name_and_folder(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert processes_in(tmp_path, {"sleep"}) == set()
+
+
+def test_a_claimed_port_is_not_given_again_until_its_claim_ends() -> None:
+    with ExitStack() as first:
+        port = claim_port(0, first)
+        with ExitStack() as second:
+            assert claim_port(port, second) != port
+    with ExitStack() as third:
+        assert claim_port(port, third) == port
+
+
+def test_a_server_can_listen_on_a_claimed_port() -> None:
+    with ExitStack() as claims, socket.create_server(("127.0.0.1", claim_port(0, claims))) as server:
+        assert claim_port(server.getsockname()[1], claims) != server.getsockname()[1]
+
+
+def test_a_claimed_port_stays_taken_while_its_server_restarts() -> None:
+    with ExitStack() as claims:
+        port = claim_port(0, claims)
+        for _ in range(2):
+            socket.create_server(("127.0.0.1", port)).close()
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+
+
+def test_the_directory_is_created_and_locked_for_the_duration(tmp_path: Path) -> None:
+    data_dir = tmp_path / "a" / "b"
+    with locked_data_dir(data_dir) as locked:
+        assert locked == data_dir
+        with pytest.raises(ServerError, match=r"already running on .*a/b.*--state"), locked_data_dir(data_dir):
+            pass
+    with locked_data_dir(data_dir):
+        pass
+
+
+def test_a_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ServerError, match=r"file/data cannot be written: Not a directory"):
+        locked_data_dir(tmp_path / "file" / "data").__enter__()
+
+
+def test_the_link_key_is_created_once_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "link-key"
+    key = load_link_key(file)
+    assert len(key) >= 32
+    assert load_link_key(file) == key
+    assert load_link_key(tmp_path / "other") != key
+    assert file.stat().st_mode & 0o777 == 0o600

@@ -162,12 +162,6 @@ def test_a_start_waits_until_its_given_port_is_free(tmp_path: Path) -> None:
         thread.join()
 
 
-def test_one_process_at_a_time_uses_a_folder(server: RedisServer) -> None:
-    with pytest.raises(ServerError, match="another process is using it"):
-        RedisServer(server.data_dir).start()
-    assert server.answers(), "the first server is not affected"
-
-
 def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     with server, Redis.from_url(server.url) as client:
@@ -182,13 +176,6 @@ def test_a_start_kills_a_server_that_still_runs_in_its_folder(tmp_path: Path) ->
 def fake_program(path: Path) -> Path:
     path.touch(mode=0o755)
     return path
-
-
-def test_a_server_on_the_path_has_precedence_over_the_wheel(tmp_path: Path) -> None:
-    valkey = fake_program(tmp_path / "valkey-server")
-    assert find_redis(path=str(tmp_path)) == valkey
-    redis = fake_program(tmp_path / "redis-server")
-    assert find_redis(path=str(tmp_path)) == redis
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "json"])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.access.credentials import OLD_LINK_KEY, token
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway
-from tests.explain.test_explainer import ASK, asked, explained, link
+from tests.explain.test_explainer import asked, explained, link
 
 __all__ = ["asked"]
 
@@ -59,10 +59,3 @@ async def test_killed_links_are_named_as_the_reason(asked: RunningGateway, image
     assert data["verdict"]["status"] == 401
     assert "have been killed since the link was made (1 times in all)" in data["verdict"]["reason"]
     assert (await explained(asked, headers=link(killed=1)))["verdict"]["served"]
-
-
-async def test_two_credentials_at_once_are_refused(asked: RunningGateway) -> None:
-    answer = await asked.request(
-        "GET", "/api/v1/monitoring/explain/cat?user=bob", admin=True, headers={**ASK, "X-Explain-Token": "x"}
-    )
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_request")
