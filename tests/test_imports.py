@@ -91,8 +91,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",
-        "gateway.api.json_body",
-        "gateway.api.json_responses",
+        "gateway.api.json_bodies",
         "gateway.delivery.request_context",
         "gateway.delivery.headers",
     }
