@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
-from gateway.api.console import Console, Dependencies
+from gateway.api.console import Console, DependencyStates
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_bodies import Bodies
 from gateway.api.links import LinkCalls
@@ -227,7 +227,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
 def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
     return Console(
-        Dependencies(
+        DependencyStates(
             diagnostics.health,
             signing.clock,
             signing.credentials,

@@ -10,7 +10,7 @@ from gateway.catalog.record import Catalog
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim
@@ -45,7 +45,7 @@ class RefreshBatch:
     usage: UsageStore
     queue: RefreshQueue
     catalog: Catalog
-    urls: UsableUrls
+    urls: CheckedSigner
     settings: Live[UrlPrerefreshSettings]
     forget: Callable[[Sequence[str]], Awaitable[object]]
 
