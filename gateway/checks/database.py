@@ -47,8 +47,7 @@ class DatabaseCheck:
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
-        if self.settings.listen:
-            await tell_gateways(self.settings)
+        await tell_gateways(self.settings)
         try:
             images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
@@ -59,9 +58,8 @@ class DatabaseCheck:
         if self.images:
             yield Finding("postgres", True, f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
-            yield warning(
-                "postgres", f"the query finds no active image that can be served, as {report.address}", _EMPTY
-            )
+            what = f"the query finds no active image that can be served, as {report.address}"
+            yield warning("postgres", what, _EMPTY)
         for finding in of_tables(report):
             yield finding
         yield await self._changes(report)
