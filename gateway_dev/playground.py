@@ -14,8 +14,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from gateway.api.json_body import Bodies, image_ids_in
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import Bodies, image_ids_in, success
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.net.ip_address import is_loopback
 from gateway_dev.cos_emulator.faults import ArmedFault, Fault, Faults, Hang, Refuse

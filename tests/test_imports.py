@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
-    "purge": BASE | RECORD | SIGNED | REDIS,
+    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.presign.credentials.rotation"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
     "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},
@@ -91,8 +91,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.process.signals",
         "gateway.process.systemd",
         "gateway.server.host_guard",
-        "gateway.api.json_body",
-        "gateway.api.json_responses",
+        "gateway.api.json_bodies",
         "gateway.delivery.request_context",
         "gateway.delivery.headers",
     }

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.access.client_address import ClientAddress
-from gateway.api.json_body import Bodies
+from gateway.api.json_bodies import Bodies
 from gateway.concurrency.rate_limit import RateLimit
 from gateway.delivery.request_context import peer_of
 from gateway.errors import GatewayError, InvalidBeacon, TooManyRequests, UnsupportedMediaType

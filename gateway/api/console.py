@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.access.admin_guard import AdminGuard
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import success
 from gateway.api.queues import dead_entries
 from gateway.errors import InvalidRequest
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes

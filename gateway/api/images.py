@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.api.image_handler import ImageHandler
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import success
 from gateway.api.urls import CachedUrls, UrlHandler
 from gateway.catalog.image_id import parse_image_id
 from gateway.delivery.headers import CONTENT_SECURITY_POLICY, content_type_of

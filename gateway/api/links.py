@@ -7,8 +7,7 @@ from aiohttp import web
 
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.json_body import Bodies, image_ids_in, validated
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import Bodies, image_ids_in, success, validated
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.catalog.record import ImageRecord

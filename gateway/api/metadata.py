@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.access.client_address import ClientAddress
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import success
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import ImageMetadata, ImageRecord
 from gateway.delivery.request_context import peer_of

@@ -6,7 +6,7 @@ from typing import Final, NoReturn, get_args
 
 from aiohttp import web
 
-from gateway.api.json_responses import HEADERS
+from gateway.api.json_bodies import HEADERS
 from gateway.changes.nginx_list import NginxList
 from gateway.concurrency.clocks import boot_time
 from gateway.delivery.accel import CONFIG_VERSION, FAILED, REDIRECTED, is_accel_conf

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.api.json_body import Bodies, json_in
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import Bodies, json_in, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.presign.signed_image import ImageVariant

@@ -10,14 +10,13 @@ from gateway.api.access_check import AccessCheck, ignore_expectation
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console
-from gateway.api.health import HealthCalls
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.queues import QueueCalls
 from gateway.api.static_files import StaticFiles, add_console_routes, openapi
-from gateway.api.this_process import ThisProcess
+from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import UrlBatches
 from gateway.errors import RouteNotFound

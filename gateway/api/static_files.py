@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 from aiohttp import hdrs, web
 
-from gateway.api.json_body import MAX_IMAGES
+from gateway.api.json_bodies import MAX_IMAGES
 from gateway.errors import RouteNotFound
 from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings, Live

@@ -1,4 +1,4 @@
-"""What this process says of itself, and how operators change it: metrics, settings, debug log, reload."""
+"""What this process says of itself, and how operators change it: health, metrics, settings, debug log, reload."""
 
 import asyncio
 import time
@@ -9,11 +9,12 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from gateway.api.json_body import Bodies
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import Bodies, json_response, success
 from gateway.errors import ConfigurationRefused, InvalidRequest, ReloadImpossible
 from gateway.metrics.history import Counted
 from gateway.metrics.nginx_last_asked import NginxLastAsked
+from gateway.monitoring.health import Health, Readiness
+from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
@@ -84,3 +85,26 @@ class ThisProcess:
             {"changed": list(result.changed), "needs_restart": list(result.need_restart)},
             "the configuration is reloaded",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCalls:
+    """Handlers for probes of load balancers and service managers.
+
+    gives_reasons: whether ``readyz`` also says why a dependency is not ``ok``. For operators, since it names addresses.
+    """
+
+    health: Health
+    gives_reasons: bool = False
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Return 200 as long as the event loop runs."""
+        return json_response(200, {"status": "alive"})
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Return 503 only if no image can be served or the gateway is draining."""
+        report = await self.health.report()
+        body: dict[str, Any] = {"status": report.status, "checks": dict(report.checks)}
+        if self.gives_reasons:
+            body["reasons"] = {name: redact(reason) for name, reason in report.reasons.items()}
+        return json_response(503 if report.status is Readiness.NOT_READY else 200, body)

@@ -8,8 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.api.authentication import FACTS
-from gateway.api.json_body import Bodies, image_ids_in
-from gateway.api.json_responses import success
+from gateway.api.json_bodies import Bodies, image_ids_in, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
 from gateway.redis_entries.daily_statistics import DailyStatistics

@@ -7,8 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from gateway.api.authorized_lookup import AuthorizedLookup
-from gateway.api.json_body import Bodies, image_ids_in, validated
-from gateway.api.json_responses import HEADERS, success
+from gateway.api.json_bodies import HEADERS, Bodies, image_ids_in, success, validated
 from gateway.api.metadata import Metadata
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields

@@ -57,11 +57,9 @@ def in_daemon_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
 
     def run() -> None:
         try:
-            result = work()
+            outcome = partial(future.set_result, work())
         except Exception as error:  # noqa: BLE001 - the caller gets it
             outcome = partial(future.set_exception, error)
-        else:
-            outcome = partial(future.set_result, result)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, outcome)
 

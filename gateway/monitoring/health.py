@@ -82,13 +82,11 @@ class Health:
 
     def set_probe(self, name: str, probe: Probe | None) -> None:
         """Probe the dependency by ``probe`` from now on. None ends its probes."""
-        is_known = name in self.probes
-        self.probes = {known: other for known, other in self.probes.items() if known != name}
-        if probe is not None:
-            self.probes |= {name: probe}
-        elif is_known:
+        others = {known: other for known, other in self.probes.items() if known != name}
+        if probe is None and name in self.probes:
             with suppress(KeyError):  # it was never probed
                 self.metrics.dependency_up.remove(name)
+        self.probes = others if probe is None else others | {name: probe}
         self._checked_at = float("-inf")
 
     async def report(self) -> Report:

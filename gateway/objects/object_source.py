@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.concurrency.single_flight import SingleFlight
@@ -19,23 +20,22 @@ _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
 
+@dataclass(slots=True, eq=False)
 class SharedTransfer:
     """Fetches one body for any number of readers, as ``TransferState`` says.
 
     There is no task, and no pace but the readers': the one whose turn it is requests and reads.
     """
 
-    __slots__ = ("_conditions", "_owner", "_waiting", "body", "key", "state")
+    owner: "ObjectSource"
+    key: TransferKey
+    body: ObjectBody
+    conditions: Mapping[str, str]
+    state: TransferState = field(init=False)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def __init__(
-        self, owner: "ObjectSource", key: TransferKey, body: ObjectBody, conditions: Mapping[str, str]
-    ) -> None:
-        self.key = key
-        self.body = body
-        self.state = TransferState(owner.limits)
-        self._conditions = conditions
-        self._owner = owner
-        self._waiting: list[asyncio.Future[None]] = []
+    def __post_init__(self) -> None:
+        self.state = TransferState(self.owner.limits)
 
     async def join(self, *, is_collapsed: bool) -> "Reader":
         """Return one more reader, from the first byte, once COS has answered.
@@ -83,8 +83,8 @@ class SharedTransfer:
                 self._finish()
 
     async def _open(self) -> None:
-        state, owner = self.state, self._owner
-        await self.body.open(self._conditions)
+        state, owner = self.state, self.owner
+        await self.body.open(self.conditions)
         body = self.body.state
         state.opened(body, owner.answered(self), owner.beginnings)
         if not body.is_over and body.length is not None and body.length <= owner.limits.at_once:
@@ -96,24 +96,22 @@ class SharedTransfer:
     def _finish(self) -> None:
         if self.state.body is not None:
             self.body.close()
-        self._owner.finished(self)
+        self.owner.finished(self)
 
 
+@dataclass(slots=True, eq=False)
 class Reader:
     """One reader's position in a transfer. It must be closed.
 
     ``is_collapsed``: the transfer was started for another request.
     """
 
-    __slots__ = ("_has_left", "_next", "_own_body", "_position", "is_collapsed", "transfer")
-
-    def __init__(self, transfer: SharedTransfer, is_collapsed: bool) -> None:
-        self.transfer = transfer
-        self.is_collapsed = is_collapsed
-        self._next = 0
-        self._position = 0
-        self._own_body: ObjectBody | None = None
-        self._has_left = False
+    transfer: "SharedTransfer"
+    is_collapsed: bool
+    _next: int = 0
+    _position: int = 0
+    _own_body: ObjectBody | None = None
+    _has_left: bool = False
 
     async def read(self) -> Piece:
         transfer = self.transfer

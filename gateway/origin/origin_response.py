@@ -6,7 +6,7 @@ import select
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self, cast
 
 import aiohttp
@@ -124,6 +124,7 @@ class AnswerHead(NamedTuple):
     origin_etag: str | None = None
 
 
+@dataclass(slots=True, eq=False)
 class OriginResponse:
     """An answer of COS whose header has come: an error, or a success of which ``accept`` has set ``head``.
 
@@ -131,27 +132,22 @@ class OriginResponse:
     otherwise single bytes would hold a connection without end.
     """
 
-    head: AnswerHead
+    status: int
+    headers: Mapping[str, str]
+    content: aiohttp.StreamReader
+    connection: Connection | None  # None once the body has come to its end
+    shared_timeout: SharedTimeout
+    head: AnswerHead = field(init=False)
+    _received: int = 0
+    _received_at_check: int = 0
+    _receive: int = _FAST_RECEIVE
+    _is_held: bool = False
+    _is_trickle: bool = False
+    _returned_at: float = 0.0
+    _waited: float = 0.0  # seconds since the rate was checked last, without the time that readers take
 
-    def __init__(
-        self,
-        status: int,
-        headers: Mapping[str, str],
-        content: aiohttp.StreamReader,
-        connection: Connection,
-        shared_timeout: SharedTimeout,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self._content = content
-        self._connection: Connection | None = connection  # None once the body has come to its end
-        self._shared_timeout = shared_timeout
-        self._received = self._received_at_check = 0
-        self._receive = _FAST_RECEIVE
-        self._is_held = self._is_trickle = False
-        self._returned_at = 0.0
-        self._waited = 0.0  # seconds since the rate was checked last, without the time that readers take
-        content.on_eof(self._give_back)
+    def __post_init__(self) -> None:
+        self.content.on_eof(self._give_back)
 
     def accept(self, method: str, *, is_processed: bool) -> Self:
         """Return this answer to ``method`` as a success.
@@ -186,7 +182,7 @@ class OriginResponse:
         body = b""
         try:
             with shared_timeout.limit():
-                while len(body) < _MOST_OF_ERROR and (piece := await self._content.read(_MOST_OF_ERROR - len(body))):
+                while len(body) < _MOST_OF_ERROR and (piece := await self.content.read(_MOST_OF_ERROR - len(body))):
                     body += piece
         except (aiohttp.ClientError, OSError):  # a time-out is an OSError, too
             pass
@@ -202,7 +198,7 @@ class OriginResponse:
         """
         if not self.head.has_body:
             return b""
-        content, began = self._content, time.monotonic()
+        content, began = self.content, time.monotonic()
         self._is_trickle = began - self._returned_at > _A_WHILE and self._received > 0
         if self._is_trickle:
             self._set_receive(_TRICKLE_RECEIVE)
@@ -212,7 +208,7 @@ class OriginResponse:
                 if self._is_held and (transport := self.transport) is not None:
                     transport.resume_reading()
                 self._is_held = False
-                with self._shared_timeout.limit():
+                with self.shared_timeout.limit():
                     piece = await content.readany()
                 self._returned_at = time.monotonic()
                 self._waited += self._returned_at - began
@@ -223,28 +219,28 @@ class OriginResponse:
             # aiohttp keeps the error: its traceback would hold all frames until the garbage collector runs.
             raise BodyLost(f"after {self._received} bytes: {type(error).__name__}") from error.with_traceback(None)
         self._received += len(piece)
-        if self._waited >= self._shared_timeout.seconds and self._received != self.head.length:
+        if self._waited >= self.shared_timeout.seconds and self._received != self.head.length:
             self._check_rate()
         return piece
 
     def read_nowait(self) -> bytes:
         """Return the bytes that have arrived. Empty if none have, or if the connection failed: ``read`` raises that."""
-        content = self._content
+        content = self.content
         piece = content.read_nowait() if content.exception() is None else b""
         self._received += len(piece)
         return piece
 
     def close(self) -> None:
         """Close the connection if the body was not read to its end: the transfer stops, and a reader gets an error."""
-        if self._connection is not None:
-            if self._content.exception() is None:
-                self._content.set_exception(aiohttp.ClientConnectionError("closed"))
+        if self.connection is not None:
+            if self.content.exception() is None:
+                self.content.set_exception(aiohttp.ClientConnectionError("closed"))
             self._give_back()
 
     @property
     def transport(self) -> asyncio.Transport | None:
         """The connection's transport. None once the whole body has arrived."""
-        return self._connection.transport if self._connection is not None else None
+        return self.connection.transport if self.connection is not None else None
 
     def suit(self, *, has_unsent: bool, is_blocked: bool) -> None:
         """Adapt the size of reads to the reader's client, so that a slow one needs little memory.
@@ -262,7 +258,7 @@ class OriginResponse:
             self._set_receive(_FAST_RECEIVE)
 
     def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
             connection.release()
 

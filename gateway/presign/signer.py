@@ -81,8 +81,11 @@ class Signer:
         self, record: ImageRecord, rendition: str | None = None, *, read_at: int = 0, fresh: bool = False
     ) -> SignedImage:
         """Return the record with its URL for GET. ``read_at`` is the time of reading the row, in Unix seconds."""
-        named = ObjectId.of(record, rendition, self.renditions.revision(rendition)) if rendition is not None else None
-        public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
+        if rendition is None:  # most images: no further calls
+            named, public = None, record.public and not self.renditions.originals_for_owner
+        else:
+            named = ObjectId.of(record, rendition, self.renditions.revision(rendition))
+            public = self.renditions.is_for_everybody(rendition, image_is_public=record.public)
         presigned = self.sign(record, rendition, fresh=fresh)
         return SignedImage(record, presigned, rendition, shared_second(read_at), named=named, public=public)
 

@@ -6,14 +6,15 @@ codes.
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 from gateway.errors import NoCredentials
 from gateway.net.bounded_http import ServiceUnavailable
 from gateway.net.printable import printable
 from gateway.net.tencent_api import ApiError, ApiKey, TencentApi
+from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.purge.target import Addresses, PurgeRefused, TargetUnavailable
 from gateway.settings import MOST_ADDRESSES
 
@@ -32,16 +33,9 @@ _LIMIT: Final = re.compile("quota|limit|exceed|frequen", re.IGNORECASE)
 _LONGEST_REASON: Final = 200  # characters
 
 
-class KeySource(NamedTuple):
-    """The key that signs calls. ``newest`` raises ``NoCredentials``. ``refused`` gets the id of a refused key."""
-
-    newest: Callable[[], ApiKey]
-    refused: Callable[[str], None]
-
-
 @dataclass(eq=False)
 class _TencentTarget:
-    """A service that purges addresses, or cache tags without ``addresses``.
+    """A service that purges addresses, or cache tags without ``addresses``. The credentials of ``bucket`` sign calls.
 
     most_targets: how many addresses or tags a request may name. It shrinks when the service refuses so many.
     """
@@ -50,7 +44,8 @@ class _TencentTarget:
     VERSION: ClassVar[str]
 
     api: TencentApi
-    keys: KeySource
+    credentials: BucketCredentials
+    bucket: str
     addresses: Addresses | None
     most_targets: int = field(default=MOST_ADDRESSES, kw_only=True)
 
@@ -86,11 +81,12 @@ class _TencentTarget:
     async def _call(self, action: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the answer. Raises ``ApiError``, or ``TargetUnavailable`` if there is none."""
         try:
-            key = self.keys.newest()
+            newest = self.credentials.of(self.bucket)
+            key = ApiKey(newest.secret_id, newest.secret_key, newest.token)
             return await self.api.call(action, parameters, key)
         except ApiError as error:
             if error.code.startswith("AuthFailure") and error.code != _NOT_ALLOWED:
-                self.keys.refused(key.secret_id)
+                self.credentials.refused(self.bucket, key.secret_id)
             raise
         except (NoCredentials, ServiceUnavailable) as error:
             raise TargetUnavailable(str(error)) from error

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from gateway.api.json_responses import failure
+from gateway.api.json_bodies import failure
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, InvalidRequest
 from gateway.server.slow_clients import SlowClients

@@ -147,7 +147,10 @@ class Dispatch:
                 response = await self._handle(request, context, begun)
             except Exception as error:  # noqa: BLE001 - noted there; the client gets an error of the usual shape
                 response = error_response(request, context, error, self._fallback)
-                self._note(context)
+                failure = context.failure
+                is_of_a_user = not self._route_prefix and not context.is_canary  # the console shows no other errors
+                if failure is not None and failure.code is not None and is_of_a_user:
+                    self._recent_errors.record(failure.code, context.image_id, context.request_id)
             if not response.prepared:
                 if not isinstance(response, PreparedResponse):
                     response.headers.update(self._cors)
@@ -250,12 +253,6 @@ class Dispatch:
                 return direct.images.answer(request, direct.images.begin(head_of(request), image_id, context))
         request[REQUEST_CONTEXT] = context
         return self._app_handler(request)
-
-    def _note(self, context: RequestContext) -> None:
-        """Remember the error for the console. Errors of the admin port are not of images."""
-        failure = context.failure
-        if failure is not None and failure.code is not None and not self._route_prefix and not context.is_canary:
-            self._recent_errors.record(failure.code, context.image_id, context.request_id)
 
     def _count(self, request: RawRequestMessage | web.BaseRequest, context: RequestContext, peer: str | None) -> None:
         """Count and time the request, which has ended, and log it in the access log.

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.api.json_responses import failure
+from gateway.api.json_bodies import failure
 from gateway.delivery.fallback_picture import FallbackPicture, stands_in_for
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext

@@ -13,16 +13,15 @@ from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
 from gateway.api.console import Console, Dependencies
-from gateway.api.health import HealthCalls
 from gateway.api.images import AdminImageCalls, ImageCalls
-from gateway.api.json_body import Bodies
+from gateway.api.json_bodies import Bodies
 from gateway.api.links import LinkCalls
 from gateway.api.metadata import Metadata
 from gateway.api.nginx import AccelPrefix, NginxChanges
 from gateway.api.queues import QueueCalls
 from gateway.api.routes import ADMIN, AdminHandlers, PublicHandlers, add_admin_routes, add_public_routes
 from gateway.api.static_files import StaticFiles
-from gateway.api.this_process import ThisProcess
+from gateway.api.this_process import HealthCalls, ThisProcess
 from gateway.api.url_cache import CachePurges, CacheStatistics
 from gateway.api.urls import CachedUrls, UrlBatches
 from gateway.delivery.relay import Relay

@@ -3,17 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from gateway.concurrency.background import background
 from gateway.net.bounded_http import BoundedHttp
-from gateway.net.tencent_api import ApiKey, TencentApi
+from gateway.net.tencent_api import TencentApi
 from gateway.presign.credentials.rotation import BucketCredentials, open_credentials
 from gateway.presign.metrics import PresignMetrics
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import Addresses, Target
-from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
+from gateway.purge.tencent import EdgeOne, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
@@ -57,19 +56,17 @@ async def open_purge_target(
             token = purge.token.get_secret_value() if purge.token is not None else None
             yield PurgeTarget(Webhook(http, purge.url or "", addresses, token=token), None)
             return
-        credentials = None
-        if purge.credentials is None:
-            keys = _keys(signing.credentials, settings.cos.bucket)
-        else:
+        credentials, keys = None, (signing.credentials, settings.cos.bucket)
+        if purge.credentials is not None:
             source = settings.cos.with_keys(purge.credentials)
             opening = open_credentials(source, [PURGE_CREDENTIALS], metrics, now=signing.clock.now)
             credentials = await stack.enter_async_context(opening)
-            keys = _keys(credentials, PURGE_CREDENTIALS)
+            keys = credentials, PURGE_CREDENTIALS
         named = addresses if purge.names_addresses else None
         is_edgeone = purge.target == "edgeone"
         service = EdgeOne if is_edgeone else TencentCdn
         api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
-        target = EdgeOne(api, keys, named, purge.zone_id or "") if is_edgeone else TencentCdn(api, keys, named)
+        target = EdgeOne(api, *keys, named, purge.zone_id or "") if is_edgeone else TencentCdn(api, *keys, named)
         yield PurgeTarget(target, credentials)
 
 
@@ -81,11 +78,3 @@ async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetric
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))
         yield
-
-
-def _keys(credentials: BucketCredentials, name: str) -> KeySource:
-    def newest() -> ApiKey:
-        found = credentials.of(name)
-        return ApiKey(found.secret_id, found.secret_key, found.token)
-
-    return KeySource(newest, partial(credentials.refused, name))

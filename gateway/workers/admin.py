@@ -20,8 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 
-from gateway.api.json_body import Bodies
-from gateway.api.json_responses import failure, json_response, json_text
+from gateway.api.json_bodies import Bodies, failure, json_response, json_text
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import GatewayError, NoWorker
 from gateway.metrics.events import together

@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http import RawRequestMessage
 from yarl import URL
 
-from gateway.api.json_responses import HEADERS
+from gateway.api.json_bodies import HEADERS
 from gateway.changes.nginx_list import LISTED_AGAIN_FOR
 from gateway.delivery.headers import Prepared, fields
 from gateway.delivery.request_context import RequestContext

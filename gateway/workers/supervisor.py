@@ -273,7 +273,7 @@ class Supervisor:
             if looked - before > self._silence / 2:
                 # This process was paused, and so were the workers, as in a paused container: their time begins again.
                 for worker in self._workers:
-                    worker.reset_silence()
+                    worker.last_sign = looked if worker.last_sign is not None else None
             for worker in self._workers:
                 if worker.last_sign is not None and worker.silence() > self._silence and not worker.ended.is_set():
                     silent = worker.number, worker.silence()

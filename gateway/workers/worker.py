@@ -116,11 +116,6 @@ class Worker:
         """Return the seconds since it last sent anything, or since its start."""
         return time.monotonic() - (self.last_sign if self.last_sign is not None else self.started)
 
-    def reset_silence(self) -> None:
-        """Count the silence from now on."""
-        if self.last_sign is not None:
-            self.last_sign = time.monotonic()
-
     async def until_ready(self, timeout: float) -> None:
         """Wait until it serves. Raises ``WorkerFailed`` if it ends before, or takes longer than ``timeout`` seconds."""
         await self._until(self._ready, "ready", timeout)

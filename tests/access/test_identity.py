@@ -35,22 +35,17 @@ def identified(bearer: str, **settings: Any) -> Caller:
     return authenticator(**settings).identify({"Authorization": f"Bearer {bearer}"})
 
 
-@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER ", "Bearer   "])
-def test_a_valid_token_names_the_user(scheme: str) -> None:
-    assert authenticator().identify({"Authorization": scheme + token()}) == Caller("alice")
+def test_a_valid_token_names_the_user() -> None:
+    for scheme in ("Bearer ", "bearer ", "BEARER ", "Bearer   "):
+        assert authenticator().identify({"Authorization": scheme + token()}) == Caller("alice")
+    assert identified(token(aud="anything")) == Caller("alice"), "no audience is configured"
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "Digest alice", "alice"])
-def test_without_a_bearer_token_the_caller_is_anonymous(header: str | None) -> None:
-    assert authenticator().identify({} if header is None else {"Authorization": header}) == ANONYMOUS
-
-
-def test_without_tokens_configured_the_header_is_not_looked_at() -> None:
+def test_without_a_bearer_token_or_without_tokens_configured_the_caller_is_anonymous() -> None:
+    assert authenticator().identify({}) == ANONYMOUS
+    for header in ("", "Bearer", "Bearer ", "Basic YWxpY2U6c2VjcmV0", "Digest alice", "alice"):
+        assert authenticator().identify({"Authorization": header}) == ANONYMOUS
     assert Authenticator(Live(AccessSettings())).identify({"Authorization": "Bearer rubbish"}) == ANONYMOUS
-
-
-def test_a_token_for_another_audience_is_good_where_none_is_configured() -> None:
-    assert identified(token(aud="anything")) == Caller("alice")
 
 
 claim_values = st.recursive(
@@ -93,34 +88,20 @@ def sent_through_proxy(headers: Mapping[str, str], peer: str | None = "10.0.0.1"
     return BEHIND_PROXY.identify(headers, peer=peer)
 
 
-@pytest.mark.parametrize("peer", ["10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"])
-def test_the_header_of_a_trusted_peer_names_the_user(peer: str) -> None:
-    assert sent_through_proxy({"x-user-id": " alice "}, peer) == Caller("alice")
-
-
-@pytest.mark.parametrize(
-    "peer", ["11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "", "/run/s", None]
-)
-def test_any_other_is_not_looked_at(peer: str | None) -> None:
-    for headers in (CIMultiDict({"X-User-Id": "alice"}), CIMultiDict([("X-User-Id", "a"), ("X-User-Id", "b")])):
-        assert sent_through_proxy(headers, peer) == ANONYMOUS
-
-
-def test_a_trusted_peer_without_the_header_is_anonymous() -> None:
-    assert sent_through_proxy({}) == sent_through_proxy({"X-User-Id": "  "}) == ANONYMOUS
-
-
-@pytest.mark.parametrize("user", ["a" * 257, "a\x00", "a\x1b[2J", "\udcff"])
-def test_an_invalid_user_id_is_a_bad_credential(user: str) -> None:
-    assert sent_through_proxy({"X-User-Id": user}) == REJECTED
-
-
-def test_a_user_id_of_256_characters_is_accepted() -> None:
+def test_the_header_of_a_trusted_peer_names_the_user() -> None:
+    for peer in ("10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.0.0.1"):
+        assert sent_through_proxy({"x-user-id": " alice "}, peer) == Caller("alice")
     assert sent_through_proxy({"X-User-Id": "a" * 256}) == Caller("a" * 256)
-
-
-def test_a_repeated_header_is_a_bad_credential() -> None:
+    assert sent_through_proxy({}) == sent_through_proxy({"X-User-Id": "  "}) == ANONYMOUS
+    for user in ("a" * 257, "a\x00", "a\x1b[2J", "\udcff"):
+        assert sent_through_proxy({"X-User-Id": user}) == REJECTED, user
     assert sent_through_proxy(CIMultiDict([("X-User-Id", "alice"), ("x-user-id", "alice")])) == REJECTED
+
+
+def test_the_header_of_any_other_peer_is_not_looked_at() -> None:
+    for peer in ("11.0.0.1", "127.0.0.1", "fe80::1", "::ffff:11.0.0.1", "::10.0.0.1", "", "/run/s", None):
+        for headers in (CIMultiDict({"X-User-Id": "alice"}), CIMultiDict([("X-User-Id", "a"), ("X-User-Id", "b")])):
+            assert sent_through_proxy(headers, peer) == ANONYMOUS, peer
 
 
 @pytest.mark.parametrize(

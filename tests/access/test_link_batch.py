@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.api.json_body import MAX_IMAGES
+from gateway.api.json_bodies import MAX_IMAGES
 from gateway_dev.database import ImageRow, ImagesTable
 from tests.access.credentials import ACCESS, bearer, link_query, token
 from tests.access.deliveries import BODY, reveals_nothing

@@ -48,6 +48,12 @@ async def test_requests_become_points_and_errors_name_their_last_image(gateway: 
     assert all(light["seconds"] >= 0 for light in shown["dependencies"])
     later = await data(gateway, f"{CONSOLE}?since={int(time.time()) + 1}")
     assert later["points"] == {"fine": [], "coarse": []}
+    await images.add("b")
+    images.cos.store.delete(BUCKET, "objects/b.png")
+    await gateway.get("/i/b")
+    gateway.service.diagnostics.replica.history.record(time.time())
+    found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
+    assert found["objects_missing"] == {"bucket": BUCKET, "code": "NoSuchKey", "count": 1}
 
 
 async def test_credentials_are_shown_with_their_life_and_their_buckets(start_gateway: StartGateway) -> None:
@@ -98,15 +104,6 @@ async def test_without_redis_the_rest_is_shown_and_the_cause_is_named(start_gate
     light = next(light for light in shown["dependencies"] if light["name"] == "redis")
     assert light["state"] == "down"
     assert "127.0.0.1:1" in light["reason"]
-
-
-async def test_a_bucket_that_refuses_is_named_with_cos_s_code(gateway: RunningGateway, images: Images) -> None:
-    await images.add("a")
-    images.cos.store.delete(gateway.service.settings.value.cos.bucket, "objects/a.png")
-    await gateway.get("/i/a")
-    gateway.service.diagnostics.replica.history.record(time.time())
-    found = {symptom["name"]: symptom["values"] for symptom in (await data(gateway))["symptoms"]}
-    assert found["objects_missing"]["code"] == "NoSuchKey"
 
 
 async def test_a_replica_shows_those_beside_it_and_their_problems_until_they_stop(start_gateway: StartGateway) -> None:

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gateway.api.beacons import Beacon
-from gateway.api.json_body import MAX_IMAGES
+from gateway.api.json_bodies import MAX_IMAGES
 from gateway.api.links import MAX_LIFETIME
 from gateway.api.static_files import document
 from gateway.catalog.image_id import PATTERN

@@ -146,20 +146,15 @@ async def test_without_redis_monitoring_is_a_503(start_gateway: StartGateway) ->
     assert gateway.sample("requests_total", route="stats", delivery="none", status="503") == 0
 
 
-async def test_without_the_url_cache_monitoring_is_a_404_and_nothing_is_renewed(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(url_cache={"enabled": False})
+async def test_what_is_turned_off_is_a_404_and_nothing_is_renewed_without_renewal(start_gateway: StartGateway) -> None:
+    without_cache = await start_gateway(url_cache={"enabled": False})
     for path in ("stats", "stats/daily", "queue"):
-        assert (await gateway.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
-    for without in (gateway, await start_gateway(url_prerefresh={"enabled": False})):
-        assert without.sample("refresh_last_success_timestamp_seconds") == 0
-
-
-async def test_statistics_can_be_turned_off(start_gateway: StartGateway, images: Images) -> None:
-    gateway = await start_gateway(url_stats={"enabled": False})
-    await images.add("a")
-    await gateway.get("/i/a")
-    assert (await gateway.get("/api/v1/monitoring/stats/daily", admin=True)).status == 404
-    assert (await data(gateway, "stats"))["total_cached_urls"] == 1
+        assert (await without_cache.get(f"/api/v1/monitoring/{path}", admin=True)).status == 404
+    without = await start_gateway(url_stats={"enabled": False}, url_prerefresh={"enabled": False})
+    assert (await without.get("/api/v1/monitoring/stats/daily", admin=True)).status == 404
+    assert (await data(without, "stats"))["total_cached_urls"] == 0
+    for gateway in (without_cache, without):
+        assert gateway.sample("refresh_last_success_timestamp_seconds") == 0
 
 
 async def test_neither_a_change_of_the_row_nor_a_purge_nor_killed_links_zero_the_counts(

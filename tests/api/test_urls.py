@@ -8,7 +8,7 @@ import pytest
 import redis
 import yarl
 
-from gateway.api.json_body import MAX_IMAGES
+from gateway.api.json_bodies import MAX_IMAGES
 from tests.conftest import Answer, Images, RunningGateway, StartGateway, token_for
 
 # Fields that differ between any two requests.

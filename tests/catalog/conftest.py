@@ -1,9 +1,10 @@
 """A catalog on a real Postgres."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
+import psycopg2
 import pytest
 
 from gateway.catalog.postgres import PostgresCatalog, open_catalog
@@ -17,6 +18,7 @@ OpenCatalog = Callable[..., Awaitable[PostgresCatalog]]
 
 ROW = ImageRow("cat", "alice", "objects/cat.png", content_type="image/png", public=True)
 RECORD = ImageRecord("cat", "alice", True, BUCKET, "ap-guangzhou", "objects/cat.png", "image/png")
+CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'image-gateway'"
 
 
 @pytest.fixture
@@ -56,3 +58,15 @@ def table(images_table: ImagesTable) -> ImagesTable:
 def queries(metrics: Metrics, result: str) -> float:
     """Return how many queries had this result."""
     return metrics.registry.get_sample_value("image_gateway_catalog_queries_total", {"result": result}) or 0.0
+
+
+def connections(metrics: Metrics, state: str) -> float | None:
+    """Return the number of connections in this state."""
+    return metrics.registry.get_sample_value("image_gateway_postgres_connections", {"state": state})
+
+
+def ask(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    """Return the rows that another connection reads."""
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -20,27 +21,14 @@ from gateway.errors import CatalogUnavailable
 from gateway.service.metrics import Metrics
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer
-from tests.catalog.conftest import RECORD, ROW, OpenCatalog, queries
+from tests.catalog.conftest import CONNECTED, RECORD, ROW, OpenCatalog, ask, connections, queries
 from tests.waiting import until
 
 LOCK = "LOCK TABLE images IN ACCESS EXCLUSIVE MODE"
 LOCK_WAITERS = "SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
-CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'image-gateway'"
 
 
-def ask(dsn: str, sql: str) -> list[tuple[object, ...]]:
-    """Return the rows that another connection reads."""
-    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall())
-
-
-def connections(metrics: Metrics, state: str) -> float | None:
-    """Return the number of connections in this state."""
-    return metrics.registry.get_sample_value("image_gateway_postgres_connections", {"state": state})
-
-
-def waiting(dsn: str) -> list[tuple[object, ...]]:
+def waiting(dsn: str) -> list[tuple[Any, ...]]:
     """The server processes in which a query of the gateway waits for a lock."""
     return ask(
         dsn,
@@ -205,7 +193,7 @@ async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has_a
     await catalog.fetch("cat")
     reasons, backends = set(), []
     async with locked(postgres_dsn) as pid:
-        for _ in range(4):
+        for _ in range(2):
             began = time.monotonic()
             failed = await asyncio.gather(*(catalog.fetch("cat") for _ in range(20)), return_exceptions=True)
             assert all(isinstance(error, CatalogUnavailable) for error in failed)
@@ -214,7 +202,7 @@ async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has_a
             backends.append(await asyncio.to_thread(ask, postgres_dsn, CONNECTED))
         with pytest.raises(CatalogUnavailable, match=f"pid {pid} .*idle in transaction for . s.* of public.images"):
             await catalog.try_query()
-    assert backends == [[(3,)]] * 4
+    assert backends == [[(3,)]] * 2
     holder = rf"pid {pid} \(\w+, migration, idle in transaction for \d s\) holds AccessExclusiveLock of public.images"
     assert all(re.search(holder, reason) for reason in reasons), reasons
     assert await catalog.fetch("cat") == RECORD
@@ -262,17 +250,17 @@ async def is_served(catalog: PostgresCatalog) -> bool:
 
 @pytest.fixture
 async def own_server(tmp_path: Path) -> AsyncIterator[PostgresServer]:
-    """A Postgres that this test may stop."""
+    """A Postgres with the image, that this test may stop."""
     server = PostgresServer(tmp_path / "postgres", ephemeral=True)
     await asyncio.to_thread(server.start)
+    table = ImagesTable(server.dsn)
+    await asyncio.to_thread(table.create)
+    await asyncio.to_thread(table.put, [ROW])
     yield server
     await asyncio.to_thread(server.remove_data)
 
 
 async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatalog, own_server: PostgresServer) -> None:
-    table = ImagesTable(own_server.dsn)
-    await asyncio.to_thread(table.create)
-    await asyncio.to_thread(table.put, [ROW])
     catalog = await open_one(dsn=own_server.dsn, timeout=2)
     await asyncio.gather(*(catalog.fetch("cat") for _ in range(5)))  # several connections are open and idle
 
@@ -293,12 +281,9 @@ async def test_the_pool_recovers_after_a_restart_of_postgres(open_one: OpenCatal
 async def test_another_server_takes_the_place_of_one_that_hangs(
     open_one: OpenCatalog, table: ImagesTable, own_server: PostgresServer, postgres_dsn: str
 ) -> None:
-    own = ImagesTable(own_server.dsn)
-    await asyncio.to_thread(own.create)
-    await asyncio.to_thread(own.put, [ROW])
-    ports = f"{own_server.port},{parse_dsn(postgres_dsn)['port']}"
     to = parse_dsn(postgres_dsn)
-    await asyncio.to_thread(own.execute, f"ALTER ROLE CURRENT_USER PASSWORD '{to['password']}'")
+    ports = f"{own_server.port},{to['port']}"
+    await asyncio.to_thread(ImagesTable(own_server.dsn).execute, f"ALTER ROLE CURRENT_USER PASSWORD '{to['password']}'")
     catalog = await open_one(
         dsn=make_dsn(postgres_dsn, host="127.0.0.1,127.0.0.1", port=ports), pool_size=2, timeout=0.5
     )
@@ -353,11 +338,11 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
     """As when many streams start at once: the answers are in the sockets, and the loop reads them seconds later."""
-    catalog = await open_one(timeout=1, pool_size=2)
+    catalog = await open_one(timeout=0.3, pool_size=2)
 
     async def late_loop() -> None:
         while True:
-            ends_at = time.monotonic() + 0.1
+            ends_at = time.monotonic() + 0.05
             while time.monotonic() < ends_at:
                 pass
             await asyncio.sleep(0)

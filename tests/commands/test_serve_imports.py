@@ -28,7 +28,8 @@ COMMANDS = tuple(
 )
 SERVING = (
     *("gateway.service", "gateway.server.dispatch", "gateway.server.listener"),
-    *("gateway.catalog", "gateway.objects", "gateway.origin"),
+    *("gateway.catalog.postgres", "gateway.catalog.pool", "gateway.catalog.change_feed"),
+    *("gateway.objects", "gateway.origin"),
     *("gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue"),
     *("aiopg", "redis"),
 )

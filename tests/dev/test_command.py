@@ -112,25 +112,6 @@ async def test_links_of_an_earlier_run_are_valid_until_they_are_killed(
             assert await running.exit_code() == 0
 
 
-async def test_an_empty_folder_without_signed_links_prints_no_link(
-    tmp_path: Path, redis_url: str, postgres_dsn: str
-) -> None:
-    (tmp_path / "pictures").mkdir()
-    environment = {
-        "GATEWAY_REDIS__URL": redis_url,
-        "GATEWAY_POSTGRES__DSN": postgres_dsn,
-        "GATEWAY_ACCESS__SIGNED_LINKS": "null",
-    }
-    arguments = ("--images", str(tmp_path / "pictures"), "--state", str(tmp_path / "state"))
-    async with _dev(*arguments, environment=environment) as running:
-        await running.line_with("Ctrl-C stops everything")
-        running.terminate()
-        assert await running.exit_code() == 0
-    output = "".join(running.lines)
-    assert "there are no images to show yet" in output
-    assert "signed link" not in output
-
-
 async def test_the_playground_restarts_the_gateway_at_its_address(
     tmp_path: Path, redis_url: str, postgres_dsn: str
 ) -> None:

@@ -1,6 +1,5 @@
 """`gateway dev` with an existing database: it checks who made the tables before it writes into them."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
-from gateway_dev.database import ImageRow, ImagesTable
+from gateway_dev.database import ImagesTable
 from tests.processes import gateway_process, run_gateway
 
 pytestmark = [
@@ -102,15 +101,3 @@ async def test_an_unreachable_database_is_reported_in_one_line(arguments: list[s
     assert "postgres.dsn" in error
     assert "Connection refused" in error
     assert "hidden" not in error
-
-
-async def test_a_table_that_was_altered_after_its_creation_is_reported_in_one_line(
-    arguments: list[str], redis_url: str, database: str
-) -> None:
-    table = ImagesTable(database)
-    await asyncio.to_thread(table.create)
-    table.put([ImageRow("kept", "bob", "kept.gif")])
-    table.execute("ALTER TABLE images DROP COLUMN mime_type CASCADE")
-    error = await error_of_dev(arguments, redis_url, "GATEWAY_POSTGRES__DSN", database)
-    assert "mime_type" in error
-    assert select(database, "SELECT id FROM images") == [("kept",)]

@@ -1,11 +1,9 @@
 """``PostgresServer`` starts, stops, keeps its data, and can be killed and paused, also by root."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,12 +11,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from redis import Redis
 
 from gateway_dev.postgres_server import PostgresServer, copy_installation, find_postgres, is_open_to_all
-from gateway_dev.processes import Account, Child, ServerError, processes_in, wait_until
-from gateway_dev.redis_server import RedisServer
-from tests.dev.test_processes import has_ended
+from gateway_dev.processes import Account, ServerError, processes_in, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -106,46 +101,6 @@ def test_options_are_passed_on_and_an_invalid_one_is_in_the_error(tmp_path: Path
         server.extra_args = ("-c", "no_such_setting=1")
         with pytest.raises(ServerError, match=r"(?s)PostgreSQL ended with code 1 .*no_such_setting"):
             server.start()
-
-
-PARENT = """
-import json, sys
-from pathlib import Path
-from gateway_dev.postgres_server import PostgresServer
-from gateway_dev.redis_server import RedisServer
-folder, shared = map(Path, sys.argv[1:])
-with PostgresServer(folder / "postgres", fallback_dir=shared) as postgres, RedisServer(folder / "redis") as redis:
-    print(json.dumps([postgres.pid, redis.pid, postgres.dsn, redis.url]), flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_servers_end_and_data_survives_when_their_parent_is_killed(tmp_path: Path, shared: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path), str(shared)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout is not None
-        postgres_pid, redis_pid, dsn, url = json.loads(parent.stdout.readline())
-        with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute("CREATE TABLE kept AS SELECT 42 AS n")
-        with Redis.from_url(url) as client:
-            client.set("kept", "yes")
-        parent.kill()
-    postgres = PostgresServer(tmp_path / "postgres", fallback_dir=shared)
-    redis = RedisServer(tmp_path / "redis")
-    assert wait_until(lambda: has_ended(postgres_pid) and has_ended(redis_pid), 10)
-    assert wait_until(lambda: not processes_in(postgres.data, postgres.programs), 10)
-    assert (postgres.data.resolve() / "postmaster.pid").exists(), "a killed server does not remove the file"
-    with postgres, redis, Redis.from_url(redis.url) as client:
-        assert query(postgres, "SELECT n FROM kept") == "42"
-        assert client.get("kept") == b"yes"
-    leftover = Child(postgres.command(), log=postgres.log, account=postgres.account)
-    assert wait_until(lambda: leftover.pid in processes_in(postgres.data, postgres.programs), 10)
-    with postgres:
-        assert leftover.exit_code is not None, "a start ends the server that still runs in its folder"
-        assert query(postgres, "SELECT n FROM kept") == "42"
-    postgres.remove_data()
-    assert [path.name for path in sorted((tmp_path / "postgres").iterdir())] == ["lock", "server.log"]
-    assert not postgres.fallback.exists()
 
 
 def test_it_runs_with_programs_and_data_in_a_folder_that_other_users_cannot_enter(

@@ -110,17 +110,6 @@ async def test_a_failure_is_of_one_object_and_one_rendition(
     assert len(cos.request_log.requests) == 2
 
 
-async def test_a_failure_that_passes_is_not_remembered(
-    start_gateway: StartGateway, images: Images, cos: CosEmulator
-) -> None:
-    gateway = await start_gateway(image_proxy={"retry_count": 0, "memory_cache": {"max_bytes": 0}})
-    await images.add("cat", b"bytes")
-    for _ in range(20):
-        cos.faults.add(Fault(action=SERVER_ERROR))
-        assert (await gateway.get("/i/cat")).status == 502
-        assert (await gateway.get("/i/cat")).status == 200
-
-
 async def test_a_body_that_is_always_lost_is_a_failure_too(
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from gateway.errors import NoCredentials
 from gateway.net.bounded_http import BoundedHttp
-from gateway.net.tencent_api import ApiKey, TencentApi
+from gateway.net.tencent_api import TencentApi
+from gateway.presign.credentials import Credentials
+from gateway.presign.credentials.rotation import BucketCredentials
 from gateway.presign.style_variants import Renditions
 from gateway.purge.target import Addresses
-from gateway.purge.tencent import EdgeOne, KeySource, TencentCdn
+from gateway.purge.tencent import EdgeOne, TencentCdn
 from gateway_dev.cos_emulator.access import Credential
 from gateway_dev.cos_emulator.purge_services import PurgeLimits, PurgeServices
 
@@ -18,23 +20,24 @@ BASE = f"https://{HOST}"
 SECRET_ID, SECRET_KEY = "AKIDexample", "key-of-the-account"
 
 
-@dataclass
-class Keys:
-    """A key that a test may change, and the ids that were refused."""
+class Keys(BucketCredentials):
+    """Credentials that a test may change, and the ids of keys that were refused."""
 
-    key: ApiKey | None = field(default_factory=lambda: ApiKey(SECRET_ID, SECRET_KEY))
-    refused: list[str] = field(default_factory=list)
+    def __init__(self, key: Credentials | None = None) -> None:
+        self.key: Credentials | None = key or Credentials(SECRET_ID, SECRET_KEY)
+        self.refusals: list[str] = []
 
-    def newest(self) -> ApiKey:
+    def of(self, bucket: str) -> Credentials:
         """Return the key."""
+        assert bucket == "purge"
         if self.key is None:
             raise NoCredentials("there are no credentials from the source file: it is empty")
         return self.key
 
-    @property
-    def source(self) -> KeySource:
-        """The key as targets ask for it."""
-        return KeySource(self.newest, self.refused.append)
+    def refused(self, bucket: str, key: str) -> None:
+        """Record the id."""
+        assert bucket == "purge"
+        self.refusals.append(key)
 
 
 @dataclass
@@ -49,13 +52,13 @@ class Cloud:
         """Return Tencent CDN as a target."""
         api = TencentApi(self.http, self.services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
         addresses = Addresses((BASE,), renditions or Renditions({}))
-        return TencentCdn(api, self.keys.source, addresses, most_targets=most_targets)
+        return TencentCdn(api, self.keys, "purge", addresses, most_targets=most_targets)
 
-    def edgeone(self, *, by_tag: bool = False) -> EdgeOne:
-        """Return EdgeOne as a target."""
-        api = TencentApi(self.http, self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
+    def edgeone(self, *, by_tag: bool = False, url: str | None = None) -> EdgeOne:
+        """Return EdgeOne as a target, at ``url`` if another service answers for it."""
+        api = TencentApi(self.http, url or self.services.url, service=EdgeOne.SERVICE, version=EdgeOne.VERSION)
         addresses = None if by_tag else Addresses((BASE,), Renditions({}))
-        return EdgeOne(api, self.keys.source, addresses, self.services.zone)
+        return EdgeOne(api, self.keys, "purge", addresses, self.services.zone)
 
 
 @asynccontextmanager

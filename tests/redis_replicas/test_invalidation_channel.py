@@ -31,10 +31,12 @@ async def connected(url: str, timeout: float = 10) -> AsyncIterator[Shards]:
 
 
 @contextlib.asynccontextmanager
-async def listening(shards: Shards, recorder: Recorder | None = None) -> AsyncIterator[Received]:
+async def listening(
+    shards: Shards, recorder: Recorder | None = None, channel: InvalidationChannel | None = None
+) -> AsyncIterator[Received]:
     """Yield the queue of received image ids; None is a gap."""
-    recorder = recorder or Recorder()
-    async with background("invalidation-channel", InvalidationChannel(shards).listen(recorder, recorder.use_new_url)):
+    recorder, channel = recorder or Recorder(), channel or InvalidationChannel(shards)
+    async with background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)):
         yield recorder.told
 
 
@@ -76,18 +78,14 @@ async def test_an_image_with_a_new_url_is_told_apart_from_one_that_changed(
     redis_url: str, redis_client: "redis.Redis"
 ) -> None:
     del redis_client
-    recorder = Recorder()
     async with connected(redis_url) as shards, connected(redis_url) as other:
-        channel, speaker = InvalidationChannel(shards), InvalidationChannel(other)
-        async with (
-            background("invalidation-channel", channel.listen(recorder, recorder.use_new_url)),
-            asyncio.timeout(LIMIT),
-        ):
-            assert await recorder.told.get() is None
-            await channel.publish(["own"], only_urls=True)
+        own, speaker = InvalidationChannel(shards), InvalidationChannel(other)
+        async with listening(shards, channel=own) as received:
+            assert await next_of(received) is None
+            await own.publish(["own"], only_urls=True)
             await speaker.publish(["a"], only_urls=True)
             await speaker.publish(["a"])
-            assert [await recorder.told.get(), await recorder.told.get()] == ["url a", "a"]
+            assert [await next_of(received), await next_of(received)] == ["url a", "a"]
 
 
 async def test_heartbeats_of_other_replicas_and_of_no_replica_are_no_changes(

@@ -74,22 +74,14 @@ async def test_the_next_process_takes_a_reused_port_while_the_one_before_drains(
             await stop(replica)
 
 
-async def test_processes_that_share_the_socket_of_systemd_stop_one_after_the_other(
+async def test_connections_wait_in_the_socket_of_systemd_while_its_processes_stop_and_the_last_restarts(
     start_replica: StartReplica, listener: socket.socket
 ) -> None:
     replicas = await asyncio.gather(*(start_replica(listener=listener) for _ in range(3)))
-    async with no_failures(listener.getsockname()[1]) as outcomes:
-        for replica in replicas[:-1]:
+    port = listener.getsockname()[1]
+    assert {replica.public for replica in replicas} == {f"http://127.0.0.1:{port}"}
+    async with no_failures(port) as outcomes:
+        for replica in replicas:
             await served_more(outcomes)
             await stop(replica)
-
-
-async def test_connections_wait_in_the_socket_of_systemd_while_its_only_process_restarts(
-    start_replica: StartReplica, listener: socket.socket
-) -> None:
-    replica = await start_replica(listener=listener)
-    assert replica.public == f"http://127.0.0.1:{listener.getsockname()[1]}"
-    async with no_failures(listener.getsockname()[1]) as outcomes:
-        await served_more(outcomes)
-        await stop(replica)
         await start_replica(listener=listener)

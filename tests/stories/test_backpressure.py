@@ -94,13 +94,16 @@ async def test_requests_beyond_max_streams_are_answered_with_503_while_health_an
     start_gateway: StartGateway, images: Images, cos: CosEmulator
 ) -> None:
     gateway = await start_gateway(server={"max_streams": 2})
-    await images.add("a", SMALL)
+    for image_id in "ab":
+        await images.add(image_id, SMALL)
+    await gateway.get("/i/b")  # in memory from here on
     cos.faults.add(Fault(action=Hang(), times=None))
     held = [asyncio.create_task(gateway.get("/i/a")) for _ in range(2)]
     await until_counted(gateway.registry, "coalesced_requests_total")
-    refused = await gateway.get("/i/a")
-    assert (refused.status, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["Retry-After"]) >= 1
+    for image_id in "ab":
+        refused = await gateway.get(f"/i/{image_id}")
+        assert (refused.status, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["Retry-After"]) >= 1
     assert (await gateway.get("/healthz")).status == 200
     assert (await gateway.get("/metrics", admin=True)).status == 200
     for task in held:

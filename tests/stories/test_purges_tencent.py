@@ -13,11 +13,12 @@ import yaml
 from pydantic import SecretStr
 
 from gateway.net.bounded_http import BoundedHttp
-from gateway.net.tencent_api import ApiKey, TencentApi
+from gateway.net.tencent_api import TencentApi
+from gateway.presign.credentials import Credentials
 from gateway.presign.style_variants import Renditions
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
-from gateway.purge.tencent import KeySource, TencentCdn
+from gateway.purge.tencent import TencentCdn
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
@@ -30,6 +31,7 @@ from gateway_dev.redis_server import RedisServer
 from tests.conftest import SECRET_ID, SECRET_KEY, Images, StartGateway
 from tests.limits import LIMIT
 from tests.processes import gateway_process
+from tests.purge.tencent import Keys
 from tests.waiting import until, until_listening_to_changes
 
 pytestmark = pytest.mark.usefixtures("forked_commands")
@@ -143,11 +145,10 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         await gateway.exit_code()
     assert redis_client.zcard("image:purge:queue") > 0
     target_addresses = Addresses((BASE,), Renditions(styles))
-    key = KeySource(lambda: ApiKey(SECRET_ID, SECRET_KEY), lambda _: None)
     async with open_redis(RedisSettings(url=SecretStr(redis_url), timeout=10)) as shards, BoundedHttp(5) as http:
         queue, metrics = PurgeQueue(shards, per_second=15), Metrics()
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
-        target = TencentCdn(api, key, target_addresses)
+        target = TencentCdn(api, Keys(Credentials(SECRET_ID, SECRET_KEY)), "purge", target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
         worker = PurgeWorker(PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
         async with asyncio.timeout(LIMIT):

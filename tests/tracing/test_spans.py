@@ -77,7 +77,13 @@ async def test_a_cold_get_is_one_trace_with_its_calls(
     }
 
 
-async def test_a_hit_in_memory_is_one_span(gateway: RunningGateway, collector: Collector) -> None:
+async def test_a_hit_in_memory_is_one_span_and_probes_and_the_admin_port_have_none(
+    gateway: RunningGateway, collector: Collector
+) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert (await gateway.get(path)).status == 200
+    assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
+
     def alone() -> list[Span]:
         traces = Counter(span.trace_id for span in collector.spans)
         return [span for span in collector.named("GET /i/{image_id}") if traces[span.trace_id] == 1]
@@ -88,6 +94,8 @@ async def test_a_hit_in_memory_is_one_span(gateway: RunningGateway, collector: C
 
     await until(one_more, what="a request that asked nobody")  # the first ones may find rows stale, after the start
     assert {attributes_of(span)["image_gateway.cache"] for span in alone()} == {"hit"}
+    of_requests = {span.trace_id for span in collector.named("GET /i/{image_id}")}
+    assert {span.trace_id for span in collector.spans} == of_requests, "nor have calls beside the requests"
 
 
 async def test_the_callers_trace_is_continued_if_it_is_recorded_and_what_is_none_begins_a_trace(
@@ -179,15 +187,6 @@ async def test_a_client_that_leaves_is_no_error_of_the_gateway(
     assert found["error.type"] == "client_disconnected"
     assert "http.response.status_code" not in found
     assert span.status.code == Status.STATUS_CODE_UNSET
-
-
-async def test_probes_and_the_admin_port_have_no_spans(gateway: RunningGateway, collector: Collector) -> None:
-    for path in ("/healthz", "/readyz"):
-        assert (await gateway.get(path)).status == 200
-    assert (await gateway.request("GET", "/metrics", admin=True)).status == 200
-    await gateway.get("/i/cat")
-    span = await span_of(collector, "GET /i/{image_id}")
-    assert {recorded.trace_id for recorded in collector.spans} == {span.trace_id}, "nor have calls beside the requests"
 
 
 async def test_the_line_of_the_access_log_names_the_trace(

@@ -1,18 +1,21 @@
-"""JSON request bodies, read within limits of size and time, and the image ids that they name."""
+"""JSON: bodies of requests, read within limits of size and time, and the two shapes of responses."""
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
 from gateway.catalog.image_id import parse_image_id
-from gateway.errors import InvalidImageId, InvalidRequest, PayloadTooLarge, RequestTimeout
+from gateway.errors import GatewayError, InvalidImageId, InvalidRequest, PayloadTooLarge, RequestTimeout
 
 MAX_IMAGES: Final = 200  # in a request
 # The largest valid body names 200 images, which a telephone sends within this time.
 _TIME_LIMIT = 10.0  # seconds
+# Responses are for one caller only, and a cache must not repeat an error that is over.
+_NO_STORE = {"Cache-Control": "no-store"}
+HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
 
 
 def json_in(body: bytes) -> Any:
@@ -73,3 +76,29 @@ def validated(image_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         except InvalidImageId as error:
             errors[image_id] = error.code
     return valid, errors
+
+
+def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
+    """Return 200 with ``data``."""
+    return json_response(200, {"status": "success", "message": message, "data": dict(data)}, HEADERS)
+
+
+def failure(error: GatewayError, request_id: str) -> web.Response:
+    """Return the response for ``error``. The body never contains the text of its cause."""
+    body = {
+        "status": "error",
+        "message": error.message,
+        "data": {},
+        "code": error.code,
+        "request_id": request_id,
+    }
+    return json_response(error.status, body, {**HEADERS, **error.headers})
+
+
+def json_text(value: Any) -> bytes:
+    """Return ``value`` as JSON with a final line break, so that a terminal's prompt starts on a new line."""
+    return json.dumps(value).encode() + b"\n"
+
+
+def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str] = _NO_STORE) -> web.Response:
+    return web.Response(status=status, body=json_text(body), content_type="application/json", headers=headers)

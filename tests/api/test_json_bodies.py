@@ -4,7 +4,7 @@ import json
 
 from aiohttp import web
 
-from gateway.api.json_responses import failure, success
+from gateway.api.json_bodies import failure, success
 from gateway.errors import GatewayError, Overloaded
 from tests.conftest import RunningGateway
 
