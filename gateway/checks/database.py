@@ -18,15 +18,12 @@ _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
     "set postgres.listen_dsn to the DSN of the primary itself"
 )
-
 _EMPTY = (
     "if the application has images, this is another database or table, row level security hides the rows, or "
     "postgres.columns.status is another column"
 )
 _SCHEMA = "name the schema in postgres.table, so that no other search path changes which table is read"
-
 _LOCK = "wait until that session ends, or end it"
-
 _RANDOM_ROWS = 20
 
 
