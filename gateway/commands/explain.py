@@ -1,7 +1,4 @@
-"""``gateway explain``: why an image is served or not, step by step.
-
-The command does not check access: a caller who can read the configuration can read the images without it.
-"""
+"""``gateway explain``: why an image is served or not. It checks no access: the configuration gives access to all."""
 
 import json
 import logging

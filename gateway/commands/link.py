@@ -1,7 +1,4 @@
-"""``gateway link``: a signed gateway link.
-
-The command does not check access: a caller who can read the configuration can sign links without it.
-"""
+"""``gateway link``: a signed link. Access is not checked: who can read the configuration can sign links without it."""
 
 import re
 from pathlib import Path
