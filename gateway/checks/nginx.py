@@ -31,7 +31,7 @@ _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "imag
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
-    """Return whether our files below nginx's folder have the version. None: there are none, nor required. Blocks."""
+    """Return whether our files in ``folder`` are of version ``expected``. None without any, unless required. Blocks."""
     found: dict[str, int | None] = {}  # None: older than the first version
     for path, text in _texts(folder, *_FOLDERS).items():
         version = _VERSION.match(text)
