@@ -44,8 +44,7 @@ class DatabaseCheck:
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
-        if self.settings.listen:
-            await tell_gateways(self.settings)
+        await tell_gateways(self.settings)
         try:
             images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:

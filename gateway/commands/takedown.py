@@ -21,7 +21,7 @@ from gateway.commands.config_option import FAILED, config_option
 from gateway.commands.dependencies import Dependencies, ask_replicas, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses

@@ -7,7 +7,7 @@ from gateway.delivery.parameters import Parameters
 from gateway.errors import GatewayError
 from gateway.explain.explanation import Facts
 from gateway.explain.origin import host_of
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 from gateway.settings import FallbackSettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}

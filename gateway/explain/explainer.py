@@ -37,7 +37,8 @@ from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
+from gateway.presign.signer import AuthorizedImage, SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.settings import Live
 
 PARAMETERS: Final = ("style", "w", "dpr", "format", "v")  # of an address, that choose a rendition

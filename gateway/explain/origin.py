@@ -15,7 +15,7 @@ from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 from gateway.urls.on_demand_refresh import correct_clock
 from gateway.urls.resolver import UrlResolver

@@ -14,9 +14,8 @@ from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
-from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import SignedImage, Signer
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.redis_queue.refresh_queue import RefreshQueue
