@@ -1,4 +1,5 @@
-"""``gateway explain``: why an image is served or not. It checks no access: the configuration gives access to all."""
+"""``gateway explain``: why an image is served or not, step by step."""
+# It does not check access: a caller who can read the configuration can read the images without it.
 
 import json
 import logging
