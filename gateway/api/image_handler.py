@@ -43,7 +43,7 @@ from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.cos_errors import BodyLost, RowChanged
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from gateway.settings import Live, ServerSettings
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import UrlResolver
@@ -156,8 +156,9 @@ class ImageHandler:
         """Send the image's bytes, a redirect to them, or an X-Accel-Redirect for nginx. Raises ``GatewayError``.
 
         A request beyond ``max_streams`` is refused at once (``Overloaded``), so that the requests in flight stay fast.
+        One that is refused anyway keeps its own error, which says that trying again is of no use.
         """
-        if self.streams >= self.server.value.max_streams:
+        if self.streams >= self.server.value.max_streams and not isinstance(exchange.decision, Refused):
             raise Overloaded(f"{self.streams} streams in flight")
         self.streams += 1
         try:

@@ -297,18 +297,14 @@ class PostgresCatalog:
         needed = self.primary.positions.of(image_ids)
         async with loop_timeout(self.timeout):
             async with self._cursor() as cursor:
-                if await self._has_replayed(cursor, needed):
+                replayed = self._replayed.get(cursor.connection, 0)
+                if replayed < needed:
+                    replayed = self._replayed[cursor.connection] = await read_replayed(cursor)
+                if replayed >= needed:  # also of a server that is no standby
                     yield cursor
                     return
             async with self._cursor(writable=True) as cursor:
                 yield cursor
-
-    async def _has_replayed(self, cursor: aiopg.Cursor, needed: int) -> bool:
-        """Return whether the server has replayed the log up to ``needed``, or is no standby."""
-        connection = cursor.connection
-        if self._replayed.get(connection, 0) < needed:
-            self._replayed[connection] = await read_replayed(cursor)
-        return self._replayed[connection] >= needed
 
     async def _execute(
         self, cursor: aiopg.Cursor, sql: str, parameters: Sequence[Any] | None = None, limit: str | None = None

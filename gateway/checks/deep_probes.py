@@ -82,10 +82,7 @@ def skipped(title: str, why: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``.
-
-    ``is_strict``: the configuration says that the bucket refuses unsigned parameters.
-    """
+    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``."""
 
     image: ImageRecord
     session: DeepSession
@@ -95,7 +92,7 @@ class Subject:
     not_image: str | None = None
     keys: tuple[str, ...] = ()
     timeout: float = 10.0
-    is_strict: bool = False
+    is_strict: bool = False  # the configuration says that the bucket refuses unsigned parameters
 
     def url(self, *, key: str | None = None, **options: Any) -> str:
         """Return a URL of the image, or of another object of its bucket. ``options``: of ``ProbeSigner.url``."""
@@ -159,8 +156,7 @@ async def times(subject: Subject) -> AsyncIterator[Result]:
     reply = await subject.get(starts_in=-600, life=-300)
     yield judged("expired", '403 "Request has expired"', reply, reply.status == 403 and reply.error.is_expired)
     for minutes in (5, 20):
-        reply = await subject.get(starts_in=minutes * 60, life=3600)
-        yield recorded(f"starts in {minutes} minutes", reply)
+        yield recorded(f"starts in {minutes} minutes", await subject.get(starts_in=minutes * 60, life=3600))
 
 
 async def unsigned_headers(subject: Subject) -> AsyncIterator[Result]:
@@ -205,8 +201,7 @@ async def conditional_ranges(subject: Subject) -> AsyncIterator[Result]:
 async def whole_object(subject: Subject) -> AsyncIterator[Result]:
     """Probe 8: every byte, and the header fields that describe them."""
     reply = await subject.get()
-    is_right = reply.received == reply.metadata.size
-    yield judged("length", "as announced", reply, is_right, f", {reply.received} bytes")
+    yield judged("length", "as announced", reply, reply.received == reply.metadata.size, f", {reply.received} bytes")
     if reply.crc64 is None:
         yield recorded("CRC-64", reply, ", none announced", expected="that of the bytes")
     else:
@@ -367,8 +362,7 @@ async def unsigned_parameters(subject: Subject) -> AsyncIterator[Result]:
         all_refused &= reply.status == 403
         note = ", the original" if reply.status == 200 and reply.checksum == original.checksum else ""
         if subject.is_strict:
-            expected = "403, as cos.unsigned_parameters says"
-            yield judged(title, expected, reply, reply.status == 403, note)
+            yield judged(title, "403, as cos.unsigned_parameters says", reply, reply.status == 403, note)
         else:
             yield recorded(title, reply, note)
     if not subject.is_strict:

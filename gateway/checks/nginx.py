@@ -8,23 +8,10 @@ from gateway.checks.finding import Finding, warning
 
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
-_OWN = frozenset(
-    {
-        "accel.conf",
-        "to-cos.conf",
-        "to-gateway.conf",
-        "every-error.conf",
-        "changes.conf",
-        "changes.js",
-        "hearing.js",
-        "epoch.js",
-        "decisions.conf",
-        "decisions.js",
-    }
-)
+_OWN_CONF = {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "decisions.conf"}
+_OWN = _OWN_CONF | {"changes.js", "hearing.js", "epoch.js", "decisions.js"}
 _HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
 _FOLDERS = (*_HTTP, "image-gateway")
-
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)
 _LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 _CHANGES = "nginx changes"
@@ -58,12 +45,8 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
         return Finding("nginx", False, what, "name the folder of nginx.conf, and install config/nginx of this release")
     if not found:
         return None
-    others = [
-        f"{path} has {'none' if number is None else number}"
-        for path, number in sorted(found.items())
-        if number != expected
-    ]
-    if others:
+    versions = {path: "none" if number is None else number for path, number in sorted(found.items())}
+    if others := [f"{path} has {version}" for path, version in versions.items() if version != expected]:
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
         return warning("nginx", what, "install config/nginx of this release, then reload nginx")
     return Finding("nginx", True, f"{len(found)} files of version {expected} in {folder}")

@@ -13,7 +13,6 @@ _SAME: Final = ("version", "program", "settings", "entry_key")
 COLUMNS: Final = ("replica", "version", "program", "settings", "entry key", "changes", "nginx asked", "last error")
 DIFFERS: Final = "≠ "
 
-
 # A line of the table: the text of each cell, and whether it differs or is wrong.
 Row = Sequence[tuple[str, bool]]
 
@@ -41,9 +40,8 @@ def rows_of(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> list[Row
 def diagnose_running(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> Iterator[Finding]:
     """Yield what is wrong, or that nothing is. ``silent``: the names of replicas that did not answer."""
     if not answers and not silent:
-        yield Finding(
-            "gateways", False, "none is listed in Redis", "start one; or it uses another redis.url or redis.prefix"
-        )
+        advice = "start one; or it uses another redis.url or redis.prefix"
+        yield Finding("gateways", False, "none is listed in Redis", advice)
         return
     if silent:
         advice = "an earlier release answers no questions, so name its port: --admin URL; else look at its log"
@@ -84,8 +82,7 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
 def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
     """Return whether nginx's upstreams on this machine lead to the configured ports. None without such an upstream.
 
-    found: the addresses of each upstream.
-    expected: the port of each upstream.
+    By upstream, ``found`` has the addresses, and ``expected`` the port.
     """
     named = [
         (upstream, address, expected[upstream])

@@ -54,7 +54,6 @@ def explain(
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the explanation reports outages
     if token == "-":  # noqa: S105 - the name of standard input
         token = sys.stdin.readline().strip()
-
     given = {"style": style, "w": width, "format": image_format}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
 
@@ -63,7 +62,7 @@ def explain(
             open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
             opened.open_urls() as urls,
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
-            open_images(opened.live, opened.metrics.origin, opened.metrics.nginx, access, urls, origin) as images,
+            open_images(opened.live, opened.metrics, access, urls, origin) as images,
         ):
             watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)

@@ -21,7 +21,7 @@ from gateway.commands.config_option import FAILED, config_option
 from gateway.commands.dependencies import Dependencies, ask_replicas, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -194,8 +194,7 @@ class _Takedown:
         """Return what asks a front at every address of the image that it may still answer with the image."""
         left = Addresses([front], self.opened.signing.renditions).of(self.image_id)
         left += [front + old_link] if old_link else []
-        asked = len(left)
-        mark = CanaryMark(self.opened.live.map(shared_secret))
+        asked, mark = len(left), CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:
             answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in left))
@@ -204,8 +203,7 @@ class _Takedown:
             if not others:
                 return {front: Seen(True, f"has it at none of {asked} addresses")}
             url, seen = others[0]
-            said = seen.problem if seen.status is None else f"{seen.status}"
-            path = url.removeprefix(front).partition("?")[0]
+            path, said = url.removeprefix(front).partition("?")[0], seen.status or seen.problem
             return {front: Seen(False, f"{len(left)} of {asked} addresses: {path}: {said}")}
 
         return look
@@ -219,8 +217,7 @@ class _Takedown:
         what = f"URLs that clients got open the object for up to {settings.url_cache.default_ttl} s: "
         print_verdict("note", "COS", f"{what}delete it, or deny it by a policy of the bucket")
         if self.fronts:
-            what = "of a CDN and of several nginx behind one name: one of them was asked"
-            print_verdict("note", "other nodes", what)
+            print_verdict("note", "other nodes", "of a CDN and of several nginx behind one name: one of them was asked")
 
 
 async def _until_gone(looks: Sequence[Look], started: float, deadline: float) -> bool:

@@ -10,7 +10,7 @@ import click
 from gateway.commands.config_option import config_option
 from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.errors import CredentialsExpired
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 
 
 @click.command()

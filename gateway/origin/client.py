@@ -111,15 +111,13 @@ class ObservedAnswers:
             for code in self._codes.known:
                 metrics.origin_errors.add((bucket, code), 0)
 
-    def answered(self, bucket: str, status: int, headers: Mapping[str, str]) -> None:
-        """Count an answer of COS."""
+    def answered(self, bucket: str, status: int, headers: Mapping[str, str], *, is_slow: bool = False) -> None:
+        """Count an answer of COS. ``is_slow``: its header took more than a second."""
         self._count(str(status), bucket)
+        if is_slow:
+            self.metrics.origin_slow.add((self._buckets.of(bucket),))
         if bucket not in self._dated:
             self._dated[bucket] = headers, time.monotonic()
-
-    def slow(self, bucket: str) -> None:
-        """Count an answer whose header took more than a second."""
-        self.metrics.origin_slow.add((self._buckets.of(bucket),))
 
     def unanswered(self, bucket: str, *, is_timeout: bool) -> None:
         """Count a request that COS did not answer."""
@@ -330,9 +328,8 @@ class OriginClient:
             breakers.failed(request.circuit, request.object_path)
             return self._unanswered(error, bucket)
         status = answer.status
-        observed.answered(bucket, status, answer.headers)
-        if not request.is_processed and time.monotonic() - started > _SLOW:
-            observed.slow(bucket)
+        is_slow = not request.is_processed and time.monotonic() - started > _SLOW
+        observed.answered(bucket, status, answer.headers, is_slow=is_slow)
         if status >= 500 or status == 429:
             breakers.failed(request.circuit, request.object_path)
         elif breakers.by_bucket:

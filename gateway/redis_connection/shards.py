@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from gateway.catalog.image_id import PATTERN as IMAGE_ID
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import RENDITION_NAME
+from gateway.presign.style_variants import RENDITION_NAME, ImageVariant
 from gateway.redis_connection.cluster import ClusterServers, Redirect
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, GuardedRedis, in_parallel
 

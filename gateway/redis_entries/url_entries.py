@@ -17,9 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
 from gateway.concurrency.time_limits import TimeSlices, in_groups
-from gateway.presign.signed_image import Authorization, ImageVariant, ObjectId, PresignedUrl, SignedImage, shared_second
-from gateway.presign.signer import BACKDATE, Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage, Signer, shared_second
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.presign.url_lifetime import Lifetime
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command
 from gateway.redis_connection.shards import Shard, Shards, encode_variant

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Key, lua_script
 from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 

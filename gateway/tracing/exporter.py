@@ -43,23 +43,17 @@ _SUPPORTED: Final[Mapping[str, str]] = {
 
 
 @asynccontextmanager
-async def open_tracing(
-    count: Callable[[str, int], None],
-    *,
-    redis: Server,
-    postgres: Server,
-    environment: Mapping[str, str] = os.environ,
-) -> AsyncIterator[Spans]:
+async def open_tracing(count: Callable[[str, int], None], *, redis: Server, postgres: Server) -> AsyncIterator[Spans]:
     """Return what starts spans, and send them until the context ends, which waits three seconds for the last spans.
 
     ``count`` is called with "exported" or "failed" and a number of spans, in another thread. ``redis`` and ``postgres``
     are the servers' hosts and ports. Raises ``UnusableTracing``.
     """
     for name, supported in _SUPPORTED.items():
-        if (environment.get(name) or supported) != supported:
+        if (os.environ.get(name) or supported) != supported:
             raise UnusableTracing(f"{name}: only {supported} is supported")
     for name in _ENDPOINTS:
-        if not (environment.get(name) or "http://").startswith(("http://", "https://")):
+        if not (os.environ.get(name) or "http://").startswith(("http://", "https://")):
             raise UnusableTracing(f"{name}: an http:// or https:// URL is required")
     reasons = _ReasonKeeper()
     # In a thread, since certificates and entry points are read from the disk.
@@ -71,7 +65,11 @@ async def open_tracing(
     try:
         yield Spans(tracer, redis=redis, postgres=postgres)
     finally:
-        await _shut_down(processor, exporter)
+        flushing = in_daemon_thread(processor.shutdown, "tracing-flush")  # it does not keep the process alive
+        flushed, _ = await asyncio.wait({flushing}, timeout=_FLUSH_TIMEOUT)
+        if not flushed:
+            logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
+            exporter.shutdown()
         reasons.remove()
 
 
@@ -98,14 +96,6 @@ def _without_header(record: logging.LogRecord) -> bool:
     """Replace the message of the SDK, which quotes a malformed header with its key."""
     record.msg, record.args = "a header of OTEL_EXPORTER_OTLP_HEADERS is left out: each must be name=value", ()
     return True
-
-
-async def _shut_down(processor: BatchSpanProcessor, exporter: SpanExporter) -> None:
-    """Send the remaining spans within a time limit, then try no more. No thread keeps the process alive."""
-    flushed, _ = await asyncio.wait({in_daemon_thread(processor.shutdown, "tracing-flush")}, timeout=_FLUSH_TIMEOUT)
-    if not flushed:
-        logger.warning("the last spans were not sent within %g s", _FLUSH_TIMEOUT)
-        exporter.shutdown()
 
 
 class _BoundedSession(requests.Session):

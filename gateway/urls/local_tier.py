@@ -9,8 +9,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live, UrlCacheSettings
 
 # The key of an original is its id, because a hundred thousand tuples take seven megabytes.

@@ -10,8 +10,7 @@ from typing import Final
 
 from gateway.concurrency.time_limits import in_groups
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_entries.url_entries import UrlEntries

@@ -7,8 +7,7 @@ from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,8 @@
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found

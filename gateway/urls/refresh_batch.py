@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 from gateway.catalog.record import Catalog
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_entries.usage_store import UsageStore

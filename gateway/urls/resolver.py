@@ -13,8 +13,8 @@ from gateway.changes.heartbeat import LEASE
 from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
-from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
-from gateway.presign.signer import BACKDATE
+from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import UsableUrls
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries

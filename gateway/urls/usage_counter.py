@@ -9,7 +9,7 @@ from itertools import islice
 
 from gateway.concurrency.grouped_calls import GroupedCalls
 from gateway.concurrency.time_limits import TimeSlices, in_groups
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard
 from gateway.redis_entries.usage_store import Usage, UsageBatch, UsageStore

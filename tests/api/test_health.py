@@ -1,12 +1,9 @@
 """Liveness and readiness."""
 
-import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway_dev.redis_server import RedisServer
 from tests.conftest import BUCKET, SECRET_KEY, RunningGateway, StartGateway
 from tests.waiting import until
 
@@ -77,22 +74,6 @@ async def test_a_gateway_whose_key_cos_refuses_is_not_ready_until_a_signature_is
     for key, expected in ((SECRET_KEY, "ready"), ("another", "degraded")):
         await gateway.reload(cos={"secret_key": key})
         await _until_said(gateway, expected)
-
-
-async def test_a_dependency_that_recovers_is_reported(start_gateway: StartGateway, tmp_path: Path) -> None:
-    server = RedisServer(tmp_path / "redis", ephemeral=True)
-    await asyncio.to_thread(server.start)
-    try:
-        gateway = await start_gateway(redis={"url": server.url})
-        assert (await ready(gateway))[1] == {
-            "status": "ready",
-            "checks": {"redis": "ok", "postgres": "ok", "cos": "ok", "changes": "ok"},
-        }
-        for change, said in ((server.kill, "degraded"), (server.start, "ready")):
-            await asyncio.to_thread(change)
-            await _until_said(gateway, said)
-    finally:
-        await asyncio.to_thread(server.stop)
 
 
 async def _until_said(gateway: RunningGateway, expected: str) -> None:

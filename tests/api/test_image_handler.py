@@ -126,17 +126,6 @@ async def test_other_headers_of_cos_are_not_forwarded(gateway: RunningGateway, i
     assert answer.headers["Cache-Control"].startswith("public, max-age=3600,")
 
 
-async def test_head_has_the_fields_of_get_and_no_body(gateway: RunningGateway, images: Images, cat: None) -> None:
-    got = await gateway.get("/i/cat")
-    head_answer = await gateway.request("HEAD", "/i/cat", headers={"Range": "bytes=0-9"})
-    assert (head_answer.status, head_answer.body) == (200, b"")
-    for name in ("Content-Length", "Content-Type", "ETag", "Last-Modified", "Cache-Control", "Accept-Ranges"):
-        assert head_answer.headers[name] == got.headers[name]
-    assert [seen.method for seen in images.cos.request_log.of(KEY)] == ["GET"], (
-        "metadata in memory is not requested again"
-    )
-
-
 async def test_a_condition_is_forwarded_so_that_cos_sends_no_body(
     gateway: RunningGateway, images: Images, cat: None
 ) -> None:

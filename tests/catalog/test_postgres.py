@@ -227,3 +227,10 @@ async def test_the_sample_has_an_image_of_each_bucket(catalog: PostgresCatalog, 
         ("dogs-1250000000", "ap-guangzhou"),
         ("dogs-1250000000", "ap-beijing"),
     }
+
+
+async def test_without_notifications_rows_are_read_where_the_dsn_leads(
+    open_one: OpenCatalog, table: ImagesTable, postgres_dsn: str
+) -> None:
+    """No row is ever known to have changed, so any position of a standby will do."""
+    assert await (await open_one(listen=False, listen_dsn=postgres_dsn)).fetch("cat") == RECORD

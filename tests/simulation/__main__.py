@@ -39,7 +39,7 @@ def main(
     from tests.simulation.run import Totals, describe, run_seed
 
     if mutant is not None:
-        run.focus = MUTANTS[mutant].faults
+        run.focus, run.planned = MUTANTS[mutant].faults, MUTANTS[mutant].plan
     logging.disable()
     if seed is not None:
         kept = [int(number) for number in only.split(",") if number] if only is not None else None

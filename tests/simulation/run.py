@@ -45,14 +45,20 @@ class Result:
 
 # The only faults of all plans, if there are any: what a mutant breaks.
 focus: Sequence[str] = ()
+# The seed of all plans, if there is one; the seed of a run still chooses the order.
+planned: int | None = None
 
 
 def run_seed(seed: int, only: Sequence[int] | None = None) -> Result:
     """Run the plan of a seed. ``only``: the numbers of the steps that are left in it."""
-    plan = make_plan(Random(seed), focus)
+    plan = _plan_of(seed)
     if only is not None:
         plan = plan._replace(steps=tuple(plan.steps[number] for number in only if number < len(plan.steps)))
     return run_plan(seed, plan)
+
+
+def _plan_of(seed: int) -> Plan:
+    return make_plan(Random(seed if planned is None else planned), focus)
 
 
 def run_plan(seed: int, plan: Plan) -> Result:
@@ -94,7 +100,7 @@ async def _run(world: World) -> None:
 
 def shrink(seed: int, seconds: float = 20.0) -> list[int]:
     """Return the numbers of the fewest steps with which the seed still fails, as far as the time allows."""
-    kept = list(range(len(make_plan(Random(seed), focus).steps)))
+    kept = list(range(len(_plan_of(seed).steps)))
     kind = _kind(run_seed(seed))
     deadline = time.monotonic() + seconds
     size = max(1, len(kept) // 2)

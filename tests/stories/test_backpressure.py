@@ -104,6 +104,7 @@ async def test_requests_beyond_max_streams_are_answered_with_503_while_health_an
         refused = await gateway.get(f"/i/{image_id}")
         assert (refused.status, refused.json()["code"]) == (503, "overloaded")
         assert int(refused.headers["Retry-After"]) >= 1
+    assert (await gateway.get("/i/b?style=no-such")).status == 400  # trying again is of no use
     assert (await gateway.get("/healthz")).status == 200
     assert (await gateway.get("/metrics", admin=True)).status == 200
     for task in held:

@@ -67,11 +67,16 @@ async def front() -> AsyncIterator[Front]:
 
 
 @pytest.fixture
-async def canary(start_gateway: StartGateway, images: Images, links_table: object, front: Front) -> RunningGateway:
-    """A gateway behind the front, with a canary that has succeeded."""
-    del links_table
+async def two_images(images: Images) -> None:
+    """The images that the canary asks for."""
     await images.add("public")
     await images.add("private", owner="alice", public=False)
+
+
+@pytest.fixture
+async def canary(start_gateway: StartGateway, two_images: None, links_table: object, front: Front) -> RunningGateway:
+    """A gateway behind the front, with a canary that has succeeded."""
+    del two_images, links_table
     gateway = await start_gateway(canary=settings(front), access=LINKS)
     front.gateway = gateway.ports.public
     await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1, "private_link": 1})
@@ -152,9 +157,8 @@ async def test_a_link_that_does_not_open_is_seen_from_outside(
     assert "401 instead of 200" in (await light(canary))["reason"]
 
 
-async def test_gateways_share_the_rounds(start_gateway: StartGateway, images: Images, front: Front) -> None:
-    await images.add("public")
-    await images.add("private", owner="alice", public=False)
+@pytest.mark.usefixtures("two_images")
+async def test_gateways_share_the_rounds(start_gateway: StartGateway, front: Front) -> None:
     gateways = [await start_gateway(canary=settings(front)) for _ in range(4)]
     front.gateway = gateways[0].ports.public
     await until(lambda: all(up(gateway, front).get("public") == 1 for gateway in gateways))
@@ -164,10 +168,16 @@ async def test_gateways_share_the_rounds(start_gateway: StartGateway, images: Im
     assert asyncio.get_running_loop().time() - started > 2
 
 
-async def test_a_redirect_to_cos_is_followed(start_gateway: StartGateway, images: Images, front: Front) -> None:
-    await images.add("public")
-    await images.add("private", owner="alice", public=False)
-    gateway = await start_gateway(canary=settings(front), image_proxy={"delivery": "redirect"})
+@pytest.mark.usefixtures("two_images")
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_proxy": {"delivery": "redirect"}}, {"url_cache": {"enabled": False}}],
+    ids=["redirect", "no Redis"],
+)
+async def test_a_redirect_to_cos_is_followed_and_without_redis_a_gateway_asks_for_itself(
+    start_gateway: StartGateway, front: Front, changes: dict[str, dict[str, Any]]
+) -> None:
+    gateway = await start_gateway(canary=settings(front), **changes)
     front.gateway = gateway.ports.public
     await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
 
@@ -180,16 +190,6 @@ async def test_the_round_in_redis_has_neither_signature_nor_secret(
     assert canary.service.canary is not None
     assert "sig=" not in text
     assert "x" * 32 not in text
-
-
-async def test_without_redis_a_gateway_asks_for_itself(
-    start_gateway: StartGateway, images: Images, front: Front
-) -> None:
-    await images.add("public")
-    await images.add("private", owner="alice", public=False)
-    gateway = await start_gateway(canary=settings(front), url_cache={"enabled": False})
-    front.gateway = gateway.ports.public
-    await until(lambda: up(gateway, front) == {"public": 1, "private_anonymous": 1})
 
 
 async def test_of_several_workers_without_redis_the_first_asks() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import redis
 from pydantic import SecretStr
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.settings import RedisSettings

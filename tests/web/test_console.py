@@ -355,7 +355,6 @@ async def test_the_problems_of_other_replicas_are_said_with_their_names_and_sinc
     await expect(sentence).to_contain_text(" · every replica")
     await console.page.select_option("#language", "zh")
     await expect(sentence).to_contain_text(" 起 · 所有副本")
-    await console.look_on_a_phone("replicas")
 
 
 async def test_the_banner_is_never_greener_than_a_light(console: ConsolePage, gateway: RunningGateway) -> None:
@@ -467,7 +466,6 @@ async def test_an_error_in_place_of_the_state_and_a_drain_are_said(
     gateway.drain()
     await console.page.reload()
     await expect(sentence).to_contain_text("The gateway is stopping.")
-    await console.look("draining")
 
 
 async def test_credentials_that_end_have_a_light(console: ConsolePage, start_gateway: StartGateway) -> None:

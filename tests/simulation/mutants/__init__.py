@@ -25,17 +25,17 @@ class Edit(NamedTuple):
 class Mutant(NamedTuple):
     """``what``: the mechanism that is missing. ``faults``: what it is for; nothing else fails in its runs.
 
-    first: from which seed on it is looked for. A rare one has the seed that found it last.
+    plan: the seed of the plan of all its runs, which differ in the order of what happens at once.
     """
 
     what: str
     edits: tuple[Edit, ...]
     faults: tuple[str, ...]
-    first: int
+    plan: int
 
 
-def _mutant(what: str, *edits: tuple[str, str, str], faults: str = "", first: int = 0) -> Mutant:
-    return Mutant(what, tuple(Edit(*edit) for edit in edits), tuple(faults.split()), first)
+def _mutant(what: str, *edits: tuple[str, str, str], faults: str = "", plan: int = 0) -> Mutant:
+    return Mutant(what, tuple(Edit(*edit) for edit in edits), tuple(faults.split()), plan)
 
 
 _LOG: Final = "gateway.changes.change_log"
@@ -91,16 +91,19 @@ MUTANTS: Final = {
     "clocks_compared": _mutant(
         "nginx's time is taken for the gateway's",
         (_LIST, "            since = current - (asked_at - since)", "            pass"),
+        plan=12,
     ),
     "stale_after_a_change": _mutant(
         "what is stale is sent while no row can be read, also after a change of the image was heard",
         (_RESOLVER, "and not self.has_changed(there.image)", ""),
         faults="refuse_writes lock_table",
+        plan=8,
     ),
     # Each mechanism.
     "no_marks": _mutant(
         "a row that was read before a change is kept after it",
         (_TIER, "if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):", "if False:"),
+        plan=5,
     ),
     "no_skew": _mutant(
         "clocks of replicas do not differ",
@@ -116,7 +119,7 @@ MUTANTS: Final = {
         "an entry of Redis is used whose row was read before a gap",
         (_TRUST, "after = max(log.rows_missed.at, self._after)", "after = self._after"),
         faults="stop_postgres",
-        first=65,
+        plan=65,
     ),
     "gap_kept": _mutant(
         "memory is used from before a gap",
@@ -156,32 +159,36 @@ MUTANTS: Final = {
         "entries of Redis are used without heartbeats",
         (_TRUST, "now.log >= log.rows_trusted_until or ", ""),
         faults="deafen_feed deafen_channel",
-        first=5066,
+        plan=5066,
     ),
     "excused_for_long": _mutant(
         "a row that could not be read is asked for again after half a minute",
         (_RESOLVER, "min(_ROW_PAUSE, self.urls.usable_for(image))", "self.urls.usable_for(image)"),
         faults="hang_postgres",
-        first=999,
+        plan=100_143,
     ),
     "missing_forgotten": _mutant(
         "an image that was missing comes back from Redis while no row can be read",
         (_RESOLVER, "if self.local.was_missing(variant):", "if False:"),
         faults="deafen_feed deafen_channel stop_postgres",
-        first=5025,
+        plan=5081,
     ),
     "rows_from_before_a_pause": _mutant(
         "requests that came during a pause get rows from before it",
         (_RESOLVER, "if self.local.now() - began >= LEASE and not is_repeated:", "if False:"),
         faults="pause_gateway",
-        first=194,
+        plan=194,
     ),
     "standby_believed": _mutant(
         "a standby is asked that has not replayed a change",
         ("gateway.catalog.postgres", "needed = self.primary.positions.of(image_ids)", "needed = 1"),
+        plan=7,
     ),
     "no_sweep_after_a_gap": _mutant(
-        "nginx is not told of a gap", (_LOG, "if self.serves and not is_swept:", "if False:"), faults="deafen_feed"
+        "nginx is not told of a gap",
+        (_LOG, "if self.serves and not is_swept:", "if False:"),
+        faults="deafen_feed",
+        plan=17,
     ),
     "doubt_for_ever": _mutant(
         "nginx uses copies while no gateway has heard all changes",
@@ -192,28 +199,30 @@ MUTANTS: Final = {
         "nginx keeps what a deaf gateway sent within its lease, when that gateway dies before it says so",
         (_LIST, "_NAMED: Final = (0, 250, 1000, round(LEASE * 1000) + 250)", "_NAMED: Final = (0, 250, 1000)"),
         faults="deafen_feed kill_gateway",
-        first=141,
+        plan=217,
     ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
         (_NGINX, "if None in changes:", "if False:"),
         faults="deafen_feed",
+        plan=17,
     ),
     "settings_ignored": _mutant(
         "nginx keeps what a process with other settings has made",
         (_NGINX, "if known is None and page == 0 and any", "if known is None and False and any"),
         faults="upgrade_gateway",
-        first=51,
+        plan=51,
     ),
     "rights_ignored": _mutant(
         "nginx keeps decisions by other rights",
         (_NGINX, 'if known is None or known[2] != answer["access"]:', "if False:"),
+        plan=41,
     ),
     "time_lost_in_a_pause": _mutant(
         "nginx does not see that its clock was set back while it was paused",
         (_NGINX, "if any(time > LOST for time in lost):", "if False:"),
         faults="pause_nginx step_clock_of_nginx",
-        first=61_435,
+        plan=51_299,
     ),
     "asker_dead": _mutant(
         "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
