@@ -84,16 +84,11 @@ def make_canary(
     if configured is None:
         return None
     handler = log_handler()
-    return Canary(
-        configured,
-        CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live)),
-        client,
-        CanaryMark(live.map(shared_secret)),
-        CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None,
-        metrics.canary,
-        metrics.registry.background_errors,
-        asks_alone=handler is None or handler.worker in (None, 1),  # of several workers, the first
-    )
+    asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
+    mark, errors = CanaryMark(live.map(shared_secret)), metrics.registry.background_errors
+    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
+    return Canary(configured, questions, client, mark, rounds, metrics.canary, errors, asks_alone=asks_alone)
 
 
 @asynccontextmanager

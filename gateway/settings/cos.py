@@ -62,10 +62,7 @@ Buckets = Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)
 
 
 class CosSettings(Section):
-    """Where the images are, and the credentials that sign their URLs.
-
-    A ``domain`` that starts with ``{bucket}.`` also serves the buckets that rows name.
-    """
+    """Where the images are, and the credentials that sign their URLs."""
 
     secret_id: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
     secret_key: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
@@ -74,7 +71,7 @@ class CosSettings(Section):
     region: Restarted[Region] = "ap-guangzhou"
     bucket: Restarted[Bucket]
     scheme: Restarted[Scheme] = "https"
-    domain: Restarted[HostPort | None] = None
+    domain: Restarted[HostPort | None] = None  # of ``bucket``; with ``{bucket}.``, also of the buckets that rows name
     unsigned_parameters: Restarted[Unsigned] = "obeyed"
     credentials: Reloaded[CredentialsSettings | None] = None
     buckets: Restarted[Buckets] = Field(default_factory=dict)

@@ -33,11 +33,9 @@ ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 le
 def _is_base(url: str) -> bool:
     """Return whether a URL has nothing but scheme and host: Tencent's documents give the paths."""
     parts = http_url(url)
-    return (
-        parts is not None
-        and not (parts.path.strip("/") or parts.query or parts.fragment)
-        and _HOST_PORT.fullmatch(parts.netloc) is not None
-    )
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
+        return False
+    return _HOST_PORT.fullmatch(parts.netloc) is not None
 
 
 BaseUrl = Annotated[

@@ -51,8 +51,7 @@ def _check_dsn(secret: SecretStr) -> SecretStr:
 
 def _has_unencoded_separator(url: str) -> bool:
     """Whether the text has a further ``@``, besides the ``@`` before the host."""
-    location = url.partition("://")[2].partition("?")[0]
-    authority, _, path = location.partition("/")
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
     return "@" in path or authority.count("@") > 1
 
 

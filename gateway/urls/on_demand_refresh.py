@@ -15,11 +15,9 @@ def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None
 
     ``cos_time`` is None if COS did not refuse the URL for its time.
     """
-    if not clock.refused_at(cos_time):
-        return False
-    # The times of earlier reads and invalidations are those of the old clock.
-    resolver.distrust()
-    return True
+    if moved := clock.refused_at(cos_time):
+        resolver.distrust()  # the times of earlier reads and invalidations are those of the old clock
+    return moved
 
 
 class OnDemandRefresh:
