@@ -28,7 +28,7 @@ from bench.redis_masters import RedisMasters, running_masters
 from bench.soak.stack import Replica, stopped
 from bench.url_cache import open_cached_urls
 from gateway.catalog.record import ImageRecord
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.settings import Settings

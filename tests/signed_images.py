@@ -1,7 +1,7 @@
 """Signed images made by hand."""
 
 from gateway.catalog.record import ImageRecord
-from gateway.presign.signed_image import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signer import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
 
 
 def signed_image(

@@ -24,7 +24,7 @@ BASE = {
 }
 # The small types that packages pass to each other.
 RECORD = {"gateway.catalog.record", "gateway.catalog.image_id"}
-SIGNED = {"gateway.presign.signed_image", "gateway.presign.style_variants", "gateway.presign.url_lifetime"}
+SIGNED = {"gateway.presign.signer", "gateway.presign.style_variants", "gateway.presign.url_lifetime"}
 # The packages that speak Redis, by what is kept.
 REDIS = {"gateway.redis_connection", "gateway.redis_entries", "gateway.redis_queue", "gateway.redis_replicas"}
 # The packages on the path of a request, below the handlers.
@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": BASE | {"gateway.changes"},
     "presign": BASE | RECORD,
     "redis_connection": BASE | RECORD | SIGNED,
-    "redis_entries": BASE | RECORD | SIGNED | {"gateway.presign.signer", "gateway.redis_connection"},
+    "redis_entries": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},

@@ -14,9 +14,8 @@ from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.presign.url_lifetime import Lifetime, UsableUrls
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import GuardedRedis

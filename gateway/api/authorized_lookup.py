@@ -15,7 +15,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.decision import check_image
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.urls.resolver import Known, Resolved, UrlResolver
 

@@ -43,7 +43,7 @@ from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.cos_errors import BodyLost, RowChanged
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from gateway.settings import Live, ServerSettings
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import UrlResolver

@@ -22,7 +22,7 @@ from gateway.explain.explainer import PARAMETERS, Explainer
 from gateway.metrics.recent_errors import RecentErrors
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.cos_errors import RowChanged
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 from gateway.urls.resolver import UrlResolver
 
 logger = logging.getLogger(__name__)

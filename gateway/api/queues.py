@@ -10,8 +10,7 @@ from aiohttp import web
 from gateway.api.json_bodies import Bodies, json_in, success
 from gateway.catalog.image_id import parse_image_id
 from gateway.errors import InvalidRequest, RouteNotFound
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import RENDITION_NAME
+from gateway.presign.style_variants import RENDITION_NAME, ImageVariant
 from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue

@@ -14,7 +14,8 @@ from gateway.delivery.headers import CORS, Prepared, PreparedResponse, fields
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage, ImageVariant, PresignedUrl, SignedImage
+from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.invalidation import Invalidation

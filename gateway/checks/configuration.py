@@ -41,10 +41,7 @@ def diagnose_placeholders(postgres: PostgresSettings, cos: CosSettings) -> Findi
 
 
 async def diagnose_credentials(credentials: RotatingCredentials, buckets: Sequence[str] = ()) -> Finding:
-    """Return a finding on the source and on the life of its credentials, after an attempt to refresh them.
-
-    The finding names ``buckets``, the buckets that the credentials are for, if there are several sources.
-    """
+    """Return a finding on the source and the life of its credentials, after a refresh. ``buckets``: in its name."""
     is_refreshed = await credentials.refresh()
     left = credentials.seconds_left
     name = " ".join(["credentials", *buckets])

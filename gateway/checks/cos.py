@@ -36,7 +36,6 @@ _VARIANTS: Final[Mapping[str, str]] = {
     "avif": "switch AVIF on for the bucket (COS console, data processing; 1246/109218), or take it out of the formats",
 }
 
-
 # COS's answer to a request, or the error if there is none.
 Answer = CosError | GatewayError
 Asked = Sequence[tuple[ImageRecord, Answer]]
@@ -59,8 +58,8 @@ class CosCheck:
     ) -> AsyncIterator[Finding]:
         """Yield findings on each bucket of ``images``, on other ``buckets`` (with their regions), and on the clock.
 
-        COS is asked for a made-up key of each of ``buckets`` that no row names. The first of ``buckets`` is the default
-        bucket. COS is asked for a made-up key of it only without ``images``, of which ``no_image_reason`` is the cause.
+        COS is asked for a made-up key of each of ``buckets`` that no row names; of the first, the default, only
+        without ``images``, of which ``no_image_reason`` is the cause.
         """
         places: dict[tuple[str, str], list[ImageRecord]] = {}
         for image in images:
@@ -82,11 +81,9 @@ class CosCheck:
             yield Finding("clock", True, f"within {CLOCK_TOLERANCE} s of COS's")
 
     async def _of_bucket(self, images: Sequence[ImageRecord], no_row: str = "") -> AsyncIterator[Finding]:
-        """Yield findings on the bucket of ``images``, of which there is at least one.
+        """Yield findings on the bucket of ``images``, at least one. ``no_row``: why the only image is made up.
 
         If the answer to the first image would be the same for every image, no other image is asked for.
-
-        no_row: why the only image is made up.
         """
         image = images[0]
         name, place = f"cos {image.bucket}", f"at {self.hosts.origin_of(image.bucket, image.region).base}"
@@ -118,8 +115,7 @@ class CosCheck:
 
     async def _of_rows(self, asked: Asked, name: str, place: str) -> AsyncIterator[Finding]:
         """Yield the finding on images that were read, and one for each other answer."""
-        read = [(image, answer) for image, answer in asked if _is_read(answer)]
-        if read:
+        if read := [(image, answer) for image, answer in asked if _is_read(answer)]:
             yield await self._head(*read[0], name, place, len(read))
         refused: dict[str, list[tuple[ImageRecord, Answer]]] = {}
         for image, answer in asked:

@@ -18,15 +18,12 @@ _POOLER = (
     "postgres.dsn leads to a standby, or to a pooler in transaction mode, which forgets LISTEN: "
     "set postgres.listen_dsn to the DSN of the primary itself"
 )
-
 _EMPTY = (
     "if the application has images, this is another database or table, row level security hides the rows, or "
     "postgres.columns.status is another column"
 )
 _SCHEMA = "name the schema in postgres.table, so that no other search path changes which table is read"
-
 _LOCK = "wait until that session ends, or end it"
-
 _RANDOM_ROWS = 20
 
 
@@ -47,8 +44,7 @@ class DatabaseCheck:
         except GatewayError as error:
             yield Finding("postgres", False, str(error), advice_on(error))
             return
-        if self.settings.listen:
-            await tell_gateways(self.settings)
+        await tell_gateways(self.settings)
         try:
             images = await self.catalog.sample_images() + await self.catalog.random_images(_RANDOM_ROWS)
         except GatewayError as error:
@@ -59,9 +55,8 @@ class DatabaseCheck:
         if self.images:
             yield Finding("postgres", True, f"the row {self.images[0].image_id} was read, as {report.address}")
         else:
-            yield warning(
-                "postgres", f"the query finds no active image that can be served, as {report.address}", _EMPTY
-            )
+            what = f"the query finds no active image that can be served, as {report.address}"
+            yield warning("postgres", what, _EMPTY)
         for finding in of_tables(report):
             yield finding
         yield await self._changes(report)

@@ -1,7 +1,6 @@
 """The 19 probes of ``check --deep``: what the gateway relies on, tried on a real bucket.
 
-A probe yields results in the order of its requests. A request without an answer raises ``OriginUnavailable``, which
-``run_probes`` makes a result of.
+A probe yields results in the order of its requests. ``run_probes`` makes a result of ``OriginUnavailable``.
 """
 
 import enum
@@ -82,10 +81,7 @@ def skipped(title: str, why: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``.
-
-    ``is_strict``: the configuration says that the bucket refuses unsigned parameters.
-    """
+    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``."""
 
     image: ImageRecord
     session: DeepSession
@@ -95,7 +91,7 @@ class Subject:
     not_image: str | None = None
     keys: tuple[str, ...] = ()
     timeout: float = 10.0
-    is_strict: bool = False
+    is_strict: bool = False  # the configuration says that the bucket refuses unsigned parameters
 
     def url(self, *, key: str | None = None, **options: Any) -> str:
         """Return a URL of the image, or of another object of its bucket. ``options``: of ``ProbeSigner.url``."""
@@ -159,8 +155,7 @@ async def times(subject: Subject) -> AsyncIterator[Result]:
     reply = await subject.get(starts_in=-600, life=-300)
     yield judged("expired", '403 "Request has expired"', reply, reply.status == 403 and reply.error.is_expired)
     for minutes in (5, 20):
-        reply = await subject.get(starts_in=minutes * 60, life=3600)
-        yield recorded(f"starts in {minutes} minutes", reply)
+        yield recorded(f"starts in {minutes} minutes", await subject.get(starts_in=minutes * 60, life=3600))
 
 
 async def unsigned_headers(subject: Subject) -> AsyncIterator[Result]:
@@ -205,8 +200,7 @@ async def conditional_ranges(subject: Subject) -> AsyncIterator[Result]:
 async def whole_object(subject: Subject) -> AsyncIterator[Result]:
     """Probe 8: every byte, and the header fields that describe them."""
     reply = await subject.get()
-    is_right = reply.received == reply.metadata.size
-    yield judged("length", "as announced", reply, is_right, f", {reply.received} bytes")
+    yield judged("length", "as announced", reply, reply.received == reply.metadata.size, f", {reply.received} bytes")
     if reply.crc64 is None:
         yield recorded("CRC-64", reply, ", none announced", expected="that of the bytes")
     else:
@@ -271,8 +265,8 @@ async def unprocessable(subject: Subject) -> AsyncIterator[Result]:
             continue
         original, reply = await subject.get(key=key), await subject.get(key=key, style=style)
         is_original = reply.status == 200 and reply.checksum == original.checksum
-        is_right = (reply.status == 400 and reply.code is not None) or is_original
-        verdict = Verdict.RECORDED if is_right else Verdict.FAIL
+        is_refused = reply.status == 400 and reply.code is not None
+        verdict = Verdict.RECORDED if is_refused or is_original else Verdict.FAIL
         note = ", the original" if is_original else ""
         yield judged(title, "400 with its code, or the original", reply, verdict, note)
 
@@ -367,8 +361,7 @@ async def unsigned_parameters(subject: Subject) -> AsyncIterator[Result]:
         all_refused &= reply.status == 403
         note = ", the original" if reply.status == 200 and reply.checksum == original.checksum else ""
         if subject.is_strict:
-            expected = "403, as cos.unsigned_parameters says"
-            yield judged(title, expected, reply, reply.status == 403, note)
+            yield judged(title, "403, as cos.unsigned_parameters says", reply, reply.status == 403, note)
         else:
             yield recorded(title, reply, note)
     if not subject.is_strict:

@@ -23,19 +23,14 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer read to its end.
-
-    received: how many bytes came.
-    checksum: their CRC-64.
-    is_reused: the request went over a connection that an earlier request had left open.
-    """
+    """An answer read to its end."""
 
     error: CosError
     metadata: ObjectMetadata
-    received: int
-    checksum: int
+    received: int  # bytes
+    checksum: int  # CRC-64 of the bytes
     headers: Mapping[str, str]
-    is_reused: bool
+    is_reused: bool  # the request went over a connection that an earlier request had left open
 
     @property
     def status(self) -> int:
@@ -43,7 +38,6 @@ class Reply:
 
     @property
     def code(self) -> str | None:
-        """COS's error code. None without one."""
         return self.error.code
 
     @property
@@ -88,10 +82,9 @@ class DeepSession:
     ) -> Reply:
         """Return the answer. ``pause`` seconds pass between its header and the rest of its body."""
         self._is_reused = False
+        as_signed = yarl.URL(url, encoded=True)
         try:
-            async with self._session.request(
-                method, yarl.URL(url, encoded=True), headers=headers, allow_redirects=False
-            ) as response:
+            async with self._session.request(method, as_signed, headers=headers, allow_redirects=False) as response:
                 body, received, checksum = b"", 0, 0
                 if pause:
                     await self.sleep(pause)
@@ -102,14 +95,9 @@ class DeepSession:
                     if received > _MOST_BYTES:
                         raise OriginUnavailable(f"the object has more than {_MOST_BYTES} bytes: choose a smaller one")
                 status, fields = response.status, response.headers
-                return Reply(
-                    parse_error(status, fields.get(hdrs.DATE), body if status >= 300 else b"", fields.get(REQUEST_ID)),
-                    metadata_in(status, fields),
-                    received,
-                    checksum,
-                    fields,
-                    self._is_reused,
-                )
+                body = body if status >= 300 else b""
+                error = parse_error(status, fields.get(hdrs.DATE), body, fields.get(REQUEST_ID))
+                return Reply(error, metadata_in(status, fields), received, checksum, fields, self._is_reused)
         except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError, too
             raise OriginUnavailable(type(error).__name__) from error
 
@@ -132,10 +120,7 @@ async def open_deep_session(timeout: float, sleep: Sleep = asyncio.sleep) -> Asy
 
 
 async def reach(base: str, timeout: float) -> Sequence[str]:
-    """Return the addresses of the host of ``base`` (scheme, host, port), whose certificate is valid if it is https.
-
-    Raises ``OriginUnavailable`` with the reason.
-    """
+    """Return the addresses of the host of ``base``, whose certificate is valid. Raises ``OriginUnavailable``."""
     parts = urlsplit(base)
     host, is_encrypted = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if is_encrypted else 80)

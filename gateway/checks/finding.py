@@ -5,18 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a try. ``advice`` is empty when nothing is to be done.
-
-    ``is_warning``: the gateway works, but not as well as it should. ``is_well`` is then true.
-    ``stops_start``: a gateway that starts now can serve nothing new until its configuration or a grant changes.
-    """
+    """The result of a try."""
 
     name: str
     is_well: bool
     what: str
-    advice: str = ""
-    is_warning: bool = False
-    stops_start: bool = False
+    advice: str = ""  # empty when nothing is to be done
+    is_warning: bool = False  # the gateway works, but not as well as it should; ``is_well`` is then true
+    stops_start: bool = False  # who starts now serves nothing new until the configuration or a grant changes
 
 
 def warning(name: str, what: str, advice: str) -> Finding:

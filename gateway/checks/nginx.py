@@ -8,23 +8,10 @@ from gateway.checks.finding import Finding, warning
 
 _VERSION = re.compile(r"(?:#|//) image-gateway nginx files, version ([0-9]{1,4})\n")
 # Names that only this project's files have; an older file of such a name names no version.
-_OWN = frozenset(
-    {
-        "accel.conf",
-        "to-cos.conf",
-        "to-gateway.conf",
-        "every-error.conf",
-        "changes.conf",
-        "changes.js",
-        "hearing.js",
-        "epoch.js",
-        "decisions.conf",
-        "decisions.js",
-    }
-)
+_OWN_CONF = {"accel.conf", "to-cos.conf", "to-gateway.conf", "every-error.conf", "changes.conf", "decisions.conf"}
+_OWN = _OWN_CONF | {"changes.js", "hearing.js", "epoch.js", "decisions.js"}
 _HTTP = ("conf.d", "http.d", "sites-enabled")  # http.d: of Alpine's package
 _FOLDERS = (*_HTTP, "image-gateway")
-
 _CACHE_PATH = re.compile(r"^\s*proxy_cache_path\s+([^\s;]+)", re.MULTILINE)
 _LEAST_FREE = 2 * 1024**3  # bytes; min_free=2g of config/nginx
 _CHANGES = "nginx changes"
@@ -44,10 +31,7 @@ _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "imag
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
-    """Return whether the files below nginx's configuration folder are of version ``expected``.
-
-    None if there are none of ours, which is a failure if they are required. It blocks.
-    """
+    """Return whether our files in ``folder`` are of version ``expected``. None without any, unless required. Blocks."""
     found: dict[str, int | None] = {}  # None: older than the first version
     for path, text in _texts(folder, *_FOLDERS).items():
         version = _VERSION.match(text)
@@ -58,22 +42,15 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
         return Finding("nginx", False, what, "name the folder of nginx.conf, and install config/nginx of this release")
     if not found:
         return None
-    others = [
-        f"{path} has {'none' if number is None else number}"
-        for path, number in sorted(found.items())
-        if number != expected
-    ]
-    if others:
+    versions = {path: "none" if number is None else number for path, number in sorted(found.items())}
+    if others := [f"{path} has {version}" for path, version in versions.items() if version != expected]:
         what = f"files of another version than {expected} in {folder}: {', '.join(others)}"
         return warning("nginx", what, "install config/nginx of this release, then reload nginx")
     return Finding("nginx", True, f"{len(found)} files of version {expected} in {folder}")
 
 
 def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding | None:
-    """Return whether the disks of the caches that nginx's files name have ``least_free`` bytes left.
-
-    None if ``folder`` (nginx's configuration) names no cache that is there. It blocks.
-    """
+    """Return whether the disks of nginx's caches have ``least_free`` bytes left. None without a cache. It blocks."""
     caches = []
     texts = _texts(folder, "", *_HTTP).values()
     for path in sorted({Path(path) for text in texts for path in _CACHE_PATH.findall(text)}):

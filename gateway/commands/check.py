@@ -118,11 +118,7 @@ async def _findings(settings: Settings, nginx: Path | None) -> AsyncIterator[Fin
         open_purge_target(settings, opened.metrics.presign, opened.signing) as purges,
     ):
         yield await asyncio.to_thread(diagnose_signature, opened.signing.hosts, settings.cos.regions)
-        for findings in (
-            _of_credentials(opened, purges),
-            _of_services(opened, origin),
-            _of_canary(opened, origin),
-        ):
+        for findings in (_of_credentials(opened, purges), _of_services(opened, origin), _of_canary(opened, origin)):
             async for finding in findings:
                 yield finding
     yield diagnose_open_files(hard_limit(), needed_files(settings.server.max_streams))
@@ -171,9 +167,7 @@ async def _of_services(opened: Dependencies, origin: OriginClient) -> AsyncItera
 
 
 async def _of_canary(opened: Dependencies, origin: OriginClient) -> AsyncIterator[Finding]:
-    metrics = opened.metrics
-    counted = metrics.canary, metrics.registry.background_errors
     async with open_front_client() as client:
-        canary = make_canary(opened.live, *counted, opened.signing, opened.stores, origin, client)
+        canary = make_canary(opened.live, opened.metrics, opened.signing, opened.stores, origin, client)
         for finding in diagnose_canary(await canary.ask()) if canary is not None else ():
             yield finding

@@ -11,13 +11,7 @@ from gateway.presign.probe_signer import ProbeSigner
 from gateway.presign.style_variants import Renditions
 from gateway.settings import Settings
 
-_STYLES = {
-    Verdict.OK: "green",
-    Verdict.FAIL: "red",
-    Verdict.WARN: "yellow",
-    Verdict.RECORDED: "cyan",
-    Verdict.SKIPPED: "dim",
-}
+_STYLES = {"ok": "green", "fail": "red", "warn": "yellow", "note": "cyan", "skip": "dim"}  # by verdict
 
 
 async def print_probes(
@@ -29,12 +23,7 @@ async def print_probes(
     keys: tuple[str, ...],
     numbers: tuple[int, ...],
 ) -> bool:
-    """Probe the bucket of the table's first image. Return whether no probe failed.
-
-    styles: names of styles; none: all.
-    oversized, not_image, keys: objects in the bucket.
-    numbers: of probes; none: all.
-    """
+    """Probe the bucket of the table's first image. Return whether no probe failed. No ``styles``, ``numbers``: all."""
     if unknown := set(styles) - settings.image_styles.keys():
         raise click.BadParameter(f"image_styles has no {', '.join(sorted(unknown))}", param_hint="--style")
     console = OutputConsole(highlight=False, soft_wrap=True)
@@ -45,32 +34,21 @@ async def print_probes(
             raise click.ClickException(f"no image to probe, since Postgres failed: {error}") from None
         if not images:
             raise click.ClickException("no image to probe: the table holds no active image that can be served")
-        signing = opened.signing
-        renditions = signing.renditions
+        image, signing, renditions = images[0], opened.signing, opened.signing.renditions
         rules = {
-            name: renditions.get(name).rule(images[0])
+            name: renditions.get(name).rule(image)
             for style in styles or renditions.styles
             for name in _narrowest(renditions, style)
         }
         try:
-            credentials = signing.credentials.of(images[0].bucket)
+            credentials = signing.credentials.of(image.bucket)
         except GatewayError as error:
             raise click.ClickException(str(error)) from None
         signer = ProbeSigner(credentials, signing.hosts, rules)
-        all_well = True
-        async with open_deep_session(settings.image_proxy.timeout) as session:
-            subject = Subject(
-                images[0],
-                session,
-                signer,
-                tuple(rules),
-                oversized,
-                not_image,
-                keys,
-                settings.image_proxy.timeout,
-                images[0].bucket in settings.cos.strict_buckets,
-            )
-            console.print(f"probes of {images[0].bucket} with the image {images[0].image_id}", markup=False)
+        all_well, timeout, is_strict = True, settings.image_proxy.timeout, image.bucket in settings.cos.strict_buckets
+        async with open_deep_session(timeout) as session:
+            subject = Subject(image, session, signer, tuple(rules), oversized, not_image, keys, timeout, is_strict)
+            console.print(f"probes of {image.bucket} with the image {image.image_id}", markup=False)
             async for number, result in run_probes(subject, numbers):
                 all_well &= result.verdict is not Verdict.FAIL
                 console.print(result.as_line(number), style=_STYLES[result.verdict], markup=False)

@@ -40,8 +40,7 @@ async def find_running(
 ) -> list[Finding]:
     """Print the table, and return the findings.
 
-    admin: URLs of admin ports to ask, beside the replicas that Redis lists.
-    nginx: the folder of its configuration.
+    admin: URLs of admin ports to ask, beside the replicas that Redis lists. nginx: the folder of its configuration.
     nginx_status: the URL of nginx's own list. None: the address in its files, else the shipped one.
     """
     findings: list[Finding] = []
@@ -103,17 +102,12 @@ async def _nginx_status(http: BoundedHttp, url: str) -> Mapping[str, object] | s
 
 
 def _print_table(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> None:
-    rows = rows_of(answers, silent)
-    if not rows:
+    if not (rows := rows_of(answers, silent)):
         return
     table = Table(*COLUMNS)
     for row in rows:
-        table.add_row(
-            *(
-                Text(printable(DIFFERS + cell if marked else cell), style="red" if marked else "")
-                for cell, marked in row
-            )
-        )
+        texts = [(printable(DIFFERS + cell), "red") if marked else (printable(cell), "") for cell, marked in row]
+        table.add_row(*(Text(text, style) for text, style in texts))
     console = OutputConsole(highlight=False)
     if not console.is_terminal:
         console.width = 400  # a pipe has no width: no cell is cut

@@ -23,7 +23,7 @@ config_option = click.option(
 def settings_from(config: Path | None, handed: str | None = None) -> Settings:
     """Return the settings, or print a line per mistake and exit with ``BAD_SETTINGS``.
 
-    ``handed`` is the text of the settings that the parent of this worker has handed over. Then nothing is read.
+    ``handed``: the text that the parent of this worker has handed over. Then nothing is read.
     """
     try:
         return load_settings(config) if handed is None else settings_from_text(handed)

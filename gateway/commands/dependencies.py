@@ -78,10 +78,7 @@ async def ask_replicas(
 
 
 def run_or_explain(config: Path | None, work: Callable[[Dependencies], Coroutine[Any, Any, T]]) -> T:
-    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``.
-
-    Print mistakes in the settings and exit with ``BAD_SETTINGS``.
-    """
+    """Run ``work``. Print a failed dependency or an error of the gateway as a line and exit with ``FAILED``."""
     settings = settings_from(config)
 
     async def run() -> T:

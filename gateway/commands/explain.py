@@ -1,7 +1,5 @@
-"""``gateway explain``: why an image is served or not, step by step.
-
-The command does not check access: a caller who can read the configuration can read the images without it.
-"""
+"""``gateway explain``: why an image is served or not, step by step."""
+# It does not check access: a caller who can read the configuration can read the images without it.
 
 import json
 import logging
@@ -54,7 +52,6 @@ def explain(
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # the explanation reports outages
     if token == "-":  # noqa: S105 - the name of standard input
         token = sys.stdin.readline().strip()
-
     given = {"style": style, "w": width, "format": image_format}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
 
@@ -63,7 +60,7 @@ def explain(
             open_access(opened.live, opened.metrics.access, verifies_tokens=token is not None) as access,
             opened.open_urls() as urls,
             open_cos(opened.live, opened.metrics.origin, opened.signing) as origin,
-            open_images(opened.live, opened.metrics.origin, opened.metrics.nginx, access, urls, origin) as images,
+            open_images(opened.live, opened.metrics, access, urls, origin) as images,
         ):
             watch = TriggerWatch(opened.stores.catalog.report, opened.metrics.monitoring)
             explainer = make_explainer(opened.live, access, urls, images, watch, opened.metrics.canary, None)

@@ -12,7 +12,7 @@ from rich.text import Text
 from gateway.commands.config_option import config_option
 from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.commands.output import OutputConsole
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue

@@ -42,10 +42,10 @@ def serve_in_this_process(settings: Settings, config: Path | None, channel: Work
 async def _serve_settings(
     settings: Settings, read_settings: Callable[[], Settings], channel: WorkerChannel | None, signals: Signals
 ) -> None:
-    manager = ServiceManager.from_environment() if channel is None else channel.manager()
-    inherited = (
-        Inherited(inherited_listeners()) if channel is None else Inherited(channel.public, channel.admin, channel.guard)
-    )
+    if channel is None:
+        manager, inherited = ServiceManager.from_environment(), Inherited(inherited_listeners())
+    else:
+        manager, inherited = channel.manager(), Inherited(channel.public, channel.admin, channel.guard)
     async with (
         background("watchdog", manager.show_life()),  # during the drain, too
         serve(settings, Metrics(), read_settings, inherited=inherited, force_stop=signals.force_stop) as serving,

@@ -30,11 +30,5 @@ def sql(name: str, config: Path | None) -> None:
     except SystemExit:
         click.echo(_NO_SQL)
         raise
-    match name:
-        case "changes":
-            printed = changes_sql(settings.postgres)
-        case "links":
-            printed = links_sql()
-        case _:
-            printed = images_sql(settings.postgres)
-    click.echo(printed, nl=False)
+    of_table = {"changes": changes_sql, "images": images_sql}
+    click.echo(of_table[name](settings.postgres) if name in of_table else links_sql(), nl=False)

@@ -21,7 +21,7 @@ from gateway.commands.config_option import FAILED, config_option
 from gateway.commands.dependencies import Dependencies, ask_replicas, run_or_explain
 from gateway.commands.output import print_verdict
 from gateway.errors import CatalogUnavailable, DependencyDown
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.process.audit import AuditLog, operating_user
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import Addresses
@@ -118,8 +118,7 @@ class _Takedown:
             why = "the row still serves the image" if is_served else "there is no canary.via, and no --via"
             print_verdict("fail", "nginx and CDN", f"not asked: {why}")
         self._print_unseen()
-        is_done = is_known and not is_served and are_killed
-        return found and is_done and bool(self.fronts) and redis is not None
+        return found and is_known and not is_served and are_killed and bool(self.fronts) and redis is not None
 
     async def _read_row(self) -> tuple[InspectedRow | None, bool]:
         """Print what the row says. Return the row, and whether it is known: what can be done without it is done."""
@@ -140,10 +139,7 @@ class _Takedown:
         return row, True
 
     async def _kill_links(self, row: InspectedRow | None) -> tuple[str | None, bool]:
-        """Kill all links. Return the address of a link that was valid until then, and whether no link is valid now.
-
-        The address is None without links.
-        """
+        """Kill all links. Return an address valid until then, None without links, and whether no link is valid now."""
         links = signed_links(self.opened.live)
         if links is None:
             print_verdict("ok", "links", "access.signed_links is not configured, so there are none")
@@ -194,8 +190,7 @@ class _Takedown:
         """Return what asks a front at every address of the image that it may still answer with the image."""
         left = Addresses([front], self.opened.signing.renditions).of(self.image_id)
         left += [front + old_link] if old_link else []
-        asked = len(left)
-        mark = CanaryMark(self.opened.live.map(shared_secret))
+        asked, mark = len(left), CanaryMark(self.opened.live.map(shared_secret))
 
         async def look() -> Mapping[str, Seen]:
             answers = await asyncio.gather(*(self.client.ask(url, mark.make()) for url in left))
@@ -204,8 +199,7 @@ class _Takedown:
             if not others:
                 return {front: Seen(True, f"has it at none of {asked} addresses")}
             url, seen = others[0]
-            said = seen.problem if seen.status is None else f"{seen.status}"
-            path = url.removeprefix(front).partition("?")[0]
+            path, said = url.removeprefix(front).partition("?")[0], seen.status or seen.problem
             return {front: Seen(False, f"{len(left)} of {asked} addresses: {path}: {said}")}
 
         return look
@@ -219,8 +213,7 @@ class _Takedown:
         what = f"URLs that clients got open the object for up to {settings.url_cache.default_ttl} s: "
         print_verdict("note", "COS", f"{what}delete it, or deny it by a policy of the bucket")
         if self.fronts:
-            what = "of a CDN and of several nginx behind one name: one of them was asked"
-            print_verdict("note", "other nodes", what)
+            print_verdict("note", "other nodes", "of a CDN and of several nginx behind one name: one of them was asked")
 
 
 async def _until_gone(looks: Sequence[Look], started: float, deadline: float) -> bool:

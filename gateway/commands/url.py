@@ -1,7 +1,5 @@
-"""``gateway url``: a presigned COS URL.
-
-The command does not check access: a caller who can read the configuration can sign URLs without it.
-"""
+"""``gateway url``: a presigned COS URL."""
+# It does not check access: a caller who can read the configuration can sign URLs without it.
 
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import click
 from gateway.commands.config_option import config_option
 from gateway.commands.dependencies import Dependencies, run_or_explain
 from gateway.errors import CredentialsExpired
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 
 
 @click.command()

@@ -14,7 +14,7 @@ from multidict import istr
 
 from gateway.delivery.conditions_and_ranges import Plan
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signer import ObjectId, SignedImage
 
 # The versions of nginx's files, of which each names itself.
 CONFIG_VERSION: Final = istr("X-Gateway-Config-Version")

@@ -34,7 +34,7 @@ from gateway.errors import (
 )
 from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.settings import ImageProxySettings
 

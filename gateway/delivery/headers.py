@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the supervisor of workers loads nothing of images
     from gateway.delivery.conditions_and_ranges import Plan
     from gateway.objects.content import Content
     from gateway.origin.origin_response import ObjectMetadata
-    from gateway.presign.signed_image import SignedImage
+    from gateway.presign.signer import SignedImage
 
 # An SVG that is opened as a page runs no script and loads nothing.
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.access.identity import Caller
 from gateway.delivery.cache_policy import CachePolicy
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.settings import AccessSettings, Live
 

@@ -6,7 +6,7 @@ from typing import Final
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.headers import CORS, fields
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage, SignedImage
+from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
 
 FIXED: Final = fields(CORS).encode()  # the header lines of every redirect

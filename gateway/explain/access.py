@@ -11,7 +11,7 @@ from gateway.access.policy import may_view
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import ImageRecord
 from gateway.explain.explanation import Facts
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")

@@ -7,7 +7,7 @@ from gateway.delivery.parameters import Parameters
 from gateway.errors import GatewayError
 from gateway.explain.explanation import Facts
 from gateway.explain.origin import host_of
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 from gateway.settings import FallbackSettings
 
 _FROM_A_PAGE = {"Sec-Fetch-Dest": "image"}
@@ -27,18 +27,13 @@ def picture(error: GatewayError, fallback: FallbackSettings | None) -> Facts:
 
 
 def answer_facts(decision: Answer | Refused, image: AuthorizedImage, parameters: Parameters, configured: str) -> Facts:
-    """Return the way of delivery of ``image``, the status and the header fields.
-
-    configured: ``image_proxy.delivery``.
-    """
+    """Return the way of delivery of ``image``, the status and the header fields. ``configured``: its setting."""
     facts: Facts = {}
     if configured == "redirect" != decision.delivery:
         facts["why"] = "no redirect: COS may give the original to the holder of the URL (cos.unsigned_parameters)"
     facts["mode"] = decision.delivery
     if isinstance(decision, Answer):
-        headers: dict[str, str | int] = {
-            name: value for name, value in decision.headers().items() if name not in _NOT_SHOWN
-        }
+        headers: Facts = {name: value for name, value in decision.headers().items() if name not in _NOT_SHOWN}
         if decision.content is None and decision.names_content:
             headers["Location"] = f"a presigned URL at {host_of(image)}"
         elif decision.length is not None:

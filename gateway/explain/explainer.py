@@ -1,7 +1,4 @@
-"""Explain every step of a request for an image. The answer contains no signature, token or secret.
-
-The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
-"""
+"""Explain every step of a request for an image. The answer contains no signature, token or secret."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -40,7 +37,8 @@ from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
 from gateway.objects.variant_source import RefusedVariants
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, ImageVariant, SignedImage
+from gateway.presign.signer import AuthorizedImage, SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.settings import Live
 
 PARAMETERS: Final = ("style", "w", "dpr", "format", "v")  # of an address, that choose a rendition
@@ -51,27 +49,22 @@ _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed.
-
-    refused: the renditions that COS did not make a moment ago.
-    outside: returns what the canary saw last.
-    """
+    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed."""
 
     authenticator: Authenticator
     requests: VariantRequests
     row_and_url: RowAndUrl
     origin: OriginStep
-    refused: RefusedVariants
+    refused: RefusedVariants  # by COS, a moment ago
     rules: Live[Rules]
-    outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]]
+    outside: Callable[[], Awaitable[Sequence[CanaryOutcome]]]  # returns what the canary saw last
 
     async def explain(
         self, image_id: str, credentials: Credentials, parameters: Mapping[str, str] = _NO_PARAMETERS
     ) -> Explanation:
         """Return why a request with ``credentials`` is answered as it is. ``image_id`` must be valid.
 
-        ``parameters`` choose a rendition, as the parameters of an address do. Without any, the parameters of the link's
-        address choose it. Raises the errors of ``VariantRequests.variant``.
+        ``parameters``: of the address; without any, the link's. Raises the errors of ``VariantRequests.variant``.
         """
         stored, rules = self.row_and_url, self.rules.value
         chosen = self._chosen(parameters, credentials.link)
@@ -118,10 +111,7 @@ class Explainer:
         return Explanation(image_id, _of_old_row(verdict, row.facts), sections)
 
     def _chosen(self, parameters: Mapping[str, str], link: str | None) -> Parameters:
-        """Return the rendition of ``parameters``, or without parameters the rendition of the address of ``link``.
-
-        ``format=auto`` is resolved as for a client without ``Accept``. Raises what ``VariantRequests.variant`` raises.
-        """
+        """Return the rendition of ``parameters``, or without any of ``link``, for a client without ``Accept``."""
         if not parameters and link is not None:
             try:
                 query = yarl.URL(link, encoded=True).query
@@ -138,7 +128,6 @@ class _Sender:
     caller: Caller
 
     def caller_of(self, _head: RequestHead, _given: LinkParameters | None, _now: float) -> Caller:
-        """Return the caller."""
         return self.caller
 
 
@@ -161,10 +150,7 @@ class _EmptyMemory:
 
 
 class _DryRequest:
-    """A HEAD that nobody sends. What ``decide`` needs for it comes from the stores, each of which is asked once.
-
-    asked: COS's answers by rendition, in the order of asking.
-    """
+    """A HEAD that nobody sends. What ``decide`` needs for it comes from the stores, each of which is asked once."""
 
     def __init__(
         self, explainer: Explainer, image_id: str, parameters: Parameters, row: Row, cached: CachedUrls
@@ -173,11 +159,9 @@ class _DryRequest:
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
         head = RequestHead("HEAD", short_address(image_id), "", headers, None)
         self.wanted = ImageRequest(head, image_id, parameters)
-        self.asked: dict[str | None, AskedOrigin] = {}
-        self._origin = explainer.origin
-        self._stored = explainer.row_and_url
-        self._row = row
-        self._cached = cached
+        self.asked: dict[str | None, AskedOrigin] = {}  # COS's answers by rendition, in the order of asking
+        self._origin, self._stored = explainer.origin, explainer.row_and_url
+        self._row, self._cached = row, cached
         self._memory = _EmptyMemory(explainer.refused)
 
     async def decide(self, rules: Rules, *, any_row: bool = False) -> Answer | Refused:
@@ -192,8 +176,8 @@ class _DryRequest:
                     found = decision.found._replace(is_missing=True)
                 else:
                     record, rendition = row.record, decision.rendition
-                    cached = self._in_use(record, rendition)
-                    found = decision.found._replace(image=cached or self._stored.signer.sign_image(record, rendition))
+                    image = self._in_use(record, rendition) or self._stored.signer.sign_image(record, rendition)
+                    found = decision.found._replace(image=image)
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found
                 asked = await self._ask(image, by_client=False)
@@ -211,10 +195,7 @@ class _DryRequest:
                 return decision
 
     async def ask_also(self, decision: Answer | Refused) -> Refused | None:
-        """Ask COS about an image that a request would not ask it about. Return the error that a redirected client gets.
-
-        The client asks COS itself, so an error of COS is the client's to see.
-        """
+        """Ask COS about an image that a request would not. Return the error that a redirected client gets of COS."""
         image = decision.image
         if image is None or image.rendition in self.asked:
             return None
@@ -273,11 +254,10 @@ def _served(answer: Answer, dry: "_DryRequest") -> Verdict:
     if not answer.names_content:
         return Verdict(answer.status, None, "the client is redirected to the address of the current version")
     ways = {"stream": "streamed by the gateway", "accel": "sent by nginx", "redirect": "by a redirect to COS"}
-    asked = dry.asked[answer.image.rendition]
-    metadata = asked.metadata
-    size = f"{metadata.size} bytes" if metadata is not None else "bytes"
-    again = "first_byte_again" in asked.facts
-    note = "; COS refused the first URL, which the gateway renews at the next request" if again else ""
+    asked, note = dry.asked[answer.image.rendition], ""
+    size = f"{asked.metadata.size} bytes" if asked.metadata is not None else "bytes"
+    if "first_byte_again" in asked.facts:
+        note = "; COS refused the first URL, which the gateway renews at the next request"
     if answer.found.instead_of is not None:
         sent = answer.image.rendition or "the original"
         note = f"; COS does not make what was asked for, so {sent} is sent instead"

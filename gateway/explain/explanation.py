@@ -13,15 +13,12 @@ Facts = dict[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason.
-
-    ``advice`` is empty if no action is needed.
-    """
+    """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason."""
 
     status: int
     code: str | None
     reason: str
-    advice: str = ""
+    advice: str = ""  # empty if no action is needed
 
     @property
     def is_served(self) -> bool:
@@ -38,7 +35,6 @@ class Explanation:
     sections: dict[str, Facts] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the explanation as values that JSON has."""
         verdict = self.verdict
         return {
             "image_id": self.image_id,
@@ -79,10 +75,6 @@ def _lines(facts: Mapping[str, Fact], indent: str) -> list[str]:
 
 
 def _word(fact: Fact) -> str:
-    match fact:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if fact else "no"
-        case _:
-            return str(fact)
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    return "none" if fact is None else str(fact)

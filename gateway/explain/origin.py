@@ -15,7 +15,7 @@ from gateway.origin.client import OriginClient, ProbeAnswer
 from gateway.origin.cos_errors import PresignedUrlRefused, VersionChanged, failure_of
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock
 from gateway.urls.on_demand_refresh import correct_clock
 from gateway.urls.resolver import UrlResolver
@@ -36,20 +36,16 @@ _NO_RANGE: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class OriginStep:
-    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD.
-
-    failures: the errors of COS that requests get without asking COS again.
-    """
+    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD."""
 
     client: OriginClient
     resolver: UrlResolver
     clock: CosClock
-    failures: FailedObjects
+    failures: FailedObjects  # the errors of COS that requests get without asking COS again
 
     async def ask(self, image: SignedImage, *, is_cached: bool, by_client: bool = False) -> AskedOrigin:
-        """Return COS's answers.
+        """Return COS's answers. ``is_cached``: the URL of ``image`` is the cached URL.
 
-        is_cached: the URL of ``image`` is the cached URL.
         by_client: a redirected client asks COS, which gets the object also while the gateway does not ask for it.
         """
         record = image.record

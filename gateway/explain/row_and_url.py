@@ -14,9 +14,8 @@ from gateway.checks.database import advice_on
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, DependencyDown
 from gateway.explain.explanation import Facts
-from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import SignedImage, Signer
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.redis_queue.refresh_queue import RefreshQueue
@@ -39,28 +38,21 @@ class CachedUrls:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The row of an image. ``record`` is None without a row that could be served.
-
-    why_not: why the row is not served. None: it is served.
-    error: why it is not known whether there is a row.
-    """
+    """The row of an image. ``record`` is None without a row that could be served."""
 
     record: ImageRecord | None
     facts: Facts
-    why_not: str | None = None
-    error: CatalogUnavailable | None = None
+    why_not: str | None = None  # None: it is served
+    error: CatalogUnavailable | None = None  # why it is not known whether there is a row
     advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RowAndUrl:
-    """Reads the row, and the tiers of the URL cache without counting a use.
+    """Reads the row, and the tiers of the URL cache without counting a use. ``shared``, ``queue``: None without Redis.
 
-    shared, queue: None without Redis.
-    why_not_notified: looks for the change trigger, and returns why changes of rows are not notified, or None if they
-    are notified. The function itself is None without ``postgres.listen``.
-    nginx_list: the list of changed images by which nginx drops its copies. None in a process that serves nothing, whose
-    memory says nothing about the memory of the gateway.
+    why_not_notified: looks for the trigger, and returns why changes are not notified. None: ``postgres.listen`` is off.
+    nginx_list: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.
     """
 
     catalog: PostgresCatalog
@@ -77,12 +69,8 @@ class RowAndUrl:
         entries = self.resolver.inspect(variant, found)
         if found.image is not None and entries.used is None:
             in_redis["state"] = "an entry, not used before its row is read again"
-        facts: Facts = {
-            "memory": self._in_memory(entries.local),
-            "redis": in_redis,
-            "renewal": await self._refresh(variant),
-        }
-        return CachedUrls(facts, entries, found)
+        memory, renewal = self._in_memory(entries.local), await self._refresh(variant)
+        return CachedUrls({"memory": memory, "redis": in_redis, "renewal": renewal}, entries, found)
 
     async def row(self, image_id: str, cached: CachedUrls) -> Row:
         """Return the row to go on with."""
@@ -102,11 +90,9 @@ class RowAndUrl:
         if row is None:
             return Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
-        why_not = None
-        if row.reason is not None:
-            facts["why"] = row.reason
-            why_not = f"the row is not served: {row.reason}"
+        facts |= {"why": row.reason} if row.reason is not None else {}
         facts |= _facts_of(row.record) if row.record is not None else {}
+        why_not = f"the row is not served: {row.reason}" if row.reason is not None else None
         return Row(row.record, facts, why_not, advice=_ROW_ADVICE)
 
     def in_use(self, cached: CachedUrls, record: ImageRecord) -> SignedImage | None:
@@ -147,10 +133,7 @@ class RowAndUrl:
         return {style: facts(style) for style in renditions.styles}
 
     def _earlier_row(self, cached: CachedUrls, record: ImageRecord | None) -> str:
-        """Return that a request uses what an earlier row said, and for how long. Empty if it does not.
-
-        ``record`` is None if the image is not served any more.
-        """
+        """Return that a request uses an earlier row than ``record``, and for how long. Empty if it does not."""
         used = cached.entries.used
         if used is None or (used.image.record if used.image is not None else None) == record:
             return ""
@@ -195,12 +178,8 @@ class RowAndUrl:
         if due_at is not None:
             facts |= {"due_at": int(due_at), "due_in_seconds": round(due_at - self.resolver.urls.now())}
         if dead is not None:
-            facts |= {
-                "state": "given up",
-                "attempts": dead.attempts,
-                "reason": redact(dead.reason),
-                "given_up_at": int(dead.at),
-            }
+            reason, at = redact(dead.reason), int(dead.at)
+            facts |= {"state": "given up", "attempts": dead.attempts, "reason": reason, "given_up_at": at}
         return facts
 
     def _life(self, image: SignedImage) -> Facts:

@@ -28,7 +28,7 @@ from gateway.origin.cos_errors import BodyLost, PresignedUrlRefused, RowChanged,
 from gateway.origin.failures import FailedObjects
 from gateway.origin.metrics import OriginMetrics
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata, OriginResponse
-from gateway.presign.signed_image import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
+from gateway.presign.signer import AuthorizedImage, ObjectId, PresignedUrl, SignedImage
 from gateway.settings import Live, MemoryCacheSettings
 
 logger = logging.getLogger(__name__)

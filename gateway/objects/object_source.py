@@ -13,7 +13,7 @@ from gateway.objects.variant_source import VariantSource
 from gateway.origin.client import MOST_UNATTENDED
 from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, ObjectId
+from gateway.presign.signer import AuthorizedImage, ObjectId
 
 _NO_CONDITIONS: Final[Mapping[str, str]] = {}
 # The object, and the conditional header fields that COS was sent.

@@ -2,7 +2,7 @@
 
 from gateway.errors import CredentialsExpired, OriginRefused
 from gateway.origin.cos_errors import PresignedUrlRefused, RowChanged
-from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
+from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 
 

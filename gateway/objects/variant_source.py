@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, ImageTooLarge, OriginUnavailable
 from gateway.objects.content import Content, Entry, ObjectBody, OriginAccess
 from gateway.origin.cos_errors import BodyLost
 from gateway.origin.origin_response import read_at_most
-from gateway.presign.signed_image import AuthorizedImage, ObjectId, SignedImage
+from gateway.presign.signer import AuthorizedImage, ObjectId, SignedImage
 from gateway.presign.style_variants import Rendition, Renditions
 
 _LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less

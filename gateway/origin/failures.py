@@ -16,7 +16,7 @@ from gateway.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
-from gateway.presign.signed_image import ObjectId, SignedImage
+from gateway.presign.signer import ObjectId, SignedImage
 
 _MOST_BUCKETS: Final = 1024
 _MOST_BAD_OBJECTS: Final = 256  # of a bucket

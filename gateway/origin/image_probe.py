@@ -14,7 +14,7 @@ from gateway.errors import GatewayError, ImageNotFound, ImageTooLarge, OriginRej
 from gateway.origin.client import OriginClient
 from gateway.origin.cos_errors import BodyLost, PresignedUrlRefused, VersionChanged
 from gateway.origin.origin_response import read_at_most
-from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signer import PresignedUrl
 
 _TIMEOUT: Final = 2.0  # seconds
 _LONGEST_ANSWER: Final = 16 * 1024  # bytes

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
 from gateway.net.http_fields import content_disposition, is_image
-from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage, Signer
 from gateway.presign.style_variants import Renditions
 
 _MOST_KEPT = 4096

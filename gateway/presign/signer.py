@@ -1,4 +1,4 @@
-"""The signer of presigned COS URLs: signing opens no socket and takes microseconds.
+"""The signer of presigned COS URLs, and what it makes: signing opens no socket and takes microseconds.
 
 The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` does not sign: it can neither round
 its start time nor put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both over
@@ -12,20 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache, partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NewType, Self
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from gateway.catalog.record import ImageRecord
 from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.metrics import PresignMetrics
-from gateway.presign.signed_image import (
-    Authorization,
-    ObjectId,
-    PresignedUrl,
-    SignedImage,
-    shared_second,
-)
 from gateway.presign.style_variants import Renditions
 from gateway.settings import Live, UrlCacheSettings
 
@@ -38,11 +31,94 @@ _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # the ends of URLs are spread over this part, a quarter, of the remaining life of a token
 _NOT_SPREAD: Final = 10  # seconds at the end of a token in which its URLs end with it: their margin leaves little
+# Given a number of seconds, returns the object that was given first for it: the URLs in memory begin, end and were read
+# within few different seconds, and each separate number takes 32 bytes.
+shared_second: Final = lru_cache(maxsize=4096)(int)
 # The parameters of a URL that are its ``Authorization``.
 _OF_CREDENTIALS: Final = re.compile(
     rf"[^?]*\?q-sign-algorithm=sha1&q-ak=(?P<secret_id>[^&]{{1,200}})&[^&]*&[^&]*&[^&]*&[^&]*"
     rf"&q-signature=(?P<signature>[0-9a-f]{{40}})(?:&.*?)??(?:&{TOKEN_PARAMETER}=(?P<token>[^&]{{1,20000}}))?"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedUrl:
+    """A URL that COS answers until ``expires_at``.
+
+    url: exact bytes, never parsed and put together again.
+    signed_at: Unix seconds.
+    expires_at: the end of the signature or of the temporary credentials, whichever comes first, in Unix seconds.
+    """
+
+    url: str
+    signed_at: int
+    expires_at: int
+
+
+class Authorization(NamedTuple):
+    """The values that differ between URLs of two replicas for the same object at the same time."""
+
+    secret_id: str
+    signature: str
+    token: str | None = None
+
+
+class ObjectId(NamedTuple):
+    """An object of COS, unchanged or in a rendition.
+
+    focus: comes from the row. The rule may depend on it.
+    revision: the revision of the rule.
+    """
+
+    bucket: str
+    region: str
+    key: str
+    rendition: str | None
+    focus: str | None = None
+    revision: int = 0
+
+    @classmethod
+    def of(cls, record: ImageRecord, rendition: str | None, revision: int = 0) -> Self:
+        """Return the object of a row, in a rendition or with None as it is."""
+        focus = record.focus if rendition is not None else None
+        return cls(record.bucket, record.region, record.key, rendition, focus, revision)
+
+    def original(self) -> Self:
+        return self._replace(rendition=None, focus=None, revision=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """An image's record and its presigned URL, so that access can be checked on every hit.
+
+    read_at: when the row was read, in Unix seconds. The record lacks later changes.
+    public: whether everybody may see the image, by row, style and configuration. It follows from the record and the
+    rendition, but is passed when a signed image is made, so that reading it runs no code.
+    named: the object's id. For a rendition it depends on the configuration. An original has None until ``object_id`` is
+    read, because most URLs in memory are only given to clients.
+    """
+
+    record: ImageRecord
+    presigned: PresignedUrl
+    rendition: str | None = None
+    read_at: int = 0
+    named: ObjectId | None = field(default=None, kw_only=True, repr=False, compare=False)
+    public: bool = field(kw_only=True)
+
+    @property
+    def object_id(self) -> ObjectId:
+        """The id of the image's object at COS, made once."""
+        named = self.named
+        if named is None:
+            record = self.record
+            named = ObjectId(record.bucket, record.region, record.key, None)
+            object.__setattr__(self, "named", named)  # no other value can come of a frozen record
+        return named
+
+
+# An image that the sender of the current request may view. Whatever sends bytes, or the URL of bytes, takes this type;
+# ``tests/test_imports.py`` lists the modules that make it.
+AuthorizedImage = NewType("AuthorizedImage", SignedImage)
 
 
 @dataclass(frozen=True, slots=True)

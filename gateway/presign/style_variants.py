@@ -8,7 +8,7 @@ format (``card@640.webp``).
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import UnknownFormat, UnknownStyle, UnknownWidth
@@ -16,6 +16,13 @@ from gateway.settings import STYLE_NAME, StyleSettings, VariantFormat, VariantSe
 
 RENDITION_NAME: Final = rf"{STYLE_NAME}(?:@[1-9][0-9]{{0,3}}\.(?:original|webp|avif))?"
 _CENTER: Final = "center"
+
+
+class ImageVariant(NamedTuple):
+    """An image, or its rendition with the name ``rendition``. Each has its own URL."""
+
+    image_id: str
+    rendition: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.errors import CredentialsExpired
-from gateway.presign.signed_image import PresignedUrl, SignedImage
-from gateway.presign.signer import BACKDATE, Signer
+from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage, Signer
 from gateway.settings import Live, UrlCacheSettings, UrlPrerefreshSettings
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from random import random as any_number
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 from gateway.redis_queue.leased_queue import LeasedQueue, QueueLimits
 from gateway.settings import Live

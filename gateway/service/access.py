@@ -55,26 +55,15 @@ async def open_access(
     *,
     verifies_tokens: bool = True,
 ) -> AsyncIterator[Access]:
-    """Keep fetching the key set that verifies tokens, if one is configured. Without ``verifies_tokens`` it is empty.
-
-    ``rights_changed`` is called when the key set has other keys than before.
-    """
+    """Keep fetching the key set (empty without ``verifies_tokens``). Call ``rights_changed`` when its keys change."""
     access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
     await _import_token_libraries(access.value.jwt)
     opening = _key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)
     async with aclosing(await Replaceable.open(opening)) as key_set:
-        links = signed_links(live)
+        guard = AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts)
+        links, address, origins = signed_links(live), ClientAddress(server), CorsOrigins(server)
         authenticator = Authenticator(access, lambda: key_set.value, links)
-        yield Access(
-            AdminGuard(live.map(lambda settings: settings.admin), metrics.admin_attempts),
-            authenticator,
-            key_set,
-            links,
-            ClientAddress(server),
-            CorsOrigins(server),
-            metrics,
-            rights_changed,
-        )
+        yield Access(guard, authenticator, key_set, links, address, origins, metrics, rights_changed)
 
 
 def signed_links(live: Live[Settings]) -> SignedLinks | None:

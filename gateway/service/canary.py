@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
-from prometheus_client import Counter
-
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient, open_front_client
@@ -15,11 +13,11 @@ from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
 from gateway.errors import CatalogUnavailable, CredentialsExpired, OriginUnavailable
-from gateway.metrics.canary import CanaryOutcomes
 from gateway.origin.client import OriginClient
 from gateway.process.logs import log_handler
 from gateway.redis_replicas.canary_rounds import CanaryRounds
 from gateway.service.access import signed_links
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores, entry_secrets
 from gateway.settings import CanarySettings, Live, Settings
@@ -79,43 +77,27 @@ class CanaryQuestions:
 
 
 def make_canary(
-    live: Live[Settings],
-    outcomes: CanaryOutcomes,
-    background_errors: Counter,
-    signing: Signing,
-    stores: Stores,
-    origin: OriginClient,
-    client: FrontClient,
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient, client: FrontClient
 ) -> Canary | None:
     """Return the canary, or None without ``canary``. The caller opens ``client``."""
     configured = live.value.canary
     if configured is None:
         return None
     handler = log_handler()
-    return Canary(
-        configured,
-        CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live)),
-        client,
-        CanaryMark(live.map(shared_secret)),
-        CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None,
-        outcomes,
-        background_errors,
-        asks_alone=handler is None or handler.worker in (None, 1),  # of several workers, the first
-    )
+    asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
+    mark, errors = CanaryMark(live.map(shared_secret)), metrics.registry.background_errors
+    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
+    return Canary(configured, questions, client, mark, rounds, metrics.canary, errors, asks_alone=asks_alone)
 
 
 @asynccontextmanager
 async def open_canary(
-    live: Live[Settings],
-    outcomes: CanaryOutcomes,
-    background_errors: Counter,
-    signing: Signing,
-    stores: Stores,
-    origin: OriginClient,
+    live: Live[Settings], metrics: Metrics, signing: Signing, stores: Stores, origin: OriginClient
 ) -> AsyncIterator[Canary | None]:
     """Ask in the background. None without ``canary``."""
     async with open_front_client() as client:
-        canary = make_canary(live, outcomes, background_errors, signing, stores, origin, client)
+        canary = make_canary(live, metrics, signing, stores, origin, client)
         async with background("canary", canary.run()) if canary is not None else nullcontext():
             yield canary
 

@@ -18,10 +18,7 @@ from gateway.errors import DependencyDegraded
 from gateway.settings import Live, Settings
 
 _OVERDUE: Final = 15.0  # seconds without a heartbeat
-_MESSAGES: Final = {
-    Source.ROWS: "the notifications of Postgres",
-    Source.REPLICAS: "the messages of replicas in Redis",
-}
+_MESSAGES: Final = {Source.ROWS: "the notifications of Postgres", Source.REPLICAS: "the messages of replicas in Redis"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class Changes:
 
 
 def make_changes(live: Live[Settings], heartbeat_age: Gauge | None = None) -> Changes:
-    """Return the part. It has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
+    """Return the part, which has nothing to open. Without ``heartbeat_age``, this process hears no changes."""
     settings, results = live.value, live.map(_results)
     heard = {Source.ROWS: settings.postgres.listen, Source.REPLICAS: settings.url_cache.enabled}
     sources = [source for source, is_heard in heard.items() if is_heard and heartbeat_age is not None]

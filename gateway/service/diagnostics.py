@@ -47,18 +47,14 @@ async def open_diagnostics(
     """Probe the dependencies, record the history and watch the trigger, in the background."""
     settings, signing, redis, origin = live.value, urls.signing, urls.stores.redis, images.origin
     trigger_watch = TriggerWatch(urls.stores.catalog.report, metrics.monitoring)
-    nginx_list = urls.changes.nginx_list
-    explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, nginx_list)
+    explainer = make_explainer(live, access, urls, images, trigger_watch, metrics.canary, urls.changes.nginx_list)
     health = _health(live, metrics.monitoring, access, urls, origin)
     history = History(metrics.counted, time.time())
-    symptoms = CurrentSymptoms(
-        health,
-        history,
-        metrics.gauges,
-        signing.clock,
-        signing.credentials,
-        lambda: [bucket for bucket in settings.cos.regions if origin.is_paused(bucket)],
-    )
+
+    def paused() -> list[str]:
+        return [bucket for bucket in settings.cos.regions if origin.is_paused(bucket)]
+
+    symptoms = CurrentSymptoms(health, history, metrics.gauges, signing.clock, signing.credentials, paused)
     replica = ThisReplica(
         history,
         symptoms,
@@ -69,14 +65,13 @@ async def open_diagnostics(
         now=signing.clock.now,
     )
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
-        await stack.enter_async_context(background("health", health.watch()))
+        opened = stack.enter_async_context
+        await opened(background("loop-lag", measure_loop_lag(metrics.monitoring.event_loop_lag)))
+        await opened(background("health", health.watch()))
         if settings.postgres.listen:
-            await stack.enter_async_context(background("trigger-watch", trigger_watch.run()))
+            await opened(background("trigger-watch", trigger_watch.run()))
         stack.push_async_callback(replica.withdraw)
-        await stack.enter_async_context(
-            background("history", keep_recording(replica, metrics.registry.background_errors))
-        )
+        await opened(background("history", keep_recording(replica, metrics.registry.background_errors)))
         yield Diagnostics(health, explainer, replica, trigger_watch)
 
 
@@ -102,15 +97,9 @@ def make_explainer(
         except CacheUnavailable:
             return ()
 
-    row_and_url = RowAndUrl(
-        urls.stores.catalog,
-        signing.signer,
-        urls.resolver,
-        redis.entries if redis is not None else None,
-        redis.queue if redis is not None else None,
-        trigger_watch.problem if live.value.postgres.listen else None,
-        nginx_list,
-    )
+    entries, queue = (redis.entries, redis.queue) if redis is not None else (None, None)
+    problem = trigger_watch.problem if live.value.postgres.listen else None
+    row_and_url = RowAndUrl(urls.stores.catalog, signing.signer, urls.resolver, entries, queue, problem, nginx_list)
     origin = OriginStep(images.origin, urls.resolver, signing.clock, images.failures)
     requests, refused, rules = images.variant_requests, images.refused, images.rules
     return Explainer(access.authenticator, requests, row_and_url, origin, refused, rules, outside)
@@ -119,19 +108,11 @@ def make_explainer(
 def _health(
     live: Live[Settings], metrics: MonitoringMetrics, access: Access, urls: Urls, origin: OriginClient
 ) -> Health:
-    signing, catalog, redis = urls.signing, urls.stores.catalog, urls.stores.redis
-    buckets = BucketsProbe(
-        ObjectQuestions(
-            origin,
-            lambda image: signing.signer.sign(image).url,
-            partial(correct_clock, signing.clock, urls.resolver),
-            signing.clock.now,
-        ),
-        live.value.cos.regions,
-        metrics,
-        sample=partial(catalog.random_images, 20),
-        observe=signing.clock.observe,
-    )
+    signing, clock, catalog, redis = urls.signing, urls.signing.clock, urls.stores.catalog, urls.stores.redis
+    correct = partial(correct_clock, clock, urls.resolver)
+    questions = ObjectQuestions(origin, lambda image: signing.signer.sign(image).url, correct, clock.now)
+    sample = partial(catalog.random_images, 20)
+    buckets = BucketsProbe(questions, live.value.cos.regions, metrics, sample=sample, observe=clock.observe)
     probes = {"postgres": catalog.probe, "cos": buckets.probe}
     if urls.changes.log.heartbeats:
         probes["changes"] = urls.changes.probe

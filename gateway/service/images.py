@@ -12,7 +12,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.decision import Rules
 from gateway.delivery.nginx_decisions import NginxDecisions
-from gateway.delivery.nginx_files import NginxFiles, NginxMetrics
+from gateway.delivery.nginx_files import NginxFiles
 from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.redirect import ImageRedirect
 from gateway.delivery.relay import Relay
@@ -25,6 +25,7 @@ from gateway.origin.failures import FailedObjects
 from gateway.origin.image_probe import ImageProbe
 from gateway.origin.metrics import OriginMetrics
 from gateway.service.access import Access
+from gateway.service.metrics import Metrics
 from gateway.service.signing import Signing
 from gateway.service.urls import Urls
 from gateway.settings import Live, Settings
@@ -37,12 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What answers requests for imimage_proxy.
-
-    refresh: signs new URLs in place of URLs that COS refuses.
-    source: the bytes of objects, from memory or COS. Simultaneous requests share a transfer.
-    lookup: resolves images and checks access in one step.
-    """
+    """What answers requests for images."""
 
     origin: OriginClient
     metadata: MetadataLookup
@@ -76,16 +72,11 @@ def open_cos(
 
 @asynccontextmanager
 async def open_images(
-    live: Live[Settings],
-    metrics: OriginMetrics,
-    nginx_metrics: NginxMetrics,
-    access: Access,
-    urls: Urls,
-    origin: OriginClient,
+    live: Live[Settings], metrics: Metrics, access: Access, urls: Urls, origin: OriginClient
 ) -> AsyncIterator[Images]:
     """Get the bytes and the metadata of images, and answer requests for them."""
     configured, signing, redis = live.value.image_proxy, urls.signing, urls.stores.redis
-    renditions, resolver, log = signing.renditions, urls.resolver, urls.changes.log
+    renditions, resolver, log, counted = signing.renditions, urls.resolver, urls.changes.log, metrics.origin
 
     def wants_placeholder(record: ImageRecord) -> bool:
         return renditions.makes_placeholders and record.placeholder is None
@@ -97,19 +88,19 @@ async def open_images(
     log.add_cache(refresh)
     log.add_cache(metadata)
 
-    memory = ObjectCache(live.map(lambda settings: settings.image_proxy.memory_cache), metrics, log)
+    memory = ObjectCache(live.map(lambda settings: settings.image_proxy.memory_cache), counted, log)
     failures = FailedObjects(memory.changed_at, memory.now)
     refused = RefusedVariants(renditions, memory.changed_at, memory.now)
     limits = live.map(lambda settings: ResumptionLimits(settings.image_proxy.retry_count))
     sign_for_head = resolver.urls.sign_for_head
-    transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, metrics, limits)
+    transfers = OriginAccess(origin, failures, memory, refresh.refresh_refused, sign_for_head, counted, limits)
     source = ObjectSource(transfers, VariantSource(transfers, renditions, refused))
 
     authenticator = access.authenticator
     lookup = AuthorizedLookup(resolver, authenticator, renditions)
     variant_requests = VariantRequests(renditions, live.map(lambda settings: settings.image_variants))
     decisions = NginxDecisions(live.map(lambda settings: settings.access), signing.lifetime, signing.clock)
-    nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, nginx_metrics)
+    nginx_files = NginxFiles(configured.delivery, configured.accel_prefix, metrics.nginx)
     redirect = ImageRedirect(signing.lifetime, signing.public_urls, signing.clock)
 
     def rules_of(settings: Settings) -> Rules:
@@ -125,15 +116,11 @@ async def open_images(
         return Rules(image_proxy, policy, authenticator, renditions, redirect, decisions)
 
     rules = live.map(rules_of)
-    handler = ImageHandler(
-        live.map(lambda settings: settings.server),
-        rules,
-        ImageMemory(resolver, source, refused),
-        access.client_address,
-        variant_requests,
-        Relay(metrics.sent_bytes),
-        Counts(urls.usage, metrics.sent_bytes, metrics.variants, nginx_files.accel_not_configured),
-    )
+    counts = Counts(urls.usage, counted.sent_bytes, counted.variants, nginx_files.accel_not_configured)
+    server, relay = live.map(lambda settings: settings.server), Relay(counted.sent_bytes)
+    known = ImageMemory(resolver, source, refused)
+    handler = ImageHandler(server, rules, known, access.client_address, variant_requests, relay, counts)
+    url_handler = UrlHandler(lookup, urls.usage, signing.public_urls)
     async with AsyncExitStack() as stack:
         for part in (metadata, refresh, source):
             stack.push_async_callback(part.close)
@@ -149,6 +136,6 @@ async def open_images(
             decisions,
             rules,
             handler,
-            UrlHandler(lookup, urls.usage, signing.public_urls),
+            url_handler,
             nginx_files,
         )

@@ -41,14 +41,11 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the supervisor or ``dev`` gave: the sockets of both ports, and what the admin port says.
-
-    Without sockets the gateway opens the ports. ``guard_admin`` restricts the application of the admin port. None:
-    whoever reaches the port may use it.
-    """
+    """What systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
+    # Restricts the application of the admin port. None: whoever reaches the port may use it.
     guard_admin: Callable[[web.Application], web.Application] | None = None
 
 
@@ -82,14 +79,10 @@ async def serve(
         if extend is not None:
             extend(service, public_app)
         public, admin = _public_port(service, public_app, inherited), _admin_port(service, admin_app, inherited)
-        drain = Drain(
-            service.requests.in_flight,
-            service.diagnostics.health.drain,
-            lambda: service.settings.value.server.shutdown_grace,
-        )
-        async with listening(
-            public, admin, settings.image_proxy.timeout, metrics.server.ports, drain, force_stop
-        ) as ports:
+        live, timeout, counted = service.settings, settings.image_proxy.timeout, metrics.server.ports
+        drain_health = service.diagnostics.health.drain
+        drain = Drain(service.requests.in_flight, drain_health, lambda: live.value.server.shutdown_grace)
+        async with listening(public, admin, timeout, counted, drain, force_stop) as ports:
             metrics.events.add("started", version=VERSION)
             yield Serving(service, ports)
 
@@ -100,14 +93,8 @@ def _public_port(service: Service, app: web.Application, inherited: Inherited) -
     server = settings.server
     canary = service.canary.mark if service.canary is not None else None
     accounting = Accounting(service.metrics.server, access.client_address, requests.request_log, "", canary)
-    direct = DirectHandlers(
-        images.handler,
-        images.url_handler,
-        images.nginx_files,
-        access.cors_origins,
-        access.authenticator,
-        requests.fallback,
-    )
+    files, origins, fallback = images.nginx_files, access.cors_origins, requests.fallback
+    direct = DirectHandlers(images.handler, images.url_handler, files, origins, access.authenticator, fallback)
     if requests.tracing is None:
         dispatch = Dispatch(requests.in_flight, accounting, direct)
     else:
@@ -171,6 +158,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     if access.links is not None:
         links = LinkCalls(access.links, lookup, bodies, service.stores.catalog, urls.resolver, urls.invalidation)
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
+    proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     public = PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
@@ -179,9 +167,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
         access_check=AccessCheck(lookup, images.variant_requests, images.decisions, metrics.access.access_checks),
-        static_files=StaticFiles(
-            renditions, live.map(lambda settings: settings.image_proxy), makes_links=access.links is not None
-        ),
+        static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,
         accel_prefix=(
@@ -195,29 +181,16 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
+    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(about_this, service)
+    relay, errors, explainer = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors, diagnostics.explainer
     admin = AdminHandlers(
-        process=ThisProcess(
-            metrics.registry,
-            metrics.counted,
-            metrics.nginx.nginx_asked,
-            service.reloader,
-            service.requests.debug_log,
-            bodies,
-            partial(about_this, service),
-        ),
+        process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),
         console=_console(service),
         statistics=statistics,
         queues=queues,
         purges=CachePurges(urls.invalidation, bodies),
         nginx_changes=nginx_changes,
-        images=AdminImageCalls(
-            urls.resolver,
-            cached_urls,
-            images.source,
-            Relay(metrics.origin.sent_bytes),
-            diagnostics.explainer,
-            metrics.server.recent_errors,
-        ),
+        images=AdminImageCalls(urls.resolver, cached_urls, images.source, relay, explainer, errors),
         links=links,
         health=HealthCalls(diagnostics.health, gives_reasons=True),
     )
@@ -226,19 +199,9 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
 
 def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
-    return Console(
-        Dependencies(
-            diagnostics.health,
-            signing.clock,
-            signing.credentials,
-            diagnostics.trigger_watch if service.settings.value.postgres.listen else None,
-            metrics.canary,
-            metrics.nginx.nginx_asked,
-        ),
-        diagnostics.replica,
-        redis.queue if redis is not None else None,
-        metrics.urls.refresh_lag,
-        metrics.server.recent_errors,
-        service.access.admin_guard,
-        service.requests.debug_log,
-    )
+    trigger = diagnostics.trigger_watch if service.settings.value.postgres.listen else None
+    clock, credentials, asked = signing.clock, signing.credentials, metrics.nginx.nginx_asked
+    dependencies = Dependencies(diagnostics.health, clock, credentials, trigger, metrics.canary, asked)
+    queue, lag = redis.queue if redis is not None else None, metrics.urls.refresh_lag
+    errors, guard, debug_log = metrics.server.recent_errors, service.access.admin_guard, service.requests.debug_log
+    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log)

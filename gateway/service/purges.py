@@ -20,9 +20,7 @@ from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
 
-PURGE_CREDENTIALS = "purge"
-"""The name of ``purge.credentials`` in metrics and logs, where others have the name of a bucket."""
-
+PURGE_CREDENTIALS = "purge"  # the name in metrics and logs, where other credentials have the name of a bucket
 _TIMEOUT = 10.0  # seconds for a whole request
 _MOST_BYTES = 4 * 1024 * 1024  # of an answer: EdgeOne repeats up to a thousand addresses in it
 
@@ -60,19 +58,15 @@ async def open_purge_target(
             return
         credentials, keys = None, (signing.credentials, settings.cos.bucket)
         if purge.credentials is not None:
-            opening = open_credentials(
-                settings.cos.with_keys(purge.credentials), [PURGE_CREDENTIALS], metrics, now=signing.clock.now
-            )
+            source = settings.cos.with_keys(purge.credentials)
+            opening = open_credentials(source, [PURGE_CREDENTIALS], metrics, now=signing.clock.now)
             credentials = await stack.enter_async_context(opening)
             keys = credentials, PURGE_CREDENTIALS
         named = addresses if purge.names_addresses else None
-        service = EdgeOne if purge.target == "edgeone" else TencentCdn
+        is_edgeone = purge.target == "edgeone"
+        service = EdgeOne if is_edgeone else TencentCdn
         api = TencentApi(http, purge.api, service=service.SERVICE, version=service.VERSION, now=signing.clock.now)
-        target = (
-            EdgeOne(api, *keys, named, purge.zone_id or "")
-            if purge.target == "edgeone"
-            else TencentCdn(api, *keys, named)
-        )
+        target = EdgeOne(api, *keys, named, purge.zone_id or "") if is_edgeone else TencentCdn(api, *keys, named)
         yield PurgeTarget(target, credentials)
 
 

@@ -52,8 +52,7 @@ async def open_refresh(
         stack.push_async_callback(run_once, jobs)
         await opened(background("maintenance", run_each_second(jobs)))
         if redis is not None and (most := live.value.url_cache.warm_top):
-            warming_up = warm_up_hottest(redis.usage, redis.maintenance, urls.resolver, most)
-            await opened(background("warm-up", warming_up))
+            await opened(background("warm-up", warm_up_hottest(redis.usage, redis.maintenance, urls.resolver, most)))
         yield report
 
 

@@ -49,9 +49,8 @@ async def open_service(
 ) -> AsyncIterator[Service]:
     """Open every part. The parts close in reverse order, also when a part fails to open.
 
-    ``read_settings`` reads the settings again, in a thread, for a reload. None: there is no reload. It raises
-    ``SettingsError``. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and
-    ``UnusablePicture``.
+    ``read_settings`` reads the settings in a thread, for a reload, or raises ``SettingsError``. None: there is no
+    reload. Raises ``CatalogQueryRefused``, ``WrongRedis``, ``UnusableTracing`` and ``UnusablePicture``.
     """
     live = Live(settings)
     async with AsyncExitStack() as stack:
@@ -66,20 +65,16 @@ async def open_service(
         purges = make_purge_intake(settings, metrics.purge, stores)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
-        images = await opened(open_images(live, metrics.origin, metrics.nginx, access, urls, origin))
+        images = await opened(open_images(live, metrics, access, urls, origin))
         diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None:
             await opened(purging(purges, target, metrics.purge))
-        look_at_trigger = diagnostics.trigger_watch.look_soon
-        await opened(hearing(settings, metrics.catalog, urls, look_at_trigger))
+        await opened(hearing(settings, metrics.catalog, urls, diagnostics.trigger_watch.look_soon))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
-        errors = metrics.registry.background_errors
-        canary = await opened(open_canary(live, metrics.canary, errors, signing, stores, origin))
-        health = diagnostics.health
-        reloader = Reloader(
-            live, read_settings, (access, signing), metrics.reload, is_draining=lambda: health.is_draining
-        )
+        canary = await opened(open_canary(live, metrics, signing, stores, origin))
+        health, parts = diagnostics.health, (access, signing)
+        reloader = Reloader(live, read_settings, parts, metrics.reload, is_draining=lambda: health.is_draining)
         stack.push_async_callback(reloader.finish)
         yield Service(
             live,

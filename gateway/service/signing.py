@@ -18,16 +18,11 @@ from gateway.settings import Live, Settings
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """COS's clock, and what signs.
-
-    credentials: the newest credentials of each bucket. Other objects hold them, so a reload replaces their content.
-    opened: the sources of the credentials that are open.
-    lifetime: judges how long a presigned URL is usable.
-    """
+    """COS's clock, and what signs."""
 
     clock: CosClock
-    credentials: BucketCredentials
-    opened: Replaceable[BucketCredentials]
+    credentials: BucketCredentials  # the newest of each bucket; others hold the object: a reload replaces its content
+    opened: Replaceable[BucketCredentials]  # the sources that are open
     metrics: PresignMetrics
     hosts: Hosts
     renditions: Renditions
@@ -73,20 +68,9 @@ async def open_signing(live: Live[Settings], metrics: PresignMetrics) -> AsyncIt
         hosts = Hosts(settings.cos)
         renditions = Renditions(settings.image_styles, settings.image_variants)
         live.watch(partial(_replace_renditions, renditions))
-        signer = Signer(
-            opened.value,
-            hosts,
-            url_cache,
-            renditions=renditions,
-            metrics=metrics,
-            now=clock.now,
-        )
-        public_urls = PublicUrls(
-            signer,
-            renditions,
-            lambda presigned: lifetime.is_usable(presigned, clock.now()),
-            settings.cos.strict_buckets,
-        )
+        signer = Signer(opened.value, hosts, url_cache, renditions=renditions, metrics=metrics, now=clock.now)
+        strict = settings.cos.strict_buckets
+        public_urls = PublicUrls(signer, renditions, lambda url: lifetime.is_usable(url, clock.now()), strict)
         yield Signing(clock, opened.value, opened, metrics, hosts, renditions, lifetime, signer, public_urls)
 
 

@@ -65,8 +65,7 @@ class Stores:
     async def check(self) -> None:
         """Try the query that requests use, and compare Redis with what ``redis.url`` and ``redis.shards`` say.
 
-        Raises ``CatalogQueryRefused`` and ``WrongRedis``. The gateway also starts while Postgres or Redis is down, and
-        serves cached images; the probes report it later.
+        Raises ``CatalogQueryRefused`` and ``WrongRedis``. A store that is down stops no start: the probes report it.
         """
         try:
             async with asyncio.timeout(_FIRST_QUERY_TIMEOUT):

@@ -1,15 +1,13 @@
 """The configuration as validated, frozen models, a section for each part of the gateway.
 
-``gateway.settings.sources`` reads them from YAML, environment and secrets directory. Durations are in seconds, sizes
-in bytes. A class receives its own section, not the whole configuration, and imports the section's model from this
-package, not from a module of it.
+``gateway.settings.sources`` reads them. Durations are in seconds, sizes in bytes. A class receives its own section, not
+the whole configuration, and imports the section's model from this package, not from a module of it.
 """
 
 from pydantic import Field
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
-from gateway.settings.base import Live as Live
-from gateway.settings.base import Reloaded, Restarted, Section
+from gateway.settings.base import Live, Reloaded, Restarted, Section
 from gateway.settings.cos import CosSettings
 from gateway.settings.credentials import (
     ROLE_NAME,
@@ -127,12 +125,8 @@ class Settings(Section):
         ttl, configured = self.url_cache.default_ttl, self.url_prerefresh
         threshold = configured.threshold if "threshold" in configured.model_fields_set else max(1, ttl // 4)
         limits = {"threshold": threshold, "lease": max(1, threshold // 3)}
-        fitted = {
-            name: min(getattr(configured, name), limit)
-            for name, limit in limits.items()
-            if name not in configured.model_fields_set
-        }
-        refresh = configured.model_copy(update=fitted)
+        unset = limits.keys() - configured.model_fields_set
+        refresh = configured.model_copy(update={name: min(getattr(configured, name), limits[name]) for name in unset})
         object.__setattr__(self, "url_prerefresh", refresh)
         if refresh.threshold >= ttl:
             raise ValueError(

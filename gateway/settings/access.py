@@ -30,11 +30,10 @@ _MIN_RSA_BITS: Final = 2048
 
 
 class JwtSettings(Section):
-    """Identification of the caller by a JSON Web Token.
+    """Identification of the caller by a JSON Web Token. One of ``secret``, ``public_key``, ``jwks_url`` verifies it.
 
-    Exactly one of ``secret``, ``public_key`` (PEM) and ``jwks_url`` verifies tokens. HMAC algorithms require a secret,
-    so that a public key cannot be misused as an HMAC secret (RFC 8725 section 2.1). ``algorithms`` defaults to HS256
-    with a secret, to the key's own algorithm with a PEM, and to RS256, ES256 and EdDSA with a JWKS.
+    HMAC algorithms require a secret, so that a public key cannot be misused as an HMAC secret (RFC 8725 section 2.1).
+    ``algorithms`` defaults to HS256 with a secret, else to all that the key or a JWKS may have.
     """
 
     secret: SecretStr | None = None
@@ -118,22 +117,18 @@ class ForwardedUserSettings(Section):
 
 
 class SignedLinksSettings(Section):
-    """Links that open a single image until they expire.
+    """Links that open a single image until they expire. The first of ``keys``, secrets by kid, signs, and all verify.
 
-    ``keys`` maps a kid to its secret. The first key signs, and every key verifies. To rotate, put the new key first,
-    and remove the old key when its links have expired.
+    To rotate, put the new key first, and remove the old key when its links have expired.
     """
 
     keys: Reloaded[dict[KeyId, LinkKey]] = Field(min_length=1)
 
 
 class AccessSettings(Section):
-    """The ways to identify a caller. A way that is null is off.
-
-    ``decision_ttl``: for how many seconds nginx may keep an answer about access. 0: never.
-    """
+    """The ways to identify a caller. A way that is null is off."""
 
     jwt: Reloaded[JwtSettings | None] = None
     forwarded_user: Reloaded[ForwardedUserSettings | None] = None
     signed_links: Restarted[SignedLinksSettings | None] = None
-    decision_ttl: Reloaded[int] = Field(10, ge=0, le=300)
+    decision_ttl: Reloaded[int] = Field(10, ge=0, le=300)  # seconds that nginx may keep an answer about access

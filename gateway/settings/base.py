@@ -126,10 +126,7 @@ def empty_if_null(value: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A section of the configuration: unknown keys are mistakes, and no error message quotes a value.
-
-    A section that is null has its defaults, unless its key allows null.
-    """
+    """A section. Unknown keys are mistakes, no error quotes a value. Null means defaults, unless the key allows it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 

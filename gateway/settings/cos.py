@@ -7,11 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.settings.base import Reloaded, Restarted, Section, Token, empty_if_null, matches, require
-from gateway.settings.credentials import (
-    AssumeRoleCredentialsSettings,
-    CredentialsSettings,
-    StaticCredentialsSettings,
-)
+from gateway.settings.credentials import AssumeRoleCredentialsSettings, CredentialsSettings, StaticCredentialsSettings
 
 Scheme = Literal["https", "http"]
 Unsigned = Literal["obeyed", "refused"]  # what the bucket does with a parameter beside those of a presigned URL
@@ -43,7 +39,6 @@ HostPort = Annotated[
     AfterValidator(str.lower),
 ]
 
-
 _NOT_SET: Final = object()  # marks a key that is required because of another one
 
 
@@ -54,10 +49,7 @@ def _check_is_set(value: Any) -> Any:
 
 
 class BucketSettings(Section):
-    """Settings of a further bucket. A setting that is null has the value of ``cos``.
-
-    ``cos.domain`` is used for the bucket only if the domain contains ``{bucket}``.
-    """
+    """Settings of a further bucket. Null: the value of ``cos``, of ``cos.domain`` only if it contains ``{bucket}``."""
 
     region: Restarted[Region | None] = None
     domain: Restarted[HostPort | None] = None
@@ -70,22 +62,16 @@ Buckets = Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)
 
 
 class CosSettings(Section):
-    """Where the images are, and the credentials that sign their URLs.
-
-    domain: a custom, accelerated or internal domain of ``bucket``. A domain that starts with ``{bucket}.`` also serves
-    the buckets that rows name.
-    token_expires_at: the end of a temporary ``token``, in Unix seconds.
-    secret_id, secret_key: required without ``credentials``.
-    """
+    """Where the images are, and the credentials that sign their URLs."""
 
     secret_id: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
     secret_key: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
     token: Reloaded[Token | None] = None
-    token_expires_at: Reloaded[int | None] = None
+    token_expires_at: Reloaded[int | None] = None  # Unix seconds
     region: Restarted[Region] = "ap-guangzhou"
     bucket: Restarted[Bucket]
     scheme: Restarted[Scheme] = "https"
-    domain: Restarted[HostPort | None] = None
+    domain: Restarted[HostPort | None] = None  # of ``bucket``; with ``{bucket}.``, also of the buckets that rows name
     unsigned_parameters: Restarted[Unsigned] = "obeyed"
     credentials: Reloaded[CredentialsSettings | None] = None
     buckets: Restarted[Buckets] = Field(default_factory=dict)
@@ -93,7 +79,7 @@ class CosSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _require_keys_without_a_source(cls, value: Any) -> Any:
-        value = {} if value is None else value
+        value = empty_if_null(value)
         if not isinstance(value, Mapping) or value.get("credentials") is not None:
             return value
         missing = [name for name in ("secret_id", "secret_key") if value.get(name) is None]
@@ -137,8 +123,9 @@ class CosSettings(Section):
     @property
     def regions(self) -> Mapping[str, str]:
         """The region of each configured bucket."""
-        others = {name: bucket.region or self.region for name, bucket in self.buckets.items()}
-        return {self.bucket: self.region, **others}
+        return {self.bucket: self.region} | {
+            name: bucket.region or self.region for name, bucket in self.buckets.items()
+        }
 
     @property
     def strict_buckets(self) -> frozenset[str]:

@@ -1,7 +1,6 @@
 """Sources of the credentials that sign for a bucket.
 
-Tencent's own tools set the variables ``TENCENTCLOUD_*`` and ``TKE_*``. They are read here, not as settings: their names
-are fixed.
+Tencent's own tools set the variables ``TENCENTCLOUD_*`` and ``TKE_*``: their names are fixed, so they are no settings.
 """
 
 import os
@@ -17,7 +16,6 @@ from gateway.settings.base import Section, Token, http_url, matches, may_carry_s
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
 _ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
 _TKE: Final = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE")
-
 _HOST_PORT: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 RoleName = Annotated[str, matches(ROLE_NAME, "a role name of letters, digits and + = , . @ _ -")]
@@ -35,11 +33,9 @@ ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 le
 def _is_base(url: str) -> bool:
     """Return whether a URL has nothing but scheme and host: Tencent's documents give the paths."""
     parts = http_url(url)
-    return (
-        parts is not None
-        and not (parts.path.strip("/") or parts.query or parts.fragment)
-        and _HOST_PORT.fullmatch(parts.netloc) is not None
-    )
+    if parts is None or parts.path.strip("/") or parts.query or parts.fragment:
+        return False
+    return _HOST_PORT.fullmatch(parts.netloc) is not None
 
 
 BaseUrl = Annotated[
@@ -54,8 +50,7 @@ EncryptedUrl = Annotated[
 
 
 def _check_variables(names: tuple[str, ...]) -> None:
-    missing = [name for name in names if not os.environ.get(name, "").strip()]
-    if missing:
+    if missing := [name for name in names if not os.environ.get(name, "").strip()]:
         raise ValueError(f"{', '.join(missing)} must be set in the environment")
 
 

@@ -128,13 +128,11 @@ def _is_safe(name: str, before: str) -> bool:
         return True
     if before in mappings:
         return len(name) < _SHORTEST_SECRET or _BUCKET.fullmatch(name) is not None
-    words = {word for field in fields for word in field.split("_")}
-    if words.issuperset(name.split("_")):
+    if {word for field in fields for word in field.split("_")}.issuperset(name.split("_")):
         return True
     close = _most_similar(name, fields)  # the name is misspelt
-    return (
-        bool(close) and re.fullmatch("[A-Za-z_-]+", name) is not None and len(name) - len(close) <= _MOST_LETTERS_MORE
-    )
+    has_letters_alone = re.fullmatch("[A-Za-z_-]+", name) is not None
+    return bool(close) and has_letters_alone and len(name) - len(close) <= _MOST_LETTERS_MORE
 
 
 def _most_similar(name: str, names: Any) -> str:
@@ -147,12 +145,9 @@ def _most_similar(name: str, names: Any) -> str:
 @cache
 def _known_names() -> tuple[frozenset[str], frozenset[str]]:
     """Return the names of all keys, and the names of the keys whose value is a mapping from names."""
-    sections = list(_sections(Section))
-    fields = [(name, field) for section in sections for name, field in section.model_fields.items()]
-    return (
-        frozenset(name for name, _ in fields),
-        frozenset(name for name, field in fields if get_origin(field.annotation) is dict),
-    )
+    fields = [(name, field) for section in _sections(Section) for name, field in section.model_fields.items()]
+    mappings = frozenset(name for name, field in fields if get_origin(field.annotation) is dict)
+    return frozenset(name for name, _ in fields), mappings
 
 
 def _sections(base: type[Section]) -> Iterator[type[Section]]:

@@ -11,9 +11,7 @@ from gateway.settings.credentials import BaseUrl, CredentialsSettings, Encrypted
 
 PurgeTarget = Literal["tencent_cdn", "edgeone", "webhook"]
 
-MOST_ADDRESSES: Final = 1000
-"""Addresses that one request may name (document 228/33601); all of an image fit into one."""
-
+MOST_ADDRESSES: Final = 1000  # that one request may name (document 228/33601); all of an image fit into one
 _MOST_BASE_URLS: Final = 10
 _IN_A_URL: Final = re.compile(r"[!-~]+")  # a space would end the address in the request line (RFC 9112 section 3)
 _MOST_PER_SECOND: Final = 20  # requests a second that Tencent's services accept (documents 228/33601 and 1145/50536)
@@ -46,27 +44,17 @@ ZoneId = Annotated[str, matches(r"zone-[A-Za-z0-9]{1,60}", "the id of an EdgeOne
 
 
 class PurgeSettings(Section):
-    """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``.
-
-    base_urls: the addresses at which clients reach the caches.
-    per_second: the most requests a second, of all replicas together.
-    url: for ``webhook`` only.
-    token: for ``webhook`` only, sent as a bearer token.
-    credentials: for ``tencent_cdn`` and ``edgeone``. Null: the credentials of ``cos``.
-    api_url: for ``tencent_cdn`` and ``edgeone``. Null: the service's own address.
-    zone_id: for ``edgeone`` only.
-    by: for ``edgeone`` only, whether purges name addresses or the images' cache tags.
-    """
+    """The service that purges changed images: Tencent CDN, EdgeOne, or a webhook, a POST of JSON to ``url``."""
 
     target: PurgeTarget
-    base_urls: BaseUrls = ()
+    base_urls: BaseUrls = ()  # the addresses at which clients reach the caches
     url: Url | None = None
-    token: Token | None = Field(None, min_length=1)
+    token: Token | None = Field(None, min_length=1)  # a bearer token
     zone_id: ZoneId | None = None
     by: Literal["url", "cache_tag"] = "url"
-    api_url: EncryptedUrl | None = None
-    credentials: CredentialsSettings | None = None
-    per_second: float = Field(10.0, gt=0, le=1000)
+    api_url: EncryptedUrl | None = None  # None: the service's own address
+    credentials: CredentialsSettings | None = None  # None: those of ``cos``
+    per_second: float = Field(10.0, gt=0, le=1000)  # of all replicas together
 
     @property
     def api(self) -> str:

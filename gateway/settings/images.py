@@ -14,8 +14,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
 FixedStyle = Annotated[
-    str,
-    matches(r"(imageMogr2|imageView2|watermark)/[!-z|~]+", "COS processing, like imageMogr2/thumbnail/300x300"),
+    str, matches(r"(imageMogr2|imageView2|watermark)/[!-z|~]+", "COS processing, like imageMogr2/thumbnail/300x300")
 ]
 # An original is decoded and encoded again by a rule, in its own format: it is smaller, upright and has no EXIF.
 VariantFormat = Literal["original", "webp", "avif"]
@@ -50,18 +49,14 @@ Process = Annotated[str, BeforeValidator(_check_process)]
 
 
 class StyleSettings(Section):
-    """A style with widths and formats. Null values come from ``image_variants``.
-
-    ratio: width by height, for ``{height}`` in ``process``.
-    public: everybody may see the style of any image.
-    """
+    """A style with widths and formats. Null values come from ``image_variants``."""
 
     process: Process = "imageMogr2/auto-orient/thumbnail/{width}x>/strip"
     widths: Widths | None = None
     formats: Formats | None = None
     quality: Qualities = Field(default_factory=dict)
-    ratio: float | None = Field(None, ge=0.05, le=20)
-    public: bool = False
+    ratio: float | None = Field(None, ge=0.05, le=20)  # width by height, for ``{height}`` in ``process``
+    public: bool = False  # everybody may see the style of any image
 
     def _check(self) -> None:
         if "{height}" in self.process and self.ratio is None:
@@ -83,7 +78,7 @@ class VariantSettings(Section):
 
 
 # The kind is chosen first, so that a mistake is explained for the kind that was meant. The marks are pydantic's parts
-# of a mistake's location; ``mistakes`` leaves them out.
+# of a mistake's location; ``error_messages`` leaves them out.
 FIXED_MARK: Final = "[fixed]"
 SIZED_MARK: Final = "[sized]"
 Style = Annotated[
@@ -94,10 +89,7 @@ Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 
 
 class FallbackSettings(Section):
-    """The picture's file, and the statuses of the errors that it replaces.
-
-    The file is read when the gateway starts, not when the settings are validated.
-    """
+    """The picture's file, which is read when the gateway starts, and the statuses of the errors that it replaces."""
 
     path: str = Field(min_length=1)
     statuses: tuple[ErrorStatus, ...] = Field((404, 502, 503, 504), min_length=1)

@@ -13,26 +13,19 @@ _SCHEMES: Final = ("postgresql://", "postgres://")
 _MAX_PORT: Final = 65535
 # The resolver takes a number for an address (inet_aton), and libpq's error would quote it.
 _BARE_NUMBER: Final = re.compile(r"(?i)[0-9]+|0x[0-9a-f]+")
-
 # libpq ends the password at the first of / and @, and reads the rest as a host name, a port or a database.
 _ENCODE: Final = "; within a password or a name write / @ % as %2F %40 %25"
-
 # These names become part of SQL, so no character that could end a quoted identifier is allowed.
 Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
 TableName = Annotated[
-    str,
-    matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table"),
+    str, matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table")
 ]
 
 
 def _check_dsn(secret: SecretStr) -> SecretStr:
-    """Refuse a DSN that libpq cannot parse, or that has a port that is none.
-
-    A DSN is a URL or libpq's list of ``key=value`` (PostgreSQL documentation, "Connection Strings"). An empty DSN is
-    refused: it comes from a variable that was not filled in, and libpq would connect to its default server.
-    """
+    """Refuse a DSN that is neither a URL nor libpq's list of ``key=value`` (see "Connection Strings")."""
     dsn = secret.get_secret_value()
-    if not dsn.strip():
+    if not dsn.strip():  # from a variable that was not filled in: libpq would connect to its default server
         raise ValueError("must not be empty")
     is_url = dsn.startswith(_SCHEMES)
     encode = _ENCODE if is_url else ""
@@ -58,8 +51,7 @@ def _check_dsn(secret: SecretStr) -> SecretStr:
 
 def _has_unencoded_separator(url: str) -> bool:
     """Whether the text has a further ``@``, besides the ``@`` before the host."""
-    location = url.partition("://")[2].partition("?")[0]
-    authority, _, path = location.partition("/")
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
     return "@" in path or authority.count("@") > 1
 
 
@@ -96,13 +88,10 @@ class ColumnSettings(Section):
 
 
 class PostgresSettings(Section):
-    """The application's table of images, which the gateway only reads.
-
-    ``listen_dsn`` leads to the primary. None: ``dsn`` does.
-    """
+    """The application's table of images, which the gateway only reads."""
 
     dsn: Restarted[PostgresDsn]
-    listen_dsn: Restarted[PostgresDsn | None] = None
+    listen_dsn: Restarted[PostgresDsn | None] = None  # of the primary; None: ``dsn`` leads to it
     pool_size: Restarted[Count] = 10
     timeout: Restarted[Timeout] = 5
     table: Restarted[TableName] = "images"

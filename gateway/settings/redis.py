@@ -11,10 +11,8 @@ from gateway.settings.base import Reloaded, Restarted, Section, Timeout, Token, 
 _SHARDS_OF_A_CLUSTER: Final = 64
 _HOST_SCHEMES: Final = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 _SCHEMES: Final = f"{', '.join(f'{scheme}://' for scheme in _HOST_SCHEMES)} or unix://"
-
 # Each of these characters, if unencoded, ends the password too early, and the rest is read as a port or a path.
 _ENCODE: Final = "; within a password or a name write / ? # @ as %2F %3F %23 %40"
-
 _END_OF_HOSTS: Final = re.compile(r"[/?#]")  # what follows the hosts (RFC 3986 section 3.2)
 _BOOLEAN: Final = "true|false|yes|no|1|0"
 _NUMBER: Final = "[0-9]{1,6}"
@@ -103,19 +101,16 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
 class RedisSettings(Section):
-    """The shared cache of presigned URLs and the refresh queue.
-
-    ``shards`` is the number of shards, a power of two; null: 64 for a Cluster, else 1.
-    ``entry_key`` is the secret behind the MAC of cached entries. While it changes, entries written with
-    ``entry_key_previous`` are accepted, too.
-    """
+    """The shared cache of presigned URLs and the refresh queue."""
 
     url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
     prefix: Restarted[KeyPrefix] = Field("image:", min_length=1, max_length=64)
     timeout: Restarted[Timeout] = 0.5
     shards: Restarted[ShardCount | None] = None
-    entry_key: Reloaded[EntryKey | None] = None
-    entry_key_previous: Reloaded[EntryKey | None] = None
+    entry_key: Reloaded[EntryKey | None] = None  # the secret of the MAC of cached entries
+    entry_key_previous: Reloaded[EntryKey | None] = (
+        None  # entries with it are accepted, too, while ``entry_key`` changes
+    )
 
     def _check(self) -> None:
         if self.entry_key is None and self.entry_key_previous is not None:
@@ -128,9 +123,7 @@ class RedisSettings(Section):
     @property
     def shard_count(self) -> int:
         """Return the number of shards: ``shards``, or by default 64 for a Cluster and 1 for all others."""
-        if self.shards is not None:
-            return self.shards
-        return _SHARDS_OF_A_CLUSTER if self.names_a_cluster else 1
+        return self.shards or (_SHARDS_OF_A_CLUSTER if self.names_a_cluster else 1)
 
     @property
     def names_a_cluster(self) -> bool:

@@ -11,23 +11,15 @@ from gateway.settings.error_messages import SettingsError, refusal
 
 
 class SettingsDifference(NamedTuple):
-    """What a reload changes.
+    """What a reload changes."""
 
-    settings: the new settings, with the old values of the keys that ``need_restart``.
-    changed: the other keys that differ.
-    """
-
-    settings: Settings
-    changed: tuple[str, ...]
+    settings: Settings  # the new settings, with the old values of the keys that ``need_restart``
+    changed: tuple[str, ...]  # the other keys that differ
     need_restart: tuple[str, ...]
 
 
 def difference(old: Settings, new: Settings) -> SettingsDifference:
-    """Return the difference that a reload from ``old`` to ``new`` applies.
-
-    Raises ``SettingsError`` if the new values that the reload applies are not valid together with the old values of the
-    keys that need a restart.
-    """
+    """Return what a reload applies. Raises ``SettingsError`` if it is not valid with the old values that stay."""
     differing: dict[str, NewValue | None] = {}
     merged = {
         name: _merged(getattr(old, name), getattr(new, name), NewValue.of(field), name, differing)
@@ -43,18 +35,13 @@ def difference(old: Settings, new: Settings) -> SettingsDifference:
 
 
 def _merged(old: Any, new: Any, way: NewValue | None, key: str, differing: dict[str, NewValue | None]) -> Any:
-    """Return ``new`` with the values of ``old`` for the keys that need a restart.
-
-    The keys that differ are entered into ``differing``, with the way to take their new values.
-    """
+    """Return ``new`` with the ``old`` values of keys that need a restart. Enter keys that differ into ``differing``."""
     if isinstance(old, Section) and type(old) is type(new) and old.says_how_keys_are_taken():
-        fields = type(old).model_fields.items()
-        return old.model_copy(
-            update={
-                name: _merged(getattr(old, name), getattr(new, name), NewValue.of(field), f"{key}.{name}", differing)
-                for name, field in fields
-            }
-        )
+        values = {
+            name: _merged(getattr(old, name), getattr(new, name), NewValue.of(field), f"{key}.{name}", differing)
+            for name, field in type(old).model_fields.items()
+        }
+        return old.model_copy(update=values)
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if old.keys() == new.keys() and all(
             isinstance(section, Section) and section.says_how_keys_are_taken() for section in old.values()

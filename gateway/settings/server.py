@@ -11,7 +11,6 @@ from gateway.settings.base import Count, Networks, Reloaded, Restarted, Section,
 # Empty text comes from a variable that was not filled in, and would open the port on every interface.
 Host = Annotated[str, Field(min_length=1)]
 
-
 # As browsers send it: a port that is the scheme's own is left out.
 PageOrigin = Annotated[
     str,
@@ -79,16 +78,13 @@ AuditTarget = Annotated[str, matches(r"-|/[^\x00-\x1f\x7f]*[^/\x00-\x1f\x7f]", "
 
 
 class LoggingSettings(Section):
-    """The log on standard error. ``access_sample``: the share of requests that get a line of ``access``.
-
-    audit: the file of the audit log, ``-`` for standard error. None: there is none.
-    """
+    """The log on standard error, and the audit log."""
 
     level: Reloaded[Literal["debug", "info", "warning", "error"]] = "info"
     format: Reloaded[Literal["json", "console"]] = "json"
     access: Reloaded[bool] = True
-    access_sample: Reloaded[float] = Field(1.0, ge=0, le=1)
-    audit: Reloaded[AuditTarget | None] = None
+    access_sample: Reloaded[float] = Field(1.0, ge=0, le=1)  # the share of requests that get a line of ``access``
+    audit: Reloaded[AuditTarget | None] = None  # a file, or ``-`` for standard error
 
 
 def _can_trace(enabled: bool) -> bool:

@@ -52,10 +52,7 @@ class _Variables(EnvSettingsSource):
 
 
 def load_settings(file: Path | None) -> Settings:
-    """Return the settings of ``file`` (None: no file), secrets directory and environment.
-
-    Raises ``SettingsError`` with a line for each mistake.
-    """
+    """Return the settings of ``file`` (None: no file), secrets directory and environment. Raises ``SettingsError``."""
     document = _read_yaml(file) if file is not None else _Document({}, {})
     problems = list(_unusable_variables(os.environ))
     secrets = _read_secrets(os.environ.get(SECRETS_DIR), problems)
@@ -78,11 +75,7 @@ def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_to_text(settings: Settings) -> str:
-    """Return the settings as JSON with their secrets, for another process of the same gateway.
-
-    That process reads no source again: it has the settings of this process, whatever the sources contain by now. Values
-    that were not set are left out, since they are defaults.
-    """
+    """Return the settings as JSON with their secrets, for a process that must not read the sources, as they change."""
     return json.dumps(settings.model_dump(exclude_unset=True), default=_plain)
 
 
@@ -101,8 +94,7 @@ def _plain(value: Any) -> str:
 def _unusable_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for each variable that looks like a setting and names no section, or that is not text.
 
-    Variables without the nesting delimiter are ignored: Kubernetes sets GATEWAY_PORT and others for a service that is
-    called gateway.
+    Variables without the nesting delimiter are ignored: Kubernetes sets GATEWAY_PORT for a service called gateway.
     """
     for variable, value in environment.items():
         name = variable.upper()
@@ -210,8 +202,7 @@ def _repeated_keys(
             if not isinstance(key, yaml.ScalarNode):
                 continue
             inner, line = (*path, printable(key.value)), key.start_mark.line + 1
-            if (key.tag, key.value) in first:
-                before = first[key.tag, key.value]
+            if (before := first.get((key.tag, key.value))) is not None:
                 yield f"{shown(inner)}: is set twice, in lines {before} and {line}"
             first.setdefault((key.tag, key.value), line)
             lines.setdefault(inner, line)

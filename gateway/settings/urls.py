@@ -8,8 +8,7 @@ from gateway.settings.base import MOST, WEEK, Count, Reloaded, Restarted, Sectio
 class UrlCacheSettings(Section):
     """How long presigned URLs live, and how they are cached.
 
-    ``sign_window`` and a default ``min_remaining`` are at most a tenth of ``default_ttl``. So ``default_ttl`` alone is
-    enough to configure short-lived URLs.
+    ``sign_window`` and a default ``min_remaining`` are at most a tenth of ``default_ttl``, so it can be set alone.
     """
 
     enabled: Restarted[bool] = True

@@ -6,8 +6,8 @@ from gateway.metrics.registry import Registry
 class UrlMetrics:
     """Look-ups of URLs, their renewal and its queue, and descriptions of images.
 
-    Look-ups are counted by tier (``local``, ``redis``) and result: ``hit``, ``miss``, ``unknown`` (a missing image
-    remembered as such), ``error`` and ``foreign`` (an entry that a gateway with another configuration wrote).
+    The results of look-ups are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and
+    ``foreign``.
     """
 
     def __init__(self, registry: Registry) -> None:

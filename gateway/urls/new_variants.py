@@ -7,8 +7,7 @@ from typing import Final
 
 from gateway.catalog.record import ImageRecord
 from gateway.concurrency.rate_limit import RateLimit
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live
 
 logger = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ class NewVariants:
         return False
 
     def _log(self, client: str) -> None:
-        now = self._now()
-        if now - self._logged_at >= _LOG_INTERVAL:
+        if (now := self._now()) - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
             logger.warning(
                 "more new variants than image_variants.max_new_per_minute allows, originals are sent in their place: "

@@ -2,7 +2,8 @@
 
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import ImageVariant, SignedImage
+from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found
@@ -14,11 +15,9 @@ def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None
 
     ``cos_time`` is None if COS did not refuse the URL for its time.
     """
-    if not clock.refused_at(cos_time):
-        return False
-    # The times of earlier reads and invalidations are those of the old clock.
-    resolver.distrust()
-    return True
+    if moved := clock.refused_at(cos_time):
+        resolver.distrust()  # the times of earlier reads and invalidations are those of the old clock
+    return moved
 
 
 class OnDemandRefresh:

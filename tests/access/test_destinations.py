@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_entries.url_entries import EntryMac
 from gateway.settings import Live
 from gateway_dev.cos_emulator.server import CosEmulator

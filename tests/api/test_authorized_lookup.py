@@ -6,7 +6,7 @@ from gateway.objects.content import Content
 from gateway.objects.object_source import ObjectSource
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import SignedImage
+from gateway.presign.signer import SignedImage
 from tests.conftest import Images, RunningGateway, token_for
 
 ALICE, BOB, FORGER = token_for("alice"), token_for("bob"), "for.ged.token"

@@ -11,7 +11,7 @@ import redis
 
 import gateway as package
 from gateway.metrics.registry import VERSION
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from tests.conftest import ADMIN_TOKEN, BUCKET, Images, RunningGateway, StartGateway
 from tests.limits import LIMIT
 from tests.processor import slowness

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from tests.answering import answering
 from tests.api.test_url_cache import ADMIN, data
 from tests.conftest import Images, RunningGateway, StartGateway

@@ -197,7 +197,7 @@ async def test_a_lock_is_named_and_takes_no_more_connections_than_the_pool_has_a
             began = time.monotonic()
             failed = await asyncio.gather(*(catalog.fetch("cat") for _ in range(20)), return_exceptions=True)
             assert all(isinstance(error, CatalogUnavailable) for error in failed)
-            assert time.monotonic() - began < 10, "they do not wait one after the other"
+            assert time.monotonic() - began < 15, "they do not wait one after the other"
             reasons |= {str(error) for error in failed}
             backends.append(await asyncio.to_thread(ask, postgres_dsn, CONNECTED))
         with pytest.raises(CatalogUnavailable, match=f"pid {pid} .*idle in transaction for . s.* of public.images"):
@@ -338,11 +338,11 @@ async def test_the_kernel_finds_out_within_seconds_that_the_machine_of_the_serve
 
 async def test_a_late_event_loop_is_no_failure_of_postgres(open_one: OpenCatalog, table: ImagesTable) -> None:
     """As when many streams start at once: the answers are in the sockets, and the loop reads them seconds later."""
-    catalog = await open_one(timeout=0.3, pool_size=2)
+    catalog = await open_one(timeout=1, pool_size=2)
 
     async def late_loop() -> None:
         while True:
-            ends_at = time.monotonic() + 0.05
+            ends_at = time.monotonic() + 0.1
             while time.monotonic() < ends_at:
                 pass
             await asyncio.sleep(0)

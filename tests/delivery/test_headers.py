@@ -14,7 +14,7 @@ from gateway.errors import NotAnImage
 from gateway.net.http_fields import content_disposition
 from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signer import PresignedUrl
 from gateway_dev.cos_emulator.faults import Fault, Headers
 from tests.conftest import Answer, Images, RunningGateway, StartGateway
 from tests.raw_client import connect

@@ -14,7 +14,7 @@ from gateway.delivery.relay import Relay, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.objects.content import Content
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signer import PresignedUrl
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.faults import Action, Cut, Drip, Fault, Hang, Headers, NoLength, Refuse
 from tests.conftest import BUCKET, Images, RunningGateway, StartGateway

@@ -29,9 +29,8 @@ from gateway.net.http_fields import content_disposition
 from gateway.origin.origin_response import ObjectMetadata
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import ImageVariant
 from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_entries.url_entries import decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import AccessSettings, CosSettings, Live, SignedLinksSettings, StyleSettings, VariantSettings

@@ -14,8 +14,7 @@ from gateway.catalog.record import ImageMetadata
 from gateway.changes.change_log import ChangeLog, Scope
 from gateway.concurrency.background import background
 from gateway.metrics.canary import CanaryOutcome
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import check_settings, open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics

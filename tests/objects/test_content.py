@@ -4,7 +4,7 @@ from gateway.catalog.record import ImageRecord
 from gateway.changes.change_log import ChangeLog
 from gateway.objects.content import Entry, ObjectCache
 from gateway.origin.origin_response import ObjectMetadata
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signer import PresignedUrl, SignedImage
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, MemoryCacheSettings
 from tests.heard_changes import quiet_log

@@ -6,7 +6,7 @@ import pytest
 from fastcrc import crc64
 
 from gateway.objects.transfer_state import Piece
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Drip, Fault, Hang, Headers, NoLength, Refuse
 from gateway_dev.cos_emulator.server import CosEmulator

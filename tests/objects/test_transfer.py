@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.objects.object_source import ObjectSource, SharedTransfer
-from gateway.presign.signed_image import AuthorizedImage
+from gateway.presign.signer import AuthorizedImage
 from gateway_dev.cos_emulator.content import SyntheticContent
 from gateway_dev.cos_emulator.faults import Cut, Drip, Fault, Refuse
 from tests.conftest import Images, RunningGateway, StartGateway

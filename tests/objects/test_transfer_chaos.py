@@ -22,7 +22,7 @@ from gateway.origin.client import ObservedAnswers, OriginClient
 from gateway.origin.cos_errors import BodyLost, CosError, PresignedUrlRefused, RowChanged, VersionChanged
 from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.presign.signed_image import AuthorizedImage, PresignedUrl, SignedImage
+from gateway.presign.signer import AuthorizedImage, PresignedUrl, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import Live, MemoryCacheSettings

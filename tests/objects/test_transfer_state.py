@@ -21,7 +21,7 @@ from gateway.errors import GatewayError
 from gateway.objects import renew_on_refusal, transfer_state
 from gateway.origin.cos_errors import BodyLost, BodyTooSlow, CosError, PresignedUrlRefused, RowChanged
 from gateway.origin.origin_response import AnswerHead, ContentRange, ObjectMetadata
-from gateway.presign.signed_image import PresignedUrl
+from gateway.presign.signer import PresignedUrl
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 from tests.signed_images import signed_image
 from tests.simulation.mutants import Edit, mutated

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gateway.catalog.record import ImageRecord
 from gateway.errors import ImageTooLarge, OriginRejected
 from gateway.objects.variant_source import RefusedVariants
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signer import PresignedUrl, SignedImage
 from gateway.presign.style_variants import Renditions
 from gateway.settings import StyleSettings
 from tests.signed_images import signed_image

@@ -14,8 +14,7 @@ from gateway.origin.failures import FailedObjects
 from gateway.origin.origin_response import OriginResponse
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import PresignedUrl, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import PresignedUrl, SignedImage, Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, ImageProxySettings, Live, MemoryCacheSettings
 from gateway_dev.cos_emulator.server import CosEmulator

@@ -14,7 +14,7 @@ from gateway.errors import (
     OriginUnavailable,
 )
 from gateway.origin.failures import CircuitBreakers, FailedObjects
-from gateway.presign.signed_image import PresignedUrl, SignedImage
+from gateway.presign.signer import PresignedUrl, SignedImage
 from tests.signed_images import signed_image
 from tests.tier import Clock
 

@@ -10,8 +10,7 @@ from gateway.errors import CredentialsExpired
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.public_url import PublicUrls
-from gateway.presign.signed_image import AuthorizedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import AuthorizedImage, Signer
 from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live

@@ -15,8 +15,7 @@ from gateway.checks.configuration import diagnose_signature
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.probe_signer import signs_as_the_sdk
-from gateway.presign.signed_image import ObjectId, PresignedUrl, SignedImage
-from gateway.presign.signer import Signer
+from gateway.presign.signer import ObjectId, PresignedUrl, SignedImage, Signer
 from gateway.presign.style_variants import Renditions
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
-from gateway.presign.signed_image import PresignedUrl
-from gateway.presign.signer import Signer
+from gateway.presign.signer import PresignedUrl, Signer
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live
 from tests.tier import NOW, Clock, record

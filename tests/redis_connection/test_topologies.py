@@ -19,7 +19,7 @@ from gateway.checks.redis import CLUSTER_RULES, RULES
 from gateway.concurrency.background import background
 from gateway.metrics.registry import OptionalGauge
 from gateway.monitoring.redis_probe import RedisProbe
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import WrongRedis, check_settings, open_redis
 from gateway.redis_connection.cluster import Address, ClusterServers
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis
@@ -86,7 +86,8 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     assert (await tier.queue.state(tier.clock())).dead == 0
     assert (await tier.queue.state(tier.clock())).queued >= len(image_ids) - 2
     await tier.maintenance.trim()
-    await tier.maintenance.repair()
+    await tier.usage.repair()
+    await tier.queue.repair()
     await purge_round(tier, image_ids)
     await check_invalidation(tier.shards)
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.catalog.record import ImageRecord
 from gateway.presign.credentials import Credentials
-from gateway.presign.signed_image import ImageVariant, PresignedUrl
-from gateway.presign.signer import Signer
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import PresignedUrl, Signer
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_entries.url_entries import EntryMac, decode, encode
 from gateway.service.metrics import Metrics
 from gateway.settings import Live

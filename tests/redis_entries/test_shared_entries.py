@@ -8,7 +8,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
 from gateway.redis_connection.shards import OneServer, Shards

@@ -9,8 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import PresignedUrl, SignedImage
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.url_entries import EntryMac, EntryRules, Found, UrlEntries, encode
 from gateway.settings import Live, RedisSettings, StyleSettings

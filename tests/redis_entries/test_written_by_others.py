@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import WrongType
 from gateway.redis_entries.usage_store import Usage
 from gateway.redis_queue.leased_queue import DeadEntry

@@ -4,7 +4,7 @@ import asyncio
 
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_queue.leased_queue import Claim, DeadEntry, QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.settings import Live

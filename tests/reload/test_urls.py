@@ -4,7 +4,7 @@ import time
 
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from tests.conftest import Images, RunningGateway, StartGateway
 from tests.reload.proofs import proves
 from tests.waiting import until, until_listening

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shard, Shards

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 import redis
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow, ImagesTable
 from gateway_dev.postgres_server import PostgresServer

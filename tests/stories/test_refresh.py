@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.url_entries import EntryMac

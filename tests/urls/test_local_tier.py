@@ -7,8 +7,8 @@ import pytest
 
 from gateway.changes.change_log import ChangeLog, Source
 from gateway.changes.heartbeat import LEASE
-from gateway.presign.signed_image import ImageVariant, PresignedUrl, SignedImage
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import PresignedUrl, SignedImage
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live, UrlCacheSettings
 from gateway.urls.local_tier import ImageMissing, LocalTier
 from tests.heard_changes import quiet_log

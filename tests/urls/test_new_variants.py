@@ -2,8 +2,7 @@
 
 import pytest
 
-from gateway.presign.signed_image import ImageVariant
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.settings import Live, StyleSettings
 from gateway.urls.new_variants import NewVariants
 from tests.tier import Clock

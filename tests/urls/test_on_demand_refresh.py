@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CosClock, UsableUrls
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
 from tests.tier import NOW, Tier, record

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from gateway.errors import NoCredentials
 from gateway.presign.credentials import Credentials
-from gateway.presign.signed_image import ImageVariant, SignedImage
-from gateway.presign.style_variants import Renditions
+from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import open_redis
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import Live, RedisSettings, StyleSettings, UrlPrerefreshSettings

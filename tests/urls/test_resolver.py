@@ -11,7 +11,7 @@ from gateway.changes.change_log import Source
 from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import UsableUrls
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver

@@ -10,7 +10,7 @@ import pytest
 import redis
 from playwright.async_api import Route, expect
 
-from gateway.presign.signed_image import ImageVariant
+from gateway.presign.style_variants import ImageVariant
 from tests.conftest import ADMIN_TOKEN, Images, RunningGateway, StartGateway
 from tests.web.test_console import HOSTILE, ConsolePage, change_answer, console
 
