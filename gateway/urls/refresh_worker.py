@@ -101,10 +101,7 @@ class RefreshWorker:
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
     async def drain(self, shards: Sequence[Shard]) -> "Counter[str]":
-        """Renew everything that is due now in these shards, and count the results.
-
-        Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
-        """
+        """Renew all that is due in these shards. Raises ``CacheUnavailable`` after the other servers, if one fails."""
         total: Counter[str] = Counter()
         failures: list[CacheUnavailable] = []
 
