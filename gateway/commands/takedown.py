@@ -14,7 +14,7 @@ import click
 
 from gateway.access.signed_links import short_address
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.mark import CanaryMark
+from gateway.canary.request_id import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.commands.config_option import FAILED, config_option

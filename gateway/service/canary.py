@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.mark import CanaryMark
+from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
-from gateway.api.console import Console, Dependencies
+from gateway.api.console import Console, DependencyStates
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_bodies import Bodies
 from gateway.api.links import LinkCalls
@@ -201,7 +201,7 @@ def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
     trigger = diagnostics.trigger_watch if service.settings.value.postgres.listen else None
     clock, credentials, asked = signing.clock, signing.credentials, metrics.nginx.nginx_asked
-    dependencies = Dependencies(diagnostics.health, clock, credentials, trigger, metrics.canary, asked)
+    dependencies = DependencyStates(diagnostics.health, clock, credentials, trigger, metrics.canary, asked)
     queue, lag = redis.queue if redis is not None else None, metrics.urls.refresh_lag
     errors, guard, debug_log = metrics.server.recent_errors, service.access.admin_guard, service.requests.debug_log
     return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log)
