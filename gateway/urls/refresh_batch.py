@@ -11,7 +11,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim
@@ -43,7 +43,7 @@ class RefreshBatch:
     usage: UsageStore
     queue: RefreshQueue
     catalog: Catalog
-    urls: UsableUrls
+    urls: CheckedSigner
     settings: Live[UrlPrerefreshSettings]
     forget: Callable[[Sequence[str]], Awaitable[object]]
 

@@ -15,7 +15,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
@@ -89,7 +89,7 @@ class UrlResolver:
     """
 
     catalog: Catalog
-    urls: UsableUrls
+    urls: CheckedSigner
     shared: UrlEntries | None
     local: LocalTier
     trust: EntryTrust
