@@ -19,7 +19,7 @@ _CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the
 
 
 class LogHandler(logging.StreamHandler[LogOutput]):
-    """Writes the log to ``stream``. Each line names the ``worker``, unless that is None."""
+    """Handler that writes the process's log to ``stream``. Each line names the ``worker``, unless that is None."""
 
     def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
@@ -97,7 +97,7 @@ class MalformedRequestFilter(logging.Filter):
 
 
 class DebugLog:
-    """Sets the root logger to ``DEBUG`` for an operator who looks for a cause.
+    """Debug lines for an operator who looks for a cause: sets the level of the root logger.
 
     It gets its level back after ``seconds``, or when this is stopped.
     """
