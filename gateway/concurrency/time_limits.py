@@ -46,7 +46,7 @@ class SharedTimeout:
 
 
 class _Limit:
-    """Cancels its task on expiry and turns that cancellation into ``TimeoutError``, as ``asyncio.timeout`` does."""
+    """A time limit that cancels its task, and turns that into ``TimeoutError`` as ``asyncio.timeout`` does."""
 
     __slots__ = ("_cancelling", "_is_expired", "_task")
 

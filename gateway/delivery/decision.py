@@ -183,7 +183,7 @@ class NeedsBytes:
 
 @dataclass(slots=True)
 class Refused:
-    """A decision to answer with an error. ``is_denial``: it must not reveal whether the image exists."""
+    """A decision to answer with an error. ``is_denial``: it hides whether an image exists. ``image``: if visible."""
 
     error: GatewayError
     caller: Caller | None
