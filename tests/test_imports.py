@@ -78,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.access.identity",
         "gateway.api",
         "gateway.delivery",
-        "gateway.canary.mark",
+        "gateway.canary.request_id",
         "gateway.catalog.image_id",
         "gateway.process",
         "gateway.tracing.spans",

@@ -16,7 +16,7 @@ from gateway.presign.credentials import Credentials, CredentialsSource
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
-from gateway.presign.url_lifetime import Lifetime, UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner, Lifetime
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import Shards
@@ -132,16 +132,16 @@ class Tier:
         return (await self.usage.read([variant]))[variant]
 
     @property
-    def urls(self) -> UsableUrls:
+    def urls(self) -> CheckedSigner:
         """The URLs by the tier's clock."""
-        return UsableUrls(self.signer, self.lifetime, self.clock)
+        return CheckedSigner(self.signer, self.lifetime, self.clock)
 
     def resolver(
         self,
         *,
         log: ChangeLog | None = None,
         catalog: Catalog | None = None,
-        urls: UsableUrls | None = None,
+        urls: CheckedSigner | None = None,
         in_redis: bool = True,
         steady: Callable[[], float] = boot_time,
         **memory: Any,

@@ -26,7 +26,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosni
 
 @dataclass(frozen=True, slots=True)
 class AccessCheck:
-    """Says whether a caller may view an image, or a style of it."""
+    """Handler for nginx's ``auth_request``: answers by status whether a client may view an image, or a style of it."""
 
     lookup: AuthorizedLookup
     variant_requests: VariantRequests

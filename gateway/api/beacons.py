@@ -64,7 +64,7 @@ _Retries = Annotated[int, Field(ge=0, le=MAX_RETRIES)]
 
 
 class BeaconMetrics:
-    """Metrics of the reports of browsers: how many came, and how images loaded."""
+    """Metrics of beacons, the reports that browsers send of their loads of images: how many came, and what they say."""
 
     def __init__(self, registry: Registry) -> None:
         self.client_beacons = registry.loop_counter(
@@ -110,13 +110,13 @@ class BeaconMetrics:
 
 
 class _Part(BaseModel):
-    """``strict`` refuses ``true`` and ``"1"`` as numbers."""
+    """A part of a beacon. It is parsed strictly: ``true`` and ``"1"`` are not accepted as numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class _Histogram(_Part):
-    """Observations counted by bucket. ``most``: the largest observation that is believed."""
+    """What a browser measured, counted by bucket. ``most``: the largest value that is believed."""
 
     most: ClassVar[float]
 
@@ -138,28 +138,28 @@ def _buckets(bounds: Sequence[float], what: str) -> Any:
 
 
 class LoadTimes(_Histogram):
-    """A histogram of load times in seconds."""
+    """How long a browser took to load images, in seconds, as a histogram."""
 
     most = MAX_SECONDS
     buckets: Annotated[list[_Loads], _buckets(LOAD_SECONDS, "loads that took")]
 
 
 class PaintTimes(_Histogram):
-    """A histogram of the times of largest contentful paints in seconds."""
+    """When a browser painted the largest content of a page (LCP), in seconds, as a histogram."""
 
     most = MAX_SECONDS
     buckets: Annotated[list[_Loads], _buckets(PAINT_SECONDS, "paints after")]
 
 
 class PictureSizes(_Histogram):
-    """A histogram of the bytes of pictures, as they are transferred."""
+    """How many bytes a browser received for a picture, as a histogram."""
 
     most = MAX_BYTES
     buckets: Annotated[list[_Loads], _buckets(PICTURE_BYTES, "pictures of")]
 
 
 class Beacon(_Part):
-    """A report. What is left out counts as zero."""
+    """A browser's report of its loads of images. What is left out counts as zero."""
 
     version: Annotated[int, Field(ge=1, le=1)]  # not Literal[1], which accepts true
     loads: Annotated[dict[LoadResult, _Loads], Field(description="loads by their result")] = {}
@@ -213,7 +213,7 @@ class Beacon(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Beacons:
-    """Validates and counts beacons. Uses neither Redis nor Postgres."""
+    """Handler of beacons, the reports of browsers: validates and counts them, without Redis and Postgres."""
 
     metrics: BeaconMetrics
     client_address: ClientAddress

@@ -33,8 +33,8 @@ _TIME: Final = re.compile(r"[0-9]{1,10}")  # in Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Dependencies:
-    """The state of what the gateway depends on, and of what the canary sees from outside.
+class DependencyStates:
+    """The states of Postgres, Redis, COS and nginx, and what the canary sees from outside, collected for the console.
 
     trigger_watch: None without ``postgres.listen``.
     """
@@ -74,12 +74,12 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Answers the console's poll.
+    """Handler that the admin's console polls.
 
-    queue: that of renewals, None without Redis. ``lag``: for how many seconds its first entry is due.
+    queue: the queue of URLs to renew, None without Redis. ``lag``: for how many seconds its first URL has been due.
     """
 
-    dependencies: Dependencies
+    dependencies: DependencyStates
     replica: ThisReplica
     queue: RefreshQueue | None
     lag: OptionalGauge

@@ -56,10 +56,10 @@ _MOST_LOOKUPS: Final = 3
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and its last decision, which depends on ``found``.
+    """A client's request for an image, and the last decision about it, which depends on ``found``: the results of I/O.
 
-    is_used: its use of the image was counted.
-    is_replaced: the rendition that another image replaces was counted.
+    is_used: the request has been counted as a use of the image.
+    is_replaced: the requested rendition has been counted as replaced by another image.
     """
 
     context: RequestContext
@@ -103,9 +103,9 @@ class ImageMemory:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Where requests for images are counted. ``accel_not_configured`` reports a request without ``accel.conf``.
+    """The counters of requests for images. ``accel_not_configured`` counts a request without ``accel.conf``.
 
-    variants: by style, format and result, what was sent in place of renditions.
+    variants: requested renditions by style, format and result: the rendition, or which image replaced it.
     """
 
     usage: UsageCounter

@@ -41,7 +41,7 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImageCalls:
-    """Calls of clients about one image."""
+    """Handlers of clients' requests about one image: its bytes, its presigned URL and the state of that URL."""
 
     handler: ImageHandler
     url_handler: UrlHandler
@@ -72,7 +72,7 @@ class ImageCalls:
 
 @dataclass(frozen=True, slots=True)
 class AdminImageCalls:
-    """Calls of the admin about an image of any user."""
+    """Handlers of the admin's requests about one image of any user."""
 
     resolver: UrlResolver
     cached_urls: CachedUrls

@@ -21,7 +21,7 @@ MAX_LIFETIME = 7 * 24 * 3600  # seconds
 
 @dataclass(frozen=True, slots=True)
 class LinkCalls:
-    """Makes and kills links, for owners and the admin."""
+    """Handlers by which owners and the admin make signed links (URLs of this gateway), and kill (invalidate) them."""
 
     links: SignedLinks
     lookup: AuthorizedLookup

@@ -18,7 +18,7 @@ from gateway.urls.metadata import MetadataLookup
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Metadata of images that the caller may view."""
+    """Handler of metadata (size, version, URLs of styles) of images that the caller may view."""
 
     lookup: AuthorizedLookup
     client_address: ClientAddress

@@ -22,7 +22,7 @@ _MOST_EPOCHS: Final = 1_000_000  # that a question adds to a metric
 
 @dataclass(frozen=True, slots=True)
 class NginxChanges:
-    """Answers the list of changed images, by which nginx forgets its copies, and counts what nginx reports."""
+    """Handler that nginx asks which images have changed, to drop its copies. Counts what nginx reports of itself."""
 
     nginx_list: NginxList
     metrics: NginxMetrics
@@ -62,7 +62,7 @@ class NginxChanges:
 
 @dataclass(frozen=True, slots=True)
 class AccelPrefix:
-    """Responds to requests below the prefix with an error.
+    """Handler of the paths of ``X-Accel-Redirect``, which only nginx should see: answers an error.
 
     ``config/nginx/accel.conf`` declares the prefix ``internal``: nginx itself answers 404 to a client that requests it.
     Such a request reaches the gateway only if nginx lacks that location. Then ``X-Accel-Redirect`` leads back here, and

@@ -22,9 +22,9 @@ _RENDITION: Final = re.compile(RENDITION_NAME)
 
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
-    """Handlers for operators: show the queues of refreshes and purges (None: no ``purge``), and requeue dead items.
+    """Handlers for operators: show Redis's queues of renewals and purges, and requeue items that were given up.
 
-    They raise ``CacheUnavailable``, which is a 503.
+    purges: None if ``purge`` is not configured. The handlers raise ``CacheUnavailable`` (503) while Redis is down.
     """
 
     refreshes: RefreshQueue

@@ -40,10 +40,10 @@ _CORS_PREFLIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class PublicHandlers:
-    """What answers clients, proxies and CDNs.
+    """The handlers of the public port, for clients, proxies and CDNs.
 
     links: None without ``access.signed_links``.
-    accel_prefix: None unless nginx moves the bytes.
+    accel_prefix: None unless nginx sends the bytes of images.
     """
 
     images: ImageCalls
@@ -60,7 +60,7 @@ class PublicHandlers:
 
 @dataclass(frozen=True, slots=True)
 class AdminHandlers:
-    """What answers operators and Prometheus. ``statistics`` and ``queues`` are None without Redis."""
+    """The handlers of the admin port, for operators and Prometheus. ``statistics``, ``queues``: None without Redis."""
 
     process: ThisProcess
     console: Console

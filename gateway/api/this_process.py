@@ -21,7 +21,7 @@ from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
 @dataclass(frozen=True, slots=True)
 class ThisProcess:
-    """Answers operators, Prometheus, and the parent of workers, about this process alone.
+    """Handlers for operators, Prometheus and the parent of workers, about this process alone.
 
     about_this: returns what this process says of itself to ``check --running``.
     """

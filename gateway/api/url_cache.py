@@ -24,7 +24,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """The state of the cache of presigned URLs, and the statistics of the last days.
+    """Handlers for operators: the state of the cache of presigned URLs, and its statistics of the last days.
 
     report: the results of renewals since the start.
     daily: None without ``url_stats.enabled``.

@@ -51,7 +51,7 @@ class UrlHandler:
 
 @dataclass(frozen=True, slots=True)
 class UrlBatches:
-    """Makes presigned URLs of many images in one request, optionally with their metadata."""
+    """Handler that makes presigned URLs of many images in one request, optionally with their metadata."""
 
     lookup: AuthorizedLookup
     usage: UsageCounter
@@ -101,9 +101,9 @@ class UrlBatches:
 
 @dataclass(frozen=True, slots=True)
 class CachedUrls:
-    """Renews cached URLs, and shows their state. Its callers have checked the id and access.
+    """Renews the cached presigned URL of an image, and shows its state. Its callers have checked the id and access.
 
-    queue: None without Redis.
+    queue: the queue of URLs to renew, None without Redis.
     """
 
     usage: UsageCounter

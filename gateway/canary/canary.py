@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from prometheus_client import Counter
 
 from gateway.canary.client import FrontClient
-from gateway.canary.mark import CanaryMark
+from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known, judge
 from gateway.metrics.canary import CanaryOutcome, CanaryOutcomes, Check
 from gateway.redis_connection.guarded_client import CacheUnavailable
@@ -24,7 +24,7 @@ _JITTER: Final = 0.1  # of the interval
 
 
 class Question(NamedTuple):
-    """What the canary asks each front.
+    """A request that the canary sends to each front (a proxy or CDN in front of the gateways).
 
     address: the path and the query. It may contain the signature of a link.
     origin: where a redirect may lead. None: nowhere.
@@ -38,9 +38,9 @@ class Question(NamedTuple):
 
 @dataclass(slots=True)
 class Canary:
-    """Asks every front every question, in turn with other gateways, and keeps the latest outcomes in ``outcomes``.
+    """Requests test images through each front, as users do, in turn with other gateways; the results are ``outcomes``.
 
-    mark: is on its requests.
+    mark: the id by which gateways tell the canary's requests from those of users.
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
     """

@@ -32,7 +32,7 @@ async def open_front_client(timeout: float = 5.0, connections: int = 8) -> Async
 
 @dataclass(frozen=True, slots=True)
 class FrontClient:
-    """Asks fronts for images."""
+    """HTTP client of the canary: requests images from fronts (proxies, CDNs) as a user does."""
 
     session: aiohttp.ClientSession
     timeout: float

@@ -10,7 +10,7 @@ _HIDDEN = frozenset({401, 404})  # of a private image, to a caller who may not s
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the gateway itself knows of an image of the canary.
+    """What the gateway itself knows of an image that the canary requests.
 
     row: ``missing`` if the table has no such row, ``not served`` by its status, ``unknown`` while Postgres fails.
     length, etag: of the bytes that the canary asks for. None if not known.
@@ -23,7 +23,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An answer of a front.
+    """The answer of a front (a proxy or CDN) to the canary.
 
     status: None if there is no answer; ``problem`` says why.
     length: bytes of the whole body. None if the body was not read to its end.
@@ -40,7 +40,7 @@ class Seen:
 
 
 class Verdict(NamedTuple):
-    """``is_up`` is None if the canary itself is wrong. ``what`` says what was seen."""
+    """The judgement of a front's answer. ``is_up``: None if the canary itself is wrong. ``what``: what was seen."""
 
     is_up: bool | None
     what: str

@@ -42,7 +42,7 @@ _MOST_TAKEN: Final = 500  # notifications handled together
 
 
 class Notifications:
-    """Receives the notifications of a connection, in the place of psycopg2's list ``connection.notifies``.
+    """The notifications that a connection to Postgres receives, in place of psycopg2's list ``connection.notifies``.
 
     psycopg2 accepts any object with ``append`` in place of the list. aiopg moves the items of the list into its own
     queue, whose getter loses an item if it is cancelled in the pass of the event loop in which the item arrives. So
@@ -120,16 +120,16 @@ class Notifications:
 
 
 class HeartbeatLost(Exception):
-    """The connection works, but no notification arrives."""
+    """The connection to Postgres works, but not even the gateway's own test notifications (heartbeats) arrive."""
 
 
 @dataclass(slots=True)
 class ChangeFeed:
-    """Listens on a separate connection, and reconnects when the connection is lost or heartbeats do not come back.
+    """Listens to Postgres for changed rows, on its own connection. Reconnects when it ends or no heartbeat returns.
 
-    positions: gets the position of each change before the change is handled. None: rows are read from the server that
-    notifies, and are current.
-    steady: the clock of the heartbeats.
+    positions: gets the position of each change in Postgres's log before the change is handled. None: rows are read from
+        the server that notifies, and are current.
+    steady: the clock of the heartbeats, the notifications that the gateway sends itself.
     """
 
     addresses: ServerAddresses

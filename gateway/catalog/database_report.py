@@ -100,7 +100,7 @@ ORDER BY l.relation = to_regclass(%s) DESC NULLS LAST, l.granted DESC, a.xact_st
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """A table or view. All are SQL identifiers, tables with their schemas.
+    """A table or view of Postgres that a name leads to. All are SQL identifiers, tables with their schemas.
 
     hidden: the table of which row level security hides rows, which may be behind a view, and from which user.
     others: relations of the same name in other schemas.
@@ -133,7 +133,7 @@ class FoundTable:
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """What a query waits for, as text. ``pid``: the session that has to end; None if that is not known."""
+    """A lock in Postgres that a query waits for, as text. ``pid``: the session that has to end; None if not known."""
 
     text: str
     pid: int | None
@@ -163,7 +163,7 @@ def _session(session: Sequence[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReport:
-    """Facts about the database for operators. Each ``…_problem`` is None if there is no problem.
+    """Facts about the application's Postgres for operators. Each ``…_problem`` is None if there is no problem.
 
     address: user, host and database, without the password.
     repairs: SQL statements to run.
@@ -222,7 +222,7 @@ async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connect
 
 
 class Inspection:
-    """Makes a report on one connection. Queries raise the errors of psycopg2."""
+    """Makes a ``DatabaseReport`` on one connection. Queries raise the errors of psycopg2."""
 
     def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings

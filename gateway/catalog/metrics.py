@@ -7,9 +7,9 @@ from gateway.metrics.registry import Registry
 
 
 class CatalogMetrics:
-    """Queries to the table of images, connections, and whether changes of rows are received.
+    """Metrics of Postgres: queries of image rows, connections, and whether changes of rows are received.
 
-    pools: those that are open.
+    pools: the open pools of connections.
     """
 
     def __init__(self, registry: Registry) -> None:

@@ -36,7 +36,7 @@ _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: 
 
 
 class Connection(psycopg2.extensions.connection):
-    """Hides ``QueryCanceledError`` from aiopg, which logs it, and raises ``CancelledError`` in its place."""
+    """A connection to Postgres that turns ``QueryCanceledError``, which aiopg would log, into ``CancelledError``."""
 
     def poll(self) -> int:
         try:
@@ -61,7 +61,7 @@ class Cursor(aiopg.Cursor):
 
 
 class Pool:
-    """At most ``size`` connections to a server of the DSN that accepts them.
+    """A pool of connections to Postgres: at most ``size`` to each server. ``addresses`` chooses the server.
 
     A connection counts until its end is known. If no caller waits for it any more (it is *abandoned*), it still counts
     until the server has answered; then it is used again.

@@ -46,9 +46,9 @@ ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """The server that is written to, where ``postgres.dsn`` may lead to a standby.
+    """The Postgres server that is written to, where ``postgres.dsn`` may lead to a standby (a read-only copy of it).
 
-    positions: from where on a standby has the changed rows.
+    positions: how far a standby must have replayed the primary's log to have the changed rows.
     """
 
     pool: Pool
@@ -69,10 +69,10 @@ class CatalogLocked(CatalogUnavailable):
 
 @dataclass(slots=True, eq=False)
 class PostgresCatalog:
-    """Reads the rows of images. Every call may raise ``CatalogUnavailable``.
+    """Reads the rows of images from the application's Postgres. Every call may raise ``CatalogUnavailable``.
 
-    It takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``). An error names the lock
-    that the query waited for.
+    A call takes at most ``timeout`` seconds of an event loop that runs on time (``loop_timeout``). An error names the
+    lock that the query waited for.
 
     primary: reads the rows that the server of ``pool`` may not have yet. None: ``pool`` leads to the primary.
     """

@@ -29,13 +29,13 @@ SIZE: Final = (
 
 
 class CatalogQuery:
-    """The queries of the application's table.
+    """The SQL queries of the application's table of images.
 
     default_bucket: the bucket of rows that name no bucket.
     regions: the region of rows that name no region, by bucket. Any other bucket has the region of the default bucket.
-    with_links: the query also reads the count of killed links from the gateway's own table (``config/sql/links.sql``).
+    with_links: also read how often an image's signed links were killed (made invalid), from ``config/sql/links.sql``.
 
-    by_id: the rows with certain ids. It ends where the comparison follows: ``= ANY(…)``.
+    by_id: selects rows by id. Its text ends before the operator: the caller appends ``= ANY(…)``.
     inspect_by_id: the same with any status. The last columns: the status, and whether the row is served.
     sample: a row for each bucket and region among the first rows, without the gateway's own table.
     """

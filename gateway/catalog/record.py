@@ -12,10 +12,10 @@ from typing import Any, Final, NamedTuple, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """A servable row: the location of the object, and its access rights.
+    """A row of the application's table that may be served: where the object is in COS, and who may view the image.
 
     ``key`` is the object key, not percent-encoded. ``owner`` is None if the image has no owner, ``content_type`` if the
-    application recorded none. ``links_killed`` is how often the image's signed links have been killed. None if the
+    application recorded none. ``links_killed`` is how often the image's signed links were made invalid. None if the
     query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
     ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
     preview, as the application encodes it).
@@ -101,14 +101,14 @@ def check_bucket_and_region(bucket: str, region: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Result of a query, by image id: the records, and the reasons why other rows are unusable."""
+    """The result of a query of image rows, by image id: the records, and the reasons why other rows are unusable."""
 
     records: Mapping[str, ImageRecord]
     unusable: Mapping[str, str]
 
 
 class Catalog(Protocol):
-    """The source of rows. Each method raises ``CatalogUnavailable``."""
+    """A source of image rows. Each method raises ``CatalogUnavailable``."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of those that can be served, and why the others cannot."""
@@ -119,7 +119,7 @@ class Catalog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InspectedRow:
-    """A row with any status, for an operator.
+    """A row of an image with any status, for an operator.
 
     ``record`` is None if COS cannot have such an object. ``reason`` says why the row is not served. None if it is
     served. ``status`` is the text of the status column. None if none is configured, or if it is NULL.

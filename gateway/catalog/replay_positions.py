@@ -20,16 +20,16 @@ _REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0
 
 
 class ReplayPositions:
-    """Says how far a standby must have replayed the log of the primary, so that its row of an image is current.
+    """How far a standby of Postgres must have replayed the primary's log (WAL), so that its row of an image is current.
 
     A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest
     changes are forgotten, and their position then counts for every image. At first every position is unknown.
 
-    are_told: whether changes are notified. If they are not, no row is ever known to have changed.
-    steady: the clock of the heartbeats.
+    are_told: whether Postgres notifies of changes. If it does not, no row is ever known to have changed.
+    steady: the clock of the heartbeats, the notifications that prove that changes arrive.
     losses: how often positions became unknown.
-    heard_until: until when changes count as heard. Later no position is known to be behind every change: a standby may
-    have an old row, which would be dated after its change.
+    heard_until: until when no notification can be missing. Later no position is known to be behind every change: a
+    standby may have an old row, which would be dated after its change.
     """
 
     def __init__(self, *, are_told: bool, steady: Callable[[], float] = boot_time) -> None:

@@ -30,7 +30,7 @@ async def system_addresses(host: str) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An address to connect to. ``address`` "" is a socket, "" of the others is libpq's default."""
+    """A Postgres server to connect to. ``address``: empty for a Unix socket. Another empty value is libpq's default."""
 
     host: str
     address: str
@@ -42,11 +42,11 @@ class Server:
 
 
 class ServerFull(TimeoutError):
-    """The next server has as many connections as the pool allows. It stays the next one."""
+    """The next Postgres server has as many connections as the pool allows. It stays the next one."""
 
 
 class ServerAddresses:
-    """Chooses the server of each connection: libpq looks up no name, and tries no second server.
+    """Chooses the Postgres server of each connection, since libpq must look up no name here and try no second server.
 
     libpq would block the event loop while it looks up a name. Its second server would have another socket, and aiopg
     waits for the first. So each connection is given one address (``hostaddr``; libpq's documentation,

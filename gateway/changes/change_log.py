@@ -62,8 +62,8 @@ class ChangeLog:
     name: names this process in heartbeats, unlike any other.
 
     number: of the newest change.
-    rows_trusted_until: until when a cached row may be used without reading it again. It is the end
-    of the lease of the heartbeats among notifications; without ``Source.ROWS`` rows in caches live for their own time.
+    rows_trusted_until: until when a cached row may be used without reading it again: the end of the lease of the
+    heartbeats among notifications. Without ``Source.ROWS`` rows in caches live for their own time.
     rows_missed: the last time when changes of rows may have been missed. Rows read before are not trusted.
     forgotten: the newest change that is not kept any more.
     all_changed_at, rights_changed_at: when every image was another one for caches in front, and when every decision
@@ -76,8 +76,7 @@ class ChangeLog:
         self.heartbeats = {source: Heartbeat(name, now) for source in sources}
         self.number = 0
         self.rows_trusted_until = _NEVER if Source.ROWS in self.heartbeats else _ALWAYS
-        self.forgotten = _NO_CHANGE
-        self.rows_missed = _NO_CHANGE
+        self.forgotten = self.rows_missed = _NO_CHANGE
         self._all_dropped = 0
         self._most_kept = most_kept
         self._latest: OrderedDict[str, Change] = OrderedDict()
@@ -143,8 +142,7 @@ class ChangeLog:
         """Note that messages of ``source`` arrive from now on. They are relied on when a heartbeat has come back.
 
         Caches in front may have got old images since the last subscription that worked. After one on which no heartbeat
-        came back there are none, because nothing was trusted: a pooler that forgets the subscription each time does not
-        make them forget each time.
+        came back there are none: nothing was trusted. So a pooler that forgets each subscription empties no cache.
         """
         self.heartbeats[source].begin(now)
         self._listening_since[source] = now
@@ -189,7 +187,7 @@ class ChangeLog:
         return self._all_dropped > number
 
     def change_of(self, image_id: str) -> Change | None:
-        """Return the latest change of the image. None: none is known."""
+        """Return the latest known change of the image."""
         return self._latest.get(image_id)
 
     def changed_at(self, image_id: str) -> float:
@@ -210,9 +208,7 @@ class ChangeLog:
 
     def complete_since(self, now: float) -> float:
         """Return from when on no change was missed: ``now`` while a source is not heard."""
-        if not self.hears(now):
-            return now
-        return max(self._known_since, *self._listening_since.values(), _NEVER)
+        return max(self._known_since, *self._listening_since.values(), _NEVER) if self.hears(now) else now
 
     def _drop_all(self, source: Source, now: float) -> None:
         self.number += 1
@@ -235,11 +231,9 @@ class RowListener(Protocol):
     """Hears of changed rows. Its ``log`` hears whether changes of rows arrive."""
 
     @property
-    def log(self) -> ChangeLog:
-        """The log of this process."""
+    def log(self) -> ChangeLog: ...
 
-    async def rows_changed(self, image_ids: Sequence[str]) -> None:
-        """The rows of these images have changed."""
+    async def rows_changed(self, image_ids: Sequence[str]) -> None: ...
 
     def too_many_rows(self, dropped: int) -> None:
         """So many changes wait that the last would be handled too late. ``dropped`` of them are not handled at all."""

@@ -13,21 +13,14 @@ _NEVER: Final = float("-inf")
 
 
 class Now(NamedTuple):
-    """The present time by two clocks, in seconds.
-
-    log: the clock of the change log.
-    cos: COS's clock, in Unix seconds, by which all replicas date the rows that they have read.
-    """
+    """The present time by the change log's clock, and by COS's (Unix seconds), by which all replicas date rows."""
 
     log: float
     cos: float
 
 
 class ReadRow(NamedTuple):
-    """When and for what the row of an entry was read.
-
-    read_at: whole seconds of COS's clock.
-    """
+    """For what, and at which whole second of COS's clock, the row of an entry was read."""
 
     image_id: str
     rendition: str | None
@@ -39,8 +32,8 @@ class EntryTrust:
 
     Redis refuses writes, or loses its last ones: a replica that was behind takes over, or a server loads a snapshot.
     Then it has the entry of a changed image again. So the log's latest changes count, whatever Redis has. Changes that
-    the log has forgotten do not: a statement that changes a million rows must not send every other image to Postgres.
-    They count once an image could not be dropped from Redis.
+    the log has forgotten count once an image could not be dropped from Redis, and not before: a statement that changes
+    a million rows must not send every other image to Postgres.
     """
 
     def __init__(self, log: ChangeLog) -> None:
@@ -60,10 +53,7 @@ class EntryTrust:
         return not _is_read_before(row, after, now) and not self.has_changed(row, now)
 
     def has_changed(self, row: ReadRow, now: Now) -> bool:
-        """Return whether the image is known to have changed since its row was read.
-
-        Then the row is not used even while no other can be read.
-        """
+        """Return whether the image is known to have changed. Then its row is not used, even while Postgres is away."""
         change = self.log.change_of(row.image_id)
         if change is None:
             return self._drops_failed and _is_read_before(row, self.log.forgotten.at, now)
@@ -78,10 +68,9 @@ class EntryTrust:
         self._after = now
 
     def distrust_renditions(self, renditions: Collection[str | None], now: float) -> None:
-        """Trust no entry of these renditions whose row was read before ``now``. None: of the original.
+        """Trust no entry of these renditions (None: the original) with a row from before ``now``: they have changed.
 
-        A reload added or changed the renditions. While a rendition is not configured, a change of a row does not drop
-        its entries, so entries from an earlier time may be old.
+        While a rendition is not configured, a change of a row does not drop its entries, so earlier ones may be old.
         """
         self._renditions_after.update(dict.fromkeys(renditions, now))
 

@@ -14,13 +14,12 @@ class Heartbeat:
     Times are seconds of a clock that never goes back, and that also runs while the process is paused.
 
     name: names this process, unlike any other.
-    lease_until: the end of the proof. Whoever relies on hearing changes compares it with the present time at the moment
-    of use: a process that was paused then relies on nothing.
+    lease_until: the end of the proof, compared with the present time at the moment of use: a process that was paused
+    then relies on nothing.
     """
 
     def __init__(self, name: str, now: float, *, every: float = EVERY, lease: float = LEASE) -> None:
-        self.lease_until = _NEVER
-        self.proven_at = _NEVER
+        self.lease_until = self.proven_at = _NEVER
         self._name = name
         self._every = every
         self._lease = lease
@@ -44,7 +43,7 @@ class Heartbeat:
         return now - self._counts_from
 
     def wait(self, now: float) -> float:
-        """Return in how many seconds the next heartbeat is due, 0 if it is due now."""
+        """Return in how many seconds the next heartbeat is due."""
         return max(0.0, self._due_at - now)
 
     def send(self, now: float) -> str:
@@ -56,13 +55,12 @@ class Heartbeat:
         return text
 
     def withdraw(self, text: str) -> None:
-        """Note that a heartbeat could not be sent. It cannot come back."""
+        """Note that a heartbeat could not be sent."""
         self._sent.pop(text, None)
 
     def receive(self, text: str) -> bool:
         """Note a heartbeat that came back, and return whether it proves anything new."""
-        sent_at = self._sent.get(text)
-        if sent_at is None:
+        if (sent_at := self._sent.get(text)) is None:
             return False
         self._sent = {other: at for other, at in self._sent.items() if at > sent_at}
         self.proven_at = self._counts_from = sent_at

@@ -47,49 +47,40 @@ class NginxList:
 
         - ``now``: the last whole millisecond before the list was made. What happens after it comes with the next list.
         - ``complete_since``: from when on no change was missed. Equal to ``now`` while changes are not heard.
-        - ``heartbeat``: when the heartbeat was sent that came back last, of the source whose last one is the oldest. It
-          is absent without a source.
+        - ``heartbeat``: when the last that came back was sent, of the source whose last is the oldest, if there is any.
         - ``access``: when every decision about access became void.
         - ``more``: present if later changes are left out.
         """
         log, current = self.log, self._milliseconds(now)
         if asked_at is not None:
             since = current - (asked_at - since)
-        found = self._changes(since, current)
-        last = current - 1
+        found, last = self._changes(since, current), current - 1
         is_ahead = asked_at is None and since > current
         complete_since = last if is_ahead else min(last, self._milliseconds(log.complete_since(now)))
         proven = [heartbeat.proven_at for heartbeat in log.heartbeats.values()]
         heartbeat = f'"heartbeat": {max(0, self._milliseconds(min(proven)))}, ' if proven else ""
         # ``json.dumps`` would block the event loop three times as long.
-        changes = ", ".join(
-            [
-                f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
-                for at, image_id in found[: self.most_listed]
-            ]
-        )
+        items = [
+            f'{{"image_id": {_quote(image_id) if image_id is not None else "null"}, "at": {at}}}'
+            for at, image_id in found[: self.most_listed]
+        ]
         more = ', "more": true' if len(found) > self.most_listed else ""
         return (
             f'{{"gateway": "{self.name}", "now": {last}, "complete_since": {complete_since}, {heartbeat}'
-            f'"changes": [{changes}], "access": {self._milliseconds(log.rights_changed_at)}, '
+            f'"changes": [{", ".join(items)}], "access": {self._milliseconds(log.rights_changed_at)}, '
             f'"settings": "{self.settings()}"{more}}}\n'
         )
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:
-        """Return since when the image has not changed, in Unix seconds, and whether that is the time of a change.
-
-        Otherwise it is the time since which changes are known.
-        """
-        log = self.log
-        change = log.change_of(image_id)
+        """Return since when no change of the image is known, in Unix seconds, and whether it changed at that time."""
+        log, change = self.log, self.log.change_of(image_id)
         changed_at = max(change.at if change is not None else log.all_changed_at, log.all_changed_at)
         is_known = changed_at > _NEVER
         return self.epoch + (changed_at if is_known else log.complete_since(now)), is_known
 
     def _changes(self, since: int, current: int) -> list[tuple[int, str | None]]:
         """Return the changes of whole milliseconds before ``current``, each with the last time at which it is named."""
-        log = self.log
-        everything = self._milliseconds(log.all_changed_at)
+        everything = self._milliseconds(self.log.all_changed_at)
         found: list[tuple[int, str | None]] = []
 
         def name(image_id: str | None, at: int) -> None:
@@ -97,7 +88,7 @@ class NginxList:
             if since <= named_at < current:
                 found.append((named_at, image_id))
 
-        for image_id, change in log.newest_first():
+        for image_id, change in self.log.newest_first():
             at = self._milliseconds(change.at)
             if at + LISTED_AGAIN_FOR < since or at < everything:  # the change of every image includes earlier ones
                 break

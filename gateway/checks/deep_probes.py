@@ -1,7 +1,6 @@
 """The 19 probes of ``check --deep``: what the gateway relies on, tried on a real bucket.
 
-A probe yields results in the order of its requests. A request without an answer raises ``OriginUnavailable``, which
-``run_probes`` makes a result of.
+A probe yields results in the order of its requests. ``run_probes`` makes a result of ``OriginUnavailable``.
 """
 
 import enum
@@ -266,8 +265,8 @@ async def unprocessable(subject: Subject) -> AsyncIterator[Result]:
             continue
         original, reply = await subject.get(key=key), await subject.get(key=key, style=style)
         is_original = reply.status == 200 and reply.checksum == original.checksum
-        is_right = (reply.status == 400 and reply.code is not None) or is_original
-        verdict = Verdict.RECORDED if is_right else Verdict.FAIL
+        is_refused = reply.status == 400 and reply.code is not None
+        verdict = Verdict.RECORDED if is_refused or is_original else Verdict.FAIL
         note = ", the original" if is_original else ""
         yield judged(title, "400 with its code, or the original", reply, verdict, note)
 

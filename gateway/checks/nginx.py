@@ -31,10 +31,7 @@ _ZONES = {"image_changes", "image_counts", "image_floors", "image_epochs", "imag
 
 
 def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) -> Finding | None:
-    """Return whether the files below nginx's configuration folder are of version ``expected``.
-
-    None if there are none of ours, which is a failure if they are required. It blocks.
-    """
+    """Return whether our files in ``folder`` are of version ``expected``. None without any, unless required. Blocks."""
     found: dict[str, int | None] = {}  # None: older than the first version
     for path, text in _texts(folder, *_FOLDERS).items():
         version = _VERSION.match(text)
@@ -53,10 +50,7 @@ def diagnose_nginx(folder: Path, expected: int, *, is_required: bool = False) ->
 
 
 def diagnose_nginx_cache(folder: Path, least_free: int = _LEAST_FREE) -> Finding | None:
-    """Return whether the disks of the caches that nginx's files name have ``least_free`` bytes left.
-
-    None if ``folder`` (nginx's configuration) names no cache that is there. It blocks.
-    """
+    """Return whether the disks of nginx's caches have ``least_free`` bytes left. None without a cache. It blocks."""
     caches = []
     texts = _texts(folder, "", *_HTTP).values()
     for path in sorted({Path(path) for text in texts for path in _CACHE_PATH.findall(text)}):

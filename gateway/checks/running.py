@@ -23,16 +23,11 @@ def rows_of(answers: Sequence[ReplicaAnswer], silent: Sequence[str]) -> list[Row
     rows: list[Row] = []
     for answer in answers:
         values = [(name, str(getattr(answer, name))) for name in _SAME]
+        same = [(value, value != usual[name]) for name, value in values]
         asked = ", ".join(f"{name} {seconds:.0f} s ago" for name, seconds in answer.nginx.items())
-        rows.append(
-            (
-                (answer.name, False),
-                *((value, value != usual[name]) for name, value in values),
-                (answer.changes, answer.changes != "ok"),
-                (asked or "by none", any(seconds > SILENT for seconds in answer.nginx.values())),
-                (answer.last_error or "none", False),
-            )
-        )
+        nginx = asked or "by none", any(seconds > SILENT for seconds in answer.nginx.values())
+        changes, error = (answer.changes, answer.changes != "ok"), (answer.last_error or "none", False)
+        rows.append([(answer.name, False), *same, changes, nginx, error])
     blank = [("", False)] * (len(COLUMNS) - 2)
     return rows + [((name, True), ("does not answer", True), *blank) for name in silent]
 
@@ -80,10 +75,7 @@ def diagnose_nginx_list(status: Mapping[str, object] | str, address: str) -> Fin
 
 
 def diagnose_ports(found: Mapping[str, Sequence[str]], expected: Mapping[str, int]) -> Finding | None:
-    """Return whether nginx's upstreams on this machine lead to the configured ports. None without such an upstream.
-
-    By upstream, ``found`` has the addresses, and ``expected`` the port.
-    """
+    """Return whether nginx's upstreams on this machine, by name, lead to the ``expected`` ports. None without any."""
     named = [
         (upstream, address, expected[upstream])
         for upstream, addresses in found.items()

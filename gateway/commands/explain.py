@@ -1,7 +1,5 @@
-"""``gateway explain``: why an image is served or not, step by step.
-
-The command does not check access: a caller who can read the configuration can read the images without it.
-"""
+"""``gateway explain``: why an image is served or not, step by step."""
+# It does not check access: a caller who can read the configuration can read the images without it.
 
 import json
 import logging

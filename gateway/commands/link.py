@@ -1,7 +1,5 @@
-"""``gateway link``: a signed gateway link.
-
-The command does not check access: a caller who can read the configuration can sign links without it.
-"""
+"""``gateway link``: a signed gateway link."""
+# It does not check access: a caller who can read the configuration can sign links without it.
 
 import re
 from pathlib import Path

@@ -14,7 +14,7 @@ import click
 
 from gateway.access.signed_links import short_address
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.mark import CanaryMark
+from gateway.canary.request_id import CanaryMark
 from gateway.catalog.image_id import parse_image_id
 from gateway.catalog.record import InspectedRow
 from gateway.commands.config_option import FAILED, config_option
@@ -118,8 +118,7 @@ class _Takedown:
             why = "the row still serves the image" if is_served else "there is no canary.via, and no --via"
             print_verdict("fail", "nginx and CDN", f"not asked: {why}")
         self._print_unseen()
-        is_done = is_known and not is_served and are_killed
-        return found and is_done and bool(self.fronts) and redis is not None
+        return found and is_known and not is_served and are_killed and bool(self.fronts) and redis is not None
 
     async def _read_row(self) -> tuple[InspectedRow | None, bool]:
         """Print what the row says. Return the row, and whether it is known: what can be done without it is done."""
@@ -140,10 +139,7 @@ class _Takedown:
         return row, True
 
     async def _kill_links(self, row: InspectedRow | None) -> tuple[str | None, bool]:
-        """Kill all links. Return the address of a link that was valid until then, and whether no link is valid now.
-
-        The address is None without links.
-        """
+        """Kill all links. Return an address valid until then, None without links, and whether no link is valid now."""
         links = signed_links(self.opened.live)
         if links is None:
             print_verdict("ok", "links", "access.signed_links is not configured, so there are none")

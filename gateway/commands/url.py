@@ -1,7 +1,5 @@
-"""``gateway url``: a presigned COS URL.
-
-The command does not check access: a caller who can read the configuration can sign URLs without it.
-"""
+"""``gateway url``: a presigned COS URL."""
+# It does not check access: a caller who can read the configuration can sign URLs without it.
 
 from pathlib import Path
 

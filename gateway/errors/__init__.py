@@ -12,7 +12,7 @@ _MAX_WAIT = 60  # seconds
 
 
 class DependencyDown(Exception):
-    """A dependency did not respond. The caller decides whether that is an error for the client."""
+    """A dependency, such as Postgres or Redis, did not respond. The caller decides whether the client gets an error."""
 
 
 class DependencyDegraded(DependencyDown):
@@ -20,7 +20,7 @@ class DependencyDegraded(DependencyDown):
 
 
 class CosAnswer(Protocol):
-    """COS's error code, and the id of the request in COS's logs, for the access log."""
+    """An error that COS answered: its code, and the id of the request in COS's logs, for the access log."""
 
     @property
     def code(self) -> str | None: ...
@@ -71,7 +71,7 @@ class InvalidRequest(GatewayError, status=400, code="invalid_request", message="
 class ConfigurationRefused(
     InvalidRequest, code="configuration_refused", message="the new configuration is refused, the old one stays"
 ):
-    """A reload has read a configuration with mistakes. The detail names the keys, and no values."""
+    """The configuration that a reload read has mistakes. The detail names the keys, and no values."""
 
 
 class InvalidImageId(
@@ -221,7 +221,7 @@ class AccelNotConfigured(
     code="accel_not_configured",
     message="nginx is not configured for image_proxy.delivery: accel",
 ):
-    """Delivery is accel, and the request came without ``accel.conf``, or nginx does not serve the prefix."""
+    """nginx should send the bytes (``delivery: accel``), but its ``accel.conf`` is not in use."""
 
 
 class OriginUnavailable(
@@ -310,7 +310,7 @@ class RedisUnavailable(Unavailable, code="cache_unavailable", message="redis doe
 class TooManyVariants(
     Unavailable, code="too_many_variants", message="too many new variants are being made, try again in a moment"
 ):
-    """Clients requested more new variants than ``image_variants.max_new_per_minute``."""
+    """Clients requested more new variants (sizes, formats) than ``image_variants.max_new_per_minute``."""
 
     retry_after = 10
 

@@ -1,7 +1,4 @@
-"""Explain every step of a request for an image. The answer contains no signature, token or secret.
-
-The command ``explain`` and ``GET /api/v1/monitoring/explain/{id}`` ask here; so may a page.
-"""
+"""Explain every step of a request for an image. The answer contains no signature, token or secret."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -179,8 +176,8 @@ class _DryRequest:
                     found = decision.found._replace(is_missing=True)
                 else:
                     record, rendition = row.record, decision.rendition
-                    cached = self._in_use(record, rendition)
-                    found = decision.found._replace(image=cached or self._stored.signer.sign_image(record, rendition))
+                    image = self._in_use(record, rendition) or self._stored.signer.sign_image(record, rendition)
+                    found = decision.found._replace(image=image)
             elif isinstance(decision, NeedsBytes):
                 image, found = decision.image, decision.found
                 asked = await self._ask(image, by_client=False)
@@ -209,7 +206,6 @@ class _DryRequest:
         return Refused(asked.error, decision.caller, decision.delivery, image=image)
 
     def facts(self, decision: Answer | Refused) -> Facts:
-        """Return what COS has answered."""
         (rendition, first), *others = self.asked.items()
         facts, instead = first.facts, {name or "the original": asked.facts for name, asked in others}
         if rendition != self.wanted.parameters.rendition and decision.found.instead_of is not None:
@@ -233,7 +229,6 @@ class _DryRequest:
 
 
 def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:
-    """Return the verdict of an error, with its reason for an operator."""
     error = refused.error
     if isinstance(error, RouteNotFound):
         reason, advice = "image_proxy.enabled is off", ""

@@ -90,11 +90,9 @@ class RowAndUrl:
         if row is None:
             return Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
-        why_not = None
-        if row.reason is not None:
-            facts["why"] = row.reason
-            why_not = f"the row is not served: {row.reason}"
+        facts |= {"why": row.reason} if row.reason is not None else {}
         facts |= _facts_of(row.record) if row.record is not None else {}
+        why_not = f"the row is not served: {row.reason}" if row.reason is not None else None
         return Row(row.record, facts, why_not, advice=_ROW_ADVICE)
 
     def in_use(self, cached: CachedUrls, record: ImageRecord) -> SignedImage | None:

@@ -15,11 +15,11 @@ PUBLIC: Final[Check] = "public"
 
 @dataclass(frozen=True, slots=True)
 class CanaryOutcome:
-    """The outcome of a check through the front ``via``, at ``at`` (Unix seconds).
+    """What a check of the canary, which requests images as users do, saw through the proxy or CDN at the URL ``via``.
 
     is_up: None if the canary itself is wrong, so that the answer shows nothing about the front.
     what: what was seen, as a sentence without its subject.
-    seconds: how long the answer took, None without an answer.
+    seconds: how long the answer took, None without an answer. ``at``: when, in Unix seconds.
     """
 
     via: Annotated[str, Field(max_length=300)]
@@ -31,7 +31,7 @@ class CanaryOutcome:
 
 
 class CanaryOutcomes(NamedCollector):
-    """The latest outcomes. They are empty without a canary, and before its first round."""
+    """The latest outcomes of the canary's checks, as metrics. Empty without a canary, and before its first round."""
 
     def __init__(self) -> None:
         self.latest: Sequence[CanaryOutcome] = ()

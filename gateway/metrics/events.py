@@ -18,7 +18,7 @@ _NAME: Final = r"^[a-z_]{1,40}$"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``name`` is a key of the console's words, ``values`` are inserted into them, ``at`` is in Unix seconds."""
+    """An event, such as a reload, as the console shows it. ``name``: a key of its words. ``at``: Unix seconds."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     at: float

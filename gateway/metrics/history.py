@@ -20,7 +20,7 @@ _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Totals since the start, by name, and the durations of requests for images by bucket of the histogram."""
+    """A reading of this process's counters: totals since its start, and durations of image requests by bucket."""
 
     at: float
     counts: "Counter[str]"
@@ -29,7 +29,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The counts of the ``span`` seconds before ``at`` (Unix seconds). Counts of 0 are left out.
+    """A point in the console's charts: counts of the ``span`` seconds before ``at`` (Unix seconds), without those of 0.
 
     ``quantiles``: the durations in seconds below which 50, 95 and 99 % of the requests stayed. None without a request.
     """
@@ -56,7 +56,7 @@ class Point:
 
 
 class Points:
-    """The points between readings.
+    """The points of the console's charts, each made from two readings of the counters.
 
     start: the first reading.
     bounds: the upper bounds of the buckets of durations, in seconds.
@@ -89,7 +89,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the totals of a process are read from. ``counters`` have the names that start the names of their totals."""
+    """The metrics that a ``Reading`` is made from. ``counters``: each with the beginning of the names of its totals."""
 
     requests: RequestMetrics
     errors: RecentErrors
@@ -112,7 +112,7 @@ class Counted:
 
 
 class History(Points):
-    """The points of a process. Their counts are read from ``counted``, so the history costs requests nothing."""
+    """The points of this process's last day, read from the totals in ``counted``, so that requests cost no more."""
 
     def __init__(self, counted: Counted, now: float) -> None:
         super().__init__(counted.read(now), counted.requests.durations.bounds)

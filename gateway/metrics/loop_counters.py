@@ -21,14 +21,14 @@ _NO_IMAGE: Final = frozenset({"400", "401", "404", "405"})
 
 
 class NamedCollector(Collector):
-    """A collector of a fixed set of names, so that a registry refuses another collector of these names."""
+    """A collector of Prometheus with fixed names of metrics, so that a registry refuses another with these names."""
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
 
 
 class LoopCounter(NamedCollector):
-    """A counter that only the loop's thread updates. ``labels`` are names, and each ``add`` passes their values."""
+    """A counter that only the event loop's thread updates. ``labels``: their names. Each ``add`` has their values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self._name = name
@@ -58,16 +58,16 @@ class LoopCounter(NamedCollector):
 
 @dataclass(slots=True)
 class _Observations:
-    """The number of observations in each bucket, and their sum. The last bucket is for what exceeds all bounds."""
+    """The state of a histogram: the observations in each bucket, and their sum. The last bucket has no upper bound."""
 
     counts: list[int]
     total: float = 0.0
 
 
 class LoopHistogram(NamedCollector):
-    """A histogram with one label, or none, that only the loop's thread updates.
+    """A histogram with one label, or none, that only the event loop's thread updates.
 
-    labels: its name or nothing. A value of the label is absent until it is observed.
+    labels: the name of the label, or nothing. A value of the label is absent until it is observed.
     """
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], labels: tuple[str, ...] = ()) -> None:
@@ -116,14 +116,14 @@ class LoopHistogram(NamedCollector):
 
 @dataclass(slots=True)
 class _Requests:
-    """The number of requests, and their duration in total."""
+    """The number of clients' requests of one kind, and the seconds that they took together."""
 
     count: int = 0
     seconds: float = 0.0
 
 
 class RequestTotals(NamedTuple):
-    """Requests since the start: how many, how many with a 5xx or an aborted transfer, and how long they all took."""
+    """Clients' requests since the start: all, those with a 5xx or an aborted transfer, and their total duration."""
 
     requests: int
     errors: int
@@ -131,7 +131,7 @@ class RequestTotals(NamedTuple):
 
 
 class RequestMetrics(NamedCollector):
-    """Requests by route, delivery and status, and durations and times to the first byte by route."""
+    """Metrics of clients' requests: counts by route, delivery and status; durations and first bytes by route."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._requests: defaultdict[tuple[str, str, str], _Requests] = defaultdict(_Requests)

@@ -11,7 +11,7 @@ _MOST_REQUESTS: Final = 200
 
 @dataclass(slots=True)
 class RecentError:
-    """The errors with the same code since the start. ``image_id`` is None if the last request named no image."""
+    """An error code that requests ended with: how often since the start, and the time and the image of the last one."""
 
     code: str
     count: int
@@ -20,7 +20,7 @@ class RecentError:
 
 
 class RecentErrors:
-    """An entry for each code of an error, of which there are few. Only failed requests update an entry."""
+    """The errors that requests ended with, an entry a code. Only failed requests update an entry."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._by_code: dict[str, RecentError] = {}

@@ -53,7 +53,7 @@ def gauge_value(gauge: Gauge | OptionalGauge) -> float:
 
 @dataclass(slots=True, eq=False)
 class CountedElsewhere(NamedCollector):
-    """A counter that calls ``count`` at each scrape."""
+    """A counter whose value is what ``count`` returns at each scrape."""
 
     name: str
     documentation: str

@@ -41,7 +41,7 @@ _OF_COS: Final = frozenset({"cos_refuses", "cos_errors"})
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """A fault by name, with the numbers and names that the page inserts into the sentence of its language.
+    """A fault of the gateway by name, with the numbers and names that the console inserts into the operator's sentence.
 
     ``since``: when the fault was first seen, in Unix seconds. None: not known.
     """
@@ -76,7 +76,7 @@ class Symptom:
 
 
 class SymptomLog:
-    """Notes since when each fault is seen.
+    """The time since when each fault of the gateway has been seen.
 
     A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
     its beginning.

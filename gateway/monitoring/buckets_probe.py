@@ -28,10 +28,10 @@ _MADE_UP: Final = "image-gateway-probe"  # a key that is asked for where no row 
 
 @dataclass(slots=True)
 class _Bucket:
-    """A bucket, and what is known of it. Times are in monotonic seconds.
+    """A bucket of COS, and what the probe knows of it. Times are in monotonic seconds.
 
     accepted: the object that COS accepted in the last probe.
-    refusal: that of the last request, until a request is accepted.
+    refusal: COS's answer to the last request if it was refused, until a request is accepted.
     is_doubted: the bucket has refused a signature, and accepted none of a probe since.
     proven_at: when the bucket last accepted the signature of a probe.
     """

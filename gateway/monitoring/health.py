@@ -21,7 +21,7 @@ _MAX_AGE = 1.0  # seconds for which the states of the last probes count
 
 
 class Readiness(enum.StrEnum):
-    """The ``status`` of ``/readyz``."""
+    """The gateway's readiness for requests: the ``status`` of ``/readyz``."""
 
     READY = "ready"
     DEGRADED = "degraded"
@@ -29,7 +29,7 @@ class Readiness(enum.StrEnum):
 
 
 class State(enum.StrEnum):
-    """The state of a dependency."""
+    """The state of a dependency, such as Postgres or Redis."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -38,7 +38,7 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``checks`` maps each dependency to its state. ``reasons`` says why, for each dependency that is not ``ok``."""
+    """The answer of ``/readyz``: ``checks`` has each dependency's state, ``reasons`` why a dependency is not ``ok``."""
 
     status: Readiness
     checks: Mapping[str, State]

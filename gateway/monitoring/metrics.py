@@ -11,7 +11,7 @@ _LAG_INTERVAL: Final = 0.05  # seconds; twenty wake-ups a second cost less than 
 
 
 class MonitoringMetrics:
-    """The delay of the event loop, and whether the trigger and each dependency are as they should be."""
+    """Metrics of the event loop's delay, of Postgres's change trigger, and of the state of each dependency."""
 
     def __init__(self, registry: Registry) -> None:
         self.event_loop_lag = registry.histogram(

@@ -23,7 +23,7 @@ _WORD: Final = "probe"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The result on a server. ``address`` is empty outside of a Cluster. ``problem`` is empty if everything worked."""
+    """The probe's result on a server of Redis. ``address``: empty outside of a Cluster. ``problem``: empty if none."""
 
     address: str
     problem: str = ""
@@ -32,7 +32,7 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True)
 class RedisProbe:
-    """Reads and writes by the scripts of requests, on every server with a shard, and sends an empty invalidation."""
+    """Readiness probe of Redis: runs the scripts of requests on each server with keys, and publishes a test message."""
 
     shards: Shards
     channel: InvalidationChannel

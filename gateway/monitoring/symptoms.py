@@ -46,7 +46,7 @@ _ENOUGH_BEFORE: Final = 100  # answers of the hour before
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What the rooms measure of themselves and ``symptoms`` judges. A gauge is NaN while its value is not known."""
+    """Metrics of other packages that ``symptoms`` judges. A gauge is NaN while its value is not known."""
 
     trigger_installed: Gauge
     reload_successful: Gauge
@@ -60,10 +60,10 @@ class Gauges:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway. Times are in seconds.
+    """The state of the gateway, from which ``symptoms`` finds faults. Times are in seconds.
 
     points, minutes: the points of five seconds and of a minute, the oldest first.
-    credentials_left: until the first credentials end. NaN: none end.
+    credentials_left: until the first of COS's credentials end. NaN: none end.
     """
 
     points: Sequence[Point]
@@ -208,7 +208,7 @@ def _of_events(points: Sequence[Point], minute: Sequence[Point]) -> Iterable[Sym
 
 @dataclass(frozen=True, slots=True)
 class CurrentSymptoms:
-    """Observes the gateway for ``symptoms``. ``paused_buckets`` returns the buckets that get no requests."""
+    """Finds the gateway's current faults by ``symptoms``. ``paused_buckets``: buckets of COS that get no requests."""
 
     health: Health
     history: History

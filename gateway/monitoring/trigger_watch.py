@@ -19,7 +19,7 @@ _LEAST_PAUSE = 1.0  # seconds between two looks that somebody asks for
 
 @dataclass(slots=True)
 class TriggerWatch:
-    """Looks for the change trigger, sets a metric, and logs a problem once, and its end.
+    """Checks that Postgres has the trigger that notifies of changed rows, sets a metric, and logs a problem once.
 
     ``inspect`` raises ``CatalogUnavailable`` while Postgres does not answer: the state then stays as it was.
     """

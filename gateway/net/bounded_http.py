@@ -14,7 +14,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class ServiceUnavailable(Exception):
-    """The service did not answer in time, or its answer is not valid. The text contains neither a secret nor a body.
+    """A service did not answer in time, or its answer is not valid. The text contains neither a secret nor a body.
 
     ``status``: the status of the answer. None if there is no answer, or if the status is not the fault.
     """
@@ -26,7 +26,7 @@ class ServiceUnavailable(Exception):
 
 @dataclass(slots=True)
 class BoundedHttp:
-    """Requests that take at most ``timeout`` seconds and return at most ``most_bytes``. An async context manager."""
+    """HTTP client: a request takes ``timeout`` seconds and returns ``most_bytes`` at most. An async context manager."""
 
     timeout: float = _TIMEOUT
     most_bytes: int = _MOST_BYTES

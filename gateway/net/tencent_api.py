@@ -21,7 +21,7 @@ _SKIP: Final = "SKIP"  # the Authorization field of the actions that take no key
 
 
 class ApiKey(NamedTuple):
-    """A key that signs requests. ``token``: the token of temporary credentials, None for permanent credentials."""
+    """A key that signs requests to Tencent Cloud. ``token``: that of temporary credentials, else None."""
 
     secret_id: str
     secret_key: str
@@ -29,7 +29,7 @@ class ApiKey(NamedTuple):
 
 
 class ApiError(ServiceUnavailable):
-    """The service refused the action. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
+    """Tencent Cloud's API refused the action. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"error {code}")
@@ -38,7 +38,7 @@ class ApiError(ServiceUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class TencentApi:
-    """Calls actions of a service.
+    """Client of one service of Tencent Cloud's API 3.0.
 
     url: the address of the service, such as ``https://sts.tencentcloudapi.com``.
     now: returns Unix seconds. The service refuses a signature whose time is more than five minutes off.

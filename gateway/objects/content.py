@@ -42,7 +42,7 @@ COS_FAILURES: Final = (OriginUnavailable, OriginTimeout, Unavailable)
 
 
 class Body(Protocol):
-    """Bytes that COS sends: an ``ObjectBody``, or a ``Reader`` of a transfer that others may share."""
+    """The bytes of an object that COS sends: an ``ObjectBody``, or a ``Reader`` of a transfer that others may share."""
 
     async def read(self) -> bytes | memoryview:
         """Return the next bytes, empty at a clean end. Raises ``BodyLost`` or ``RowChanged`` at any other end."""
@@ -97,7 +97,7 @@ class Content:
 
 @dataclass(slots=True)
 class Entry:
-    """A version of an object, as COS answered a request of ``requested_at`` (seconds of ``boot_time``).
+    """A version of an object in memory, as COS answered a request of ``requested_at`` (seconds of ``boot_time``).
 
     ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
     metadata has one of the gateway's own.
@@ -110,7 +110,7 @@ class Entry:
 
 
 class ObjectCache:
-    """Evicts the least recently used entries, bytes apart from metadata.
+    """Metadata and bytes of COS's objects in memory. Evicts the least recently used, bytes apart from metadata.
 
     An answer of COS counts from the time of its request: it replaces no answer to a later request, and an image that
     has changed since, by the change log, does not use it, even if another image of the same object sent the request.
@@ -230,7 +230,7 @@ class ObjectCache:
 
 @dataclass(slots=True)
 class OriginAccess:
-    """Collaborators of every ``ObjectBody``.
+    """The collaborators that every ``ObjectBody`` fetches from COS with.
 
     renew: renews the URL of the image. Gets COS's time in Unix seconds if it may explain the refusal, else None.
     """

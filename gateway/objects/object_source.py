@@ -22,7 +22,7 @@ TransferKey = tuple[ObjectId, tuple[tuple[str, str], ...]]
 
 @dataclass(slots=True, eq=False)
 class SharedTransfer:
-    """Fetches one body for any number of readers, as ``TransferState`` says.
+    """A transfer of one body from COS for any number of readers (requests of clients), as ``TransferState`` says.
 
     There is no task, and no pace but the readers': the one whose turn it is requests and reads.
     """
@@ -101,7 +101,7 @@ class SharedTransfer:
 
 @dataclass(slots=True, eq=False)
 class Reader:
-    """One reader's position in a transfer. It must be closed.
+    """One request's position in a shared transfer from COS. It must be closed.
 
     ``is_collapsed``: the transfer was started for another request.
     """
@@ -153,7 +153,7 @@ class Reader:
 
 
 class ObjectSource:
-    """Asks COS for as little as possible: for nothing while memory is fresh, and once for simultaneous requests.
+    """The content of images from memory or COS, asked as little as possible: once for requests at the same time.
 
     Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
     at most ``memory_cache.max_bytes``.

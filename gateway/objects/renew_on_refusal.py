@@ -7,7 +7,7 @@ from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 
 
 class Renewal:
-    """The renewals of the URL of one request: one, and another if COS's time differs from that of the new URL."""
+    """Renewals of the presigned URL of one request: one, and another if COS's time differs from the URL's."""
 
     _renewals = 0
 

@@ -17,7 +17,7 @@ Piece = bytes | memoryview
 
 
 class BufferLimits(NamedTuple):
-    """The buffer limits of a body, in bytes."""
+    """How many bytes of a body from COS are kept for readers."""
 
     window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
     alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
@@ -26,7 +26,7 @@ class BufferLimits(NamedTuple):
 
 
 class ResumptionLimits(NamedTuple):
-    """At most ``resumes`` resumptions with less than ``progress`` bytes in between.
+    """How often a broken transfer from COS is resumed: ``resumes`` times with less than ``progress`` bytes in between.
 
     So an origin that breaks off early each time is given up, and a long transfer may be lost any number of times.
     """
@@ -37,7 +37,7 @@ class ResumptionLimits(NamedTuple):
 
 
 class BodyState:
-    """The bytes of one version of an object that have come, and how the rest is requested.
+    """The progress of a body from COS, one version of an object: what has come, and how the rest is requested.
 
     A clean end means a complete body: of the announced length, all of one version, and with COS's CRC-64 if the answer
     had one (``x-cos-hash-crc64ecma``, COS document 40334) and COS did not process the object. A lost connection is
@@ -134,7 +134,7 @@ class BodyState:
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """Bytes of memory that transfers take and give back: at most ``most`` at once."""
+    """A budget of memory in bytes that transfers take and give back: at most ``most`` at once."""
 
     most: int
     taken: int = 0
@@ -148,7 +148,7 @@ class Budget:
 
 
 class Need(Enum):
-    """What a reader has to do for its next piece."""
+    """What a reader has to do for its next piece of a shared body."""
 
     FETCH = auto()  # read it from COS
     WAIT = auto()  # for another reader, which does
@@ -157,7 +157,7 @@ class Need(Enum):
 
 @dataclass(slots=True, eq=False)
 class TransferState:
-    """The pieces of one body, for any number of readers.
+    """The pieces of one body from COS, and the rules of who fetches the next one for any number of readers.
 
     The first reader that needs the next piece fetches it, the others wait for it. Nothing is read ahead of the fastest
     reader, so slow readers hold COS back. When a reader leaves while it fetches, the next one continues. When the last

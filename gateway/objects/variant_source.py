@@ -31,7 +31,7 @@ _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 @dataclass(slots=True, eq=False)
 class RefusedVariants:
-    """Variants that COS did not make, at most 10,000: they are not requested again for ten minutes.
+    """Renditions that COS did not make, at most 10,000: they are not requested again for ten minutes.
 
     ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): a refusal of an earlier request
     does not count.
@@ -112,7 +112,7 @@ class RefusedVariants:
 
 
 class VariantSource:
-    """Fetches renditions: read whole before the first byte is sent, with an entity tag of the gateway's own.
+    """Renditions from COS: read whole before the first byte is sent, with an entity tag of the gateway's own.
 
     It is unknown which checksum, entity tag and length COS sends with a processed image, what its HEAD describes, and
     whether it obeys conditions and ranges there (COS documents 44880 and 1246/109211 do not say). So nothing of that is

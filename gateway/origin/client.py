@@ -64,7 +64,7 @@ _OTHER: Final = "other"
 
 
 class _Labels:
-    """The values of a label: those that are known, and the first ``most`` others; "other" is the rest."""
+    """The values of a metric's label: the known ones, and the first ``most`` others; "other" stands for the rest."""
 
     def __init__(self, known: Collection[str], most: int) -> None:
         self.known = set(known)
@@ -172,7 +172,7 @@ class ObservedAnswers:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswer:
-    """An answer to a diagnostic request, whose body was not read further than its error.
+    """COS's answer to a diagnostic request, whose body was not read further than its error.
 
     error: has the status, which may be a success.
     crc64: of the whole object, None without one.
@@ -213,7 +213,7 @@ class _Request(NamedTuple):
 
 
 class OriginClient:
-    """Requests objects by presigned URL over persistent connections.
+    """HTTP client that requests objects from COS by presigned URL, over persistent connections.
 
     Retries (connection lost or refused, 5xx, 429) happen before the first byte only, with exponential backoff
     and full jitter or after the pause that COS asks for, within a budget. A bucket of which ten objects fail in a row

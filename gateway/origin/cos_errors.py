@@ -36,9 +36,9 @@ _UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")
 
 
 class _Meaning(NamedTuple):
-    """What a code says beyond its status.
+    """What an error code of COS says beyond the HTTP status.
 
-    outcome: None if the status says it.
+    outcome: the error for the client, None if the status says it.
     is_refusal: COS refuses the gateway, whatever object is requested. False if it has accepted the signature. None if
         the status says it.
     """
@@ -82,7 +82,7 @@ CODES: Final[Mapping[str, _Meaning]] = {
 
 
 class CosError(NamedTuple):
-    """A response without an object.
+    """A response of COS without an object.
 
     code: None if the body has no code, as in every response to a HEAD.
     date: COS's time in Unix seconds, None without a Date field.
@@ -127,9 +127,9 @@ def is_refusal(error: CosError) -> bool | None:
 
 
 class Failure(NamedTuple):
-    """A failure that another attempt may avoid.
+    """A failed request to COS that may succeed when it is sent again.
 
-    outcome: what it means for the client if there is no other attempt.
+    outcome: the error for the client if the request is not sent again.
     wait: COS's Retry-After in seconds.
     is_unsent: COS received nothing of the request.
     is_lost: the connection ended before COS answered.
@@ -167,15 +167,15 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
 
 
 class ConnectionLost(aiohttp.ClientError):
-    """The connection ended before COS answered. It is unknown whether COS received the request."""
+    """The connection to COS ended before an answer. It is unknown whether COS received the request."""
 
 
 class NothingSent(aiohttp.ClientError):
-    """The connection had ended before the request was written: COS received nothing of it."""
+    """The connection to COS had ended before the request was written: COS received nothing of it."""
 
 
 class PresignedUrlRefused(Exception):
-    """COS refused the URL: it has expired, or was never valid. Renew it once and try again.
+    """COS refused the presigned URL: it has expired, or was never valid. Renew it once and try again.
 
     ``error`` is COS's answer. The exception's message is for the log.
     """
@@ -186,7 +186,7 @@ class PresignedUrlRefused(Exception):
 
 
 class BodyLost(Exception):
-    """The body broke off, stalled, or does not match its announced length or checksum."""
+    """The body that COS sends broke off, stalled, or does not match its announced length or checksum."""
 
 
 class BodyTooSlow(BodyLost):

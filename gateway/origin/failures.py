@@ -32,7 +32,7 @@ _PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
 
 @dataclass(slots=True)
 class _Breaker:
-    """The circuit breaker of a bucket.
+    """The circuit breaker of a bucket of COS: requests are paused while many of its objects fail.
 
     failing: the objects that failed since its last answer. bad: those that failed while others were answered.
     """
@@ -44,7 +44,7 @@ class _Breaker:
 
 @dataclass(slots=True, eq=False)
 class CircuitBreakers:
-    """A circuit breaker for each bucket with remembered failures, at most 1024: then the oldest is dropped.
+    """A circuit breaker for each bucket of COS with recent failures, at most 1024: then the oldest is dropped.
 
     A breaker opens when ``objects`` different objects have failed and none was answered in between. An object that
     always fails counts once, however often it is requested. An object that failed while others were answered does not
@@ -101,7 +101,7 @@ class CircuitBreakers:
 
 @dataclass(slots=True)
 class _Failed:
-    """COS's last answer, to a request of ``requested_at``, held until ``until``. All times are monotonic seconds."""
+    """COS's last error for an object, the answer to requests for it until ``until``. Times: monotonic seconds."""
 
     error: GatewayError
     requested_at: float

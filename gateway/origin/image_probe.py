@@ -28,9 +28,9 @@ _FINAL: Final = (ImageNotFound, ImageTooLarge, OriginRejected)
 
 @dataclass(frozen=True, slots=True)
 class ImageProbe:
-    """Asks COS about images.
+    """Asks COS for an image's size, average colour and placeholder (a tiny copy).
 
-    sign: makes a URL for a rule.
+    sign: makes a presigned URL with a processing rule.
     wants_placeholder: whether COS makes the placeholder of an image.
     """
 

@@ -4,7 +4,7 @@ from gateway.metrics.registry import CountedElsewhere, Registry
 
 
 class OriginMetrics:
-    """Requests to COS, their failures by bucket, renditions, the bytes that clients get, and the memory for bodies."""
+    """Metrics of requests to COS, failures by bucket, renditions, bytes for clients, and the memory for bodies."""
 
     def __init__(self, registry: Registry) -> None:
         self.sent_bytes = registry.loop_counter(

@@ -74,7 +74,7 @@ class ContentRange:
 
 
 class ObjectMetadata(NamedTuple):
-    """Metadata of one version of an object, the same for a part and the whole. None for values that COS did not send.
+    """COS's metadata of a version of an object, the same for a part and the whole. None for values that were not sent.
 
     ``size`` in bytes is None for a chunked body that has not ended yet.
     """
@@ -342,7 +342,7 @@ ObserveRequest = Callable[[str, yarl.URL], AbstractContextManager[Callable[[int,
 
 
 class CosConnections:
-    """Sends requests over persistent connections, each one time: no redirect, cookie or decompression, no retry.
+    """Sends requests to COS over persistent connections, each once: no redirect, cookie, decompression or retry.
 
     aiohttp's connector and parser do the work. Its session would take as long again as these two, for what no request
     to COS needs, and it would repeat a GET whose connection is lost, without the counters and the retry budget.

@@ -29,7 +29,7 @@ _RENAMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """An address that serves a bucket.
+    """The host of COS that serves a bucket.
 
     base: scheme and host with its port, no slash at the end.
     host: what gets signed, without a port.
@@ -40,7 +40,7 @@ class Origin:
 
 
 class Hosts:
-    """Hosts by bucket and region, computed once for each."""
+    """COS's hosts by bucket and region, computed once for each."""
 
     def __init__(self, settings: CosSettings) -> None:
         self._settings = settings

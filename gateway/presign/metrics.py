@@ -4,7 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class PresignMetrics:
-    """Presigned URLs, the ends and refreshes of credentials, and COS's clock."""
+    """Metrics of presigned URLs, of the ends and refreshes of credentials, and of COS's clock."""
 
     def __init__(self, registry: Registry) -> None:
         self.presigns = registry.counter("presigns", "Presigned URLs made.")

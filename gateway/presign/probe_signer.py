@@ -20,7 +20,7 @@ _NOBODY: Final = Credentials("AKIDOFNOACCOUNT", "a-secret-key-of-no-account")
 
 @dataclass(frozen=True, slots=True)
 class ProbeSigner:
-    """Signs URLs that a gateway never uses for images, with chosen times, parameters, token and host.
+    """Signs COS's URLs for ``check``, with chosen times, parameters, token and host. None of them serves an image.
 
     styles: the configured styles, COS's processing parameters by name.
     """

@@ -34,10 +34,10 @@ _SCRIPTED = "image/svg+xml"
 
 @dataclass(slots=True, eq=False)
 class PublicUrls:
-    """Signs URLs for clients.
+    """Makes presigned URLs of COS for clients, which fetch the bytes themselves.
 
     is_usable: whether a URL lives long enough for a client.
-    strict_buckets: refuse a URL with a parameter that is not signed.
+    strict_buckets: buckets that refuse a URL with a parameter that is not signed.
     """
 
     signer: Signer

@@ -27,7 +27,7 @@ class ImageVariant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One allowed result of processing.
+    """One result of COS's image processing that may be requested: a style in one width and format.
 
     template: COS's rule, with ``{focus}`` where the rule depends on the row.
     width: in pixels, None for a fixed style.
@@ -50,7 +50,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A style with widths (ascending) and formats, ``original`` last unless it is named."""
+    """A configured style with widths (ascending, in pixels) and formats, ``original`` last unless it is named."""
 
     widths: tuple[int, ...]
     formats: tuple[VariantFormat, ...]

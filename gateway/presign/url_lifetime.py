@@ -29,7 +29,7 @@ _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 @dataclass(slots=True, eq=False)
 class CosClock:
-    """This machine's clock, until COS refuses a URL and its ``Date`` is half a minute or more away.
+    """COS's time: that of this machine's clock, until COS refuses a URL and its ``Date`` is 30 seconds or more away.
 
     From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
     """
@@ -86,7 +86,7 @@ class CosClock:
 
 @dataclass(slots=True, eq=False)
 class Lifetime:
-    """How long URLs may be used, and when they are due for renewal, by the settings in use. Durations are in seconds.
+    """The rules of how long presigned URLs may be used, and when they are due for renewal. Durations are in seconds.
 
     ``min_remaining`` is a margin for the transfer and for clocks that differ. When a token ends a URL sooner, it and
     ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.
@@ -153,8 +153,8 @@ class Lifetime:
 
 
 @dataclass(frozen=True, slots=True)
-class UsableUrls:
-    """Signs images, and says which of their URLs may be used now, by COS's clock ``now``."""
+class CheckedSigner:
+    """Makes presigned URLs of COS, and checks by COS's clock ``now`` whether a URL lives long enough to be used."""
 
     signer: Signer
     lifetime: Lifetime

@@ -17,7 +17,7 @@ _MOST_KEPT: Final = 100_000
 
 @dataclass(slots=True)
 class PurgeIntake:
-    """Queues changed images. ``flush`` queues the images that Redis did not take before."""
+    """Puts changed images into the queue of CDN purges in Redis. ``flush`` adds those that Redis did not accept."""
 
     queue: PurgeQueue
     metrics: PurgeMetrics

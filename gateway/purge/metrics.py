@@ -4,7 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class PurgeMetrics:
-    """Purges by result, and the queue of purges."""
+    """Metrics of purges of the CDN, by result, and of their queue."""
 
     def __init__(self, registry: Registry) -> None:
         self.purges = registry.counter(

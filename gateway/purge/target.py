@@ -9,7 +9,7 @@ _PATHS: Final = ("/i/{}", "/api/v1/images/{}/proxy")
 
 
 class TargetUnavailable(Exception):
-    """The service accepts no purges of any image now. The text contains neither a secret nor an address.
+    """The CDN or webhook accepts no purges of any image now. The text contains neither a secret nor an address.
 
     ``code`` is the error code of Tencent's service. None for other causes.
     """
@@ -20,7 +20,7 @@ class TargetUnavailable(Exception):
 
 
 class PurgeRefused(Exception):
-    """The service refuses images, and would refuse them again.
+    """The CDN or webhook refuses to purge images, and would refuse them again.
 
     ``image_ids`` are the refused images, while the others were accepted. None: the whole request was refused.
     """
@@ -31,7 +31,7 @@ class PurgeRefused(Exception):
 
 
 class Target(Protocol):
-    """A service that purges images."""
+    """A CDN, or a webhook, that drops its copies of images on request."""
 
     @property
     def most(self) -> int:
@@ -45,7 +45,7 @@ class Target(Protocol):
 
 
 class Addresses:
-    """The addresses of images under each of ``base_urls``: of the original, and all of each style."""
+    """The URLs of an image to purge, under each of ``base_urls``: of the original, and of each style in each form."""
 
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls

@@ -35,9 +35,10 @@ _LONGEST_REASON: Final = 200  # characters
 
 @dataclass(eq=False)
 class _TencentTarget:
-    """A service that purges addresses, or cache tags without ``addresses``. The credentials of ``bucket`` sign calls.
+    """A service of Tencent Cloud that purges URLs, or cache tags if ``addresses`` is None.
 
-    most_targets: how many addresses or tags a request may name. It shrinks when the service refuses so many.
+    bucket: that of COS whose credentials sign the requests.
+    most_targets: how many URLs or tags a request may name. It shrinks when the service refuses so many.
     """
 
     SERVICE: ClassVar[str]
@@ -93,7 +94,7 @@ class _TencentTarget:
 
 
 class TencentCdn(_TencentTarget):
-    """Purges images by address. The account of the credentials must accelerate all domains of ``addresses``."""
+    """Purges images from Tencent's CDN by URL. The account of the credentials must own all domains of ``addresses``."""
 
     SERVICE = "cdn"
     VERSION = "2018-06-06"
@@ -113,7 +114,7 @@ class TencentCdn(_TencentTarget):
 
 @dataclass(eq=False)
 class EdgeOne(_TencentTarget):
-    """Purges images from the site ``zone_id``: by address, or without ``addresses`` by the tag of each image."""
+    """Purges images from EdgeOne's site ``zone_id`` by URL, or by cache tag if ``addresses`` is None."""
 
     SERVICE = "teo"
     VERSION = "2022-09-01"

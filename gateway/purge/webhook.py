@@ -20,7 +20,7 @@ _CONNECT_TIMEOUT: Final = 5.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Sends purges to ``url``. ``token`` is its bearer token."""
+    """Sends purges of images to the operator's ``url``. ``token`` is the bearer token of these requests."""
 
     http: BoundedHttp
     url: str

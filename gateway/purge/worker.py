@@ -26,14 +26,14 @@ _LONGEST_PAUSE: Final = 60.0
 
 @dataclass(slots=True)
 class PurgeWorker:
-    """Sends purges, the oldest first. While the target takes no purges, they keep their places in the queue.
+    """Sends the due purges to the CDN, the oldest first. While it takes no purges, they keep their places in the queue.
 
     Results:
 
     - ``sent``
-    - ``postponed``: the target takes no purges now.
-    - ``failed``: the target refused the image. The purge will be tried again.
-    - ``dead``: the target refused the image for the last time.
+    - ``postponed``: the CDN takes no purges now.
+    - ``failed``: the CDN refused the image. The purge will be tried again.
+    - ``dead``: the CDN refused the image for the last time.
     """
 
     intake: PurgeIntake

@@ -45,10 +45,7 @@ class WrongRedis(CacheUnavailable):
 
 @asynccontextmanager
 async def open_redis(
-    settings: RedisSettings,
-    observe: ObserveCommand | None = None,
-    *,
-    try_every: float = 1.0,
+    settings: RedisSettings, observe: ObserveCommand | None = None, *, try_every: float = 1.0
 ) -> AsyncIterator[Shards]:
     """Open clients with a bounded number of connections, which are made when first needed.
 
@@ -57,9 +54,9 @@ async def open_redis(
     - ``redis+cluster://host:port,host:port`` gets the other nodes of the cluster from the nodes that answer.
     - ``rediss+…`` is the same over TLS, also with the Sentinels. ``?ssl_ca_certs=FILE`` names a private authority.
 
-    A password precedes the hosts. The settings have checked the URL. ``observe`` makes the context of each command.
-    ``try_every``: after how many seconds a server that did not answer is tried again, in the background. When this
-    function's own context is entered, only a Cluster is connected to, for at most ``settings.timeout`` seconds.
+    A password precedes the hosts. The settings have checked the URL. ``try_every``: after how many seconds a server
+    that did not answer is tried again, in the background. When this function's own context is entered, only a Cluster
+    is connected to, for at most ``settings.timeout`` seconds.
     """
     url = settings.url.get_secret_value()
     options: dict[str, Any] = {
@@ -74,9 +71,8 @@ async def open_redis(
     parts = settings.parts()
     async with AsyncExitStack() as stack:
         if settings.names_a_cluster:
-            seeds = [Address(host, port) for host, port in _hosts(parts, 6379)]
             opener = _open_node(parts, settings.timeout, options | limits, observe)
-            cluster = ClusterServers(seeds, opener, settings.timeout)
+            cluster = ClusterServers(_hosts(parts, 6379), opener, settings.timeout)
             stack.push_async_callback(cluster.aclose)
             await cluster.look()
             await stack.enter_async_context(background("redis-cluster", cluster.watch()))
@@ -153,29 +149,22 @@ class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
     """Connections to the master. redis-py's own pool behind Sentinel fails when all are in use, instead of waiting."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
-        super().__init__(
-            service_name=service_name,
-            sentinel_manager=sentinel_manager,
-            connection_class=SentinelManagedSSLConnection if ssl else SentinelManagedConnection,
-            **options,
-        )
+        kind = SentinelManagedSSLConnection if ssl else SentinelManagedConnection
+        options |= {"service_name": service_name, "sentinel_manager": sentinel_manager, "connection_class": kind}
+        super().__init__(**options)
 
 
-def _hosts(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
+def _hosts(parts: SplitResult, default_port: int) -> list[Address]:
     """Return the hosts and ports of a URL that names several, which ``urlsplit`` does not split."""
     hosts = parts.netloc.rpartition("@")[2].split(",")
     places = [urlsplit(f"//{host}") for host in hosts]  # handles the brackets of IPv6
-    return [(place.hostname or "", place.port or default_port) for place in places]
+    return [Address(place.hostname or "", place.port or default_port) for place in places]
 
 
 def _login(parts: SplitResult) -> dict[str, Any]:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    login = _tls(parts)
-    if user:
-        login["username"] = unquote(user)
-    if password:
-        login["password"] = unquote(password)
-    return login
+    login = {"username": unquote(user), "password": unquote(password)}
+    return _tls(parts) | {name: value for name, value in login.items() if value}
 
 
 def _tls(parts: SplitResult) -> dict[str, Any]:

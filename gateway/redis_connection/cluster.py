@@ -54,10 +54,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a node says about its Cluster. ``slots``: first and last slots in order, and the addresses of their nodes.
-
-    The first of the addresses is that of the primary.
-    """
+    """What a node says about its Cluster. ``slots``: first and last slots in order, and their nodes, primary first."""
 
     is_ok: bool
     epoch: int
@@ -72,8 +69,7 @@ class ClusterServers:
     """The primaries of a Cluster, each with its own breaker.
 
     The map of slots is read at the start (``look``), and again by the background task ``watch``: after a MOVED, and
-    every second while a node does not answer. No request waits for it. A node that does not answer is tried again only
-    by ``watch``.
+    every second while a node does not answer. No request waits for it.
     """
 
     def __init__(self, seeds: Sequence[Address], open_node: OpenNode, timeout: float) -> None:
@@ -108,7 +104,6 @@ class ClusterServers:
         raise CacheUnavailable(f"CLUSTERDOWN slot {slot} has no node")
 
     def node(self, address: Address) -> GuardedRedis:
-        """Return the node at the address."""
         if (node := self._nodes.get(address)) is None:
             node = self._nodes[address] = self._open_node(address, self.mark_stale)
         return node
@@ -132,10 +127,7 @@ class ClusterServers:
                 self._is_stale.set()
 
     async def look(self) -> bool:
-        """Ask every node for the map of slots, and take that of the newest epoch. Return whether any node answered.
-
-        A node that answers is used again.
-        """
+        """Take the newest map of slots of all nodes. Nodes that answer are used again. Return whether any answered."""
         views: list[_View] = []
         problems: list[str] = []
 
@@ -196,15 +188,11 @@ class ClusterServers:
         await in_parallel([close(self._nodes.pop(address)) for address in addresses])
 
     async def aclose(self) -> None:
-        """Close the connections to all nodes."""
         await self._close(list(self._nodes))
 
 
 def _view_in(answers: Sequence[Any], asked: Address) -> _View:
-    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of the node at ``asked``.
-
-    Raises an answer that is an error.
-    """
+    """Return the view in the answers to CLUSTER INFO and CLUSTER SLOTS of a node. Raises an answer that is an error."""
     for answer in answers:
         if isinstance(answer, RedisError):
             raise answer
@@ -217,10 +205,7 @@ def _view_in(answers: Sequence[Any], asked: Address) -> _View:
 
 
 def _address(node: Sequence[Any], asked: Address) -> Address:
-    """Return the address of a node in the answer to CLUSTER SLOTS.
-
-    A node that prefers a host name and has none is called ``?``. The metadata of Redis 7 then has its IP address.
-    """
+    """Return the address of a node. If it prefers a host name and has none (``?``), Redis 7's metadata has its IP."""
     endpoint, port, *more = node
     host = _text(endpoint or "")
     if host == "?" and len(more) > 1:

@@ -45,7 +45,7 @@ REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 # The arguments of a command that the server does not know, and where a script failed.
 _NOISE = re.compile(r",? with args beginning with: .*|,? script: [0-9a-f]{40}, on @user_script:\d+", re.DOTALL)
 
-_WRONG = ("WRONGTYPE", "INVALIDOBJ")
+_WRONG = ("WRONGTYPE", "INVALIDOBJ")  # the latter: a string that only begins like a HyperLogLog (PFADD)
 # The words that operators search for, which redis-py removes from the messages.
 _CODES: Final = frozenset(
     {"ASK", "CLUSTERDOWN", "CROSSSLOT", "LOADING", "MASTERDOWN", "MOVED", "NOPERM", "OOM", "READONLY", "TRYAGAIN"}
@@ -65,9 +65,7 @@ class CircuitBreaker:
 
     Logs each outage once with its reason, its end once, and refused commands once a minute. A Redis that is full or
     read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a node of a Cluster, else
-    empty.
-
-    ``is_open`` and ``failures`` (in a row) are plain attributes, so that reading them on every call costs nothing.
+    empty. ``is_open`` and ``failures`` (in a row) are attributes, so that reading them on every call costs nothing.
     """
 
     def __init__(self, address: str = "", *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -101,8 +99,7 @@ class CircuitBreaker:
 class _PackedInC:
     """Packs commands with hiredis, as redis-py's synchronous client does.
 
-    redis-py's asynchronous client loops over the arguments instead, which took a tenth of the time of a look-up of an
-    image that is not cached.
+    Its asynchronous client loops over the arguments, which took a tenth of the time of a look-up that is no hit.
     """
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -120,7 +117,7 @@ class GuardedRedis:
 
     Calls may take ``timeout`` seconds and raise ``CacheUnavailable`` when they fail. After a time-out, or a few calls
     in a row without an answer, the breaker opens. Then calls fail at once, until ``answered`` is called: a background
-    task tries whether the server answers again, so that no request waits for it. Outages are logged.
+    task tries whether the server answers again, so that no request waits for it.
 
     client: the client of a server, or of the master behind Sentinel, for use within ``bounded``.
     address: ``host:port`` of a node of a Cluster, else empty.
@@ -226,7 +223,6 @@ class GuardedRedis:
         return CacheUnavailable(message)
 
     async def ping(self) -> None:
-        """Return when Redis answers."""
         await self.run(("PING",))
 
     async def try_again(self) -> None:
@@ -253,10 +249,7 @@ class GuardedRedis:
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Return whether a command met a value of the wrong type, by itself or in a script.
-
-    Redis calls a string that only begins like a HyperLogLog corrupted (PFADD). That counts as the wrong type, too.
-    """
+    """Return whether a command met a value of the wrong type, by itself or in a script."""
     return isinstance(error, ResponseError) and str(error).startswith(_WRONG)
 
 

@@ -24,8 +24,7 @@ class Named(Protocol):
     """Belongs to an image."""
 
     @property
-    def image_id(self) -> str:
-        """The id of the image."""
+    def image_id(self) -> str: ...
 
 
 N = TypeVar("N", bound=Named)
@@ -34,8 +33,7 @@ SLOTS: Final = 16384
 
 _SEPARATOR: Final = "|"  # occurs neither in an id nor in the name of a rendition
 _WORD: Final = re.compile(rf"({IMAGE_ID})(?:[{_SEPARATOR}]({RENDITION_NAME}))?")
-# The id of an image may be another id, a colon and the name of a rendition. The key of its original ends with the
-# separator, so that it is not the key of that rendition.
+# An id may be another id, a colon and the name of a rendition. Then the key of its original ends with the separator.
 _SPELLS_A_VARIANT: Final = re.compile(rf".+:{RENDITION_NAME}")
 
 
@@ -118,10 +116,7 @@ class Answers:
 
 
 class Shards:
-    """All shards, and the servers that hold them.
-
-    What belongs to no image, such as the statistics of a day, is in the ``first`` shard.
-    """
+    """All shards, and the servers that hold them. The ``first`` has what belongs to no image, as a day's statistics."""
 
     def __init__(self, servers: Servers, prefix: str, count: int = 1) -> None:
         self.servers = servers
@@ -182,7 +177,7 @@ class Shards:
         return await self._follow(server, commands, await server.send(commands))
 
     async def _follow(self, server: GuardedRedis, commands: Sequence[Command], answers: list[Any]) -> list[Any]:
-        """Return the answers, with those that led to another server replaced. Raises ``CacheUnavailable``."""
+        """Return the answers, with those that led to another server replaced."""
         for number, answer in enumerate(answers):
             if isinstance(answer, Redirect):
                 answers[number] = await self.servers.follow(answer, commands[number], server)

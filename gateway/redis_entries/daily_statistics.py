@@ -42,11 +42,8 @@ return 1
 def _add(*, counts: Key, marker: Key, batch: int, life: int, lines: str) -> None:
     """Add a batch to the counts of a day. A batch sent again, because no answer to it came, adds nothing.
 
-    A value of another type is replaced.
-
-    marker: the number of the last batch that this writer added.
-    life: for how many seconds both are kept.
-    lines: a name and a number on each.
+    A value of another type is replaced. ``marker`` has the number of the last batch that this writer added. Both keys
+    are kept for ``life`` seconds. Each line has a name and a number.
     """
 
 
@@ -67,31 +64,24 @@ redis.call('EXPIRE', distinct, life)
 return 1
 """)
 def _add_images(*, distinct: Key, life: int, lines: str) -> None:
-    """Add images, each on a line, to a HyperLogLog that is kept for ``life`` seconds.
-
-    Adding an image again has no effect. A broken value, or a value of another type, is replaced.
-    """
+    """Add images, each on a line, to a HyperLogLog kept for ``life`` seconds. It replaces a broken or other value."""
 
 
 @dataclass(eq=False, slots=True)
 class _Gathered:
-    """The counts, and the ids of images, of a day that are not yet written.
-
-    batch: the number of the batch once its write was tried: nothing is added from then on. 0 before.
-    """
+    """The counts, and the ids of images, of a day that are not yet written."""
 
     day: str
     counts: "Counter[str]" = field(default_factory=Counter)
     images: set[str] = field(default_factory=set)
-    batch: int = 0
+    batch: int = 0  # its number once its write was tried: nothing is added from then on
 
 
 class DailyStatistics:
     """Sums up the day from totals that other objects keep. A HyperLogLog estimates the distinct images.
 
-    Holds at most ``max_images`` ids, and keeps each day in Redis for ``settings.retention_days``.
-    Statistics that cannot be written stay for the next flush.
-    A batch whose write got no answer is written again unchanged: Redis adds the batch once.
+    Holds at most ``max_images`` ids. Statistics that cannot be written stay for the next flush. A batch whose write got
+    no answer is written again unchanged: Redis adds the batch once.
     """
 
     def __init__(
@@ -123,7 +113,6 @@ class DailyStatistics:
 
     @property
     def retention_days(self) -> int:
-        """For how many days the statistics of a day are kept."""
         return self._settings.value.retention_days
 
     def watch(self, name: str, total: Callable[[], int]) -> None:
@@ -138,8 +127,7 @@ class DailyStatistics:
                 self._watched[name] = (total, now)
         for gathered in list(self._gathered):
             if not gathered.batch:
-                self._batches += 1
-                gathered.batch = self._batches
+                self._batches = gathered.batch = self._batches + 1
             await self._write(gathered)
             self._gathered.remove(gathered)
 
@@ -161,11 +149,11 @@ class DailyStatistics:
         """Return the last ``days`` days, today first. Garbage counts as zero. Raises ``CacheUnavailable``."""
         today = datetime.fromtimestamp(self._now(), UTC).date()
         names = [(today - timedelta(days=back)).isoformat() for back in range(days)]
-        commands = [
-            command for name in names for command in (("HGETALL", self._key(name)), ("PFCOUNT", self._images_key(name)))
-        ]
+        commands = [("HGETALL", self._key(name)) for name in names]
+        commands += [("PFCOUNT", self._images_key(name)) for name in names]
         answers = [_value(answer) for answer in await self._shards.try_on(self._place, *commands)]
-        return [_summary(name, answers[2 * at] or {}, answers[2 * at + 1] or 0) for at, name in enumerate(names)]
+        by_day = zip(names, answers[:days], answers[days:], strict=True)
+        return [_summary(name, counts or {}, images or 0) for name, counts, images in by_day]
 
     def _today(self) -> _Gathered:
         day = datetime.fromtimestamp(self._now(), UTC).date().isoformat()
@@ -181,9 +169,8 @@ class DailyStatistics:
 
 
 def _summary(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, Any]:
-    counts = Counter(
-        {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
-    )
+    numbers = {key: int(value) for key, value in fields.items() if value.isdigit() and len(value) <= _MOST_DIGITS}
+    counts = Counter(numbers)
     requests, misses = counts[b"requests"], counts[b"misses"]
     hits = counts[b"hits_local"] + counts[b"hits_redis"]
     return {
@@ -203,8 +190,8 @@ def _summary(name: str, fields: dict[bytes, bytes], images: int) -> dict[str, An
 
 def _value(answer: Any) -> Any:
     """Return the answer, or None where the key holds another type. Raises any other error."""
-    if isinstance(answer, ResponseError):
-        if is_wrong_type(answer):
-            return None
-        raise CacheUnavailable(message_of(answer))
-    return answer
+    if not isinstance(answer, ResponseError):
+        return answer
+    if is_wrong_type(answer):
+        return None
+    raise CacheUnavailable(message_of(answer))

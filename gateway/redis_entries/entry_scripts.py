@@ -61,13 +61,11 @@ def keep_entries(*, entries: Keys, sets: Keys, latest_end: int, now: float, inde
     order. A URL that ends later than any URL can was signed by a clock that ran ahead, and is replaced.
 
     A row that was read before its image was dropped is not written after the drop. It also does not replace the entry
-    of a writer that read the row after the drop: an entry that replaces a tombstone carries the tombstone behind a line
-    break.
+    of a writer that read the row after the drop: an entry that replaces a tombstone carries it behind a line break.
 
     Returns for each entry 1 if it was kept, else 0.
 
-    sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list, from which kept
-    entries are removed.
+    sets: the indexes ``used`` and ``expiry``, the refresh queue, its attempts and its dead list.
     latest_end: the latest end that a URL signed by now can have.
     now: Unix seconds.
     index_life: for how many seconds the indexes are kept.
@@ -105,11 +103,10 @@ end
 def drop_entries(
     *, entries: Keys, sets: Keys, metadata: Keys, tombstone: bytes, milliseconds: int, words: Values
 ) -> None:
-    """Replace entries by the tombstone, which lives for that many milliseconds, and remove what belongs to them.
+    """Replace entries by the tombstone, and remove what belongs to them.
 
     Packing a command for each key would keep the event loop busy five times as long.
 
     sets: the index ``expiry``, the refresh queue, its attempts and its dead list.
-    metadata: the metadata of the images.
     words: how the queue and the indexes name the variants of the entries.
     """

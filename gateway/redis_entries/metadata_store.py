@@ -22,10 +22,7 @@ class MetadataStore:
         self._shards = shards
 
     async def get_many(self, records: Sequence[ImageRecord]) -> dict[str, ImageMetadata]:
-        """Return the metadata of the ``records`` that were described in their present version.
-
-        The shards of a server that does not answer are left out, unless none answers.
-        """
+        """Return the metadata of the ``records`` that were described in their present version, as ``Shards.values``."""
         values = await self._shards.values(
             records, lambda shard, own: [("MGET", *(shard.metadata(record.image_id) for record in own))]
         )

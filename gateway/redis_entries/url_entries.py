@@ -34,8 +34,7 @@ _CHECK_BYTES = 6  # distinguishes configurations; the MAC prevents forgery
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NO_HITS: Mapping[ImageVariant, float] = {}
 _RENEWAL_LOCK: Final = 1  # second
-# The most variants of one command: packing them keeps the event loop busy for less than a millisecond, and the script
-# blocks Redis for about as long.
+# The most variants of one command: packing them blocks the event loop, and the script Redis, for under a millisecond.
 _DROPPED_AT_ONCE: Final = 200
 _KEPT_AT_ONCE: Final = 100
 # Between an entry and the tombstone it took the place of: its JSON has no line break.
@@ -93,14 +92,8 @@ def encode(image: SignedImage, signer: Signer) -> bytes:
     own = signer.authorization_of(presigned.url)
     if own is None:
         raise ValueError("not a URL of a signer")
-    entry = {
-        "v": 5,
-        "ak": own.secret_id,
-        "sig": own.signature,
-        "check": _check(presigned.url),
-        "signed_at": presigned.signed_at,
-        "read_at": image.read_at,
-    }
+    entry = {"v": 5, "ak": own.secret_id, "sig": own.signature, "check": _check(presigned.url)}
+    entry |= {"signed_at": presigned.signed_at, "read_at": image.read_at}
     if own.token is not None:
         entry["token"] = own.token
     # Most rows lack some of these, and there may be a million entries: values that are None are omitted.
@@ -184,12 +177,11 @@ def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
 class Found:
     """The result of a look-up.
 
-    tombstone: the tombstone under the key, or the tombstone that the entry replaced. b"" when the image was not
-    dropped. It must be passed to the ``keep`` that follows.
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
+    tombstone: the one under the key, or that the entry replaced; b"" when the image was not dropped. It must be passed
+    to the ``keep`` that follows.
     expires_at: the end that the value claims, also a foreign one. None when there is no entry.
-    is_foreign: by its MAC or its content, the value was written by another program, or by a gateway with another
-    secret, release or configuration.
+    is_foreign: another program wrote the value, or a gateway with another secret, release or configuration.
     """
 
     image: SignedImage | None = None
@@ -303,9 +295,8 @@ class UrlEntries:
     async def drop(self, image_ids: Sequence[str]) -> None:
         """Replace the entries of changed or deleted images by tombstones: a concurrent write cannot restore them.
 
-        The ends of the URLs, the renewals of the variants, failed ones too, and the metadata of their images are
-        removed in the same step. The usage stays: a changed row still names the same image. Raises
-        ``CacheUnavailable`` if a server fails, which may come back with the images.
+        Their ends, renewals, failed ones too, and metadata are removed in the same step. The usage stays: a changed row
+        still names the same image. Raises ``CacheUnavailable`` if a server fails, which may come back with the images.
         """
         variants = [ImageVariant(*pair) for pair in product(image_ids, (None, *self.renditions.names))]
         failed: dict[Shard, CacheUnavailable] = {}
@@ -333,8 +324,7 @@ class UrlEntries:
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove entries without a tombstone: they may come back at any time."""
-        answers = await self.shards.run_split(variants, lambda shard, own: [("UNLINK", *map(shard.entry, own))])
-        answers.complete()
+        (await self.shards.run_split(variants, lambda shard, own: [("UNLINK", *map(shard.entry, own))])).complete()
 
     async def lock_refresh(self, variant: ImageVariant) -> bool:
         """Return whether this caller is the first within a second to renew the variant on demand."""

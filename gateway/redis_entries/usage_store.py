@@ -1,7 +1,4 @@
-"""Use of the images and the ends of their URLs: sorted sets in Redis, trimmed together.
-
-The sets expire a month after the last write of any gateway.
-"""
+"""Use of the images and the ends of their URLs: sorted sets in Redis, trimmed together."""
 
 import math
 import secrets
@@ -13,8 +10,7 @@ from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.guarded_client import CacheUnavailable, Command, Key, lua_script
 from gateway.redis_connection.shards import Shard, Shards, decode_variant, encode_variant
 
-INDEX_LIFE: Final = 30 * 24 * 3600  # seconds
-_MARKER_LIFE = 24 * 3600
+INDEX_LIFE: Final = 30 * 24 * 3600  # seconds after the last write of any gateway
 
 
 @lua_script("""
@@ -27,17 +23,14 @@ for word, count in string.gmatch(lines, '(%S+) (%S+)') do
     end
 end
 redis.call('EXPIRE', counts, life)
-redis.call('SET', marker, batch, 'EX', marker_life)
+redis.call('SET', marker, batch, 'EX', 86400)
 return 1
 """)
-def _add(*, counts: Key, marker: Key, batch: int, life: int, marker_life: int, lines: str) -> None:
-    """Add a batch to a sorted set of counts. A batch sent again, because no answer to it came, adds nothing.
+def _add(*, counts: Key, marker: Key, batch: int, life: int, lines: str) -> None:
+    """Add a batch to a sorted set of counts. A batch sent again within a day, because no answer came, adds nothing.
 
-    An infinite count, which adding cannot change, starts again from the new count.
-
-    marker: the number of the last batch that this writer added.
-    life, marker_life: for how many seconds the two are kept.
-    lines: a word and a count on each.
+    An infinite count, which adding cannot change, starts again from the new count. ``marker`` has the number of the
+    last batch that this writer added. Each line has a word and a count.
     """
 
 
@@ -83,10 +76,7 @@ class UsageStore:
         self._batches = 0
 
     async def read(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Usage]:
-        """Return the usage of each variant. Zeros when a variant was never used.
-
-        The shards of a server that does not answer are left out, unless none answers.
-        """
+        """Return the usage of each variant, as ``Shards.values``. Zeros when a variant was never used."""
         found = await self.shards.values(
             variants,
             lambda shard, own: [
@@ -111,10 +101,7 @@ class UsageStore:
         return UsageBatch(shard, self._batches, counted)
 
     async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
-        """Add each batch once, however often it is written after lost answers, within a day.
-
-        Returns the shards whose batch may not be written, with the reason.
-        """
+        """Add each batch once, however often it is written in a day. Return the shards that failed, with the reason."""
         commands: dict[Shard, list[Command]] = {}
         for shard, number, counted in batches:
             own = commands.setdefault(shard, [])
@@ -122,24 +109,16 @@ class UsageStore:
                 own.append(_touch(times=shard.used, life=INDEX_LIFE, lines=used))
             for key, name in ((shard.hits, "access_count"), (shard.refreshes, "refresh_count")):
                 if lines := _lines(counted, name):
-                    call = _add(
-                        counts=key,
-                        marker=shard.marker(key, self._writer),
-                        batch=number,
-                        life=INDEX_LIFE,
-                        marker_life=_MARKER_LIFE,
-                        lines=lines,
-                    )
-                    own.append(call)
+                    marker = shard.marker(key, self._writer)
+                    own.append(_add(counts=key, marker=marker, batch=number, life=INDEX_LIFE, lines=lines))
         return (await self.shards.run({shard: own for shard, own in commands.items() if own})).failed
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-
-        def removal(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
-            return [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
-
-        (await self.shards.run_split(variants, removal)).complete()
+        answers = await self.shards.run_split(
+            variants, lambda shard, own: [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
+        )
+        answers.complete()
 
     async def hottest(self, most: int) -> list[str]:
         """Return the ids of up to ``most`` images, the most used first. The uses of every style count.
@@ -167,18 +146,16 @@ class UsageStore:
 
     async def cached(self, now: float, soon: float) -> tuple[int, int]:
         """Return the number of URLs alive at ``now``, and how many of them end within ``soon`` seconds."""
-        answers = await self.shards.run(
-            {
-                shard: [
-                    ("ZREMRANGEBYSCORE", shard.expiry, "-inf", now),
-                    ("ZREMRANGEBYSCORE", shard.expiry, "+inf", "+inf"),  # no URL of a gateway has an infinite end
-                    ("ZCARD", shard.expiry),
-                    ("ZCOUNT", shard.expiry, now, now + soon),
-                ]
-                for shard in self.shards.all
-            }
-        )
-        found = answers.complete().values()
+        commands = {
+            shard: [
+                ("ZREMRANGEBYSCORE", shard.expiry, "-inf", now),
+                ("ZREMRANGEBYSCORE", shard.expiry, "+inf", "+inf"),  # no URL of a gateway has an infinite end
+                ("ZCARD", shard.expiry),
+                ("ZCOUNT", shard.expiry, now, now + soon),
+            ]
+            for shard in self.shards.all
+        }
+        found = (await self.shards.run(commands)).complete().values()
         return sum(total for _, _, total, _ in found), sum(ending for _, _, _, ending in found)
 
     async def sizes(self, shards: Sequence[Shard]) -> Mapping[Shard, int]:
@@ -187,10 +164,9 @@ class UsageStore:
         return {shard: size for shard, [size] in answers.available().items()}
 
     async def take_least_used(self, shard: Shard, most: int) -> tuple[int, list[ImageVariant]]:
-        """Remove up to ``most`` variants of a shard, the least recently used first.
+        """Remove up to ``most`` words of a shard, the least recently used first. Return how many, and their variants.
 
-        Returns how many words were removed, and the variants that they name. This is atomic: replicas that trim at the
-        same time take different variants.
+        This is atomic: replicas that trim at the same time take different variants.
         """
         [taken] = await self.shards.run_on(shard, ("ZPOPMIN", shard.used, most))
         return len(taken), _variants_in(word for word, _ in taken)

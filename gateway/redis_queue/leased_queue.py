@@ -1,7 +1,7 @@
-"""A queue in Redis: a sorted set ordered by time, with leases, attempts and a dead list.
+"""A queue in Redis: a sorted set ordered by due time, with leases, attempts and a dead list.
 
-The score of an item in ``<name>:queue`` is the time at which the item is due. The items that a dead worker claimed come
-due again when its lease ends. Every other operation is idempotent. A word is how the queue writes an item.
+The items that a dead worker claimed come due again when its lease ends. Every other operation is idempotent. A word is
+how the queue writes an item.
 """
 
 import json
@@ -86,10 +86,7 @@ for i = 1, #words_and_times, 2 do
 end
 """)
 def _set_times(*, queue: Key, attempts: Key, dead: Key, only_if_queued: int, words_and_times: Values) -> None:
-    """Set the times of words, without failed attempts, and not dead. Each word is followed by its time.
-
-    ``only_if_queued``: 1 leaves words out that are not in the queue.
-    """
+    """Set the times of words (with ``only_if_queued`` 1, of queued ones), without failed attempts, and not dead."""
 
 
 @lua_script("""
@@ -103,10 +100,7 @@ redis.call('EXPIRE', attempts, life)
 return counted
 """)
 def _count_attempt(*, attempts: Key, word: str, life: int) -> None:
-    """Return the number of attempts, this attempt included. The number is kept for ``life`` seconds.
-
-    A value that is not a number counts as 0.
-    """
+    """Return the number of attempts, with this one, kept for ``life`` seconds. What is not a number counts as 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +113,11 @@ class DeadEntry(Generic[T]):
     attempts: int
 
     def encode(self) -> str:
-        """Return the JSON kept under the item's word."""
         return json.dumps({"reason": self.reason, "at": self.at, "attempts": self.attempts})
 
     @staticmethod
     def decode(item: T, text: bytes) -> "DeadEntry[T]":
-        """Return the entry that ``encode`` wrote. Any other text becomes an entry with a reason that says so."""
+        """Return the entry that ``encode`` wrote. Any other text becomes an entry that says so."""
         try:
             entry = json.loads(text)
             return DeadEntry(
@@ -139,15 +132,11 @@ class DeadEntry(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """Limits of a queue.
-
-    lease: returns the seconds for which a new claim holds.
-    max_dead: how many items the dead list has at most.
-    """
+    """Limits of a queue. ``lease`` returns the seconds for which a new claim holds."""
 
     lease: Callable[[], float]
     max_attempts: int
-    max_dead: int
+    max_dead: int  # items of the dead list
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +165,7 @@ class QueueKeys(NamedTuple):
 
 
 class LeasedQueue(ABC, Generic[T]):
-    """Items by due time. The caller passes all times, in Unix seconds. Raises ``CacheUnavailable``.
+    """Items by due time. The caller passes all times, in Unix seconds.
 
     What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised.
 
@@ -202,16 +191,14 @@ class LeasedQueue(ABC, Generic[T]):
         self._random = random
 
     @abstractmethod
-    def _shard_of(self, item: T) -> Shard:
-        """Return the shard of an item."""
+    def _shard_of(self, item: T) -> Shard: ...
 
     @abstractmethod
-    def _encode(self, item: T) -> str:
-        """Return the word for an item."""
+    def _encode(self, item: T) -> str: ...
 
     @abstractmethod
     def _decode(self, word: bytes) -> T:
-        """Return the item. Raises ``ValueError`` for a word that ``_encode`` did not write."""
+        """Raise ``ValueError`` for a word that ``_encode`` did not write."""
 
     async def schedule(self, due: Mapping[T, float], *, only_if_queued: bool = False) -> None:
         """Queue each item for its time, without failed attempts, and not dead. An item already queued is moved.
@@ -221,18 +208,16 @@ class LeasedQueue(ABC, Generic[T]):
         commands: dict[Shard, list[Command]] = {}
         for shard, items in self._split(due).items():
             for some in in_groups(items, _AT_ONCE):
-                call = _set_times(
-                    **self._keys[shard]._asdict(),
-                    only_if_queued=int(only_if_queued),
-                    words_and_times=[part for item in some for part in (self._encode(item), due[item])],
-                )
+                times = [part for item in some for part in (self._encode(item), due[item])]
+                keys = self._keys[shard]._asdict()
+                call = _set_times(**keys, only_if_queued=int(only_if_queued), words_and_times=times)
                 commands.setdefault(shard, []).append(call)
         (await self._shards.run(commands)).complete()
 
     async def look(self, now: float, shards: Iterable[Shard] | None = None) -> Mapping[Shard, QueueState]:
         """Return the states of the shards (default: all) whose server answers, by a command for each shard."""
-        shards = self._keys if shards is None else shards
-        answers = await self._shards.run({shard: [self._look(self._keys[shard], now)] for shard in shards})
+        commands = {shard: [self._look(self._keys[shard], now)] for shard in (self._keys if shards is None else shards)}
+        answers = await self._shards.run(commands)
         return {shard: _state(*answer) for shard, [answer] in answers.available().items()}
 
     async def state(self, now: float) -> QueueState:
@@ -248,8 +233,8 @@ class LeasedQueue(ABC, Generic[T]):
         """Claim up to ``most`` due items. No other worker gets them before the lease ends.
 
         ``due``: how many to claim from which shards, in this order, as ``look`` has counted them; default: it looks.
-        What is claimed is taken off. The items of a shard are those that are due for the longest time. Shards whose
-        server does not answer are left out, unless none answers.
+        What is claimed is taken off. Of a shard, the items due for the longest time come first. Shards whose server
+        does not answer are left out, unless none answers.
         """
         if due is None:
             due = {shard: state.due for shard, state in (await self.look(now)).items() if state.due}
@@ -289,10 +274,9 @@ class LeasedQueue(ABC, Generic[T]):
         (await self._shards.run(commands)).complete()
 
     async def fail(self, item: T, reason: str, now: float) -> bool:
-        """Queue a failed item again after a backoff, or after its last attempt move it to the dead list.
+        """Queue a failed item again after a backoff, or after its last attempt move it to the dead list: return True.
 
-        Returns True when the item was given up. The backoff is exponential with full jitter, and lasts at most ten
-        leases.
+        The backoff is exponential with full jitter, and lasts at most ten leases.
         """
         shard, word = self._shard_of(item), self._encode(item)
         keys, limits = self._keys[shard], self.limits.value
@@ -321,10 +305,7 @@ class LeasedQueue(ABC, Generic[T]):
         return list(found.values())[:most]
 
     async def requeue(self, now: float, chosen: Sequence[T] | None = None) -> int:
-        """Make the dead list due now, and return the number of entries. Unreadable entries are removed.
-
-        With ``chosen``, make only these items due, if they are on the list.
-        """
+        """Make the dead list, or the ``chosen`` items on it, due now. Return how many. Remove unreadable entries."""
         moved = 0
         if chosen is None:
             async for shard, entries in self._dead_pages(_AT_ONCE):
@@ -349,10 +330,7 @@ class LeasedQueue(ABC, Generic[T]):
         return int(count)
 
     async def _dead_pages(self, most: int) -> AsyncIterator[tuple[Shard, dict[bytes, bytes]]]:
-        """Yield the entries of the dead lists by pages of about ``most``, with their shards. All shards must answer.
-
-        Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
-        """
+        """Yield the dead lists by pages of about ``most``. Some are empty: only cursor 0 is the end (HSCAN, Redis)."""
         exists = await self._run_on_all(lambda keys: ("EXISTS", keys.dead))
         for shard in [shard for shard, is_there in exists.items() if is_there]:
             cursor: int | None = None
@@ -369,7 +347,7 @@ class LeasedQueue(ABC, Generic[T]):
         return float(score) if score is not None and math.isfinite(score) else None
 
     async def dead_entry(self, item: T) -> DeadEntry[T] | None:
-        """Return the item's entry in the dead list, or None without one."""
+        """Return the item's entry in the dead list."""
         shard = self._shard_of(item)
         [entry] = await self._shards.run_on(shard, ("HGET", self._keys[shard].dead, self._encode(item)))
         return DeadEntry.decode(item, entry) if entry is not None else None

@@ -19,8 +19,7 @@ _MAX_ATTEMPTS: Final = 5
 _MAX_DEAD: Final = 10_000
 _WITHOUT_ROOM: Final = 600.0  # seconds until a purge is tried again while the dead list is full
 _AT_ONCE: Final = 200  # packing 200 words takes less than a millisecond
-LATEST_DUE: Final = 3600.0
-"""Seconds from now: no purge is queued for later, however long it failed."""
+LATEST_DUE: Final = 3600.0  # seconds from now: no purge is queued for later, however long it failed
 _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another program
 
 
@@ -44,7 +43,6 @@ def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> N
     """Queue the words, if there is room. Return the number of words that were dropped.
 
     A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
-    A word that is queued for an earlier time keeps that time.
     """
 
 
@@ -61,10 +59,7 @@ for i = 1, #words_and_times, 2 do
 end
 """)
 def _set_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
-    """Set the times of the words that are still under the lease that ends then. Each word is followed by its time.
-
-    A word with the time "" is removed.
-    """
+    """Set the times of the words that are still under the lease that ends then. A word with the time "" is removed."""
 
 
 @lua_script("""
@@ -79,11 +74,10 @@ redis.call('SET', next_slot, string.format('%.6f', after), 'PX', math.ceil((afte
 return string.format('%.6f', free - now)
 """)
 def _take_slot(*, next_slot: Key, interval: float, longest_wait: float) -> None:
-    """Return the seconds until the slot that this call takes.
+    """Return the seconds until the slot that this call takes. A longer wait than ``longest_wait`` is not believed.
 
     next_slot: the time of the next slot, in Unix seconds by Redis' own clock, which all replicas share.
     interval: the seconds between two slots.
-    longest_wait: the longest wait that is believed.
     """
 
 
@@ -127,10 +121,7 @@ class PurgeQueue(LeasedQueue[str]):
         return dropped
 
     async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Remove the purges that were claimed at that time and sent, also from the dead list.
-
-        An image that changed meanwhile stays in the queue.
-        """
+        """Remove the purges that were claimed at that time and sent. An image that changed meanwhile stays queued."""
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
             call = self._end_lease(claimed_at, [part for word in words for part in (word, "")])

@@ -39,9 +39,8 @@ class CanaryRounds:
 
     async def claim(self, seconds: float) -> bool:
         """Return whether it is this gateway's turn for the next ``seconds``."""
-        [taken] = await self._shards.run_on(
-            self._place, ("SET", self._turn, "1", "NX", "PX", max(1, int(seconds * 1000)))
-        )
+        command = ("SET", self._turn, "1", "NX", "PX", max(1, int(seconds * 1000)))
+        [taken] = await self._shards.run_on(self._place, command)
         return taken is not None
 
     async def publish(self, outcomes: Sequence[CanaryOutcome], proven: frozenset[Check]) -> None:

@@ -51,18 +51,14 @@ class InvalidationChannel:
     async def publish(self, image_ids: Sequence[str], *, only_urls: bool = False) -> int | None:
         """Make the other replicas look these images up again. ``only_urls``: only the URLs of the images are new.
 
-        Returns how many replicas receive the message, this replica included if it listens. None if a Cluster does not
-        tell.
+        Returns how many replicas receive it, with this one if it listens. None if a Cluster does not tell.
         """
         sender = self._name + _ONLY_URLS if only_urls else self._name
         count = await self._send(" ".join([sender, *image_ids]))
         return count if len(self._shards.servers.all) == 1 else await self._count_receivers()
 
     async def publish_sweeps(self, log: ChangeLog) -> None:
-        """Tell the other replicas what caches in front must forget, until cancelled. A failure is tried again.
-
-        Earlier releases ignore it.
-        """
+        """Tell the other replicas what caches in front must forget, until cancelled. Earlier releases ignore it."""
         unpublished, is_due = log.unpublished, asyncio.Event()
         log.add_observer(is_due.set)
         while True:
@@ -81,7 +77,6 @@ class InvalidationChannel:
                 await asyncio.sleep(_SWEEP_PAUSE)
 
     async def ask(self, question: str) -> None:
-        """Send a question to all replicas."""
         await self._send(f"{self._name}{_QUESTION} {question}")
 
     async def _send(self, message: str) -> int:

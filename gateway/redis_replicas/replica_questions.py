@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -85,23 +86,17 @@ class ReplicaQuestions:
     async def answer(self, question: Question, answer: ReplicaAnswer) -> None:
         """Add the answer of this replica."""
         key = self._key(question)
-        await self._shards.run_on(
-            self._place,
-            ("RPUSH", key, json.dumps(answer.as_json())),
-            ("LTRIM", key, 0, _MOST_ANSWERS - 1),
-            ("EXPIRE", key, _LIFE),
-        )
+        added = ("RPUSH", key, json.dumps(answer.as_json()))
+        await self._shards.run_on(self._place, added, ("LTRIM", key, 0, _MOST_ANSWERS - 1), ("EXPIRE", key, _LIFE))
 
     async def answers(self, question: Question) -> list[ReplicaAnswer]:
         """Return the answers so far, by name."""
         [members] = await self._shards.run_on(self._place, ("LRANGE", self._key(question), 0, _MOST_ANSWERS - 1))
         found: dict[str, ReplicaAnswer] = {}
         for member in members:
-            try:
+            with suppress(ValidationError):  # that of another version
                 answer = ANSWER.validate_json(member)
-            except ValidationError:  # that of another version
-                continue
-            found[answer.name] = answer
+                found[answer.name] = answer
         return [found[name] for name in sorted(found)]
 
     def _key(self, question: Question) -> str:

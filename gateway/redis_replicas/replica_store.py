@@ -19,7 +19,6 @@ _MOST_SYMPTOMS: Final = 50
 _LONGEST_NAME: Final = 100  # characters
 _LARGEST: Final = 10**15
 
-
 Amount = Annotated[float, Field(ge=0, le=_LARGEST)]
 Number = Annotated[int, Field(ge=0, le=_LARGEST)]
 Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)]
@@ -27,13 +26,11 @@ Text = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(printable)
 
 def _printable(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """Make the texts of symptoms or events safe to print."""
-    return tuple(
-        replace(
-            part,
-            values={name: printable(value) if isinstance(value, str) else value for name, value in part.values.items()},
-        )
-        for part in parts
-    )
+
+    def safe(value: Any) -> Any:
+        return printable(value) if isinstance(value, str) else value
+
+    return tuple(replace(part, values={name: safe(value) for name, value in part.values.items()}) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,6 @@ class ReplicaPoint:
     events: Annotated[tuple[Event, ...], Field(max_length=MOST_SHARED), AfterValidator(_printable)] = ()
 
     def encode(self) -> bytes:
-        """Return the member of the sorted set."""
         return _POINT.dump_json(self)
 
     @staticmethod
@@ -81,12 +77,12 @@ if before ~= '' then
     redis.call('ZREM', replicas, before)
 end
 redis.call('ZADD', replicas, at, point)
-redis.call('ZREMRANGEBYSCORE', replicas, '-inf', ended)
+redis.call('ZREMRANGEBYSCORE', replicas, '-inf', at - life)
 redis.call('ZREMRANGEBYRANK', replicas, 0, -most - 1)
 redis.call('EXPIRE', replicas, life)
 """)
-def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, ended: float, most: int, life: int) -> None:
-    """Replace the point ``before`` (or b"") by a new point, and remove points up to ``ended`` and beyond ``most``."""
+def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, most: int, life: int) -> None:
+    """Replace the point ``before`` (or b"") by a new one. Remove points ``life`` seconds older, and beyond ``most``."""
 
 
 class ReplicaStore:
@@ -99,23 +95,13 @@ class ReplicaStore:
         self._published: bytes | None = None
 
     async def publish(self, point: ReplicaPoint) -> None:
-        """Replace the last point of this replica, and remove the replicas that have ended.
-
-        A value of the wrong type under the key is deleted, so that the next point can be published.
-        """
-        before, self._published = self._published, point.encode()  # also if no answer comes: Redis may have added it
-        call = _publish(
-            replicas=self._key,
-            before=before or b"",
-            point=self._published,
-            at=point.at,
-            ended=point.at - _LIFE,
-            most=_MOST_REPLICAS,
-            life=_LIFE,
-        )
+        """Replace the last point of this replica, and remove the replicas that have ended."""
+        before, new = self._published or b"", point.encode()
+        self._published = new  # also if no answer comes: Redis may have added it
+        call = _publish(replicas=self._key, before=before, point=new, at=point.at, most=_MOST_REPLICAS, life=_LIFE)
         try:
             await self._shards.run_on(self._place, call)
-        except WrongType:
+        except WrongType:  # so that the next point can be published
             await self._shards.remove_unless(b"zset", {self._place: [self._key]})
             raise
 

@@ -22,7 +22,7 @@ from gateway.access.identity import Authenticator
 from gateway.access.request_head import RequestHead
 from gateway.api.image_handler import Exchange, ImageHandler
 from gateway.api.urls import UrlHandler
-from gateway.canary.mark import PREFIX, CanaryMark
+from gateway.canary.request_id import PREFIX, CanaryMark
 from gateway.catalog.image_id import PATTERN
 from gateway.delivery.accel import CONFIG_VERSION
 from gateway.delivery.cors import CorsOrigins, add_vary

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``links`` is None without ``access.signed_links``. The value of ``key_set`` is None without a ``jwks_url``."""
+    """Callers and their rights. ``links`` is None without ``access.signed_links``, ``key_set`` without ``jwks_url``."""
 
     admin_guard: AdminGuard
     authenticator: Authenticator
@@ -55,10 +55,7 @@ async def open_access(
     *,
     verifies_tokens: bool = True,
 ) -> AsyncIterator[Access]:
-    """Keep fetching the key set that verifies tokens. Without ``verifies_tokens`` it is empty.
-
-    ``rights_changed`` is called when the key set has other keys than before.
-    """
+    """Keep fetching the key set (empty without ``verifies_tokens``). Call ``rights_changed`` when its keys change."""
     access, server = live.map(lambda settings: settings.access), live.map(lambda settings: settings.server)
     await _import_token_libraries(access.value.jwt)
     opening = _key_set(access.value.jwt, metrics, rights_changed, fetches=verifies_tokens)

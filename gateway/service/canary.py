@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.access.signed_links import SignedLinks, short_address
 from gateway.canary.canary import Canary, Question
 from gateway.canary.client import FrontClient, open_front_client
-from gateway.canary.mark import CanaryMark
+from gateway.canary.request_id import CanaryMark
 from gateway.canary.rules import Known
 from gateway.catalog.postgres import PostgresCatalog
 from gateway.concurrency.background import background
@@ -36,7 +36,6 @@ class CanaryQuestions:
     links: SignedLinks | None
 
     async def __call__(self) -> Sequence[Question]:
-        """Return the questions. Links are valid for a minute."""
         public, at_public, _ = await self._known(self.settings.public)
         private, at_private, killed = await self._known(self.settings.private)
         # While only owners get originals, others are sent the first style.
@@ -84,16 +83,11 @@ def make_canary(
     if configured is None:
         return None
     handler = log_handler()
-    return Canary(
-        configured,
-        CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live)),
-        client,
-        CanaryMark(live.map(shared_secret)),
-        CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None,
-        metrics.canary,
-        metrics.registry.background_errors,
-        asks_alone=handler is None or handler.worker in (None, 1),  # of several workers, the first
-    )
+    asks_alone = handler is None or handler.worker in (None, 1)  # of several workers, the first
+    questions = CanaryQuestions(configured, stores.catalog, signing, origin, signed_links(live))
+    mark, errors = CanaryMark(live.map(shared_secret)), metrics.registry.background_errors
+    rounds = CanaryRounds(stores.redis.shards, configured) if stores.redis is not None else None
+    return Canary(configured, questions, client, mark, rounds, metrics.canary, errors, asks_alone=asks_alone)
 
 
 @asynccontextmanager

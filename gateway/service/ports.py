@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.api.access_check import AccessCheck
 from gateway.api.authentication import AdminOnly, Audited
 from gateway.api.beacons import Beacons
-from gateway.api.console import Console, Dependencies
+from gateway.api.console import Console, DependencyStates
 from gateway.api.images import AdminImageCalls, ImageCalls
 from gateway.api.json_bodies import Bodies
 from gateway.api.links import LinkCalls
@@ -41,13 +41,11 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports.
-
-    ``guard_admin`` restricts the application of the admin port. None: whoever reaches the port may use it.
-    """
+    """What systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
+    # Restricts the application of the admin port. None: whoever reaches the port may use it.
     guard_admin: Callable[[web.Application], web.Application] | None = None
 
 
@@ -203,12 +201,7 @@ def _console(service: Service) -> Console:
     metrics, signing, redis, diagnostics = service.metrics, service.signing, service.stores.redis, service.diagnostics
     trigger = diagnostics.trigger_watch if service.settings.value.postgres.listen else None
     clock, credentials, asked = signing.clock, signing.credentials, metrics.nginx.nginx_asked
-    return Console(
-        Dependencies(diagnostics.health, clock, credentials, trigger, metrics.canary, asked),
-        diagnostics.replica,
-        redis.queue if redis is not None else None,
-        metrics.urls.refresh_lag,
-        metrics.server.recent_errors,
-        service.access.admin_guard,
-        service.requests.debug_log,
-    )
+    dependencies = DependencyStates(diagnostics.health, clock, credentials, trigger, metrics.canary, asked)
+    queue, lag = redis.queue if redis is not None else None, metrics.urls.refresh_lag
+    errors, guard, debug_log = metrics.server.recent_errors, service.access.admin_guard, service.requests.debug_log
+    return Console(dependencies, diagnostics.replica, queue, lag, errors, guard, debug_log)

@@ -12,7 +12,7 @@ from gateway.catalog.server_addresses import ServerAddresses
 from gateway.changes.entry_trust import EntryTrust
 from gateway.concurrency.background import background
 from gateway.concurrency.clocks import boot_time
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.purge.intake import PurgeIntake
 from gateway.service.changes import Changes
 from gateway.service.signing import Signing
@@ -59,7 +59,7 @@ async def open_urls(
     local = LocalTier(live.map(lambda settings: settings.url_cache), renditions, changes.log, unknown_ttl=UNKNOWN_TTL)
     trust = EntryTrust(changes.log)
     new_variants = NewVariants(renditions, live.map(lambda settings: settings.image_variants.max_new_per_minute))
-    urls = UsableUrls(signing.signer, signing.lifetime, now)
+    urls = CheckedSigner(signing.signer, signing.lifetime, now)
     resolver = UrlResolver(stores.catalog, urls, entries, local, trust, metrics, new_variants)
     channel = redis.channel if redis is not None else None
     invalidation = Invalidation(changes.log, boot_time, trust, entries, channel, purges)

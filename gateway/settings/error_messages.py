@@ -106,7 +106,6 @@ def _without_tags(location: list[str]) -> list[str]:
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
-    """Return the section at ``location``, or None if there is none."""
     model: type[BaseModel] = Settings
     names = iter(location)
     for name in names:
@@ -128,8 +127,7 @@ def _is_safe(name: str, before: str) -> bool:
         return True
     if before in mappings:
         return len(name) < _SHORTEST_SECRET or _BUCKET.fullmatch(name) is not None
-    words = {word for field in fields for word in field.split("_")}
-    if words.issuperset(name.split("_")):
+    if {word for field in fields for word in field.split("_")}.issuperset(name.split("_")):
         return True
     close = _most_similar(name, fields)  # the name is misspelt
     has_letters_alone = re.fullmatch("[A-Za-z_-]+", name) is not None

@@ -101,17 +101,16 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
 class RedisSettings(Section):
-    """The shared cache of presigned URLs and the refresh queue.
-
-    While ``entry_key`` changes, the secret of the entries' MAC, those with ``entry_key_previous`` are accepted, too.
-    """
+    """The shared cache of presigned URLs and the refresh queue."""
 
     url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
     prefix: Restarted[KeyPrefix] = Field("image:", min_length=1, max_length=64)
     timeout: Restarted[Timeout] = 0.5
     shards: Restarted[ShardCount | None] = None
-    entry_key: Reloaded[EntryKey | None] = None
-    entry_key_previous: Reloaded[EntryKey | None] = None
+    entry_key: Reloaded[EntryKey | None] = None  # the secret of the MAC of cached entries
+    entry_key_previous: Reloaded[EntryKey | None] = (
+        None  # entries with it are accepted, too, while ``entry_key`` changes
+    )
 
     def _check(self) -> None:
         if self.entry_key is None and self.entry_key_previous is not None:

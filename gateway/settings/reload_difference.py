@@ -19,11 +19,7 @@ class SettingsDifference(NamedTuple):
 
 
 def difference(old: Settings, new: Settings) -> SettingsDifference:
-    """Return the difference that a reload from ``old`` to ``new`` applies.
-
-    Raises ``SettingsError`` if the new values that the reload applies are not valid together with the old values of the
-    keys that need a restart.
-    """
+    """Return what a reload applies. Raises ``SettingsError`` if it is not valid with the old values that stay."""
     differing: dict[str, NewValue | None] = {}
     merged = {
         name: _merged(getattr(old, name), getattr(new, name), NewValue.of(field), name, differing)

@@ -2,4 +2,4 @@
 
 
 class UnusableTracing(ValueError):
-    """Traces cannot be sent as the variables of OpenTelemetry say. The message names the variable."""
+    """Traces cannot be sent, because a variable of OpenTelemetry is wrong. The message names the variable."""

@@ -99,7 +99,7 @@ def _without_header(record: logging.LogRecord) -> bool:
 
 
 class _BoundedSession(requests.Session):
-    """Reads a single piece of an answer. The exporter needs only the status and the headers.
+    """HTTP session of the exporter that reads only a piece of each answer: the status and the headers are enough.
 
     A connection whose answer has ended with that piece is used again. Any other connection is closed.
     """
@@ -118,7 +118,7 @@ class _BoundedSession(requests.Session):
 
 
 class _LoggedExporter(OTLPSpanExporter):
-    """Counts the spans that it exports, and logs each outage once, and its end."""
+    """Exports spans, counts them, and logs each outage of the collector once, and its end."""
 
     def __init__(self, count: Callable[[str, int], None], reasons: "_ReasonKeeper") -> None:
         super().__init__(session=_BoundedSession())
@@ -139,7 +139,7 @@ class _LoggedExporter(OTLPSpanExporter):
 
 
 class _ReasonKeeper(logging.Handler):
-    """Keeps the last message of the exporter, which logs every attempt, in place of logging it."""
+    """Log handler that keeps OpenTelemetry's last error message instead of logging one for every attempt."""
 
     last = "no reason is known"
 

@@ -21,8 +21,7 @@ class Invalidation:
 
     log: drops images from the caches of this process, and lists changes for nginx.
     now: the clock of the log.
-    shared: the entries in Redis. None without them.
-    channel: reaches the other replicas. None without Redis.
+    shared, channel: the entries in Redis, and the way to the other replicas. None without Redis.
     purges: queues purges of caches in front. None without ``purge``.
     """
 
@@ -34,10 +33,7 @@ class Invalidation:
     purges: PurgeIntake | None
 
     async def drop(self, image_ids: Sequence[str]) -> int | None:
-        """Drop images everywhere, of which only this replica knows that they changed: a purge, killed links, no row.
-
-        Returns what ``publish`` returns.
-        """
+        """Drop and ``publish`` images that only this replica knows to have changed: a purge, killed links, no row."""
         await self.rows_changed(image_ids)
         return await self.publish(image_ids)
 

@@ -16,8 +16,7 @@ from gateway.settings import Live, UrlCacheSettings
 # The key of an original is its id, because a hundred thousand tuples take seven megabytes.
 _Key: TypeAlias = ImageVariant | str
 
-# Ids of images that do not exist have one place for so many of images, so that they push none out.
-_MISSING_SHARE = 10
+_MISSING_SHARE = 10  # ids of images that do not exist have one place for so many of images
 # Entries kept within a sixteenth of a second share the number that says until when they are fresh.
 _FRESH_STEP = 1 / 16
 _shared: Final = lru_cache(maxsize=64)(float)
@@ -29,16 +28,12 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    """``image``: None if the catalog has no such image.
+    """The result of a look-up."""
 
-    ``is_excused``: the entry is used although changes may not be heard, because no row could be read, or because it is
-    kept too shortly to need trust.
-    """
-
-    image: SignedImage | None
+    image: SignedImage | None  # None: the catalog has no such image
     fresh_until: float
     generation: int
-    is_excused: bool
+    is_excused: bool  # used though changes may not be heard: its row could not be read, or it is kept only shortly
 
 
 class LocalState(NamedTuple):
@@ -55,8 +50,8 @@ class LocalTier:
     may not be heard. A stale entry is served only while the stores behind this tier do not answer.
 
     That an image does not exist is cached for ``unknown_ttl`` seconds: many requests for the same id cost a single
-    query, and a new image is found soon. Anyone can make up ids of images that do not exist. So such ids have places of
-    their own, a tenth of ``max_size``.
+    query, and a new image is found soon. Anyone can make up such ids, so they have places of their own and push no
+    image out.
 
     A look-up that began before a change must not restore the image. So the look-up takes a ``mark``, the number of the
     change log, before it reads, and ``put`` does nothing when the image has changed since the mark.
@@ -136,10 +131,7 @@ class LocalTier:
         return self._log.number
 
     def put(self, image: SignedImage, mark: int, usable_for: float, *, is_excused: bool = False) -> None:
-        """Cache the image as fresh for up to ``usable_for`` seconds, unless it has changed since ``mark``.
-
-        ``is_excused``: its row could not be read. It is used although changes may not be heard.
-        """
+        """Cache the image as fresh for up to ``usable_for`` seconds, unless it has changed since ``mark``."""
         variant, ttl = ImageVariant(image.record.image_id, image.rendition), self._settings.value.local_ttl
         self._put(variant, image, min(ttl, usable_for), mark, is_excused=is_excused)
 
@@ -152,9 +144,8 @@ class LocalTier:
     ) -> None:
         if mark < self._renditions_changed or self._log.changed_since(variant.image_id, mark):
             return
-        key, kept, others = _key(variant), self._entries, self._missing
-        if image is None:
-            kept, others = others, kept
+        key = _key(variant)
+        kept, others = (self._entries, self._missing) if image is not None else (self._missing, self._entries)
         fresh_until = self.now() + (0 if self._log.missed_since(mark) else ttl)
         fresh_until = _shared(fresh_until - fresh_until % _FRESH_STEP)
         kept[key] = _Entry(image, fresh_until, self._generation, is_excused)
@@ -181,7 +172,6 @@ class LocalTier:
         self._generation += 1
 
     def _fresh_for(self, entry: _Entry) -> float:
-        """Return for how many seconds the entry is fresh."""
         now = self.now()
         is_trusted = entry.is_excused or now < self._log.rows_trusted_until
         return max(0.0, entry.fresh_until - now) if is_trusted and entry.generation == self._generation else 0.0

@@ -38,7 +38,7 @@ async def run_each_second(jobs: Sequence[Job]) -> None:
 
 
 async def run_once(jobs: Sequence[Job]) -> None:
-    """Run the jobs one after another. A job that fails does not end the others."""
+    """Run the jobs one after another."""
     for job in jobs:
         try:
             await job()
@@ -67,11 +67,10 @@ class SharedMaintenance:
         Each call looks at a shard of each server, and at the shards that were too large at the last call.
         """
         self._turn += 1
-        looked_at = {*self.shards.in_turn(self._turn), *self._too_large}
+        looked_at = list({*self.shards.in_turn(self._turn), *self._too_large})
         share = math.ceil(self.settings.value.max_size / len(self.shards.all))
-        self._too_large = set()
-        trimmed = 0
-        for shard, size in (await self.usage.sizes(list(looked_at))).items():
+        self._too_large, trimmed = set(), 0
+        for shard, size in (await self.usage.sizes(looked_at)).items():
             excess = min(size - share, _MOST_TRIMMED - trimmed)
             if size > share + max(0, excess):
                 self._too_large.add(shard)
@@ -91,15 +90,11 @@ class SharedMaintenance:
         for some in in_groups(variants, _REMOVED_AT_ONCE):
             await self.usage.remove(some)
 
-    async def repair(self) -> None:
-        """Delete values of the wrong type under the keys of sets. An entry is overwritten by its next write."""
-        await self.usage.repair()
-        await self.queue.repair()
-
     async def repair_if_needed(self) -> None:
-        """Repair when any command, alone or in a pipeline, has met such a value."""
+        """Delete values of the wrong type under keys of sets, if a command met one. Entries are overwritten anyway."""
         if self.shards.met_wrong_type():
-            await self.repair()
+            await self.usage.repair()
+            await self.queue.repair()
 
 
 async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncIterator[dict[str, GatewayError | None]]:
@@ -110,15 +105,11 @@ async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncItera
 
 
 async def warm_up_hottest(usage: UsageStore, maintenance: SharedMaintenance, resolver: UrlResolver, most: int) -> None:
-    """Look up the ``most`` most used images. An image whose look-up fails is looked up by its first request.
-
-    The usage of images that no longer exist is removed.
-    """
+    """Look up the ``most`` most used images, and remove the usage of those that no longer exist."""
     try:
         hottest = await usage.hottest(most)
         found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}
-        gone = [image_id for image_id, error in found.items() if isinstance(error, ImageNotFound)]
-        await maintenance.remove_usage(gone)
+        await maintenance.remove_usage([name for name, error in found.items() if isinstance(error, ImageNotFound)])
     except CacheUnavailable as error:
         logger.warning("no warm-up: %s", error)
         return

@@ -65,10 +65,7 @@ class MetadataLookup:
         self._calls = SingleFlight("describe", self.metrics.coalesced_requests)
 
     async def of_many(self, records: Sequence[ImageRecord], client: str) -> dict[str, ImageMetadata]:
-        """Return the metadata of each record by image id, with None for unknown values.
-
-        ``client``: the name of the share that pays for the requests to COS.
-        """
+        """Return the metadata of each record by image id. ``client`` names the share that pays for requests to COS."""
         readable = [record for record in records if record.content_type not in _UNREADABLE]
         found = self._in_memory(readable)
         found |= await self._in_redis([record for record in readable if record.image_id not in found])
@@ -91,7 +88,7 @@ class MetadataLookup:
         """Forget nothing: metadata is about objects, which do not depend on rows."""
 
     async def close(self) -> None:
-        """Stop running requests."""
+        """Cancel running requests."""
         await self._calls.close()
 
     def _in_memory(self, records: Sequence[ImageRecord]) -> dict[str, ImageMetadata]:
@@ -113,12 +110,11 @@ class MetadataLookup:
             logger.debug("redis unavailable: %s", error)
             return {}
         for record in records:
-            if (metadata := found.get(record.image_id)) is None:
-                continue
-            if self._lacks_placeholder(record, metadata):
-                del found[record.image_id]
-            else:
-                self._keep(record, metadata)
+            if (metadata := found.get(record.image_id)) is not None:
+                if self._lacks_placeholder(record, metadata):
+                    del found[record.image_id]
+                else:
+                    self._keep(record, metadata)
         return found
 
     def _lacks_placeholder(self, record: ImageRecord, metadata: ImageMetadata) -> bool:
@@ -128,8 +124,7 @@ class MetadataLookup:
     def _start(self, record: ImageRecord, client: str) -> "asyncio.Task[ImageMetadata | None] | None":
         """Return the call that asks COS, or None if none is running and none may be started."""
         key = record.image_id, record.version_token
-        running = self._calls.running(key)
-        if running is not None:
+        if (running := self._calls.running(key)) is not None:
             return running
         if len(self._calls) >= _MOST_WAITING or self._by_client.wait(client) > 0 or self._by_all.wait("") > 0:
             self.metrics.descriptions.add(("limited",))

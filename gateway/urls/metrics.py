@@ -4,11 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class UrlMetrics:
-    """Look-ups of URLs, their renewal and its queue, and descriptions of images.
-
-    Look-ups are counted by tier (``local``, ``redis``) and result: ``hit``, ``miss``, ``unknown`` (a missing image
-    remembered as such), ``error`` and ``foreign`` (an entry that a gateway with another configuration wrote).
-    """
+    """Look-ups of URLs (``unknown``: of a missing image), their renewal and its queue, and descriptions of images."""
 
     def __init__(self, registry: Registry) -> None:
         self.url_cache_lookups = registry.loop_counter(

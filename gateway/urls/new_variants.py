@@ -67,8 +67,7 @@ class NewVariants:
         return False
 
     def _log(self, client: str) -> None:
-        now = self._now()
-        if now - self._logged_at >= _LOG_INTERVAL:
+        if (now := self._now()) - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
             logger.warning(
                 "more new variants than image_variants.max_new_per_minute allows, originals are sent in their place: "

@@ -11,7 +11,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, CredentialsExpired
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_entries.url_entries import UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import Claim
@@ -31,13 +31,10 @@ _Results: TypeAlias = "Counter[str]"
 class RefreshBatch:
     """Renews claims. ``refresh`` counts each claim under a result:
 
-    - ``renewed``
+    - ``renewed``; ``failed``: to be tried again; ``dead``: given up; ``gone``: the image does not exist.
     - ``fresh``: already renewed by another worker or a request. It is queued for later.
     - ``idle``: not requested for ``idle_after`` seconds, or its style is gone. It leaves the queue.
-    - ``gone``: the image does not exist.
     - ``postponed``: Postgres does not answer, or the credentials end.
-    - ``failed``: to be tried again.
-    - ``dead``: given up.
 
     forget: called with images that do not exist: it invalidates them and removes their usage.
     """
@@ -46,15 +43,12 @@ class RefreshBatch:
     usage: UsageStore
     queue: RefreshQueue
     catalog: Catalog
-    urls: UsableUrls
+    urls: CheckedSigner
     settings: Live[UrlPrerefreshSettings]
     forget: Callable[[Sequence[str]], Awaitable[object]]
 
     async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> _Results:
-        """Renew the claims and count the results. A claim whose entry cannot be read is left out.
-
-        Raises ``CacheUnavailable``: the lease then returns the claims.
-        """
+        """Renew the claims whose entries can be read. Raises ``CacheUnavailable``: the lease then returns them."""
         variants = [claim.item for claim in claims]
         headers = await self.shared.read_headers(variants)
         used = await self.usage.read(variants)
@@ -77,9 +71,9 @@ class RefreshBatch:
         await self.queue.schedule(fresh, only_if_queued=True)
         await self.queue.remove(idle)
         results = Counter(fresh=len(fresh), idle=len(idle))
-        if not work:
-            return results
-        return results + await self._renew(work, {variant: usage.access_count for variant, usage in used.items()})
+        if work:
+            results += await self._renew(work, {variant: usage.access_count for variant, usage in used.items()})
+        return results
 
     async def _renew(self, work: Sequence[_Work], hits: Mapping[ImageVariant, float]) -> _Results:
         results: _Results = Counter()

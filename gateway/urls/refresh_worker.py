@@ -37,12 +37,12 @@ class RefreshReport:
 
     @property
     def success_count(self) -> int:
-        """Return the number of URLs renewed, or found renewed."""
+        """URLs renewed, or found renewed."""
         return self.results["renewed"] + self.results["fresh"]
 
     @property
     def error_count(self) -> int:
-        """Return the number of failed attempts."""
+        """Failed attempts."""
         return self.results["failed"] + self.results["dead"]
 
 
@@ -50,10 +50,9 @@ class RefreshReport:
 class RefreshWorker:
     """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later.
 
-    The worker remembers when the next renewal of each shard is due. Each second it looks at a shard of each server in
-    turn, and at the shards with something due. So a renewal that another replica has queued for an earlier time is
-    found within as many seconds as a server has shards. Each server is drained by itself: one that is slow, or does not
-    answer, holds up its shards alone.
+    Each second the worker looks at a shard of each server in turn, and at the shards with something due. So a renewal
+    that another replica has queued for an earlier time is found within as many seconds as a server has shards. Each
+    server is drained by itself: one that is slow, or does not answer, holds up its shards alone.
     """
 
     shards: Shards
@@ -64,8 +63,7 @@ class RefreshWorker:
     _: KW_ONLY
     now: Callable[[], float] = time.time
     report: RefreshReport = field(default_factory=RefreshReport, init=False)
-    # Of the last look; none of a shard that could not be read.
-    _states: dict[Shard, QueueState] = field(default_factory=dict, init=False)
+    _states: dict[Shard, QueueState] = field(default_factory=dict, init=False)  # of the shards that could be read
     _turn: int = field(default=0, init=False)
 
     async def run(self) -> None:
@@ -103,10 +101,7 @@ class RefreshWorker:
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
     async def drain(self, shards: Sequence[Shard]) -> "Counter[str]":
-        """Renew everything that is due now in these shards, and count the results.
-
-        Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
-        """
+        """Renew all that is due in these shards. Raises ``CacheUnavailable`` after the other servers, if one fails."""
         total: Counter[str] = Counter()
         failures: list[CacheUnavailable] = []
 

@@ -15,7 +15,7 @@ from gateway.concurrency.time_limits import TimeSlices
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound, TooManyVariants, UnknownStyle
 from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_entries.url_entries import Found, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
@@ -65,10 +65,9 @@ _Results: TypeAlias = dict[_LookUp, Resolved[SignedImage] | Exception]
 class Entries(NamedTuple):
     """The entries of a variant, for an operator.
 
-    local: the entry of this process, None without one.
-    used: what a request gets without reading the row, an image or the knowledge that there is none. None: the row is
-    read.
-    without_row: the image that a request gets while Postgres does not answer, None without one.
+    local: the entry of this process.
+    used: what a request gets without reading the row. None: the row is read.
+    without_row: the image that a request gets while Postgres does not answer.
     """
 
     local: LocalState | None
@@ -81,16 +80,16 @@ class UrlResolver:
     """Finds or makes the presigned URL of an image. The caller checks access, on a hit as on a miss.
 
     A hit in the local tier awaits nothing. Misses that arrive together share a read of Redis, a query and a write; in a
-    Cluster, misses of images on the same node do.
-    Misses of the same image share a look-up. Without Redis, the resolver signs URLs itself. Without Postgres, it serves
-    cached URLs until they end, unless their images are known to have changed.
+    Cluster, misses of images on the same node do. Misses of the same image share a look-up. Without Redis, the resolver
+    signs URLs itself. Without Postgres, it serves cached URLs until they end, unless their images are known to have
+    changed.
 
     trust: says which entries of Redis are used without reading their rows again.
     new_variants: bounds the URLs that are signed for renditions of which none is cached. None: no bound.
     """
 
     catalog: Catalog
-    urls: UsableUrls
+    urls: CheckedSigner
     shared: UrlEntries | None
     local: LocalTier
     trust: EntryTrust
@@ -146,14 +145,12 @@ class UrlResolver:
         missed: list[_LookUp] = []
         for image_id in dict.fromkeys(image_ids):
             try:
-                cached = self.get_cached(image_id)
+                if (cached := self.get_cached(image_id)) is not None:
+                    results[image_id] = cached
+                else:
+                    missed.append(_LookUp(ImageVariant(image_id)))
             except ImageNotFound as error:
                 results[image_id] = error
-                continue
-            if cached is None:
-                missed.append(_LookUp(ImageVariant(image_id)))
-            else:
-                results[image_id] = cached
         for look_up, result in (await self._lookups.run_many(missed)).items():
             if isinstance(result, Exception) and not isinstance(result, GatewayError):
                 raise result
@@ -206,8 +203,7 @@ class UrlResolver:
     def unchanged(self, there: Found, record: ImageRecord) -> SignedImage | None:
         """Return the image in Redis if ``record``, its row as it was read now, has not changed: its URL stays valid."""
         image = there.image
-        is_valid = image is not None and image.record == record and self.urls.may_be_used(image)
-        return image if is_valid else None
+        return image if image is not None and image.record == record and self.urls.may_be_used(image) else None
 
     def serves_from_memory(self) -> bool:
         """Return whether a URL in this process can be used, so that its image is served while no store answers."""
@@ -308,10 +304,7 @@ class UrlResolver:
             return error
 
     async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
-        """Return the entries of Redis, and those of them that may be used as they are, which are counted as hits.
-
-        Both are without the variants whose server in Redis does not answer.
-        """
+        """Return the entries of Redis, as far as servers answer, and the hits: those that may be used as they are."""
         if self.shared is None:
             return {}, {}
         found: _Found = {}
@@ -332,7 +325,7 @@ class UrlResolver:
         return found, usable
 
     def _stale_entry(self, variant: ImageVariant, found: _Found, mark: int) -> Resolved[SignedImage] | None:
-        """Return an entry that may be out of date, for when Postgres does not answer, or None when there is none."""
+        """Return an entry that may be out of date, for when Postgres does not answer."""
         image = self._without_row(variant, found.get(variant, _NOT_FOUND))
         if image is None:
             return None
@@ -380,7 +373,6 @@ class UrlResolver:
         self.drop_all()
 
     def _is_trusted(self, image: SignedImage) -> bool:
-        """Return whether an entry of Redis may be used without reading its row again."""
         return self.trust.may_be_used(_read_row(image), self._now()) and self.urls.may_be_used(image)
 
     def _now(self) -> Now:

@@ -36,7 +36,6 @@ class _Backlog:
         return self.unconfirmed is not None and variant in self.unconfirmed.counted
 
     def unwritten(self, variant: ImageVariant, *, with_unconfirmed: bool = False) -> Usage:
-        """Return the usage of the variant that is not written yet."""
         waiting = self.waiting.get(variant, _NO_USAGE)
         if not with_unconfirmed or self.unconfirmed is None:
             return waiting
@@ -48,10 +47,9 @@ class UsageCounter:
 
     A variant's last access is set when its usage is read or flushed, so it is at most a second late.
 
-    Counts that cannot be written are kept for the next flush, for at most ``max_variants`` variants. Beyond that,
-    further variants are not counted, so that an outage of Redis costs a bounded amount of memory. A batch whose write
-    got no answer is written again unchanged before anything newer of its shard: Redis adds the batch once. A server
-    that does not answer holds up its shards alone.
+    Counts that cannot be written are kept for the next flush, for at most ``max_variants`` variants, so that an outage
+    of Redis costs a bounded amount of memory. A batch whose write got no answer is written again unchanged before
+    anything newer of its shard: Redis adds the batch once. A server that does not answer holds up its shards alone.
 
     ``report_images`` gets the ids of the images used since the last flush, some at a time, once for each flush.
     """
@@ -97,8 +95,7 @@ class UsageCounter:
     async def access_count(self, variant: ImageVariant) -> int:
         """Return how often the variant was used. Uses of the last 30 seconds at other replicas may be missing.
 
-        The number of a variant is read from Redis at most once in 30 seconds. Reads that begin together share one
-        command. While Redis does not answer, the last number from Redis is used.
+        Reads that begin together share one command. While Redis does not answer, the last number from Redis is used.
         """
         total, read_at = self._totals.get(variant, (0, _NEVER))
         if not 0 <= self._now() - read_at < _TOTAL_FRESH_FOR:
@@ -129,7 +126,6 @@ class UsageCounter:
         return totals
 
     def _keep_total(self, variant: ImageVariant, total: int) -> None:
-        """Keep a total that was read now, in place of the oldest total."""
         self._totals[variant] = total, self._now()
         self._totals.move_to_end(variant)
         if len(self._totals) > _MOST_TOTALS:

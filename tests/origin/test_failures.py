@@ -30,6 +30,7 @@ def test_objects_that_fail_without_an_answer_in_between_open_it() -> None:
     for path in "aab":
         assert circuit.allows_call("b", path)
         circuit.failed("b", path)
+    assert not circuit.is_open("b"), "two objects, however often they are requested"
     circuit.succeeded("b", "c")
     for path in "def":
         assert not circuit.is_open("b")

@@ -86,7 +86,8 @@ async def one_round(tier: Tier, image_ids: list[str]) -> None:
     assert (await tier.queue.state(tier.clock())).dead == 0
     assert (await tier.queue.state(tier.clock())).queued >= len(image_ids) - 2
     await tier.maintenance.trim()
-    await tier.maintenance.repair()
+    await tier.usage.repair()
+    await tier.queue.repair()
     await purge_round(tier, image_ids)
     await check_invalidation(tier.shards)
 

@@ -19,7 +19,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import Renditions
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
@@ -113,7 +113,7 @@ class Gateway:
         self.nginx_list = NginxList(self.log, name, lambda: settings, clocks.wall() - steady())
         local = LocalTier(Live(url_cache()), _RENDITIONS, self.log, unknown_ttl=3.0, steady=steady)
         trust = EntryTrust(self.log)
-        urls = UsableUrls(signer, lifetime, clocks.cos)
+        urls = CheckedSigner(signer, lifetime, clocks.cos)
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
         self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)

@@ -78,6 +78,9 @@ async def test_stale_bytes_are_served_when_cos_fails(
         assert (answer.status, answer.body) == (200, SMALL)
         assert answer.headers["Cache-Status"] == "image-gateway; fwd=stale; detail=stale-if-error"
     assert (await gateway.get("/i/a", headers={"Range": "bytes=1-2"})).body == SMALL[1:3]
+    memory, now = gateway.source.memory, gateway.source.memory.now
+    memory.now = lambda: now() + 86_400
+    assert (await gateway.get("/i/a")).status != 200, "the bytes are a day old"
 
 
 @pytest.mark.parametrize(("status", "code"), [(404, "NoSuchKey"), (451, "UnavailableForLegalReasons")])

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import CatalogUnavailable, ImageNotFound
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import CosClock, UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner, CosClock
 from gateway.urls.on_demand_refresh import OnDemandRefresh, correct_clock
 from tests.tier import NOW, Tier, record
 
@@ -19,7 +19,7 @@ class Replica:
 
     def __init__(self, tier: Tier) -> None:
         self.cos_clock = CosClock(tier.clock)
-        self.resolver = tier.resolver(urls=UsableUrls(tier.signer, tier.lifetime, self.cos_clock.now))
+        self.resolver = tier.resolver(urls=CheckedSigner(tier.signer, tier.lifetime, self.cos_clock.now))
         self.on_demand = OnDemandRefresh(self.resolver, self.cos_clock)
 
     async def close(self) -> None:

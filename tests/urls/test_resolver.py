@@ -12,7 +12,7 @@ from gateway.concurrency.clocks import boot_time
 from gateway.errors import CatalogUnavailable, CredentialsExpired, ImageNotFound
 from gateway.presign.credentials import Credentials
 from gateway.presign.style_variants import ImageVariant
-from gateway.presign.url_lifetime import UsableUrls
+from gateway.presign.url_lifetime import CheckedSigner
 from gateway.urls.new_variants import NewVariant
 from gateway.urls.resolver import Resolved, UrlResolver
 from tests.tier import RENDITIONS, Tier, record, signer_of
@@ -130,7 +130,7 @@ async def test_an_image_that_cannot_be_signed_leaves_the_others_alone(tier: Tier
                     raise RuntimeError("a bug")
             return Credentials("x", "y")
 
-    urls = UsableUrls(signer_of(Source(), tier.metrics, tier.clock), tier.lifetime, tier.clock)
+    urls = CheckedSigner(signer_of(Source(), tier.metrics, tier.clock), tier.lifetime, tier.clock)
     resolver = tier.resolver(catalog=table, urls=urls, in_redis=False)
     for image_id, bucket in {"a": "b", "c": "expired", "d": "broken"}.items():
         tier.table.records[image_id] = record(image_id, bucket=f"{bucket}-1250000000")

@@ -29,14 +29,14 @@ class Credentials:
 
 
 class CredentialsSource(Protocol):
-    """Returns the newest credentials without waiting."""
+    """Returns the newest credentials of a bucket of COS without waiting."""
 
     def of(self, bucket: str) -> Credentials:
         """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""
 
 
 class CredentialsUnavailable(Exception):
-    """A source has no usable credentials now. The text says why and contains no secret."""
+    """A source, such as a file or Tencent's STS, has no usable credentials now. The text says why and has no secret."""
 
 
 # Returns the credentials of a source now. Raises ``CredentialsUnavailable``.

@@ -40,14 +40,14 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 @dataclass(slots=True, eq=False)
 class RotatingCredentials:
-    """The newest credentials of a source, which sign for ``buckets``.
+    """The newest credentials of a source, such as a file or Tencent's STS, which sign COS's URLs for ``buckets``.
 
-    fetch: asks the source. ``name``: of the source, in the configuration.
+    fetch: asks the source. ``name``: the source as the configuration names it.
     poll: seconds between two fetches, infinite if one is enough. None: the source is asked before the credentials end.
     now: COS's clock in Unix seconds.
     refusal_pause: the least seconds between two refreshes that refusals of COS cause.
     newest: the newest credentials, None before the source gave any.
-    failures: of the refreshes since the last successful one. ``reason``: of the last.
+    failures: how many refreshes failed since the last successful one. ``reason``: why the last one failed.
     tried: set after the first request to the source.
     """
 
@@ -216,7 +216,7 @@ class RotatingCredentials:
 
 @dataclass(slots=True, eq=False)
 class BucketCredentials:
-    """The newest credentials by bucket. A bucket without its own source has the credentials of ``default``."""
+    """The newest COS credentials by bucket. A bucket without its own source has the credentials of ``default``."""
 
     default: RotatingCredentials
     own: Mapping[str, RotatingCredentials]

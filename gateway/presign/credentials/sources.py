@@ -80,7 +80,7 @@ def _fixed(
 
 
 class FileSource:
-    """A JSON file that another program writes: read when it was replaced or written.
+    """Credentials in a JSON file that another program writes; it is read again when it was replaced or written.
 
     ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
     """
@@ -145,7 +145,7 @@ class FileReads:
 
 
 class InstanceRoleSource:
-    """The credentials of the instance's role. ``role`` None: of the first role that its metadata service names."""
+    """Credentials of this virtual machine (CVM), by ``role``. None: the first that its metadata service names."""
 
     def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
         self._http = http
@@ -184,7 +184,7 @@ def _temporary(found: Any, expires_at: Any, service: str) -> Credentials:
 
 
 class AssumeRoleSource:
-    """The credentials of a role that those of ``base`` may assume."""
+    """Credentials of a role, from Tencent's STS, which the credentials of ``base`` may assume."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class AssumeRoleSource:
 
 
 class TkeOidcSource:
-    """The credentials of the role that TKE gives to the pod; the cluster renews the token in the file."""
+    """Credentials of this pod's role in Tencent's Kubernetes (TKE), by a token in a file that the cluster renews."""
 
     def __init__(
         self, http: BoundedHttp, settings: TkeOidcCredentialsSettings, now: Callable[[], float] = time.time

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -275,6 +276,11 @@ class TestTask:
                     credentials.refused(url_of(f"AKID{source.asked}"))
                 await asyncio.sleep(0)
             assert time.monotonic() - began > 0.5
+
+    async def test_credentials_of_the_configuration_are_fetched_once(self) -> None:
+        source = Scripted(time.time, life=6)
+        await RotatingCredentials(source.fetch, "static", ["b-1"], Metrics().presign, poll=math.inf).keep_fresh()
+        assert source.asked == 1
 
     async def test_a_file_is_looked_at_every_second(self) -> None:
         source = Scripted(time.time, same=Credentials("AKID", "key"))

@@ -1,4 +1,4 @@
-"""The mark of the canary's requests, by which a gateway counts them apart from those of users."""
+"""The ids of the canary's requests, by which a gateway counts them apart from those of users."""
 
 import hmac
 import re
@@ -14,9 +14,9 @@ _LIFE: Final = 120  # seconds; a mark is also in logs
 
 
 class CanaryMark:
-    """Makes and verifies marks, which are request ids: fronts pass these on, and a log then shows the canary.
+    """Makes and recognizes the canary's request ids, which only gateways can make. Fronts pass them on, logs show them.
 
-    secret: the same for all gateways. Users cannot make a mark without it.
+    secret: the same for all gateways. Users cannot make such an id without it.
     """
 
     def __init__(self, secret: Live[str], now: Callable[[], float] = time.time) -> None:
