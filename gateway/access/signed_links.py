@@ -62,10 +62,7 @@ class SignedLink(NamedTuple):
         return f"SignedLink(path={self.path!r}, expires_at={self.expires_at})"  # the rest is secret
 
     def is_valid_for(self, links_killed: int | None) -> bool:
-        """Return whether the signature includes this count of kills, compared in constant time.
-
-        With None (unknown), no link is valid.
-        """
+        """Return whether the signature includes this count of kills, compared in constant time. None: unknown."""
         if links_killed is None:
             return False
         return hmac.compare_digest(_signature(self.key, self.path, self.expires_at, links_killed), self.signature)

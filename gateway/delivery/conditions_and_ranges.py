@@ -120,15 +120,10 @@ def _listed(headers: MultiMapping[str], name: str) -> str | None:
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, contains ``etag``.
-
-    weak: compare weakly (RFC 9110 section 8.8.3.2).
-    """
+    """Return whether a list of entity tags, or ``*``, contains ``etag``, compared as in RFC 9110 section 8.8.3.2."""
     if field.strip() == "*":
         return True
-    if etag is None:
-        return False
-    if not weak and etag.startswith("W/"):
+    if etag is None or (not weak and etag.startswith("W/")):
         return False
     position = 0
     while (tag := _ENTITY_TAG.match(field, position)) is not None:

@@ -40,7 +40,7 @@ from gateway.settings import ImageProxySettings
 
 
 class ImageRequest:
-    """What a request asks for. ``image_id`` is valid, ``parameters`` are those of the query.
+    """A request for the image with a valid id.
 
     byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
     is_plain: GET of the whole image without conditions, as most requests are.
@@ -132,10 +132,8 @@ class Answer(Prepared):
     """A response to the caller, who may see ``image``.
 
     delivery: who sends the bytes: ``stream``, ``redirect`` or ``accel``.
-    plan: the bytes of the object that are sent.
     source: the bytes on their way from COS, in place of ``body``.
     content: where the bytes and the metadata come from. None for a redirect.
-    policy: how long caches may keep the answer.
     """
 
     image: AuthorizedImage
@@ -215,10 +213,7 @@ def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, no
 
 
 def check_image(caller: Caller, image: SignedImage, *, originals_for_owner: bool) -> None:
-    """Return if the caller may get the image, which is not ``public``: for everybody.
-
-    Raises as ``check_view`` and ``check_original`` do.
-    """
+    """Check that the caller may get an image that is not public. Raises as ``check_view`` and ``check_original``."""
     check_view(caller, image.record)
     if originals_for_owner and image.rendition is None:
         check_original(caller, image.record)
@@ -281,9 +276,8 @@ class _Case:
 
     def _may_view_requested(self, record: ImageRecord) -> bool:
         """Return whether the caller, who may not see the replacement, may see the requested style of this row."""
-        name = self.request.parameters.rendition
-        is_public = self.rules.renditions.is_for_everybody(name, image_is_public=record.public)
-        return is_public or may_view(self.caller(), record)
+        name, renditions = self.request.parameters.rendition, self.rules.renditions
+        return renditions.is_for_everybody(name, image_is_public=record.public) or may_view(self.caller(), record)
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
@@ -322,10 +316,7 @@ class _Case:
         return self._bytes(content, plan, policy)
 
     def _to_current_version(self, image: AuthorizedImage) -> Answer:
-        """Return a redirect from an older version to the current one, at the same address with another ``v``.
-
-        The reference is relative to the address of the client, which a proxy may have rewritten.
-        """
+        """Return a redirect to the current version, relative to the client's address: a proxy may have rewritten it."""
         policy = self.rules.policy.for_substitute()
         query = _with_version(self.request.head.query, image.record.version_token)
         return self._redirected(image, redirect_lines(f"?{query}", image, policy), policy)
@@ -343,8 +334,7 @@ class _Case:
         # Other answers depend on more of the request than nginx's key has.
         if request.is_plain and not is_substitute and not request.parameters.is_negotiated:
             headers_sent, caller = request.head.headers, self.known_caller
-            seconds = self.rules.decisions.on_image(headers_sent, image, caller, policy, self.now)
-            if seconds:
+            if seconds := self.rules.decisions.on_image(headers_sent, image, caller, policy, self.now):
                 headers[DECISION_FOR] = str(seconds)
         cache = cache_status_of(content, is_substitute=is_substitute)
         own = own_fields(content, WHOLE, cache) + fields(headers)

@@ -138,10 +138,6 @@ def _file_name(text: str | None) -> str | None:
 
 
 def _flag(text: str | None) -> bool:
-    match text:
-        case None | "false" | "0":
-            return False
-        case "true" | "1":
-            return True
-        case _:
-            raise InvalidRequest("redirect must be true or false")
+    if text not in (None, "false", "0", "true", "1"):
+        raise InvalidRequest("redirect must be true or false")
+    return text in ("true", "1")

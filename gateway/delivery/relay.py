@@ -16,10 +16,8 @@ from gateway.origin.cos_errors import BodyLost, RowChanged
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
-
 # Labels of ``sent_bytes``: the location of the bytes when the request arrived.
 FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
-
 _SIOCOUTQNSD: Final = 0x894B
 _NONE: Final = bytes(4)
 
@@ -101,10 +99,7 @@ class Relay:
 
 
 def _has_unsent(connection: socket.socket | None) -> bool:
-    """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h).
-
-    False on other systems.
-    """
+    """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h). False on other systems."""
     try:
         return connection is not None and fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
     except (OSError, ValueError):  # already closed, or a system without it

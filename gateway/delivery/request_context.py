@@ -45,7 +45,6 @@ class RequestContext:
     route, image_id: set when the address is parsed.
     caller: set when the answer depends on the caller.
     may_view: the caller may see the image.
-    delivery: set when the way of delivery is chosen.
     first_byte: when the first byte was sent, in seconds since the start.
     outcome: the status, or what ended the request without a status. Empty until then.
     seconds, size, cache: set at the end: the duration, the bytes of the body, and the gateway's part of Cache-Status

@@ -23,7 +23,6 @@ _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half 
 _VARIABLES: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
-
 _FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 _MOST_SOCKETS: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
@@ -112,10 +111,7 @@ class UnusableSocket(OSError):
 
 
 def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
-    """Return the sockets that this process inherited, for the public port. Empty if there are none.
-
-    Raises ``UnusableSocket``.
-    """
+    """Return the inherited sockets of the public port, empty if there are none. Raises ``UnusableSocket``."""
     count = environment.get("LISTEN_FDS", "")
     if environment.get("LISTEN_PID") != str(os.getpid()) or not count:
         return []

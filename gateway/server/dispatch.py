@@ -33,13 +33,7 @@ from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, cu
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
-from gateway.server.error_responses import (
-    CLIENT_DISCONNECTED,
-    UNMATCHED,
-    error_response,
-    image_id_in_path,
-    route_name,
-)
+from gateway.server.error_responses import CLIENT_DISCONNECTED, UNMATCHED, error_response, image_id_in_path, route_name
 from gateway.server.metrics import ServerMetrics
 from gateway.server.request_log import RequestLog, facts_of
 
@@ -55,10 +49,8 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _ADDRESS = re.compile(
     rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
 )
-
 # No request for a decision is a 400. Its handler ignores every expectation.
 _ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
-
 CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
 

@@ -86,10 +86,7 @@ async def listening(
 @asynccontextmanager
 async def _serving(port: Port, stall_timeout: float, metrics: PortMetrics) -> AsyncIterator[tuple[web.AppRunner, str]]:
     runner = web.AppRunner(
-        port.app,
-        access_log=None,
-        handler_cancellation=port.handler_cancellation,
-        shutdown_timeout=_CLEANUP_TIMEOUT,
+        port.app, access_log=None, handler_cancellation=port.handler_cancellation, shutdown_timeout=_CLEANUP_TIMEOUT
     )
     try:
         await runner.setup()

@@ -70,10 +70,7 @@ async def run_workers(
 
 
 async def _has_started(starting: "asyncio.Task[None]", supervisor: Supervisor, signals: Signals) -> bool:
-    """Wait until the start is over, and return True. If the signal to stop comes before, drain and return False.
-
-    Raises the errors of the start.
-    """
+    """Wait for the start, and return True, or drain and return False if the signal to stop comes before its end."""
     stopping = asyncio.create_task(signals.stop.wait(), name="stop")
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -29,7 +29,6 @@ _HOP_BY_HOP: Final = frozenset(
 # Fields that the client library adds: the worker sees what the operator sent.
 _AUTOMATIC: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
 
-
 Data = TypeVar("Data", bound=BaseModel)
 
 
