@@ -27,7 +27,7 @@ _LONGEST_KNOWN: Final = 512  # characters
 
 
 class Parameters(NamedTuple):
-    """What a query asks for.
+    """The validated query of a request for an image.
 
     rendition: None: the original.
     version: None: any.
@@ -50,7 +50,7 @@ NO_PARAMETERS: Final = Parameters()
 
 
 class VariantRequests:
-    """Reads the parameters by ``renditions`` and ``settings``."""
+    """Reads the query of a request for an image, by the configured ``renditions`` and ``settings``."""
 
     def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions
@@ -138,10 +138,6 @@ def _file_name(text: str | None) -> str | None:
 
 
 def _flag(text: str | None) -> bool:
-    match text:
-        case None | "false" | "0":
-            return False
-        case "true" | "1":
-            return True
-        case _:
-            raise InvalidRequest("redirect must be true or false")
+    if text not in (None, "false", "0", "true", "1"):
+        raise InvalidRequest("redirect must be true or false")
+    return text in ("true", "1")
