@@ -27,7 +27,7 @@ _LONGEST_KNOWN: Final = 512  # characters
 
 
 class Parameters(NamedTuple):
-    """What a query asks for.
+    """The validated query of a request for an image.
 
     rendition: None: the original.
     version: None: any.
@@ -49,7 +49,7 @@ NO_PARAMETERS: Final = Parameters()
 
 
 class VariantRequests:
-    """Reads the parameters by ``renditions`` and ``settings``."""
+    """Reads the query of a request for an image, by the configured ``renditions`` and ``settings``."""
 
     def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions

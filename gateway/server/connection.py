@@ -27,7 +27,7 @@ AtOnce = Callable[[RawRequestMessage, str | None], object]
 
 
 class Connection(web.RequestHandler):
-    """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
+    """A client's connection. Answers malformed requests with the gateway's JSON errors, which echo no byte of them.
 
     keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
     slow_clients: watches the client's pace while the connection is open.

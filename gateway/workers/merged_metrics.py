@@ -55,7 +55,7 @@ def merged(name: str, values: Sequence[float]) -> float:
 
 
 class MergedMetrics:
-    """Merges expositions by worker: ``read`` each as often as they are scraped, then ``merge`` them."""
+    """The metrics of all workers as one scrape: ``read`` each worker's, then ``merge`` them."""
 
     def __init__(self) -> None:
         self._last: dict[asyncio.Event, dict[Key, float]] = {}  # by the event of the end of the worker

@@ -27,7 +27,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 @dataclass(slots=True)
 class Slot:
-    """A worker and those that replace it. ``deaths`` counts ends in a row.
+    """The place of one worker of the supervisor, which its successors take. ``deaths`` counts ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """

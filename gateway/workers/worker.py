@@ -48,7 +48,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What a worker became ready with, or has reloaded: its ``command``, and its ``settings`` as text.
+    """The ``command`` and the ``settings`` (as text) that a worker started or reloaded with, for its successor.
 
     ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them. ``ended``
     is why the worker before ended, for the worker that replaces it.
@@ -62,7 +62,7 @@ class Accepted:
 
 @dataclass(eq=False, repr=False)
 class Worker:
-    """A running process: its ``number``, its ``admin`` port, and the states that it has sent.
+    """A worker process as its supervisor sees it: its ``number``, its ``admin`` port, and the states that it has sent.
 
     listener: the socket of that port. Open until the process has ended: no other one can get the port before.
     headers: the headers that its admin port requires.
@@ -181,7 +181,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCommand:
-    """Starts workers.
+    """The command by which the supervisor starts workers.
 
     command: how the supervisor was started. Its path may contain a symbolic link.
     arguments: the arguments of a worker, without the argument that marks the process as a worker.
