@@ -88,7 +88,7 @@ class Exchange:
 
 
 class ImageMemory:
-    """The ``Memory`` of requests."""
+    """The ``KnownInMemory`` of requests: cached URLs, content of objects, and renditions that COS refused."""
 
     def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
         self.resolver = resolver
