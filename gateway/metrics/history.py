@@ -99,10 +99,9 @@ class Counted:
     def read(self, now: float) -> Reading:
         """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
         counts: Counter[str] = Counter({f"error {code}": number for code, number in self.errors.totals().items()})
-        for status, number, _ in self.requests.totals(_IMAGE_ROUTES):
-            counts[f"status {status}"] += number
-        for status, number, _ in self.requests.totals(("access",)):
-            counts[f"access {status}"] += number
+        for kind, routes in (("status", _IMAGE_ROUTES), ("access", ("access",))):
+            for status, number, _ in self.requests.totals(routes):
+                counts[f"{kind} {status}"] += number
         durations = map(sum, zip(*map(self.requests.durations.counts, _IMAGE_ROUTES), strict=True))
         for name, counter in self.counters:
             for values, number in counter.totals().items():

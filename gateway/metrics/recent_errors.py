@@ -28,9 +28,7 @@ class RecentErrors:
         self._now = now
 
     def record(self, code: str, image_id: str | None, request_id: str) -> None:
-        known = self._by_code.get(code)
-        if known is None:
-            known = self._by_code[code] = RecentError(code, 0, 0.0, None)
+        known = self._by_code.setdefault(code, RecentError(code, 0, 0.0, None))
         known.count += 1
         known.at, known.image_id = self._now(), image_id
         self._requests.append((request_id, known.at, code))
