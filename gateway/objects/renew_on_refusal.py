@@ -22,9 +22,8 @@ class Renewal:
             return error.clock
         if self._renewals == 2 and error.date is not None and abs(error.date - presigned.signed_at) >= CLOCK_TOLERANCE:
             return error.date
-        outcome = (CredentialsExpired if error.code == "ExpiredToken" else OriginRefused)(
-            f"COS refused a newly signed URL: {refusal}"
-        )
+        kind = CredentialsExpired if error.code == "ExpiredToken" else OriginRefused
+        outcome = kind(f"COS refused a newly signed URL: {refusal}")
         outcome.cos = error
         raise outcome from refusal
 

@@ -141,11 +141,10 @@ class Signer:
     def sign(
         self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
-        """Return a URL for ``method``, valid for at most ``settings.default_ttl`` seconds.
+        """Return a URL for ``method``: COS refuses HEAD on a URL signed for GET. ``rendition`` must be configured.
 
-        COS refuses HEAD on a URL signed for GET. The signing time is the start of the present window of signing, or
-        with ``fresh`` this second. The caller checks that enough of the URL's life remains. ``rendition`` must be
-        configured.
+        The signing time is the start of the present window of signing, or with ``fresh`` this second. The caller checks
+        that enough of the URL's life remains.
         """
         now, credentials = int(self.now()), self.credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
@@ -174,10 +173,9 @@ class Signer:
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
     ) -> PresignedUrl:
-        """Return a URL with more signed ``parameters``, which expires at the same time as the image's own URL.
+        """Return a URL with more signed ``parameters``, which expires with the image's own URL.
 
-        It expires earlier if the newest credentials here end earlier. The image's own URL may come from a replica with
-        newer credentials.
+        It expires earlier if the credentials here end earlier: a replica with newer ones may have signed that URL.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
         record, own = image.record, image.presigned
@@ -192,10 +190,8 @@ class Signer:
         own = _OF_CREDENTIALS.fullmatch(url)
         if own is None:
             return None
-        token = own["token"]
-        return Authorization(
-            unquote_plus(own["secret_id"]), own["signature"], unquote_plus(token) if token is not None else None
-        )
+        token = unquote_plus(own["token"]) if own["token"] is not None else None
+        return Authorization(unquote_plus(own["secret_id"]), own["signature"], token)
 
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
@@ -289,8 +285,7 @@ def signature_of(
 ) -> str:
     """Return the signature of ``method`` on ``path``, decoded and with its slash, at ``host``, without a port.
 
-    Only the host header is signed: a signed Range or If-* would bind the user of the URL
-    (TencentBlueKing/bk-repo#2954).
+    Only the host header is signed: a signed Range or If-* would bind the URL's user (TencentBlueKing/bk-repo#2954).
     """
     signed = _encoded(tuple(parameters.items())).signed
     http_string = f"{method.lower()}\n{path}\n{signed}\nhost={_encoded_host(host)}\n"
@@ -300,8 +295,7 @@ def signature_of(
 
 def query_of(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
     """Return the query string that authorizes a request with this signature (COS document 7778)."""
-    encoded = _encoded(tuple(parameters.items()))
-    time_parameter = key_time.replace(";", "%3B")
+    encoded, time_parameter = _encoded(tuple(parameters.items())), key_time.replace(";", "%3B")
     return (
         f"q-sign-algorithm=sha1&q-ak={_encoded_id(secret_id)}&q-sign-time={time_parameter}"
         f"&q-key-time={time_parameter}&q-header-list=host&q-url-param-list={encoded.names}&q-signature={signature}"
@@ -317,12 +311,13 @@ class _Encoded(NamedTuple):
     query: str
 
 
+_encode = partial(quote, safe=_UNRESERVED)
+
+
 # Percent-encoding took a third of the time of a signature, and there are few different parameters, ids and hosts.
 @lru_cache(maxsize=512)
 def _encoded(parameters: tuple[tuple[str, str], ...]) -> _Encoded:
-    pairs = sorted(
-        (quote(name, safe=_UNRESERVED).lower(), quote(value, safe=_UNRESERVED)) for name, value in parameters
-    )
+    pairs = sorted((_encode(name).lower(), _encode(value)) for name, value in parameters)
     return _Encoded(
         "&".join(f"{name}={value}" for name, value in pairs),
         quote_plus(";".join(name for name, _ in pairs)),
@@ -331,7 +326,7 @@ def _encoded(parameters: tuple[tuple[str, str], ...]) -> _Encoded:
 
 
 _encoded_id = lru_cache(maxsize=128)(quote_plus)
-_encoded_host = lru_cache(maxsize=128)(partial(quote, safe=_UNRESERVED))
+_encoded_host = lru_cache(maxsize=128)(_encode)
 
 
 def _hmac_sha1(key: str, message: str) -> str:

@@ -80,9 +80,8 @@ class Renditions:
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.
 
-        defaults: what a style uses for the keys that it does not set. None: the defaults of the configuration.
-        Return the names of the renditions that are new or removed, or whose rule or audience changed. A None among
-        them stands for the original.
+        ``defaults`` apply to the keys that a style does not set. Return the names of the renditions that are new or
+        removed, or whose rule or audience changed. A None among them stands for the original.
         """
         was_for_owner = self.originals_for_owner
         self._revision += 1
@@ -133,8 +132,7 @@ class Renditions:
 
     def is_public(self, name: str) -> bool:
         """Return whether everybody may see the rendition of every image. False for an unknown name."""
-        rendition = self._by_name.get(name)
-        return rendition is not None and rendition.public
+        return name in self._by_name and self._by_name[name].public
 
     def is_for_everybody(self, name: str | None, *, image_is_public: bool) -> bool:
         """Return whether everybody may see the rendition of an image, or with None its original."""
@@ -189,11 +187,10 @@ class Renditions:
 
         Not those with ``dpr``, ``v`` or ``download``, or in another order, which have no end.
         """
-        formats: tuple[str, ...] = self.formats(style)
-        if formats and self.negotiates:
-            formats = (*formats, "auto")
+        formats = self.formats(style)
+        auto = ("&format=auto",) if formats and self.negotiates else ()
         widths = ("", *(f"&w={width}" for width in self.widths(style)))
-        named = ("", *(f"&format={image_format}" for image_format in formats))
+        named = ("", *(f"&format={image_format}" for image_format in formats), *auto)
         return [f"style={style}{width}{image_format}" for width in widths for image_format in named]
 
     def fallback(self, name: str) -> str | None:

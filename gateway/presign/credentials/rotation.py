@@ -84,9 +84,8 @@ class RotatingCredentials:
             self._wanted.set()
         if not self._has_warned_of_end:
             self._has_warned_of_end = True
-            logger.error(
-                "there are no usable credentials: bucket=%s source=%s reason=%s", self._names, self.name, self.reason
-            )
+            text = "there are no usable credentials: bucket=%s source=%s reason=%s"
+            logger.error(text, self._names, self.name, self.reason)
         return NoCredentials(f"there are no credentials from the source {self.name}: {self.reason}")
 
     @property
