@@ -252,10 +252,7 @@ class ObjectBody:
         self._access = access
 
     async def open(self, headers: Mapping[str, str], method: str = "GET") -> AnswerHead:
-        """Request the object. A call that was cancelled may be repeated.
-
-        Raises what ``OriginClient.fetch`` and ``renew`` raise, ``OriginRefused`` after ``renew``, and ``RowChanged``.
-        """
+        """Request the object. A cancelled call may be repeated. Raises as ``OriginClient.fetch`` and ``Renewal``."""
         access = self._access
         if access.failures.by_object:
             access.failures.check(self.image)
@@ -268,10 +265,9 @@ class ObjectBody:
         return response.head
 
     async def read(self) -> bytes:
-        """Return the next bytes, which are empty at the end.
+        """Return the next bytes, which are empty at the end. Cancelling a call loses nothing.
 
-        Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced (``BodyState.arrived``),
-        and ``RowChanged`` when the rest must not be requested. Cancelling a call loses nothing.
+        Raises ``BodyLost`` without the rest, or if COS announced another whole, and ``RowChanged`` as the class says.
         """
         while not self.state.is_over:
             try:

@@ -12,10 +12,7 @@ class Renewal:
     _renewals = 0
 
     def refused(self, refusal: PresignedUrlRefused, presigned: PresignedUrl) -> float | None:
-        """Return COS's time, in Unix seconds, for the next renewal. None: the clock is not at fault.
-
-        Raises ``CredentialsExpired`` or ``OriginRefused`` after the last renewal.
-        """
+        """Return COS's time for a renewal, None if the clock is right. Raises the client's error after the last one."""
         error = refusal.error
         self._renewals += 1
         if self._renewals == 1:

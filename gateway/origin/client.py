@@ -56,11 +56,9 @@ _CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
 }
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
-
 _MOST_BUCKETS: Final = 50  # with their own label, since rows may name any number of buckets
 _MOST_OTHER_CODES: Final = 50  # beside the documented ones; COS adds codes, and documents those of processing elsewhere
-_NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST = "none", "no_answer", "timeout", "body_lost"
-_OTHER: Final = "other"
+_NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST, _OTHER = "none", "no_answer", "timeout", "body_lost", "other"
 
 
 class _Labels:

@@ -92,10 +92,7 @@ class ObjectMetadata(NamedTuple):
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
     def confirm(self, kept: "ObjectMetadata") -> bool:
-        """Return whether a 304 with this metadata confirms that the object is the one of ``kept``.
-
-        COS's entity tag is of the bytes: it stays the same where only the type was changed.
-        """
+        """Return whether a 304 with this confirms ``kept``. COS's tag is of the bytes: it survives a change of the type."""
         return self.etag in (None, kept.etag) and self.content_type in (None, kept.content_type)
 
     @property
@@ -354,10 +351,7 @@ class CosConnections:
         self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> OriginResponse:
-        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
-
-        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
-        """
+        """Return the answer, to be closed. Raises ``NothingSent``, ``ConnectionLost``, errors of aiohttp and sockets."""
         if self._observe is None:
             return await self._send(method, url, headers)
         with self._observe(method, yarl.URL(url, encoded=True)) as answered:

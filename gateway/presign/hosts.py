@@ -1,7 +1,4 @@
-"""The host from which COS serves a bucket, by the rule of ``CosConfig.uri`` in ``qcloud_cos``.
-
-A serving process does not import the SDK, whose imports take 10 MiB. Tests compare both.
-"""
+"""The host of COS that serves a bucket, as by ``CosConfig.uri`` of ``qcloud_cos``, whose imports would take 10 MiB."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,8 +1,7 @@
 """The signer of presigned COS URLs, and what it makes: signing opens no socket and takes microseconds.
 
-The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` does not sign: it can neither round
-its start time nor put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both over
-generated keys, parameters, hosts and times.
+The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` can neither round its start time nor
+put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both.
 """
 
 import hashlib
@@ -27,6 +26,7 @@ BACKDATE: Final = 60
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
+_encode = partial(quote, safe=_UNRESERVED)
 _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # the ends of URLs are spread over this part, a quarter, of the remaining life of a token
@@ -143,8 +143,7 @@ class Signer:
     ) -> PresignedUrl:
         """Return a URL for ``method``: COS refuses HEAD on a URL signed for GET. ``rendition`` must be configured.
 
-        The signing time is the start of the present window of signing, or with ``fresh`` this second. The caller checks
-        that enough of the URL's life remains.
+        It begins with the present window of signing, or with ``fresh`` now. The caller checks what life remains.
         """
         now, credentials = int(self.now()), self.credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
@@ -178,9 +177,8 @@ class Signer:
         It expires earlier if the credentials here end earlier: a replica with newer ones may have signed that URL.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
-        record, own = image.record, image.presigned
+        record, own, suffix = image.record, image.presigned, _IGNORE_ERRORS if ignores_errors else ""
         credentials = self.credentials.of(record.bucket)
-        suffix = _IGNORE_ERRORS if ignores_errors else ""
         parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign(credentials, record, parameters, own.signed_at, end, method)
@@ -215,10 +213,7 @@ class Signer:
         return now - (now - _spread(record)) % window
 
     def _end(self, record: ImageRecord, signed_at: int, token_end: int | None) -> int:
-        """Return when a URL ends: after ``ttl``, or in the last quarter of the remaining life of the token.
-
-        A million URLs of one token would otherwise end, and be signed again, in the same second.
-        """
+        """Return when a URL ends. A million URLs of one token must not end, and be signed again, in the same second."""
         end = signed_at + self.settings.value.default_ttl
         if token_end is None:
             return end
@@ -309,9 +304,6 @@ class _Encoded(NamedTuple):
     signed: str
     names: str
     query: str
-
-
-_encode = partial(quote, safe=_UNRESERVED)
 
 
 # Percent-encoding took a third of the time of a signature, and there are few different parameters, ids and hosts.

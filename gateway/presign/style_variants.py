@@ -1,8 +1,7 @@
 """Renditions: every result of image processing that may be requested, by name, with COS's rule for each.
 
-The table is an allow-list, made from the configuration. No text of a client reaches a rule: a request chooses a
-name, and the rule of that name is signed. A fixed style is named as itself (``thumb``), a variant by style, width and
-format (``card@640.webp``).
+They are an allow-list, made from the configuration: a request chooses a name, and no text of a client reaches a rule.
+A fixed style is named as itself (``thumb``), a variant by style, width and format (``card@640.webp``).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -155,10 +154,8 @@ class Renditions:
     def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
         """Return the name of a style's rendition.
 
-        width: in pixels, rounded up to a listed width, or down to the largest. None: the largest.
-        image_format: None is the style's only format, or ``original`` if the style has several.
-
-        Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
+        ``width``, in pixels, is rounded up to a listed one, or down to the largest, which None stands for. Without
+        ``image_format``: the only one, or ``original``. Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``.
         """
         sized = self._sized.get(style)
         if sized is None:

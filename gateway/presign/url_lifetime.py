@@ -103,10 +103,7 @@ class Lifetime:
         return max(min(settings.min_remaining, CLOCK_SKEW), settings.min_remaining * life // settings.default_ttl)
 
     def lease(self, lease: float, token_life: float | None) -> float:
-        """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
-
-        The claims of a dead worker are then due again long before the URLs end.
-        """
+        """Return how long a worker claims renewals: less with short tokens, so those of a dead one are soon due."""
         if token_life is None or token_life >= self.ttl:
             return lease
         return min(lease, max(1.0, self._threshold(token_life) / 3))

@@ -111,8 +111,7 @@ class RotatingCredentials:
     def refused(self, key: str) -> None:
         """Refresh soon if the credentials are the newest that COS or another service refuses.
 
-        ``key`` is their SecretId, or a URL that they signed. However many requests are refused, this causes one refresh
-        in ``refusal_pause`` seconds.
+        ``key`` is their SecretId, or a URL that they signed. Refusals cause one refresh in ``refusal_pause`` seconds.
         """
         if self.newest is None or self.newest.secret_id == key or f"q-ak={quote_plus(self.newest.secret_id)}&" in key:
             self._wanted.set()
@@ -277,10 +276,7 @@ async def open_credentials(
     own: Mapping[str, CredentialsSettings] | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[BucketCredentials]:
-    """Keep the credentials of ``buckets`` fresh: by ``settings``, or by a bucket's ``own`` source.
-
-    ``now`` is COS's clock in Unix seconds. A start waits at most three seconds for the sources.
-    """
+    """Keep the credentials of ``buckets`` fresh, by ``settings`` or a bucket's ``own`` source. ``now``: COS's clock."""
     own = own or {}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())
