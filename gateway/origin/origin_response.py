@@ -92,7 +92,7 @@ class ObjectMetadata(NamedTuple):
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
     def confirm(self, kept: "ObjectMetadata") -> bool:
-        """Return whether a 304 with this confirms ``kept``. COS's tag is of the bytes: it survives a change of the type."""
+        """Return whether a 304 with this confirms ``kept``. COS's tag, of the bytes, survives a change of type."""
         return self.etag in (None, kept.etag) and self.content_type in (None, kept.content_type)
 
     @property
@@ -351,7 +351,7 @@ class CosConnections:
         self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> OriginResponse:
-        """Return the answer, to be closed. Raises ``NothingSent``, ``ConnectionLost``, errors of aiohttp and sockets."""
+        """Return an answer to close. Raises ``NothingSent``, ``ConnectionLost``, errors of aiohttp and sockets."""
         if self._observe is None:
             return await self._send(method, url, headers)
         with self._observe(method, yarl.URL(url, encoded=True)) as answered:
