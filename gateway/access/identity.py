@@ -57,10 +57,7 @@ ANONYMOUS = Caller()
 class Authenticator:
     """Identifies callers by the first credential in this order, whether it is valid or not.
 
-    1. ``Authorization: Bearer`` with a JSON Web Token.
-    2. The same token in a cookie.
-    3. A header of a trusted proxy.
-
+    ``Authorization: Bearer`` with a JSON Web Token, the same token in a cookie, a header of a trusted proxy.
     Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a
     proxy adds its header to such requests. So both are ignored if such a request would change something (CSRF).
 

@@ -8,14 +8,12 @@ from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 def check_view(caller: Caller, image: ImageRecord) -> None:
     """Return if ``caller`` may view the image.
 
-    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``: the answer does not reveal
-    that the image exists.
+    Raises ``Unauthorized`` for bad credentials, else ``ImageNotFound``, which does not reveal that the image exists.
     """
     if image.public or _owns(caller, image):
         return
-    if caller.link is not None and caller.link.is_valid_for(image.links_killed):
-        return
-    raise refusal(caller)
+    if caller.link is None or not caller.link.is_valid_for(image.links_killed):
+        raise refusal(caller)
 
 
 def may_view(caller: Caller, image: ImageRecord) -> bool:

@@ -72,10 +72,7 @@ class NginxList:
         )
 
     def last_change(self, image_id: str, now: float) -> tuple[float, bool]:
-        """Return since when the image has not changed, in Unix seconds, and whether that is the time of a change.
-
-        Otherwise it is the time since which changes are known.
-        """
+        """Return since when no change of the image is known, in Unix seconds, and whether it changed at that time."""
         log, change = self.log, self.log.change_of(image_id)
         changed_at = max(change.at if change is not None else log.all_changed_at, log.all_changed_at)
         is_known = changed_at > _NEVER

@@ -219,5 +219,4 @@ def _words(answer: Answer) -> str:
 
 
 def _is_read(answer: Answer) -> bool:
-    """Return whether COS sent the byte."""
     return isinstance(answer, CosError) and answer.status in (200, 206)

@@ -18,6 +18,7 @@ from gateway.service.stores import Stores
 from gateway.settings import Settings
 from gateway.urls.maintenance import warm_up
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CACHED = "cached"
 _MOST_NAMED = 5
 _MOST_CHARACTERS = 128  # of a line of the file that is not an image id
@@ -29,14 +30,10 @@ Results = defaultdict[str, list[str]]
 @click.command(short_help="Fill the URL cache for the most used images or those of a file.")
 @config_option
 @click.option("--top", type=click.IntRange(min=1), help="Warm the most used images, at most this many.")
-@click.option(
-    "--ids",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with one image id a line; lines that begin with # are comments.",
-)
+@click.option("--ids", type=_FILE, help="A file with one image id a line; lines that begin with # are comments.")
 @click.option(
     "--used-in",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=_FILE,
     help="With --top: a configuration whose Redis knows the uses, such as that before a move to another Redis.",
 )
 def warm(config: Path | None, top: int | None, ids: Path | None, used_in: Path | None) -> None:

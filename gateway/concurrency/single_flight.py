@@ -17,7 +17,6 @@ class SingleFlight(Generic[K, V]):
     The call runs in its own task, so cancelling a caller, even the first, does not cancel the call for the others.
 
     cancel_without_callers: cancel a call that has lost all its callers, instead of letting it end.
-    name: the name of the tasks.
     joined: how many callers found their call already running.
     """
 

@@ -47,10 +47,7 @@ def order(prefix: str, image: SignedImage, metadata: ObjectMetadata, plan: Plan,
     is_part: nginx fetches a range of a large object from COS. It cuts a range of a small object out of its cache.
     """
     version = _version(image.object_id, metadata.etag, metadata.last_modified, metadata.size)
-    fields = {
-        "X-Accel-Redirect": f"{prefix}{'part/' if is_part else ''}{version}",
-        "X-Origin-URL": image.presigned.url,
-    }
+    fields = {"X-Accel-Redirect": f"{prefix}{'part/' if is_part else ''}{version}", "X-Origin-URL": image.presigned.url}
     length = metadata.size
     if is_part and plan.last is not None:
         fields["X-Origin-Range"] = f"bytes={plan.first}-{plan.last}"

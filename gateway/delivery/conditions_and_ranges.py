@@ -57,7 +57,7 @@ class ByteRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Status 200, 206 or 304. A 206 has the bytes ``first`` to ``last``, both included."""
+    """The bytes of an image in an answer. ``status``: 200, 206 or 304. A 206 has ``first`` to ``last`` inclusive."""
 
     status: int
     first: int = 0
@@ -120,15 +120,10 @@ def _listed(headers: MultiMapping[str], name: str) -> str | None:
 
 
 def _matches(field: str, etag: str | None, *, weak: bool) -> bool:
-    """Return whether a list of entity tags, or ``*``, contains ``etag``.
-
-    weak: compare weakly (RFC 9110 section 8.8.3.2).
-    """
+    """Return whether a list of entity tags, or ``*``, contains ``etag``, compared as in RFC 9110 section 8.8.3.2."""
     if field.strip() == "*":
         return True
-    if etag is None:
-        return False
-    if not weak and etag.startswith("W/"):
+    if etag is None or (not weak and etag.startswith("W/")):
         return False
     position = 0
     while (tag := _ENTITY_TAG.match(field, position)) is not None:

@@ -65,7 +65,7 @@ def fields(headers: Mapping[str, str]) -> str:
 
 @dataclass(slots=True)
 class Prepared:
-    """A response whose bytes are known.
+    """A response to a client whose bytes are known.
 
     fixed: header lines serialized before.
     own: header lines of only this response. Date, Content-Length and Connection are added.
@@ -92,8 +92,7 @@ class Prepared:
 
     def whole(self) -> bytes:
         """Return head and body in HTTP/1.1, for a connection that takes another request."""
-        status, fixed, own = self.head(True, "")
-        return b"".join((status, fixed, own, self.body))
+        return b"".join((*self.head(True, ""), self.body))
 
     def head(self, is_current: bool, connection: str) -> tuple[bytes, bytes, bytes]:
         """Return the parts of the head in HTTP/1.1, or in HTTP/1.0. ``connection`` is a header line or empty."""
@@ -103,7 +102,7 @@ class Prepared:
 
 
 class PreparedResponse(web.StreamResponse):
-    """Sends a ``Prepared``."""
+    """aiohttp's response that sends a ``Prepared``."""
 
     def __init__(self, prepared: Prepared) -> None:
         super().__init__(status=prepared.status)
@@ -243,10 +242,7 @@ def own_fields(content: "Content", plan: "Plan", cache: str) -> str:
 
 
 def cache_status_of(content: "Content", *, is_substitute: bool = False) -> str:
-    """Return the gateway's part of the Cache-Status of a response with ``content`` (RFC 9211 section 2).
-
-    is_substitute: the body is another image than the requested one.
-    """
+    """Return the gateway's part of Cache-Status (RFC 9211 section 2). ``is_substitute``: another image is sent."""
     if content.fresh_for is not None:  # COS was not asked; negative for a stale response (section 2.5)
         status = f"hit; ttl={int(content.fresh_for)}"
     elif content.status is None:  # COS did not answer (RFC 5861 section 4)

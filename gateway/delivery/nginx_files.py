@@ -20,14 +20,13 @@ PRIVATE_CACHE_CONF: Final = f"private-cache.conf {VERSION}, to-gateway.conf {VER
 _LOOK_AGAIN: Final = 5.0  # seconds
 _KNOWN_FORM: Final = re.compile(r"[a-z.-]{1,32} [0-9]{1,4}(, [a-z.-]{1,32} [0-9]{1,4})?")
 
-
 # Why nginx raised its floor, and with it forgot every copy: it started, it may have missed changes, or its memory of
 # epochs was full.
 FloorReason: TypeAlias = Literal["start", "gap", "full", "settings"]
 
 
 class NginxMetrics:
-    """What nginx asks and reports, and mistakes of its configuration."""
+    """Metrics of what nginx in front asks and reports, and of mistakes in its configuration."""
 
     def __init__(self, registry: Registry) -> None:
         self.accel_not_configured = registry.counter(
@@ -37,8 +36,7 @@ class NginxMetrics:
             "nginx_config_mismatches", "Requests for images through nginx files of another release."
         )
         self.nginx_misdirected = registry.loop_counter(
-            "nginx_misdirected",
-            "Questions of nginx for changes that came to the public port, which has no answer.",
+            "nginx_misdirected", "Questions of nginx for changes that came to the public port, which has no answer."
         )
         self.nginx_asked = NginxLastAsked()
         registry.register(self.nginx_asked)
@@ -84,14 +82,12 @@ class NginxFiles:
         if self._is_logged:
             return
         self._is_logged = True
-        # Any client that reaches the gateway without nginx chooses the value.
-        shown = version if version is not None and _KNOWN_FORM.fullmatch(version) else "none that is known"
-        needed = ACCEL_CONF if self._delivery == "accel" else GATEWAY_CONF
         logger.warning(
             "nginx's files are not those of this release: version=%s expected=%s delivery=%s; "
             "install config/nginx of this release and reload nginx",
-            shown,
-            needed,
+            # Any client that reaches the gateway without nginx chooses the value.
+            version if version is not None and _KNOWN_FORM.fullmatch(version) else "none that is known",
+            ACCEL_CONF if self._delivery == "accel" else GATEWAY_CONF,
             self._delivery,
         )
 

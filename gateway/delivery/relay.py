@@ -16,16 +16,14 @@ from gateway.origin.cos_errors import BodyLost, RowChanged
 
 # A body up to this size is read whole before the first byte leaves, so a lost origin is still a clean 502.
 SMALL_BODY = 128 * 1024
-
 # Labels of ``sent_bytes``: the location of the bytes when the request arrived.
 FROM_MEMORY, FROM_COS = ("memory",), ("cos",)
-
 _SIOCOUTQNSD: Final = 0x894B
 _NONE: Final = bytes(4)
 
 
 class RelayAborted(Exception):
-    """The origin failed after the status was sent: the client's connection has to be reset.
+    """COS failed after the status was sent: the client's connection has to be reset.
 
     Not a ``GatewayError``: rendering one here would write a second response into the image's bytes.
     """
@@ -36,7 +34,7 @@ class ClientLeft(Exception):
 
 
 class Relay:
-    """Streams bodies at the client's pace. ``slow_clients`` disconnects clients that stall."""
+    """Streams bodies from COS to clients at the client's pace. ``slow_clients`` disconnects clients that stall."""
 
     def __init__(self, sent_bytes: LoopCounter) -> None:
         self._sent_bytes = sent_bytes
@@ -101,10 +99,7 @@ class Relay:
 
 
 def _has_unsent(connection: socket.socket | None) -> bool:
-    """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h).
-
-    False on other systems.
-    """
+    """Return whether the kernel holds unsent bytes (SIOCOUTQNSD, linux/sockios.h). False on other systems."""
     try:
         return connection is not None and fcntl.ioctl(connection.fileno(), _SIOCOUTQNSD, _NONE) != _NONE
     except (OSError, ValueError):  # already closed, or a system without it

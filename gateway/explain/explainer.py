@@ -206,7 +206,6 @@ class _DryRequest:
         return Refused(asked.error, decision.caller, decision.delivery, image=image)
 
     def facts(self, decision: Answer | Refused) -> Facts:
-        """Return what COS has answered."""
         (rendition, first), *others = self.asked.items()
         facts, instead = first.facts, {name or "the original": asked.facts for name, asked in others}
         if rendition != self.wanted.parameters.rendition and decision.found.instead_of is not None:
@@ -230,7 +229,6 @@ class _DryRequest:
 
 
 def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:
-    """Return the verdict of an error, with its reason for an operator."""
     error = refused.error
     if isinstance(error, RouteNotFound):
         reason, advice = "image_proxy.enabled is off", ""

@@ -1,7 +1,7 @@
 """Why an image is served or not: a verdict, and the facts of each step, as text and as JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gateway.net.printable import printable
@@ -35,18 +35,8 @@ class Explanation:
     sections: dict[str, Facts] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        verdict = self.verdict
-        return {
-            "image_id": self.image_id,
-            "verdict": {
-                "served": verdict.is_served,
-                "status": verdict.status,
-                "code": verdict.code,
-                "reason": verdict.reason,
-                "advice": verdict.advice or None,
-            },
-            **self.sections,
-        }
+        verdict = {"served": self.verdict.is_served, **asdict(self.verdict), "advice": self.verdict.advice or None}
+        return {"image_id": self.image_id, "verdict": verdict, **self.sections}
 
     def as_lines(self) -> list[str]:
         """Return the explanation line by line, the verdict first. The lines are safe to print on a terminal."""

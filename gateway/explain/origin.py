@@ -23,7 +23,7 @@ from gateway.urls.resolver import UrlResolver
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """``metadata`` is of the object, None if COS did not give it. ``error`` is what a client gets, None for bytes."""
+    """COS's answers. ``metadata`` is None if COS gave none. ``error`` is what a client gets, None for bytes."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None

@@ -14,12 +14,8 @@ _SECRETS = re.compile(r"((?:q-signature|q-ak|sign|sig|x-cos-security-token)=|Bea
 _PLAIN: Final = "\x1b[0m"
 _BOLD: Final = "\x1b[1m"
 _DIM: Final = "\x1b[2m"
-_COLOURS: Final = {  # ECMA-48, "select graphic rendition": green, yellow, red
-    "info": "\x1b[32m",
-    "warning": "\x1b[33m",
-    "error": "\x1b[31m",
-    "critical": "\x1b[31m",
-}
+# ECMA-48, "select graphic rendition": green, yellow, red
+_COLOURS: Final = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
 
 
 def redact(text: str) -> str:
@@ -28,10 +24,7 @@ def redact(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error.
-
-    ``worker``: the number of this process among several workers. None without workers.
-    """
+    """Formats a record as a JSON object: event, level, logger, timestamp, and facts of the request and the error."""
 
     def __init__(self, worker: int | None = None) -> None:
         super().__init__()
@@ -57,7 +50,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Time, level, event and logger on a line, and tracebacks below it, without values of local variables."""
+    """Formats a record for people: a line, and tracebacks below it, without values of local variables."""
 
     def __init__(self, worker: int | None = None, *, colours: bool) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ _CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the
 
 
 class LogHandler(logging.StreamHandler[LogOutput]):
-    """Writes the log to ``stream``. Each line names the ``worker``, unless that is None."""
+    """Handler that writes the process's log to ``stream``. Each line names the ``worker``, unless that is None."""
 
     def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
@@ -41,10 +41,7 @@ class LogHandler(logging.StreamHandler[LogOutput]):
 
 
 def configure_logging(settings: LoggingSettings, stream: LogOutput | None = None, *, worker: int | None = None) -> None:
-    """Write the log of the process to ``stream`` (None: standard error) in the configured format.
-
-    ``worker``: the number of this process among several workers. None without workers.
-    """
+    """Write the log of the process to ``stream`` (None: standard error). ``worker``: its number among several."""
     root = logging.getLogger()
     root.handlers[:] = [LogHandler(stream if stream is not None else standard_error(), settings.format, worker)]
     root.setLevel(settings.level.upper())
@@ -97,10 +94,7 @@ class MalformedRequestFilter(logging.Filter):
 
 
 class DebugLog:
-    """Sets the root logger to ``DEBUG`` for an operator who looks for a cause.
-
-    It gets its level back after ``seconds``, or when this is stopped.
-    """
+    """A switch for debug lines: sets the root logger to ``DEBUG`` for ``seconds``, or until it is stopped."""
 
     def __init__(self, seconds: float = DEBUG_SECONDS) -> None:
         self._seconds = seconds

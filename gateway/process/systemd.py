@@ -23,13 +23,12 @@ _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half 
 _VARIABLES: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
-
 _FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 _MOST_SOCKETS: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
 
 class ServiceManager:
-    """Sends states to the service manager. A failure is logged once, until a state is sent again.
+    """Tells systemd the state of the process. A failure is logged once, until a state is sent again.
 
     address: the socket of the service manager. None: nothing is sent.
     watchdog: the receiver expects a sign of life within so many seconds.
@@ -112,10 +111,7 @@ class UnusableSocket(OSError):
 
 
 def inherited_listeners(environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
-    """Return the sockets that this process inherited, for the public port. Empty if there are none.
-
-    Raises ``UnusableSocket``.
-    """
+    """Return the inherited sockets of the public port, empty if there are none. Raises ``UnusableSocket``."""
     count = environment.get("LISTEN_FDS", "")
     if environment.get("LISTEN_PID") != str(os.getpid()) or not count:
         return []

@@ -98,7 +98,7 @@ class PurgeWorker:
             queued, _, dead, next_due = await self.intake.queue.state(now)
         except CacheUnavailable:
             for gauge in (metrics.purge_lag, metrics.purge_queue_length, metrics.purge_dead):
-                gauge.clear()
+                gauge.set(None)
             raise
         if next_due is not None and next_due > now + LATEST_DUE:
             next_due = now  # a clock that was ahead, or another program, wrote that

@@ -149,12 +149,9 @@ class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
     """Connections to the master. redis-py's own pool behind Sentinel fails when all are in use, instead of waiting."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
-        super().__init__(
-            service_name=service_name,
-            sentinel_manager=sentinel_manager,
-            connection_class=SentinelManagedSSLConnection if ssl else SentinelManagedConnection,
-            **options,
-        )
+        kind = SentinelManagedSSLConnection if ssl else SentinelManagedConnection
+        options |= {"service_name": service_name, "sentinel_manager": sentinel_manager, "connection_class": kind}
+        super().__init__(**options)
 
 
 def _hosts(parts: SplitResult, default_port: int) -> list[Address]:

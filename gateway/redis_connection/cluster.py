@@ -127,10 +127,7 @@ class ClusterServers:
                 self._is_stale.set()
 
     async def look(self) -> bool:
-        """Ask every node for the map of slots, and take that of the newest epoch. Return whether any node answered.
-
-        A node that answers is used again.
-        """
+        """Take the newest map of slots of all nodes. Nodes that answer are used again. Return whether any answered."""
         views: list[_View] = []
         problems: list[str] = []
 

@@ -28,12 +28,10 @@ Command: TypeAlias = tuple[Any, ...]
 # Returns the context of commands, given the command and the number of commands that are sent at once.
 ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[None]]
 
+# Parameters of a script: a key; a number of keys that varies; all further arguments, after which none can follow.
 Key: TypeAlias = Annotated[str, "key"]
-"""One key of a script; a string in Lua."""
 Keys: TypeAlias = Annotated[Sequence[str], "keys"]
-"""A number of keys that varies; a table in Lua, which may be empty."""
 Values: TypeAlias = Annotated[Sequence[bytes | str | float], "values"]
-"""All further arguments of a script, after which none can follow; a table in Lua."""
 
 _NOT_OBSERVED: Final = nullcontext()
 _REFUSALS_EVERY: Final = 60.0  # seconds between two log lines about them
@@ -276,9 +274,8 @@ def lua_script(body: str) -> Callable[[Callable[P, None]], Callable[P, Command]]
     """Make a function, whose parameters are all keyword-only, return the command that runs ``body``.
 
     In the body, each parameter is a local variable of the same name: a string, or a table for ``Keys`` and ``Values``.
-    Numbers arrive as strings, because redis-py sends them in decimal.
-
-    EVAL is used and not EVALSHA: a pipeline cannot answer NOSCRIPT.
+    Numbers arrive as strings, because redis-py sends them in decimal. EVALSHA is not used: a pipeline cannot answer
+    NOSCRIPT.
     """
 
     def declare(function: Callable[P, None]) -> Callable[P, Command]:

@@ -101,10 +101,7 @@ class UsageStore:
         return UsageBatch(shard, self._batches, counted)
 
     async def write(self, batches: Sequence[UsageBatch]) -> Mapping[Shard, CacheUnavailable]:
-        """Add each batch once, however often it is written after lost answers, within a day.
-
-        Returns the shards whose batch may not be written, with the reason.
-        """
+        """Add each batch once, however often it is written in a day. Return the shards that failed, with the reason."""
         commands: dict[Shard, list[Command]] = {}
         for shard, number, counted in batches:
             own = commands.setdefault(shard, [])
@@ -118,11 +115,10 @@ class UsageStore:
 
     async def remove(self, variants: Sequence[ImageVariant]) -> None:
         """Remove everything stored about the variants."""
-
-        def removal(shard: Shard, own: Sequence[ImageVariant]) -> list[Command]:
-            return [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
-
-        (await self.shards.run_split(variants, removal)).complete()
+        answers = await self.shards.run_split(
+            variants, lambda shard, own: [("ZREM", key, *map(encode_variant, own)) for key in _keys(shard)]
+        )
+        answers.complete()
 
     async def hottest(self, most: int) -> list[str]:
         """Return the ids of up to ``most`` images, the most used first. The uses of every style count.

@@ -330,10 +330,7 @@ class LeasedQueue(ABC, Generic[T]):
         return int(count)
 
     async def _dead_pages(self, most: int) -> AsyncIterator[tuple[Shard, dict[bytes, bytes]]]:
-        """Yield the entries of the dead lists by pages of about ``most``. All shards must answer.
-
-        Only cursor 0 is the end: pages in between may be empty (HSCAN, Redis).
-        """
+        """Yield the dead lists by pages of about ``most``. Some are empty: only cursor 0 is the end (HSCAN, Redis)."""
         exists = await self._run_on_all(lambda keys: ("EXISTS", keys.dead))
         for shard in [shard for shard, is_there in exists.items() if is_there]:
             cursor: int | None = None

@@ -28,11 +28,7 @@ class DenialDelay:
     these microseconds.
     """
 
-    def __init__(
-        self,
-        now: Callable[[], float] = time.perf_counter,
-        jitter: Callable[[], float] | None = None,
-    ) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter, jitter: Callable[[], float] | None = None) -> None:
         self._now = now
         self._jitter = jitter if jitter is not None else random.SystemRandom().random
         self._slowest = 1  # steps

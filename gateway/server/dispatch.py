@@ -33,13 +33,7 @@ from gateway.delivery.request_context import REQUEST_CONTEXT, RequestContext, cu
 from gateway.errors import GatewayError, InvalidRequest, UnknownTransferCoding
 from gateway.server.connection import Connection
 from gateway.server.denial_delay import DenialDelay
-from gateway.server.error_responses import (
-    CLIENT_DISCONNECTED,
-    UNMATCHED,
-    error_response,
-    image_id_in_path,
-    route_name,
-)
+from gateway.server.error_responses import CLIENT_DISCONNECTED, UNMATCHED, error_response, image_id_in_path, route_name
 from gateway.server.metrics import ServerMetrics
 from gateway.server.request_log import RequestLog, facts_of
 
@@ -55,15 +49,13 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _ADDRESS = re.compile(
     rf"/i/(?P<short>{PATTERN})|/api/v1/images/(?P<proxy>{PATTERN})/proxy|/api/v1/images/(?P<url>{PATTERN})/url"
 )
-
 # No request for a decision is a 400. Its handler ignores every expectation.
 _ACCESS = re.compile(r"/api/v1/images/(?s:.*)/access")
-
 CANARY = "canary:"  # starts the names of the routes of the canary's requests in metrics
 
 
 class InFlight:
-    """The requests in flight, numbered in the order in which they started.
+    """Clients' requests in flight on a port, numbered in the order in which they started.
 
     ``started``: the number of the newest request.
     ``transports``: the connections of the requests in flight, by number.
@@ -96,7 +88,7 @@ class DirectHandlers:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """Where requests are counted and logged.
+    """The metrics and the log of a port's requests.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
     ``canary`` recognizes requests of the canary. None without a canary.
@@ -110,7 +102,7 @@ class Accounting:
 
 
 class Dispatch:
-    """Handles every request of a port. ``direct`` is None on the admin port."""
+    """Handles every request of a port: id, handler, error response, metrics. ``direct`` is None on the admin port."""
 
     def __init__(self, in_flight: InFlight, accounting: Accounting, direct: DirectHandlers | None = None) -> None:
         self._requests = accounting.metrics.requests
@@ -177,7 +169,6 @@ class Dispatch:
         event loop. Else return the decision to which a call shall come, or None.
 
         message: it has no body, and its connection takes another request.
-        peer: the address of the other end.
         """
         direct, headers, method = self._direct, message.headers, message.method
         path, _, query = message.path.partition("?")

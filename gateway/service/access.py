@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """``links`` is None without ``access.signed_links``. The value of ``key_set`` is None without a ``jwks_url``."""
+    """Callers and their rights. ``links`` is None without ``access.signed_links``, ``key_set`` without ``jwks_url``."""
 
     admin_guard: AdminGuard
     authenticator: Authenticator

@@ -96,8 +96,7 @@ def _last_error(recent: RecentErrors) -> str:
 
 def _fingerprint(in_use: Settings, need_restart: Sequence[str]) -> str:
     """Return a hash of the settings in use, in which a secret is ``**********``, without what differs by design."""
-    settings = in_use.model_dump(
-        mode="json", exclude={"server": {"host", "port", "reuse_port"}, "admin": {"host", "port"}}
-    )
+    own = {"server": {"host", "port", "reuse_port"}, "admin": {"host", "port"}}
+    settings = in_use.model_dump(mode="json", exclude=own)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return f"{digest} ({len(need_restart)} need a restart)" if need_restart else digest

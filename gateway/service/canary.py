@@ -36,7 +36,6 @@ class CanaryQuestions:
     links: SignedLinks | None
 
     async def __call__(self) -> Sequence[Question]:
-        """Return the questions. Links are valid for a minute."""
         public, at_public, _ = await self._known(self.settings.public)
         private, at_private, killed = await self._known(self.settings.private)
         # While only owners get originals, others are sent the first style.

@@ -23,7 +23,7 @@ _MESSAGES: Final = {Source.ROWS: "the notifications of Postgres", Source.REPLICA
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """``log`` drops changed images from the caches of this process, and ``nginx_list`` lists them for nginx."""
+    """Changed images: ``log`` drops them from the caches of this process, and ``nginx_list`` lists them for nginx."""
 
     log: ChangeLog
     nginx_list: NginxList

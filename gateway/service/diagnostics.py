@@ -32,7 +32,7 @@ from gateway.urls.on_demand_refresh import correct_clock
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """``replica`` records its history and publishes what it does, every five seconds."""
+    """What operators ask. ``replica`` records its history and publishes what it does, every five seconds."""
 
     health: Health
     explainer: Explainer
@@ -89,7 +89,6 @@ def make_explainer(
     rounds = CanaryRounds(redis.shards, canary) if canary is not None and redis is not None else None
 
     async def outside() -> Sequence[CanaryOutcome]:
-        """Return what the canary of any gateway saw last."""
         if seen.latest or rounds is None:
             return seen.latest
         try:

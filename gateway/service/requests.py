@@ -29,7 +29,7 @@ _DENIALS: Final = ("401", "403", "404")
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """``tracing`` is None unless ``tracing.enabled``, ``fallback`` is None without ``image_proxy.fallback``."""
+    """What all requests share. ``tracing`` and ``fallback`` are None if they are not configured."""
 
     in_flight: InFlight
     request_log: RequestLog

@@ -57,7 +57,7 @@ class RedisStores:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``redis`` is None without ``url_cache.enabled``."""
+    """Postgres and Redis. ``redis`` is None without ``url_cache.enabled``."""
 
     catalog: PostgresCatalog
     redis: RedisStores | None

@@ -93,12 +93,8 @@ def _leave_some_addresses(networks: tuple[IPv4Network | IPv6Network, ...]) -> bo
 
 
 # Text alone: Python's ipaddress would read ``10`` as an address.
-Network = Annotated[
-    IPvAnyNetwork,
-    BeforeValidator(
-        require(lambda value: isinstance(value, str), "must be an address or a network, such as 10.0.0.0/8").func
-    ),
-]
+_is_text = require(lambda value: isinstance(value, str), "must be an address or a network, such as 10.0.0.0/8").func
+Network = Annotated[IPvAnyNetwork, BeforeValidator(_is_text)]
 Networks = Annotated[
     tuple[Network, ...],
     require(_leave_some_addresses, "must not contain every address: any client would be a trusted proxy"),

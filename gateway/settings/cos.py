@@ -11,30 +11,23 @@ from gateway.settings.credentials import AssumeRoleCredentialsSettings, Credenti
 
 Scheme = Literal["https", "http"]
 Unsigned = Literal["obeyed", "refused"]  # what the bucket does with a parameter beside those of a presigned URL
-Bucket = Annotated[
-    str,
-    # As of a row: no bucket has a longer name.
-    matches(r"(?=.{1,60}$)[a-z0-9][a-z0-9-]*-[0-9]+", "a bucket name with its APPID, like photos-1250000000"),
-]
+_BUCKET: Final = r"(?=.{1,60}$)[a-z0-9][a-z0-9-]*-[0-9]+"  # as of a row: no bucket has a longer name
+Bucket = Annotated[str, matches(_BUCKET, "a bucket name with its APPID, like photos-1250000000")]
 Region = Annotated[str, matches(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", "a region, like ap-guangzhou")]
 
 
-def _labels(host_port: str) -> list[str]:
-    return host_port.partition(":")[0].removeprefix("{bucket}.").split(".")
+def _has_usable_labels(host_port: str) -> bool:
+    labels = host_port.partition(":")[0].removeprefix("{bucket}.").split(".")
+    return all(1 <= len(label) <= 63 for label in labels)
 
 
+_HOST_PORT: Final = r"(\{bucket\}\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
 HostPort = Annotated[
     str,
-    matches(
-        r"(\{bucket\}\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?",
-        "host or host:port, without scheme or path; it may start with {bucket}.",
-    ),
+    matches(_HOST_PORT, "host or host:port, without scheme or path; it may start with {bucket}."),
     require(lambda text: 1 <= int(text.partition(":")[2] or 1) <= 65535, "must have a port from 1 to 65535"),
     # Another name cannot be looked up (RFC 1035 section 2.3.4): Python raises no ``OSError`` for it.
-    require(
-        lambda text: all(1 <= len(label) <= 63 for label in _labels(text)),
-        "must have 1 to 63 characters between the dots",
-    ),
+    require(_has_usable_labels, "must have 1 to 63 characters between the dots"),
     # The signature covers the host, and clients send it in lower case (RFC 3986 section 6.2.2.1).
     AfterValidator(str.lower),
 ]

@@ -14,17 +14,14 @@ from pydantic import AfterValidator, Field, SecretStr
 from gateway.settings.base import Section, Token, http_url, matches, may_carry_secrets, require
 
 ROLE_NAME: Final = "[A-Za-z0-9+=,@_-][A-Za-z0-9+=,.@_-]{0,127}"
+_ROLE_ARN: Final = rf"qcs::cam::uin/[0-9]+:role(Name)?/({ROLE_NAME}/)*{ROLE_NAME}"
 _ENVIRONMENT: Final = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
 _TKE: Final = ("TKE_REGION", "TKE_PROVIDER_ID", "TKE_ROLE_ARN", "TKE_WEB_IDENTITY_TOKEN_FILE")
 _HOST_PORT: Final = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 RoleName = Annotated[str, matches(ROLE_NAME, "a role name of letters, digits and + = , . @ _ -")]
 RoleArn = Annotated[
-    str,
-    matches(
-        rf"qcs::cam::uin/[0-9]+:role(Name)?/({ROLE_NAME}/)*{ROLE_NAME}",
-        "the ARN of a role, like qcs::cam::uin/100000000001:roleName/image-gateway",
-    ),
+    str, matches(_ROLE_ARN, "the ARN of a role, like qcs::cam::uin/100000000001:roleName/image-gateway")
 ]
 SessionName = Annotated[str, matches(r"[A-Za-z0-9=,.@_-]{2,128}", "2 to 128 letters, digits and = , . @ _ -")]
 ExternalId = Annotated[str, matches(r"[A-Za-z0-9+=,.@:/_-]{2,128}", "2 to 128 letters, digits and + = , . @ : / _ -")]

@@ -106,7 +106,6 @@ def _without_tags(location: list[str]) -> list[str]:
 
 
 def _model_at(location: list[str]) -> type[BaseModel] | None:
-    """Return the section at ``location``, or None if there is none."""
     model: type[BaseModel] = Settings
     names = iter(location)
     for name in names:

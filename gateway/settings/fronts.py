@@ -18,12 +18,9 @@ _MOST_PER_SECOND: Final = 20  # requests a second that Tencent's services accept
 _APIS: Final = {"tencent_cdn": "https://cdn.tencentcloudapi.com", "edgeone": "https://teo.tencentcloudapi.com"}
 # The targets of a key; keys that are not listed are for every target.
 _KEYS_OF: Final = {
-    "url": ("webhook",),
-    "token": ("webhook",),
-    "api_url": ("tencent_cdn", "edgeone"),
-    "credentials": ("tencent_cdn", "edgeone"),
-    "zone_id": ("edgeone",),
-    "by": ("edgeone",),
+    **dict.fromkeys(("url", "token"), ("webhook",)),
+    **dict.fromkeys(("api_url", "credentials"), ("tencent_cdn", "edgeone")),
+    **dict.fromkeys(("zone_id", "by"), ("edgeone",)),
 }
 
 

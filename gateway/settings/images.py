@@ -13,9 +13,8 @@ _PLACEHOLDERS: Final = frozenset({"width", "height", "quality", "focus"})
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 StyleName = Annotated[str, matches(STYLE_NAME, "1 to 32 of a-z 0-9 _ -")]
-FixedStyle = Annotated[
-    str, matches(r"(imageMogr2|imageView2|watermark)/[!-z|~]+", "COS processing, like imageMogr2/thumbnail/300x300")
-]
+_FIXED: Final = "(imageMogr2|imageView2|watermark)/[!-z|~]+"
+FixedStyle = Annotated[str, matches(_FIXED, "COS processing, like imageMogr2/thumbnail/300x300")]
 # An original is decoded and encoded again by a rule, in its own format: it is smaller, upright and has no EXIF.
 VariantFormat = Literal["original", "webp", "avif"]
 Width = Annotated[int, Field(ge=1, le=9999)]

@@ -16,10 +16,9 @@ _BARE_NUMBER: Final = re.compile(r"(?i)[0-9]+|0x[0-9a-f]+")
 # libpq ends the password at the first of / and @, and reads the rest as a host name, a port or a database.
 _ENCODE: Final = "; within a password or a name write / @ % as %2F %40 %25"
 # These names become part of SQL, so no character that could end a quoted identifier is allowed.
-Identifier = Annotated[str, matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}", "a column name of letters, digits and _")]
-TableName = Annotated[
-    str, matches(r"([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}", "a table name, or schema.table")
-]
+_NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,62}"
+Identifier = Annotated[str, matches(_NAME, "a column name of letters, digits and _")]
+TableName = Annotated[str, matches(rf"({_NAME}\.)?{_NAME}", "a table name, or schema.table")]
 
 
 def _check_dsn(secret: SecretStr) -> SecretStr:

@@ -44,7 +44,6 @@ class _Variables(EnvSettingsSource):
             self.env_vars = instead
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """Return the parsed JSON, or the text if it is not JSON."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except (ValueError, RecursionError):

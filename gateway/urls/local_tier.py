@@ -28,16 +28,12 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    """``image``: None if the catalog has no such image.
+    """The result of a look-up."""
 
-    ``is_excused``: the entry is used although changes may not be heard, because no row could be read, or because it is
-    kept too shortly to need trust.
-    """
-
-    image: SignedImage | None
+    image: SignedImage | None  # None: the catalog has no such image
     fresh_until: float
     generation: int
-    is_excused: bool
+    is_excused: bool  # used though changes may not be heard: its row could not be read, or it is kept only shortly
 
 
 class LocalState(NamedTuple):

@@ -91,10 +91,7 @@ class SharedMaintenance:
             await self.usage.remove(some)
 
     async def repair_if_needed(self) -> None:
-        """Delete values of the wrong type under the keys of sets, when any command, alone or in a pipeline, met one.
-
-        An entry is overwritten by its next write.
-        """
+        """Delete values of the wrong type under keys of sets, if a command met one. Entries are overwritten anyway."""
         if self.shards.met_wrong_type():
             await self.usage.repair()
             await self.queue.repair()
@@ -108,10 +105,7 @@ async def warm_up(resolver: UrlResolver, image_ids: Sequence[str]) -> AsyncItera
 
 
 async def warm_up_hottest(usage: UsageStore, maintenance: SharedMaintenance, resolver: UrlResolver, most: int) -> None:
-    """Look up the ``most`` most used images. An image whose look-up fails is looked up by its first request.
-
-    The usage of images that no longer exist is removed.
-    """
+    """Look up the ``most`` most used images, and remove the usage of those that no longer exist."""
     try:
         hottest = await usage.hottest(most)
         found = {image_id: error async for batch in warm_up(resolver, hottest) for image_id, error in batch.items()}

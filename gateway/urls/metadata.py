@@ -65,10 +65,7 @@ class MetadataLookup:
         self._calls = SingleFlight("describe", self.metrics.coalesced_requests)
 
     async def of_many(self, records: Sequence[ImageRecord], client: str) -> dict[str, ImageMetadata]:
-        """Return the metadata of each record by image id, with None for unknown values.
-
-        ``client``: the name of the share that pays for the requests to COS.
-        """
+        """Return the metadata of each record by image id. ``client`` names the share that pays for requests to COS."""
         readable = [record for record in records if record.content_type not in _UNREADABLE]
         found = self._in_memory(readable)
         found |= await self._in_redis([record for record in readable if record.image_id not in found])

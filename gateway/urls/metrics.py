@@ -4,11 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class UrlMetrics:
-    """Look-ups of URLs, their renewal and its queue, and descriptions of images.
-
-    The results of look-ups are ``hit``, ``miss``, ``unknown`` (a missing image remembered as such), ``error`` and
-    ``foreign``.
-    """
+    """Look-ups of URLs (``unknown``: of a missing image), their renewal and its queue, and descriptions of images."""
 
     def __init__(self, registry: Registry) -> None:
         self.url_cache_lookups = registry.loop_counter(

@@ -11,10 +11,7 @@ from gateway.urls.resolver import UrlResolver
 
 
 def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None) -> bool:
-    """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds). Return whether the clock moved.
-
-    ``cos_time`` is None if COS did not refuse the URL for its time.
-    """
+    """Set the clock after COS refused a URL at ``cos_time`` (None: not for its time). Return whether it moved."""
     if moved := clock.refused_at(cos_time):
         resolver.distrust()  # the times of earlier reads and invalidations are those of the old clock
     return moved

@@ -48,10 +48,7 @@ class RefreshBatch:
     forget: Callable[[Sequence[str]], Awaitable[object]]
 
     async def refresh(self, claims: Sequence[Claim[ImageVariant]]) -> _Results:
-        """Renew the claims and count the results. A claim whose entry cannot be read is left out.
-
-        Raises ``CacheUnavailable``: the lease then returns the claims.
-        """
+        """Renew the claims whose entries can be read. Raises ``CacheUnavailable``: the lease then returns them."""
         variants = [claim.item for claim in claims]
         headers = await self.shared.read_headers(variants)
         used = await self.usage.read(variants)

@@ -100,12 +100,8 @@ class RefreshWorker:
             self._record_success()
             await asyncio.sleep(min(_LOOK_EVERY, remaining))
 
-    async def drain(self, shards: Sequence[Shard]) -> "Counter[str]":
-        """Renew everything that is due now in these shards, and count the results.
-
-        Raises ``CacheUnavailable`` after all other servers are drained, if one fails.
-        """
-        total: Counter[str] = Counter()
+    async def drain(self, shards: Sequence[Shard]) -> None:
+        """Renew all that is due in these shards. Raises ``CacheUnavailable`` after the other servers, if one fails."""
         failures: list[CacheUnavailable] = []
 
         async def drain_server(own: Sequence[Shard]) -> None:
@@ -118,7 +114,6 @@ class RefreshWorker:
                         for result, count in results.items():
                             self.metrics.refresh.labels(result=result).inc(count)
                         self.report.results += results
-                        total.update(results)
             except CacheUnavailable as error:
                 failures.append(error)
 
@@ -131,7 +126,6 @@ class RefreshWorker:
             raise CacheUnavailable("some shards have no server")
         self.report.last_run = self.now()
         self._record_success()
-        return total
 
     def _worth_a_look(self) -> list[Shard]:
         """Return the shards with something due, and the shards whose state is not known."""
@@ -163,7 +157,7 @@ class RefreshWorker:
         metrics, states, now = self.metrics, self._states.values(), self.now()
         if len(states) < len(self.shards.all):
             for gauge in (metrics.refresh_queue_length, metrics.refresh_due, metrics.refresh_dead, metrics.refresh_lag):
-                gauge.clear()
+                gauge.set(None)
             return
         metrics.refresh_queue_length.set(sum(state.queued for state in states))
         metrics.refresh_due.set(sum(state.due for state in states))

@@ -304,10 +304,7 @@ class UrlResolver:
             return error
 
     async def find(self, variants: Sequence[ImageVariant]) -> tuple[_Found, _Usable]:
-        """Return the entries of Redis, and those of them that may be used as they are, which are counted as hits.
-
-        Both are without the variants whose server in Redis does not answer.
-        """
+        """Return the entries of Redis, as far as servers answer, and the hits: those that may be used as they are."""
         if self.shared is None:
             return {}, {}
         found: _Found = {}

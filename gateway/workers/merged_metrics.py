@@ -14,9 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]  # the names of a family and of a sample, and the sample's labels
-
 _PER_PROCESS: Final = ("process_", "python_")  # these describe one process: a label names the worker
-
 Rule = Callable[[Sequence[float]], float]
 
 
@@ -25,38 +23,25 @@ def farthest(values: Sequence[float]) -> float:
     return max(values, key=abs)
 
 
-# What each worker has for itself adds up. What all read in one place is the same but for its age: the worst one counts.
-RULES: Final[Mapping[str, Rule]] = {
-    "image_gateway_inflight_requests": math.fsum,
-    "image_gateway_client_connections": math.fsum,
-    "image_gateway_memory_cache_bytes": math.fsum,
-    "image_gateway_postgres_connections": math.fsum,
-    "image_gateway_postgres_waiting": math.fsum,
-    "image_gateway_postgres_oldest_wait_seconds": max,
-    "image_gateway_build_info": max,
-    "image_gateway_credentials_expire_timestamp_seconds": min,
-    "image_gateway_cos_clock_offset_seconds": farthest,
-    "image_gateway_cos_clock_difference_seconds": farthest,
-    "image_gateway_change_trigger_installed": min,
-    "image_gateway_change_feed_connected": min,
-    "image_gateway_config_last_reload_successful": min,
-    "image_gateway_config_last_reload_success_timestamp_seconds": min,
-    "image_gateway_dependency_up": min,
-    "image_gateway_heartbeat_age_seconds": max,
-    "image_gateway_invalidation_receivers": min,
-    "image_gateway_nginx_asked_seconds": min,
-    "image_gateway_nginx_cache_used_seconds": min,
-    "image_gateway_canary_seconds": max,
-    "image_gateway_canary_up": min,
-    "image_gateway_refresh_queue_length": max,
-    "image_gateway_refresh_due": max,
-    "image_gateway_refresh_dead": max,
-    "image_gateway_refresh_lag_seconds": max,
-    "image_gateway_refresh_last_success_timestamp_seconds": max,
-    "image_gateway_purge_queue_length": max,
-    "image_gateway_purge_dead": max,
-    "image_gateway_purge_lag_seconds": max,
-}
+_GAUGES: Final[Mapping[Rule, Sequence[str]]] = {
+    # What each worker has for itself adds up.
+    math.fsum: (
+        "inflight_requests", "client_connections", "memory_cache_bytes", "postgres_connections", "postgres_waiting",
+    ),
+    # What all read in one place is the same but for its age: the worst one counts.
+    max: (
+        "postgres_oldest_wait_seconds", "build_info", "heartbeat_age_seconds", "canary_seconds",
+        "refresh_queue_length", "refresh_due", "refresh_dead", "refresh_lag_seconds",
+        "refresh_last_success_timestamp_seconds", "purge_queue_length", "purge_dead", "purge_lag_seconds",
+    ),
+    min: (
+        "credentials_expire_timestamp_seconds", "change_trigger_installed", "change_feed_connected",
+        "config_last_reload_successful", "config_last_reload_success_timestamp_seconds", "dependency_up",
+        "invalidation_receivers", "nginx_asked_seconds", "nginx_cache_used_seconds", "canary_up",
+    ),
+    farthest: ("cos_clock_offset_seconds", "cos_clock_difference_seconds"),
+}  # fmt: skip
+RULES: Final = {f"image_gateway_{name}": rule for rule, names in _GAUGES.items() for name in names}
 
 
 def merged(name: str, values: Sequence[float]) -> float:
@@ -70,7 +55,7 @@ def merged(name: str, values: Sequence[float]) -> float:
 
 
 class MergedMetrics:
-    """Merges expositions by worker: ``read`` each as often as they are scraped, then ``merge`` them."""
+    """The metrics of all workers as one scrape: ``read`` each worker's, then ``merge`` them."""
 
     def __init__(self) -> None:
         self._last: dict[asyncio.Event, dict[Key, float]] = {}  # by the event of the end of the worker

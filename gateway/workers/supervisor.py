@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from typing import Final
 
 from gateway.concurrency.background import background, first_of
@@ -27,7 +27,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 @dataclass(slots=True)
 class Slot:
-    """A worker and those that replace it. ``deaths`` counts ends in a row.
+    """The place of one worker of the supervisor, which its successors take. ``deaths`` counts ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """
@@ -39,41 +39,37 @@ class Slot:
     replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 
     When a worker dies, its successor gets the settings and the version that a worker accepted last. So neither an edit
     of the configuration nor a new version takes effect by a crash.
 
-    accepted: what the first workers get.
+    first: what the first workers get.
     silence: a worker that gives no sign of life for so many seconds is killed.
     grace: seconds that a drain may take, if the worker sends no longer limit.
     kill_after: how many seconds after that limit the worker is killed.
     """
 
-    def __init__(
-        self,
-        count: int,
-        start_worker: StartWorker,
-        accepted: Accepted,
-        *,
-        silence: float,
-        grace: float,
-        kill_after: float = _KILL_AFTER,
-    ) -> None:
+    count: InitVar[int]
+    start_worker: StartWorker
+    first: Accepted
+    _: KW_ONLY
+    silence: float
+    grace: float
+    kill_after: float = _KILL_AFTER
+    slots: Sequence[Slot] = field(init=False)
+    restarts: int = field(default=0, init=False)
+    events: EventLog = field(default_factory=EventLog, init=False)
+    is_draining: bool = field(default=False, init=False)
+    _is_reload_due: bool = field(default=False, init=False)
+    _workers: set[Worker] = field(default_factory=set, init=False)
+    _is_rolling: bool = field(default=False, init=False)
+    _leaving: Worker | None = field(default=None, init=False)  # it drains, and another worker has its place
+
+    def __post_init__(self, count: int) -> None:
         self.slots = [Slot(number) for number in range(1, count + 1)]
-        self.restarts = 0
-        self.events = EventLog()
-        self.is_draining = False
-        self._start_worker = start_worker
-        self._first = accepted
-        self._is_reload_due = False
-        self._silence = silence
-        self._grace = grace
-        self._kill_after = kill_after
-        self._workers: set[Worker] = set()
-        self._is_rolling = False
-        self._leaving: Worker | None = None  # it drains, and another worker has its place
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -84,11 +80,11 @@ class Supervisor:
         """
         try:
             first, *others = self.slots
-            await self._fill(first, self._first)
+            await self._fill(first, self.first)
             try:
                 async with asyncio.TaskGroup() as starting:
                     for slot in others:
-                        starting.create_task(self._fill(slot, self._first), name=f"start-worker-{slot.number}")
+                        starting.create_task(self._fill(slot, self.first), name=f"start-worker-{slot.number}")
             except ExceptionGroup as failed:
                 raise failed.exceptions[0] from None
             async with AsyncExitStack() as stack:
@@ -125,7 +121,7 @@ class Supervisor:
 
     def shows_life(self) -> bool:
         """Return whether any worker has shown life lately."""
-        return any(slot.current is not None and slot.current.silence() < self._silence for slot in self.slots)
+        return any(slot.current is not None and slot.current.silence() < self.silence for slot in self.slots)
 
     async def reload(self) -> None:
         """Make one worker after another reload the configuration. A failure is logged."""
@@ -144,8 +140,7 @@ class Supervisor:
     async def roll(self, before_end: Callable[[Worker], Awaitable[None]]) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
 
-        before_end: awaited with each worker that is about to drain.
-
+        ``before_end`` is awaited with each worker that is about to drain.
         The first new worker starts the version to which the link leads now, and reads the configuration. The others get
         what the new workers have accepted last: the admin port may reload between two replacements. If a new worker
         does not become ready, the roll stops with a line in the log, and the old worker goes on.
@@ -185,7 +180,7 @@ class Supervisor:
         await force_stop.wait()
         for worker in self._workers:
             worker.force_stop()
-        await asyncio.sleep(self._kill_after)
+        await asyncio.sleep(self.kill_after)
         for worker in self._workers:
             worker.kill()
 
@@ -195,7 +190,7 @@ class Supervisor:
         for worker in workers:
             while not worker.ended.is_set():
                 # The worker sends its own limit, which a reload may have changed, when it begins to drain.
-                limit = max(self._grace, worker.grace) + self._kill_after
+                limit = max(self.grace, worker.grace) + self.kill_after
                 if (left := since + limit - time.monotonic()) <= 0:
                     logger.error("worker did not end, killing it: worker=%s", worker.number)
                     worker.kill()
@@ -206,7 +201,7 @@ class Supervisor:
     async def _fill(self, slot: Slot, accepted: Accepted | None) -> Worker:
         """Start a worker for ``slot``. It is the current worker once it is ready. Raises ``WorkerFailed``."""
         self._refuse_in_drain()
-        worker = await self._start_worker(slot.number, accepted)
+        worker = await self.start_worker(slot.number, accepted)
         self._workers.add(worker)
         try:
             self._refuse_in_drain()  # which may have begun meanwhile: nobody would stop this worker
@@ -225,7 +220,7 @@ class Supervisor:
     def _last_accepted(self) -> Accepted:
         """Return what a worker, running or ended, has accepted last. Return it without settings if a reload is due."""
         workers = [slot.current for slot in self.slots if slot.current is not None]
-        latest = _last_accepted_by(workers) or self._first
+        latest = _last_accepted_by(workers) or self.first
         return replace(latest, settings=None) if self._is_reload_due else latest
 
     def _refuse_in_drain(self) -> None:
@@ -268,14 +263,14 @@ class Supervisor:
     async def _kill_the_silent(self) -> None:
         looked = time.monotonic()
         while True:
-            await asyncio.sleep(min(_LOOKS, self._silence))
+            await asyncio.sleep(min(_LOOKS, self.silence))
             before, looked = looked, time.monotonic()
-            if looked - before > self._silence / 2:
+            if looked - before > self.silence / 2:
                 # This process was paused, and so were the workers, as in a paused container: their time begins again.
                 for worker in self._workers:
                     worker.last_sign = looked if worker.last_sign is not None else None
             for worker in self._workers:
-                if worker.last_sign is not None and worker.silence() > self._silence and not worker.ended.is_set():
+                if worker.last_sign is not None and worker.silence() > self.silence and not worker.ended.is_set():
                     silent = worker.number, worker.silence()
                     logger.error("worker gives no sign of life, killing it: worker=%s seconds=%.1f", *silent)
                     worker.kill()

@@ -29,13 +29,12 @@ _HOP_BY_HOP: Final = frozenset(
 # Fields that the client library adds: the worker sees what the operator sent.
 _AUTOMATIC: Final = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
 
-
 Data = TypeVar("Data", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a worker."""
+    """A whole answer from the admin port of a worker."""
 
     status: int
     headers: Mapping[str, str]

@@ -57,7 +57,9 @@ def refresh_worker_of(
 
 async def drained(tier: Tier) -> "Counter[str]":
     """Renew what is due, and return the results."""
-    return await refresh_worker_of(tier).drain(tier.shards.all)
+    worker = refresh_worker_of(tier)
+    await worker.drain(tier.shards.all)
+    return worker.report.results
 
 
 async def keep(tier: Tier, *image_ids: str, style: str | None = None) -> None:
@@ -77,10 +79,9 @@ async def test_a_url_is_renewed_before_it_expires(tier: Tier) -> None:
     await keep(tier, "a")
     first = await cached(tier)
     assert first is not None
-    refresh_worker = refresh_worker_of(tier)
-    assert await refresh_worker.drain(tier.shards.all) == Counter()
+    assert await drained(tier) == Counter()
     tier.clock.now = first.presigned.expires_at - 900
-    assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
+    assert await drained(tier) == Counter(renewed=1)
     second = await cached(tier)
     assert second is not None
     assert second.presigned.expires_at > first.presigned.expires_at + 2000
@@ -145,7 +146,9 @@ async def test_a_deleted_image_is_invalidated_everywhere(tier: Tier) -> None:
     tier.table.records.clear()
     tier.clock.now += 3000
     invalidated = InvalidatedIds()
-    assert await refresh_worker_of(tier, invalidated=invalidated).drain(tier.shards.all) == Counter(gone=1)
+    worker = refresh_worker_of(tier, invalidated=invalidated)
+    await worker.drain(tier.shards.all)
+    assert worker.report.results == Counter(gone=1)
     assert invalidated == ["a"]
 
 
@@ -197,13 +200,12 @@ async def test_an_id_that_makes_the_query_fail_delays_no_other(tier: Tier) -> No
 async def test_an_outage_of_postgres_counts_as_no_attempt(tier: Tier) -> None:
     await keep(tier, "a")
     tier.table.is_away = True
-    refresh_worker = refresh_worker_of(tier)
     tier.clock.now += 3000
     for _ in range(10):
-        assert await refresh_worker.drain(tier.shards.all) == Counter(postponed=1)
+        assert await drained(tier) == Counter(postponed=1)
         tier.clock.now += 5
     tier.table.is_away = False
-    assert await refresh_worker.drain(tier.shards.all) == Counter(renewed=1)
+    assert await drained(tier) == Counter(renewed=1)
     assert await tier.queue.dead() == []
 
 
@@ -234,15 +236,15 @@ async def test_of_all_variants_only_those_in_use_are_queued_and_renewed(
             await tier.cache.keep([(image, b"") for image in made[start : start + 100]])
         assert (await tier.queue.state(clock())).queued == 600
         worker = refresh_worker_of(tier, idle_after=4 * 3600)
-        results: Counter[str] = Counter()
         for _ in range(6):
             in_use = {variant: Usage(access_count=1, last_access=clock()) for variant in asked[:60]}
             await tier.count(in_use)
             clock.now += 3600 - 901
-            results = await worker.drain(tier.shards.all)
+            worker.report.results.clear()
+            await worker.drain(tier.shards.all)
             clock.now += 901
         assert (await tier.queue.state(clock())).queued == 60
-        assert set(results) <= {"renewed"}
+        assert set(worker.report.results) <= {"renewed"}
         assert len(tier.table.records) == 10_000
 
 

@@ -34,7 +34,9 @@ async def test_a_cycle_drains_everything_that_is_due_in_one_query_a_batch(
     await keep(tier, *ids)
     tier.table.queries.clear()
     tier.clock.now += 3000
-    assert await refresh_worker_of(tier, batch_size=batch_size).drain(tier.shards.all) == Counter(renewed=250)
+    worker = refresh_worker_of(tier, batch_size=batch_size)
+    await worker.drain(tier.shards.all)
+    assert worker.report.results == Counter(renewed=250)
     assert [len(query) for query in tier.table.queries] == batches
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_total", {"result": "renewed"}) == 250
     assert tier.metrics.registry.get_sample_value("image_gateway_refresh_queue_length") == 250
