@@ -133,7 +133,6 @@ class VariantSource:
 
     @property
     def _largest(self) -> int:
-        """The most bytes of a rendition that is read before it is sent."""
         return max(self._memory.settings.value.max_object_bytes, _LARGEST)
 
     def _start_at_zero(self) -> None:

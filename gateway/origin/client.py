@@ -269,7 +269,6 @@ class OriginClient:
             self._waiting += Counter()  # without buckets that have none
 
     async def _fetch(self, request: _Request) -> OriginResponse:
-        """Send the request, and again after failures that may pass."""
         if self._breakers.by_bucket and not self._breakers.allows_call(request.circuit, request.object_path):
             raise OriginPaused(f"the breaker of bucket {request.circuit} is open")
         retries = self.retries

@@ -74,7 +74,6 @@ class CosError(NamedTuple):
         return self.date if is_clock_error else None
 
     def __str__(self) -> str:
-        """Status, code and COS's request id, for the log."""
         code = f" {self.code}" if self.code is not None else ""
         return f"COS answered {self.status}{code}" + (f" (request {self.request_id})" if self.request_id else "")
 

@@ -249,10 +249,8 @@ class BucketCredentials:
         """Return if no credentials are in the last fifth of their life. Raises ``DependencyDown``."""
         for credentials in self.all:
             if credentials.is_near_end:
-                raise DependencyDown(
-                    f"bucket {credentials.buckets[0]}: {credentials.seconds_left:.0f} s are left of the credentials"
-                    f" from {credentials.name}"
-                )
+                left = f"{credentials.seconds_left:.0f} s are left of the credentials from {credentials.name}"
+                raise DependencyDown(f"bucket {credentials.buckets[0]}: {left}")
 
     def of(self, bucket: str) -> Credentials:
         """Return the newest credentials for the bucket. Raises ``NoCredentials`` if there are none, or they ended."""
