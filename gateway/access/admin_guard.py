@@ -17,7 +17,7 @@ _SECONDS_PER_ATTEMPT: Final = 10.0
 
 
 class AdminGuard:
-    """Admits requests with ``Authorization: Bearer <admin.token>``. Only the admin port uses it.
+    """Admits operators' requests with ``Authorization: Bearer <admin.token>``. Only the admin port uses it.
 
     attempts: counts requests with a token, by result.
     now: monotonic seconds.

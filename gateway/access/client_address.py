@@ -9,7 +9,7 @@ from gateway.settings import Live, ServerSettings
 
 
 class ClientAddress:
-    """Reads ``X-Forwarded-For`` as far as trusted proxies wrote it.
+    """Finds a client's address: reads ``X-Forwarded-For`` as far as trusted proxies wrote it.
 
     Each proxy appends the address of its peer. So the list is read from its right end while the writer is a trusted
     proxy. Addresses further left may be forged.

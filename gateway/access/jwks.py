@@ -27,11 +27,11 @@ _ACCEPT = {"Accept": "application/jwk-set+json, application/json"}
 
 
 class JwksUnavailable(Exception):
-    """The response of the provider has no usable key."""
+    """The response of the identity provider has no usable key."""
 
 
 class Jwks:
-    """The keys of the last successful fetch. Each key is bound to its algorithm: a token cannot choose another.
+    """An identity provider's keys from the last successful fetch. A token cannot choose the algorithm of its key.
 
     ``changed`` is called when a fetch has other keys than the fetch before.
     """

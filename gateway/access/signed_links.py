@@ -25,11 +25,11 @@ PARAMETERS = ("kid", "exp", "sig")
 
 
 class BadLink(Exception):
-    """The link parameters are not valid for any image."""
+    """The parameters of a signed link of this gateway are not valid for any image."""
 
 
 class LinkParameters(NamedTuple):
-    """The parameters of a link. ``problem`` says why no link has such parameters. None: it may be one."""
+    """The key id, end and signature in a signed link's query. ``problem``: why no link has these. None: a link may."""
 
     kid: str = ""
     expires_at: int = 0
@@ -51,7 +51,7 @@ class LinkParameters(NamedTuple):
 
 
 class SignedLink(NamedTuple):
-    """A link that is well-formed and not expired. Its signature can be verified only together with the image."""
+    """A signed link that is well-formed and not expired. Its signature is verified later, together with the image."""
 
     path: str
     expires_at: int
@@ -69,7 +69,7 @@ class SignedLink(NamedTuple):
 
 
 class SignedLinks:
-    """Parses and makes links. The first key signs; every key verifies."""
+    """Makes and parses signed links: URLs of this gateway, not of COS. The first key signs; every key verifies."""
 
     def __init__(self, settings: Live[SignedLinksSettings], now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -19,7 +19,7 @@ _HOLD = 0.005  # seconds
 
 @dataclass(eq=False, slots=True)
 class GroupedCalls(Generic[K, V]):
-    """Runs ``work`` for groups of at most ``most_keys`` different keys.
+    """Runs ``work`` once for calls that arrive together, in groups of at most ``most_keys`` different keys.
 
     ``work`` returns a result or an error for each key. When ``work`` raises, every key of its group gets that error.
 

@@ -1,7 +1,4 @@
-"""Time on the event loop: limits of waits, and slices of long work, between which the loop serves requests.
-
-A timer is shared by waits of equal length, and a limit ignores delays of the loop.
-"""
+"""Time on the event loop: limits of waits, and slices of long work, between which the loop serves requests."""
 
 import asyncio
 import time
@@ -17,7 +14,7 @@ _SLICE: Final = 0.001  # seconds
 
 
 class SharedTimeout:
-    """``with shared_timeout.limit():`` raises ``TimeoutError`` if its body lasts longer than ``seconds``.
+    """One time limit, with one timer, for many waits: ``with shared_timeout.limit():`` raises ``TimeoutError``.
 
     ``asyncio.timeout`` and the read timeouts of aiohttp set and cancel a timer per wait, which is 5 % of the time to
     relay a small image. Waits of equal length expire in the order in which they began, so a timer for the oldest wait
@@ -46,7 +43,7 @@ class SharedTimeout:
 
 
 class _Limit:
-    """Cancels its task on expiry and turns that cancellation into ``TimeoutError``, as ``asyncio.timeout`` does."""
+    """A time limit that cancels its task, and turns that into ``TimeoutError`` as ``asyncio.timeout`` does."""
 
     __slots__ = ("_cancelling", "_is_expired", "_task")
 
@@ -130,7 +127,7 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
 
 
 class TimeSlices:
-    """``await slices.pause()`` in a loop lets the event loop run when the work has taken a millisecond.
+    """Slices of long work: ``await slices.pause()`` lets the event loop run when the work has taken a millisecond.
 
     A millisecond is half of the goal of two, because the current step is finished first. The first slice begins when
     the object is made, so make it just before the loop.

@@ -7,7 +7,7 @@ _BRIEF: Final = 60  # seconds
 
 
 class CachePolicy(NamedTuple):
-    """Cache lifetimes in seconds, and the Vary field of private images: the fields that identify a caller.
+    """For how many seconds caches may keep an image, and the Vary field of private images: the fields with credentials.
 
     max_age: for browsers, and for shared caches unless ``shared_max_age`` is set.
     immutable: the address names a version, so its bytes never change (RFC 8246).

@@ -57,7 +57,7 @@ class ByteRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Status 200, 206 or 304. A 206 has the bytes ``first`` to ``last``, both included."""
+    """The bytes of an image in an answer. ``status``: 200, 206 or 304. A 206 has ``first`` to ``last`` inclusive."""
 
     status: int
     first: int = 0

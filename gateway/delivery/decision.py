@@ -40,7 +40,7 @@ from gateway.settings import ImageProxySettings
 
 
 class ImageRequest:
-    """A request for the image with a valid id.
+    """A client's request for an image. ``image_id`` is valid, ``parameters`` are those of the query.
 
     byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
     is_plain: GET of the whole image without conditions, as most requests are.
@@ -75,8 +75,8 @@ class Sender(Protocol):
         """Return the caller. ``given``: the parameters of a link in the query. ``now``: Unix seconds."""
 
 
-class Memory(Protocol):
-    """What is known without awaiting anything."""
+class KnownInMemory(Protocol):
+    """Answers from this process's memory alone, without I/O, so that a request can be decided at once."""
 
     def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
         """Return the image. None: it has to be looked up. Raises ``ImageNotFound`` or ``UnknownStyle``."""
@@ -96,7 +96,7 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The configuration of the answers. ``decisions`` says how long nginx may keep them."""
+    """The settings by which requests for images are decided. ``decisions``: how long nginx may keep their answers."""
 
     settings: ImageProxySettings
     policy: CachePolicy
@@ -107,7 +107,7 @@ class Rules:
 
 
 class Found(NamedTuple):
-    """What was awaited for a request.
+    """The results of the I/O for a request so far: from the stores of URLs, and from COS.
 
     image: the image that was looked up, whose row access is checked for.
     is_missing: the look-up found no image that the caller may see.
@@ -153,7 +153,7 @@ class Answer(Prepared):
 
 @dataclass(slots=True)
 class NeedsLookUp:
-    """The image in ``rendition`` has to be looked up. ``caller_of`` identifies the sender of the request."""
+    """A decision that the image in ``rendition`` must be looked up first. ``caller_of`` identifies the sender."""
 
     rendition: str | None
     found: Found
@@ -165,7 +165,7 @@ class NeedsLookUp:
 
 @dataclass(slots=True)
 class NeedsBytes:
-    """COS has to be asked: for the image that ``found`` has, which the caller may see.
+    """A decision that COS must be asked first, for the image in ``found``, which the caller may see.
 
     by_nginx: only for the metadata, because nginx fetches the bytes.
     plan: the bytes that are missing. None: nothing is known of the object.
@@ -181,7 +181,7 @@ class NeedsBytes:
 
 @dataclass(slots=True)
 class Refused:
-    """An error. ``is_denial``: it must not reveal whether the image exists. ``image``: the caller may see it."""
+    """A decision to answer with an error. ``is_denial``: it hides whether an image exists. ``image``: if visible."""
 
     error: GatewayError
     caller: Caller | None
@@ -194,7 +194,7 @@ class Refused:
 Decision: TypeAlias = Answer | NeedsLookUp | NeedsBytes | Refused
 
 
-def decide(request: ImageRequest, found: Found, memory: Memory, rules: Rules, now: float) -> Decision:
+def decide(request: ImageRequest, found: Found, memory: KnownInMemory, rules: Rules, now: float) -> Decision:
     """Return the answer to a request, or what is missing for it. ``now``: Unix seconds. Raises nothing."""
     case = _Case(request, found, memory, rules, now)
     try:
@@ -221,7 +221,7 @@ def check_image(caller: Caller, image: SignedImage, *, originals_for_owner: bool
 
 @dataclass(slots=True)
 class _Case:
-    """The decision about a request in progress: who may see what.
+    """The state of one decision: the request, and what is known of its caller and its image so far.
 
     known_caller: None as long as nothing depends on it.
     missing: the rendition to look up.
@@ -230,7 +230,7 @@ class _Case:
 
     request: ImageRequest
     found: Found
-    memory: Memory
+    memory: KnownInMemory
     rules: Rules
     now: float
     delivery: str = "none"

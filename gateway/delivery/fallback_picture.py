@@ -29,7 +29,7 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
 class UnusablePicture(Exception):
-    """The file cannot be the fallback picture. The message names the setting."""
+    """The configured file cannot be the picture for errors. The message names the setting."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"image_proxy.fallback.path: {reason}")
@@ -37,7 +37,7 @@ class UnusablePicture(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FallbackPicture:
-    """A picture in memory, and the ``statuses`` of the errors that it replaces."""
+    """A picture in memory that browsers get instead of an error with one of ``statuses``."""
 
     body: bytes
     content_type: str

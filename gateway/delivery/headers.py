@@ -65,7 +65,7 @@ def fields(headers: Mapping[str, str]) -> str:
 
 @dataclass(slots=True)
 class Prepared:
-    """A response whose bytes are known.
+    """A response to a client whose bytes are known.
 
     fixed: header lines serialized before.
     own: header lines of only this response. Date, Content-Length and Connection are added.
@@ -102,7 +102,7 @@ class Prepared:
 
 
 class PreparedResponse(web.StreamResponse):
-    """Sends a ``Prepared``."""
+    """aiohttp's response that sends a ``Prepared``."""
 
     def __init__(self, prepared: Prepared) -> None:
         super().__init__(status=prepared.status)

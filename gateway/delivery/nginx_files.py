@@ -26,7 +26,7 @@ FloorReason: TypeAlias = Literal["start", "gap", "full", "settings"]
 
 
 class NginxMetrics:
-    """What nginx asks and reports, and mistakes of its configuration."""
+    """Metrics of what nginx in front asks and reports, and of mistakes in its configuration."""
 
     def __init__(self, registry: Registry) -> None:
         self.accel_not_configured = registry.counter(

@@ -27,12 +27,11 @@ _LONGEST_KNOWN: Final = 512  # characters
 
 
 class Parameters(NamedTuple):
-    """What a query asks for.
+    """The validated query of a request for an image.
 
     rendition: None: the original.
     version: None: any.
     download: the name of the file to save. None: the image is shown.
-    link: the parameters of a signed link.
     is_negotiated: the answer depends on ``Accept``.
     error: the reason why no address of an image has such a query.
     """
@@ -50,7 +49,7 @@ NO_PARAMETERS: Final = Parameters()
 
 
 class VariantRequests:
-    """Reads the parameters by ``renditions`` and ``settings``."""
+    """Reads the query of a request for an image, by the configured ``renditions`` and ``settings``."""
 
     def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions

@@ -14,7 +14,7 @@ FIXED: Final = fields(CORS).encode()  # the header lines of every redirect
 
 @dataclass(frozen=True, slots=True)
 class ImageRedirect:
-    """Writes redirects to presigned URLs."""
+    """Makes the header lines that redirect a client to COS by a presigned URL."""
 
     lifetime: Lifetime
     public_urls: PublicUrls

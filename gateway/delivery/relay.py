@@ -23,7 +23,7 @@ _NONE: Final = bytes(4)
 
 
 class RelayAborted(Exception):
-    """The origin failed after the status was sent: the client's connection has to be reset.
+    """COS failed after the status was sent: the client's connection has to be reset.
 
     Not a ``GatewayError``: rendering one here would write a second response into the image's bytes.
     """
@@ -34,7 +34,7 @@ class ClientLeft(Exception):
 
 
 class Relay:
-    """Streams bodies at the client's pace. ``slow_clients`` disconnects clients that stall."""
+    """Streams bodies from COS to clients at the client's pace. ``slow_clients`` disconnects clients that stall."""
 
     def __init__(self, sent_bytes: LoopCounter) -> None:
         self._sent_bytes = sent_bytes

@@ -16,15 +16,13 @@ from gateway.delivery.headers import Prepared, PreparedResponse
 from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-
 # The id of the request that the current task answers, "" outside of one. Log records carry it.
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
-
 _DENIALS = frozenset({401, 404})
 
 
 class Failure(NamedTuple):
-    """Why a request failed: the gateway's code, the reason, and COS's answer; None where there is none.
+    """The reason why a request failed: the gateway's code and reason, and COS's answer; None where there is none.
 
     ``is_fault``: the gateway or a service that it uses failed, and not the client. ``exception`` is the traceback of an
     unexpected error, as text: the exception would refer to the request, and the request to it, a reference cycle.
@@ -39,7 +37,7 @@ class Failure(NamedTuple):
 
 
 class RequestContext:
-    """Created when a request arrives.
+    """A client's request from its arrival to its end: what log lines, metrics and headers of the response say of it.
 
     started: in seconds of ``time.perf_counter``, as ``origin_started``, when COS is asked.
     route, image_id: set when the address is parsed.

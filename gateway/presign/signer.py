@@ -43,7 +43,7 @@ _OF_CREDENTIALS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PresignedUrl:
-    """A URL that COS answers until ``expires_at``.
+    """A URL by which COS answers without further credentials until ``expires_at``.
 
     url: exact bytes, never parsed and put together again.
     signed_at: Unix seconds.
@@ -56,7 +56,7 @@ class PresignedUrl:
 
 
 class Authorization(NamedTuple):
-    """The values that differ between URLs of two replicas for the same object at the same time."""
+    """The parts of a presigned URL that differ between two replicas' URLs for the same object at the same time."""
 
     secret_id: str
     signature: str
@@ -64,9 +64,9 @@ class Authorization(NamedTuple):
 
 
 class ObjectId(NamedTuple):
-    """An object of COS, unchanged or in a rendition.
+    """The identity of an object of COS, or of a rendition of it, as a key for memory.
 
-    focus: comes from the row. The rule may depend on it.
+    focus: the part of the image that a crop keeps, from the row, if the rule of the rendition depends on it.
     revision: the revision of the rule.
     """
 

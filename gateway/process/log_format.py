@@ -24,7 +24,7 @@ def redact(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object for each record: event, level, logger, timestamp, and the facts of the request and the error."""
+    """Formats a record as a JSON object: event, level, logger, timestamp, and facts of the request and the error."""
 
     def __init__(self, worker: int | None = None) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Time, level, event and logger on a line, and tracebacks below it, without values of local variables."""
+    """Formats a record for people: a line, and tracebacks below it, without values of local variables."""
 
     def __init__(self, worker: int | None = None, *, colours: bool) -> None:
         super().__init__()

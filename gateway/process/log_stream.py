@@ -17,7 +17,7 @@ _MOST_WAITING: Final = 1 << 20  # bytes: two thousand lines or more
 
 
 class LogStream:
-    """Writes to the file ``descriptor`` in a thread of its own, each time as many whole lines as a pipe takes at once.
+    """Writes log lines to the file ``descriptor`` in a thread, each time as many whole lines as a pipe takes at once.
 
     A line longer than that is complete, but lines of other processes may stand in it. ``dropped`` counts the lines that
     were not written: they came while ``most_waiting`` bytes waited for the reader, or the file took no more.

@@ -19,7 +19,7 @@ _CLOSE_TIMEOUT: Final = 2.0  # seconds that the end of the process waits for the
 
 
 class LogHandler(logging.StreamHandler[LogOutput]):
-    """Writes the log to ``stream``. Each line names the ``worker``, unless that is None."""
+    """Handler that writes the process's log to ``stream``. Each line names the ``worker``, unless that is None."""
 
     def __init__(self, stream: LogOutput, format_name: str, worker: int | None) -> None:
         super().__init__(stream)
@@ -94,7 +94,7 @@ class MalformedRequestFilter(logging.Filter):
 
 
 class DebugLog:
-    """Sets the root logger to ``DEBUG`` for ``seconds``, or until it is stopped."""
+    """A switch for debug lines: sets the root logger to ``DEBUG`` for ``seconds``, or until it is stopped."""
 
     def __init__(self, seconds: float = DEBUG_SECONDS) -> None:
         self._seconds = seconds

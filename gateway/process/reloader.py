@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ReloadMetrics:
-    """The outcome of the last reload, in metrics and among the ``events``."""
+    """The outcome of the last reload of the configuration, in metrics and among the ``events``."""
 
     def __init__(self, registry: Registry, events: EventLog) -> None:
         self.events = events
@@ -43,7 +43,7 @@ class ReloadMetrics:
 
 
 class ReloadRefused(Exception):
-    """The reload changed nothing. ``problems`` has a line for each reason, which names a key and no value."""
+    """The reload of the configuration changed nothing. ``problems`` names a key and no value in each of its lines."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -51,7 +51,7 @@ class ReloadRefused(Exception):
 
 
 class ReloadNotPossible(Exception):
-    """Nothing was read: this process has no configuration to reload, or it drains."""
+    """The configuration was not read again: this process has no file of it, or it drains."""
 
 
 class Part(Protocol):
@@ -92,11 +92,8 @@ class Replaceable(Generic[T]):
 class Reloader:
     """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
 
-    live: the settings in use.
     read: reads the sources again, in a thread. Raises ``SettingsError`` or ``OSError``. None: there are no sources.
     parts: they change in this order, and then the settings in use are replaced.
-    is_draining: returns whether the process is draining.
-    read_timeout: the seconds that a read may take.
     """
 
     live: Live[Settings]

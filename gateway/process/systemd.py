@@ -28,7 +28,7 @@ _MOST_SOCKETS: Final = 64  # the port on IPv4, on IPv6, on some addresses
 
 
 class ServiceManager:
-    """Sends states to the service manager. A failure is logged once, until a state is sent again.
+    """Tells systemd the state of the process. A failure is logged once, until a state is sent again.
 
     address: the socket of the service manager. None: nothing is sent.
     watchdog: the receiver expects a sign of life within so many seconds.

@@ -41,7 +41,7 @@ _DROP_SYN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a port listens, and how it treats its connections.
+    """The address of a port of the gateway, and the rules for its connections.
 
     keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
     max_connections: how many connections may be open. A further client waits.
@@ -63,7 +63,7 @@ class Endpoint:
 
 
 class Site(web.BaseSite):
-    """Accepts the connections of a runner while fewer than ``max_connections`` are open.
+    """Accepts clients' connections to a port while fewer than ``max_connections`` are open.
 
     Further clients wait in the backlog until a connection closes. asyncio's own server accepts until ``accept()``
     fails, then logs a traceback and retries at once. By then Redis, Postgres and COS have no descriptor left either.

@@ -27,11 +27,10 @@ AtOnce = Callable[[RawRequestMessage, str | None], object]
 
 
 class Connection(web.RequestHandler):
-    """Answers malformed requests with the gateway's JSON errors, which echo no byte of the request.
+    """A client's connection. Answers malformed requests with the gateway's JSON errors, which echo no byte of them.
 
     keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
     slow_clients: watches the client's pace while the connection is open.
-    on_close: is called once the connection is closed.
     at_once: ``Dispatch.at_once``. None: aiohttp's task for the connection gets each request.
     """
 

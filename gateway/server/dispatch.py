@@ -55,7 +55,7 @@ CANARY = "canary:"  # starts the names of the routes of the canary's requests in
 
 
 class InFlight:
-    """The requests in flight, numbered in the order in which they started.
+    """Clients' requests in flight on a port, numbered in the order in which they started.
 
     ``started``: the number of the newest request.
     ``transports``: the connections of the requests in flight, by number.
@@ -88,7 +88,7 @@ class DirectHandlers:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """Where requests are counted and logged.
+    """The metrics and the log of a port's requests.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
     ``canary`` recognizes requests of the canary. None without a canary.
@@ -102,7 +102,7 @@ class Accounting:
 
 
 class Dispatch:
-    """Handles every request of a port. ``direct`` is None on the admin port."""
+    """Handles every request of a port: id, handler, error response, metrics. ``direct`` is None on the admin port."""
 
     def __init__(self, in_flight: InFlight, accounting: Accounting, direct: DirectHandlers | None = None) -> None:
         self._requests = accounting.metrics.requests
@@ -169,7 +169,6 @@ class Dispatch:
         event loop. Else return the decision to which a call shall come, or None.
 
         message: it has no body, and its connection takes another request.
-        peer: the address of the other end.
         """
         direct, headers, method = self._direct, message.headers, message.method
         path, _, query = message.path.partition("?")

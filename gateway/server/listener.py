@@ -37,7 +37,7 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One of the two ports.
+    """One of the two ports, public or admin, before it opens.
 
     dispatch: handles all requests, most of them by ``app``.
     handler_cancellation: a handler is cancelled when its client leaves.
@@ -51,7 +51,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """``begin`` makes readiness fail, ``grace`` returns for how many seconds requests in flight may go on."""
+    """The end of serving: ``begin`` makes readiness fail, ``grace`` returns how many seconds open requests may take."""
 
     in_flight: InFlight
     begin: Callable[[], None]

@@ -8,7 +8,7 @@ from gateway.metrics.registry import SECONDS, Registry
 
 
 class PortMetrics:
-    """Open connections, and pauses in accepting them, by the label ``port``."""
+    """Metrics of clients' open connections, and of pauses in accepting them, by the label ``port``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connections = Gauge(
@@ -23,7 +23,7 @@ class PortMetrics:
 
 
 class ServerMetrics:
-    """Requests, those in flight, the latest errors, and the ports."""
+    """Metrics of clients' requests: those ended and in flight, the latest errors, and the ports."""
 
     def __init__(self, registry: Registry) -> None:
         # Updated at every request, so without the locks of prometheus_client.

@@ -20,7 +20,7 @@ _TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)
 
 
 class Progress(NamedTuple):
-    """Bytes that the client has acknowledged since it connected, and bytes that are waiting to be acknowledged."""
+    """A client's progress: bytes acknowledged since it connected, and bytes that wait to be acknowledged."""
 
     acknowledged: int = 0
     waiting: int = 0

@@ -53,7 +53,7 @@ _SUPERVISOR: Final = "parent"  # in the place of a worker's number in metrics
 
 
 class Admin:
-    """Answers for the workers of ``supervisor``.
+    """The admin port of the supervisor: answers operators for its workers, by asking one of them or all.
 
     hurry: seconds after which another worker is asked for the list of changes, too.
     """

@@ -23,7 +23,7 @@ _ENDS: Final = ("ok", "ending", "ended")  # states of credentials, the worst las
 
 
 class _Kept(BaseModel):
-    """A part of an answer, with the fields that are passed on unseen."""
+    """A part of a worker's answer; fields that are not declared here are passed on as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -51,7 +51,7 @@ class _Replica(_Kept):
 
 
 class WorkerState(_Kept):
-    """The data that a worker has answered. ``replica`` is its own name. ``replicas`` are all that it knows."""
+    """A worker's answer for the console. ``replica`` is its own name. ``replicas`` are all that it knows."""
 
     replica: str
     replicas: tuple[_Replica, ...]
@@ -123,7 +123,7 @@ class _HeardOfNginx(BaseModel):
 
 
 class Totals(BaseModel):
-    """The counts of a worker since its start, or the sum of several.
+    """The counts of a worker since its start, or the sum of several workers' counts.
 
     bounds: the upper bounds of the buckets of ``durations``, in seconds.
     nginx: what the worker hears of each nginx: it asks the supervisor, which asks one of the workers.
@@ -141,7 +141,7 @@ class Totals(BaseModel):
 
 
 class MergedTotals:
-    """``read`` the totals of each worker, then ``record`` a point. ``now``: Unix seconds."""
+    """The totals of all workers: ``read`` each worker's, then ``record`` a point of the charts. ``now``: Unix time."""
 
     def __init__(self, now: float) -> None:
         self._started = now

@@ -14,9 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]  # the names of a family and of a sample, and the sample's labels
-
 _PER_PROCESS: Final = ("process_", "python_")  # these describe one process: a label names the worker
-
 Rule = Callable[[Sequence[float]], float]
 
 
@@ -57,7 +55,7 @@ def merged(name: str, values: Sequence[float]) -> float:
 
 
 class MergedMetrics:
-    """Merges expositions by worker: ``read`` each as often as they are scraped, then ``merge`` them."""
+    """The metrics of all workers as one scrape: ``read`` each worker's, then ``merge`` them."""
 
     def __init__(self) -> None:
         self._last: dict[asyncio.Event, dict[Key, float]] = {}  # by the event of the end of the worker

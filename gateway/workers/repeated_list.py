@@ -24,7 +24,6 @@ from gateway.workers.worker_calls import Answer, WorkerCalls
 
 CHANGES: Final = "/api/v1/changes"
 HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
-
 # The question of changes.js when nginx has nothing to report.
 _QUESTION: Final = re.compile(
     rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&now=(?P<now>[0-9]{{1,15}})"
@@ -40,7 +39,7 @@ Heard = list[tuple[Worker, float]]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A list without a change. ``heard`` is what the workers had sent before they were asked.
+    """A list for nginx without a change, to be repeated. ``heard``: what the workers had sent before they were asked.
 
     reach: how many milliseconds before it was made the list begins.
     made_at: seconds of the monotonic clock, not before it was made.
@@ -54,7 +53,7 @@ class _Kept:
 
 @dataclass(slots=True)
 class RepeatedList:
-    """Answers the question for changes, which each nginx asks five times a second.
+    """Answers nginx's question for changed images, which each nginx asks five times a second.
 
     A list without a change is the answer to further questions of the same nginx for a second. Any worker that hears of
     a change ends that at once. So a question needs no request to a worker, which costs more than the question itself.

@@ -27,7 +27,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 @dataclass(slots=True)
 class Slot:
-    """A worker and those that replace it. ``deaths`` counts ends in a row.
+    """The place of one worker of the supervisor, which its successors take. ``deaths`` counts ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """
@@ -39,7 +39,7 @@ class Slot:
     replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 

@@ -34,7 +34,7 @@ Data = TypeVar("Data", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer of a worker."""
+    """A whole answer from the admin port of a worker."""
 
     status: int
     headers: Mapping[str, str]

@@ -45,7 +45,6 @@ FROM_SUPERVISOR: Final = "X-From-Parent"
 SUPERVISOR_PEER: Final = "X-Parent-Peer"
 SIGN_TIMEOUT: Final = 2.0  # seconds; a sign of life comes twice in it
 LONGEST_LINE: Final = 16 * 1024 * 1024  # bytes; the settings of a large configuration
-
 _FIRST_LINE_TIMEOUT: Final = 30.0  # seconds
 _MOST_UNSENT: Final = 64 * 1024  # bytes of signs of life that a supervisor that hangs does not take
 _PIECE: Final = 64 * 1024
@@ -54,7 +53,7 @@ _PEEK: Final = socket.MSG_PEEK
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The number of a worker, the descriptors that it inherits, and the secret of its admin port.
+    """What a worker gets from its supervisor at its start: its number, descriptors, and the secret of its admin port.
 
     ``settings`` is the text of the settings, None: the worker reads the configuration itself. ``ended`` is why the
     worker that it replaces has ended.
@@ -79,11 +78,11 @@ class Assignment:
 
 
 class NoSupervisor(OSError):
-    """The descriptor is not a channel: only ``serve --workers`` starts workers."""
+    """The descriptor is not a channel to a supervisor: only ``serve --workers`` starts workers."""
 
 
 class WorkerChannel:
-    """The sockets of this worker, and its end of the ``channel``."""
+    """A worker's sockets, and its end of the ``channel`` to its supervisor."""
 
     def __init__(self, channel: socket.socket, assignment: Assignment) -> None:
         self.assignment = assignment
