@@ -42,7 +42,6 @@ class Tokens:
 
     keys: the key set that verifies tokens. None: the secret or the public key of the settings, whatever key a token
     names.
-    most: how many tokens are remembered.
     """
 
     def __init__(self, settings: JwtSettings, keys: "Jwks | None" = None, most: int = _MOST_REMEMBERED) -> None:

@@ -57,20 +57,13 @@ class AccessCheck:
         return web.Response(status=status, headers=headers)
 
     async def _check(self, request: web.Request) -> Caller:
-        """Return the caller if they may view the image, or the style of it that the original address names.
-
-        Raises ``InvalidRequest`` if there is no such style or address, and what ``AuthorizedLookup.check`` raises.
-        """
+        """Return the caller if they may view the image, or the style that the original address names, else raise."""
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
         rendition = self.variant_requests.variant(address.query, request.headers).rendition
+        is_public_style = rendition is not None and self.lookup.renditions.is_public(rendition)
         caller = self.lookup.caller_of(request, address)
-        await self.lookup.check(
-            caller,
-            image_id,
-            is_original=rendition is None,
-            is_public_style=rendition is not None and self.lookup.renditions.is_public(rendition),
-        )
+        await self.lookup.check(caller, image_id, is_original=rendition is None, is_public_style=is_public_style)
         return caller
 
 

@@ -16,7 +16,6 @@ from gateway.process.audit import AuditLog
 
 # What a handler adds to the line of its request.
 FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
-_ADMIN: Final = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Audited:
                 if self.audit.is_on:
                     note = self.audit.note(
                         action,
-                        _ADMIN if by_admin else _user_of(request),
+                        "admin" if by_admin else _user_of(request),
                         client=self.client_address.of(request.headers, peer_of(request)),
                         request_id=request[REQUEST_CONTEXT].request_id,
                         outcome=outcome,

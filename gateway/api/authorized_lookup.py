@@ -34,11 +34,9 @@ class AuthorizedLookup:
     def caller_of(self, request: web.BaseRequest, address: Address | None = None) -> Caller:
         """Return the caller by the request's credentials and, for GET and HEAD, its signed link. Never raises.
 
-        The request log names the caller. ``address``: that of the request that a proxy asks about, whose credentials
-        the proxy passes on. None: of ``request`` itself.
+        address: that of the request that a proxy asks about, whose credentials it passes on. None: of ``request``.
         """
-        if address is None:
-            address = Address(request.rel_url.raw_path, request.query)
+        address = address or Address(request.rel_url.raw_path, request.query)
         head = head_of(request)._replace(path=address.path)  # as it was sent, because links sign the exact path
         caller = self.authenticator.caller_of(head, LinkParameters.of(address.query), time.time())
         request[REQUEST_CONTEXT].caller = caller

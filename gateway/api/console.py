@@ -51,21 +51,15 @@ class DependencyStates:
         if self.trigger_watch is not None:
             self.trigger_watch.look_soon()
         report, seconds = await self.health.report(), self.health.seconds
+        reasons = {name: redact(reason) for name, reason in report.reasons.items()}
+        dependencies = [
+            {"name": name, "state": state, "seconds": seconds.get(name), "reason": reasons.get(name)}
+            for name, state in report.checks.items()
+        ]
         return {
             "now": self.clock.now(),
             "status": report.status.value,
-            "dependencies": [
-                *_outside(self.canary.latest),
-                *(
-                    {
-                        "name": name,
-                        "state": state,
-                        "seconds": seconds.get(name),
-                        "reason": redact(report.reasons[name]) if name in report.reasons else None,
-                    }
-                    for name, state in report.checks.items()
-                ),
-            ],
+            "dependencies": [*_outside(self.canary.latest), *dependencies],
             "clock_difference": self.clock.observed_offset,
             "credentials": [_credentials(source) for source in self.credentials.all],
             "nginx": [{"name": name, "seconds": round(seconds, 1)} for name, seconds in self.nginx.seconds().items()],

@@ -77,10 +77,7 @@ class Exchange:
             before.body.close()
 
     def starts_again(self) -> Found:
-        """Return what is found of an image whose row has changed.
-
-        Raises ``OriginUnavailable`` if the row changes again and again.
-        """
+        """Return what is found of an image whose row has changed. Raises ``OriginUnavailable`` if it changes often."""
         if self.lookups == _MOST_LOOKUPS:
             raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
         self.lookups += 1
@@ -181,13 +178,10 @@ class ImageHandler:
                 except RowChanged:
                     found = exchange.starts_again()
                 exchange.finds(found)
-                exchange.decision = self._decide(exchange.wanted, found)
+                exchange.decision = decide(exchange.wanted, found, self.memory, self.rules.value, time.time())
         finally:
             exchange.finds(NOTHING)
             self.streams -= 1
-
-    def _decide(self, wanted: ImageRequest, found: Found) -> Decision:
-        return decide(wanted, found, self.memory, self.rules.value, time.time())
 
     def _note(self, exchange: Exchange, decision: Decision) -> None:
         """Note for metrics and the access log what was decided."""
@@ -236,17 +230,15 @@ class ImageHandler:
     async def _find(self, wanted: ImageRequest, needed: NeedsLookUp) -> SignedImage:
         """Look up an image that this process has not cached.
 
-        Raises the errors of the resolver, and ``check_view``'s for a new variant: only callers that may see a variant
-        use up the bound on new ones, and get its error.
+        Only callers that may see a variant use up the bound on new variants, and get its error.
         """
         look_up, rendition, head = self.memory.resolver.look_up, needed.rendition, wanted.head
         is_unbounded = rendition is None or "@" not in rendition  # the original, or a fixed style
         try:
             return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
         except NewVariant as new:
-            renditions, record = self.rules.value.renditions, new.record
-            if not renditions.is_for_everybody(rendition, image_is_public=record.public):
-                check_view(needed.caller_of(), record)
+            if not self.rules.value.renditions.is_for_everybody(rendition, image_is_public=new.record.public):
+                check_view(needed.caller_of(), new.record)
             client = self.client_address.subscriber_of(head.headers, head.peer)
             return (await look_up(wanted.image_id, rendition, client=client)).image
 
@@ -288,10 +280,7 @@ class ImageHandler:
         return await source.from_cos(image, conditions, byte_range, is_head=wanted.is_head)
 
     async def _send(self, request: web.BaseRequest, context: RequestContext, answer: Answer) -> web.StreamResponse:
-        """Send an answer. A small body is read whole before its first byte is sent.
-
-        Raises what ``Relay.send`` raises, and ``OriginUnavailable`` or ``RowChanged`` before the first byte.
-        """
+        """Send an answer. A small body is read whole before its first byte is sent. Raises as ``Relay.send`` does."""
         if answer.source is not None:
             content, plan, length = answer.content, answer.plan, answer.length
             assert content is not None, "a body comes with its metadata"  # noqa: S101

@@ -92,19 +92,15 @@ class AdminImageCalls:
         return await self.cached_urls.state(image_id, (await self.resolver.peek(image_id)).presigned)
 
     async def preview(self, request: web.Request) -> web.StreamResponse:
-        """Send the original for the console, also of a private image. The log names the image.
-
-        Raises the errors of the resolver and of ``ObjectSource.whole``, and ``NotAnImage``.
-        """
+        """Send the original for the console, also of a private image. The log names the image."""
         image_id = _id_in(request)
         logger.info("image shown to the admin: image=%s", image_id)
-        resolver = self.resolver
         for _ in range(_MOST_LOOKUPS):
-            resolved = resolver.get_cached(image_id) or await resolver.look_up(image_id)
+            resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
             try:
                 return await self._send(request, AuthorizedImage(resolved.image))
             except RowChanged:
-                resolver.drop(image_id)
+                self.resolver.drop(image_id)
         raise OriginUnavailable(f"the image's row changed during {_MOST_LOOKUPS} look-ups")
 
     async def _send(self, request: web.Request, image: AuthorizedImage) -> web.StreamResponse:

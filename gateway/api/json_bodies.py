@@ -40,11 +40,7 @@ class Bodies:
         return json_in(await self.read(request))
 
     async def read(self, request: web.Request) -> bytes:
-        """Return the body.
-
-        Raises ``PayloadTooLarge``; ``RequestTimeout`` if the body does not arrive in time; ``InvalidRequest`` if it
-        cannot be read.
-        """
+        """Return the body. Raises ``PayloadTooLarge``, ``RequestTimeout``, or ``InvalidRequest`` if it is malformed."""
         try:
             async with asyncio.timeout(self._seconds):
                 return await request.read()
@@ -85,13 +81,7 @@ def success(data: Mapping[str, Any], message: str = "ok") -> web.Response:
 
 def failure(error: GatewayError, request_id: str) -> web.Response:
     """Return the response for ``error``. The body never contains the text of its cause."""
-    body = {
-        "status": "error",
-        "message": error.message,
-        "data": {},
-        "code": error.code,
-        "request_id": request_id,
-    }
+    body = {"status": "error", "message": error.message, "data": {}, "code": error.code, "request_id": request_id}
     return json_response(error.status, body, {**HEADERS, **error.headers})
 
 

@@ -35,7 +35,7 @@ class LinkCalls:
         image_id = parse_image_id(request.match_info["image_id"])
         expires_in = _expires_in(await self.bodies.json(request))
         record = (await self.lookup.own(request, image_id)).record
-        return success({"image_id": image_id, **_made(self.links, record, expires_in)}, "a link was signed")
+        return success({"image_id": image_id, **self._make(record, expires_in)}, "a link was signed")
 
     async def make_many(self, request: web.Request) -> web.Response:
         """Return a link for each image that the caller owns, or the code of the error that ``make`` would raise."""
@@ -43,14 +43,18 @@ class LinkCalls:
         expires_in = _expires_in(body)
         valid, errors = validated(image_ids_in(body))
         made: dict[str, dict[str, Any]] = {}
-        owned = await self.lookup.own_many(request, valid)
-        for image_id, result in owned.items():
+        for image_id, result in (await self.lookup.own_many(request, valid)).items():
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code
-                continue
-            made[image_id] = _made(self.links, result.image.record, expires_in)
+            else:
+                made[image_id] = self._make(result.image.record, expires_in)
         request[REQUEST_CONTEXT].is_denial = bool(errors)  # else the duration of a batch would show which images exist
         return success({"links": made, "errors": errors}, "links were signed")
+
+    def _make(self, record: ImageRecord, expires_in: int) -> dict[str, Any]:
+        path = short_address(record.image_id)
+        url, expires_at = self.links.make(path, expires_in=expires_in, links_killed=record.links_killed)
+        return {"url": url, "expires_at": expires_at}
 
     async def kill(self, request: web.Request) -> web.Response:
         """Invalidate every link to an image of the caller at once, with any key."""
@@ -68,12 +72,6 @@ class LinkCalls:
         kills = await self.catalog.kill_links(image_id)
         await self.invalidation.drop([image_id])
         return success({"image_id": image_id, "killed": kills}, "all links to the image are invalid")
-
-
-def _made(links: SignedLinks, record: ImageRecord, expires_in: int) -> dict[str, Any]:
-    path = short_address(record.image_id)
-    url, expires_at = links.make(path, expires_in=expires_in, links_killed=record.links_killed)
-    return {"url": url, "expires_at": expires_at}
 
 
 def _expires_in(body: Any) -> int:

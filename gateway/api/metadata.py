@@ -55,11 +55,7 @@ def _metadata(record: ImageRecord, known: ImageMetadata, renditions: Renditions)
         "color": known.color,
         "placeholder": known.placeholder,
         "styles": {
-            style: {
-                "widths": renditions.widths(style),
-                "formats": renditions.formats(style),
-                "url": address(style),
-            }
+            style: {"widths": renditions.widths(style), "formats": renditions.formats(style), "url": address(style)}
             for style in renditions.styles
         },
     }

@@ -15,8 +15,7 @@ from gateway.process.log_format import redact
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.redis_queue.refresh_queue import RefreshQueue
 
-MOST_LISTED: Final = 100
-"""Entries of each kind in an answer; the lengths are exact."""
+MOST_LISTED: Final = 100  # entries of each kind in an answer; the lengths are exact
 _RENDITION: Final = re.compile(RENDITION_NAME)
 
 
@@ -40,10 +39,7 @@ class QueueCalls:
         return success(refreshes | {"purges": purges})
 
     async def requeue(self, request: web.Request) -> web.Response:
-        """Make renewals that failed for good due now: the renewals that the body names, or all without a body.
-
-        With ``?queue=purges``: all purges.
-        """
+        """Make failed renewals due now, those that the body names or all. With ``?queue=purges``: all failed purges."""
         name = request.query.get("queue", "renewals")
         if name not in {"renewals", "purges"}:
             raise InvalidRequest("queue must be renewals or purges")
@@ -81,9 +77,7 @@ async def dead_entries(queue: RefreshQueue | PurgeQueue) -> list[dict[str, Any]]
 
 def _names(item: ImageVariant | str) -> dict[str, str | None]:
     """Return what names an entry: a renewal is of a variant, a purge of an image."""
-    if isinstance(item, str):
-        return {"image_id": item}
-    return {"image_id": item.image_id, "style": item.rendition}
+    return {"image_id": item} if isinstance(item, str) else {"image_id": item.image_id, "style": item.rendition}
 
 
 def _entries_in(body: object) -> list[ImageVariant] | None:

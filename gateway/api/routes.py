@@ -111,9 +111,8 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     statistics, queues, links = handlers.statistics, handlers.queues, handlers.links
     add.add_get("/metrics", process.metrics, name="metrics")
     add.add_get("/api/v1/monitoring/stats", statistics.stats if statistics else _no_redis, name="stats")
-    add.add_get(
-        "/api/v1/monitoring/stats/daily", statistics.daily_stats if statistics else _no_redis, name="daily_stats"
-    )
+    daily_stats = statistics.daily_stats if statistics else _no_redis
+    add.add_get("/api/v1/monitoring/stats/daily", daily_stats, name="daily_stats")
     add.add_get("/api/v1/monitoring/queue", queues.queue if queues else _no_redis, name="queue")
     add.add_get("/api/v1/changes", handlers.nginx_changes.changes, name="changes", allow_head=False)
     add_console_routes(app)
@@ -132,9 +131,8 @@ def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: 
     add.add_get(f"/api/v1/images/{_ID}/status", guarded(images.status, "view"), name="status", allow_head=False)
     kill = guarded(links.kill_of_any if links else _no_links, "kill_links")
     add.add_delete(f"/api/v1/images/{_ID}/links", kill, name="links")
-    add.add_post(
-        "/api/v1/monitoring/queue/requeue", guarded(queues.requeue if queues else _no_redis, "requeue"), name="requeue"
-    )
+    requeue = guarded(queues.requeue if queues else _no_redis, "requeue")
+    add.add_post("/api/v1/monitoring/queue/requeue", requeue, name="requeue")
     add.add_post("/api/v1/config/reload", guarded(process.reload, "reload"), name="reload")
     add.add_post("/api/v1/cache/purge", guarded(handlers.purges.purge, "purge"), name="purge")
     # A part of a purge, which the parent of workers asks for.
@@ -160,6 +158,5 @@ async def preflight(request: web.Request) -> web.Response:
     resource = request.match_info.route.resource
     assert resource is not None, "preflight is a handler of resources"  # noqa: S101
     allowed = ", ".join(sorted(route.method for route in resource))
-    return web.Response(
-        status=204, headers={**_CORS_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed}
-    )
+    headers = {**_CORS_PREFLIGHT, "Access-Control-Allow-Methods": allowed, "Allow": allowed}
+    return web.Response(status=204, headers=headers)

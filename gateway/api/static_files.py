@@ -153,19 +153,13 @@ def _read_component() -> dict[str, StaticFile]:
     found = {}
     folder = resources.files("gateway").joinpath("web", "static")
     for file in folder.iterdir() if folder.is_dir() else ():
-        match = _NAME.fullmatch(file.name)
-        if match is not None:
-            body = file.read_bytes()
+        if match := _NAME.fullmatch(file.name):
+            body, content_type = file.read_bytes(), _CONTENT_TYPES[match["type"]]
+            gzipped = gzip.compress(body, mtime=0)
             integrity = "sha384-" + base64.b64encode(hashlib.sha384(body).digest()).decode()
             unhashed = _STYLE_SHEET if match["type"] == "css" else _REVALIDATE
-            found[file.name] = StaticFile(
-                body,
-                gzip.compress(body, mtime=0),
-                _etag(body),
-                integrity,
-                _FOR_A_YEAR if match["hash"] is not None else unhashed,
-                _CONTENT_TYPES[match["type"]],
-            )
+            cache_control = _FOR_A_YEAR if match["hash"] is not None else unhashed
+            found[file.name] = StaticFile(body, gzipped, _etag(body), integrity, cache_control, content_type)
     return found
 
 
@@ -213,8 +207,5 @@ def _encoded() -> bytes:
 
 
 async def openapi(_: web.Request) -> web.Response:
-    return web.Response(
-        body=await asyncio.to_thread(_encoded),
-        content_type="application/json",
-        headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"},
-    )
+    headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": _FOR_MINUTES}
+    return web.Response(body=await asyncio.to_thread(_encoded), content_type="application/json", headers=headers)

@@ -56,9 +56,8 @@ class ThisProcess:
 
     async def configuration(self, _: web.Request) -> web.Response:
         """Return the configuration in use, and the keys whose new value needs a restart. Secrets are ``**********``."""
-        reloader = self.reloader
-        in_use = reloader.live.value.model_dump(mode="json")
-        return success({"settings": in_use, "needs_restart": list(reloader.need_restart)})
+        in_use = self.reloader.live.value.model_dump(mode="json")
+        return success({"settings": in_use, "needs_restart": list(self.reloader.need_restart)})
 
     async def running(self, _: web.Request) -> web.Response:
         """Return what this process is: its version, program, settings, and state of changes."""
@@ -70,8 +69,7 @@ class ThisProcess:
             case {"on": bool(on)}:
                 (self.debug_log.start if on else self.debug_log.stop)()
                 return success({"debug_until": self.debug_log.until})
-            case _:
-                raise InvalidRequest('the body must be {"on": true} or {"on": false}')
+        raise InvalidRequest('the body must be {"on": true} or {"on": false}')
 
     async def reload(self, _: web.Request) -> web.Response:
         """Reload the configuration as SIGHUP does, and return the changed keys and the keys that need a restart."""
@@ -81,10 +79,8 @@ class ThisProcess:
             raise ConfigurationRefused(f"{ConfigurationRefused.message}: {error}") from error
         except ReloadNotPossible as error:
             raise ReloadImpossible(str(error)) from error
-        return success(
-            {"changed": list(result.changed), "needs_restart": list(result.need_restart)},
-            "the configuration is reloaded",
-        )
+        keys = {"changed": list(result.changed), "needs_restart": list(result.need_restart)}
+        return success(keys, "the configuration is reloaded")
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,8 @@ class UrlBatches:
         valid, errors = validated(image_ids_in(body))
         with_meta = _includes_meta(body)
         found: dict[str, dict[str, Any]] = {}
-        results = await self.lookup.view_many(request, valid)
         slices = TimeSlices()
-        for image_id, result in results.items():
+        for image_id, result in (await self.lookup.view_many(request, valid)).items():
             await slices.pause()
             if isinstance(result, GatewayError):
                 errors[image_id] = result.code

@@ -1,7 +1,4 @@
-"""Time on the event loop: limits of waits, and slices of long work, between which the loop serves requests.
-
-A timer is shared by waits of equal length, and a limit ignores delays of the loop.
-"""
+"""Time on the event loop: limits of waits, and slices of long work, between which the loop serves requests."""
 
 import asyncio
 import time

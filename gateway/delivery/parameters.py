@@ -32,7 +32,6 @@ class Parameters(NamedTuple):
     rendition: None: the original.
     version: None: any.
     download: the name of the file to save. None: the image is shown.
-    link: the parameters of a signed link.
     is_negotiated: the answer depends on ``Accept``.
     error: the reason why no address of an image has such a query.
     """

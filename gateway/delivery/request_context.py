@@ -16,10 +16,8 @@ from gateway.delivery.headers import Prepared, PreparedResponse
 from gateway.errors import GatewayError
 
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-
 # The id of the request that the current task answers, "" outside of one. Log records carry it.
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
-
 _DENIALS = frozenset({401, 404})
 
 

@@ -1,7 +1,6 @@
 """Every error that a client can see, a class each.
 
-Each adapter raises these errors in place of its library's exceptions. Only ``gateway.server.error_responses`` maps
-the errors to responses. docs/errors.md describes each error for operators.
+Adapters raise them in place of their libraries' exceptions. Only ``gateway.server.error_responses`` makes responses.
 """
 
 import math
@@ -44,17 +43,12 @@ class GatewayError(Exception):
     # COS's answer that caused the error; None if COS did not answer or was not asked.
     cos: "CosAnswer | None" = None
 
-    def __init_subclass__(
-        cls, *, status: int | None = None, code: str | None = None, message: str | None = None
-    ) -> None:
+    def __init_subclass__(cls, *, status: int = 0, code: str = "", message: str = "") -> None:
         """Name the outcome. What is left out is that of the base class."""
         super().__init_subclass__()
-        if status is not None:
-            cls.status = status
-        if code is not None:
-            cls.code = code
-        if message is not None:
-            cls.message = message
+        for name, value in (("status", status), ("code", code), ("message", message)):
+            if value:
+                setattr(cls, name, value)
 
 
 # Errors of requests, which the client has to change.

@@ -14,7 +14,6 @@ from gateway.metrics.loop_counters import LoopCounter, NamedCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-
 try:
     VERSION = version("image-gateway")
 except PackageNotFoundError:
@@ -23,7 +22,7 @@ except PackageNotFoundError:
 
 @dataclass(slots=True, eq=False)
 class OptionalGauge(NamedCollector):
-    """A gauge without labels, which has no sample before ``set`` and after ``clear``.
+    """A gauge without labels, which has no sample before ``set`` and after ``set(None)``.
 
     It is for values that are read elsewhere. While such a value cannot be read, an old value would look current.
     """
@@ -32,11 +31,8 @@ class OptionalGauge(NamedCollector):
     documentation: str
     value: float | None = None
 
-    def set(self, value: float) -> None:
+    def set(self, value: float | None) -> None:
         self.value = value
-
-    def clear(self) -> None:
-        self.value = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the value, if it is known."""
@@ -66,11 +62,8 @@ class CountedElsewhere(NamedCollector):
 
 def dropped_lines_counter(registry: CollectorRegistry, count: Callable[[], int]) -> CountedElsewhere:
     """Return the counter of lost lines of the log. The stream of the log counts them: a process has one."""
-    counter = CountedElsewhere(
-        "image_gateway_log_lines_dropped",
-        "Lines of the log that were lost: its reader was too slow, or its disk full.",
-        count,
-    )
+    documentation = "Lines of the log that were lost: its reader was too slow, or its disk full."
+    counter = CountedElsewhere("image_gateway_log_lines_dropped", documentation, count)
     registry.register(counter)
     return counter
 

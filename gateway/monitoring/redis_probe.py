@@ -49,20 +49,15 @@ class RedisProbe:
         try:
             problems = await self._refusals()
         except CacheUnavailable:
-            self.receivers.clear()
+            self.receivers.set(None)
             raise
         if deafness := await self.channel.problem():
             problems.append(f"invalidations of other replicas are not received: {deafness}")
         try:
-            receivers = await self.channel.publish([])  # after the first subscription, which is counted
+            self.receivers.set(await self.channel.publish([]))  # after the first subscription, which is counted
         except CacheUnavailable as error:
             self.receivers.set(0)
             problems.append(f"invalidations cannot be sent: {error}")
-        else:
-            if receivers is not None:
-                self.receivers.set(receivers)
-            else:
-                self.receivers.clear()
         if problems:
             raise DependencyDegraded("; ".join(problems))
 

@@ -7,7 +7,6 @@ from typing import Final
 
 # New objects, then collections of the generation before (gc.set_threshold): young, middle and old objects.
 _COLLECT_AFTER: Final = (2_000, 5, 800)
-
 # Parameter and value in bytes (glibc malloc.h, mallopt(3)): how much stays free at the end of the heap, how much is
 # requested in addition when the heap grows, and from which size on a block gets its own mapping.
 _TRIM_THRESHOLD: Final = (-1, 32 * 1024 * 1024)

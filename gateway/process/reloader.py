@@ -92,11 +92,8 @@ class Replaceable(Generic[T]):
 class Reloader:
     """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
 
-    live: the settings in use.
     read: reads the sources again, in a thread. Raises ``SettingsError`` or ``OSError``. None: there are no sources.
     parts: they change in this order, and then the settings in use are replaced.
-    is_draining: returns whether the process is draining.
-    read_timeout: the seconds that a read may take.
     """
 
     live: Live[Settings]

@@ -31,7 +31,6 @@ class Connection(web.RequestHandler):
 
     keepalive_timeout: limits idle connections and the time to send a request's head, in seconds.
     slow_clients: watches the client's pace while the connection is open.
-    on_close: is called once the connection is closed.
     at_once: ``Dispatch.at_once``. None: aiohttp's task for the connection gets each request.
     """
 

@@ -169,7 +169,6 @@ class Dispatch:
         event loop. Else return the decision to which a call shall come, or None.
 
         message: it has no body, and its connection takes another request.
-        peer: the address of the other end.
         """
         direct, headers, method = self._direct, message.headers, message.method
         path, _, query = message.path.partition("?")

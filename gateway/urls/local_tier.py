@@ -89,10 +89,8 @@ class LocalTier:
     def get(self, variant: _Key) -> SignedImage | None:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
         key = variant if isinstance(variant, str) or variant.rendition is not None else variant.image_id
-        entry = self._entries.get(key)
-        if entry is None:
-            missing = self._missing.get(key)
-            if missing is not None and self._fresh_for(missing) > 0:
+        if (entry := self._entries.get(key)) is None:
+            if (missing := self._missing.get(key)) is not None and self._fresh_for(missing) > 0:
                 raise ImageMissing
             return None
         now = self.now()

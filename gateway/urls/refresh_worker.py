@@ -157,7 +157,7 @@ class RefreshWorker:
         metrics, states, now = self.metrics, self._states.values(), self.now()
         if len(states) < len(self.shards.all):
             for gauge in (metrics.refresh_queue_length, metrics.refresh_due, metrics.refresh_dead, metrics.refresh_lag):
-                gauge.clear()
+                gauge.set(None)
             return
         metrics.refresh_queue_length.set(sum(state.queued for state in states))
         metrics.refresh_due.set(sum(state.due for state in states))

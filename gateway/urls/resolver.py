@@ -382,12 +382,11 @@ class UrlResolver:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""
         for image, _ in made:
             self.keep_local(image, mark)
-        if self.shared is None:
-            return
-        try:
-            await self.shared.keep(made)
-        except CacheUnavailable as error:
-            logger.debug("redis unavailable: %s", error)
+        if self.shared is not None:
+            try:
+                await self.shared.keep(made)
+            except CacheUnavailable as error:
+                logger.debug("redis unavailable: %s", error)
 
 
 def _read_row(image: SignedImage) -> ReadRow:

@@ -24,7 +24,6 @@ from gateway.workers.worker_calls import Answer, WorkerCalls
 
 CHANGES: Final = "/api/v1/changes"
 HURRY: Final = 0.2  # seconds; without a list of changes within half a second nginx asks another gateway
-
 # The question of changes.js when nginx has nothing to report.
 _QUESTION: Final = re.compile(
     rf"{CHANGES}\?since=(?P<since>[0-9]{{1,15}})&now=(?P<now>[0-9]{{1,15}})"

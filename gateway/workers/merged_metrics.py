@@ -14,9 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]  # the names of a family and of a sample, and the sample's labels
-
 _PER_PROCESS: Final = ("process_", "python_")  # these describe one process: a label names the worker
-
 Rule = Callable[[Sequence[float]], float]
 
 

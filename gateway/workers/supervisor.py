@@ -39,7 +39,7 @@ class Slot:
     replacing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Supervisor:
     """Keeps ``count`` workers that ``start_worker`` starts.
 

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -60,9 +60,11 @@ class Accepted:
     ended: str | None = None
 
 
+@dataclass(eq=False, repr=False)
 class Worker:
     """A worker process as its supervisor sees it: its ``number``, its ``admin`` port, and the states that it has sent.
 
+    listener: the socket of that port. Open until the process has ended: no other one can get the port before.
     headers: the headers that its admin port requires.
     accepted: what its successor gets if the worker dies. None for a worker that reads the configuration itself, until
     it is ready.
@@ -72,35 +74,29 @@ class Worker:
     passes_on: what is set by the order of a signal that the worker got, and that is for the supervisor.
     """
 
-    def __init__(
-        self,
-        number: int,
-        process: asyncio.subprocess.Process,
-        channel: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        admin: socket.socket,
-        secret: str,
-        command: Sequence[str],
-        accepted: Accepted | None,
-    ) -> None:
-        self.number = number
-        self.command = command
-        self.accepted = accepted
-        self.version = "unknown"
-        self.process = process
-        self.admin = f"http://{_LOOPBACK}:{admin.getsockname()[1]}"
+    number: int
+    process: asyncio.subprocess.Process
+    channel: InitVar[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    listener: socket.socket
+    secret: InitVar[str]
+    command: Sequence[str]
+    accepted: Accepted | None
+    version: str = field(default="unknown", init=False)
+    started: float = field(default_factory=time.monotonic, init=False)
+    last_sign: float | None = field(default=None, init=False)
+    grace: float = field(default=0.0, init=False)
+    heard_at: float = field(default=0.0, init=False)
+    passes_on: Mapping[str, asyncio.Event] = field(default_factory=dict, init=False)
+    ended: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    is_stopping: bool = field(default=False, init=False)
+    _ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _reloaded: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self, channel: tuple[asyncio.StreamReader, asyncio.StreamWriter], secret: str) -> None:
+        self.admin = f"http://{_LOOPBACK}:{self.listener.getsockname()[1]}"
         self.headers = {FROM_SUPERVISOR: secret}
-        self._admin = admin  # open until the process has ended: no other one can get its port before
-        self.started = time.monotonic()
-        self.last_sign: float | None = None
-        self.grace = 0.0
-        self.heard_at = 0.0
-        self.passes_on: Mapping[str, asyncio.Event] = {}
-        self.ended = asyncio.Event()
-        self.is_stopping = False
-        self._ready = asyncio.Event()
-        self._reloaded = asyncio.Event()
         reader, self._writer = channel
-        self._watching = asyncio.create_task(self._watch(reader), name=f"worker-{number}")
+        self._watching = asyncio.create_task(self._watch(reader), name=f"worker-{self.number}")
 
     @property
     def is_ready(self) -> bool:
@@ -179,7 +175,7 @@ class Worker:
                         self.accepted = Accepted(self.command, settings.decode())
         await self.process.wait()
         self._writer.close()
-        self._admin.close()
+        self.listener.close()
         self.ended.set()
 
 
