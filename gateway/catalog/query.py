@@ -51,21 +51,12 @@ class CatalogQuery:
         self.table = quoted_table(settings.table)
         image_id, status = f'"{columns.id}"', _column(columns.status)
         servable = "true" if columns.status is None else f"{status} = '{ACTIVE}'"
-        selected = (
-            _column(columns.id),
-            _column(columns.key),
-            _column(columns.owner),
-            _column(columns.public, "COALESCE({}, false)"),
-            _column(columns.bucket),
-            _column(columns.region),
-            _column(columns.content_type),
-            _whole_number(columns.width),
-            _whole_number(columns.height),
-            _column(columns.focus),
-            _column(columns.version),
-            _column(columns.placeholder),
+        self._select = (
+            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
+            f"{_column(columns.public, 'COALESCE({}, false)')}, {_column(columns.bucket)}, {_column(columns.region)}, "
+            f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
+            f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}"
         )
-        self._select = f"SELECT {', '.join(selected)}"
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
         killed = (
