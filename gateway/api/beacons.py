@@ -193,7 +193,6 @@ class Beacon(_Part):
             raise InvalidBeacon from None
 
     def count_in(self, metrics: BeaconMetrics) -> None:
-        """Add the counts to the metrics."""
         for result, amount in self.loads.items():
             metrics.client_loads.add((result,), amount)
         for reason, amount in self.retries.items():

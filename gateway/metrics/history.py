@@ -118,12 +118,10 @@ class History(Points):
         self._counted = counted
 
     def record(self, now: float) -> Point:
-        """Add and return the point that ends at ``now``."""
         return self.add(self._counted.read(now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":
-    """Return the counts of all ``points`` together."""
     counts: Counter[str] = Counter()
     for point in points:
         counts.update(point.counts)
@@ -131,7 +129,6 @@ def total(points: Sequence[Point]) -> "Counter[str]":
 
 
 def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
-    """Return what happened between two readings."""
     durations = [after - before for before, after in zip(start.durations, end.durations, strict=True)]
     seconds = tuple(_quantile(share, durations, bounds) for share in _QUANTILES) if any(durations) else None
     return Point(end.at, end.at - start.at, end.counts - start.counts, seconds)

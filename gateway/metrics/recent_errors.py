@@ -39,9 +39,7 @@ class RecentErrors:
         return {"request_id": found[0], "failed_at": found[1], "code": found[2]}
 
     def totals(self) -> dict[str, int]:
-        """Return the number of errors by code."""
         return {code: error.count for code, error in self._by_code.items()}
 
     def newest(self) -> list[RecentError]:
-        """Return the errors, the latest first."""
         return sorted(self._by_code.values(), key=lambda error: -error.at)
