@@ -29,7 +29,7 @@ ROOMS: Final = {
     "delivery": "the rules of a request; bytes to the client: relay, redirect, accel; preconditions, ranges, headers",
     "objects": "bytes of images: memory, one transfer for many requests, resumption, renditions",
     "origin": "requests to COS: connections, retries, errors and what they mean, pauses after failures",
-    "workers": "`serve --workers N`: the parent of N processes on one port",
+    "workers": "`serve --workers N`: the supervisor of N processes on one port",
     "monitoring": "health, history, symptoms, lag of the loop, probes, watch over the trigger",
     "canary": "asks for images through the fronts as users do: rules, client, shared rounds",
     "checks": "what `check` tries, and the probes of a real bucket",

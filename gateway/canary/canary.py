@@ -1,6 +1,7 @@
 """The canary: asks for its images through each front, shares the rounds with other gateways, and keeps the outcomes."""
 
 import asyncio
+import itertools
 import logging
 import random
 import time
@@ -78,8 +79,7 @@ class Canary:
                     self._note(outcomes)
             except CacheUnavailable as error:
                 logger.debug("the rounds of the canary are not shared: %s", error)
-                is_own_turn = self.asks_alone
-                if not is_own_turn:
+                if not (is_own_turn := self.asks_alone):
                     self.outcomes.latest = ()  # another worker knows
         if not is_own_turn:
             return
@@ -94,15 +94,13 @@ class Canary:
 
     async def ask(self) -> list[CanaryOutcome]:
         """Ask every front every question once, and return the outcomes."""
-        questions = await self.questions()
-        via_all = self.settings.via
-        return list(await asyncio.gather(*(self._ask(via, question) for via in via_all for question in questions)))
+        pairs = itertools.product(self.settings.via, await self.questions())
+        return list(await asyncio.gather(*itertools.starmap(self._ask, pairs)))
 
     async def _ask(self, via: str, question: Question) -> CanaryOutcome:
-        check, known = question.check, question.known
         seen = await self.client.ask(via + question.address, self.mark.make(), origin=question.origin)
-        verdict = judge(check, known, seen, was_up=check in self._proven)
-        return CanaryOutcome(via, check, verdict.is_up, verdict.what, seen.seconds, time.time())
+        is_up, what = judge(question.check, question.known, seen, was_up=question.check in self._proven)
+        return CanaryOutcome(via, question.check, is_up, what, seen.seconds, time.time())
 
     def _note(self, outcomes: Sequence[CanaryOutcome]) -> None:
         """Keep the outcomes, and log each change."""

@@ -76,11 +76,10 @@ class Notifications:
                 payload = parse_image_id(payload)
             except InvalidImageId:
                 return
-        if payload not in self._waiting:
-            if len(self._waiting) < self._most:
-                self._waiting[payload] = None
-            else:
-                self._dropped += 1
+        if len(self._waiting) < self._most:
+            self._waiting[payload] = None
+        elif payload not in self._waiting:
+            self._dropped += 1
         if len(self._waiting) >= self._many and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WITHIN, self._report)
         self.arrived.set()
@@ -93,7 +92,7 @@ class Notifications:
         return payload in self._waiting
 
     def take(self, most: int) -> list[str]:
-        """Remove and return up to ``most`` payloads, those that waited longest. Empty when none waits."""
+        """Remove and return up to ``most`` payloads, those that waited longest."""
         taken = list(islice(self._waiting, most))
         for payload in taken:
             del self._waiting[payload]
@@ -110,11 +109,8 @@ class Notifications:
         self._timer = None
         if not self._is_logged:
             self._is_logged = True
-            logger.warning(
-                "too many rows changed at once, every row is read again: waiting=%s dropped=%s",
-                len(self._waiting),
-                self._dropped,
-            )
+            message = "too many rows changed at once, every row is read again: waiting=%s dropped=%s"
+            logger.warning(message, len(self._waiting), self._dropped)
         dropped, self._dropped = self._dropped, 0
         self._too_many(dropped)
 
@@ -139,9 +135,7 @@ class ChangeFeed:
     _is_lost: bool = field(default=False, init=False)
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
-        """Tell ``listener`` of changed rows until cancelled.
-
-        tested: called for a notification about the trigger.
+        """Tell ``listener`` of changed rows until cancelled. ``tested`` is called for a notification about the trigger.
 
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
@@ -164,8 +158,8 @@ class ChangeFeed:
                         self.positions.all_changed(await read_position(cursor))
                     log.listens(Source.ROWS, self.steady())
                     with closing(notifications):
-                        await self._receive(connection, cursor, notifications, listener, tested)
-            except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
+                        await self._receive(cursor, notifications, listener, tested)
+            except (psycopg2.Error, OSError, HeartbeatLost) as error:
                 if not self._is_lost:
                     reason = " ".join(str(error).split()) or f"no answer within {self.addresses.timeout:g} s"
                     logger.warning("not listening to changes in postgres: reason=%s", reason)
@@ -185,18 +179,12 @@ class ChangeFeed:
         return open_connection(self.addresses, "image-gateway-changes")
 
     async def _receive(
-        self,
-        connection: aiopg.Connection,
-        cursor: aiopg.Cursor,
-        notifications: Notifications,
-        listener: RowListener,
-        tested: Callable[[], None],
+        self, cursor: aiopg.Cursor, notifications: Notifications, listener: RowListener, tested: Callable[[], None]
     ) -> None:
         """Handle notifications until the connection is lost, which raises."""
         heartbeat, arrived = listener.log.heartbeats[Source.ROWS], notifications.arrived
-
         # Nothing is ever put there: it ends when the connection is lost.
-        lost = asyncio.create_task(connection.notifies.get(), name="change-feed-connection")
+        lost = asyncio.create_task(cursor.connection.notifies.get(), name="change-feed-connection")
         lost.add_done_callback(lambda _: arrived.set())
         try:
             while not lost.done():

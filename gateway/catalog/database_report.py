@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import aiopg
 import psycopg2
@@ -47,7 +47,7 @@ WHERE t.tgrelid = %s::oid AND NOT t.tgisinternal AND p.prosrc LIKE '%%pg_notify(
 # The parameters are the names of the tables. A view reads the tables behind it as its owner, or with security_invoker
 # as the user of the view. Rows are hidden unless a policy lets that user read every row and none restricts that
 # (PostgreSQL, "Rules and Privileges", "Row Security Policies").
-FOUND_TABLES_SQL: Final = r"""
+_FOUND_TABLES: Final = r"""
 WITH RECURSIVE wanted AS (
     SELECT place, oid::oid FROM unnest(ARRAY[to_regclass(%s), to_regclass(%s)]) WITH ORDINALITY AS found (oid, place)
 ), behind (place, oid, reader) AS (
@@ -84,7 +84,7 @@ FROM wanted JOIN pg_class c ON c.oid = wanted.oid JOIN pg_namespace n ON n.oid =
 """
 # Reads wait for no other lock of a table. A lock that is waited for holds up reads that come later.
 # The table may be a view: so also the locks of other tables, behind those of the table itself.
-HELD_LOCK_SQL: Final = r"""
+_HELD_LOCK: Final = r"""
 SELECT format('%%I.%%I', n.nspname, c.relname), l.granted, l.pid, a.usename, a.application_name, a.state,
     extract(epoch FROM clock_timestamp() - a.state_change)::bigint,
     b.pid, b.usename, b.application_name, b.state, extract(epoch FROM clock_timestamp() - b.state_change)::bigint
@@ -106,13 +106,14 @@ class FoundTable:
     others: relations of the same name in other schemas.
     """
 
+    QUERY: ClassVar = _FOUND_TABLES
     name: str
     hidden: tuple[str, str] | None
     others: Sequence[str]
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> "FoundTable":
-        """Return a row of ``FOUND_TABLES_SQL``."""
+        """Return a row of ``QUERY``."""
         name, hidden, others = row
         return cls(name, tuple(hidden) if hidden is not None else None, tuple(others))
 
@@ -135,22 +136,21 @@ class FoundTable:
 class HeldLock:
     """A lock in Postgres that a query waits for, as text. ``pid``: the session that has to end; None if not known."""
 
+    QUERY: ClassVar = _HELD_LOCK
     text: str
     pid: int | None
 
     @classmethod
     def of(cls, row: Sequence[Any] | None) -> "HeldLock":
-        """Return a row of ``HELD_LOCK_SQL``; None if it found none."""
+        """Return a row of ``QUERY``; None if it found none."""
         if row is None:
             return cls("free again, or not visible to this user", None)
         table, is_granted, *session = row
         holder, blocker = session[:5], session[5:]
         if is_granted:
             return cls(f"{_session(holder)} holds AccessExclusiveLock of {table}", holder[0])
-        text = (
-            f"{_session(holder)} waits for AccessExclusiveLock of {table}, for which {_session(blocker)} does not end"
-        )
-        return cls(text, blocker[0])
+        reason = f"for which {_session(blocker)} does not end"
+        return cls(f"{_session(holder)} waits for AccessExclusiveLock of {table}, {reason}", blocker[0])
 
 
 def _session(session: Sequence[Any]) -> str:
@@ -237,11 +237,10 @@ class Inspection:
         oid, problem = await self._table()
         changes = await self._changes(oid) if oid is not None and self._settings.listen else None
         links = await self._links() if with_links else None
-        tables: list[FoundTable] = []
-        other_tables = None
+        tables, other_tables = list[FoundTable](), None
         if problem is None:
             names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
-            await self._cursor.execute(FOUND_TABLES_SQL, names)
+            await self._cursor.execute(FoundTable.QUERY, names)
             tables = [FoundTable.of(row) for row in await self._cursor.fetchall()]
             if "." not in self._settings.table and tables and (others := tables[0].others):
                 other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
@@ -266,9 +265,7 @@ class Inspection:
             return oid, f"the table {name} has no column {', '.join(missing)}"
         if not schema and not is_visible and has_usage:
             return oid, f"the table is in the schema {namespace}: set postgres.table to {namespace}.{relation}"
-        if self._repairs:
-            return oid, f"{self._user} may not read {name}"
-        return oid, None
+        return oid, f"{self._user} may not read {name}" if self._repairs else None
 
     async def _changes(self, oid: int) -> str | None:
         """Return why changes are not notified."""
@@ -279,18 +276,16 @@ class Inspection:
             return f"the trigger is disabled, or does not fire after {' and '.join(missing)}"
         # The trigger's function names the columns that it compares; ``format('%I')`` quotes them where it must.
         compared = set(re.findall(r'OLD\."?(\w+)', sources))
-        if compared and (unwatched := sorted(self._wanted - compared)):
-            return f"the trigger does not watch {', '.join(unwatched)}"
-        return None
+        unwatched = sorted(self._wanted - compared) if compared else ()
+        return f"the trigger does not watch {', '.join(unwatched)}" if unwatched else None
 
     async def _links(self) -> str | None:
         """Return why killed links are not notified. That the table is missing is not said here, but by the query."""
         await self._cursor.execute("SELECT to_regclass(%s)::oid::bigint", (LINKS_TABLE,))
         (oid,) = await self._cursor.fetchone()
         _, events, _ = await self._triggers(oid)
-        if events & _INSERT and events & _UPDATE:
-            return None
-        return f"no trigger on {LINKS_TABLE} notifies of killed links"
+        notifies = events & _INSERT and events & _UPDATE
+        return None if notifies else f"no trigger on {LINKS_TABLE} notifies of killed links"
 
     async def _triggers(self, oid: int | None) -> tuple[int, int, str]:
         """Return the number of triggers that notify, and the events and the sources of those that are enabled."""

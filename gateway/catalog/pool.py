@@ -16,20 +16,10 @@ from gateway.concurrency.time_limits import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.
-_OPTIONS: Final[Mapping[str, Any]] = {
-    "enable_hstore": False,
-    "enable_json": False,
-    "enable_uuid": False,
-    "client_encoding": "UTF8",
-}
+_OPTIONS: Final = {"enable_hstore": False, "enable_json": False, "enable_uuid": False, "client_encoding": "UTF8"}
 # A connection is abandoned without a time limit: only the kernel can tell that the server's machine has gone. Seconds,
 # and of the last one milliseconds; a DSN may say otherwise.
-_KEEPALIVES: Final = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
+_KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}
 _NEVER: Final = 1e8  # seconds; aiopg's own limit must not close a connection whose query the server may still execute
 _CANCEL_INTERVAL: Final = 0.02  # seconds; Python before 3.12 may lose a cancellation, as ``background`` says
 _UNCONNECTED: Final = (2, 3)  # libpq's CONNECTION_STARTED and CONNECTION_MADE: the server has received nothing
@@ -239,10 +229,9 @@ async def open_connection(addresses: ServerAddresses, application_name: str) -> 
     Raises ``psycopg2.Error``, ``OSError`` or ``TimeoutError`` if no server accepts a connection.
     """
 
-    def connect() -> aiopg.Connection:
-        return _begin_to_connect(addresses, addresses.timeout, application_name, {})
-
-    async with await addresses.connect(connect) as connection:
+    async with await addresses.connect(
+        lambda: _begin_to_connect(addresses, addresses.timeout, application_name, {})
+    ) as connection:
         yield connection
 
 
@@ -250,12 +239,5 @@ def _begin_to_connect(
     addresses: ServerAddresses, timeout: float, application_name: str, parameters: Mapping[str, Any]
 ) -> aiopg.Connection:
     """Return a connection that is not connected yet. ``timeout`` is of the login and of each statement, in seconds."""
-    return aiopg.Connection(
-        addresses.dsn,
-        timeout,
-        application_name=application_name,
-        connection_factory=Connection,
-        **_OPTIONS,
-        **parameters,
-        **addresses.parameters,
-    )
+    options = {"application_name": application_name, **_OPTIONS, **parameters, **addresses.parameters}
+    return aiopg.Connection(addresses.dsn, timeout, connection_factory=Connection, **options)

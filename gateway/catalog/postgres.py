@@ -11,18 +11,10 @@ from weakref import WeakKeyDictionary
 import aiopg
 import psycopg2
 
-from gateway.catalog.database_report import (
-    FOUND_TABLES_SQL,
-    HELD_LOCK_SQL,
-    DatabaseReport,
-    FoundTable,
-    HeldLock,
-    Inspection,
-    report_without_connect,
-)
+from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_TABLE, SIZE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
@@ -128,12 +120,11 @@ class PostgresCatalog:
         if row is None:
             return None
         *known, status, is_served = row
+        reason = None if is_served else f"its status is {status or 'NULL'}, and not {ACTIVE}"
         try:
-            record = self._record(known)
+            return InspectedRow(self._record(known), status, reason)
         except ValueError as error:
             return InspectedRow(None, status, str(error))
-        reason = None if is_served else f"its status is {status or 'NULL'}, and not {ACTIVE}"
-        return InspectedRow(record, status, reason)
 
     async def try_query(self) -> None:
         """Run the query that requests use, for no id.
@@ -154,16 +145,15 @@ class PostgresCatalog:
         """
         await self.try_query()
         async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
-            links_table = LINKS_TABLE if self.query.with_links else None
-            await self._execute(cursor, FOUND_TABLES_SQL, (self.query.table, links_table))
+            names = self.query.table, LINKS_TABLE if self.query.with_links else None
+            await self._execute(cursor, FoundTable.QUERY, names)
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
-        for table in found:
-            if table.problem is not None:
-                raise DependencyDegraded(table.problem)
-        names = ", ".join(table.name for table in found)
-        self._tables = self._tables or names
-        if names != self._tables:
-            raise DependencyDegraded(f"the search path leads to {names}, and led to {self._tables} before")
+        if problem := next((table.problem for table in found if table.problem is not None), None):
+            raise DependencyDegraded(problem)
+        tables = ", ".join(table.name for table in found)
+        self._tables = self._tables or tables
+        if tables != self._tables:
+            raise DependencyDegraded(f"the search path leads to {tables}, and led to {self._tables} before")
 
     async def report(self) -> DatabaseReport:
         try:
@@ -175,21 +165,14 @@ class PostgresCatalog:
             return report
 
     async def sample_images(self) -> list[ImageRecord]:
-        """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links.
-
-        Raises ``CatalogUnavailable`` with the reason.
-        """
+        """Return an image of each bucket among the table's first 100,000 rows, without counts of killed links."""
         async with self._translated_errors(), self._cursor() as cursor:
             await self._execute(cursor, self.query.sample)
             rows = await cursor.fetchall()
         return list(self._read(rows, {}).records.values())
 
     async def random_images(self, count: int) -> list[ImageRecord]:
-        """Return at most ``count`` images of random rows.
-
-        If the configured table is a view, the rows are among its first 100,000.
-        Rows that are unusable are left out and not counted. Raises ``CatalogUnavailable`` with the reason.
-        """
+        """Return at most ``count`` images of random rows (of a view's first 100,000). Unusable rows are left out."""
         async with self._translated_errors(), self._cursor() as cursor:
             await self._execute(cursor, SIZE, (self.query.table,))
             size = await cursor.fetchone()
@@ -208,9 +191,8 @@ class PostgresCatalog:
     async def _select(
         self, cursor: aiopg.Cursor, image_ids: Sequence[str], id_type: str
     ) -> tuple[list[Row], dict[str, str]]:
-        """Return the rows of ``image_ids``, and the reasons why some cannot be read.
+        """Return the rows of ``image_ids``, and why some cannot be read: one makes Postgres refuse the whole query.
 
-        Postgres refuses the whole query because of a single such row. Then each half of the ids is queried again.
         Raises the error of Postgres if no row can be read, or if many rows cannot: then the table is at fault.
         """
         rows: list[Row] = []
@@ -223,8 +205,7 @@ class PostgresCatalog:
                 await self._execute_by_id(cursor, self.query.by_id, id_type, batch)
                 rows += await cursor.fetchall()
             except (psycopg2.DataError, psycopg2.errors.DataCorrupted) as error:
-                middle = len(batch) // 2
-                if middle:
+                if middle := len(batch) // 2:
                     batches += batch[middle:], batch[:middle]
                 elif isinstance(error, _NOT_UTF8):
                     unreadable[batch[0]] = "the row holds text that is not UTF-8"
@@ -245,11 +226,9 @@ class PostgresCatalog:
         unusable = dict(unreadable)
         for row in selected:
             try:
-                record = self._record(row)
+                records[row[0]] = self._record(row)
             except ValueError as error:
                 unusable[row[0]] = str(error)
-            else:
-                records[record.image_id] = record
         for image_id, reason in unusable.items():
             logger.warning("row cannot be served: image_id=%s reason=%s", image_id, reason)
             self.metrics.catalog_queries.labels(result="unusable").inc()
@@ -267,12 +246,7 @@ class PostgresCatalog:
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
         async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
-            await self._execute(
-                cursor,
-                "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
-                "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL",
-                (LINKS_TABLE, LINKS_TABLE),
-            )
+            await self._execute(cursor, LINKS_GRANTED, (LINKS_TABLE, LINKS_TABLE))
             (granted,) = await cursor.fetchone()
         if granted is None:
             raise CatalogUnavailable(f"there is no table {LINKS_TABLE}")
@@ -282,8 +256,7 @@ class PostgresCatalog:
     async def _fetch_id_type(self, cursor: aiopg.Cursor) -> str:
         table, column = self.query.table, self.query.settings.columns.id
         await self._execute(cursor, ID_TYPE, (table, column))
-        row = await cursor.fetchone()
-        if row is None:
+        if (row := await cursor.fetchone()) is None:
             raise CatalogQueryRefused(f"there is no table {table} with a column {column}")
         return str(row[0])
 
@@ -313,7 +286,7 @@ class PostgresCatalog:
         try:
             await cursor.execute(limit + sql, parameters)
         except psycopg2.errors.LockNotAvailable:
-            await cursor.execute(limit + HELD_LOCK_SQL, (self.query.table,))
+            await cursor.execute(limit + HeldLock.QUERY, (self.query.table,))
             self._lock = HeldLock.of(await cursor.fetchone())
             raise CatalogLocked(self._lock) from None
 
@@ -327,13 +300,9 @@ class PostgresCatalog:
     async def _cursor(
         self, operation: str = "SELECT", table: str | None = None, *, writable: bool = False
     ) -> AsyncIterator[aiopg.Cursor]:
-        """Yield a cursor. The observer gets ``operation`` and ``table`` (None: the table of the images).
-
-        writable: of the server that is written to.
-        """
+        """Yield a cursor, if ``writable`` of the server that is written to. ``table``: None is that of the images."""
         pool = self.primary.pool if writable and self.primary is not None else self.pool
-        observed = self.observe(operation, table or self.query.settings.table) if self.observe else nullcontext()
-        with observed:
+        with self.observe(operation, table or self.query.settings.table) if self.observe else nullcontext():
             async with loop_timeout(self.timeout), pool.cursor() as cursor:
                 yield cursor
 
@@ -382,11 +351,7 @@ async def open_catalog(
     observe: ObserveQuery | None = None,
     resolve: Resolve = system_addresses,
 ) -> AsyncIterator[PostgresCatalog]:
-    """Open a catalog with its own connection pool. The pool connects when a connection is first needed.
-
-    observe: makes the context of each use of a connection.
-    resolve: returns the addresses of a host.
-    """
+    """Open a catalog with its own connection pool, which connects when a connection is first needed."""
     size, primary = settings.pool_size, None
     of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
     dsn = settings.dsn.get_secret_value()

@@ -16,6 +16,10 @@ KILL_LINKS: Final = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
 )
+LINKS_GRANTED: Final = (
+    "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
+    "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL"
+)
 # The type of a table's column. It finds no row if the table or the column does not exist. The modifier -1 renders
 # ``char(n)`` as ``bpchar``; NULL would render it as ``character``, one letter.
 ID_TYPE: Final = (
@@ -51,21 +55,12 @@ class CatalogQuery:
         self.table = quoted_table(settings.table)
         image_id, status = f'"{columns.id}"', _column(columns.status)
         servable = "true" if columns.status is None else f"{status} = '{ACTIVE}'"
-        selected = (
-            _column(columns.id),
-            _column(columns.key),
-            _column(columns.owner),
-            _column(columns.public, "COALESCE({}, false)"),
-            _column(columns.bucket),
-            _column(columns.region),
-            _column(columns.content_type),
-            _whole_number(columns.width),
-            _whole_number(columns.height),
-            _column(columns.focus),
-            _column(columns.version),
-            _column(columns.placeholder),
+        self._select = (
+            f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
+            f"{_column(columns.public, 'COALESCE({}, false)')}, {_column(columns.bucket)}, {_column(columns.region)}, "
+            f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
+            f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}"
         )
-        self._select = f"SELECT {', '.join(selected)}"
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
         killed = (

@@ -154,10 +154,7 @@ def check_object_key(key: str) -> str:
 
 
 def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]) -> ImageRecord:
-    """Return a row of ``CatalogQuery`` as a record. Raises ``ValueError`` if COS accepts no such key, bucket or region.
-
-    ``default_bucket`` and ``regions`` count for a row without a bucket or a region.
-    """
+    """Return a ``CatalogQuery`` row as a record. Raises ``ValueError`` if COS allows no such key, bucket or region."""
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
     bucket = bucket or default_bucket
     bucket, region = check_bucket_and_region(bucket, region or regions.get(bucket) or regions[default_bucket])

@@ -71,14 +71,10 @@ class ServerAddresses:
         self._name = name
         self._resolve = resolve
         self._prefers_standby = _setting(parameters, "target_session_attrs") == "prefer-standby"
-        self._places = _places(parameters)
-        self._given = Server(
-            _setting(parameters, "host"), _setting(parameters, "hostaddr"), _setting(parameters, "port")
-        )
-        self._has_names = any(_is_name(host) for host, _ in self._places)
-        self.servers: Sequence[Server] = (
-            () if self._has_names else [Server(host, "", port) for host, port in self._places]
-        )
+        places = self._places = _places(parameters)
+        self._given = Server(*(_setting(parameters, name) for name in ("host", "hostaddr", "port")))
+        self._has_names = any(_is_name(host) for host, _ in places)
+        self.servers: Sequence[Server] = () if self._has_names else [Server(host, "", port) for host, port in places]
         self._turn = 0
         self._fresh_until = float("-inf")
         self._look_up_task: asyncio.Task[None] | None = None
@@ -105,19 +101,14 @@ class ServerAddresses:
             except (psycopg2.OperationalError, OSError) as error:  # a time-out is an OSError, too
                 self.skip()
                 tries += 1
-                if tries < len(self.servers):
-                    continue
-                if isinstance(error, OSError):
-                    raise
-                # libpq does not always name the server
-                reason = " ".join(str(error).split())
-                raise psycopg2.OperationalError(f"{self._name}, {server}: {reason}") from error
+                if tries >= len(self.servers):
+                    if isinstance(error, OSError):
+                        raise
+                    reason = " ".join(str(error).split())  # libpq does not always name the server
+                    raise psycopg2.OperationalError(f"{self._name}, {server}: {reason}") from error
 
     async def look_up(self) -> None:
-        """Look the hosts up, unless that was done lately.
-
-        Raises ``OSError`` if no host has an address, and ``TimeoutError`` if the look-up takes too long.
-        """
+        """Look the hosts up, unless that was done lately. Raises ``OSError`` without an address or when it is late."""
         if not self._has_names or time.monotonic() < self._fresh_until:
             return
         task = self._look_up_task
@@ -181,8 +172,7 @@ def _places(parameters: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return host and port of each server in a DSN, as libpq finds them. Empty if the DSN is libpq's own business."""
     if _setting(parameters, "service") or _setting(parameters, "hostaddr"):
         return []
-    hosts = _setting(parameters, "host").split(",")
-    ports = _setting(parameters, "port").split(",")
+    hosts, ports = (_setting(parameters, name).split(",") for name in ("host", "port"))
     if len(ports) not in (1, len(hosts)):
         return []  # libpq refuses that
     if len(hosts) == 1 and not _is_name(hosts[0]):

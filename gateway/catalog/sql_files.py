@@ -36,11 +36,7 @@ def images_sql(settings: PostgresSettings) -> str:
     sql = _packaged("images.example.sql")
     configured = settings.columns.model_dump()
     names = {default: configured[field] for field, default in ColumnSettings().model_dump().items() if default}
-    definitions = [
-        f'    "{names[default]}" {definition}'
-        for default, definition in _COLUMN.findall(sql)
-        if names[default] is not None
-    ]
+    definitions = [f'    "{names[column]}" {rest}' for column, rest in _COLUMN.findall(sql) if names[column]]
     head, _, tail = sql.partition('CREATE TABLE IF NOT EXISTS "images" (\n')
     end = tail[tail.index("\n);") :]
     table = quoted_table(settings.table)

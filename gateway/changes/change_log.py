@@ -15,28 +15,28 @@ _ALWAYS: Final = float("inf")
 
 
 class Source(Enum):
-    """Where changes are heard: notifications of Postgres, and the messages of other replicas."""
+    """A way by which this process hears of changed images: Postgres's notifications, or other replicas' messages."""
 
     ROWS = "rows"
     REPLICAS = "replicas"
 
 
 class Scope(Enum):
-    """What caches in front must forget without the name of an image: decisions about access, or every copy."""
+    """The reach of a change of no single image: caches in front forget all decisions about access, or all copies."""
 
     DECISIONS = "decisions"
     IMAGES = "images"
 
 
 class Change(NamedTuple):
-    """A change: its number among all changes of the log, and when it was heard, in seconds of the log's clock."""
+    """A change of an image: its number in the log, and when it was heard, in seconds of the log's clock."""
 
     number: int
     at: float
 
 
 class Cache(Protocol):
-    """A cache of this process."""
+    """A cache of this process that drops changed images."""
 
     def drop(self, image_id: str) -> None:
         """Use nothing that was known about the image before: it has changed."""
@@ -49,7 +49,7 @@ _NO_CHANGE: Final = Change(0, _NEVER)
 
 
 class ChangeLog:
-    """Keeps the latest change of each image, and drops changed images from the caches of this process.
+    """The latest change of each image that this process has heard of. Drops these images from the process's caches.
 
     It does no I/O and has no clock: its methods get the time in seconds of ``boot_time``, which never goes back,
     ignores corrections, and also runs while the machine is suspended. Of more than ``most_kept`` images the oldest
@@ -228,7 +228,7 @@ class ChangeLog:
 
 
 class RowListener(Protocol):
-    """Hears of changed rows. Its ``log`` hears whether changes of rows arrive."""
+    """A listener for changed rows. Its ``log`` hears whether changes of rows arrive."""
 
     @property
     def log(self) -> ChangeLog: ...

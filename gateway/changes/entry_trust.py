@@ -28,7 +28,7 @@ class ReadRow(NamedTuple):
 
 
 class EntryTrust:
-    """Rejects entries whose rows have changed since they were read, or may have.
+    """Decides whether a cached URL from Redis is used: not if the image's row has changed since, or may have.
 
     Redis refuses writes, or loses its last ones: a replica that was behind takes over, or a server loads a snapshot.
     Then it has the entry of a changed image again. So the log's latest changes count, whatever Redis has. Changes that

@@ -9,7 +9,7 @@ _NEVER: Final = float("-inf")
 
 
 class Heartbeat:
-    """Says when to send a heartbeat, and until when the ones that came back prove that changes are heard.
+    """The proof that changes are heard: messages that this process sends itself by the same way, and their return.
 
     Times are seconds of a clock that never goes back, and that also runs while the process is paused.
 

@@ -30,7 +30,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Verdict(enum.StrEnum):
-    """The meaning of an answer for the gateway."""
+    """The meaning of COS's answer to a probe for the gateway."""
 
     OK = "ok"
     FAIL = "fail"
@@ -41,7 +41,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A line of the report. It never contains a URL, a key or a signature."""
+    """A line of the report of ``check --deep``. It never contains a URL, a key or a signature."""
 
     title: str
     expected: str
@@ -81,7 +81,7 @@ def skipped(title: str, why: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The subject of the probes. ``image`` is from a row. The keys are of objects in the bucket of ``image``."""
+    """The objects of COS that the probes ask for: ``image`` from a row, and ``keys`` of others in the same bucket."""
 
     image: ImageRecord
     session: DeepSession

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a try."""
+    """The result of one try of ``check``, such as a query of Postgres."""
 
     name: str
     is_well: bool

@@ -38,7 +38,7 @@ _LINK_LIFE: Final = 600  # seconds
 
 
 class Seen(NamedTuple):
-    """Whether a layer has the image no longer, and what it said."""
+    """The answer of a cache (Redis, nginx, a CDN) after a takedown: whether the image is gone, and what was seen."""
 
     is_gone: bool
     what: str

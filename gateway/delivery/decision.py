@@ -40,7 +40,7 @@ from gateway.settings import ImageProxySettings
 
 
 class ImageRequest:
-    """A client's request for an image. ``image_id`` is valid, ``parameters`` are those of the query.
+    """A client's request for the image with a valid id.
 
     byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
     is_plain: GET of the whole image without conditions, as most requests are.

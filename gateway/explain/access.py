@@ -19,7 +19,7 @@ _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What to ask with: at most one of a token, a link (with or without host) and a user's id."""
+    """The caller to explain a request of: at most one of a token, a link (with or without host) and a user's id."""
 
     token: str | None = None
     link: str | None = None
@@ -96,7 +96,7 @@ def _by_link(text: str, links: SignedLinks | None) -> tuple[Caller, Facts]:
 
 
 class _ValidLink(SignedLink):
-    """A link to every image."""
+    """A signed link that counts as valid for every image."""
 
     def is_valid_for(self, links_killed: int | None) -> bool:
         del links_killed

@@ -32,7 +32,7 @@ from gateway.explain.access import Credentials, caller_of, permitted, sender_of,
 from gateway.explain.delivery import answer_facts, kept, picture
 from gateway.explain.explanation import Explanation, Facts, Verdict
 from gateway.explain.origin import AskedOrigin, OriginStep
-from gateway.explain.row_and_url import CachedUrls, Row, RowAndUrl
+from gateway.explain.row_and_url import CachedUrls, RowAndUrl, RowFinding
 from gateway.metrics.canary import CanaryOutcome
 from gateway.objects.content import Content
 from gateway.objects.variant_source import RefusedVariants
@@ -49,7 +49,7 @@ _OLD_ROW_ADVICE = "POST /api/v1/cache/purge drops the cached URL now; check says
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Follows a request for an image. Every dependency is asked, also when an earlier step has failed."""
+    """Explains the answer to a request for an image. Asks every dependency, even after an earlier step has failed."""
 
     authenticator: Authenticator
     requests: VariantRequests
@@ -123,7 +123,7 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """The sender of every request."""
+    """The sender of the explained request, whom its credentials have already named."""
 
     caller: Caller
 
@@ -132,7 +132,7 @@ class _Sender:
 
 
 class _EmptyMemory:
-    """The memory of a gateway that has just started, but for what COS did not make."""
+    """The ``KnownInMemory`` of a gateway that has just started, but for renditions that COS refused."""
 
     def __init__(self, refused: RefusedVariants) -> None:
         self.is_refused = refused.holds
@@ -150,10 +150,10 @@ class _EmptyMemory:
 
 
 class _DryRequest:
-    """A HEAD that nobody sends. What ``decide`` needs for it comes from the stores, each of which is asked once."""
+    """A HEAD that nobody sends, decided by what the stores say; each of them is asked once."""
 
     def __init__(
-        self, explainer: Explainer, image_id: str, parameters: Parameters, row: Row, cached: CachedUrls
+        self, explainer: Explainer, image_id: str, parameters: Parameters, row: RowFinding, cached: CachedUrls
     ) -> None:
         # HEAD has the header fields of GET. In accel mode, it is taken to come through nginx.
         headers = CIMultiDict({CONFIG_VERSION: "accel.conf "})
@@ -228,7 +228,7 @@ class _DryRequest:
         return self._stored.in_use(self._cached, record)
 
 
-def _refused(refused: Refused, caller: Caller, row: Row, facts: Facts, dry: "_DryRequest") -> Verdict:
+def _refused(refused: Refused, caller: Caller, row: RowFinding, facts: Facts, dry: "_DryRequest") -> Verdict:
     error = refused.error
     if isinstance(error, RouteNotFound):
         reason, advice = "image_proxy.enabled is off", ""

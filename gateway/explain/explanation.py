@@ -13,7 +13,7 @@ Facts = dict[str, Fact]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer to a client: ``status``, with the gateway's error ``code`` (None for an image) and the reason."""
+    """The answer that a client gets: ``status``, the gateway's error ``code`` (None for an image) and the reason."""
 
     status: int
     code: str | None
@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Explanation:
-    """The steps of a request for an image, in their order. Each section holds the facts of a step."""
+    """The explanation of a request for an image, by steps in their order. Each section holds the facts of a step."""
 
     image_id: str
     verdict: Verdict

@@ -23,7 +23,7 @@ from gateway.urls.resolver import UrlResolver
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """COS's answers. ``metadata`` is None if COS gave none. ``error`` is what a client gets, None for bytes."""
+    """COS's answers about an object: its ``metadata`` or None, and the client's ``error``, None for bytes."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None

@@ -17,7 +17,7 @@ from gateway.explain.explanation import Facts
 from gateway.presign.signer import SignedImage, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.process.log_format import redact
-from gateway.redis_entries.url_entries import Found, UrlEntries
+from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
 from gateway.redis_queue.refresh_queue import RefreshQueue
 from gateway.urls.local_tier import LocalState
 from gateway.urls.resolver import Entries, UrlResolver
@@ -29,16 +29,16 @@ _NOT_ASKED: Final = "not asked: GET /api/v1/monitoring/explain on the admin port
 
 @dataclass(frozen=True, slots=True)
 class CachedUrls:
-    """The facts to print, and the entries that a request finds."""
+    """The cached presigned URLs of an image: the facts to print, and the entries that a request finds."""
 
     facts: Facts
     entries: Entries
-    in_redis: Found
+    in_redis: EntryLookUp
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The row of an image. ``record`` is None without a row that could be served."""
+class RowFinding:
+    """The finding about an image's row in Postgres. ``record``: None without a row that could be served."""
 
     record: ImageRecord | None
     facts: Facts
@@ -49,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RowAndUrl:
-    """Reads the row, and the tiers of the URL cache without counting a use. ``shared``, ``queue``: None without Redis.
+    """Reads an image's row, and its cached URLs without counting a use.
 
     why_not_notified: looks for the trigger, and returns why changes are not notified. None: ``postgres.listen`` is off.
     nginx_list: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.
@@ -72,15 +72,15 @@ class RowAndUrl:
         memory, renewal = self._in_memory(entries.local), await self._refresh(variant)
         return CachedUrls({"memory": memory, "redis": in_redis, "renewal": renewal}, entries, found)
 
-    async def row(self, image_id: str, cached: CachedUrls) -> Row:
+    async def row(self, image_id: str, cached: CachedUrls) -> RowFinding:
         """Return the row to go on with."""
         try:
             row = await self.catalog.inspect(image_id)
         except CatalogUnavailable as error:
             facts: Facts = {"state": f"not known: Postgres failed: {error}"}
             if cached.entries.without_row is None:
-                return Row(None, facts, error=error, advice=advice_on(error))
-            return Row(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
+                return RowFinding(None, facts, error=error, advice=advice_on(error))
+            return RowFinding(cached.entries.without_row.record, facts | {"used": "that of the cached entry"})
         facts = {}
         problem = "postgres.listen is off" if self.why_not_notified is None else await self.why_not_notified()
         if problem:
@@ -88,12 +88,14 @@ class RowAndUrl:
         if in_use := self._earlier_row(cached, row.record if row is not None and row.reason is None else None):
             facts["in_use"] = in_use
         if row is None:
-            return Row(None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE)
+            return RowFinding(
+                None, {"state": "none", **facts}, "the table has no row with this id", advice=_NO_ROW_ADVICE
+            )
         facts = {"state": "not served" if row.reason is not None else "served", "status": row.status, **facts}
         facts |= {"why": row.reason} if row.reason is not None else {}
         facts |= _facts_of(row.record) if row.record is not None else {}
         why_not = f"the row is not served: {row.reason}" if row.reason is not None else None
-        return Row(row.record, facts, why_not, advice=_ROW_ADVICE)
+        return RowFinding(row.record, facts, why_not, advice=_ROW_ADVICE)
 
     def in_use(self, cached: CachedUrls, record: ImageRecord) -> SignedImage | None:
         """Return the cached image that a request uses if the row is ``record``. None: a URL has to be signed."""
@@ -152,13 +154,13 @@ class RowAndUrl:
         word = "fresh" if state.fresh_for > 0 else "stale: Redis or the row is read again"
         return {"state": word, "fresh_for_seconds": round(state.fresh_for, 1), **self._life(state.image)}
 
-    async def _in_redis(self, variant: ImageVariant) -> tuple[Found, Facts]:
+    async def _in_redis(self, variant: ImageVariant) -> tuple[EntryLookUp, Facts]:
         if self.shared is None:
-            return Found(), {"state": "turned off by url_cache.enabled"}
+            return EntryLookUp(), {"state": "turned off by url_cache.enabled"}
         try:
             found = (await self.shared.find([variant]))[variant]
         except DependencyDown as error:
-            return Found(), {"state": f"Redis does not answer: {error}"}
+            return EntryLookUp(), {"state": f"Redis does not answer: {error}"}
         if found.image is not None:
             read_ago = round(self.resolver.urls.now() - found.image.read_at)
             return found, {"state": "an entry", "row_read_seconds_ago": read_ago, **self._life(found.image)}

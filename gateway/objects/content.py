@@ -9,18 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, Self
 
+from gateway import errors
 from gateway.changes.change_log import ChangeLog
 from gateway.concurrency.clocks import boot_time
-from gateway.errors import (
-    GatewayError,
-    ImageBlocked,
-    ImageNotFound,
-    OriginRejected,
-    OriginTimeout,
-    OriginUnavailable,
-    RangeNotSatisfiable,
-    Unavailable,
-)
 from gateway.objects.renew_on_refusal import Renewal, renewed_image
 from gateway.objects.transfer_state import BodyState, ResumptionLimits
 from gateway.origin.client import OriginClient
@@ -38,7 +29,7 @@ _MOST_ENTRIES: Final = 20_000
 # ``stale-if-error`` (RFC 5861).
 STALE_IF_ERROR: Final = 86_400
 # Failures of COS, and not of the image.
-COS_FAILURES: Final = (OriginUnavailable, OriginTimeout, Unavailable)
+COS_FAILURES: Final = (errors.OriginUnavailable, errors.OriginTimeout, errors.Unavailable)
 
 
 class Body(Protocol):
@@ -142,8 +133,7 @@ class ObjectCache:
     def get(self, image: SignedImage) -> Entry | None:
         """Return the entry of the image's object, however old. None: nothing since the image changed."""
         object_id = image.named or image.object_id  # most images here are named: no call
-        entry = self._entries.get(object_id)
-        if entry is None:
+        if (entry := self._entries.get(object_id)) is None:
             return None
         if entry.requested_at <= self.changed_at(image.record.image_id):
             self.discard(object_id)
@@ -158,8 +148,7 @@ class ObjectCache:
 
         Bytes up to twice ``memory_cache.ttl`` old are used while COS is asked about them: stale-while-revalidate.
         """
-        entry = self.get(image)
-        if entry is None:
+        if (entry := self.get(image)) is None:
             return None
         age, ttl = self.now() - entry.requested_at, self.settings.value.ttl
         if age >= ttl and (entry.body is None or age >= 2 * ttl):
@@ -182,18 +171,14 @@ class ObjectCache:
     def update(
         self, object_id: ObjectId, metadata: ObjectMetadata, requested_at: float, body: bytes | None = None
     ) -> Entry:
-        """Store COS's answer and return the entry of that version. ``body`` None: only the metadata is stored.
-
-        Bytes of the same version stay.
-        """
+        """Store COS's answer and return the entry of that version. ``body`` None: bytes of the same version stay."""
         entry = self._entries.get(object_id)
         is_same = entry is not None and metadata.is_version_of(entry.metadata)
         if entry is None or entry.requested_at <= requested_at:
             if entry is None or not is_same:
                 self.discard(object_id)
                 entry = self._entries[object_id] = Entry(metadata, None, requested_at)
-            entry.metadata = metadata
-            entry.requested_at = requested_at
+            entry.metadata, entry.requested_at = metadata, requested_at
         elif not is_same:
             return Entry(metadata, body, requested_at)  # COS has sent another version since
         self._entries.move_to_end(object_id)
@@ -267,11 +252,7 @@ class ObjectBody:
         self._access = access
 
     async def open(self, headers: Mapping[str, str], method: str = "GET") -> AnswerHead:
-        """Request the object. A call that was cancelled may be repeated.
-
-        Raises what ``OriginClient.fetch`` and ``renew`` raise, ``OriginRefused`` when the renewed URL is refused as
-        well, and ``RowChanged``.
-        """
+        """Request the object. A cancelled call may be repeated. Raises as ``OriginClient.fetch`` and ``Renewal``."""
         access = self._access
         if access.failures.by_object:
             access.failures.check(self.image)
@@ -284,10 +265,9 @@ class ObjectBody:
         return response.head
 
     async def read(self) -> bytes:
-        """Return the next bytes, which are empty at the end.
+        """Return the next bytes, which are empty at the end. Cancelling a call loses nothing.
 
-        Raises ``BodyLost`` when the rest cannot be had or the whole is not what COS announced (``BodyState.arrived``),
-        and ``RowChanged`` when the rest must not be requested. Cancelling a call loses nothing.
+        Raises ``BodyLost`` without the rest, or if COS announced another whole, and ``RowChanged`` as the class says.
         """
         while not self.state.is_over:
             try:
@@ -328,7 +308,6 @@ class ObjectBody:
         return rest
 
     def close(self) -> None:
-        """Stop the transfer, unless it is over."""
         if self.state.received != self.state.length:  # else the connection has been given back already
             self._response.close()
 
@@ -346,21 +325,20 @@ class ObjectBody:
                 try:
                     response = await self._fetch_once(headers, method)
                 except PresignedUrlRefused as refusal:
-                    cos_time = renewal.refused(refusal, self.image.presigned)
-                    image_id = self.image.record.image_id
+                    cos_time, image_id = renewal.refused(refusal, self.image.presigned), self.image.record.image_id
                     logger.debug("COS refused a URL, renewing it: image=%s reason=%s", image_id, refusal)
                     try:
                         renewed = await access.renew(self.image, cos_time)
-                    except ImageNotFound as error:
+                    except errors.ImageNotFound as error:
                         raise RowChanged("the row is gone") from error
                     self.image = renewed_image(self.image, renewed, is_sent=is_sent)
                 else:
                     if access.failures.by_object:
                         access.failures.opened(self.object_id)
                     return response
-        except GatewayError as error:
+        except errors.GatewayError as error:
             self._remember(error)
-            if isinstance(error, ImageNotFound | ImageBlocked):
+            if isinstance(error, errors.ImageNotFound | errors.ImageBlocked):
                 logger.debug("COS has no such object: image=%s reason=%s", self.image.record.image_id, error)
                 access.memory.discard(self.object_id)
             raise
@@ -378,39 +356,36 @@ class ObjectBody:
         again = await self._fetch(headers, method)
         if again.head.metadata.contradicts(known) and again.head.metadata.contradicts(first.head.metadata):
             again.close()
-            raise OriginUnavailable("COS sends one version of the object after another")
+            raise errors.OriginUnavailable("COS sends one version of the object after another")
         return again
 
     async def _fetch_once(self, headers: Mapping[str, str], method: str) -> OriginResponse:
         client, url, bucket = self._access.client, self.image.presigned.url, self.object_id.bucket
         if method != "HEAD":
-            is_processed = self.object_id.rendition is not None
-            return await client.fetch(url, bucket, method, headers, is_processed=is_processed)
+            return await client.fetch(url, bucket, method, headers, is_processed=self.object_id.rendition is not None)
         # COS refuses HEAD on a URL signed for GET. No header is signed, so any may be sent to any URL.
         try:
             return await client.fetch(self._access.sign_for_head(self.image).url, bucket, method, headers)
-        except (PresignedUrlRefused, ImageNotFound, OriginRejected) as error:
+        except (PresignedUrlRefused, errors.ImageNotFound, errors.OriginRejected) as error:
             refusal = error
         # COS's error to a HEAD has no body, hence no code: a GET of the first byte is refused for the same reason.
-        with suppress(RangeNotSatisfiable):  # an empty object, which COS would send
+        with suppress(errors.RangeNotSatisfiable):  # an empty object, which COS would send
             (await client.fetch(url, bucket, "GET", {"Range": "bytes=0-0"})).close()
         raise refusal
 
-    def _remember(self, error: GatewayError, *, is_of_body: bool = False) -> None:
+    def _remember(self, error: errors.GatewayError, *, is_of_body: bool = False) -> None:
         self._access.failures.failed(self.object_id, error, self.requested_at, is_of_body=is_of_body)
 
     def _lost(self, loss: BodyLost) -> None:
         self._access.client.observed.body_lost(self.object_id.bucket)
-        self._remember(OriginUnavailable(str(loss)), is_of_body=True)
+        self._remember(errors.OriginUnavailable(str(loss)), is_of_body=True)
 
     async def _resume(self, loss: BodyLost) -> bool:
         """Request the rest of a lost body. Return False if that may not be tried.
 
-        Raises what ``_request_rest`` raises. It does not raise ``loss`` itself: an exception that is a
-        local of a frame in its traceback is a reference cycle.
+        ``loss`` is not raised here: an exception that is a local of a frame in its traceback is a reference cycle.
         """
-        pause = self.state.lost(loss)
-        if pause is None:
+        if (pause := self.state.lost(loss)) is None:
             return False
         self._response.close()
         if pause:
@@ -424,7 +399,7 @@ class ObjectBody:
         state = self.state
         try:
             response = await self._fetch(state.rest(), is_sent=True)
-        except (GatewayError, VersionChanged) as error:
+        except (errors.GatewayError, VersionChanged) as error:
             raise BodyLost(f"after {state.received} bytes, the rest: {type(error).__name__}") from error
         try:
             state.resumed(response.head)

@@ -38,15 +38,11 @@ class SharedTransfer:
         self.state = TransferState(self.owner.limits)
 
     async def join(self, *, is_collapsed: bool) -> "Reader":
-        """Return one more reader, from the first byte, once COS has answered.
-
-        ``is_collapsed``: the transfer was started for another request. Raises what ``ObjectBody.open`` raises.
-        """
-        state = self.state
-        state.readers += 1
+        """Return one more reader, from the first byte, once COS has answered. Raises as ``ObjectBody.open``."""
+        self.state.readers += 1
         try:
-            while state.body is None:
-                await self.advance(state.turn())
+            while self.state.body is None:
+                await self.advance(self.state.turn())
         except BaseException:
             self.leave()
             raise
@@ -141,7 +137,6 @@ class Reader:
         (own or transfer.body).suit(has_unsent=has_unsent and is_alone, is_blocked=is_blocked and is_alone)
 
     def close(self) -> None:
-        """Leave the transfer."""
         if self._own_body is not None:
             self._own_body.close()
         if not self._has_left:
@@ -177,10 +172,7 @@ class ObjectSource:
         self._revalidations: SingleFlight[ObjectId, None] = SingleFlight("revalidation", coalesced)
 
     async def join(self, image: AuthorizedImage, conditions: Mapping[str, str]) -> Reader:
-        """Return a reader of the whole object, which the caller closes.
-
-        ``conditions`` may make COS answer 304 instead. Raises the errors of ``ObjectBody.open``.
-        """
+        """Return a reader of the whole object, which the caller closes. Raises the errors of ``ObjectBody.open``."""
         key = (image.named or image.object_id, tuple(conditions.items()) if conditions else ())
         transfer = self._running.get(key)
         is_joinable = (
@@ -201,8 +193,7 @@ class ObjectSource:
 
     def answered(self, transfer: SharedTransfer) -> Budget | None:
         """Remember COS's metadata. Return the budget for the whole body. None: it is not kept."""
-        body, memory = transfer.body, self.memory
-        head = body.state.head
+        body, memory, head = transfer.body, self.memory, transfer.body.state.head
         memory.answered(body.object_id, head.status, head.metadata, body.requested_at)
         self.kept.most = memory.settings.value.max_bytes  # running transfers keep what they have taken
         is_kept = head.status == 200 and body.state.is_resumable and memory.accepts(body.state.length)
@@ -217,10 +208,7 @@ class ObjectSource:
             self.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
 
     def revalidate(self, image: AuthorizedImage) -> None:
-        """Ask COS about old bytes that are used, unless many others are asked about: then the next request may do it.
-
-        This is stale-while-revalidate.
-        """
+        """Ask COS about old bytes that are used (stale-while-revalidate). With many others, the next request may."""
         entry = self.memory.get(image)
         if entry is not None and len(self._revalidations) < MOST_UNATTENDED:
             self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))
@@ -264,35 +252,24 @@ class ObjectSource:
         return (await self._heads.run(key, lambda: self._head(image))).of(image)
 
     async def whole(self, image: AuthorizedImage, conditions: Mapping[str, str] = _NO_CONDITIONS) -> Content:
-        """Return the whole object: its bytes, if all came with the header, or a reader of them.
-
-        Raises the errors of ``ObjectBody.open``.
-        """
+        """Return all bytes, if they came with the header, or a reader of them. Raises as ``ObjectBody.open``."""
         reader = await self.join(image, conditions)
-        transfer, data = reader.transfer, None
-        head, state = transfer.body.state.head, transfer.state
+        head, state = reader.transfer.body.state.head, reader.transfer.state
+        content = Content(image, head.metadata, head.status, is_collapsed=reader.is_collapsed)
+        content.is_stored = state.keeps_all
         if state.whole is not None and head.has_body:
-            data = state.whole
+            content.data = state.whole
             reader.close()
-        return Content(
-            image,
-            head.metadata,
-            head.status,
-            data,
-            body=reader if data is None else None,
-            is_stored=state.keeps_all,
-            is_collapsed=reader.is_collapsed,
-        )
+        else:
+            content.body = reader
+        return content
 
     async def _rendition(self, image: AuthorizedImage, stale: Entry | None) -> Content:
         content = await self._variants.fetch(image, stale)
         return content if content is not None else await self.whole(image)
 
     async def _revalidated(self, image: AuthorizedImage, stale: Entry, data: bytes) -> Content:
-        """Ask COS whether the object is still the version of ``stale``, whose bytes are ``data``.
-
-        Raises the errors of ``ObjectBody.open``. If COS failed, they are raised only once the bytes are a day old.
-        """
+        """Ask COS whether ``data`` is still current. Failures of COS are raised only once the bytes are a day old."""
         try:
             if image.rendition is not None:
                 return await self._rendition(image, stale)

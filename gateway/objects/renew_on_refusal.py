@@ -12,19 +12,15 @@ class Renewal:
     _renewals = 0
 
     def refused(self, refusal: PresignedUrlRefused, presigned: PresignedUrl) -> float | None:
-        """Return COS's time, in Unix seconds, for the next renewal. None: the clock is not at fault.
-
-        Raises ``CredentialsExpired`` or ``OriginRefused`` after the last renewal.
-        """
+        """Return COS's time for a renewal, None if the clock is right. Raises the client's error after the last one."""
         error = refusal.error
         self._renewals += 1
         if self._renewals == 1:
             return error.clock
         if self._renewals == 2 and error.date is not None and abs(error.date - presigned.signed_at) >= CLOCK_TOLERANCE:
             return error.date
-        outcome = (CredentialsExpired if error.code == "ExpiredToken" else OriginRefused)(
-            f"COS refused a newly signed URL: {refusal}"
-        )
+        kind = CredentialsExpired if error.code == "ExpiredToken" else OriginRefused
+        outcome = kind(f"COS refused a newly signed URL: {refusal}")
         outcome.cos = error
         raise outcome from refusal
 

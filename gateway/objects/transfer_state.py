@@ -1,7 +1,4 @@
-"""The rules of a transfer from COS, without I/O: one version of an object, whole or cut off, for any number of readers.
-
-``ObjectBody`` and ``SharedTransfer`` request, read and wait as these rules say.
-"""
+"""The rules of a transfer from COS, without I/O, by which ``ObjectBody`` and ``SharedTransfer`` request and wait."""
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -214,10 +211,7 @@ class TransferState:
         self._is_fetching = False
 
     def take(self, number: int) -> Piece | Need:
-        """Return the piece of that number, empty after the last, or what the reader has to do first.
-
-        Raises why the transfer failed.
-        """
+        """Return the piece, empty after the last, or what the reader has to do first. Raises as ``turn``."""
         index = number - self._dropped
         if index >= len(self._pieces):
             return b"" if self.is_over else self.turn()

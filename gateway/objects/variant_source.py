@@ -20,7 +20,6 @@ from gateway.presign.style_variants import Rendition, Renditions
 _LARGEST: Final = 2 * 1024 * 1024  # bytes of a rendition that is read before it is sent, if memory keeps less
 _MOST_AT_ONCE: Final = 128 * 1024 * 1024  # the most bytes of all renditions that are being read
 _MOST_LARGE: Final = 10_000
-
 _REFUSED_FOR: Final = 600.0  # seconds
 _MOST_REFUSED: Final = 10_000  # variants
 # After so many refused objects and no success, a format is regarded as turned off for the bucket.
@@ -58,10 +57,7 @@ class RefusedVariants:
         )
 
     def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
-        """Return the rendition to send in place of one that COS does not make. None: the original.
-
-        refusal: COS's error. None if COS was not asked.
-        """
+        """Return the rendition to send instead, None for the original. ``refusal`` is None if COS was not asked."""
         if (
             image.rendition is None
             or isinstance(refusal, ImageTooLarge)
@@ -137,23 +133,21 @@ class VariantSource:
 
     @property
     def _largest(self) -> int:
-        """The most bytes of a rendition that is read before it is sent."""
         return max(self._memory.settings.value.max_object_bytes, _LARGEST)
 
     def _start_at_zero(self) -> None:
         """Export the count of each rendition, so that ``rate()`` sees its first increase."""
-        for rendition in map(self._renditions.get, self._renditions.names):
-            self._made(rendition)
+        for name in self._renditions.names:
+            self._made(self._renditions.get(name))
 
     def _made(self, rendition: Rendition) -> Counter:
         counts = self._access.metrics.variants
         return counts.labels(style=rendition.style, format=rendition.format or "fixed", result="made")
 
     async def fetch(self, image: AuthorizedImage, stale: Entry | None = None) -> Content | None:
-        """Return the rendition from COS, or None if it is too large to be read before it is sent.
+        """Return the rendition from COS, or ``stale`` if COS confirms it. None: too large to be read before it is sent.
 
-        ``stale`` is used if COS confirms it. Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the
-        body is lost.
+        Raises the errors of ``ObjectBody.open``, and ``OriginUnavailable`` if the body is lost.
         """
         # Requests after a change of the image do not share the answer to one before.
         changed_at = self._memory.changed_at(image.record.image_id)
@@ -164,7 +158,6 @@ class VariantSource:
         return fetched.of(image) if fetched is not None else None
 
     async def close(self) -> None:
-        """Stop running fetches."""
         await self._fetches.close()
 
     async def _fetch(self, image: AuthorizedImage, stale: Entry | None) -> Content | None:

@@ -56,11 +56,9 @@ _CAUSED_BY: Final[Mapping[int, frozenset[str]]] = {
 }
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _FIRST_BYTE: Final[Mapping[str, str]] = {"Range": "bytes=0-0"}
-
 _MOST_BUCKETS: Final = 50  # with their own label, since rows may name any number of buckets
 _MOST_OTHER_CODES: Final = 50  # beside the documented ones; COS adds codes, and documents those of processing elsewhere
-_NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST = "none", "no_answer", "timeout", "body_lost"
-_OTHER: Final = "other"
+_NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST, _OTHER = "none", "no_answer", "timeout", "body_lost", "other"
 
 
 class _Labels:
@@ -71,11 +69,10 @@ class _Labels:
         self._most = len(self.known) + most
 
     def of(self, value: str) -> str:
-        if value in self.known:
-            return value
-        if len(self.known) >= self._most:
-            return _OTHER
-        self.known.add(value)
+        if value not in self.known:
+            if len(self.known) >= self._most:
+                return _OTHER
+            self.known.add(value)
         return value
 
 
@@ -256,10 +253,8 @@ class OriginClient:
     ) -> OriginResponse:
         """Return an open response with status 200, 206 or 304, which the caller closes.
 
-        ``url`` is sent byte for byte; ``bucket`` and ``is_processed`` name the circuit breaker. Raises
-        ``PresignedUrlRefused`` on 403, ``VersionChanged`` on 412, ``ImageNotFound``, ``ImageBlocked``,
-        ``ImageTooLarge``, ``RangeNotSatisfiable``, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or
-        ``OriginTimeout``.
+        ``url`` is sent byte for byte; ``bucket`` and ``is_processed`` name the circuit breaker. Raises what
+        ``failure_of`` raises, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
         request = _Request(url, bucket, method, headers, is_processed)
         if self._most_waiting is None:
@@ -274,7 +269,6 @@ class OriginClient:
             self._waiting += Counter()  # without buckets that have none
 
     async def _fetch(self, request: _Request) -> OriginResponse:
-        """Send the request, and again after failures that may pass."""
         if self._breakers.by_bucket and not self._breakers.allows_call(request.circuit, request.object_path):
             raise OriginPaused(f"the breaker of bucket {request.circuit} is open")
         retries = self.retries
@@ -314,10 +308,7 @@ class OriginClient:
             del result
 
     async def _attempt(self, request: _Request, shared_timeout: SharedTimeout) -> OriginResponse | Failure:
-        """Send the request once. Return the response, or a failure that another attempt may avoid.
-
-        Raises any other outcome.
-        """
+        """Send the request once. Return the response, or a failure that may pass. Raises any other outcome."""
         bucket, breakers, observed, started = request.bucket, self._breakers, self.observed, time.monotonic()
         try:
             with shared_timeout.limit():
@@ -354,10 +345,7 @@ class OriginClient:
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
     ) -> ProbeAnswer:
-        """Return COS's answer to one request, by default for the first byte at ``url``; it may be a success.
-
-        Raises ``OriginUnavailable`` when no server answers.
-        """
+        """Return COS's answer to one request, by default for a byte. Raises ``OriginUnavailable`` without an answer."""
         started = time.monotonic()
         try:
             with self._shared_timeout.limit():
@@ -373,10 +361,7 @@ class OriginClient:
         return self._breakers.is_open(bucket)
 
     def _unanswered(self, error: Exception, bucket: str) -> Failure:
-        """Return the failure of a request without an answer.
-
-        Raises ``OriginTimeout`` if COS had the request for the whole time: no time is left for another attempt.
-        """
+        """Return the failure. Raises ``OriginTimeout`` if COS had all the time: none is left for another attempt."""
         is_timeout = isinstance(error, TimeoutError)
         self.observed.unanswered(bucket, is_timeout=is_timeout)
         if not is_timeout:
@@ -401,13 +386,7 @@ async def open_origin(
     resolver: AbstractResolver | None = None,
     observe: ObserveRequest | None = None,
 ) -> AsyncIterator[OriginClient]:
-    """Open a client on new connections. ``max_connections`` serve the requests of clients.
-
-    buckets: the configured buckets.
-    credentials_refused: gets the bucket and the URL when COS does not know the credentials of a URL.
-    resolver: looks names up. None: the system's resolver.
-    observe: makes the context in which a request is sent.
-    """
+    """Open a client for the configured ``buckets``, with ``max_connections`` for the requests of clients."""
     # So many that no request waits for a connection: the wait would count as a failure of COS and open its breaker.
     most = max_connections + MOST_UNATTENDED + _PROBES
     timeout, observed = settings.value.timeout, ObservedAnswers(metrics, buckets, credentials_refused)

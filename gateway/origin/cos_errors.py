@@ -7,20 +7,7 @@ from typing import Final, NamedTuple
 import aiohttp
 from multidict import istr
 
-from gateway.errors import (
-    GatewayError,
-    ImageArchived,
-    ImageBlocked,
-    ImageNotFound,
-    ImageTooLarge,
-    OriginMisconfigured,
-    OriginRejected,
-    OriginSuspended,
-    OriginThrottled,
-    OriginTimeout,
-    OriginUnavailable,
-    RangeNotSatisfiable,
-)
+from gateway import errors
 from gateway.net.http_fields import seconds_of
 from gateway.origin.retry import retry_after
 
@@ -43,42 +30,26 @@ class _Meaning(NamedTuple):
         the status says it.
     """
 
-    outcome: type[GatewayError] | None = None
+    outcome: type[errors.GatewayError] | None = None
     is_refusal: bool | None = None
 
 
-_BY_STATUS: Final[Mapping[int, type[GatewayError]]] = {402: OriginSuspended, 404: ImageNotFound, 451: ImageBlocked}
+_BY_STATUS: Final = {402: errors.OriginSuspended, 404: errors.ImageNotFound, 451: errors.ImageBlocked}
 _OF_STATUS: Final = _Meaning()
-# The documented codes, also of image processing.
-CODES: Final[Mapping[str, _Meaning]] = {
-    "AccessDenied": _OF_STATUS,
-    "BucketAccelerateNotEnabled": _Meaning(OriginMisconfigured, is_refusal=True),
-    "DomainAuditFailed": _Meaning(ImageBlocked),
-    "ExpiredToken": _Meaning(is_refusal=True),
-    "ImageResolutionExceed": _Meaning(ImageTooLarge, is_refusal=False),
-    "ImageTooLarge": _Meaning(ImageTooLarge, is_refusal=False),
-    "InternalError": _OF_STATUS,
-    "InvalidAccessKeyId": _OF_STATUS,
-    "InvalidArgument": _OF_STATUS,
-    "InvalidImageFormat": _Meaning(is_refusal=False),
-    "InvalidObjectState": _Meaning(ImageArchived, is_refusal=False),
-    "InvalidRange": _Meaning(is_refusal=False),
-    "InvalidRequest": _OF_STATUS,
-    "InvalidURI": _OF_STATUS,
-    "MethodNotAllowed": _OF_STATUS,
-    "NoSuchBucket": _Meaning(OriginMisconfigured, is_refusal=True),
-    "NoSuchKey": _Meaning(is_refusal=False),
-    "PathStyleDomainForbidden": _Meaning(OriginMisconfigured),
-    "PaymentRequired": _OF_STATUS,
-    "PreconditionFailed": _Meaning(is_refusal=False),
-    "RequestTimeTooSkewed": _OF_STATUS,
-    "RequestTimeout": _OF_STATUS,
-    "ServiceUnavailable": _OF_STATUS,
-    "SignatureDoesNotMatch": _OF_STATUS,
-    "SlowDown": _OF_STATUS,
-    "UnavailableForLegalReasons": _Meaning(ImageBlocked),
-    "UserCnameInvalid": _Meaning(OriginMisconfigured, is_refusal=True),
+_CODES_BY_MEANING: Final[Mapping[_Meaning, str]] = {
+    _OF_STATUS: "AccessDenied InternalError InvalidAccessKeyId InvalidArgument InvalidRequest InvalidURI"
+    " MethodNotAllowed PaymentRequired RequestTimeTooSkewed RequestTimeout ServiceUnavailable SignatureDoesNotMatch"
+    " SlowDown",
+    _Meaning(is_refusal=True): "ExpiredToken",
+    _Meaning(is_refusal=False): "InvalidImageFormat InvalidRange NoSuchKey PreconditionFailed",
+    _Meaning(errors.ImageArchived, is_refusal=False): "InvalidObjectState",
+    _Meaning(errors.ImageBlocked): "DomainAuditFailed UnavailableForLegalReasons",
+    _Meaning(errors.ImageTooLarge, is_refusal=False): "ImageResolutionExceed ImageTooLarge",
+    _Meaning(errors.OriginMisconfigured): "PathStyleDomainForbidden",
+    _Meaning(errors.OriginMisconfigured, is_refusal=True): "BucketAccelerateNotEnabled NoSuchBucket UserCnameInvalid",
 }
+# The documented codes, also of image processing.
+CODES: Final = {code: meaning for meaning, codes in _CODES_BY_MEANING.items() for code in codes.split()}
 
 
 class CosError(NamedTuple):
@@ -103,7 +74,6 @@ class CosError(NamedTuple):
         return self.date if is_clock_error else None
 
     def __str__(self) -> str:
-        """Status, code and COS's request id, for the log."""
         code = f" {self.code}" if self.code is not None else ""
         return f"COS answered {self.status}{code}" + (f" (request {self.request_id})" if self.request_id else "")
 
@@ -135,7 +105,7 @@ class Failure(NamedTuple):
     is_lost: the connection ended before COS answered.
     """
 
-    outcome: OriginUnavailable | OriginThrottled | OriginTimeout
+    outcome: errors.OriginUnavailable | errors.OriginThrottled | errors.OriginTimeout
     wait: float = 0.0
     is_unsent: bool = False
     is_lost: bool = False
@@ -148,22 +118,22 @@ def failure_of(error: CosError, headers: Mapping[str, str], reason: str) -> Fail
     """
     if error.status in THROTTLED_STATUSES:
         wait = retry_after(headers.get("Retry-After"))
-        return Failure(OriginThrottled(reason, wait=wait), wait or 0.0)
+        return Failure(errors.OriginThrottled(reason, wait=wait), wait or 0.0)
     if error.status >= 500:
-        return Failure(OriginUnavailable(reason))
+        return Failure(errors.OriginUnavailable(reason))
     if error.status == 412:
         raise VersionChanged
     if error.status == 416:
         size = _UNSATISFIED_RANGE.fullmatch(headers.get("Content-Range", ""))
-        raise RangeNotSatisfiable(int(size[1]) if size is not None else None)
+        raise errors.RangeNotSatisfiable(int(size[1]) if size is not None else None)
     outcome = CODES.get(error.code or "", _OF_STATUS).outcome or _BY_STATUS.get(error.status)
     if outcome is not None:
         raise outcome(reason)
     if error.status == 403 or error.code == "ExpiredToken":
         raise PresignedUrlRefused(error, reason)
     if error.status >= 400:
-        raise OriginRejected(reason)
-    raise OriginUnavailable(reason)
+        raise errors.OriginRejected(reason)
+    raise errors.OriginUnavailable(reason)
 
 
 class ConnectionLost(aiohttp.ClientError):

@@ -7,27 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.errors import (
-    GatewayError,
-    ImageBlocked,
-    ImageNotFound,
-    ImageTooLarge,
-    OriginThrottled,
-    OriginTimeout,
-    OriginUnavailable,
-)
+from gateway import errors
 from gateway.presign.signer import ObjectId, SignedImage
 
 _MOST_BUCKETS: Final = 1024
 _MOST_BAD_OBJECTS: Final = 256  # of a bucket
-
 _MOST_FAILED: Final = 4096  # objects
 _FINAL_TTL: Final = 3.0  # seconds, so that an object that is uploaded late is served within 5 s
 _SHORTEST_HOLD: Final = 1.0  # seconds after the second failure in a row; it doubles with each further one
 _LONGEST_HOLD: Final = 4.0
 _FORGIVEN_AFTER: Final = 60.0  # seconds without a failure
-_FINAL: Final = (ImageBlocked, ImageNotFound, ImageTooLarge)
-_PASSING: Final = (OriginThrottled, OriginTimeout, OriginUnavailable)
+_FINAL: Final = (errors.ImageBlocked, errors.ImageNotFound, errors.ImageTooLarge)
+_PASSING: Final = (errors.OriginThrottled, errors.OriginTimeout, errors.OriginUnavailable)
 
 
 @dataclass(slots=True)
@@ -103,14 +94,14 @@ class CircuitBreakers:
 class _Failed:
     """COS's last error for an object, the answer to requests for it until ``until``. Times: monotonic seconds."""
 
-    error: GatewayError
+    error: errors.GatewayError
     requested_at: float
     failed_at: float
     until: float
     times: int
     is_of_body: bool
 
-    def again(self) -> GatewayError:
+    def again(self) -> errors.GatewayError:
         """Return a copy of the error: the traceback of an error that was raised holds the frames of its request."""
         copied = copy.copy(self.error)
         copied.args = (f"{self.error}; COS is not asked again yet",)
@@ -136,16 +127,13 @@ class FailedObjects:
     def check(self, image: SignedImage) -> None:
         """Raise COS's error for the image's object while it is held."""
         failed = self.by_object.get(image.object_id)
-        if (
-            failed is None
-            or self.monotonic() >= failed.until
-            or failed.requested_at <= self.changed_at(image.record.image_id)
-        ):
+        if failed is None or self.monotonic() >= failed.until:
             return
-        raise failed.again()
+        if failed.requested_at > self.changed_at(image.record.image_id):
+            raise failed.again()
 
     def failed(
-        self, object_id: ObjectId, error: GatewayError, requested_at: float, *, is_of_body: bool = False
+        self, object_id: ObjectId, error: errors.GatewayError, requested_at: float, *, is_of_body: bool = False
     ) -> None:
         """Remember COS's answer to a request of ``requested_at``. ``is_of_body``: the body was lost after its start."""
         if not isinstance(error, _FINAL + _PASSING):

@@ -73,9 +73,8 @@ class ImageProbe:
 
     async def _ask(self, record: ImageRecord, rule: str, longest: int) -> bytes:
         """Return COS's answer to the rule. Empty if COS cannot process the image, or if the answer is too long."""
-        url = self.sign(record, rule).url
         try:
-            response = await self.client.fetch(url, record.bucket, is_processed=True)
+            response = await self.client.fetch(self.sign(record, rule).url, record.bucket, is_processed=True)
         except _FINAL:
             return b""
         with closing(response):

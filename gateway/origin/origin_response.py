@@ -49,14 +49,11 @@ _A_WHILE: Final = 0.05  # seconds
 _MOST_ENCRYPTED, _LEAST_ENCRYPTED = 32 * 1024, 20 * 1024
 # More than the buffers on the way to a client that reads nothing: after this, only time distinguishes a slow client.
 _PROVEN: Final = 448 * 1024
-
 # Bytes a second that COS has to send while the gateway waits for it. A client has to read as many.
 _MIN_RATE: Final = 1024
-
 _MOST_OF_ERROR: Final = 4096  # bytes of a body that names the code in its first line
 _MOST_DIGITS: Final = 20  # of a number of 64 bits
 _CRC64: Final = istr("x-cos-hash-crc64ecma")
-
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 
@@ -95,10 +92,7 @@ class ObjectMetadata(NamedTuple):
         return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
     def confirm(self, kept: "ObjectMetadata") -> bool:
-        """Return whether a 304 with this metadata confirms that the object is the one of ``kept``.
-
-        COS's entity tag is of the bytes: it stays the same where only the type was changed.
-        """
+        """Return whether a 304 with this confirms ``kept``. COS's tag, of the bytes, survives a change of type."""
         return self.etag in (None, kept.etag) and self.content_type in (None, kept.content_type)
 
     @property
@@ -175,10 +169,7 @@ class OriginResponse:
         return self
 
     async def read_error(self, shared_timeout: SharedTimeout) -> CosError:
-        """Return the error in an answer without an object, and close it.
-
-        At most 4 KiB are read, within ``shared_timeout``. Without a body in time, ``code`` is None.
-        """
+        """Return the error in the body's first 4 KiB, and close the answer. ``code`` is None without them in time."""
         body = b""
         try:
             with shared_timeout.limit():
@@ -272,14 +263,12 @@ class OriginResponse:
         if came < _MIN_RATE * self._waited:
             self.close()
             raise BodyTooSlow(f"{came} bytes came in {self._waited:.1f} s")
-        self._received_at_check = self._received
-        self._waited = 0.0
+        self._received_at_check, self._waited = self._received, 0.0
 
 
 async def read_at_most(read: Callable[[], Awaitable[bytes]], most: int) -> bytes | None:
     """Return the whole body by ``read``, or None if it has more than ``most`` bytes. Raises what ``read`` raises."""
-    pieces: list[bytes] = []
-    size = 0
+    pieces, size = [], 0
     while piece := await read():
         pieces.append(piece)
         size += len(piece)
@@ -289,10 +278,9 @@ async def read_at_most(read: Callable[[], Awaitable[bytes]], most: int) -> bytes
 
 
 def _set_receive(transport: asyncio.Transport, most: int) -> None:
-    """Set the bytes that a system call may receive.
+    """Set the bytes that a system call may receive, for which a TLS connection has a buffer.
 
-    A TLS connection has a buffer of this size. By default asyncio also receives up to half a megabyte of encrypted
-    bytes while the reader is paused; this sets a lower limit.
+    By default asyncio also receives half a megabyte of encrypted bytes while the reader is paused: lower that limit.
     """
     tls = getattr(transport, "_ssl_protocol", None)
     if tls is None:
@@ -363,10 +351,7 @@ class CosConnections:
         self._origins: dict[str, tuple[aiohttp.ClientRequest, str]] = {}  # by scheme, host and port, as URLs begin
 
     async def request(self, method: str, url: str, headers: Mapping[str, str]) -> OriginResponse:
-        """Return the answer once its header has come, which the caller closes. ``url`` is sent byte for byte.
-
-        Raises ``NothingSent``, ``ConnectionLost``, and other errors of aiohttp and the system.
-        """
+        """Return an answer to close. Raises ``NothingSent``, ``ConnectionLost``, errors of aiohttp and sockets."""
         if self._observe is None:
             return await self._send(method, url, headers)
         with self._observe(method, yarl.URL(url, encoded=True)) as answered:

@@ -57,10 +57,7 @@ class Retries:
 
 
 def retry_after(field: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds in a Retry-After, a number or a date (RFC 9110 section 10.2.3), or None for anything else.
-
-    A date is compared with this machine's clock. A date without a zone is GMT (section 5.6.7).
-    """
+    """Return the seconds in a Retry-After: a number, or a date by this machine's clock (RFC 9110 section 10.2.3)."""
     if field is None:
         return None
     if _SECONDS.fullmatch(field):

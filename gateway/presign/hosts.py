@@ -1,9 +1,4 @@
-"""The host from which COS serves a bucket.
-
-The rule is that of ``CosConfig.uri`` in ``qcloud_cos``. A serving process does not import the SDK, because its imports
-(requests, an XML parser, two detectors of character sets) take 10 MiB. Tests compare both over generated buckets,
-regions and domains.
-"""
+"""The host of COS that serves a bucket, as by ``CosConfig.uri`` of ``qcloud_cos``, whose imports would take 10 MiB."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,16 +10,10 @@ from gateway.settings import CosSettings
 _OWN_LABEL: Final = frozenset({"cn-north", "cn-south", "cn-east", "cn-south-2", "cn-southwest", "sg"})
 # Region names of COS's version 4, and the names that replaced them.
 _RENAMED: Final = {
-    "cossh": "ap-shanghai",
-    "cosgz": "ap-guangzhou",
-    "cosbj": "ap-beijing",
-    "costj": "ap-beijing-1",
-    "coscd": "ap-chengdu",
-    "cossgp": "ap-singapore",
-    "coshk": "ap-hongkong",
-    "cosca": "na-toronto",
+    "cossh": "ap-shanghai", "cosgz": "ap-guangzhou", "cosbj": "ap-beijing", "costj": "ap-beijing-1",
+    "coscd": "ap-chengdu", "cossgp": "ap-singapore", "coshk": "ap-hongkong", "cosca": "na-toronto",
     "cosger": "eu-frankfurt",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +44,10 @@ class Hosts:
         if own is not None:
             domain, scheme = own.domain or domain, own.scheme or scheme
         address = domain.replace("{bucket}", bucket) if domain is not None else f"{bucket}.{_endpoint(region)}"
-        base = f"{scheme}://{address}"
-        host = base.partition("://")[2].partition(":")[0].lower()
-        return Origin(base, host)
+        return Origin(f"{scheme}://{address}", address.partition(":")[0].lower())
 
 
 def _endpoint(region: str) -> str:
     """Return COS's host of a region, without the bucket."""
-    if region not in _OWN_LABEL:
-        region = f"cos.{_RENAMED.get(region, region)}"
-    return f"{region}.myqcloud.com"
+    label = region if region in _OWN_LABEL else f"cos.{_RENAMED.get(region, region)}"
+    return f"{label}.myqcloud.com"

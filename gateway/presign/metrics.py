@@ -24,7 +24,6 @@ class PresignMetrics:
             "Seconds that COS's clock is ahead of this machine's; measured once COS refuses a URL for it.",
         )
         self.cos_clock_difference = registry.gauge(
-            "cos_clock_difference_seconds",
-            "Seconds that COS's clock is ahead of this machine's, by its latest Date.",
+            "cos_clock_difference_seconds", "Seconds that COS's clock is ahead of this machine's, by its latest Date."
         )
         self.background_errors = registry.background_errors

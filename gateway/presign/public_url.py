@@ -1,9 +1,8 @@
 """Presigned URLs given to clients, which fetch from COS themselves.
 
-COS verifies the signed parameters, and also obeys any unsigned one (COS documents 7753 and 57420):
-anyone with a URL could append ``response-content-type=text/html`` and turn an image into a page of the bucket's domain.
-So the type and the disposition of the response are signed. An unsigned rule may likewise turn a rendition into the
-original; ``keeps_original`` says where that matters.
+COS verifies the signed parameters, and also obeys any unsigned one (COS documents 7753 and 57420): anyone could append
+``response-content-type=text/html`` and turn an image into a page of the bucket's domain. So the type and disposition of
+the response are signed. An unsigned rule may turn a rendition into the original: see ``keeps_original``.
 """
 
 import posixpath
@@ -64,11 +63,10 @@ class PublicUrls:
         made = self._made.get(key)
         if made is None:
             content_type = self._type_of(record, name)
+            # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
+            disposition = "attachment" if content_type == _SCRIPTED else "inline"
             if download is not None:
                 disposition = content_disposition(download)
-            else:
-                # Opened as a page, an SVG runs its scripts: COS sends no Content-Security-Policy.
-                disposition = "attachment" if content_type == _SCRIPTED else "inline"
             answer = {"response-content-type": content_type, "response-content-disposition": disposition}
             made = self.signer.sign_also(image, answer, method=method, ignores_errors=ignores_errors)
             if made.expires_at < image.presigned.expires_at:
@@ -94,8 +92,7 @@ class PublicUrls:
 
     def _type_of(self, record: ImageRecord, rendition: str | None) -> str:
         """Return the type of the rendition's format, else the row's, else that of the key's extension."""
-        rule = self.renditions.get(rendition).template if rendition is not None else ""
-        format_in_rule = _FORMAT.search(rule)
+        format_in_rule = _FORMAT.search(self.renditions.get(rendition).template) if rendition is not None else None
         if format_in_rule is not None and format_in_rule[1] in _TYPES:
             return _TYPES[format_in_rule[1]]
         if record.content_type is not None and is_image(record.content_type):

@@ -1,8 +1,7 @@
 """The signer of presigned COS URLs, and what it makes: signing opens no socket and takes microseconds.
 
-The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` does not sign: it can neither round
-its start time nor put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both over
-generated keys, parameters, hosts and times.
+The algorithm is COS document 7778 ("Request Signature", version 5). ``qcloud_cos`` can neither round its start time nor
+put a security token into a presigned URL (tencentyun/cos-python-sdk-v5#162). Tests compare both.
 """
 
 import hashlib
@@ -27,6 +26,7 @@ BACKDATE: Final = 60
 TOKEN_PARAMETER: Final = "x-cos-security-token"  # noqa: S105 - the name of a parameter
 _IGNORE_ERRORS: Final = "/ignore-error/1"
 _UNRESERVED: Final = "-_.~"
+_encode = partial(quote, safe=_UNRESERVED)
 _NEEDS_NO_ENCODING: Final = re.compile(r"[A-Za-z0-9/_.~-]+")
 _NO_PARAMETERS: Mapping[str, str] = {}
 _END_SPREAD: Final = 4  # the ends of URLs are spread over this part, a quarter, of the remaining life of a token
@@ -141,11 +141,9 @@ class Signer:
     def sign(
         self, record: ImageRecord, rendition: str | None = None, *, method: str = "GET", fresh: bool = False
     ) -> PresignedUrl:
-        """Return a URL for ``method``, valid for at most ``settings.default_ttl`` seconds.
+        """Return a URL for ``method``: COS refuses HEAD on a URL signed for GET. ``rendition`` must be configured.
 
-        COS refuses HEAD on a URL signed for GET. The signing time is the start of the present window of signing, or
-        with ``fresh`` this second. The caller checks that enough of the URL's life remains. ``rendition`` must be
-        configured.
+        It begins with the present window of signing, or with ``fresh`` now. The caller checks what life remains.
         """
         now, credentials = int(self.now()), self.credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
@@ -174,15 +172,13 @@ class Signer:
     def sign_also(
         self, image: SignedImage, parameters: Mapping[str, str], *, method: str = "GET", ignores_errors: bool = False
     ) -> PresignedUrl:
-        """Return a URL with more signed ``parameters``, which expires at the same time as the image's own URL.
+        """Return a URL with more signed ``parameters``, which expires with the image's own URL.
 
-        It expires earlier if the newest credentials here end earlier. The image's own URL may come from a replica with
-        newer credentials.
+        It expires earlier if the credentials here end earlier: a replica with newer ones may have signed that URL.
         ``ignores_errors``: COS sends the original where it cannot process it (document 42704).
         """
-        record, own = image.record, image.presigned
+        record, own, suffix = image.record, image.presigned, _IGNORE_ERRORS if ignores_errors else ""
         credentials = self.credentials.of(record.bucket)
-        suffix = _IGNORE_ERRORS if ignores_errors else ""
         parameters = self._parameters(record, image.rendition, credentials.token, parameters, suffix)
         end = own.expires_at if credentials.expires_at is None else min(own.expires_at, credentials.expires_at)
         return self._sign(credentials, record, parameters, own.signed_at, end, method)
@@ -192,10 +188,8 @@ class Signer:
         own = _OF_CREDENTIALS.fullmatch(url)
         if own is None:
             return None
-        token = own["token"]
-        return Authorization(
-            unquote_plus(own["secret_id"]), own["signature"], unquote_plus(token) if token is not None else None
-        )
+        token = unquote_plus(own["token"]) if own["token"] is not None else None
+        return Authorization(unquote_plus(own["secret_id"]), own["signature"], token)
 
     def rebuild(
         self, record: ImageRecord, rendition: str | None, own: Authorization, signed_at: int, expires_at: int
@@ -219,10 +213,7 @@ class Signer:
         return now - (now - _spread(record)) % window
 
     def _end(self, record: ImageRecord, signed_at: int, token_end: int | None) -> int:
-        """Return when a URL ends: after ``ttl``, or in the last quarter of the remaining life of the token.
-
-        A million URLs of one token would otherwise end, and be signed again, in the same second.
-        """
+        """Return when a URL ends. A million URLs of one token must not end, and be signed again, in the same second."""
         end = signed_at + self.settings.value.default_ttl
         if token_end is None:
             return end
@@ -289,8 +280,7 @@ def signature_of(
 ) -> str:
     """Return the signature of ``method`` on ``path``, decoded and with its slash, at ``host``, without a port.
 
-    Only the host header is signed: a signed Range or If-* would bind the user of the URL
-    (TencentBlueKing/bk-repo#2954).
+    Only the host header is signed: a signed Range or If-* would bind the URL's user (TencentBlueKing/bk-repo#2954).
     """
     signed = _encoded(tuple(parameters.items())).signed
     http_string = f"{method.lower()}\n{path}\n{signed}\nhost={_encoded_host(host)}\n"
@@ -300,8 +290,7 @@ def signature_of(
 
 def query_of(secret_id: str, parameters: Mapping[str, str], key_time: str, signature: str) -> str:
     """Return the query string that authorizes a request with this signature (COS document 7778)."""
-    encoded = _encoded(tuple(parameters.items()))
-    time_parameter = key_time.replace(";", "%3B")
+    encoded, time_parameter = _encoded(tuple(parameters.items())), key_time.replace(";", "%3B")
     return (
         f"q-sign-algorithm=sha1&q-ak={_encoded_id(secret_id)}&q-sign-time={time_parameter}"
         f"&q-key-time={time_parameter}&q-header-list=host&q-url-param-list={encoded.names}&q-signature={signature}"
@@ -320,9 +309,7 @@ class _Encoded(NamedTuple):
 # Percent-encoding took a third of the time of a signature, and there are few different parameters, ids and hosts.
 @lru_cache(maxsize=512)
 def _encoded(parameters: tuple[tuple[str, str], ...]) -> _Encoded:
-    pairs = sorted(
-        (quote(name, safe=_UNRESERVED).lower(), quote(value, safe=_UNRESERVED)) for name, value in parameters
-    )
+    pairs = sorted((_encode(name).lower(), _encode(value)) for name, value in parameters)
     return _Encoded(
         "&".join(f"{name}={value}" for name, value in pairs),
         quote_plus(";".join(name for name, _ in pairs)),
@@ -331,7 +318,7 @@ def _encoded(parameters: tuple[tuple[str, str], ...]) -> _Encoded:
 
 
 _encoded_id = lru_cache(maxsize=128)(quote_plus)
-_encoded_host = lru_cache(maxsize=128)(partial(quote, safe=_UNRESERVED))
+_encoded_host = lru_cache(maxsize=128)(_encode)
 
 
 def _hmac_sha1(key: str, message: str) -> str:

@@ -1,8 +1,7 @@
 """Renditions: every result of image processing that may be requested, by name, with COS's rule for each.
 
-The table is an allow-list, made from the configuration. No text of a client reaches a rule: a request chooses a
-name, and the rule of that name is signed. A fixed style is named as itself (``thumb``), a variant by style, width and
-format (``card@640.webp``).
+They are an allow-list, made from the configuration: a request chooses a name, and no text of a client reaches a rule.
+A fixed style is named as itself (``thumb``), a variant by style, width and format (``card@640.webp``).
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -80,9 +79,8 @@ class Renditions:
     ) -> frozenset[str | None]:
         """Allow only the renditions of these styles from now on.
 
-        defaults: what a style uses for the keys that it does not set. None: the defaults of the configuration.
-        Return the names of the renditions that are new or removed, or whose rule or audience changed. A None among
-        them stands for the original.
+        ``defaults`` apply to the keys that a style does not set. Return the names of the renditions that are new or
+        removed, or whose rule or audience changed. A None among them stands for the original.
         """
         was_for_owner = self.originals_for_owner
         self._revision += 1
@@ -133,8 +131,7 @@ class Renditions:
 
     def is_public(self, name: str) -> bool:
         """Return whether everybody may see the rendition of every image. False for an unknown name."""
-        rendition = self._by_name.get(name)
-        return rendition is not None and rendition.public
+        return name in self._by_name and self._by_name[name].public
 
     def is_for_everybody(self, name: str | None, *, image_is_public: bool) -> bool:
         """Return whether everybody may see the rendition of an image, or with None its original."""
@@ -157,10 +154,8 @@ class Renditions:
     def choose(self, style: str, width: float | None = None, image_format: str | None = None) -> str:
         """Return the name of a style's rendition.
 
-        width: in pixels, rounded up to a listed width, or down to the largest. None: the largest.
-        image_format: None is the style's only format, or ``original`` if the style has several.
-
-        Raises ``UnknownStyle``, ``UnknownWidth`` or ``UnknownFormat``.
+        ``width``, in pixels, is rounded up to a listed one, or down to the largest, which None stands for. Without
+        ``image_format``: the only one, or ``original``. Raises ``UnknownStyle``, ``UnknownWidth``, ``UnknownFormat``.
         """
         sized = self._sized.get(style)
         if sized is None:
@@ -189,11 +184,10 @@ class Renditions:
 
         Not those with ``dpr``, ``v`` or ``download``, or in another order, which have no end.
         """
-        formats: tuple[str, ...] = self.formats(style)
-        if formats and self.negotiates:
-            formats = (*formats, "auto")
+        formats = self.formats(style)
+        auto = ("&format=auto",) if formats and self.negotiates else ()
         widths = ("", *(f"&w={width}" for width in self.widths(style)))
-        named = ("", *(f"&format={image_format}" for image_format in formats))
+        named = ("", *(f"&format={image_format}" for image_format in formats), *auto)
         return [f"style={style}{width}{image_format}" for width in widths for image_format in named]
 
     def fallback(self, name: str) -> str | None:

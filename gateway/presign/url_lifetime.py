@@ -53,10 +53,7 @@ class CosClock:
         return max(self.offset, self.observed_offset)
 
     def observe(self, cos_time: float | None) -> None:
-        """Note the time of an answer of COS, in Unix seconds. None: the answer has no readable ``Date``.
-
-        This does not change ``now``: only a refused URL proves that the clock is wrong.
-        """
+        """Note the time of an answer of COS. ``now`` stays: only a refused URL proves that the clock is wrong."""
         if cos_time is None:
             return
         was_off, offset = abs(self.observed_offset) >= CLOCK_TOLERANCE, cos_time - self.local()
@@ -68,10 +65,7 @@ class CosClock:
         logger.warning("the clock of this machine is %d s %s by that of COS, synchronize it (NTP)", abs(offset), how)
 
     def refused_at(self, cos_time: float | None) -> bool:
-        """Set the clock after COS refused a URL at ``cos_time`` (Unix seconds, None without a readable ``Date``).
-
-        Returns whether the clock was changed.
-        """
+        """Set the clock after COS refused a URL at ``cos_time`` (None: no readable ``Date``). Return if it moved."""
         if cos_time is None or abs(cos_time - self.now()) < CLOCK_TOLERANCE:
             return False
         offset = cos_time - self.local()
@@ -109,10 +103,7 @@ class Lifetime:
         return max(min(settings.min_remaining, CLOCK_SKEW), settings.min_remaining * life // settings.default_ttl)
 
     def lease(self, lease: float, token_life: float | None) -> float:
-        """Return for how long a worker claims renewals: ``lease``, or less with tokens of ``token_life`` seconds.
-
-        The claims of a dead worker are then due again long before the URLs end.
-        """
+        """Return how long a worker claims renewals: less with short tokens, so those of a dead one are soon due."""
         if token_life is None or token_life >= self.ttl:
             return lease
         return min(lease, max(1.0, self._threshold(token_life) / 3))
@@ -122,10 +113,7 @@ class Lifetime:
         return presigned.expires_at - self.margin(presigned) - now
 
     def is_usable(self, presigned: PresignedUrl, now: float) -> bool:
-        """Return whether the URL may be used at ``now`` (Unix seconds).
-
-        A clock that ran ahead made a URL whose signature has not begun: COS refuses it.
-        """
+        """Return whether the URL may be used at ``now``: not before it begins, if a clock that ran ahead signed it."""
         return presigned.signed_at - BACKDATE <= now <= presigned.expires_at - self.margin(presigned)
 
     def redirect_usable_for(self, presigned: PresignedUrl, now: float) -> int:
@@ -172,7 +160,6 @@ class CheckedSigner:
         return self.signer.sign(image.record, image.rendition, method="HEAD")
 
     def may_be_used(self, image: SignedImage) -> bool:
-        """Return whether the image's URL may be used."""
         return self.lifetime.is_usable(image.presigned, self.now())
 
     def usable_for(self, image: SignedImage) -> float:

@@ -1,7 +1,6 @@
 """Tencent CDN and EdgeOne: signed calls that purge, their limits, and the meaning of their error codes.
 
-Documents 228/33601 (CDN, ``PurgeUrlsCache``) and 1145/50536 (EdgeOne, ``CreatePurgeTask``) on tencentcloud.com list the
-codes.
+On tencentcloud.com, documents 228/33601 (``PurgeUrlsCache``) and 1145/50536 (``CreatePurgeTask``) list the codes.
 """
 
 import logging

@@ -116,7 +116,8 @@ class PurgeWorker:
         """Send the claims. Halve a batch that is refused until only the image at fault is left."""
         self._unsent, self._claimed_at = [claims], claimed_at
         while self._unsent:
-            batch = self._unsent[-1]
+            batch, reason = self._unsent[-1], ""
+            refused: Collection[str] | None = ()
             try:
                 await self.target.purge([claim.item for claim in batch])
             except TargetUnavailable:
@@ -124,14 +125,12 @@ class PurgeWorker:
                 await self._release()
                 raise
             except PurgeRefused as error:
-                if error.image_ids is None and len(batch) > 1:
-                    half = len(batch) // 2
-                    self._unsent[-1:] = [batch[half:], batch[:half]]
-                else:
-                    await self._settle(batch, claimed_at, str(error), error.image_ids)
-                    self._unsent.pop()
+                reason, refused = str(error), error.image_ids
+            if refused is None and len(batch) > 1:
+                half = len(batch) // 2
+                self._unsent[-1:] = [batch[half:], batch[:half]]
             else:
-                await self._settle(batch, claimed_at)
+                await self._settle(batch, claimed_at, reason, refused)
                 self._unsent.pop()
             if self._unsent:
                 await asyncio.sleep(await self.intake.queue.take_slot())
@@ -141,7 +140,7 @@ class PurgeWorker:
         await self.intake.queue.release([claim for batch in unsent for claim in batch], self._claimed_at)
 
     async def _settle(
-        self, batch: Sequence[Claim[str]], claimed_at: float, reason: str = "", refused: Collection[str] | None = ()
+        self, batch: Sequence[Claim[str]], claimed_at: float, reason: str, refused: Collection[str] | None
     ) -> None:
         """Remove the sent purges. ``refused`` are the images that failed for ``reason``. None: all images failed."""
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}

@@ -35,7 +35,7 @@ _SERVER_ANSWERS: Final = re.compile(r"(?i)cluster support disabled|cluster mode 
 
 
 class WrongRedis(CacheUnavailable):
-    """Redis answers, and cannot work before the configuration changes. ``advice`` says how."""
+    """Redis answers, but cannot work for the gateway before its configuration changes. ``advice`` says how."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"{what}: {advice}")

@@ -37,7 +37,7 @@ _MAP_OF_SLOTS: Final = (("CLUSTER INFO",), ("CLUSTER SLOTS",))
 
 
 class Address(NamedTuple):
-    """Where a node listens."""
+    """The host and the port at which a node of a Redis Cluster listens."""
 
     host: str
     port: int
@@ -66,7 +66,7 @@ OpenNode = Callable[[Address, Callable[[], None]], GuardedRedis]
 
 
 class ClusterServers:
-    """The primaries of a Cluster, each with its own breaker.
+    """The primaries of a Redis Cluster, each with its own circuit breaker.
 
     The map of slots is read at the start (``look``), and again by the background task ``watch``: after a MOVED, and
     every second while a node does not answer. No request waits for it.

@@ -55,11 +55,11 @@ class CacheUnavailable(DependencyDown, RedisUnavailable):
 
 
 class WrongType(CacheUnavailable):
-    """A key holds a value of the wrong type. Redis itself works."""
+    """A key of Redis holds a value of the wrong type. Redis itself works."""
 
 
 class CircuitBreaker:
-    """Opens after a few failed calls in a row, and closes when a call is answered, which its owner finds out.
+    """Stops calls to a server of Redis after a few failures in a row, until its owner finds that it answers.
 
     Logs each outage once with its reason, its end once, and refused commands once a minute. A Redis that is full or
     read-only refuses writes and answers reads. That is not an outage. ``address`` is that of a node of a Cluster, else
@@ -111,7 +111,7 @@ class _PackedInC:
 
 
 class GuardedRedis:
-    """The client of a server. Its connections pack commands in C.
+    """The client of one server of Redis, with a time-out and a circuit breaker. Connections pack commands in C.
 
     Calls may take ``timeout`` seconds and raise ``CacheUnavailable`` when they fail. After a time-out, or a few calls
     in a row without an answer, the breaker opens. Then calls fail at once, until ``answered`` is called: a background

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """Belongs to an image."""
+    """An object that belongs to an image, and so to the shard of the image's id."""
 
     @property
     def image_id(self) -> str: ...
@@ -38,7 +38,7 @@ _SPELLS_A_VARIANT: Final = re.compile(rf".+:{RENDITION_NAME}")
 
 
 class Shard:
-    """The keys of a share of the image ids. ``slot`` is their slot in a Cluster.
+    """A share of the image ids, with its own keys in Redis. ``slot``: the slot of these keys in a Cluster.
 
     used, expiry, hits, refreshes: sorted sets by variant: last access, end of the URL, numbers of uses and of renewals.
     queue, attempts, dead: the queue of renewals.
@@ -78,7 +78,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class OneServer:
-    """A single server, or the master behind Sentinel: it has every slot. Its methods are those of a Cluster."""
+    """One server of Redis, or the master behind Sentinel: it has every slot. Its methods are those of a Cluster."""
 
     server: GuardedRedis
 
@@ -99,7 +99,7 @@ Servers: TypeAlias = OneServer | ClusterServers
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers to the commands of each shard. ``failed``: why the commands of other shards were not answered."""
+    """Redis's answers to the commands of each shard. ``failed``: why those of other shards were not answered."""
 
     by_shard: Mapping[Shard, list[Any]]
     failed: Mapping[Shard, CacheUnavailable] = field(default_factory=dict)

@@ -43,7 +43,7 @@ _MOST_DIGITS: Final = 12  # of the end of a URL: other programs can write to Red
 
 
 class _Entry(BaseModel):
-    """The JSON in Redis. ``v`` grows when its meaning changes, so that no release misreads the entries of another.
+    """A cached URL as JSON in Redis. ``v`` grows when the meaning changes, so that no release misreads an entry.
 
     ``ak``, ``sig`` and ``token`` are the URL's SecretId, signature and security token. Readers build the rest of the
     URL from the row and the configuration; ``check`` is a hash of the signed URL.
@@ -134,7 +134,7 @@ def _check(url: str) -> str:
 
 
 class EntryMac:
-    """HMAC over a cached entry and its variant, with the same secret on every replica.
+    """HMAC over a cached URL in Redis and its variant, with the same secret on every replica.
 
     An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
     at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
@@ -174,12 +174,12 @@ def _digest(key: bytes, entry: bytes, variant: ImageVariant) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The result of a look-up.
+class EntryLookUp:
+    """The result of looking a cached URL up in Redis.
 
     image: None when there is no entry, when the image was dropped recently, or when the value ``is_foreign``.
-    tombstone: the one under the key, or that the entry replaced; b"" when the image was not dropped. It must be passed
-    to the ``keep`` that follows.
+    tombstone: the mark of the image's last drop, under the key or in the entry; b"" without one. ``keep``, which writes
+    an entry after this look-up, needs it.
     expires_at: the end that the value claims, also a foreign one. None when there is no entry.
     is_foreign: another program wrote the value, or a gateway with another secret, release or configuration.
     """
@@ -192,7 +192,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class EntryRules:
-    """What is kept, and for how long.
+    """The rules of which URLs are kept in Redis, and of the marks (tombstones) that dropped images leave.
 
     renews: an entry is queued for its renewal.
     with_links: links are signed, so an entry without the count of killed links is not used.
@@ -207,7 +207,7 @@ class EntryRules:
 
 @dataclass(frozen=True, slots=True)
 class UrlEntries:
-    """Signed images in Redis, which replicas share. An entry is kept for as long as its URL may be used.
+    """Cached presigned URLs in Redis, which replicas share. An entry is kept for as long as its URL may be used.
 
     mac, signer: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
 
@@ -223,10 +223,10 @@ class UrlEntries:
     rules: EntryRules = EntryRules()
     now: Callable[[], float] = time.time
 
-    async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+    async def find(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
         """Return the cached entries of ``variants``. A foreign value is removed, to be replaced by an entry."""
         answers = await self._read(variants)
-        found: dict[ImageVariant, Found] = {}
+        found: dict[ImageVariant, EntryLookUp] = {}
         garbage: dict[ImageVariant, bytes] = {}
         slices = TimeSlices()
         for variant, answer in answers.items():
@@ -240,7 +240,7 @@ class UrlEntries:
             )
         return found
 
-    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, Found]:
+    async def read_headers(self, variants: Sequence[ImageVariant]) -> dict[ImageVariant, EntryLookUp]:
         """Return the entries without their images: enough to see which to renew, and far cheaper than decoding them."""
         return {variant: _header_of(answer) for variant, answer in (await self._read(variants)).items()}
 
@@ -338,7 +338,7 @@ class UrlEntries:
         found = await self.shards.values(variants, lambda shard, own: [("MGET", *map(shard.entry, own))])
         return {variant: value for variant, (value,) in found.items()}
 
-    def _trusted(self, variant: ImageVariant, answer: bytes | None) -> Found:
+    def _trusted(self, variant: ImageVariant, answer: bytes | None) -> EntryLookUp:
         header = _header_of(answer)
         if answer is None or answer.startswith(b"-"):
             return header
@@ -348,14 +348,14 @@ class UrlEntries:
         except ValueError:
             image = None
         if image is None or (image.record.links_killed is None and self.rules.with_links):
-            return Found(expires_at=header.expires_at, is_foreign=True)
-        return Found(image, header.tombstone, header.expires_at)
+            return EntryLookUp(expires_at=header.expires_at, is_foreign=True)
+        return EntryLookUp(image, header.tombstone, header.expires_at)
 
 
-def _header_of(answer: bytes | None) -> Found:
+def _header_of(answer: bytes | None) -> EntryLookUp:
     if answer is None:
-        return Found()
+        return EntryLookUp()
     if answer.startswith(b"-"):
-        return Found(tombstone=answer)
+        return EntryLookUp(tombstone=answer)
     end, tombstone = answer.partition(b" ")[0], answer.partition(_TOMBSTONE_MARK)[2]
-    return Found(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)
+    return EntryLookUp(None, tombstone, int(end) if end.isdigit() and len(end) < _MOST_DIGITS else None)

@@ -52,7 +52,7 @@ def _touch(*, times: Key, life: int, lines: str) -> None:
 
 
 class Usage(NamedTuple):
-    """Numbers of uses and renewals of a URL. ``last_access`` in Unix seconds, None when the URL was never used."""
+    """How often a URL was used and renewed. ``last_access``: Unix seconds, None when it was never used."""
 
     access_count: int = 0
     refresh_count: int = 0
@@ -60,7 +60,7 @@ class Usage(NamedTuple):
 
 
 class UsageBatch(NamedTuple):
-    """Uses of images of a shard, to be added once. ``number`` grows with each batch."""
+    """Uses of images in one shard of Redis, to be added once. ``number`` grows with each batch."""
 
     shard: Shard
     number: int
@@ -68,7 +68,7 @@ class UsageBatch(NamedTuple):
 
 
 class UsageStore:
-    """Sorted sets of each shard by variant: last access, numbers of uses and of renewals, ends of the URLs."""
+    """The uses of cached URLs in Redis: sorted sets for last access, uses, renewals, and ends of URLs."""
 
     def __init__(self, shards: Shards) -> None:
         self.shards = shards

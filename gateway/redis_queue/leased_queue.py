@@ -105,7 +105,7 @@ def _count_attempt(*, attempts: Key, word: str, life: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeadEntry(Generic[T]):
-    """An item that was given up: why, when (Unix seconds), and after how many attempts."""
+    """An item of the dead list, which was given up: why, when (Unix seconds), and after how many attempts."""
 
     item: T
     reason: str
@@ -141,14 +141,14 @@ class QueueLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claim(Generic[T]):
-    """An item to work on, and when it was due (Unix seconds)."""
+    """An item of a queue that this process works on until its lease ends, and when it was due (Unix seconds)."""
 
     item: T
     due_at: float
 
 
 class QueueState(NamedTuple):
-    """Numbers of items, and when the next item is due (Unix seconds, which may be infinite), or None."""
+    """The length of a queue in Redis, and when its next item is due: Unix seconds, maybe infinite, or None."""
 
     queued: int
     due: int
@@ -157,7 +157,7 @@ class QueueState(NamedTuple):
 
 
 class QueueKeys(NamedTuple):
-    """The keys of a queue in a shard."""
+    """The names of the keys of a queue in a shard of Redis."""
 
     queue: str
     attempts: str
@@ -165,7 +165,7 @@ class QueueKeys(NamedTuple):
 
 
 class LeasedQueue(ABC, Generic[T]):
-    """Items by due time. The caller passes all times, in Unix seconds.
+    """A queue in Redis whose items are claimed for a time. The caller passes all times, in Unix seconds.
 
     What concerns several shards is done in the shards whose server answers before ``CacheUnavailable`` is raised.
 

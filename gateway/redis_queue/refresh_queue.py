@@ -10,7 +10,7 @@ from gateway.settings import Live
 
 
 class RefreshQueue(LeasedQueue[ImageVariant]):
-    """Renewals by due time, in ``refresh:queue``, ``refresh:dead`` and ``refresh:attempts`` of each shard."""
+    """The queue of renewals in Redis: ``refresh:queue``, ``refresh:dead`` and ``refresh:attempts`` of each shard."""
 
     def __init__(self, shards: Shards, limits: Live[QueueLimits], random: Callable[[], float] = any_number) -> None:
         super().__init__(shards, "refresh", shards.all, limits=limits, random=random)

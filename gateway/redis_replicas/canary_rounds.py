@@ -27,7 +27,7 @@ _ROUND: Final = TypeAdapter(_Round)
 
 
 class CanaryRounds:
-    """Two keys: whose turn it is, and the last round. The methods raise ``CacheUnavailable``."""
+    """The canary's rounds in Redis: whose turn it is, and the last result. Methods raise ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards, settings: CanarySettings) -> None:
         self._shards = shards

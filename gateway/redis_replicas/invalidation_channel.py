@@ -32,7 +32,7 @@ _HEARTBEAT: Final = ":heartbeat:"
 
 
 class InvalidationChannel:
-    """Publishes and receives invalidations, ignoring this replica's own. Its calls raise ``CacheUnavailable``.
+    """Tells replicas of changed images through Redis, and hears of theirs. Its calls raise ``CacheUnavailable``.
 
     Every node of a Cluster passes a message on to all others (PUBLISH, Redis), so any node can be used. A node that
     does not answer is left for another.

@@ -25,7 +25,7 @@ Seconds = Annotated[float, Field(ge=0, le=10**9)]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``image_id`` is None unless the question is about an image. ``nonce`` names the answers."""
+    """A command's question to every replica. ``image_id``: None unless about an image. ``nonce`` names the answers."""
 
     nonce: str
     image_id: str | None
@@ -42,7 +42,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaAnswer:
-    """What a process says of itself.
+    """A replica's answer to a command: what the process says of itself.
 
     program: the folder of its interpreter.
     settings: a fingerprint of the settings in use without secrets and ports, and how many keys need a restart.
@@ -70,7 +70,7 @@ ANSWER: Final = TypeAdapter(ReplicaAnswer)
 
 
 class ReplicaQuestions:
-    """Asks and answers. The methods raise ``CacheUnavailable``."""
+    """Asks every replica through Redis, and answers. The methods raise ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards, channel: InvalidationChannel) -> None:
         self._shards = shards

@@ -27,7 +27,7 @@ _LINK_LIFE = 60  # seconds
 
 @dataclass(frozen=True, slots=True)
 class CanaryQuestions:
-    """What the canary asks: for the two images, with what this gateway knows of them. ``links`` makes the links."""
+    """Makes the canary's requests for its two images, with what this gateway knows of them. ``links`` makes links."""
 
     settings: CanarySettings
     catalog: PostgresCatalog

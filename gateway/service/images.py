@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What answers requests for images."""
+    """The handlers of requests for images, and what they use."""
 
     origin: OriginClient
     metadata: MetadataLookup

@@ -20,7 +20,7 @@ from gateway.urls.metrics import UrlMetrics
 
 
 class Metrics:
-    """The metrics of each room, and the few of which a room has only one. They exist whatever the settings are."""
+    """The metrics of every package, in one registry. They exist whatever the settings are."""
 
     def __init__(self) -> None:
         self.registry = registry = Registry()

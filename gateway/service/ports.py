@@ -41,7 +41,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
+    """The sockets that systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()

@@ -29,7 +29,7 @@ _DENIALS: Final = ("401", "403", "404")
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What all requests share. ``tracing`` and ``fallback`` are None if they are not configured."""
+    """What every request passes. ``tracing`` is None unless on, ``fallback`` without ``image_proxy.fallback``."""
 
     in_flight: InFlight
     request_log: RequestLog

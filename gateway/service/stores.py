@@ -39,7 +39,7 @@ _FIRST_QUERY_TIMEOUT = 2.0  # seconds that a start waits for Postgres
 
 @dataclass(frozen=True, slots=True)
 class RedisStores:
-    """What speaks Redis. ``daily`` is None without ``url_stats.enabled``. ``mac`` protects ``entries``."""
+    """The objects that use Redis. ``daily`` is None without ``url_stats.enabled``. ``mac`` protects ``entries``."""
 
     shards: Shards
     mac: EntryMac
@@ -57,7 +57,7 @@ class RedisStores:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Postgres and Redis. ``redis`` is None without ``url_cache.enabled``."""
+    """The two stores, Postgres and Redis. ``redis`` is None without ``url_cache.enabled``."""
 
     catalog: PostgresCatalog
     redis: RedisStores | None

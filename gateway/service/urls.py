@@ -32,7 +32,7 @@ _LISTENING_TIMEOUT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """The signed image of an id, the count of its uses, and the invalidation of cached entries."""
+    """The presigned URLs of images: their caches, the count of their uses, and the invalidation of cached URLs."""
 
     metrics: UrlMetrics
     signing: Signing

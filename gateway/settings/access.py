@@ -106,7 +106,7 @@ def _algorithm_of(pem: str) -> str:
 
 
 class ForwardedUserSettings(Section):
-    """Header with the user that a proxy has authenticated. The header is accepted only from ``trusted_proxies``."""
+    """The header in which a proxy names the user that it has authenticated, accepted only from ``trusted_proxies``."""
 
     header: HeaderName = "X-User-Id"
     trusted_proxies: Networks = Field(min_length=1)

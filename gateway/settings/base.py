@@ -146,7 +146,7 @@ class Section(BaseModel):
 
 
 class Live(Generic[T]):
-    """Holds the ``value`` in use, which is looked at where it is needed and copied nowhere.
+    """A setting, or what is made of one, in use: its ``value`` is looked at where it is needed, and never copied.
 
     A reload replaces all values in one step that awaits nothing, so a request sees either all old or all new ones.
     """

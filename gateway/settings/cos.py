@@ -55,7 +55,7 @@ Buckets = Annotated[dict[Bucket, BucketSettings], BeforeValidator(empty_if_null)
 
 
 class CosSettings(Section):
-    """Where the images are, and the credentials that sign their URLs."""
+    """The bucket of images at Tencent's COS, and the credentials that sign its URLs."""
 
     secret_id: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None
     secret_key: Reloaded[Annotated[Token | None, Field(min_length=1), BeforeValidator(_check_is_set)]] = None

@@ -52,7 +52,7 @@ def _check_variables(names: tuple[str, ...]) -> None:
 
 
 class StaticCredentialsSettings(Section):
-    """Fixed credentials. Without ``secret_id``, the keys of ``cos`` itself."""
+    """Credentials of COS that do not change. Without ``secret_id``, the keys of ``cos`` itself."""
 
     source: Literal["static"] = "static"
     secret_id: Token | None = Field(None, min_length=1)
@@ -68,7 +68,7 @@ class StaticCredentialsSettings(Section):
 
 
 class EnvironmentCredentialsSettings(Section):
-    """The variables ``TENCENTCLOUD_SECRET_ID``, ``TENCENTCLOUD_SECRET_KEY`` and ``TENCENTCLOUD_TOKEN``."""
+    """Credentials from ``TENCENTCLOUD_SECRET_ID``, ``TENCENTCLOUD_SECRET_KEY``, ``TENCENTCLOUD_TOKEN``."""
 
     source: Literal["environment"]
 
@@ -84,14 +84,14 @@ class EnvironmentCredentialsSettings(Section):
 
 
 class FileCredentialsSettings(Section):
-    """A JSON file that another program replaces."""
+    """Credentials from a JSON file that another program replaces."""
 
     source: Literal["file"]
     path: Path
 
 
 class CvmRoleCredentialsSettings(Section):
-    """The role of the instance, from its metadata service. ``role`` null: the role that the service names."""
+    """Credentials from the metadata service of a Tencent virtual machine (CVM). ``role`` null: its first role."""
 
     source: Literal["cvm_role"]
     role: RoleName | None = None
@@ -99,7 +99,7 @@ class CvmRoleCredentialsSettings(Section):
 
 
 class TkeOidcCredentialsSettings(Section):
-    """The role of a pod in TKE, by the token that the cluster puts into a file."""
+    """Credentials of a pod's role in Tencent's Kubernetes (TKE), by the token that the cluster puts into a file."""
 
     source: Literal["tke_oidc"]
     sts_url: EncryptedUrl = "https://sts.tencentcloudapi.com"
@@ -115,7 +115,7 @@ class TkeOidcCredentialsSettings(Section):
 
 
 class AssumeRoleCredentialsSettings(Section):
-    """A role that STS lets the credentials of ``base`` assume, for ``duration`` seconds."""
+    """Credentials of a role that Tencent's STS lets ``base`` assume, for ``duration`` seconds."""
 
     source: Literal["assume_role"]
     role_arn: RoleArn

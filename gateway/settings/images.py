@@ -63,7 +63,7 @@ class StyleSettings(Section):
 
 
 class VariantSettings(Section):
-    """Defaults of styles with widths and formats, and the rules of all."""
+    """Defaults of styles with widths and formats, and rules for all such styles."""
 
     widths: Reloaded[Widths] = (160, 320, 640, 960, 1280, 1920)
     formats: Reloaded[Formats] = ("webp",)
@@ -88,7 +88,7 @@ Styles = Annotated[dict[StyleName, Style], BeforeValidator(empty_if_null)]
 
 
 class FallbackSettings(Section):
-    """The picture's file, which is read when the gateway starts, and the statuses of the errors that it replaces."""
+    """The picture that replaces errors: its file, read when the gateway starts, and the statuses of these errors."""
 
     path: str = Field(min_length=1)
     statuses: tuple[ErrorStatus, ...] = Field((404, 502, 503, 504), min_length=1)

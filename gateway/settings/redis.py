@@ -101,7 +101,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_check_url)]
 
 
 class RedisSettings(Section):
-    """The shared cache of presigned URLs and the refresh queue."""
+    """The server of Redis, with the shared cache of presigned URLs and the queues."""
 
     url: Restarted[RedisUrl] = SecretStr("redis://localhost:6379/0")
     prefix: Restarted[KeyPrefix] = Field("image:", min_length=1, max_length=64)

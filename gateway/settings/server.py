@@ -22,7 +22,7 @@ PageOrigin = Annotated[
 
 
 class ServerSettings(Section):
-    """The public port."""
+    """The public port, for clients, proxies and CDNs."""
 
     host: Restarted[Host] = "0.0.0.0"  # noqa: S104 - clients connect from other machines
     port: Restarted[int] = Field(8080, ge=0, le=65535)
@@ -61,7 +61,7 @@ AdminToken = Annotated[
 
 
 class AdminSettings(Section):
-    """The port of metrics and monitoring."""
+    """The admin port, for operators and Prometheus."""
 
     host: Restarted[Host] = "127.0.0.1"
     port: Restarted[int] = Field(9090, ge=0, le=65535)

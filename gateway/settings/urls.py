@@ -44,7 +44,7 @@ class UrlPrerefreshSettings(Section):
 
 
 class UrlStatsSettings(Section):
-    """Daily statistics."""
+    """Daily statistics of the uses of presigned URLs."""
 
     enabled: Restarted[bool] = True
     retention_days: Reloaded[int] = Field(30, ge=1, le=3650)

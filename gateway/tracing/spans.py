@@ -23,13 +23,8 @@ Attributes = Mapping[str, str | int]
 Server = tuple[str | None, int | None]  # host and port, None if unknown
 Fact = str | int | float | None
 
-_LEAST_ERROR: Final = 400  # of the statuses that are errors for a client
-_SQLSTATE_LENGTH: Final = 5
-_REDACTED: Final = "REDACTED"  # the value of the conventions
 # The methods of RFC 9110 and PATCH; any other is text of the client.
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_OTHER_METHOD: Final = "_OTHER"  # the value of the conventions
-_ID_IN_TEMPLATE: Final = "{image_id}"
 _IMAGE_ID: Final = re.compile(PATTERN)
 _CLIENT_LEFT: Final = 499  # the status in the metrics of the dispatch
 # By the name in the access log.
@@ -63,14 +58,10 @@ class Spans:
 
     def request(self, method: str, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
         """Return the context in which a request is answered. The span of the request ends with the context."""
-        known = method if method in _METHODS else _OTHER_METHOD
+        name, known = (method, method) if method in _METHODS else ("HTTP", "_OTHER")  # the values of the conventions
+        context, attributes = self._propagator.extract(headers), {"http.request.method": known}
         return self._tracer.start_as_current_span(
-            known if known != _OTHER_METHOD else "HTTP",
-            self._propagator.extract(headers),
-            SpanKind.SERVER,
-            {"http.request.method": known},
-            record_exception=False,
-            set_status_on_exception=False,
+            name, context, SpanKind.SERVER, attributes, record_exception=False, set_status_on_exception=False
         )
 
     def trace_id(self) -> str | None:
@@ -90,14 +81,11 @@ class Spans:
             image_id, method = facts.get("image"), facts.get("method")
             found["http.route"] = found["url.path"] = template
             if isinstance(image_id, str) and _IMAGE_ID.fullmatch(image_id):
-                found["url.path"] = template.replace(_ID_IN_TEMPLATE, image_id)
+                found["url.path"] = template.replace("{image_id}", image_id)
                 found["image_gateway.image_id"] = image_id
             if method in _METHODS:
                 span.update_name(f"{method} {template}")
-        for name, attribute in _ATTRIBUTES.items():
-            value = facts.get(name)
-            if value is not None:
-                found[attribute] = value
+        found |= {name: value for fact, name in _ATTRIBUTES.items() if (value := facts.get(fact)) is not None}
         cache, status = facts.get("cache"), facts.get("status")
         if isinstance(cache, str):  # hit or the reason of a miss, without the remaining seconds
             found["image_gateway.cache"] = cache.partition(";")[0]
@@ -119,7 +107,7 @@ class Spans:
         """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
-            "url.full": f"{url.scheme}://{url.host_port_subcomponent}/{_REDACTED}",
+            "url.full": f"{url.scheme}://{url.host_port_subcomponent}/REDACTED",  # the value of the conventions
             "server.address": url.host or "",
         }
         if url.port is not None:
@@ -130,7 +118,7 @@ class Spans:
                 span.set_attribute("http.response.status_code", status)
                 if request_id is not None:
                     span.set_attribute("image_gateway.cos_request_id", request_id)
-                if status >= _LEAST_ERROR:
+                if status >= 400:
                     span.set_attribute("error.type", str(status))
                     span.set_status(Status(StatusCode.ERROR))
 
@@ -158,18 +146,14 @@ class Spans:
             yield trace.INVALID_SPAN
             return
         span = self._tracer.start_span(
-            name,
-            kind=SpanKind.CLIENT,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
+            name, kind=SpanKind.CLIENT, attributes=attributes, record_exception=False, set_status_on_exception=False
         )
         try:
             yield span
         except BaseException as error:
             # Only the class: messages quote URLs, values and connection strings.
             code = getattr(error, "pgcode", None)
-            if isinstance(code, str) and len(code) == _SQLSTATE_LENGTH and code.isalnum():
+            if isinstance(code, str) and len(code) == 5 and code.isalnum():
                 span.set_attribute("db.response.status_code", code)
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(Status(StatusCode.ERROR))

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """Does what a change requires, wherever it is heard. The log has dropped the image here before anything else.
+    """Does what a change of an image requires: drops its cached URLs here, in Redis, and in other replicas.
 
     log: drops images from the caches of this process, and lists changes for nginx.
     now: the clock of the log.

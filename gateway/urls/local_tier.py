@@ -23,12 +23,12 @@ _shared: Final = lru_cache(maxsize=64)(float)
 
 
 class ImageMissing(LookupError):
-    """The catalog had no such image at the last look-up."""
+    """Postgres had no such image at the last look-up."""
 
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    """The result of a look-up."""
+    """The result of a look-up in this process's memory. ``image``: None if Postgres has no such image."""
 
     image: SignedImage | None  # None: the catalog has no such image
     fresh_until: float
@@ -37,14 +37,14 @@ class _Entry:
 
 
 class LocalState(NamedTuple):
-    """An entry as an operator sees it: None for an unknown id, and for how many seconds it is fresh (0.0: stale)."""
+    """An entry of this process's memory for operators. ``image``: None for an unknown id. ``fresh_for``: seconds."""
 
     image: SignedImage | None
     fresh_for: float
 
 
 class LocalTier:
-    """Signed images. The least recently used image is evicted first.
+    """Images with their presigned URLs in this process's memory. The least recently used is evicted first.
 
     An entry is stale ``local_ttl`` seconds after its ``put``, and while the change log trusts no rows, since a change
     may not be heard. A stale entry is served only while the stores behind this tier do not answer.
@@ -89,10 +89,8 @@ class LocalTier:
     def get(self, variant: _Key) -> SignedImage | None:
         """Return the fresh entry, or None. Raises ``ImageMissing`` while it is cached that there is no such image."""
         key = variant if isinstance(variant, str) or variant.rendition is not None else variant.image_id
-        entry = self._entries.get(key)
-        if entry is None:
-            missing = self._missing.get(key)
-            if missing is not None and self._fresh_for(missing) > 0:
+        if (entry := self._entries.get(key)) is None:
+            if (missing := self._missing.get(key)) is not None and self._fresh_for(missing) > 0:
                 raise ImageMissing
             return None
         now = self.now()

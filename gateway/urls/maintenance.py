@@ -50,7 +50,7 @@ async def run_once(jobs: Sequence[Job]) -> None:
 
 @dataclass(slots=True)
 class SharedMaintenance:
-    """Bounds the URLs in Redis to ``settings.max_size``, each shard to its share. Raises ``CacheUnavailable``."""
+    """Bounds the URLs in Redis to ``settings.max_size``, each shard (share of the ids) to its part of it."""
 
     shards: Shards
     entries: UrlEntries

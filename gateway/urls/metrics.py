@@ -4,7 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class UrlMetrics:
-    """Look-ups of URLs (``unknown``: of a missing image), their renewal and its queue, and descriptions of images."""
+    """Metrics of look-ups of presigned URLs (``unknown``: of a missing image), of renewals and their queue."""
 
     def __init__(self, registry: Registry) -> None:
         self.url_cache_lookups = registry.loop_counter(

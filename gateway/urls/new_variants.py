@@ -20,7 +20,7 @@ _LOG_INTERVAL: Final = 60.0  # seconds; clients decide how often the bound is re
 
 
 class NewVariant(Exception):
-    """Nothing is cached of the variant, and ``record`` is the row of its image: check access before it is made."""
+    """No URL of the variant is cached. ``record`` is the row of its image: check access before it is made."""
 
     def __init__(self, record: ImageRecord) -> None:
         super().__init__(record.image_id)

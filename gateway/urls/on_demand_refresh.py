@@ -6,7 +6,7 @@ from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CosClock
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_entries.url_entries import Found
+from gateway.redis_entries.url_entries import EntryLookUp
 from gateway.urls.resolver import UrlResolver
 
 
@@ -18,7 +18,7 @@ def correct_clock(clock: CosClock, resolver: UrlResolver, cos_time: float | None
 
 
 class OnDemandRefresh:
-    """Signs new URLs in place of cached URLs. Simultaneous calls for the same variant share a renewal.
+    """Signs new URLs in place of cached presigned URLs. Simultaneous calls for the same variant share a renewal.
 
     With Redis, replicas share a renewal as well: a replica returns a URL that another replica has just renewed.
     """
@@ -80,7 +80,7 @@ class OnDemandRefresh:
             local.put_unknown(variant, mark, began)
             raise ImageNotFound(variant.image_id)
         image = resolver.urls.sign(record, variant.rendition, read_at, fresh=True)
-        await resolver.keep([(image, found.get(variant, Found()).tombstone)], mark)
+        await resolver.keep([(image, found.get(variant, EntryLookUp()).tombstone)], mark)
         return image
 
     async def _was_just_renewed(self, variant: ImageVariant, newest: SignedImage, refused: SignedImage | None) -> bool:

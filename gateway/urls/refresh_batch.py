@@ -29,7 +29,7 @@ _Results: TypeAlias = "Counter[str]"
 
 @dataclass(frozen=True, slots=True)
 class RefreshBatch:
-    """Renews claims. ``refresh`` counts each claim under a result:
+    """Renews presigned URLs whose renewal this process has claimed. ``refresh`` counts each under a result:
 
     - ``renewed``; ``failed``: to be tried again; ``dead``: given up; ``gone``: the image does not exist.
     - ``fresh``: already renewed by another worker or a request. It is queued for later.

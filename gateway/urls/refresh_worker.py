@@ -29,7 +29,7 @@ _MOST_AT_ONCE = 100  # packing and parsing more would keep the event loop busy f
 
 @dataclass(slots=True)
 class RefreshReport:
-    """Results of the worker since its start. ``last_run`` in Unix seconds, None before the first cycle ended."""
+    """Results of renewals of URLs since the start. ``last_run``: Unix seconds, None before the first cycle ended."""
 
     running: bool = False
     last_run: float | None = None
@@ -48,7 +48,7 @@ class RefreshReport:
 
 @dataclass(slots=True)
 class RefreshWorker:
-    """Drains the queue in cycles. A cycle begins when the next renewal is due, at most ``interval`` seconds later.
+    """Renews presigned URLs from the queue in Redis, in cycles: when one is due, at most ``interval`` seconds later.
 
     Each second the worker looks at a shard of each server in turn, and at the shards with something due. So a renewal
     that another replica has queued for an earlier time is found within as many seconds as a server has shards. Each

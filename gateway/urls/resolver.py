@@ -17,7 +17,7 @@ from gateway.presign.signer import BACKDATE, PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import CacheUnavailable
-from gateway.redis_entries.url_entries import Found, UrlEntries
+from gateway.redis_entries.url_entries import EntryLookUp, UrlEntries
 from gateway.urls.local_tier import ImageMissing, LocalState, LocalTier
 from gateway.urls.metrics import UrlMetrics
 from gateway.urls.new_variants import NewVariant, NewVariants
@@ -25,14 +25,14 @@ from gateway.urls.new_variants import NewVariant, NewVariants
 logger = logging.getLogger(__name__)
 
 _LOCAL_HIT, _LOCAL_MISS, _LOCAL_UNKNOWN = ("local", "hit"), ("local", "miss"), ("local", "unknown")
-_NOT_FOUND = Found()
+_NOT_FOUND = EntryLookUp()
 _MOST_UNREAD: Final = 10_000  # images served by rows that cannot be read; more of them count as every image
 _NEVER: Final = float("-inf")
 _ROW_PAUSE: Final = 1.0  # seconds after a row could not be read
 _ROW_ASKS_FOR: Final = 5.0  # seconds for which one look-up asks alone
 _MOST_LOOKED_AT = 1000  # entries of the local tier; less than a millisecond
 
-_Found: TypeAlias = Mapping[ImageVariant, Found]
+_Found: TypeAlias = Mapping[ImageVariant, EntryLookUp]
 _Usable: TypeAlias = Mapping[ImageVariant, SignedImage]
 
 Image = TypeVar("Image", bound=SignedImage, covariant=True)
@@ -63,7 +63,7 @@ _Results: TypeAlias = dict[_LookUp, Resolved[SignedImage] | Exception]
 
 
 class Entries(NamedTuple):
-    """The entries of a variant, for an operator.
+    """The cached URLs of an image or a rendition, for an operator.
 
     local: the entry of this process.
     used: what a request gets without reading the row. None: the row is read.
@@ -190,7 +190,7 @@ class UrlResolver:
         self._lookups.detach(lambda look_up: look_up.variant.rendition in renditions)
         self.trust.distrust_renditions(renditions, self.local.now())
 
-    def inspect(self, variant: ImageVariant, there: Found) -> Entries:
+    def inspect(self, variant: ImageVariant, there: EntryLookUp) -> Entries:
         """Return the entries of a variant, of which Redis has ``there``. This does not count as a use of them."""
         local, image = self.local.inspect(variant), there.image
         used = local if local is not None and local.fresh_for > 0 else None
@@ -200,7 +200,7 @@ class UrlResolver:
             used = LocalState(image, self.urls.usable_for(image))
         return Entries(local, used, self._without_row(variant, there))
 
-    def unchanged(self, there: Found, record: ImageRecord) -> SignedImage | None:
+    def unchanged(self, there: EntryLookUp, record: ImageRecord) -> SignedImage | None:
         """Return the image in Redis if ``record``, its row as it was read now, has not changed: its URL stays valid."""
         image = there.image
         return image if image is not None and image.record == record and self.urls.may_be_used(image) else None
@@ -286,7 +286,7 @@ class UrlResolver:
         return results
 
     def _result_for(
-        self, look_up: _LookUp, record: ImageRecord | None, there: Found, read_at: int
+        self, look_up: _LookUp, record: ImageRecord | None, there: EntryLookUp, read_at: int
     ) -> Resolved[SignedImage] | Exception:
         variant = look_up.variant
         if record is None:
@@ -351,7 +351,7 @@ class UrlResolver:
         if len(unread) == _MOST_UNREAD:
             self.trust.log.sweep(Scope.IMAGES, self.local.now())
 
-    def _without_row(self, variant: ImageVariant, there: Found) -> SignedImage | None:
+    def _without_row(self, variant: ImageVariant, there: EntryLookUp) -> SignedImage | None:
         """Return the image to serve while its row cannot be read. None if it has changed since its row was read.
 
         Redis may have an entry that is older than what was read here: its change came while nobody listened.
@@ -382,12 +382,11 @@ class UrlResolver:
         """Keep images here and in Redis, each with the tombstone found before its row was read."""
         for image, _ in made:
             self.keep_local(image, mark)
-        if self.shared is None:
-            return
-        try:
-            await self.shared.keep(made)
-        except CacheUnavailable as error:
-            logger.debug("redis unavailable: %s", error)
+        if self.shared is not None:
+            try:
+                await self.shared.keep(made)
+            except CacheUnavailable as error:
+                logger.debug("redis unavailable: %s", error)
 
 
 def _read_row(image: SignedImage) -> ReadRow:

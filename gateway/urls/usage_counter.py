@@ -27,7 +27,7 @@ _NO_USAGE = Usage()
 
 @dataclass(slots=True)
 class _Backlog:
-    """Counts of a shard that are not written yet. ``unconfirmed`` may be written: its write got no answer."""
+    """Uses of images of a shard (a share of the ids in Redis) that are not yet written, or may not have been."""
 
     waiting: dict[ImageVariant, Usage] = field(default_factory=dict)
     unconfirmed: UsageBatch | None = None
@@ -43,7 +43,7 @@ class _Backlog:
 
 
 class UsageCounter:
-    """Counts without awaiting anything and without reading a clock.
+    """Counts uses of images in memory, without awaiting or reading a clock, and writes them to Redis each second.
 
     A variant's last access is set when its usage is read or flushed, so it is at most a second late.
 

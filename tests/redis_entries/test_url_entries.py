@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from gateway.presign.signer import PresignedUrl, SignedImage
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import open_redis
-from gateway.redis_entries.url_entries import EntryMac, EntryRules, Found, UrlEntries, encode
+from gateway.redis_entries.url_entries import EntryLookUp, EntryMac, EntryRules, UrlEntries, encode
 from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image
@@ -31,15 +31,15 @@ def signed(
     return signed_image(row, tier.signer.sign(row, style, fresh=True), style, at)
 
 
-async def found(cache: UrlEntries) -> Found:
+async def found(cache: UrlEntries) -> EntryLookUp:
     return (await cache.find([A]))[A]
 
 
-def holding(image: SignedImage) -> Found:
-    return Found(image, expires_at=image.presigned.expires_at)
+def holding(image: SignedImage) -> EntryLookUp:
+    return EntryLookUp(image, expires_at=image.presigned.expires_at)
 
 
-def is_foreign(there: Found) -> bool:
+def is_foreign(there: EntryLookUp) -> bool:
     return there.is_foreign and (there.image, there.tombstone) == (None, b"")
 
 
@@ -56,7 +56,7 @@ async def test_an_entry_is_read_until_it_expires(tier: Tier, redis_client: "redi
     assert await tier.cache.find([A, ImageVariant("a", "thumb"), ImageVariant("b")]) == {
         A: holding(image),
         ImageVariant("a", "thumb"): holding(thumb),
-        ImageVariant("b"): Found(),
+        ImageVariant("b"): EntryLookUp(),
     }
     assert 50 < redis_client.ttl(KEY) <= 100
     assert redis_client.exists("image:url:a:thumb")
@@ -174,7 +174,7 @@ async def test_a_forged_expiry_does_not_lock_the_entry(tier: Tier, redis_client:
 async def test_an_entry_of_the_wrong_type_is_replaced(tier: Tier, redis_client: "redis.Redis") -> None:
     redis_client.lpush(KEY, "x")
     redis_client.expire(KEY, 100)
-    assert await found(tier.cache) == Found()
+    assert await found(tier.cache) == EntryLookUp()
     image = signed(tier)
     assert await put(tier, image) == {A: True}
     assert (await found(tier.cache)).image == image
@@ -186,10 +186,10 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
     redis_client.set("image:url:c", b"99999999999999 x", ex=9)
     redis_client.set("image:url:d", b"garbage", ex=9)
     seen = await tier.cache.read_headers([ImageVariant(name) for name in "abcde"])
-    assert seen[A] == Found(expires_at=NOW + 3600)
+    assert seen[A] == EntryLookUp(expires_at=NOW + 3600)
     assert seen[ImageVariant("b")].expires_at is None
     assert seen[ImageVariant("b")].tombstone.startswith(b"-")
-    assert [seen[ImageVariant(name)] for name in "cde"] == [Found()] * 3
+    assert [seen[ImageVariant(name)] for name in "cde"] == [EntryLookUp()] * 3
 
 
 @pytest.mark.parametrize(

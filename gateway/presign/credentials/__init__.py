@@ -1,7 +1,4 @@
-"""The credentials that sign presigned URLs, and the sources that they come from.
-
-Reading credentials is synchronous: the newest set is in memory, and a background task refreshes it.
-"""
+"""The credentials that sign presigned URLs. Reading them never waits: a background task refreshes those in memory."""
 
 import re
 from collections.abc import Awaitable, Callable

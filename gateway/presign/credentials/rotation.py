@@ -84,9 +84,8 @@ class RotatingCredentials:
             self._wanted.set()
         if not self._has_warned_of_end:
             self._has_warned_of_end = True
-            logger.error(
-                "there are no usable credentials: bucket=%s source=%s reason=%s", self._names, self.name, self.reason
-            )
+            text = "there are no usable credentials: bucket=%s source=%s reason=%s"
+            logger.error(text, self._names, self.name, self.reason)
         return NoCredentials(f"there are no credentials from the source {self.name}: {self.reason}")
 
     @property
@@ -112,8 +111,7 @@ class RotatingCredentials:
     def refused(self, key: str) -> None:
         """Refresh soon if the credentials are the newest that COS or another service refuses.
 
-        ``key`` is their SecretId, or a URL that they signed. However many requests are refused, this causes one refresh
-        in ``refusal_pause`` seconds.
+        ``key`` is their SecretId, or a URL that they signed. Refusals cause one refresh in ``refusal_pause`` seconds.
         """
         if self.newest is None or self.newest.secret_id == key or f"q-ak={quote_plus(self.newest.secret_id)}&" in key:
             self._wanted.set()
@@ -251,10 +249,8 @@ class BucketCredentials:
         """Return if no credentials are in the last fifth of their life. Raises ``DependencyDown``."""
         for credentials in self.all:
             if credentials.is_near_end:
-                raise DependencyDown(
-                    f"bucket {credentials.buckets[0]}: {credentials.seconds_left:.0f} s are left of the credentials"
-                    f" from {credentials.name}"
-                )
+                left = f"{credentials.seconds_left:.0f} s are left of the credentials from {credentials.name}"
+                raise DependencyDown(f"bucket {credentials.buckets[0]}: {left}")
 
     def of(self, bucket: str) -> Credentials:
         """Return the newest credentials for the bucket. Raises ``NoCredentials`` if there are none, or they ended."""
@@ -278,10 +274,7 @@ async def open_credentials(
     own: Mapping[str, CredentialsSettings] | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncIterator[BucketCredentials]:
-    """Keep the credentials of ``buckets`` fresh: by ``settings``, or by a bucket's ``own`` source.
-
-    ``now`` is COS's clock in Unix seconds. A start waits at most three seconds for the sources.
-    """
+    """Keep the credentials of ``buckets`` fresh, by ``settings`` or a bucket's ``own`` source. ``now``: COS's clock."""
     own = own or {}
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp())

@@ -86,8 +86,7 @@ class FileSource:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._reads = FileReads()
+        self._path, self._reads = path, FileReads()
         self._version: _Version | None = None
         self._credentials: Credentials | None = None
 
@@ -148,10 +147,8 @@ class InstanceRoleSource:
     """Credentials of this virtual machine (CVM), by ``role``. None: the first that its metadata service names."""
 
     def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
-        self._http = http
-        self._url = metadata_url + _METADATA_PATH
-        self._configured = role
-        self._role = role
+        self._http, self._url = http, metadata_url + _METADATA_PATH
+        self._configured = self._role = role
 
     async def fetch(self) -> Credentials:
         try:
@@ -194,9 +191,8 @@ class AssumeRoleSource:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._api = TencentApi(http, settings.sts_url, service="sts", version=_STS_VERSION, region=_STS_REGION, now=now)
-        self._base = base
+        self._base, self._now = base, now
         self._last_base: Credentials | None = None
-        self._now = now
         self._parameters: dict[str, Any] = {
             "RoleArn": settings.role_arn,
             "RoleSessionName": settings.session_name,
@@ -247,10 +243,7 @@ async def _call_sts(api: TencentApi, action: str, parameters: Mapping[str, Any],
 
 
 def _read_token(path: Path) -> str:
-    try:
-        token = _read(path)[1].decode("ascii").strip()
-    except UnicodeDecodeError:
-        token = ""
-    if not token:
+    token = _read(path)[1].strip()
+    if not token or not token.isascii():
         raise CredentialsUnavailable(f"{path} does not hold a token")
-    return token
+    return token.decode()

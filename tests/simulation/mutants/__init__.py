@@ -72,13 +72,13 @@ MUTANTS: Final = {
         ),
         (
             _FEED,
-            'asyncio.create_task(connection.notifies.get(), name="change-feed-connection")',
+            'asyncio.create_task(cursor.connection.notifies.get(), name="change-feed-connection")',
             "asyncio.get_running_loop().create_future()",
         ),
         (
             _FEED,
             "                        await arrived.wait()\n",
-            """                        await connection.notifies.get()
+            """                        await cursor.connection.notifies.get()
                         notifications.is_waking = False
 """,
         ),
