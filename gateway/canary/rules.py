@@ -40,7 +40,7 @@ class Seen:
 
 
 class Verdict(NamedTuple):
-    """The judgement of a front's answer. ``is_up``: None if the canary itself is wrong. ``what``: what was seen."""
+    """The canary's judgement of a front's (proxy's, CDN's) answer, and why. ``is_up``: None if the test image is wrong."""
 
     is_up: bool | None
     what: str
