@@ -342,7 +342,7 @@ class OriginClient:
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
     ) -> ProbeAnswer:
-        """Return COS's answer to one request, by default for a byte. Raises ``OriginUnavailable`` without an answer."""
+        """Return COS's answer to a request, by default for the first byte. Raises ``OriginUnavailable`` without one."""
         started = time.monotonic()
         try:
             with self._shared_timeout.limit():
