@@ -67,6 +67,5 @@ class AccessCheck:
         return caller
 
 
-async def ignore_expectation(request: web.Request) -> None:
+async def ignore_expectation(_: web.Request) -> None:
     """Send no 100 and no 417: the request has no body that could wait for them (RFC 9110 section 10.1.1)."""
-    del request

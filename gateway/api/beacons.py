@@ -34,11 +34,9 @@ MAX_BYTES = 100_000_000  # of one picture
 
 # The outcome of a load: at the first attempt, after retries, failed, or failed with a fallback image.
 LoadResult = Literal["loaded", "recovered", "failed", "fallback"]
-# The source of the bytes, if the browser reports it.
 BytesSource = Literal["cache", "network", "unknown"]
 # The source of bytes whose number the browser reports.
 KnownSource = Literal["cache", "network"]
-# Why an attempt failed.
 FailureKind = Literal[
     "network",
     "timeout",
@@ -195,7 +193,6 @@ class Beacon(_Part):
             raise InvalidBeacon from None
 
     def count_in(self, metrics: BeaconMetrics) -> None:
-        """Add the counts to the metrics."""
         for result, amount in self.loads.items():
             metrics.client_loads.add((result,), amount)
         for reason, amount in self.retries.items():

@@ -192,8 +192,7 @@ class ImageHandler:
             exchange.is_replaced = True
             rendition = self.rules.value.renditions.get(parameters.rendition)
             result = "limited" if isinstance(decision.found.instead_of, TooManyVariants) else "fallback"
-            name = rendition.format or "fixed"
-            self.counts.variants.labels(style=rendition.style, format=name, result=result).inc()
+            self.counts.variants.labels(style=rendition.style, format=rendition.format or "fixed", result=result).inc()
         image = decision.image
         context.may_view = image is not None
         context.delivery = decision.delivery

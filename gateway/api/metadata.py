@@ -26,7 +26,6 @@ class Metadata:
     renditions: Renditions
 
     async def meta(self, request: web.Request) -> web.Response:
-        """Return the metadata of an image."""
         image_id = parse_image_id(request.match_info["image_id"])
         record = await self.lookup.record(request, image_id)
         return success((await self.of(request, [record]))[image_id])

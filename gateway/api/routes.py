@@ -74,7 +74,6 @@ class AdminHandlers:
 
 
 def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: Audited) -> None:
-    """Add the routes for clients, proxies and CDNs."""
     add, images, links = app.router, handlers.images, handlers.links
     add.add_get(f"/api/v1/images/{_ID}/proxy", images.proxy, name="proxy")
     add.add_get(f"/i/{_ID}", images.proxy, name="short")
@@ -106,7 +105,6 @@ def add_public_routes(app: web.Application, handlers: PublicHandlers, audited: A
 
 
 def add_admin_routes(app: web.Application, handlers: AdminHandlers, admin_only: AdminOnly, audited: Audited) -> None:
-    """Add the routes for operators and Prometheus."""
     add, process, images = app.router, handlers.process, handlers.images
     statistics, queues, links = handlers.statistics, handlers.queues, handlers.links
     add.add_get("/metrics", process.metrics, name="metrics")

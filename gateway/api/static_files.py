@@ -82,7 +82,6 @@ class StaticFiles:
     _files: Mapping[str, StaticFile] | None = field(default=None, init=False)
 
     def add_routes(self, app: web.Application) -> None:
-        """Register ``config.json`` and the files of the package."""
         app.router.add_get("/static/config.json", self.config, name="static_config")
         app.router.add_get("/static/{name}", self.file, name="static")
 
@@ -168,7 +167,6 @@ def _etag(body: bytes) -> str:
 
 
 def add_console_routes(app: web.Application) -> None:
-    """Register the console's page and its files, and the pages of addresses, of error codes and of the runbook."""
     add = app.router.add_get
     add("/", partial(_console_file, "index.html", _CONSOLE_HEADERS), name="console_page")
     add("/docs", partial(_console_file, "api.html", _DOCUMENT_HEADERS), name="docs")

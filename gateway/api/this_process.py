@@ -35,7 +35,6 @@ class ThisProcess:
     about_this: Callable[[], Awaitable[Mapping[str, Any]]]
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """Return all metrics in Prometheus's text format."""
         # In a thread: the process collector reads files, and a large exposition takes milliseconds.
         body = await asyncio.to_thread(generate_latest, self.registry)
         # headers=, because content_type= refuses a type with parameters

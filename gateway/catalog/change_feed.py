@@ -159,7 +159,7 @@ class ChangeFeed:
                     log.listens(Source.ROWS, self.steady())
                     with closing(notifications):
                         await self._receive(cursor, notifications, listener, tested)
-            except (psycopg2.Error, OSError, TimeoutError, HeartbeatLost) as error:
+            except (psycopg2.Error, OSError, HeartbeatLost) as error:
                 if not self._is_lost:
                     reason = " ".join(str(error).split()) or f"no answer within {self.addresses.timeout:g} s"
                     logger.warning("not listening to changes in postgres: reason=%s", reason)

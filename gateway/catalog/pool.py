@@ -16,12 +16,7 @@ from gateway.concurrency.time_limits import loop_timeout
 
 # Of each connection: no queries for types that are not used. psycopg2 uses the server's encoding by default; in a
 # database of SQL_ASCII it then decodes ASCII only.
-_OPTIONS: Final[Mapping[str, Any]] = {
-    "enable_hstore": False,
-    "enable_json": False,
-    "enable_uuid": False,
-    "client_encoding": "UTF8",
-}
+_OPTIONS: Final = {"enable_hstore": False, "enable_json": False, "enable_uuid": False, "client_encoding": "UTF8"}
 # A connection is abandoned without a time limit: only the kernel can tell that the server's machine has gone. Seconds,
 # and of the last one milliseconds; a DSN may say otherwise.
 _KEEPALIVES: Final = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 15_000}

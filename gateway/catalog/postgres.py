@@ -14,7 +14,7 @@ import psycopg2
 from gateway.catalog.database_report import DatabaseReport, FoundTable, HeldLock, Inspection, report_without_connect
 from gateway.catalog.metrics import CatalogMetrics
 from gateway.catalog.pool import Pool, open_pool
-from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_TABLE, SIZE, CatalogQuery
+from gateway.catalog.query import ACTIVE, ID_TYPE, KILL_LINKS, LINKS_GRANTED, LINKS_TABLE, SIZE, CatalogQuery
 from gateway.catalog.record import ImageRecord, InspectedRow, Rows, read_row, valid_ids
 from gateway.catalog.replay_positions import ReplayPositions, read_position, read_replayed
 from gateway.catalog.server_addresses import Resolve, ServerAddresses, system_addresses
@@ -148,9 +148,8 @@ class PostgresCatalog:
             names = self.query.table, LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FoundTable.QUERY, names)
             found = [FoundTable.of(row) for row in await cursor.fetchall()]
-        for table in found:
-            if table.problem is not None:
-                raise DependencyDegraded(table.problem)
+        if problem := next((table.problem for table in found if table.problem is not None), None):
+            raise DependencyDegraded(problem)
         tables = ", ".join(table.name for table in found)
         self._tables = self._tables or tables
         if tables != self._tables:
@@ -247,12 +246,7 @@ class PostgresCatalog:
     async def try_links(self) -> None:
         """Return if the table of killed links can be read and written. Raises ``CatalogUnavailable``."""
         async with self._translated_errors(), self._cursor(table=LINKS_TABLE, writable=True) as cursor:
-            await self._execute(
-                cursor,
-                "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
-                "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL",
-                (LINKS_TABLE, LINKS_TABLE),
-            )
+            await self._execute(cursor, LINKS_GRANTED, (LINKS_TABLE, LINKS_TABLE))
             (granted,) = await cursor.fetchone()
         if granted is None:
             raise CatalogUnavailable(f"there is no table {LINKS_TABLE}")

@@ -16,6 +16,10 @@ KILL_LINKS: Final = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
 )
+LINKS_GRANTED: Final = (
+    "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
+    "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL"
+)
 # The type of a table's column. It finds no row if the table or the column does not exist. The modifier -1 renders
 # ``char(n)`` as ``bpchar``; NULL would render it as ``character``, one letter.
 ID_TYPE: Final = (

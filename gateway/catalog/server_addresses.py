@@ -101,13 +101,11 @@ class ServerAddresses:
             except (psycopg2.OperationalError, OSError) as error:  # a time-out is an OSError, too
                 self.skip()
                 tries += 1
-                if tries < len(self.servers):
-                    continue
-                if isinstance(error, OSError):
-                    raise
-                # libpq does not always name the server
-                reason = " ".join(str(error).split())
-                raise psycopg2.OperationalError(f"{self._name}, {server}: {reason}") from error
+                if tries >= len(self.servers):
+                    if isinstance(error, OSError):
+                        raise
+                    reason = " ".join(str(error).split())  # libpq does not always name the server
+                    raise psycopg2.OperationalError(f"{self._name}, {server}: {reason}") from error
 
     async def look_up(self) -> None:
         """Look the hosts up, unless that was done lately. Raises ``OSError`` without an address or when it is late."""

@@ -37,7 +37,6 @@ class CanaryOutcomes(NamedCollector):
         self.latest: Sequence[CanaryOutcome] = ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield a sample for each outcome that shows something."""
         up = GaugeMetricFamily(
             "image_gateway_canary_up",
             "1 if the canary gets through the front what a user should get, else 0; absent while the canary is wrong.",

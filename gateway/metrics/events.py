@@ -42,7 +42,6 @@ class EventLog:
         return list(self._events)
 
     def count_since(self, name: str, at: float) -> int:
-        """Return the number of events of this name since ``at``."""
         return sum(event.name == name and event.at >= at for event in self._events)
 
 

@@ -99,10 +99,9 @@ class Counted:
     def read(self, now: float) -> Reading:
         """Return the totals at ``now``. Labels are closed sets, so the number of totals is bounded."""
         counts: Counter[str] = Counter({f"error {code}": number for code, number in self.errors.totals().items()})
-        for status, number, _ in self.requests.totals(_IMAGE_ROUTES):
-            counts[f"status {status}"] += number
-        for status, number, _ in self.requests.totals(("access",)):
-            counts[f"access {status}"] += number
+        for kind, routes in (("status", _IMAGE_ROUTES), ("access", ("access",))):
+            for status, number, _ in self.requests.totals(routes):
+                counts[f"{kind} {status}"] += number
         durations = map(sum, zip(*map(self.requests.durations.counts, _IMAGE_ROUTES), strict=True))
         for name, counter in self.counters:
             for values, number in counter.totals().items():
@@ -119,12 +118,10 @@ class History(Points):
         self._counted = counted
 
     def record(self, now: float) -> Point:
-        """Add and return the point that ends at ``now``."""
         return self.add(self._counted.read(now))
 
 
 def total(points: Sequence[Point]) -> "Counter[str]":
-    """Return the counts of all ``points`` together."""
     counts: Counter[str] = Counter()
     for point in points:
         counts.update(point.counts)
@@ -132,7 +129,6 @@ def total(points: Sequence[Point]) -> "Counter[str]":
 
 
 def between(start: Reading, end: Reading, bounds: Sequence[float]) -> Point:
-    """Return what happened between two readings."""
     durations = [after - before for before, after in zip(start.durations, end.durations, strict=True)]
     seconds = tuple(_quantile(share, durations, bounds) for share in _QUANTILES) if any(durations) else None
     return Point(end.at, end.at - start.at, end.counts - start.counts, seconds)

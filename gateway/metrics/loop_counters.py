@@ -37,11 +37,9 @@ class LoopCounter(NamedCollector):
         self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int, {} if labels else {(): 0})
 
     def add(self, values: tuple[str, ...] = (), amount: int = 1) -> None:
-        """Add ``amount`` to the count of these label values."""
         self._counts[values] += amount
 
     def total(self, values: tuple[str, ...] = ()) -> int:
-        """Return the count of these label values."""
         return self._counts.get(values, 0)
 
     def totals(self) -> dict[tuple[str, ...], int]:
@@ -84,7 +82,6 @@ class LoopHistogram(NamedCollector):
         return self._observed.setdefault(label, _Observations([0] * (len(self.bounds) + 1)))
 
     def observe(self, value: float, label: str = "") -> None:
-        """Add one observation."""
         observed = self._observed.get(label) or self.start(label)
         observed.counts[bisect_left(self.bounds, value)] += 1
         observed.total += value

@@ -73,14 +73,12 @@ class NginxLastAsked(NamedCollector):
         for name, seconds in self.seconds().items():
             family.add_metric([name], seconds)
         yield family
-        cache = GaugeMetricFamily(
+        yield GaugeMetricFamily(
             "image_gateway_nginx_cache_used_seconds",
             "Seconds since a request came through gateway-cache.conf, whose nginx must ask for changes; absent after a "
             "minute.",
+            value=self.cache_seconds(),
         )
-        if (used := self.cache_seconds()) is not None:
-            cache.add_metric([], used)
-        yield cache
 
 
 def nginx_symptoms(asked: Mapping[str, float], cache_seconds: float | None, up_seconds: float) -> list[Symptom]:

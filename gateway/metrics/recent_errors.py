@@ -28,9 +28,7 @@ class RecentErrors:
         self._now = now
 
     def record(self, code: str, image_id: str | None, request_id: str) -> None:
-        known = self._by_code.get(code)
-        if known is None:
-            known = self._by_code[code] = RecentError(code, 0, 0.0, None)
+        known = self._by_code.setdefault(code, RecentError(code, 0, 0.0, None))
         known.count += 1
         known.at, known.image_id = self._now(), image_id
         self._requests.append((request_id, known.at, code))
@@ -41,9 +39,7 @@ class RecentErrors:
         return {"request_id": found[0], "failed_at": found[1], "code": found[2]}
 
     def totals(self) -> dict[str, int]:
-        """Return the number of errors by code."""
         return {code: error.count for code, error in self._by_code.items()}
 
     def newest(self) -> list[RecentError]:
-        """Return the errors, the latest first."""
         return sorted(self._by_code.values(), key=lambda error: -error.at)

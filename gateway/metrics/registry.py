@@ -35,7 +35,6 @@ class OptionalGauge(NamedCollector):
         self.value = value
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the value, if it is known."""
         yield GaugeMetricFamily(self.name, self.documentation, value=self.value)
 
 
@@ -56,7 +55,6 @@ class CountedElsewhere(NamedCollector):
     count: Callable[[], int]
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Yield the current count."""
         yield CounterMetricFamily(self.name, self.documentation, value=self.count())
 
 

@@ -13,7 +13,6 @@ Value = str | int | float  # a name or a number in the sentence
 _NAME: Final = r"^[a-z_]{1,40}$"
 _MOST_VALUES: Final = 8
 
-
 # How the numbers of several replicas become one number, by fault. For any other fault, the largest number counts: most
 # such numbers are read in one place, such as the length of a queue.
 _COMBINE: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {

@@ -110,11 +110,7 @@ class BucketsProbe:
         self._buckets = [_Bucket(name, region) for name, region in self.regions.items()]
 
     async def probe(self) -> None:
-        """Return if every bucket works.
-
-        Raises ``OriginUnavailable`` with the reasons if a bucket does not answer, and ``DependencyDegraded`` if buckets
-        refuse the gateway.
-        """
+        """Raise ``OriginUnavailable`` if a bucket does not answer, ``DependencyDegraded`` if it refuses the gateway."""
         accepted, refused = self.questions.origin.observed.take_verdicts()  # on the requests of clients
         now = self.monotonic()
         for bucket in self._buckets:
@@ -178,7 +174,9 @@ class BucketsProbe:
         rows += [row for row in self._rows if row.bucket == bucket.name][:_MOST_ASKED]
         made_up = ImageRecord("probe", None, False, bucket.name, bucket.region, _MADE_UP, content_type=None)
         for image in rows or [made_up]:
-            error = await self._answer_to(image)
+            error = (await self.questions.ask(image)).error
+            if bucket is self._buckets[0]:
+                self.observe(error.date)
             is_denied = error.code == "AccessDenied" and not error.is_expired
             refuses = False if error.status in (200, 206) else is_refusal(error)
             if refuses is False or (is_denied and image is made_up):
@@ -187,9 +185,3 @@ class BucketsProbe:
             if refuses is None or error.code != "AccessDenied":
                 break  # the answer is the same for every object
         raise (DependencyDegraded if refuses else OriginUnavailable)(error)
-
-    async def _answer_to(self, image: ImageRecord) -> CosError:
-        answer = await self.questions.ask(image)
-        if image.bucket == self._buckets[0].name:
-            self.observe(answer.error.date)
-        return answer.error

@@ -117,7 +117,6 @@ class Health:
         return Readiness.READY if set(self._states.values()) <= {State.OK} else Readiness.DEGRADED
 
     async def probe_all(self) -> None:
-        """Probe the dependencies now."""
         probes = self.probes  # a reload may replace them meanwhile
         states = await asyncio.gather(*(self._try(name, probe) for name, probe in probes.items()))
         found = {name: state for name, state in zip(probes, states, strict=True) if name in self.probes}

@@ -30,10 +30,9 @@ class MonitoringMetrics:
 
 
 async def measure_loop_lag(lag: Histogram, interval: float = _LAG_INTERVAL) -> None:
-    """Observe how late the event loop runs a timer, until cancelled.
+    """Observe how late the event loop runs a timer, until cancelled: the delay of all work on the loop.
 
-    All work on the loop has this delay, caused by a long callback, a busy processor, or a thread that holds the
-    interpreter's lock.
+    Its cause is a long callback, a busy processor, or a thread that holds the interpreter's lock.
     """
     loop = asyncio.get_running_loop()
     while True:

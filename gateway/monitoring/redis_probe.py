@@ -41,11 +41,7 @@ class RedisProbe:
     _name: str = field(default_factory=lambda: secrets.token_hex(4), init=False)
 
     async def run(self) -> None:
-        """Return if all of it works.
-
-        Raises ``CacheUnavailable`` if no server can be read. Raises ``DependencyDegraded`` if a server refuses
-        something, or if invalidations are not received or cannot be sent.
-        """
+        """Raise ``CacheUnavailable`` if no server can be read, ``DependencyDegraded`` if anything else fails."""
         try:
             problems = await self._refusals()
         except CacheUnavailable:

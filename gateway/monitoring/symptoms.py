@@ -218,7 +218,6 @@ class CurrentSymptoms:
     paused_buckets: Callable[[], list[str]]
 
     def now(self) -> list[Symptom]:
-        """Return the current problems, the worst first."""
         left = [source.seconds_left for source in self.credentials.all if source.seconds_left is not None]
         return symptoms(
             Observations(

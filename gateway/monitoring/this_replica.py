@@ -120,7 +120,6 @@ class ThisReplica:
             self._dead[event] = dead
 
     async def withdraw(self) -> None:
-        """Remove what was published: this replica stops."""
         if self.store is None:
             return
         try:

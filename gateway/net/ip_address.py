@@ -28,7 +28,5 @@ def subscriber_of(address: IpAddress) -> str:
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach ``host``: a loopback address or ``localhost``, but no other name."""
-    if host == "localhost":
-        return True
     address = parse_ip(host)
-    return address is not None and address.is_loopback
+    return host == "localhost" or (address is not None and address.is_loopback)

@@ -59,7 +59,7 @@ class TencentApi:
         headers, body = self.request(action, parameters, key)
         answer = await self.http.post(self.url.rstrip("/") + "/", headers, body)
         try:
-            response = json.loads(answer)["Response"]
+            response: Mapping[str, Any] = json.loads(answer)["Response"]
             error = response.get("Error")
             code = error["Code"] if error is not None else None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -67,8 +67,7 @@ class TencentApi:
         if error is not None:
             # The message of an error quotes parameters; the code comes from a documented list.
             raise ApiError(code if isinstance(code, str) and _WORD.fullmatch(code) else "unknown")
-        fields: Mapping[str, Any] = response
-        return fields
+        return response
 
     def request(self, action: str, parameters: Mapping[str, Any], key: ApiKey | None) -> tuple[dict[str, str], bytes]:
         """Return the header fields and the body of an action."""

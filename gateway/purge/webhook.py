@@ -32,9 +32,8 @@ class Webhook:
         return max(1, min(_MOST_IMAGES, _MOST_ADDRESSES // max(1, self.addresses.per_image)))
 
     async def purge(self, image_ids: Sequence[str]) -> None:
-        headers = {"Content-Type": "application/json"}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
+        authorization = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        headers = {"Content-Type": "application/json", **authorization}
         body = {
             "image_ids": list(image_ids),
             "urls": [address for image_id in image_ids for address in self.addresses.of(image_id)],
@@ -55,7 +54,7 @@ class Webhook:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 _, writer = await asyncio.open_connection(host, port, ssl=is_encrypted or None)
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             raise TargetUnavailable(f"{host} cannot be reached: {error or 'no answer'}") from error
         writer.transport.abort()  # over TLS, a service that does not answer the farewell would be waited for
         with suppress(OSError):

@@ -23,7 +23,6 @@ Attributes = Mapping[str, str | int]
 Server = tuple[str | None, int | None]  # host and port, None if unknown
 Fact = str | int | float | None
 
-_REDACTED: Final = "REDACTED"  # the value of the conventions
 # The methods of RFC 9110 and PATCH; any other is text of the client.
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _IMAGE_ID: Final = re.compile(PATTERN)
@@ -108,7 +107,7 @@ class Spans:
         """
         attributes: dict[str, str | int] = {
             "http.request.method": method,
-            "url.full": f"{url.scheme}://{url.host_port_subcomponent}/{_REDACTED}",
+            "url.full": f"{url.scheme}://{url.host_port_subcomponent}/REDACTED",  # the value of the conventions
             "server.address": url.host or "",
         }
         if url.port is not None:
