@@ -43,9 +43,8 @@ async def first_of(*events: asyncio.Event, timeout: float | None = None) -> None
 def in_daemon_thread(work: Callable[[], T], name: str) -> "asyncio.Future[T]":
     """Run blocking ``work`` in a new thread called ``name``, and return its result as a future.
 
-    A file system that hangs does not keep the process from ending, as it would with ``asyncio.to_thread``: its threads
-    are few, and the end of the process waits for them. Each call starts a thread, so the caller must bound the number
-    of calls. The work continues when the future is cancelled.
+    A file system that hangs does not keep the process from ending, which waits for the few threads of
+    ``asyncio.to_thread``. Each call starts a thread: the caller bounds their number. A cancelled future stops no work.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

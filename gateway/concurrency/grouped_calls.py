@@ -58,7 +58,6 @@ class GroupedCalls(Generic[K, V]):
         return await self._join(key)
 
     async def run_many(self, keys: Iterable[K]) -> dict[K, V | Exception]:
-        """Return the result or the error of each key."""
         waiters = {key: self._join(key) for key in keys}
         results: dict[K, V | Exception] = {}
         try:

@@ -25,8 +25,8 @@ class RateLimit:
         self._tolerance = (burst - 1) * self._interval
         self._max_clients = max_clients
         self._now = now
-        # When the bucket of each client will be full. This one number is the whole state of a token bucket: it is the
-        # "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371).
+        # When each client's bucket will be full, which is its whole state: the "theoretical arrival time" of the
+        # generic cell rate algorithm (ITU-T I.371).
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def wait(self, client: str) -> float:

@@ -58,7 +58,6 @@ class SingleFlight(Generic[K, V]):
         return self._calls.get(key)
 
     def __len__(self) -> int:
-        """Return the number of running calls that can be joined."""
         return len(self._calls)
 
     def detach(self, matches: Callable[[K], bool] = lambda _: True) -> None:
@@ -68,10 +67,9 @@ class SingleFlight(Generic[K, V]):
 
     async def close(self) -> None:
         """Cancel all running calls and wait for them."""
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _forget(self, key: K, task: "asyncio.Task[V]") -> None:
         if self._calls.get(key) is task:

@@ -31,7 +31,6 @@ class SharedTimeout:
         return _Wait(self)
 
     def expire_due(self) -> None:
-        """Expire the waits that are due, and schedule the next call."""
         now = time.monotonic()
         for wait in list(self.waits):
             if wait.due > now:
@@ -55,7 +54,6 @@ class _Limit:
         self._is_expired = False
 
     def expire(self) -> None:
-        """Cancel the task."""
         self._is_expired = True
         self._task.cancel()
 
@@ -75,12 +73,12 @@ class _Wait(_Limit):
         self._shared_timeout = shared_timeout
 
     def __enter__(self) -> None:
-        shared_timeout = self._shared_timeout
-        self.due = time.monotonic() + shared_timeout.seconds
-        shared_timeout.waits[self] = None
-        if not shared_timeout.is_scheduled:
-            shared_timeout.is_scheduled = True
-            asyncio.get_running_loop().call_later(shared_timeout.seconds, shared_timeout.expire_due)
+        shared = self._shared_timeout
+        self.due = time.monotonic() + shared.seconds
+        shared.waits[self] = None
+        if not shared.is_scheduled:
+            shared.is_scheduled = True
+            asyncio.get_running_loop().call_later(shared.seconds, shared.expire_due)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
@@ -140,7 +138,6 @@ class TimeSlices:
         self._ends_at = clock() + _SLICE
 
     async def pause(self) -> None:
-        """Let the event loop run if the slice is over, and begin the next slice."""
         if self._clock() >= self._ends_at:
             await asyncio.sleep(0)
             self._ends_at = self._clock() + _SLICE

@@ -34,7 +34,6 @@ class AuditLog:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is an audit log."""
         return self.settings.value.audit is not None
 
     async def note(
@@ -44,14 +43,11 @@ class AuditLog:
         target = self.settings.value.audit
         if target is None:
             return
-        said = {"action": action, "caller": caller, "client": client, "request_id": request_id, **facts}
-        if self.worker is not None:
-            said["worker"] = self.worker
-        known = {name: value for name, value in said.items() if value is not None}
+        said = {"action": action, "caller": caller, "client": client, "request_id": request_id}
+        known = {name: value for name, value in (said | facts | {"worker": self.worker}).items() if value is not None}
         line = json.dumps({"event": "audit", "timestamp": datetime.now(UTC).isoformat(), **known}) + "\n"
         if target == STANDARD_ERROR:
-            handler = log_handler()
-            stream = handler.stream if handler is not None else sys.stderr
+            stream = handler.stream if (handler := log_handler()) is not None else sys.stderr
             stream.write(line)
             stream.flush()
             return

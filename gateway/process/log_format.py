@@ -32,12 +32,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without its line break."""
-        line: dict[str, str | int] = {
-            "event": record.getMessage(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "timestamp": _timestamp(record),
-        }
+        event, level = record.getMessage(), record.levelname.lower()
+        line: dict[str, str | int] = {"event": event, "level": level, "logger": record.name}
+        line["timestamp"] = _timestamp(record)
         if self._worker is not None:
             line["worker"] = self._worker
         if request_id := current_request_id.get():
@@ -79,6 +76,6 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def _timestamp(record: logging.LogRecord) -> str:
-    """Return the time of the record, in UTC (RFC 3339)."""
+    """Return the time in UTC (RFC 3339)."""
     seconds, part = divmod(record.created, 1)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(part * 1_000_000):06d}Z"

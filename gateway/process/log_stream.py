@@ -93,8 +93,7 @@ LogOutput = LogStream | TextIO  # where the log goes
 def standard_error() -> LogOutput:
     """Return a stream to standard error that never waits, or ``sys.stderr`` itself if that is not a file.
 
-    The stream does not write through ``sys.stderr``: with PYTHONUNBUFFERED, as in the container, ``sys.stderr`` loses
-    the rest of a write that a signal interrupts.
+    With PYTHONUNBUFFERED, as in the container, ``sys.stderr`` would lose the rest of a write that a signal interrupts.
     """
     try:
         descriptor = sys.stderr.fileno()

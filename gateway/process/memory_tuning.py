@@ -16,12 +16,11 @@ _RELEASE_INTERVAL: Final = 20.0  # seconds
 
 
 def tune_memory() -> None:
-    """Tune the process once, after every module is imported.
+    """Tune the process once, after every module is imported: these stay, and no collection looks at them again.
 
-    Imported modules are excluded from garbage collection, as they stay until the end. Requests create many small
-    objects. Collecting after every 700 new objects, the default, takes a twentieth of the time. A collection of 2,000
-    objects takes up to 3 ms if most of them are garbage, and a collection of 20,000 objects up to 25 ms. A full
-    collection looks at all objects and takes a millisecond for every 5,000, so it runs once in 8 million new objects.
+    To collect after every 700 new objects, the default, takes a twentieth of the time. A collection of 2,000 objects
+    takes up to 3 ms if most of them are garbage, and one of 20,000 up to 25 ms. A full collection takes a millisecond
+    for every 5,000 of all objects, so it runs once in 8 million new ones.
 
     The buffers of a relayed image are at the end of the heap. Returning them to the system after each chunk costs one
     or two dozen page faults for each megabyte, so glibc keeps 32 MiB. Other allocators are not tuned.
@@ -29,17 +28,16 @@ def tune_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         for name, value in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD):
             mallopt(name, value)
 
 
 async def release_free_memory(interval: float = _RELEASE_INTERVAL) -> None:
-    """Return memory that is free to the system, every ``interval`` seconds, until cancelled.
+    """Return memory that is free to the system, every ``interval`` seconds, until cancelled. Only with glibc.
 
-    By default glibc returns only the end of the heap. After a thousand slow streams most free memory is between blocks
-    in use, and would stay resident until the process ends (malloc_trim(3)). Nothing is done for other allocators.
+    By default glibc returns only the end of the heap (malloc_trim(3)). After a thousand slow streams most free memory
+    is between blocks in use, and would stay resident until the process ends.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     while trim is not None:

@@ -74,7 +74,6 @@ class Replaceable(Generic[T]):
 
     @classmethod
     async def open(cls, opening: AbstractAsyncContextManager[T]) -> Self:
-        """Open a value. Raises the errors of ``opening``."""
         opened = AsyncExitStack()
         return cls(await opened.enter_async_context(opening), opened)
 
@@ -84,7 +83,6 @@ class Replaceable(Generic[T]):
         self._opened, successor._opened = successor._opened, self._opened
 
     async def aclose(self) -> None:
-        """Close the value that is held now."""
         await self._opened.aclose()
 
 

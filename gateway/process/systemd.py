@@ -1,9 +1,7 @@
 """What systemd and the gateway say to each other: states (sd_notify(3)) and listening sockets (sd_listen_fds(3)).
 
-``NOTIFY_SOCKET`` names the socket for states, and ``WATCHDOG_USEC`` the time within which systemd expects a sign of
-life. ``LISTEN_FDS`` is the number of sockets that systemd opened before it started the gateway, from descriptor 3 on,
-and ``LISTEN_PID`` the process that they are for. A socket that outlives its process keeps its unaccepted connections,
-and the next process accepts them. Without these variables nothing is sent and nothing is inherited.
+Without the variables of systemd nothing is sent and nothing is inherited. A socket that outlives its process keeps its
+unaccepted connections, and the next process accepts them.
 """
 
 import asyncio
@@ -70,10 +68,9 @@ class ServiceManager:
         self._send("STOPPING=1")
 
     async def show_life(self, is_alive: Callable[[], bool] = lambda: True) -> None:
-        """Send a sign of life regularly, until cancelled. Return at once if no sign of life is expected.
+        """Send signs of life while ``is_alive``, until cancelled. Return at once if none is expected.
 
-        No sign is sent while ``is_alive`` returns False. The event loop sends the signs, so none is sent while the loop
-        hangs and the gateway cannot answer.
+        The event loop sends them, so none is sent while the loop hangs and the gateway cannot answer.
         """
         while self.watchdog is not None:
             if is_alive():

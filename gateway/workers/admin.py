@@ -117,8 +117,7 @@ class Admin:
 
     async def _read_totals(self, workers: list[Worker]) -> None:
         for worker, answer in (await self._calls.get(workers, TOTALS)).items():
-            totals = answer.data(Totals) if answer is not None else None  # None also for that of another version
-            if totals is not None and not worker.ended.is_set():
+            if answer and (totals := answer.data(Totals)) and not worker.ended.is_set():
                 self._totals.read(worker.ended, totals)
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -159,8 +158,7 @@ class Admin:
             data = self._totals.replace(body["data"], int(request.query.get("since", "0")))
         except (ValueError, KeyError, TypeError):  # an error, or the answer of another version
             return answer.response()
-        answers = [answer, *(other for other in others.values() if other is not None)]
-        found = [state for each in answers if (state := each.data(WorkerState)) is not None]
+        found = [state for each in (answer, *others.values()) if each and (state := each.data(WorkerState))]
         if states := list({state.replica: state for state in found}.values()):
             missing = len(self._supervisor.slots) - len(states)
             data = {**data, **merged_console(states, missing, {self._name: self._own_symptoms()})}
@@ -168,7 +166,6 @@ class Admin:
         return Answer(answer.status, answer.headers, json_text({**body, "data": data})).response()
 
     async def _running(self, _: web.Request) -> web.Response:
-        """Return what each worker says of itself."""
         answers = await self._calls.get(self._supervisor.answering(), _RUNNING)
         read = [answer.data(_Running) for answer in answers.values() if answer is not None]
         found = [replica for running in read if running is not None for replica in running.replicas]
@@ -184,7 +181,6 @@ class Admin:
         raise NoWorker
 
     def _own_symptoms(self) -> list[Symptom]:
-        """Return the problems that only the supervisor sees."""
         found, now = self._totals.nginx_symptoms(), time.time()
         ready, configured = len(self._supervisor.answering()), len(self._supervisor.slots)
         if ready < configured:

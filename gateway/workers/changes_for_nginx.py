@@ -84,8 +84,7 @@ class ChangesForNginx:
     async def answer(self, request: web.Request) -> web.Response:
         """Return the list of a worker that has missed no change since the asked time, else the most complete list.
 
-        A worker that has just started has heard nothing of the time before. While a worker does not answer, the next
-        one is asked, too.
+        A worker has heard nothing of the time before its start. While one does not answer, the next is asked, too.
         """
         heard, workers = self._heard(), self.supervisor.by_changes()
         asked = [partial(self._list_of, request, worker) for worker in workers]

@@ -1,7 +1,6 @@
 """What the console shows of all workers together: lights, problems, replicas, charts and the latest errors.
 
-The supervisor reads the totals of each worker every five seconds. The totals of a worker that has ended stay in the
-sum, as they were when they were last read.
+The totals of a worker that has ended stay in the sum, as they were when they were last read.
 """
 
 import asyncio
@@ -65,11 +64,10 @@ class WorkerState(_Kept):
 def merged_console(
     states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]
 ) -> Mapping[str, Any]:
-    """Return what replaces the answer of a worker. ``states`` has at least one state.
+    """Return what replaces the answer of a worker. ``states`` is not empty; ``missing`` workers have no state.
 
-    missing: the number of workers without a state.
-    own: the symptoms that the supervisor sees itself, by its name.
-    Each worker knows itself best. Of other replicas it knows what they have published.
+    Each worker knows itself best: of other replicas it knows what they have published. ``own``: the supervisor's
+    symptoms, by its name.
     """
     replicas = {row.name: row for state in states for row in state.replicas}
     replicas |= {row.name: row for state in states for row in state.replicas if row.name == state.replica}
@@ -136,7 +134,6 @@ class Totals(BaseModel):
     nginx: _HeardOfNginx | None = None
 
     def reading(self, at: float) -> Reading:
-        """Return the counts as a reading at ``at`` (Unix seconds)."""
         return Reading(at, Counter(self.counts), self.durations)
 
 
@@ -169,11 +166,8 @@ class MergedTotals:
         """Return what the console gets from a worker, with the points after ``since`` and the errors of all workers."""
         if self._points is None:
             return data
-        return {
-            **data,
-            "points": self._points.as_json(since),
-            "errors": [error.model_dump() for error in self._total().errors],
-        }
+        errors = [error.model_dump() for error in self._total().errors]
+        return {**data, "points": self._points.as_json(since), "errors": errors}
 
     def nginx_symptoms(self) -> list[Symptom]:
         """Return the problems with nginx by what all running workers heard of it."""

@@ -19,7 +19,6 @@ Rule = Callable[[Sequence[float]], float]
 
 
 def farthest(values: Sequence[float]) -> float:
-    """Return the value that is farthest from 0."""
     return max(values, key=abs)
 
 
@@ -45,10 +44,8 @@ RULES: Final = {f"image_gateway_{name}": rule for rule, names in _GAUGES.items()
 
 
 def merged(name: str, values: Sequence[float]) -> float:
-    """Return a single value of a gauge. NaN (not known) counts only where every worker has it.
-
-    Of ``_created``, the time since when a counter counts, the oldest is taken.
-    """
+    """Return a single value of a gauge. NaN (not known) counts only where every worker has it."""
+    # Of ``_created``, the time since when a counter counts, the oldest is taken.
     rule = RULES.get(name, min if name.endswith("_created") else max)
     known = [value for value in values if not math.isnan(value)]
     return float(rule(known)) if known else math.nan
@@ -100,7 +97,6 @@ class MergedMetrics:
 
 
 def about_workers(ready: int, configured: int, restarts: int) -> list[Metric]:
-    """Return the metrics of the supervisor itself."""
     workers = GaugeMetricFamily(
         "image_gateway_workers", "Workers that serve ('ready'), and that should ('configured').", labels=["state"]
     )

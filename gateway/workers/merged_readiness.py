@@ -44,20 +44,16 @@ class WorkerReports:
 
     async def read(self, workers: Sequence[Worker]) -> dict[Worker, WorkerReport | None]:
         """Ask the workers, and return the report of each. None for a worker without a report in time."""
-        for worker in workers:
-            if worker not in self._asking:
-                name = f"readiness-of-worker-{worker.number}"
-                self._asking[worker] = asyncio.create_task(self._ask(worker), name=name)
+        for worker in set(workers) - self._asking.keys():
+            self._asking[worker] = asyncio.create_task(self._ask(worker), name=f"readiness-of-worker-{worker.number}")
         asking = [self._asking[worker] for worker in workers]
         if asking:
             await asyncio.wait(asking, timeout=_WAIT)
-        first = [task for worker, task in zip(workers, asking, strict=True) if self._report_of(worker) is None]
-        if first:
+        if first := [task for worker, task in zip(workers, asking, strict=True) if self._report_of(worker) is None]:
             await asyncio.wait(first, timeout=_FIRST_WAIT)
         return {worker: self._report_of(worker) for worker in workers}
 
     async def close(self) -> None:
-        """Stop asking."""
         asking = list(self._asking.values())
         for task in asking:
             task.cancel()
@@ -84,9 +80,8 @@ def merged(
 ) -> Mapping[str, Any]:
     """Return the body of ``/readyz`` for the workers with these ``numbers``.
 
-    ``status`` is ``ready`` if every worker is ready, ``not_ready`` if no worker serves or the gateway drains, and
-    ``degraded`` otherwise. A worker without a report is not ready. ``checks`` has the worst state of each
-    dependency, and ``reasons`` says why the state is not ``ok``.
+    A gateway that drains, and a worker without a report, are not ready. ``checks`` has the worst state of each
+    dependency, and ``reasons`` says why it is not ``ok``.
     """
     workers = {str(number): NOT_READY for number in numbers}
     checks: dict[str, str] = {}
@@ -100,12 +95,8 @@ def merged(
             if name not in checks or STATES.index(state) > STATES.index(checks[name]):
                 checks[name] = state
                 reasons |= {name: report.reasons[name]} if name in report.reasons else {}
-    return {
-        "status": NOT_READY if is_draining else overall(workers.values()),
-        "checks": checks,
-        "reasons": reasons,
-        "workers": workers,
-    }
+    status = NOT_READY if is_draining else overall(workers.values())
+    return {"status": status, "checks": checks, "reasons": reasons, "workers": workers}
 
 
 def overall(statuses: Collection[str]) -> str:

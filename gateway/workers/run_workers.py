@@ -154,23 +154,19 @@ class PublicPort:
             yield list(self.holders)
             return
         with ExitStack() as stack:
-            yield [stack.enter_context(_on_the_same_port(holder)) for holder in self.holders]
+            sockets = [stack.enter_context(socket.socket(holder.family, holder.type)) for holder in self.holders]
+            for bound, holder in zip(sockets, self.holders, strict=True):
+                _bind_as(holder, bound)
+            yield sockets
 
     def close(self) -> None:
-        """Give the port back."""
         for holder in self.holders:
             holder.close()
 
 
-def _on_the_same_port(holder: socket.socket) -> socket.socket:
-    bound = socket.socket(holder.family, holder.type)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if holder.family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(holder.getsockname())
-    except OSError:
-        bound.close()
-        raise
-    return bound
+def _bind_as(holder: socket.socket, bound: socket.socket) -> None:
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if holder.family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    bound.bind(holder.getsockname())

@@ -99,7 +99,7 @@ class Supervisor:
                 await worker.ended.wait()
 
     def ready(self) -> list[Worker]:
-        """Return the workers that serve, in the order of their numbers."""
+        """Return the workers that serve, by number."""
         return [slot.current for slot in self.slots if slot.current is not None and slot.current.is_ready]
 
     def answering(self) -> list[Worker]:
@@ -109,9 +109,8 @@ class Supervisor:
     def by_changes(self) -> list[Worker]:
         """Return the workers that list changes for nginx, the one to ask first.
 
-        It is the worker that heard of a change last: it may have given nginx the old image until then. During a roll it
-        is the worker that ends last: when nginx hears a worker with other settings, it forgets everything, and no
-        worker may answer by the settings before after that.
+        It heard of a change last: it may have given nginx the old image until then. During a roll it ends last: when
+        nginx hears a worker with other settings, it forgets everything, and none may answer by the old ones after that.
         """
         last_first = self.answering()[::-1]
         if not self._is_rolling:
@@ -124,7 +123,7 @@ class Supervisor:
         return any(slot.current is not None and slot.current.silence() < self.silence for slot in self.slots)
 
     async def reload(self) -> None:
-        """Make one worker after another reload the configuration. A failure is logged."""
+        """Make one worker after another reload the configuration. Failures are logged."""
         is_ordered = False
         for slot in self.slots:
             async with slot.replacing:
@@ -140,10 +139,9 @@ class Supervisor:
     async def roll(self, before_end: Callable[[Worker], Awaitable[None]]) -> None:
         """Replace one worker after another. Each new worker is ready before the old worker drains.
 
-        ``before_end`` is awaited with each worker that is about to drain.
-        The first new worker starts the version to which the link leads now, and reads the configuration. The others get
-        what the new workers have accepted last: the admin port may reload between two replacements. If a new worker
-        does not become ready, the roll stops with a line in the log, and the old worker goes on.
+        ``before_end`` is awaited with each worker that is about to drain. The first new worker starts the version to
+        which the link leads now, and reads the configuration. The others get what new workers have accepted last: the
+        admin port may reload in between. If one does not become ready, that is logged, and the old worker goes on.
         """
         self._is_rolling = True
         replaced: list[Worker] = []

@@ -19,19 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.concurrency.background import first_of
-from gateway.workers.worker_channel import (
-    FORCE,
-    FROM_SUPERVISOR,
-    GRACE,
-    HEARD,
-    LONGEST_LINE,
-    RELOAD,
-    SETTINGS,
-    SIGNAL,
-    STOP,
-    WORKER_VERSION,
-    Assignment,
-)
+from gateway.workers import worker_channel
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +82,7 @@ class Worker:
 
     def __post_init__(self, channel: tuple[asyncio.StreamReader, asyncio.StreamWriter], secret: str) -> None:
         self.admin = f"http://{_LOOPBACK}:{self.listener.getsockname()[1]}"
-        self.headers = {FROM_SUPERVISOR: secret}
+        self.headers = {worker_channel.FROM_SUPERVISOR: secret}
         reader, self._writer = channel
         self._watching = asyncio.create_task(self._watch(reader), name=f"worker-{self.number}")
 
@@ -104,7 +92,6 @@ class Worker:
         return self._ready.is_set() and not self.is_stopping and not self.ended.is_set()
 
     def outcome(self) -> str:
-        """Return how the process ended, in words."""
         code = self.process.returncode
         return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
@@ -119,7 +106,7 @@ class Worker:
     async def reload(self, timeout: float) -> None:
         """Make it reload the configuration, and wait until that is over. Raises ``WorkerFailed`` as ``until_ready``."""
         self._reloaded.clear()
-        self._order(RELOAD)
+        self._order(worker_channel.RELOAD)
         await self._until(self._reloaded, "reloaded", timeout)
 
     async def _until(self, event: asyncio.Event, state: str, timeout: float) -> None:
@@ -135,11 +122,11 @@ class Worker:
     def stop(self) -> None:
         """Make it drain and end."""
         self.is_stopping = True
-        self._order(STOP)
+        self._order(worker_channel.STOP)
 
     def force_stop(self) -> None:
         """Make it reset what is in flight and end."""
-        self._order(FORCE)
+        self._order(worker_channel.FORCE)
 
     def kill(self) -> None:
         """End the process at once (SIGKILL)."""
@@ -151,7 +138,6 @@ class Worker:
             self._writer.write(order.encode() + b"\n")
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
-        """Note each state, until the process has ended."""
         with suppress(OSError, ValueError):  # ValueError: a line without an end
             async for line in reader:
                 self.last_sign = time.monotonic()
@@ -162,16 +148,16 @@ class Worker:
                         self._reloaded.set()
                     case b"STOPPING", _, _:
                         self.is_stopping = True
-                    case name, _, seconds if name == GRACE:
+                    case worker_channel.GRACE, _, seconds:
                         self.grace = float(seconds)
-                    case name, _, _ if name == HEARD:
+                    case worker_channel.HEARD, _, _:
                         self.heard_at = self.last_sign
-                    case name, _, order if name == SIGNAL:
+                    case worker_channel.SIGNAL, _, order:
                         if (wanted := self.passes_on.get(order.decode())) is not None:
                             wanted.set()
-                    case name, _, version if name == WORKER_VERSION:
+                    case worker_channel.WORKER_VERSION, _, version:
                         self.version = version.decode()
-                    case name, _, settings if name == SETTINGS:
+                    case worker_channel.SETTINGS, _, settings:
                         self.accepted = Accepted(self.command, settings.decode())
         await self.process.wait()
         self._writer.close()
@@ -198,10 +184,9 @@ class WorkerCommand:
         return Accepted(resolved(self.command), self.settings)
 
     async def start(self, number: int, accepted: Accepted | None, public: Sequence[socket.socket]) -> Worker:
-        """Start worker ``number``, which listens on ``public`` when it is ready.
+        """Start worker ``number``, which listens on ``public`` when it is ready, as a worker has ``accepted``.
 
-        It gets the command and the settings in ``accepted``. If ``accepted`` is None, it reads the configuration. Then,
-        and if the command is gone, the command is what the link leads to now.
+        None: it reads the configuration. Then, and if the command is gone, the command is what the link leads to now.
         """
         settings = ended = None
         if accepted is None:
@@ -216,18 +201,15 @@ class WorkerCommand:
             admin = stack.enter_context(socket.socket(socket.AF_INET))
             admin.bind((_LOOPBACK, 0))
             secret = secrets.token_urlsafe()
-            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LONGEST_LINE)
+            reader, writer = await asyncio.open_unix_connection(sock=ours, limit=worker_channel.LONGEST_LINE)
             stack.callback(writer.close)
             sockets = [listener.fileno() for listener in public]
-            writer.write(Assignment(number, sockets, admin.fileno(), secret, settings, ended).line())
+            assignment = worker_channel.Assignment(number, sockets, admin.fileno(), secret, settings, ended)
+            writer.write(assignment.line())
+            arguments = (*command, *self.arguments, "--as-worker", str(theirs.fileno()))
+            inherited = (theirs.fileno(), admin.fileno(), *sockets)
             process = await asyncio.create_subprocess_exec(
-                *command,
-                *self.arguments,
-                "--as-worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), admin.fileno(), *sockets),
-                env=dict(self.environment),
+                *arguments, stdin=asyncio.subprocess.DEVNULL, pass_fds=inherited, env=dict(self.environment)
             )
             stack.pop_all()
             return Worker(number, process, (reader, writer), admin, secret, command, accepted)
@@ -241,12 +223,9 @@ def started_by(script: str, interpreter: str) -> tuple[str, ...]:
 
 
 def resolved(command: Sequence[str]) -> tuple[str, ...]:
-    """Return the command with what its links lead to now.
-
-    The name of an interpreter in a virtual environment stays, as it is a link out of the environment.
-    """
+    """Return the command with what its links lead to now. The interpreter of a virtual environment keeps its name."""
     program, *arguments = command
-    path = Path(program)
+    path = Path(program)  # an interpreter's name in a virtual environment is a link out of the environment
     return (str(path.parent.resolve() / path.name if arguments else path.resolve()), *arguments)
 
 

@@ -98,13 +98,9 @@ class WorkerCalls:
     async def _sent(self, request: web.Request, worker: Worker, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = _end_to_end(request.headers)
         headers.update({**worker.headers, SUPERVISOR_PEER: request.remote or ""})
+        url, body = URL(worker.admin + path, encoded=True), await request.read() or None
         async with self.session.request(
-            request.method,
-            URL(worker.admin + path, encoded=True),
-            headers=headers,
-            data=await request.read() or None,
-            allow_redirects=False,
-            skip_auto_headers=_AUTOMATIC,
+            request.method, url, headers=headers, data=body, allow_redirects=False, skip_auto_headers=_AUTOMATIC
         ) as answer:
             yield answer
 

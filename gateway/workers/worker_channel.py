@@ -1,12 +1,10 @@
 """What a worker got from its supervisor: its sockets, and the channel for orders and states.
 
-The channel is a socket pair. The supervisor writes a line of JSON, and later ``stop``, ``force`` and ``reload``, each
-on a line. The worker writes the states of sd_notify(3), its version, the settings that it reads and accepts, and a line
-when its list of changes is another. Before it drains, the worker writes the seconds that the drain may take. When the
-channel closes, the supervisor has ended.
+The channel is a socket pair. The supervisor writes a line of JSON (``Assignment``), then an order on each line. The
+worker writes the states of sd_notify(3), and others as ``NAME=value``. When the channel closes, the supervisor has
+ended.
 
-Every user of this machine reaches the admin port of a worker. So a request to the port must have the secret that the
-supervisor gave to this worker.
+Every user of this machine reaches the admin port of a worker. So a request to it must have the supervisor's secret.
 """
 
 import asyncio
@@ -67,7 +65,6 @@ class Assignment:
     ended: str | None = None
 
     def line(self) -> bytes:
-        """Return the first line that the supervisor writes."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
@@ -122,7 +119,7 @@ class WorkerChannel:
         return admin
 
     def manager(self) -> ServiceManager:
-        """Return the manager that sends the states of this worker to the supervisor."""
+        """Return what sends the states of this worker to the supervisor."""
         return ServiceManager(None, SIGN_TIMEOUT, deliver=self._send, receiver="the parent")
 
     def send(self, name: bytes, value: str) -> None:
@@ -131,10 +128,7 @@ class WorkerChannel:
             self._send(name + b"=" + value.encode())
 
     def send_heard(self) -> None:
-        """Send the supervisor that the list of changes for nginx is another, once in a step of the event loop.
-
-        The supervisor asks for the list after it has received the line, so not in the same step.
-        """
+        """Send that the list for nginx is another, once in a step of the loop: nobody can ask for it before."""
         if not self._has_sent_heard:
             self._has_sent_heard = True
             asyncio.get_running_loop().call_soon(self._reset_heard)

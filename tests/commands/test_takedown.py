@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -73,23 +74,27 @@ async def test_a_row_that_still_serves_is_said_first_and_is_a_failure(
     assert "fail  nginx and CDN: not asked: the row still serves the image" in output
 
 
-async def test_a_front_a_replica_and_a_purge_of_which_it_is_not_seen_gone_are_failures(
+async def test_a_front_a_purge_or_a_replica_alone_of_which_it_is_not_seen_gone_is_a_failure(
     replicas: list[RunningGateway], images: Images, write_config: WriteConfig
 ) -> None:
     """The replica is silent as one of an earlier release; nobody sends the purge, as no gateway here has ``purge``."""
     await images.execute("DELETE FROM images WHERE id = 'a'")
-    config = write_config()
-    output = await said(1, "takedown", "a", "--config", config)
-    assert "fail  nginx and CDN: not asked: there is no canary.via, and no --via" in output
-    assert "ok    links: access.signed_links is not configured" in output
-    replicas[1].redis.channel.on_question = lambda _: None
-    config = write_config(access=LINKS, purge={"target": "webhook", "url": "http://127.0.0.1:1/"})
+
+    async def only_failure(*options: str, **changes: Any) -> str:
+        output = await said(1, "takedown", "a", *options, "--timeout", "1", "--config", write_config(**changes))
+        assert ("ok    links: access.signed_links is not configured" in output) == ("access" not in changes)
+        [failure] = [line for line in output.splitlines() if line.startswith("fail")]
+        return failure
+
+    gone = ("--via", replicas[0].ports.public)
+    webhook = {"target": "webhook", "url": "http://127.0.0.1:1/"}
+    assert (await only_failure()).startswith("fail  nginx and CDN: not asked: there is no canary.via, and no --via")
     async with answering() as front:
-        options = ("--via", front.url, "--timeout", "1", "--config", config)
-        output = await said(1, "takedown", "a", *options)
-    assert f"fail  {front.url}: 3 of 3 addresses: /i/a: 200" in output
-    assert "fail  purge of the CDN: waits in the queue" in output
-    assert f"fail  replica {replicas[1].replica_name}: does not answer" in output
+        failure = await only_failure("--via", front.url, access=LINKS)
+    assert failure.startswith(f"fail  {front.url}: 3 of 3 addresses: /i/a: 200")
+    assert (await only_failure(*gone, purge=webhook)).startswith("fail  purge of the CDN: waits in the queue")
+    replicas[1].redis.channel.on_question = lambda _: None
+    assert (await only_failure(*gone)).startswith(f"fail  replica {replicas[1].replica_name}: does not answer")
 
 
 async def test_without_postgres_the_image_is_purged_all_the_same(
