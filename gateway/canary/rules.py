@@ -40,7 +40,7 @@ class Seen:
 
 
 class Verdict(NamedTuple):
-    """The canary's judgement of a front's (proxy's, CDN's) answer, and why. ``is_up``: None if the test image is wrong."""
+    """The canary's judgement of an answer of a front (proxy, CDN), and why. ``is_up``: None if the image is unfit."""
 
     is_up: bool | None
     what: str
