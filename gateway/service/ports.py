@@ -160,6 +160,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
+    accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
         links=links,
@@ -170,9 +171,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,
-        accel_prefix=(
-            AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
-        ),
+        accel_prefix=accel,
     )
     statistics = queues = None
     if redis is not None:
