@@ -33,7 +33,7 @@ _MOST_UNREADABLE = 8  # rows of one query; each takes a dozen queries to find
 _NOT_UTF8 = (psycopg2.errors.CharacterNotInRepertoire, psycopg2.errors.UntranslatableCharacter)
 
 # Returns the context of a query, given its operation and its table.
-ObserveQuery = Callable[[str, str], AbstractContextManager[None]]
+ObserveQuery = Callable[[str, str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)

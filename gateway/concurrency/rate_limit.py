@@ -4,8 +4,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-_MAX_CLIENTS = 10_000
-
 
 class RateLimit:
     """A token bucket for each client: ``burst`` requests at once, then ``per_second``.
@@ -14,12 +12,7 @@ class RateLimit:
     """
 
     def __init__(
-        self,
-        per_second: float,
-        burst: int,
-        *,
-        max_clients: int = _MAX_CLIENTS,
-        now: Callable[[], float] = time.monotonic,
+        self, per_second: float, burst: int, *, max_clients: int = 10_000, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._interval = 1 / per_second
         self._tolerance = (burst - 1) * self._interval

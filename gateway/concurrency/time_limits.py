@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -80,9 +79,7 @@ class _Wait(_Limit):
             shared.is_scheduled = True
             asyncio.get_running_loop().call_later(shared.seconds, shared.expire_due)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._is_expired:
             self._end(kind, error)
         else:
@@ -110,9 +107,7 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
     async def __aenter__(self) -> None:
         self._timer = self._loop.call_later(self._step_seconds, self._step)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.cancel()
         self._end(kind, error)
 

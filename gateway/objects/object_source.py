@@ -208,7 +208,7 @@ class ObjectSource:
             self.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
 
     def revalidate(self, image: AuthorizedImage) -> None:
-        """Ask COS about old bytes that are used (stale-while-revalidate). With many others, the next request may."""
+        """Ask COS about old bytes in use (stale-while-revalidate). While many are asked about, the next request may."""
         entry = self.memory.get(image)
         if entry is not None and len(self._revalidations) < MOST_UNATTENDED:
             self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))

@@ -189,13 +189,10 @@ class TransferState:
     @property
     def is_shareable(self) -> bool:
         """Whether a reader that falls behind the others still gets the whole body. Known once COS has answered."""
-        body = self.body
-        return body is not None and (
-            self.keeps_all
-            or body.is_resumable
-            or not body.head.has_body
-            or (body.length is not None and body.length <= self._most_alone)
-        )
+        if (body := self.body) is None:
+            return False
+        is_small = body.length is not None and body.length <= self._most_alone
+        return self.keeps_all or body.is_resumable or not body.head.has_body or is_small
 
     def turn(self) -> Need:
         """Return whether the reader reads from COS, until ``passed``, or waits. Raises why the transfer failed."""

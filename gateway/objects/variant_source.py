@@ -50,11 +50,8 @@ class RefusedVariants:
         if not self._refused:
             return False
         since = self._off_since.get(self._format_of(image))
-        return (
-            self._is_refused(image, image.object_id)
-            or self._is_refused(image, image.object_id.original())
-            or (since is not None and self.now() < since + _REFUSED_FOR)
-        )
+        is_off = since is not None and self.now() < since + _REFUSED_FOR
+        return is_off or self._is_refused(image, image.object_id) or self._is_refused(image, image.object_id.original())
 
     def substitute_for(self, image: SignedImage, refusal: GatewayError | None) -> str | None:
         """Return the rendition to send instead, None for the original. ``refusal`` is None if COS was not asked."""
