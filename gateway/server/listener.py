@@ -51,7 +51,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The callbacks at the end of serving: ``begin`` fails readiness, ``grace`` returns how long open requests may take."""
+    """The callbacks of a stop: ``begin`` fails readiness, ``grace`` returns how many seconds open requests may take."""
 
     in_flight: InFlight
     begin: Callable[[], None]
