@@ -85,7 +85,7 @@ class Exchange:
 
 
 class ImageMemory:
-    """The ``KnownInMemory`` of requests: cached URLs, content of objects, and renditions that COS refused."""
+    """What is known of images without I/O (a ``KnownInMemory``): cached URLs, objects' content, refused renditions."""
 
     def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
         self.resolver = resolver

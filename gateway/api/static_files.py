@@ -59,7 +59,7 @@ _DOCUMENT_HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file of this package in memory, with the header fields of its response."""
+    """A file that the gateway serves from its own package, in memory, with the header fields of its response."""
 
     body: bytes
     gzipped: bytes

@@ -40,7 +40,7 @@ class Seen:
 
 
 class Verdict(NamedTuple):
-    """The judgement of a front's answer. ``is_up``: None if the canary itself is wrong. ``what``: what was seen."""
+    """The canary's judgement of an answer of a front (proxy, CDN), and why. ``is_up``: None if the image is unfit."""
 
     is_up: bool | None
     what: str
