@@ -4,22 +4,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-_MAX_CLIENTS = 10_000
-
 
 class RateLimit:
-    """A token bucket for each client: ``burst`` requests at once, then ``per_second``.
+    """Limits the requests of each client by a token bucket: ``burst`` at once, then ``per_second``.
 
     The least recently seen client is forgotten first. A client that is forgotten starts with a full bucket again.
     """
 
     def __init__(
-        self,
-        per_second: float,
-        burst: int,
-        *,
-        max_clients: int = _MAX_CLIENTS,
-        now: Callable[[], float] = time.monotonic,
+        self, per_second: float, burst: int, *, max_clients: int = 10_000, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._interval = 1 / per_second
         self._tolerance = (burst - 1) * self._interval

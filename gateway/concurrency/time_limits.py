@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -42,7 +41,7 @@ class SharedTimeout:
 
 
 class _Limit:
-    """A time limit that cancels its task, and turns that into ``TimeoutError`` as ``asyncio.timeout`` does."""
+    """A time limit of a task: cancels the task, and turns that into ``TimeoutError``, as ``asyncio.timeout`` does."""
 
     __slots__ = ("_cancelling", "_is_expired", "_task")
 
@@ -64,7 +63,7 @@ class _Limit:
 
 
 class _Wait(_Limit):
-    """A limit of a ``SharedTimeout``."""
+    """The context of one wait that a ``SharedTimeout`` limits."""
 
     __slots__ = ("_shared_timeout", "due")
 
@@ -80,9 +79,7 @@ class _Wait(_Limit):
             shared.is_scheduled = True
             asyncio.get_running_loop().call_later(shared.seconds, shared.expire_due)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._is_expired:
             self._end(kind, error)
         else:
@@ -90,7 +87,7 @@ class _Wait(_Limit):
 
 
 class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asyncio.timeout``
-    """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
+    """Raises ``TimeoutError`` if its ``async with`` block takes over ``seconds`` of an event loop that runs on time.
 
     ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
     for seconds, and then every wait times out although the answer is already in the socket. Here the limit is divided
@@ -110,9 +107,7 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
     async def __aenter__(self) -> None:
         self._timer = self._loop.call_later(self._step_seconds, self._step)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.cancel()
         self._end(kind, error)
 
@@ -125,7 +120,7 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
 
 
 class TimeSlices:
-    """Slices of long work: ``await slices.pause()`` lets the event loop run when the work has taken a millisecond.
+    """Divides long work into slices: ``await slices.pause()`` lets the event loop run once a millisecond is used.
 
     A millisecond is half of the goal of two, because the current step is finished first. The first slice begins when
     the object is made, so make it just before the loop.

@@ -148,7 +148,7 @@ class Reader:
 
 
 class ObjectSource:
-    """The content of images from memory or COS, asked as little as possible: once for requests at the same time.
+    """Gets the content of images from memory or COS. Requests for an object at the same time share a request to COS.
 
     Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
     at most ``memory_cache.max_bytes``.
@@ -208,7 +208,7 @@ class ObjectSource:
             self.memory.update(body.object_id, body.state.head.metadata, body.requested_at, state.whole)
 
     def revalidate(self, image: AuthorizedImage) -> None:
-        """Ask COS about old bytes that are used (stale-while-revalidate). With many others, the next request may."""
+        """Ask COS about old bytes in use (stale-while-revalidate). While many are asked about, the next request may."""
         entry = self.memory.get(image)
         if entry is not None and len(self._revalidations) < MOST_UNATTENDED:
             self._revalidations.start(image.object_id, lambda: self._revalidate_unattended(image, entry))

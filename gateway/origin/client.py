@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -62,7 +62,7 @@ _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST, _OTHER = "none", "no_answer", "timeo
 
 
 class _Labels:
-    """The values of a metric's label: the known ones, and the first ``most`` others; "other" stands for the rest."""
+    """Limits a metric's label to the known values and the first ``most`` others; "other" stands for the rest."""
 
     def __init__(self, known: Collection[str], most: int) -> None:
         self.known = set(known)
@@ -77,7 +77,7 @@ class _Labels:
 
 
 class ObservedAnswers:
-    """What COS's answers to the requests of clients show: counts, COS's time, and whether it accepts signatures.
+    """Counts COS's answers to requests of clients, and learns COS's time and whether COS accepts signatures.
 
     Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code (those that are documented and
     the first 50 others). The series of ``buckets`` and documented codes start at 0, so that ``rate()`` sees the first
@@ -192,6 +192,8 @@ class ProbeAnswer:
 
 
 class _Request(NamedTuple):
+    """A request to COS by a presigned URL. ``is_processed``: COS processes the image before it answers."""
+
     url: str
     bucket: str
     method: str
@@ -209,6 +211,7 @@ class _Request(NamedTuple):
         return self.url.partition("?")[0]
 
 
+@dataclass(slots=True, eq=False)
 class OriginClient:
     """HTTP client that requests objects from COS by presigned URL, over persistent connections.
 
@@ -223,24 +226,20 @@ class OriginClient:
     most_waiting: how many requests may wait for a bucket, so that one that hangs leaves places to others. None: any.
     """
 
-    def __init__(
-        self,
-        connections: CosConnections,
-        *,
-        timeout: float,
-        retries: Retries,
-        observed: ObservedAnswers,
-        most_waiting: int | None = None,
-    ) -> None:
-        self._connections = connections
-        self._timeout = timeout
-        self._shared_timeout = SharedTimeout(timeout)
-        self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, timeout))
-        self.retries = retries
-        self.observed = observed
-        self._breakers = CircuitBreakers()
-        self._most_waiting = most_waiting
-        self._waiting: Counter[str] = Counter()
+    connections: CosConnections
+    _: KW_ONLY
+    timeout: float
+    retries: Retries
+    observed: ObservedAnswers
+    most_waiting: int | None = None
+    _breakers: CircuitBreakers = field(default_factory=CircuitBreakers, init=False)
+    _waiting: Counter[str] = field(default_factory=Counter, init=False)
+    _shared_timeout: SharedTimeout = field(init=False)
+    _error_body_timeout: SharedTimeout = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._shared_timeout = SharedTimeout(self.timeout)
+        self._error_body_timeout = SharedTimeout(min(_ERROR_BODY_TIMEOUT, self.timeout))
 
     async def fetch(
         self,
@@ -257,10 +256,10 @@ class OriginClient:
         ``failure_of`` raises, ``OriginPaused``, ``OriginThrottled``, ``OriginUnavailable`` or ``OriginTimeout``.
         """
         request = _Request(url, bucket, method, headers, is_processed)
-        if self._most_waiting is None:
+        if self.most_waiting is None:
             return await self._fetch(request)
-        if self._waiting[bucket] >= self._most_waiting:
-            raise OriginPaused(f"{self._most_waiting} requests wait for bucket {bucket}")
+        if self._waiting[bucket] >= self.most_waiting:
+            raise OriginPaused(f"{self.most_waiting} requests wait for bucket {bucket}")
         self._waiting[bucket] += 1
         try:
             return await self._fetch(request)
@@ -273,7 +272,7 @@ class OriginClient:
             raise OriginPaused(f"the breaker of bucket {request.circuit} is open")
         retries = self.retries
         retries.requests += 1
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         attempt, shared_timeout, was_unsent = 0, self._shared_timeout, False
         while True:
             result = await self._attempt(request, shared_timeout)
@@ -312,7 +311,7 @@ class OriginClient:
         bucket, breakers, observed, started = request.bucket, self._breakers, self.observed, time.monotonic()
         try:
             with shared_timeout.limit():
-                answer = await self._connections.request(request.method, request.url, request.headers)
+                answer = await self.connections.request(request.method, request.url, request.headers)
         except NothingSent as error:  # COS got no request, so this is no failure of COS
             return Failure(OriginUnavailable(str(error)), is_unsent=True)
         except (aiohttp.ClientError, OSError) as error:
@@ -345,11 +344,11 @@ class OriginClient:
     async def diagnose(
         self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _FIRST_BYTE
     ) -> ProbeAnswer:
-        """Return COS's answer to one request, by default for a byte. Raises ``OriginUnavailable`` without an answer."""
+        """Return COS's answer to a request, by default for the first byte. Raises ``OriginUnavailable`` without one."""
         started = time.monotonic()
         try:
             with self._shared_timeout.limit():
-                response = await self._connections.request(method, url, headers)
+                response = await self.connections.request(method, url, headers)
         except (aiohttp.ClientError, OSError) as error:
             raise OriginUnavailable(f"{type(error).__name__}: {error}") from error
         seconds, headers = time.monotonic() - started, response.headers
@@ -370,7 +369,7 @@ class OriginClient:
         elif isinstance(error, aiohttp.ConnectionTimeoutError):  # nothing was sent yet
             outcome = OriginTimeout(f"no connection in time, bucket {bucket}")
         else:
-            raise OriginTimeout(f"no answer within {self._timeout:g} s, bucket {bucket}") from error
+            raise OriginTimeout(f"no answer within {self.timeout:g} s, bucket {bucket}") from error
         outcome.__cause__ = error.with_traceback(None)
         return Failure(outcome, is_lost=isinstance(error, ConnectionLost))
 

@@ -147,7 +147,7 @@ class Signer:
         now, credentials = int(self.now()), self.credentials.of(record.bucket)
         signed_at = now if fresh else self._window_start(record, now, credentials.expires_at)
         end = self._end(record, signed_at, credentials.expires_at)
-        parameters = self._parameters(record, rendition, credentials.token)
+        parameters = self._parameters(record, rendition, credentials.token, _NO_PARAMETERS)
         return self._sign(credentials, record, parameters, signed_at, end, method)
 
     def sign_image(
@@ -200,7 +200,7 @@ class Signer:
         """
         if not self.renditions.has(rendition) or not 0 < expires_at - signed_at <= self.settings.value.default_ttl:
             return None
-        parameters = self._parameters(record, rendition, own.token)
+        parameters = self._parameters(record, rendition, own.token, _NO_PARAMETERS)
         return self._url(record, own.secret_id, parameters, _key_time(signed_at, expires_at), own.signature)
 
     def _window_start(self, record: ImageRecord, now: int, token_end: int | None) -> int:
@@ -220,14 +220,10 @@ class Signer:
         return min(end, token_end - _spread(record) % (latest_spread + 1))
 
     def _parameters(
-        self,
-        record: ImageRecord,
-        rendition: str | None,
-        token: str | None,
-        more: Mapping[str, str] = _NO_PARAMETERS,
-        rule_suffix: str = "",
+        self, record: ImageRecord, rendition: str | None, token: str | None, more: Mapping[str, str], suffix: str = ""
     ) -> dict[str, str]:
-        parameters = {self.renditions.get(rendition).rule(record) + rule_suffix: ""} if rendition is not None else {}
+        """Return the parameters of a URL, with ``suffix`` at the end of the rule."""
+        parameters = {self.renditions.get(rendition).rule(record) + suffix: ""} if rendition is not None else {}
         parameters.update(more)
         if token is not None:
             parameters[TOKEN_PARAMETER] = token

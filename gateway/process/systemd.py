@@ -18,9 +18,7 @@ logger = logging.getLogger(__name__)
 
 _SIGNS_PER_TIMEOUT: Final = 2  # sd_watchdog_enabled(3): a sign of life at half of the time
 # Variables that systemd sets for one process; a child that inherits them would send states of its parent.
-_VARIABLES: Final = frozenset(
-    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
-)
+_VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 _FIRST_DESCRIPTOR: Final = 3  # SD_LISTEN_FDS_START
 _MOST_SOCKETS: Final = 64  # the port on IPv4, on IPv6, on some addresses
 

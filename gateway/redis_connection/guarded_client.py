@@ -26,7 +26,7 @@ P = ParamSpec("P")
 # A command and its arguments, as redis-py's ``execute_command`` takes them.
 Command: TypeAlias = tuple[Any, ...]
 # Returns the context of commands, given the command and the number of commands that are sent at once.
-ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[None]]
+ObserveCommand: TypeAlias = Callable[[str, int], AbstractContextManager[object]]
 
 # Parameters of a script: a key; a number of keys that varies; all further arguments, after which none can follow.
 Key: TypeAlias = Annotated[str, "key"]

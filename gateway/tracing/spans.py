@@ -124,21 +124,17 @@ class Spans:
 
             yield answered
 
-    @contextmanager
-    def redis(self, command: str, count: int) -> Iterator[None]:
+    def redis(self, command: str, count: int) -> AbstractContextManager[Span]:
         """Return the context of a command, or of ``count`` commands that are sent at once."""
         attributes: dict[str, str | int] = {**self._redis, "db.operation.name": command}
         if count > 1:
             attributes["db.operation.batch.size"] = count
-        with self._span(command, attributes):
-            yield
+        return self._span(command, attributes)
 
-    @contextmanager
-    def postgres(self, operation: str, table: str) -> Iterator[None]:
+    def postgres(self, operation: str, table: str) -> AbstractContextManager[Span]:
         """Return the context of a query, including the wait for a connection of the pool."""
         attributes = {**self._postgres, "db.operation.name": operation, "db.collection.name": table}
-        with self._span(f"{operation} {table}", attributes):
-            yield
+        return self._span(f"{operation} {table}", attributes)
 
     @contextmanager
     def _span(self, name: str, attributes: Attributes) -> Iterator[Span]:

@@ -93,7 +93,6 @@ class Admin:
         return app
 
     async def close(self) -> None:
-        """Stop asking workers."""
         await self._reports.close()
 
     async def remember(self, worker: Worker) -> None:

@@ -61,9 +61,7 @@ class WorkerState(_Kept):
     nginx: tuple[_Nginx, ...] = ()
 
 
-def merged_console(
-    states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]
-) -> Mapping[str, Any]:
+def merged_console(states: Sequence[WorkerState], missing: int, own: Mapping[str, Sequence[Symptom]]) -> dict[str, Any]:
     """Return what replaces the answer of a worker. ``states`` is not empty; ``missing`` workers have no state.
 
     Each worker knows itself best: of other replicas it knows what they have published. ``own``: the supervisor's

@@ -54,10 +54,9 @@ class WorkerReports:
         return {worker: self._report_of(worker) for worker in workers}
 
     async def close(self) -> None:
-        asking = list(self._asking.values())
-        for task in asking:
+        for task in self._asking.values():
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     def _report_of(self, worker: Worker) -> WorkerReport | None:
         """Return the latest report of the worker if it still counts."""

@@ -106,10 +106,8 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
     runner = web.AppRunner(front.app(admin.names), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        endpoint = Endpoint(
-            admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True
-        )
-        site = Site(runner, endpoint, _STALL, front.ports, front.changes.at_once)
+        port = Endpoint(admin.host, admin.port, ADMIN_KEEPALIVE, ADMIN_CONNECTIONS, "admin", "admin", closes_idle=True)
+        site = Site(runner, port, _STALL, front.ports, front.changes.at_once)
         await site.start()
         yield site.name
     finally:

@@ -88,7 +88,6 @@ class Worker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it serves and is not about to end."""
         return self._ready.is_set() and not self.is_stopping and not self.ended.is_set()
 
     def outcome(self) -> str:

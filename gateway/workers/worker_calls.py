@@ -73,8 +73,7 @@ class WorkerCalls:
     async def pass_on(self, request: web.Request, worker: Worker) -> web.StreamResponse | None:
         """Send the request to a worker, and its answer to the client as it comes. None if it does not listen.
 
-        An answer that breaks off resets the connection to the client. Raises ``aiohttp.ClientError`` or
-        ``TimeoutError`` if there is no answer.
+        An answer cut short resets the client's connection. Raises ``ClientError`` or ``TimeoutError`` if there is none.
         """
         try:
             async with self._sent(request, worker, request.rel_url.raw_path_qs) as answer:

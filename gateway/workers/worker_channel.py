@@ -1,8 +1,7 @@
 """What a worker got from its supervisor: its sockets, and the channel for orders and states.
 
 The channel is a socket pair. The supervisor writes a line of JSON (``Assignment``), then an order on each line. The
-worker writes the states of sd_notify(3), and others as ``NAME=value``. When the channel closes, the supervisor has
-ended.
+worker writes states as in sd_notify(3), and more of them. When the channel closes, the supervisor has ended.
 
 Every user of this machine reaches the admin port of a worker. So a request to it must have the supervisor's secret.
 """
