@@ -122,7 +122,7 @@ def empty_if_null(value: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A section of the configuration. Unknown keys are mistakes. Errors quote no value. Null: defaults unless allowed."""
+    """A section of the configuration. Unknown keys are mistakes. No error quotes a value. Null: defaults, as a rule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
