@@ -100,7 +100,7 @@ ORDER BY l.relation = to_regclass(%s) DESC NULLS LAST, l.granted DESC, a.xact_st
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """A table or view of Postgres that a name leads to. All are SQL identifiers, tables with their schemas.
+    """A table or view that Postgres finds by a name in the gateway's queries. Names are SQL, with schemas.
 
     hidden: the table of which row level security hides rows, which may be behind a view, and from which user.
     others: relations of the same name in other schemas.
@@ -222,7 +222,7 @@ async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connect
 
 
 class Inspection:
-    """Makes a ``DatabaseReport`` on one connection. Queries raise the errors of psycopg2."""
+    """Makes a ``DatabaseReport`` for operators by queries on one Postgres connection. Raises the errors of psycopg2."""
 
     def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings

@@ -108,7 +108,7 @@ class Rows:
 
 
 class Catalog(Protocol):
-    """A source of image rows. Each method raises ``CatalogUnavailable``."""
+    """Reads image rows, as ``PostgresCatalog`` does. Each method may raise ``CatalogUnavailable``."""
 
     async def fetch_rows(self, image_ids: Sequence[str]) -> Rows:
         """Return the records of those that can be served, and why the others cannot."""

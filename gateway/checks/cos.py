@@ -42,7 +42,7 @@ Asked = Sequence[tuple[ImageRecord, Answer]]
 
 @dataclass(slots=True)
 class CosCheck:
-    """Asks COS for objects by URLs as the gateway signs them. ``clock`` is corrected if COS refuses their time."""
+    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time."""
 
     origin: OriginClient
     signer: Signer

@@ -18,7 +18,7 @@ _NAME: Final = r"^[a-z_]{1,40}$"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event, such as a reload, as the console shows it. ``name``: a key of its words. ``at``: Unix seconds."""
+    """An event of a process for the console, like a reload. ``name``: a key of its text. ``at``: Unix seconds."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     at: float

@@ -22,14 +22,14 @@ _NO_IMAGE: Final = frozenset({"400", "401", "404", "405"})
 
 
 class NamedCollector(Collector):
-    """A collector of Prometheus with fixed names of metrics, so that a registry refuses another with these names."""
+    """A Prometheus collector with fixed metric names, so that a registry refuses another collector with these names."""
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
 
 
 class LoopCounter(NamedCollector):
-    """A counter that only the event loop's thread updates. ``labels``: their names. Each ``add`` has their values."""
+    """A counter that only the event loop's thread updates. ``labels``: label names. Each ``add`` has the values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self._name = name

@@ -62,7 +62,7 @@ class Symptom:
 
 
 class SymptomLog:
-    """The time since when each fault of the gateway has been seen.
+    """Remembers since when each fault of the gateway has been seen.
 
     A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
     its beginning.

@@ -24,7 +24,7 @@ _WORD: Final = "probe"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The probe's result on a server of Redis. ``address``: empty outside of a Cluster. ``problem``: empty if none."""
+    """What ``RedisProbe`` found on a Redis server. ``address``: empty without a Cluster. ``problem``: empty if none."""
 
     address: str
     problem: str = ""
