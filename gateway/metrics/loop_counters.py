@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, product
 from operator import add
 from typing import Final, NamedTuple
@@ -132,17 +133,12 @@ class RequestMetrics(NamedCollector):
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._requests: defaultdict[tuple[str, str, str], _Requests] = defaultdict(_Requests)
-        self.durations = LoopHistogram(
-            "image_gateway_request_duration_seconds",
-            "Time from the request line to the last byte of the response.",
-            bounds,
-            ("route",),
+        by_route = partial(LoopHistogram, bounds=bounds, labels=("route",))
+        self.durations = by_route(
+            "image_gateway_request_duration_seconds", "Time from the request line to the last byte of the response."
         )
-        self._first_bytes = LoopHistogram(
-            "image_gateway_time_to_first_byte_seconds",
-            "Time from the request line to the first byte of the response.",
-            bounds,
-            ("route",),
+        self._first_bytes = by_route(
+            "image_gateway_time_to_first_byte_seconds", "Time from the request line to the first byte of the response."
         )
 
     def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:
