@@ -143,7 +143,7 @@ class LoadTimes(_Histogram):
 
 
 class PaintTimes(_Histogram):
-    """When a browser painted the largest content of a page (LCP), in seconds, as a histogram."""
+    """How long a browser took to paint the largest content of pages (LCP), in seconds, as a histogram."""
 
     most = MAX_SECONDS
     buckets: Annotated[list[_Loads], _buckets(PAINT_SECONDS, "paints after")]

@@ -71,7 +71,7 @@ class StaticFile:
 
 @dataclass(slots=True)
 class StaticFiles:
-    """Serves the files of the web component. Reads them once, at the first request.
+    """Serves the files of the web component (``<smart-image>``, for pages). Reads them once, at the first request.
 
     makes_links: whether ``access.signed_links`` is configured.
     """

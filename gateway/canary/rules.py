@@ -10,7 +10,7 @@ _HIDDEN = frozenset({401, 404})  # of a private image, to a caller who may not s
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the gateway itself knows of an image that the canary requests.
+    """What the gateway knows of an image that the canary requests, to judge a front's (proxy's, CDN's) answer by.
 
     row: ``missing`` if the table has no such row, ``not served`` by its status, ``unknown`` while Postgres fails.
     length, etag: of the bytes that the canary asks for. None if not known.

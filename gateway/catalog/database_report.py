@@ -216,7 +216,7 @@ async def _connection(settings: PostgresSettings) -> AsyncIterator[aiopg.Connect
 
 
 class Inspection:
-    """Queries Postgres, on one connection, for a ``DatabaseReport`` for operators. Raises the errors of psycopg2."""
+    """Makes a ``DatabaseReport`` for operators by queries on one Postgres connection. Raises the errors of psycopg2."""
 
     def __init__(self, settings: PostgresSettings, cursor: aiopg.Cursor) -> None:
         self._settings = settings

@@ -29,7 +29,7 @@ _READ_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
 class UnusablePicture(Exception):
-    """The configured file cannot be the picture for errors. The message names the setting."""
+    """The configured file is no usable picture to send in place of errors. The message names the setting."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"image_proxy.fallback.path: {reason}")

@@ -41,7 +41,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The sockets that systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
+    """Open sockets from systemd, the supervisor or ``dev``, to listen on. Without them the gateway opens its ports."""
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()

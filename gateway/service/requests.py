@@ -29,7 +29,7 @@ _DENIALS: Final = ("401", "403", "404")
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What every request passes. ``tracing`` is None unless on, ``fallback`` without ``image_proxy.fallback``."""
+    """The objects that handle every request. ``tracing`` and ``fallback`` are None unless configured."""
 
     in_flight: InFlight
     request_log: RequestLog
