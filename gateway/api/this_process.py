@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from gateway.monitoring.health import Health, Readiness
 from gateway.process.log_format import redact
 from gateway.process.logs import DebugLog
 from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
+from gateway.redis_replicas.replica_questions import ReplicaAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class ThisProcess:
     reloader: Reloader
     debug_log: DebugLog
     bodies: Bodies
-    about_this: Callable[[], Awaitable[Mapping[str, Any]]]
+    about_this: Callable[[], Awaitable[ReplicaAnswer]]
 
     async def metrics(self, _: web.Request) -> web.Response:
         # In a thread: the process collector reads files, and a large exposition takes milliseconds.
@@ -60,7 +61,7 @@ class ThisProcess:
 
     async def running(self, _: web.Request) -> web.Response:
         """Return what this process is: its version, program, settings, and state of changes."""
-        return success({"replicas": [dict(await self.about_this())]})
+        return success({"replicas": [(await self.about_this()).as_json()]})
 
     async def debug(self, request: web.Request) -> web.Response:
         """Turn the debug log on for ten minutes, or off: ``{"on": bool}``."""

@@ -88,9 +88,6 @@ class Notifications:
         """Return 0: aiopg has nothing to move."""
         return 0
 
-    def __contains__(self, payload: str) -> bool:
-        return payload in self._waiting
-
     def take(self, most: int) -> list[str]:
         """Remove and return up to ``most`` payloads, those that waited longest."""
         taken = list(islice(self._waiting, most))

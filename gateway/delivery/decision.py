@@ -68,13 +68,6 @@ class ImageRequest:
 REFUSALS: Final = (ImageTooLarge, OriginRejected)
 
 
-class Sender(Protocol):
-    """Finds out who sent a request, from its token, cookie, proxy header or signed link."""
-
-    def caller_of(self, head: RequestHead, given: LinkParameters | None, now: float) -> Caller:
-        """Return the caller. ``given``: the parameters of a link in the query. ``now``: Unix seconds."""
-
-
 class KnownInMemory(Protocol):
     """Looks up images and bytes in this process's memory alone, so that a request can be decided without I/O."""
 
@@ -96,11 +89,14 @@ class KnownInMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings and services by which ``decide`` answers. ``decisions``: how long nginx may keep an answer."""
+    """The settings and services by which ``decide`` answers. ``decisions``: how long nginx may keep an answer.
+
+    caller_of: returns who sent a request, given the parameters of a link in its query, and the time in Unix seconds.
+    """
 
     settings: ImageProxySettings
     policy: CachePolicy
-    authenticator: Sender
+    caller_of: Callable[[RequestHead, LinkParameters | None, float], Caller]
     renditions: Renditions
     redirect: ImageRedirect
     decisions: NginxDecisions
@@ -283,7 +279,7 @@ class _Case:
         """Return who sends the request. Images that everybody may see do not depend on it."""
         if self.known_caller is None:
             request = self.request
-            self.known_caller = self.rules.authenticator.caller_of(request.head, request.parameters.link, self.now)
+            self.known_caller = self.rules.caller_of(request.head, request.parameters.link, self.now)
         return self.known_caller
 
     # 2. Delivery: who sends the bytes, and how long caches keep them.

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from gateway.access.identity import Authenticator, Caller
 from gateway.access.policy import refusal
 from gateway.access.request_head import RequestHead
-from gateway.access.signed_links import LinkParameters, short_address
+from gateway.access.signed_links import short_address
 from gateway.catalog.record import ImageRecord
 from gateway.checks.cos_advice import CLOCK
 from gateway.delivery.accel import CONFIG_VERSION
@@ -72,7 +72,8 @@ class Explainer:
         caller, facts = caller_of(credentials, self.authenticator)
         row = await stored.row(image_id, cached)
         dry = _DryRequest(self, image_id, chosen, row, cached)
-        rules = replace(rules, authenticator=_Sender(sender_of(caller, image_id)))
+        sender = sender_of(caller, image_id)
+        rules = replace(rules, caller_of=lambda *_: sender)
         decision = shown = await dry.decide(rules)
         if row.record is not None and decision.image is None:  # what would come next
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
@@ -81,7 +82,8 @@ class Explainer:
             facts |= why_seen(caller, shown.image)
         elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
             facts |= why_hidden(caller, row.record, originals_for_owner=rules.renditions.originals_for_owner)
-            shown = await dry.decide(replace(rules, authenticator=_Sender(permitted(row.record))), any_row=True)
+            viewer = permitted(row.record)
+            shown = await dry.decide(replace(rules, caller_of=lambda *_: viewer), any_row=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}
         if shown.image is not None:
             error = await dry.ask_also(shown)
@@ -119,16 +121,6 @@ class Explainer:
                 query = yarl.URL().query
             parameters = {name: query[name] for name in PARAMETERS if name in query}
         return self.requests.variant(parameters, CIMultiDict())
-
-
-@dataclass(frozen=True, slots=True)
-class _Sender:
-    """A ``Sender`` service for the explained request: always returns ``caller``, whom the credentials named."""
-
-    caller: Caller
-
-    def caller_of(self, _head: RequestHead, _given: LinkParameters | None, _now: float) -> Caller:
-        return self.caller
 
 
 class _EmptyMemory:

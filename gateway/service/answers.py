@@ -5,10 +5,9 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from gateway.concurrency.background import background
 from gateway.errors import DependencyDegraded
@@ -23,11 +22,6 @@ from gateway.settings import Settings
 logger = logging.getLogger(__name__)
 
 _MOST_WAITING = 100
-
-
-async def about_this(service: Service) -> Mapping[str, Any]:
-    """Return what this process is, as JSON."""
-    return (await answer_of(service, None)).as_json()
 
 
 async def answer_of(service: Service, image_id: str | None) -> ReplicaAnswer:

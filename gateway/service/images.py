@@ -113,7 +113,7 @@ async def open_images(
             stale_while_revalidate=image_proxy.stale_while_revalidate,
             stale_if_error=image_proxy.stale_if_error,
         )
-        return Rules(image_proxy, policy, authenticator, renditions, redirect, decisions)
+        return Rules(image_proxy, policy, authenticator.caller_of, renditions, redirect, decisions)
 
     rules = live.map(rules_of)
     counts = Counts(urls.usage, counted.sent_bytes, counted.variants, nginx_files.accel_not_configured)

@@ -31,7 +31,7 @@ from gateway.server.dispatch import Accounting, DirectHandlers, Dispatch, Traced
 from gateway.server.file_limit import connection_budget
 from gateway.server.host_guard import HostGuard, warn_if_open
 from gateway.server.listener import Drain, Listening, Port, listening
-from gateway.service.answers import about_this, answering
+from gateway.service.answers import answer_of, answering
 from gateway.service.metrics import Metrics
 from gateway.service.service import Service, open_service
 from gateway.settings import Settings
@@ -180,7 +180,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
-    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(about_this, service)
+    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service, None)
     relay, errors, explainer = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors, diagnostics.explainer
     admin = AdminHandlers(
         process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),
