@@ -19,15 +19,15 @@ _LONGEST_USER = 256  # characters, of a user that a proxy names
 
 
 class BadCredentials(Exception):
-    """A token or a proxy's header is not valid. The message is for a log and quotes no part of it."""
+    """A request's token or a proxy's header is not valid. The message is for a log and quotes no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The sender of a request.
+    """The sender of a request, as its credentials tell: a user, a holder of a signed link, or unknown.
 
     user: the user's id, None if unknown.
-    link: the signed link of the request. The image decides whether the link is valid.
+    link: the signed link of the request. Whether it is valid depends on the image.
     rejected: whether the request had credentials that are not valid. Public images are served all the same.
     reason: the cause of the rejection, for the log, without any part of the credentials. None if nothing was rejected.
     known_until: when the token or the link ends, in Unix seconds. None: neither has an end.
@@ -55,7 +55,7 @@ ANONYMOUS = Caller()
 
 
 class Authenticator:
-    """Identifies callers by the first credential in this order, whether it is valid or not.
+    """Finds out who sent a request (a ``Caller``), by its first credential in this order, whether valid or not.
 
     ``Authorization: Bearer`` with a JSON Web Token, the same token in a cookie, a header of a trusted proxy.
     Kinds that are not configured are ignored. Browsers attach the cookie to requests of other sites' pages, too, and a

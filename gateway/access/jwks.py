@@ -31,9 +31,9 @@ class JwksUnavailable(Exception):
 
 
 class Jwks:
-    """An identity provider's keys from the last successful fetch. A token cannot choose the algorithm of its key.
+    """The public keys of an identity provider, by which users' tokens are verified, from the last successful fetch.
 
-    ``changed`` is called when a fetch has other keys than the fetch before.
+    ``changed`` is called when a fetch has other keys than before. A token cannot choose the algorithm of its key.
     """
 
     def __init__(self, algorithms: Sequence[str], changed: Callable[[], None] = lambda: None) -> None:

@@ -4,7 +4,7 @@ from gateway.metrics.registry import Registry
 
 
 class AccessMetrics:
-    """Metrics of attempts with an admin token, and of questions of proxies whether a client may view an image."""
+    """Metrics of requests with an admin token, and of proxies' questions whether a client may view an image."""
 
     def __init__(self, registry: Registry) -> None:
         self.admin_attempts = registry.loop_counter(

@@ -12,7 +12,7 @@ ORIGINAL_URI: Final = "X-Original-URI"
 
 
 class RequestHead(NamedTuple):
-    """The head of a request, as it was received.
+    """A client's request without its body, as it was received.
 
     path, query: without decoding. Signed links sign the exact path.
     peer: the address of the other end of the socket, None for a Unix socket.
@@ -26,7 +26,7 @@ class RequestHead(NamedTuple):
 
 
 class Address(NamedTuple):
-    """The path of a request, as it was sent, and its query."""
+    """The address that a request asks for: the path as it was sent (not decoded), and the parsed query."""
 
     path: str
     query: MultiMapping[str]

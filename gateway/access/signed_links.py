@@ -29,7 +29,7 @@ class BadLink(Exception):
 
 
 class LinkParameters(NamedTuple):
-    """The key id, end and signature in a signed link's query. ``problem``: why no link has these. None: a link may."""
+    """The key id, end and signature in a signed link's query. ``problem``: what is wrong in their form, or None."""
 
     kid: str = ""
     expires_at: int = 0
@@ -51,7 +51,7 @@ class LinkParameters(NamedTuple):
 
 
 class SignedLink(NamedTuple):
-    """A signed link that is well-formed and not expired. Its signature is verified later, together with the image."""
+    """A signed link (URL of this gateway) that is well-formed and not expired. Its signature is verified later."""
 
     path: str
     expires_at: int
@@ -69,7 +69,7 @@ class SignedLink(NamedTuple):
 
 
 class SignedLinks:
-    """Makes and parses signed links: URLs of this gateway, not of COS. The first key signs; every key verifies."""
+    """Makes and verifies signed links: URLs of this gateway, not of COS. The first key signs; every key verifies."""
 
     def __init__(self, settings: Live[SignedLinksSettings], now: Callable[[], float] = time.time) -> None:
         self._now = now

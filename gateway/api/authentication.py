@@ -20,7 +20,7 @@ FACTS: Final = web.RequestKey("audit_facts", dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class AdminOnly:
-    """Makes handlers require ``Authorization: Bearer <admin.token>``."""
+    """Wraps handlers of requests, so that they require ``Authorization: Bearer <admin.token>``."""
 
     guard: AdminGuard
     client_address: ClientAddress
@@ -38,7 +38,7 @@ class AdminOnly:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """Makes handlers write a line of the audit log, also for a request that fails."""
+    """Wraps handlers of requests, so that each request writes a line of the audit log, also one that fails."""
 
     audit: AuditLog
     client_address: ClientAddress

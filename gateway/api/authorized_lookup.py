@@ -22,7 +22,7 @@ from gateway.urls.resolver import Known, Resolved, UrlResolver
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedLookup:
-    """Resolves images and checks access in one step, so that neither happens without the other.
+    """Finds an image by its id, with a presigned URL, and in the same step checks whether the sender may view it.
 
     ``renditions`` says whether others than the owner may see the original.
     """

@@ -108,13 +108,13 @@ class BeaconMetrics:
 
 
 class _Part(BaseModel):
-    """A part of a beacon. It is parsed strictly: ``true`` and ``"1"`` are not accepted as numbers."""
+    """A part of a beacon (a browser's report), parsed strictly: ``true`` and ``"1"`` are not accepted as numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class _Histogram(_Part):
-    """What a browser measured, counted by bucket. ``most``: the largest value that is believed."""
+    """A histogram in a beacon (a browser's report). ``most``: the largest value that is believed."""
 
     most: ClassVar[float]
 
@@ -143,7 +143,7 @@ class LoadTimes(_Histogram):
 
 
 class PaintTimes(_Histogram):
-    """When a browser painted the largest content of a page (LCP), in seconds, as a histogram."""
+    """How long a browser took to paint the largest content of pages (LCP), in seconds, as a histogram."""
 
     most = MAX_SECONDS
     buckets: Annotated[list[_Loads], _buckets(PAINT_SECONDS, "paints after")]

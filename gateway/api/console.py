@@ -68,7 +68,7 @@ class DependencyStates:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Handler that the admin's console polls.
+    """Handler that the console, the web page for operators, polls for what it shows.
 
     queue: the queue of URLs to renew, None without Redis. ``lag``: for how many seconds its first URL has been due.
     """

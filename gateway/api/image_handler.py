@@ -56,7 +56,7 @@ _MOST_LOOKUPS: Final = 3
 
 @dataclass(slots=True)
 class Exchange:
-    """A client's request for an image, and the last decision about it, which depends on ``found``: the results of I/O.
+    """A client's request for an image, with what I/O has found so far (``found``), and the decision that follows.
 
     is_used: the request has been counted as a use of the image.
     is_replaced: the requested rendition has been counted as replaced by another image.
@@ -85,7 +85,7 @@ class Exchange:
 
 
 class ImageMemory:
-    """The ``KnownInMemory`` of requests: cached URLs, content of objects, and renditions that COS refused."""
+    """What is known of images without I/O (``KnownInMemory``): cached URLs, content, renditions that COS refused."""
 
     def __init__(self, resolver: UrlResolver, source: ObjectSource, refused: RefusedVariants) -> None:
         self.resolver = resolver

@@ -27,7 +27,7 @@ def json_in(body: bytes) -> Any:
 
 
 class Bodies:
-    """Reads the body of a request within ten seconds, or within ``keepalive_timeout`` seconds if that is less.
+    """Reads the bodies of requests, each within ten seconds, or within ``keepalive_timeout`` seconds if that is less.
 
     The application limits the size (``client_max_size``).
     """

@@ -18,7 +18,7 @@ from gateway.urls.metadata import MetadataLookup
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Handler of metadata (size, version, URLs of styles) of images that the caller may view."""
+    """Handler that answers with metadata (size, version, URLs of styles) of images that the caller may view."""
 
     lookup: AuthorizedLookup
     client_address: ClientAddress

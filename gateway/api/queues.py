@@ -21,7 +21,7 @@ _RENDITION: Final = re.compile(RENDITION_NAME)
 
 @dataclass(frozen=True, slots=True)
 class QueueCalls:
-    """Handlers for operators: show Redis's queues of renewals and purges, and requeue items that were given up.
+    """Handlers for operators: show Redis's queues of renewals and purges, and requeue the failed ones.
 
     purges: None if ``purge`` is not configured. The handlers raise ``CacheUnavailable`` (503) while Redis is down.
     """

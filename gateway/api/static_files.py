@@ -59,7 +59,7 @@ _DOCUMENT_HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file of this package in memory, with the header fields of its response."""
+    """A file that the gateway serves from its own package, in memory, with the header fields of its response."""
 
     body: bytes
     gzipped: bytes
@@ -71,7 +71,7 @@ class StaticFile:
 
 @dataclass(slots=True)
 class StaticFiles:
-    """Serves the files of the web component. Reads them once, at the first request.
+    """Serves the files of the web component (``<smart-image>``, for pages). Reads them once, at the first request.
 
     makes_links: whether ``access.signed_links`` is configured.
     """

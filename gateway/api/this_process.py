@@ -21,7 +21,7 @@ from gateway.process.reloader import Reloader, ReloadNotPossible, ReloadRefused
 
 @dataclass(frozen=True, slots=True)
 class ThisProcess:
-    """Handlers for operators, Prometheus and the parent of workers, about this process alone.
+    """Handlers for operators, Prometheus and the parent of workers, of this process alone: metrics, settings, reload.
 
     about_this: returns what this process says of itself to ``check --running``.
     """
@@ -84,7 +84,7 @@ class ThisProcess:
 
 @dataclass(frozen=True, slots=True)
 class HealthCalls:
-    """Handlers for probes of load balancers and service managers.
+    """Handlers of ``healthz`` and ``readyz``, for probes of load balancers and service managers.
 
     gives_reasons: whether ``readyz`` also says why a dependency is not ``ok``. For operators, since it names addresses.
     """

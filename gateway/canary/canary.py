@@ -41,7 +41,7 @@ class Question(NamedTuple):
 class Canary:
     """Requests test images through each front, as users do, in turn with other gateways; the results are ``outcomes``.
 
-    mark: the id by which gateways tell the canary's requests from those of users.
+    mark: makes the ids by which gateways tell the canary's requests from those of users.
     rounds: None without Redis. Then, and while Redis is down, each gateway asks for itself.
     asks_alone: whether this process is the one of its gateway that does so.
     """

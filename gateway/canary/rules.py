@@ -10,7 +10,7 @@ _HIDDEN = frozenset({401, 404})  # of a private image, to a caller who may not s
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the gateway itself knows of an image that the canary requests.
+    """What the gateway knows of an image that the canary requests, to judge a front's (proxy's, CDN's) answer by.
 
     row: ``missing`` if the table has no such row, ``not served`` by its status, ``unknown`` while Postgres fails.
     length, etag: of the bytes that the canary asks for. None if not known.
@@ -40,7 +40,7 @@ class Seen:
 
 
 class Verdict(NamedTuple):
-    """The judgement of a front's answer. ``is_up``: None if the canary itself is wrong. ``what``: what was seen."""
+    """The canary's judgement of an answer of a front (proxy, CDN), and why. ``is_up``: None if the image is unfit."""
 
     is_up: bool | None
     what: str

@@ -38,7 +38,7 @@ ObserveQuery = Callable[[str, str], AbstractContextManager[object]]
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """The Postgres server that is written to, where ``postgres.dsn`` may lead to a standby (a read-only copy of it).
+    """Connections to the Postgres server that is written to, where ``postgres.dsn`` may lead to a standby (its copy).
 
     positions: how far a standby must have replayed the primary's log to have the changed rows.
     """
@@ -52,7 +52,7 @@ class CatalogQueryRefused(CatalogUnavailable):
 
 
 class CatalogLocked(CatalogUnavailable):
-    """A query has waited too long for a lock."""
+    """A query has waited too long for a lock in Postgres."""
 
     def __init__(self, lock: HeldLock) -> None:
         super().__init__(f"a query waited for a lock: {lock.text}")
@@ -147,7 +147,7 @@ class PostgresCatalog:
         async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
             names = self.query.table, LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FoundTable.QUERY, names)
-            found = [FoundTable.of(row) for row in await cursor.fetchall()]
+            found = [FoundTable(*row) for row in await cursor.fetchall()]
         if problem := next((table.problem for table in found if table.problem is not None), None):
             raise DependencyDegraded(problem)
         tables = ", ".join(table.name for table in found)

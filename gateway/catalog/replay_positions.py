@@ -20,7 +20,7 @@ _REPLAYED: Final = "SELECT pg_wal_lsn_diff(COALESCE(pg_last_wal_replay_lsn(), '0
 
 
 class ReplayPositions:
-    """How far a standby of Postgres must have replayed the primary's log (WAL), so that its row of an image is current.
+    """Remembers how far a Postgres standby must have replayed the primary's log (WAL) to have an image's current row.
 
     A position is the number of bytes from the beginning of the log. Of more than 100,000 images, the oldest
     changes are forgotten, and their position then counts for every image. At first every position is unknown.

@@ -30,7 +30,7 @@ async def system_addresses(host: str) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Postgres server to connect to. ``address``: empty for a Unix socket. Another empty value is libpq's default."""
+    """A Postgres server to connect to. ``address``: empty for a Unix socket. Any other empty field: libpq's default."""
 
     host: str
     address: str

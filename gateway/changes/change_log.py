@@ -22,14 +22,14 @@ class Source(Enum):
 
 
 class Scope(Enum):
-    """The reach of a change of no single image: caches in front forget all decisions about access, or all copies."""
+    """What caches in front (nginx, CDNs) forget of all images: decisions about access alone, or copies, too."""
 
     DECISIONS = "decisions"
     IMAGES = "images"
 
 
 class Change(NamedTuple):
-    """A change of an image: its number in the log, and when it was heard, in seconds of the log's clock."""
+    """A change of an image: its number in the change log, and when it was heard, in seconds of the log's clock."""
 
     number: int
     at: float
@@ -49,7 +49,7 @@ _NO_CHANGE: Final = Change(0, _NEVER)
 
 
 class ChangeLog:
-    """The latest change of each image that this process has heard of. Drops these images from the process's caches.
+    """Remembers the latest change of each image that this process hears of, and drops the image from its caches.
 
     It does no I/O and has no clock: its methods get the time in seconds of ``boot_time``, which never goes back,
     ignores corrections, and also runs while the machine is suspended. Of more than ``most_kept`` images the oldest
@@ -228,7 +228,7 @@ class ChangeLog:
 
 
 class RowListener(Protocol):
-    """A listener for changed rows. Its ``log`` hears whether changes of rows arrive."""
+    """What ``ChangeFeed`` calls with the ids of changed rows. Its ``log`` hears whether changes of rows arrive."""
 
     @property
     def log(self) -> ChangeLog: ...

@@ -20,7 +20,7 @@ class Now(NamedTuple):
 
 
 class ReadRow(NamedTuple):
-    """For what, and at which whole second of COS's clock, the row of an entry was read."""
+    """When the row behind a cached URL was read, in whole seconds of COS's clock. No ``rendition``: the original."""
 
     image_id: str
     rendition: str | None

@@ -9,13 +9,12 @@ _NEVER: Final = float("-inf")
 
 
 class Heartbeat:
-    """The proof that changes are heard: messages that this process sends itself by the same way, and their return.
+    """Proves that changes are heard: notes which messages come back that this process sends itself as changes are sent.
 
     Times are seconds of a clock that never goes back, and that also runs while the process is paused.
 
     name: names this process, unlike any other.
-    lease_until: the end of the proof, compared with the present time at the moment of use: a process that was paused
-    then relies on nothing.
+    lease_until: the end of the proof. It is compared with the time of use, so after a pause of the process it is over.
     """
 
     def __init__(self, name: str, now: float, *, every: float = EVERY, lease: float = LEASE) -> None:

@@ -27,7 +27,6 @@ from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CLOCK_TOLERANCE, CosClock, Lifetime
 
 _FIRST_BYTE: Mapping[str, str] = {"Range": "bytes=0-0"}
-_NO_HEADERS: Mapping[str, str] = {}
 # The answer to another object of the bucket may be another one.
 _OF_OBJECTS: Final = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchKey", "UnavailableForLegalReasons"})
 _MOST_PREFIXES: Final = 3  # named in a finding
@@ -43,7 +42,7 @@ Asked = Sequence[tuple[ImageRecord, Answer]]
 
 @dataclass(slots=True)
 class CosCheck:
-    """Asks COS for objects by URLs as the gateway signs them. ``clock`` is corrected if COS refuses their time."""
+    """Tries COS for ``gateway check`` by URLs as ``serve`` signs them. Corrects ``clock`` if COS refuses their time."""
 
     origin: OriginClient
     signer: Signer
@@ -125,7 +124,7 @@ class CosCheck:
             yield _of_refused(words, rows, asked, name, place)
 
     async def _head(self, image: ImageRecord, got: Answer, name: str, place: str, count: int) -> Finding:
-        head = await self._answer(image, "HEAD", _NO_HEADERS)
+        head = await self._answer(image, "HEAD")
         if isinstance(head, GatewayError):
             return Finding(name, False, f"no answer to HEAD {place}: {head}", advice_without_answer(head))
         where = f"HEAD {head.status} {place}, row {image.image_id}"
@@ -134,9 +133,8 @@ class CosCheck:
         others = f", and GET of {count - 1} other rows" if count > 1 else ""
         return Finding(name, True, f"GET {_words(got)} and {where}{others}")
 
-    async def _answer(
-        self, image: ImageRecord, method: str = "GET", headers: Mapping[str, str] = _FIRST_BYTE
-    ) -> Answer:
+    async def _answer(self, image: ImageRecord, method: str = "GET") -> Answer:
+        headers = _FIRST_BYTE if method == "GET" else {}
         try:
             presigned = self.signer.sign(image, method=method)
             if not self.lifetime.is_usable(presigned, self.clock.now()):

@@ -29,7 +29,7 @@ _RANDOM_ROWS = 20
 
 @dataclass(slots=True)
 class DatabaseCheck:
-    """Yields findings on Postgres. ``images``: rows that were read for the checks of COS, one of each bucket first."""
+    """Tries Postgres for ``gateway check``. ``images``: rows read for the checks of COS, one of each bucket first."""
 
     catalog: PostgresCatalog
     settings: PostgresSettings

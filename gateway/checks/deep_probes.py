@@ -30,7 +30,7 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Verdict(enum.StrEnum):
-    """The meaning of COS's answer to a probe for the gateway."""
+    """What COS's answer to a probe of ``check --deep`` means for the gateway."""
 
     OK = "ok"
     FAIL = "fail"
@@ -81,7 +81,7 @@ def skipped(title: str, why: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The objects of COS that the probes ask for: ``image`` from a row, and ``keys`` of others in the same bucket."""
+    """What a probe of ``check --deep`` uses: an image, other objects of its bucket (by key), a signer and a session."""
 
     image: ImageRecord
     session: DeepSession

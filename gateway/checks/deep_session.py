@@ -23,7 +23,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """COS's answer to a probe, read to its end."""
+    """COS's answer to a probe of ``check --deep``, read to its end."""
 
     error: CosError
     metadata: ObjectMetadata
@@ -67,7 +67,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class DeepSession:
-    """Sends probes to COS over open connections, one at a time. Raises ``OriginUnavailable`` without an answer."""
+    """Sends the requests of ``check --deep`` to COS, one at a time. Raises ``OriginUnavailable`` without an answer."""
 
     def __init__(self, session: aiohttp.ClientSession, sleep: Sleep) -> None:
         self._session = session

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one try of ``check``, such as a query of Postgres."""
+    """The result of one try of ``gateway check``, such as a query of Postgres, with advice to the operator."""
 
     name: str
     is_well: bool

@@ -17,9 +17,7 @@ _TARGET: Final = {
     "InvalidParameter.ZoneNotFound": "check purge.zone_id",
     "ResourceNotFound.CdnUserNotExists": "the account of the credentials does not use Tencent CDN",
 }
-_MAY_NOT_READ: Final = re.compile(
-    r"UnauthorizedOperation(\.(CamUnauthorized|CdnCamUnauthorized|NoPermission|Unknown))?"
-)
+_MAY_NOT_READ: Final = re.compile(r"UnauthorizedOperation(\.((Cdn)?CamUnauthorized|NoPermission|Unknown))?")
 _READS_QUOTA: Final = {"tencent_cdn": "cdn:DescribePurgeQuota", "edgeone": "teo:DescribeContentQuota"}
 
 

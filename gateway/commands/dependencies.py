@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The parts of the gateway that a command uses. Nothing has to answer until it is asked."""
+    """What a command opens of the gateway: credentials, Postgres, Redis. None has to answer until it is asked."""
 
     live: Live[Settings]
     metrics: Metrics

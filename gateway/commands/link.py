@@ -17,7 +17,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Duration(click.ParamType[int]):
-    """A number of seconds, or a number followed by s, m, h or d; at most the longest life of a link."""
+    """The type of an option: seconds, or a number followed by s, m, h or d; at most the longest life of a link."""
 
     name = "duration"
 

@@ -86,6 +86,8 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
 
 @dataclass(frozen=True, slots=True)
 class _Takedown:
+    """Kills the links of one image, purges it, and asks each cache until none has it, for ``gateway takedown``."""
+
     image_id: str
     opened: Dependencies
     urls: Urls

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class RateLimit:
-    """A token bucket for each client: ``burst`` requests at once, then ``per_second``.
+    """Limits the requests of each client by a token bucket: ``burst`` at once, then ``per_second``.
 
     The least recently seen client is forgotten first. A client that is forgotten starts with a full bucket again.
     """

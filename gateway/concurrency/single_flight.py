@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs at most one call per key at a time.
+    """Runs at most one call per key at a time, whose result all callers with that key share.
 
     The call runs in its own task, so cancelling a caller, even the first, does not cancel the call for the others.
 

@@ -41,7 +41,7 @@ class SharedTimeout:
 
 
 class _Limit:
-    """A time limit that cancels its task, and turns that into ``TimeoutError`` as ``asyncio.timeout`` does."""
+    """A time limit of a task: cancels the task, and turns that into ``TimeoutError``, as ``asyncio.timeout`` does."""
 
     __slots__ = ("_cancelling", "_is_expired", "_task")
 
@@ -63,7 +63,7 @@ class _Limit:
 
 
 class _Wait(_Limit):
-    """A limit of a ``SharedTimeout``."""
+    """The context of one wait that a ``SharedTimeout`` limits."""
 
     __slots__ = ("_shared_timeout", "due")
 
@@ -87,7 +87,7 @@ class _Wait(_Limit):
 
 
 class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asyncio.timeout``
-    """Raise ``TimeoutError`` if the body lasts longer than ``seconds`` of an event loop that runs on time.
+    """Raises ``TimeoutError`` if its ``async with`` block takes over ``seconds`` of an event loop that runs on time.
 
     ``asyncio.timeout`` also counts the delay of a busy loop. A thousand streams that start at once keep the loop busy
     for seconds, and then every wait times out although the answer is already in the socket. Here the limit is divided
@@ -120,7 +120,7 @@ class loop_timeout(_Limit):  # noqa: N801 - used as a function is, like ``asynci
 
 
 class TimeSlices:
-    """Slices of long work: ``await slices.pause()`` lets the event loop run when the work has taken a millisecond.
+    """Divides long work into slices: ``await slices.pause()`` lets the event loop run once a millisecond is used.
 
     A millisecond is half of the goal of two, because the current step is finished first. The first slice begins when
     the object is made, so make it just before the loop.

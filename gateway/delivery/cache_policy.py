@@ -7,7 +7,7 @@ _BRIEF: Final = 60  # seconds
 
 
 class CachePolicy(NamedTuple):
-    """For how many seconds caches may keep an image, and the Vary field of private images: the fields with credentials.
+    """Cache rules of an image: lifetimes in seconds, and the ``Vary`` of private images (the fields with credentials).
 
     max_age: for browsers, and for shared caches unless ``shared_max_age`` is set.
     immutable: the address names a version, so its bytes never change (RFC 8246).

@@ -57,7 +57,7 @@ class ByteRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The bytes of an image in an answer. ``status``: 200, 206 or 304. A 206 has ``first`` to ``last`` inclusive."""
+    """The part of an image that an answer sends. ``status``: 200, 206 (``first`` to ``last``, inclusive) or 304."""
 
     status: int
     first: int = 0

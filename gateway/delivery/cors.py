@@ -13,7 +13,7 @@ _EVERYBODY: Final = b"Access-Control-Allow-Origin: *\r\n"
 
 
 class CorsOrigins:
-    """The exact origins whose pages may send cookies. Pages of other sites read what anonymous clients get."""
+    """The web origins (CORS) whose pages may send cookies. Pages of other sites read what anonymous clients get."""
 
     def __init__(self, settings: Live[ServerSettings]) -> None:
         self._origins = settings.map(lambda server: frozenset(server.cors_origins))

@@ -40,7 +40,7 @@ from gateway.settings import ImageProxySettings
 
 
 class ImageRequest:
-    """A client's request for the image with a valid id.
+    """A client's request for an image: its header fields and parameters, parsed. The image id is valid.
 
     byte_range: None for the whole image. An invalid Range is ignored (RFC 9110 section 14.2).
     is_plain: GET of the whole image without conditions, as most requests are.
@@ -69,14 +69,14 @@ REFUSALS: Final = (ImageTooLarge, OriginRejected)
 
 
 class Sender(Protocol):
-    """Identifies the sender of a request."""
+    """Finds out who sent a request, from its token, cookie, proxy header or signed link."""
 
     def caller_of(self, head: RequestHead, given: LinkParameters | None, now: float) -> Caller:
         """Return the caller. ``given``: the parameters of a link in the query. ``now``: Unix seconds."""
 
 
 class KnownInMemory(Protocol):
-    """Answers from this process's memory alone, without I/O, so that a request can be decided at once."""
+    """Looks up images and bytes in this process's memory alone, so that a request can be decided without I/O."""
 
     def image(self, image_id: str, rendition: str | None) -> SignedImage | None:
         """Return the image. None: it has to be looked up. Raises ``ImageNotFound`` or ``UnknownStyle``."""
@@ -96,7 +96,7 @@ class KnownInMemory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The settings by which requests for images are decided. ``decisions``: how long nginx may keep their answers."""
+    """The settings and services by which ``decide`` answers. ``decisions``: how long nginx may keep an answer."""
 
     settings: ImageProxySettings
     policy: CachePolicy
@@ -107,7 +107,7 @@ class Rules:
 
 
 class Found(NamedTuple):
-    """The results of the I/O for a request so far: from the stores of URLs, and from COS.
+    """What I/O has found for a request so far: the image with its URL (from Redis or Postgres), and COS's answer.
 
     image: the image that was looked up, whose row access is checked for.
     is_missing: the look-up found no image that the caller may see.
@@ -129,7 +129,7 @@ NOTHING = Found()
 
 @dataclass(slots=True)
 class Answer(Prepared):
-    """A response to the caller, who may see ``image``.
+    """A decision to send ``image``, or a redirect to it, to the caller, who may see it.
 
     delivery: who sends the bytes: ``stream``, ``redirect`` or ``accel``.
     source: the bytes on their way from COS, in place of ``body``.

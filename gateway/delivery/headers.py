@@ -65,7 +65,7 @@ def fields(headers: Mapping[str, str]) -> str:
 
 @dataclass(slots=True)
 class Prepared:
-    """A response to a client whose bytes are known.
+    """A response ready to be sent to a client: the status, the header lines and the body.
 
     fixed: header lines serialized before.
     own: header lines of only this response. Date, Content-Length and Connection are added.
@@ -102,7 +102,7 @@ class Prepared:
 
 
 class PreparedResponse(web.StreamResponse):
-    """aiohttp's response that sends a ``Prepared``."""
+    """An aiohttp response that sends a ``Prepared`` (a response whose header lines are serialized)."""
 
     def __init__(self, prepared: Prepared) -> None:
         super().__init__(status=prepared.status)

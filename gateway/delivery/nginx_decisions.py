@@ -21,7 +21,7 @@ _KEY_USER: Final = "X-Decision-User"
 
 @dataclass(frozen=True, slots=True)
 class NginxDecisions:
-    """How many seconds nginx may keep an answer about access, 0 if none. ``clock``: COS's, by which URLs end."""
+    """Computes how many seconds nginx may keep an answer about access, 0: none. ``clock``: COS's, by which URLs end."""
 
     settings: Live[AccessSettings]
     lifetime: Lifetime

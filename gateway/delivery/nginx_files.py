@@ -26,7 +26,7 @@ FloorReason: TypeAlias = Literal["start", "gap", "full", "settings"]
 
 
 class NginxMetrics:
-    """Metrics of what nginx in front asks and reports, and of mistakes in its configuration."""
+    """Metrics of the nginx in front: its questions for changed images, what it forgets, and wrong configuration."""
 
     def __init__(self, registry: Registry) -> None:
         self.accel_not_configured = registry.counter(
@@ -53,9 +53,9 @@ class NginxMetrics:
 
 
 class NginxFiles:
-    """Reports what is wrong with the proxy in front: each request in a metric, and the first one in the log.
+    """Counts requests that came through wrong nginx files (of another release or delivery), and logs the first one.
 
-    It also notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
+    It notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
 
     ``accepted`` are the values of ``CONFIG_VERSION`` for which ``report`` need not be called. The field may be missing:
     any proxy, or none, may be in front. With accel it must be ``accel.conf``.

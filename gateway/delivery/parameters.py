@@ -49,7 +49,7 @@ NO_PARAMETERS: Final = Parameters()
 
 
 class VariantRequests:
-    """Reads the query of a request for an image, by the configured ``renditions`` and ``settings``."""
+    """Parses an image request's query to ``Parameters``, by the configured ``renditions`` and ``settings``."""
 
     def __init__(self, renditions: Renditions, settings: Live[VariantSettings]) -> None:
         self._renditions = renditions

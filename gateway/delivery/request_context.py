@@ -37,7 +37,7 @@ class Failure(NamedTuple):
 
 
 class RequestContext:
-    """A client's request from its arrival to its end: what log lines, metrics and headers of the response say of it.
+    """The facts of a client's request, from its arrival to its end, for log lines, metrics and response headers.
 
     started: in seconds of ``time.perf_counter``, as ``origin_started``, when COS is asked.
     route, image_id: set when the address is parsed.

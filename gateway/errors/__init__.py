@@ -73,11 +73,11 @@ class InvalidImageId(
     code="invalid_image_id",
     message="an image id is 1 to 128 of A-Z a-z 0-9 . _ : @ - and starts with a letter or digit",
 ):
-    """The id is not 1 to 128 of ``A-Z a-z 0-9 . _ : @ -`` with a letter or digit first."""
+    """The image id is not 1 to 128 of ``A-Z a-z 0-9 . _ : @ -`` with a letter or digit first."""
 
 
 class InvalidBeacon(InvalidRequest, code="invalid_beacon", message="the body is not a beacon of version 1"):
-    """The body is not the report of a browser in the form that ``/openapi.json`` describes."""
+    """The body is not a beacon (a browser's report) in the form that ``/openapi.json`` describes."""
 
 
 class UnknownStyle(InvalidRequest, code="unknown_style", message="there is no image style of that name"):
@@ -111,7 +111,7 @@ class ForeignHost(
     code="foreign_host",
     message="the host must be localhost, an IP address, admin.host or one of admin.allowed_hosts",
 ):
-    """The ``Host`` of a request to the admin port is no name of the admin port."""
+    """The ``Host`` of a request to the admin port is not one of the port's allowed names."""
 
 
 class RouteNotFound(GatewayError, status=404, code="not_found", message="there is nothing at this address"):
@@ -156,7 +156,7 @@ class UnsupportedMediaType(
 class TooManyRequests(
     GatewayError, status=429, code="too_many_requests", message="too many requests, try again in a moment"
 ):
-    """The client made too many requests of this kind (RFC 6585 section 4). The next is allowed in ``wait`` seconds."""
+    """The client sent too many beacons or wrong admin tokens (RFC 6585 section 4). ``wait``: seconds to the next."""
 
     def __init__(self, reason: str, *, wait: float = 1) -> None:
         super().__init__(reason)
@@ -185,7 +185,7 @@ class ImageBlocked(GatewayError, status=451, code="image_blocked", message="the 
 
 
 class ImageTooLarge(GatewayError, status=422, code="image_too_large", message="the image is too large to be processed"):
-    """COS cannot process an original of that size. Every request for the style gets the same answer.
+    """The original is too large for COS to process. Every request for the style gets the same answer.
 
     The status is 422 and not a 5xx, because a retry cannot succeed and COS works (RFC 9110 section 15.5.21).
     """
@@ -229,7 +229,7 @@ class OriginRefused(OriginUnavailable, code="origin_refused", message="the image
 
 
 class OriginRejected(OriginUnavailable, code="origin_rejected", message="the image store rejected the request"):
-    """COS answered 4xx for another reason than the image itself, such as a style that it rejects."""
+    """COS answered 4xx for another reason than the image itself, such as a style that COS rejects."""
 
 
 class OriginMisconfigured(
@@ -260,7 +260,7 @@ class OriginTimeout(GatewayError, status=504, code="origin_timeout", message="th
 
 
 class Unavailable(GatewayError, status=503, code="unavailable", message="try again later"):
-    """A temporary error: the same request may succeed after ``wait`` seconds, or ``retry_after`` if that is None."""
+    """A temporary error: the request may succeed after ``wait`` seconds, or ``retry_after`` if ``wait`` is None."""
 
     retry_after: ClassVar[int] = 1
 
@@ -298,7 +298,7 @@ class CatalogUnavailable(
 
 
 class RedisUnavailable(Unavailable, code="cache_unavailable", message="redis does not respond, try again in a moment"):
-    """Redis does not respond to a request about Redis itself."""
+    """Redis does not respond, and without Redis the request cannot be answered."""
 
 
 class TooManyVariants(
@@ -310,7 +310,7 @@ class TooManyVariants(
 
 
 class NoWorker(Unavailable, code="no_worker", message="no worker answers, try again in a moment"):
-    """None of the workers answers a request on the admin port of their parent."""
+    """No worker process answers a request to the admin port of the supervisor (the process that started them)."""
 
 
 class CredentialsExpired(

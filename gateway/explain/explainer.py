@@ -123,7 +123,7 @@ class Explainer:
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """The sender of the explained request, whom its credentials have already named."""
+    """A ``Sender`` service for the explained request: always returns ``caller``, whom the credentials named."""
 
     caller: Caller
 
@@ -132,7 +132,7 @@ class _Sender:
 
 
 class _EmptyMemory:
-    """The ``KnownInMemory`` of a gateway that has just started, but for renditions that COS refused."""
+    """A ``KnownInMemory`` without images, as after a start. It knows only which renditions COS refused."""
 
     def __init__(self, refused: RefusedVariants) -> None:
         self.is_refused = refused.holds
@@ -150,7 +150,7 @@ class _EmptyMemory:
 
 
 class _DryRequest:
-    """A HEAD that nobody sends, decided by what the stores say; each of them is asked once."""
+    """Simulates the explained request as a HEAD: decides it by the row, the cached URLs and COS's answers."""
 
     def __init__(
         self, explainer: Explainer, image_id: str, parameters: Parameters, row: RowFinding, cached: CachedUrls

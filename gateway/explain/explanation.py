@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Explanation:
-    """The explanation of a request for an image, by steps in their order. Each section holds the facts of a step."""
+    """The explanation of the answer to an image request: the verdict, and a section of facts for each step."""
 
     image_id: str
     verdict: Verdict

@@ -23,7 +23,7 @@ from gateway.urls.resolver import UrlResolver
 
 @dataclass(frozen=True, slots=True)
 class AskedOrigin:
-    """COS's answers about an object: its ``metadata`` or None, and the client's ``error``, None for bytes."""
+    """COS's answers about an object: its ``metadata`` or None, and the client's ``error``, None if COS sent bytes."""
 
     facts: Facts
     metadata: ObjectMetadata | None = None
@@ -36,7 +36,7 @@ _NO_RANGE: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class OriginStep:
-    """Asks COS for an object as the gateway does: with the cached URL, with a new one if refused, and by HEAD."""
+    """Asks COS for an explained object, as for requests: by the cached URL, by a new URL if refused, and by HEAD."""
 
     client: OriginClient
     resolver: UrlResolver

@@ -38,7 +38,7 @@ class CachedUrls:
 
 @dataclass(frozen=True, slots=True)
 class RowFinding:
-    """The finding about an image's row in Postgres. ``record``: None without a row that could be served."""
+    """What Postgres says of an explained image's row. ``record``: None without a row that could be served."""
 
     record: ImageRecord | None
     facts: Facts
@@ -49,7 +49,7 @@ class RowFinding:
 
 @dataclass(frozen=True, slots=True)
 class RowAndUrl:
-    """Reads an image's row, and its cached URLs without counting a use.
+    """Reads an explained image's row and cached URLs, without counting a use of the image.
 
     why_not_notified: looks for the trigger, and returns why changes are not notified. None: ``postgres.listen`` is off.
     nginx_list: None in a process that serves nothing, whose memory says nothing about the memory of the gateway.

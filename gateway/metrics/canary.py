@@ -15,9 +15,9 @@ PUBLIC: Final[Check] = "public"
 
 @dataclass(frozen=True, slots=True)
 class CanaryOutcome:
-    """What a check of the canary, which requests images as users do, saw through the proxy or CDN at the URL ``via``.
+    """The result of one check of the canary, which requests images as users do through the proxy or CDN at ``via``.
 
-    is_up: None if the canary itself is wrong, so that the answer shows nothing about the front.
+    is_up: None if the canary itself is wrong, so that the answer shows nothing about the proxy or CDN.
     what: what was seen, as a sentence without its subject.
     seconds: how long the answer took, None without an answer. ``at``: when, in Unix seconds.
     """

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,14 +18,11 @@ _NAME: Final = r"^[a-z_]{1,40}$"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event, such as a reload, as the console shows it. ``name``: a key of its words. ``at``: Unix seconds."""
+    """An event of a process for the console, like a reload. ``name``: a key of its text. ``at``: Unix seconds."""
 
     name: Annotated[str, Field(pattern=_NAME)]
     at: float
     values: Annotated[Mapping[str, Value], Field(max_length=4)] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        return {"name": self.name, "at": self.at, "values": dict(self.values)}
 
 
 class EventLog:
@@ -65,8 +62,7 @@ def together(own: Iterable[Event], others: Iterable[tuple[str | None, Event]]) -
         if not any(abs(event.at - known.at) <= _SAME for known in same):
             found.append((replica, event))
     found.sort(key=lambda shown: shown[1].at)
-    named = ({} if replica is None else {"replica": replica} for replica, _ in found[-_MOST:])
-    return [event.as_json() | name for name, (_, event) in zip(named, found[-_MOST:], strict=True)]
+    return [asdict(event) | ({} if replica is None else {"replica": replica}) for replica, event in found[-_MOST:]]
 
 
 _EVENTS: Final = TypeAdapter(list[Event])

@@ -29,7 +29,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point in the console's charts: counts of the ``span`` seconds before ``at`` (Unix seconds), without those of 0.
+    """A point in the console's charts: counts of the ``span`` seconds before ``at`` (Unix seconds), no zeros.
 
     ``quantiles``: the durations in seconds below which 50, 95 and 99 % of the requests stayed. None without a request.
     """
@@ -89,7 +89,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The metrics that a ``Reading`` is made from. ``counters``: each with the beginning of the names of its totals."""
+    """The metrics whose totals the history of the console keeps. ``counters``: each with the prefix of its names."""
 
     requests: RequestMetrics
     errors: RecentErrors
@@ -111,7 +111,7 @@ class Counted:
 
 
 class History(Points):
-    """The points of this process's last day, read from the totals in ``counted``, so that requests cost no more."""
+    """Records the console's chart points of this process's last day from totals, so that requests cost no more."""
 
     def __init__(self, counted: Counted, now: float) -> None:
         super().__init__(counted.read(now), counted.requests.durations.bounds)

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, product
 from operator import add
 from typing import Final, NamedTuple
@@ -21,14 +22,14 @@ _NO_IMAGE: Final = frozenset({"400", "401", "404", "405"})
 
 
 class NamedCollector(Collector):
-    """A collector of Prometheus with fixed names of metrics, so that a registry refuses another with these names."""
+    """A Prometheus collector with fixed metric names, so that a registry refuses another collector with these names."""
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
 
 
 class LoopCounter(NamedCollector):
-    """A counter that only the event loop's thread updates. ``labels``: their names. Each ``add`` has their values."""
+    """A counter that only the event loop's thread updates. ``labels``: label names. Each ``add`` has the values."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str] = ()) -> None:
         self._name = name
@@ -132,17 +133,12 @@ class RequestMetrics(NamedCollector):
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._requests: defaultdict[tuple[str, str, str], _Requests] = defaultdict(_Requests)
-        self.durations = LoopHistogram(
-            "image_gateway_request_duration_seconds",
-            "Time from the request line to the last byte of the response.",
-            bounds,
-            ("route",),
+        by_route = partial(LoopHistogram, bounds=bounds, labels=("route",))
+        self.durations = by_route(
+            "image_gateway_request_duration_seconds", "Time from the request line to the last byte of the response."
         )
-        self._first_bytes = LoopHistogram(
-            "image_gateway_time_to_first_byte_seconds",
-            "Time from the request line to the first byte of the response.",
-            bounds,
-            ("route",),
+        self._first_bytes = by_route(
+            "image_gateway_time_to_first_byte_seconds", "Time from the request line to the first byte of the response."
         )
 
     def record(self, route: str, delivery: str, status: str, seconds: float, first_byte: float | None) -> None:

@@ -19,7 +19,7 @@ _ASKING: Final = 60.0  # seconds after the last question within which no other n
 
 
 class NginxLastAsked(NamedCollector):
-    """When each nginx in front last asked for changes, by the nginx's name: at most 100 names, each for a day.
+    """Metric: when each nginx in front last asked for changed images, by nginx's name. At most 100, each for a day.
 
     hears_all: whether each question for changes that reaches this gateway reaches this process. A worker hears only
         some of them, so the parent of workers judges by what all of them heard.

@@ -11,7 +11,7 @@ _MOST_REQUESTS: Final = 200
 
 @dataclass(slots=True)
 class RecentError:
-    """An error code that requests ended with: how often since the start, and the time and the image of the last one."""
+    """An error code of failed requests: how many since the start, and the time and the image of the last request."""
 
     code: str
     count: int
@@ -20,7 +20,7 @@ class RecentError:
 
 
 class RecentErrors:
-    """The errors that requests ended with, an entry a code. Only failed requests update an entry."""
+    """Records the requests of this process that failed: a ``RecentError`` for each code, and the last requests."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._by_code: dict[str, RecentError] = {}

@@ -1,7 +1,7 @@
 """A fault of the gateway by name, since when it is seen, and the faults of several replicas together."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -22,19 +22,9 @@ _COMBINE: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "clock_differs": partial(max, key=abs),
 }
 
+_OF_QUEUES: Final = frozenset({"purges_dead", "purges_late", "renewals_dead", "renewals_late"})
 # What another fault causes: it comes after the faults of its level, since the headline names the cause.
-_EFFECTS: Final = frozenset(
-    {
-        "answers_changed",
-        "answers_mostly",
-        "canary_fails",
-        "purges_dead",
-        "purges_late",
-        "renewals_dead",
-        "renewals_late",
-        "requests_fail",
-    }
-)
+_EFFECTS: Final = _OF_QUEUES | {"answers_changed", "answers_mostly", "canary_fails", "requests_fail"}
 _OF_COS: Final = frozenset({"cos_refuses", "cos_errors"})
 
 
@@ -70,12 +60,9 @@ class Symptom:
             return self.name in _OF_COS and self.values["bucket"] == other.values["bucket"]
         return self.name == "nginx_asks_wrong_port" and other.name == "nginx_unheard"
 
-    def as_json(self) -> dict[str, Any]:
-        return {"name": self.name, "level": self.level, "values": dict(self.values), "since": self.since}
-
 
 class SymptomLog:
-    """The time since when each fault of the gateway has been seen.
+    """Remembers since when each fault of the gateway has been seen.
 
     A fault that was absent in between begins anew. So does a fault that gets bad: a few errors before an outage are not
     its beginning.
@@ -115,7 +102,7 @@ def together(by_replica: Mapping[str, Iterable[Symptom]]) -> list[dict[str, Any]
         names = {name for fault in same for name in replicas[fault.fault]}
         shown.append((replace(cause, level=level, since=since), names))
     shown.sort(key=lambda cause: cause[0].order)
-    return [{**cause.as_json(), "replicas": sorted(names)} for cause, names in shown]
+    return [{**asdict(cause), "replicas": sorted(names)} for cause, names in shown]
 
 
 def _one_of(symptoms: Sequence[Symptom]) -> Symptom:

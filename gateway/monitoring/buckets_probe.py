@@ -74,7 +74,7 @@ class ObjectQuestions:
 
 @dataclass(slots=True)
 class BucketsProbe:
-    """Probes the buckets of ``regions``, which maps each bucket to its region, the default bucket first.
+    """Readiness probe of COS's buckets. ``regions`` maps each bucket to its region, the default bucket first.
 
     A bucket works if it has accepted a new signature of a request since the last probe. It fails for 30 seconds after
     it has refused requests and accepted no request. Otherwise COS is asked for the first byte of an object by a newly
@@ -89,7 +89,6 @@ class BucketsProbe:
 
     ``may_serve`` is false until a bucket has accepted a signature, or did not answer: a configuration with a wrong key
     does not replace a configuration that works, and COS that is down keeps no gateway from its start.
-
     With several buckets, each bucket has the metric of the dependency ``cos:<bucket>``.
     """
 

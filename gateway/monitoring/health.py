@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(slots=True)
 class Health:
-    """The readiness of the gateway by the states of its dependencies.
+    """Probes the gateway's dependencies (Postgres, Redis, COS), and derives the gateway's readiness.
 
     Dependencies are probed together, each within ``timeout`` seconds. A probe does what requests do. It returns if that
     worked. It raises ``DependencyDegraded`` with the reason if the dependency refuses a part of it, and another error

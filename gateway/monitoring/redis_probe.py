@@ -1,5 +1,6 @@
 """The probe of Redis: it does what requests and renewals do, with keys of its own that expire."""
 
+import asyncio
 import math
 import secrets
 import time
@@ -9,7 +10,7 @@ from typing import Any, Final
 from gateway.errors import DependencyDegraded
 from gateway.metrics.registry import OptionalGauge
 from gateway.redis_connection.client import WrongRedis, check_settings
-from gateway.redis_connection.guarded_client import CacheUnavailable, Command, in_parallel, message_of
+from gateway.redis_connection.guarded_client import CacheUnavailable, Command, message_of
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_entries.entry_scripts import drop_entries, keep_entries
 from gateway.redis_queue.leased_queue import claim_due
@@ -23,7 +24,7 @@ _WORD: Final = "probe"
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """The probe's result on a server of Redis. ``address``: empty outside of a Cluster. ``problem``: empty if none."""
+    """What ``RedisProbe`` found on a Redis server. ``address``: empty without a Cluster. ``problem``: empty if none."""
 
     address: str
     problem: str = ""
@@ -78,11 +79,8 @@ class RedisProbe:
         """Return the result on each server. Raises ``CacheUnavailable`` if a Cluster does not name its servers."""
         states = {server.address: NodeState(server.address) for server in self.shards.servers.all}
         by_server = self.shards.by_server()
-
-        async def try_scripts(address: str, shard: Shard) -> None:
-            states[address] = await self._try_scripts(address, shard)
-
-        await in_parallel([try_scripts(server.address, shards[0]) for server, shards in by_server.items()])
+        tries = (self._try_scripts(server.address, shards[0]) for server, shards in by_server.items())
+        states |= {state.address: state for state in await asyncio.gather(*tries)}
         if missing := len(self.shards.all) - sum(map(len, by_server.values())):
             problem = f"CLUSTERDOWN the slots of {missing} shards have no node"
             states["(no node)"] = NodeState("(no node)", problem, is_readable=False)
@@ -105,16 +103,11 @@ class RedisProbe:
             return shard.key("probe", self._name, name)
 
         entries = [own("a"), own("b")]
-        used, expiry, queue, attempts, dead = map(own, _SETS)
+        used, expiry, queue, attempts, dead = sets = [own(name) for name in _SETS]
         now = math.ceil(time.time())
         values: list[Any] = [part for _ in entries for part in (b"%d probe" % (now + _LIFE), b"", _LIFE, _WORD, b"")]
         keep = keep_entries(
-            entries=entries,
-            sets=(used, expiry, queue, attempts, dead),
-            latest_end=now + _LIFE,
-            now=now,
-            index_life=_LIFE,
-            values=values,
+            entries=entries, sets=sets, latest_end=now + _LIFE, now=now, index_life=_LIFE, values=values
         )
         drop = drop_entries(
             entries=entries,

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ThisReplica:
-    """Describes this process, records its history, and publishes what it does.
+    """Records the history of this process (a replica of the gateway), and publishes its state in Redis for the console.
 
     store: has the points of all replicas, None without Redis.
     entry_key: returns the fingerprint of ``redis.entry_key``, None without Redis.

@@ -29,7 +29,7 @@ class ApiKey(NamedTuple):
 
 
 class ApiError(ServiceUnavailable):
-    """Tencent Cloud's API refused the action. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
+    """Tencent Cloud's API refused a request. ``code``: its error code, such as ``AuthFailure.SecretIdNotFound``."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"error {code}")

@@ -50,7 +50,7 @@ class Body(Protocol):
 
 @dataclass(slots=True)
 class Content:
-    """One version of an image's object: its metadata, and its bytes if they were needed.
+    """One version of an image's object in COS: its metadata, and its bytes if they were needed.
 
     image: its row is the row that access was checked for.
     status: COS's answer, 200, 206 or 304. None if COS was not asked, or failed.
@@ -88,7 +88,7 @@ class Content:
 
 @dataclass(slots=True)
 class Entry:
-    """A version of an object in memory, as COS answered a request of ``requested_at`` (seconds of ``boot_time``).
+    """An entry of ``ObjectCache``: what COS answered about an object. ``requested_at``: when, by ``boot_time``.
 
     ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
     metadata has one of the gateway's own.
@@ -101,7 +101,7 @@ class Entry:
 
 
 class ObjectCache:
-    """Metadata and bytes of COS's objects in memory. Evicts the least recently used, bytes apart from metadata.
+    """Keeps metadata and bytes of COS's objects in memory. Evicts the least recently used, bytes apart from metadata.
 
     An answer of COS counts from the time of its request: it replaces no answer to a later request, and an image that
     has changed since, by the change log, does not use it, even if another image of the same object sent the request.
@@ -215,7 +215,7 @@ class ObjectCache:
 
 @dataclass(slots=True)
 class OriginAccess:
-    """The collaborators that every ``ObjectBody`` fetches from COS with.
+    """The services and settings by which each ``ObjectBody`` reads from COS.
 
     renew: renews the URL of the image. Gets COS's time in Unix seconds if it may explain the refusal, else None.
     """
@@ -230,7 +230,7 @@ class OriginAccess:
 
 
 class ObjectBody:
-    """The body of one version of an image's object, from the request to COS to the last byte.
+    """Reads the body of one version of an image's object from COS, from the request to the last byte.
 
     A URL that COS refuses is renewed, and a lost connection resumed, as ``Renewal`` and ``BodyState`` say. ``image`` is
     then the image on the new URL. The renewal reads the row again, and COS is asked for nothing of a row that has

@@ -148,7 +148,7 @@ class Reader:
 
 
 class ObjectSource:
-    """The content of images from memory or COS, asked as little as possible: once for requests at the same time.
+    """Gets the content of images from memory or COS. Requests for an object at the same time share a request to COS.
 
     Bodies that ``memory`` accepts are kept whole while they arrive and stored there at their end. Together they hold
     at most ``memory_cache.max_bytes``.

@@ -7,7 +7,7 @@ from gateway.presign.url_lifetime import CLOCK_TOLERANCE
 
 
 class Renewal:
-    """Renewals of the presigned URL of one request: one, and another if COS's time differs from the URL's."""
+    """Limits how often a request renews a presigned URL that COS refuses: once, twice if COS's clock differs."""
 
     _renewals = 0
 

@@ -14,7 +14,7 @@ Piece = bytes | memoryview
 
 
 class BufferLimits(NamedTuple):
-    """How many bytes of a body from COS are kept for readers."""
+    """How many bytes of bodies from COS a process keeps in memory for readers (requests of clients)."""
 
     window: int = 2 * 1024 * 1024  # between the readers of a large body: one that falls behind gets its own connection
     alone: int = 512 * 1024  # the beginning that a transfer with one reader keeps for readers that may still join
@@ -131,7 +131,7 @@ class BodyState:
 
 @dataclass(slots=True, eq=False)
 class Budget:
-    """A budget of memory in bytes that transfers take and give back: at most ``most`` at once."""
+    """A memory limit that transfers share: each takes and gives back bytes, at most ``most`` in use at once."""
 
     most: int
     taken: int = 0
@@ -145,7 +145,7 @@ class Budget:
 
 
 class Need(Enum):
-    """What a reader has to do for its next piece of a shared body."""
+    """What a reader (a client's request) has to do for its next piece of a shared body."""
 
     FETCH = auto()  # read it from COS
     WAIT = auto()  # for another reader, which does

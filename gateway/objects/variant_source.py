@@ -30,7 +30,7 @@ _UNREADABLE: Final = frozenset({"image/svg+xml"})
 
 @dataclass(slots=True, eq=False)
 class RefusedVariants:
-    """Renditions that COS did not make, at most 10,000: they are not requested again for ten minutes.
+    """Remembers up to 10,000 renditions (processed images) that COS refused: not requested again for ten minutes.
 
     ``changed_at`` returns when an image's row changed last (seconds of ``boot_time``): a refusal of an earlier request
     does not count.
@@ -105,13 +105,12 @@ class RefusedVariants:
 
 
 class VariantSource:
-    """Renditions from COS: read whole before the first byte is sent, with an entity tag of the gateway's own.
+    """Gets renditions (processed images) from COS: whole before the first byte is sent, with the gateway's own tag.
 
     It is unknown which checksum, entity tag and length COS sends with a processed image, what its HEAD describes, and
     whether it obeys conditions and ranges there (COS documents 44880 and 1246/109211 do not say). So nothing of that is
     used: a rendition is small and is read to its end, its tag is a hash of its bytes, and conditions and ranges are
     evaluated here. Only If-None-Match with COS's own tag is sent, which can save the processing, and is billed as such.
-
     A single request to COS serves all callers that wait for the same rendition.
     """
 

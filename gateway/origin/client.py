@@ -62,7 +62,7 @@ _NO_CODE, _NO_ANSWER, _TIMEOUT, _BODY_LOST, _OTHER = "none", "no_answer", "timeo
 
 
 class _Labels:
-    """The values of a metric's label: the known ones, and the first ``most`` others; "other" stands for the rest."""
+    """Limits a metric's label to the known values and the first ``most`` others; "other" stands for the rest."""
 
     def __init__(self, known: Collection[str], most: int) -> None:
         self.known = set(known)
@@ -77,7 +77,7 @@ class _Labels:
 
 
 class ObservedAnswers:
-    """What COS's answers to the requests of clients show: counts, COS's time, and whether it accepts signatures.
+    """Counts COS's answers to requests of clients, and learns COS's time and whether COS accepts signatures.
 
     Errors are counted by bucket (``buckets`` and the first 50 others) and by COS's code (those that are documented and
     the first 50 others). The series of ``buckets`` and documented codes start at 0, so that ``rate()`` sees the first
@@ -192,6 +192,8 @@ class ProbeAnswer:
 
 
 class _Request(NamedTuple):
+    """A request to COS by a presigned URL. ``is_processed``: COS processes the image before it answers."""
+
     url: str
     bucket: str
     method: str

@@ -23,7 +23,7 @@ _UNSATISFIED_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,19})")
 
 
 class _Meaning(NamedTuple):
-    """What an error code of COS says beyond the HTTP status.
+    """The meaning of an error code of COS, beyond the HTTP status.
 
     outcome: the error for the client, None if the status says it.
     is_refusal: COS refuses the gateway, whatever object is requested. False if it has accepted the signature. None if
@@ -53,7 +53,7 @@ CODES: Final = {code: meaning for meaning, codes in _CODES_BY_MEANING.items() fo
 
 
 class CosError(NamedTuple):
-    """A response of COS without an object.
+    """An error response of COS, parsed.
 
     code: None if the body has no code, as in every response to a HEAD.
     date: COS's time in Unix seconds, None without a Date field.

@@ -25,7 +25,7 @@ _PASSING: Final = (errors.OriginThrottled, errors.OriginTimeout, errors.OriginUn
 class _Breaker:
     """The circuit breaker of a bucket of COS: requests are paused while many of its objects fail.
 
-    failing: the objects that failed since its last answer. bad: those that failed while others were answered.
+    failing: the objects that failed since the bucket's last answer. bad: those that failed while others were answered.
     """
 
     failing: set[str] = field(default_factory=set)
@@ -110,7 +110,7 @@ class _Failed:
 
 @dataclass(slots=True, eq=False)
 class FailedObjects:
-    """COS's last error for each object, for at most 4096 objects.
+    """Remembers COS's last error for each object, for at most 4096 objects.
 
     An object that is missing, blocked or too large is not requested again for 3 s. Any other failure may pass, so the
     first failure is not held. An object that fails again is not requested for 1 s, then 2 s, then 4 s each time.

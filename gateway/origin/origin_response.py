@@ -102,7 +102,7 @@ class ObjectMetadata(NamedTuple):
 
 
 class AnswerHead(NamedTuple):
-    """The header of a success of COS: ``status`` is 200, 206 or 304.
+    """The header of a successful answer of COS: ``status`` is 200, 206 or 304.
 
     length: of the body in bytes, and ``crc64`` of the whole object. None where COS sent none.
     content_range: None unless it is a 206.

@@ -25,7 +25,7 @@ def backoff(attempt: int, random: Callable[[], float] = random.random) -> float:
 
 @dataclass(slots=True, eq=False)
 class Retries:
-    """Retries of requests to COS: each up to ``count`` times, after ``backoff``, and within the budget of all requests.
+    """Decides whether a request to COS is retried: up to ``count`` times, after ``backoff``, within a shared budget.
 
     The budget limits retries to a share of all requests: while everything fails, they do not multiply the load. Each
     request earns ``ratio`` of a retry, up to ``reserve``, which is there from the start. ``requests`` is the number of

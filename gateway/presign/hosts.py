@@ -29,7 +29,7 @@ class Origin:
 
 
 class Hosts:
-    """COS's hosts by bucket and region, computed once for each."""
+    """Finds the host of COS for a bucket and region, computed once for each."""
 
     def __init__(self, settings: CosSettings) -> None:
         self._settings = settings

@@ -43,11 +43,10 @@ _OF_CREDENTIALS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PresignedUrl:
-    """A URL by which COS answers without further credentials until ``expires_at``.
+    """A signed URL, to which COS answers without further credentials until ``expires_at``.
 
     url: exact bytes, never parsed and put together again.
-    signed_at: Unix seconds.
-    expires_at: the end of the signature or of the temporary credentials, whichever comes first, in Unix seconds.
+    signed_at, expires_at: Unix seconds. The signature or the temporary credentials end the URL, whichever ends first.
     """
 
     url: str
@@ -56,7 +55,7 @@ class PresignedUrl:
 
 
 class Authorization(NamedTuple):
-    """The parts of a presigned URL that differ between two replicas' URLs for the same object at the same time."""
+    """The SecretId, signature and token of a presigned URL: the parts that differ between replicas at the same time."""
 
     secret_id: str
     signature: str
@@ -89,7 +88,7 @@ class ObjectId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignedImage:
-    """An image's record and its presigned URL, so that access can be checked on every hit.
+    """An image's row in Postgres and its presigned URL, kept together so that access can be checked on every hit.
 
     read_at: when the row was read, in Unix seconds. The record lacks later changes.
     public: whether everybody may see the image, by row, style and configuration. It follows from the record and the
@@ -295,7 +294,7 @@ def query_of(secret_id: str, parameters: Mapping[str, str], key_time: str, signa
 
 
 class _Encoded(NamedTuple):
-    """Parameters in the order of the signature, the list of their names, and their part at the end of a query."""
+    """Query parameters, percent-encoded: the text to sign, the list of names, and the text to append to a URL."""
 
     signed: str
     names: str

@@ -18,7 +18,7 @@ _CENTER: Final = "center"
 
 
 class ImageVariant(NamedTuple):
-    """An image, or its rendition with the name ``rendition``. Each has its own URL."""
+    """An image as stored, or its ``rendition`` (result of COS's processing) of that name. Each has its own URL."""
 
     image_id: str
     rendition: str | None = None
@@ -49,7 +49,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A configured style with widths (ascending, in pixels) and formats, ``original`` last unless it is named."""
+    """A configured style with widths (ascending, in pixels) and formats. ``original`` is last unless configured."""
 
     widths: tuple[int, ...]
     formats: tuple[VariantFormat, ...]
@@ -57,7 +57,7 @@ class _Sized:
 
 
 class Renditions:
-    """The renditions of the configured styles.
+    """Finds the renditions (results of image processing at COS) of the configured styles.
 
     ``negotiates``: ``format=auto`` is allowed. ``originals_for_owner``: callers other than the owner of an image get
     only its renditions. ``makes_placeholders``: COS makes a tiny copy of each image, for its metadata.

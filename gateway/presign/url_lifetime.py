@@ -29,7 +29,7 @@ _HOTTEST = 16  # a URL used 2**16 times or more counts as equally hot
 
 @dataclass(slots=True, eq=False)
 class CosClock:
-    """COS's time: that of this machine's clock, until COS refuses a URL and its ``Date`` is 30 seconds or more away.
+    """Tells COS's time: this machine's, until COS refuses a URL and its ``Date`` is 30 seconds or more away.
 
     From then on it follows COS, so that URLs are valid again and match those of replicas whose clocks are right.
     """
@@ -80,7 +80,7 @@ class CosClock:
 
 @dataclass(slots=True, eq=False)
 class Lifetime:
-    """The rules of how long presigned URLs may be used, and when they are due for renewal. Durations are in seconds.
+    """Decides how long presigned URLs may be used, and when their renewal is due. Durations are in seconds.
 
     ``min_remaining`` is a margin for the transfer and for clocks that differ. When a token ends a URL sooner, it and
     ``threshold`` shrink in proportion to the life of the URL. The margin stays above the difference of clocks.

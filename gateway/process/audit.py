@@ -22,7 +22,7 @@ _MODE: Final = 0o640
 
 @dataclass(slots=True)
 class AuditLog:
-    """Appends to the file ``logging.audit``, or writes to standard error for ``-``. None: there is no audit log.
+    """Writes a line for each operator's act to the file ``logging.audit`` (``-``: standard error). None: no audit log.
 
     The file is opened for each line, so that it may be moved away at any time. A line that cannot be written goes to
     the log at the level error, and the act itself goes on: a takedown must not wait for a disk.

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ReloadMetrics:
-    """The outcome of the last reload of the configuration, in metrics and among the ``events``."""
+    """The metrics of the last reload of the configuration, and the ``events`` for the console that name each reload."""
 
     def __init__(self, registry: Registry, events: EventLog) -> None:
         self.events = events
@@ -43,7 +43,7 @@ class ReloadMetrics:
 
 
 class ReloadRefused(Exception):
-    """The reload of the configuration changed nothing. ``problems`` names a key and no value in each of its lines."""
+    """A reload refused new settings and changed nothing. ``problems``: lines that name a key, never a value."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -55,7 +55,7 @@ class ReloadNotPossible(Exception):
 
 
 class Part(Protocol):
-    """A part of the gateway that opens something for new settings, or may refuse them."""
+    """A part of the gateway that a reload asks to prepare for new settings, and that may refuse them."""
 
     def prepare(self, old: Settings, new: Settings, /) -> AbstractAsyncContextManager[Callable[[], None]]:
         """Prepare to use ``new`` in place of the settings in use. Raises ``ReloadRefused``.
@@ -88,7 +88,7 @@ class Replaceable(Generic[T]):
 
 @dataclass(eq=False, repr=False, slots=True)
 class Reloader:
-    """Replaces the settings in use. ``need_restart`` are the keys that the last reload could not change.
+    """Reloads the configuration of this process. ``need_restart``: the keys that the last reload could not change.
 
     read: reads the sources again, in a thread. Raises ``SettingsError`` or ``OSError``. None: there are no sources.
     parts: they change in this order, and then the settings in use are replaced.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Orders to the process by signals or its supervisor. ``stop`` starts the drain, and ``force_stop`` ends it.
+    """Events by which signals or the supervisor order this process: ``stop`` starts the drain, ``force_stop`` ends it.
 
     ``reload`` reloads the configuration, of all workers in turn. ``roll`` replaces workers, and only a supervisor does.
     """

@@ -31,7 +31,7 @@ class PurgeRefused(Exception):
 
 
 class Target(Protocol):
-    """A CDN, or a webhook, that drops its copies of images on request."""
+    """Client of a CDN, or of a webhook, that drops its copies of images on request."""
 
     @property
     def most(self) -> int:
@@ -45,7 +45,7 @@ class Target(Protocol):
 
 
 class Addresses:
-    """The URLs of an image to purge, under each of ``base_urls``: of the original, and of each style in each form."""
+    """Makes the URLs to purge from a CDN of an image, under each of ``base_urls``: original, styles in each form."""
 
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls

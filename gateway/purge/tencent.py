@@ -34,7 +34,7 @@ _LONGEST_REASON: Final = 200  # characters
 
 @dataclass(eq=False)
 class _TencentTarget:
-    """A service of Tencent Cloud that purges URLs, or cache tags if ``addresses`` is None.
+    """Client of a service of Tencent Cloud that purges URLs, or cache tags if ``addresses`` is None.
 
     bucket: that of COS whose credentials sign the requests.
     most_targets: how many URLs or tags a request may name. It shrinks when the service refuses so many.

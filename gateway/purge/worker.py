@@ -26,7 +26,7 @@ _LONGEST_PAUSE: Final = 60.0
 
 @dataclass(slots=True)
 class PurgeWorker:
-    """Sends the due purges to the CDN, the oldest first. While it takes no purges, they keep their places in the queue.
+    """Sends the due purges to the CDN, the oldest first. While the CDN takes none, purges keep their places.
 
     Results:
 

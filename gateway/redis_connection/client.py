@@ -35,7 +35,7 @@ _SERVER_ANSWERS: Final = re.compile(r"(?i)cluster support disabled|cluster mode 
 
 
 class WrongRedis(CacheUnavailable):
-    """Redis answers, but cannot work for the gateway before its configuration changes. ``advice`` says how."""
+    """Redis answers, but ``redis.url`` or ``redis.shards`` does not fit it. ``advice`` says what to write."""
 
     def __init__(self, what: str, advice: str) -> None:
         super().__init__(f"{what}: {advice}")
@@ -146,7 +146,7 @@ def _sentinel(parts: SplitResult, timeout: float, options: dict[str, Any]) -> Se
 
 
 class _MasterPool(BlockingConnectionPool, SentinelConnectionPool):
-    """Connections to the master. redis-py's own pool behind Sentinel fails when all are in use, instead of waiting."""
+    """Connection pool of the master behind Sentinel. It waits while all are in use; redis-py's own pool there fails."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinel, *, ssl: bool = False, **options: Any) -> None:
         kind = SentinelManagedSSLConnection if ssl else SentinelManagedConnection

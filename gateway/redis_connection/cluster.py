@@ -54,7 +54,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What a node says about its Cluster. ``slots``: first and last slots in order, and their nodes, primary first."""
+    """A Redis Cluster as one node reports it. ``slots``: first and last slots in order, and nodes, primary first."""
 
     is_ok: bool
     epoch: int
@@ -66,7 +66,7 @@ OpenNode = Callable[[Address, Callable[[], None]], GuardedRedis]
 
 
 class ClusterServers:
-    """The primaries of a Redis Cluster, each with its own circuit breaker.
+    """The clients of the primaries of a Redis Cluster, each with its own circuit breaker.
 
     The map of slots is read at the start (``look``), and again by the background task ``watch``: after a MOVED, and
     every second while a node does not answer. No request waits for it.

@@ -95,7 +95,7 @@ class CircuitBreaker:
 
 
 class _PackedInC:
-    """Packs commands with hiredis, as redis-py's synchronous client does.
+    """Mixin of connections to Redis: packs commands with hiredis, as redis-py's synchronous client does.
 
     Its asynchronous client loops over the arguments, which took a tenth of the time of a look-up that is no hit.
     """

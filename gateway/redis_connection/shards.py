@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """An object that belongs to an image, and so to the shard of the image's id."""
+    """Any object that has an image's id, which decides its shard (a share of the ids, with its own keys in Redis)."""
 
     @property
     def image_id(self) -> str: ...
@@ -78,7 +78,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class OneServer:
-    """One server of Redis, or the master behind Sentinel: it has every slot. Its methods are those of a Cluster."""
+    """The client of a single server of Redis (or of the master behind Sentinel), used like ``ClusterServers``."""
 
     server: GuardedRedis
 
@@ -99,7 +99,7 @@ Servers: TypeAlias = OneServer | ClusterServers
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Redis's answers to the commands of each shard. ``failed``: why those of other shards were not answered."""
+    """Redis's answers to commands, by shard (share of the image ids). ``failed``: why the other shards gave none."""
 
     by_shard: Mapping[Shard, list[Any]]
     failed: Mapping[Shard, CacheUnavailable] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Answers:
 
 
 class Shards:
-    """All shards, and the servers that hold them. The ``first`` has what belongs to no image, as a day's statistics."""
+    """All shards (shares of the image ids), and their servers. The ``first`` also has what belongs to no image."""
 
     def __init__(self, servers: Servers, prefix: str, count: int = 1) -> None:
         self.servers = servers

@@ -69,7 +69,7 @@ def _add_images(*, distinct: Key, life: int, lines: str) -> None:
 
 @dataclass(eq=False, slots=True)
 class _Gathered:
-    """The statistics of a day that Redis does not have yet: the counts, and the ids of images."""
+    """One day's statistics, in memory until they are written to Redis: the counts, and the ids of images."""
 
     day: str
     counts: "Counter[str]" = field(default_factory=Counter)
@@ -78,7 +78,7 @@ class _Gathered:
 
 
 class DailyStatistics:
-    """Statistics of each day, kept in Redis, made of totals of other objects. A HyperLogLog estimates the images.
+    """Gathers each day's statistics, and adds them up in Redis. A HyperLogLog estimates how many images were used.
 
     Holds at most ``max_images`` ids. Statistics that cannot be written stay for the next flush. A batch whose write got
     no answer is written again unchanged: Redis adds the batch once.

@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(r"(data:image/webp;base64,[A-Za-z0-9+/]{1,1400}={0,2})
 
 
 class MetadataStore:
-    """COS's metadata of images, kept in Redis by image id with the version. Raises ``CacheUnavailable``."""
+    """Keeps COS's metadata of images in Redis, by image id with the version. Raises ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards

@@ -192,7 +192,7 @@ class EntryLookUp:
 
 @dataclass(frozen=True, slots=True)
 class EntryRules:
-    """The rules of which URLs are kept in Redis, and of the marks (tombstones) that dropped images leave.
+    """Rules of ``UrlEntries``: which URLs it uses and renews, and how long a dropped image leaves a mark (tombstone).
 
     renews: an entry is queued for its renewal.
     with_links: links are signed, so an entry without the count of killed links is not used.
@@ -207,7 +207,7 @@ class EntryRules:
 
 @dataclass(frozen=True, slots=True)
 class UrlEntries:
-    """Cached presigned URLs in Redis, which replicas share. An entry is kept for as long as its URL may be used.
+    """Reads and writes the presigned URLs in Redis, which replicas share. An entry is kept while its URL may be used.
 
     mac, signer: decide whether a gateway with the same secret and configuration wrote an entry. No other entry is used.
 

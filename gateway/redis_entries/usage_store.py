@@ -60,7 +60,7 @@ class Usage(NamedTuple):
 
 
 class UsageBatch(NamedTuple):
-    """Uses of images in one shard of Redis, to be added once. ``number`` grows with each batch."""
+    """Counted uses of a shard's images (a share of all ids), which Redis adds once. ``number`` grows each time."""
 
     shard: Shard
     number: int
@@ -68,7 +68,7 @@ class UsageBatch(NamedTuple):
 
 
 class UsageStore:
-    """The uses of cached URLs in Redis: sorted sets for last access, uses, renewals, and ends of URLs."""
+    """Keeps uses of cached URLs in Redis: sorted sets for last access, uses, renewals, and ends of URLs."""
 
     def __init__(self, shards: Shards) -> None:
         self.shards = shards

@@ -105,7 +105,7 @@ def _count_attempt(*, attempts: Key, word: str, life: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DeadEntry(Generic[T]):
-    """An item of the dead list, which was given up: why, when (Unix seconds), and after how many attempts."""
+    """An item that the queue gave up, in its dead list: why, when (Unix seconds), and after how many attempts."""
 
     item: T
     reason: str

@@ -82,7 +82,7 @@ def _take_slot(*, next_slot: Key, interval: float, longest_wait: float) -> None:
 
 
 class PurgeQueue(LeasedQueue[str]):
-    """The queue of CDN purges in Redis: ``purge:queue``, ``purge:dead``, ``purge:attempts``. At most ``max_queued``.
+    """The queue of CDN purges in Redis, at most ``max_queued``: ``purge:queue``, ``purge:dead``, ``purge:attempts``.
 
     All are in the first shard: caches in front take far fewer purges than one server can hold.
     ``purge:pace`` bounds the requests of all replicas together to ``per_second``.

@@ -27,7 +27,7 @@ _ROUND: Final = TypeAdapter(_Round)
 
 
 class CanaryRounds:
-    """The canary's rounds in Redis: whose turn it is, and the last result. Methods raise ``CacheUnavailable``."""
+    """Shares the canary's rounds through Redis: whose turn it is, and the last result. Raises ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards, settings: CanarySettings) -> None:
         self._shards = shards

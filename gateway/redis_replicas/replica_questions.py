@@ -25,7 +25,7 @@ Seconds = Annotated[float, Field(ge=0, le=10**9)]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A command's question to every replica. ``image_id``: None unless about an image. ``nonce`` names the answers."""
+    """A command's question to every replica. ``image_id``: None if about no image. ``nonce`` names the answers."""
 
     nonce: str
     image_id: str | None
@@ -70,7 +70,7 @@ ANSWER: Final = TypeAdapter(ReplicaAnswer)
 
 
 class ReplicaQuestions:
-    """Asks every replica through Redis, and answers. The methods raise ``CacheUnavailable``."""
+    """Asks every replica through Redis, and answers such questions. The methods raise ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards, channel: InvalidationChannel) -> None:
         self._shards = shards

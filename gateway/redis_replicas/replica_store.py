@@ -35,7 +35,7 @@ def _printable(parts: tuple[Part, ...]) -> tuple[Part, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaPoint:
-    """A replica's state at ``at`` (Unix seconds) for the console, with the rates of the seconds before.
+    """One replica's state and rates at ``at`` (Unix seconds), which the consoles of all replicas show.
 
     ``started`` is when its process started. ``entry_key`` is the fingerprint of the key of cached entries.
     """
@@ -86,7 +86,10 @@ def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, most: int
 
 
 class ReplicaStore:
-    """The latest state of each replica in Redis, for every console. The methods raise ``CacheUnavailable``."""
+    """Shares the state of each gateway (replica) through Redis, so that the console of each shows all.
+
+    The methods raise ``CacheUnavailable``.
+    """
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards

@@ -73,7 +73,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class DirectHandlers:
-    """The handlers of addresses that ``Dispatch`` takes from the router, and what its responses depend on.
+    """The public port's handlers that ``Dispatch`` calls without aiohttp's router, and the services of its responses.
 
     fallback: the picture of error responses. None: error responses are JSON.
     """
@@ -88,7 +88,7 @@ class DirectHandlers:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The metrics and the log of a port's requests.
+    """The metrics and the log in which ``Dispatch`` records the requests of a port.
 
     ``route_prefix`` starts the names of the port's routes in metrics. With a prefix, only faults get a log line.
     ``canary`` recognizes requests of the canary. None without a canary.

@@ -30,7 +30,7 @@ def warn_if_open(admin: AdminSettings) -> None:
 
 
 class HostGuard:
-    """Refuses every ``Host`` but localhost, IP addresses and ``names``. Logs the first refused ``Host``."""
+    """Refuses admin requests whose ``Host`` is not localhost, an IP address or in ``names``. Logs the first one."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(name.lower().removesuffix(".") for name in names)

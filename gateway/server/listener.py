@@ -29,7 +29,7 @@ class PurePythonParser(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The URLs of the two ports, without a trailing slash."""
+    """The URLs at which the public and the admin port listen, without a trailing slash."""
 
     public: str
     admin: str
@@ -51,7 +51,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The end of serving: ``begin`` makes readiness fail, ``grace`` returns how many seconds open requests may take."""
+    """The callbacks of a stop: ``begin`` fails readiness, ``grace`` returns how many seconds open requests may take."""
 
     in_flight: InFlight
     begin: Callable[[], None]

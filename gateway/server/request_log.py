@@ -50,7 +50,7 @@ def facts_of(context: RequestContext) -> dict[str, str | int | float]:
 
 
 class RequestLog:
-    """Log lines of ``access_sample`` of clients' requests, and of each that ended with a 5xx or was aborted.
+    """Writes log lines of the share ``access_sample`` of requests, and of each that ended with a 5xx or was aborted.
 
     A line costs a few microseconds: it does not pass through ``logging``, whose handler would format, lock and flush
     each line. While ``is_on`` is False, a line is added only for a fault of the gateway or of a service that it uses.

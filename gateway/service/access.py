@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Callers and their rights. ``links`` is None without ``access.signed_links``, ``key_set`` without ``jwks_url``."""
+    """The objects that identify callers and check their rights. No ``links`` without ``access.signed_links``."""
 
     admin_guard: AdminGuard
     authenticator: Authenticator

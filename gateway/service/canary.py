@@ -27,7 +27,7 @@ _LINK_LIFE = 60  # seconds
 
 @dataclass(frozen=True, slots=True)
 class CanaryQuestions:
-    """Makes the canary's requests for its two images, with what this gateway knows of them. ``links`` makes links."""
+    """Lists the canary's requests for its two images, and what the answers should be. ``links`` signs links."""
 
     settings: CanarySettings
     catalog: PostgresCatalog

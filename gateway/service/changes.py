@@ -23,7 +23,7 @@ _MESSAGES: Final = {Source.ROWS: "the notifications of Postgres", Source.REPLICA
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Changed images: ``log`` drops them from the caches of this process, and ``nginx_list`` lists them for nginx."""
+    """The objects that pass on changes of images: ``log`` to the caches of this process, ``nginx_list`` to nginx."""
 
     log: ChangeLog
     nginx_list: NginxList

@@ -32,7 +32,7 @@ from gateway.urls.on_demand_refresh import correct_clock
 
 @dataclass(frozen=True, slots=True)
 class Diagnostics:
-    """What operators ask. ``replica`` records its history and publishes what it does, every five seconds."""
+    """The objects that answer operators. ``replica`` records its history and publishes its state every five seconds."""
 
     health: Health
     explainer: Explainer

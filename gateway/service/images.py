@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The handlers of requests for images, and what they use."""
+    """The handlers of requests for images, and the objects that these handlers use."""
 
     origin: OriginClient
     metadata: MetadataLookup

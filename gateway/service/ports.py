@@ -41,7 +41,7 @@ _MAX_BODY = 64 * 1024  # bytes; the largest valid body names 200 images
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The sockets that systemd, the supervisor or ``dev`` gave. Without sockets the gateway opens the ports."""
+    """Open sockets from systemd, the supervisor or ``dev``, to listen on. Without them the gateway opens its ports."""
 
     public: Sequence[socket.socket] = ()
     admin: Sequence[socket.socket] = ()
@@ -155,8 +155,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
-    by_nginx = image_proxy.delivery == "accel"
-    accel_prefix = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if by_nginx else None
+    accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
         links=links,
@@ -167,7 +166,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,
-        accel_prefix=accel_prefix,
+        accel_prefix=accel,
     )
     statistics = queues = None
     if redis is not None:

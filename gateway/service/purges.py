@@ -27,7 +27,7 @@ _MOST_BYTES = 4 * 1024 * 1024  # of an answer: EdgeOne repeats up to a thousand 
 
 @dataclass(frozen=True, slots=True)
 class PurgeTarget:
-    """The service that purges images from a CDN. ``credentials`` is None without ``purge.credentials``."""
+    """The client of the service that purges images. ``credentials`` is None without ``purge.credentials``."""
 
     target: Target
     credentials: BucketCredentials | None

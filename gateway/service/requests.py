@@ -29,7 +29,7 @@ _DENIALS: Final = ("401", "403", "404")
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What every request passes. ``tracing`` is None unless on, ``fallback`` without ``image_proxy.fallback``."""
+    """The objects that handle every request. ``tracing`` and ``fallback`` are None unless configured."""
 
     in_flight: InFlight
     request_log: RequestLog
@@ -52,9 +52,7 @@ async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_span
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
-        fallback = None
-        if picture is not None:
-            fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
+        fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses) if picture else None
         metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         handler, debug_log = log_handler(), DebugLog()

@@ -18,7 +18,7 @@ from gateway.settings import Live, Settings
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """COS's clock, and the signer of presigned URLs with what it uses."""
+    """The clock of COS, and the signer of presigned URLs with the objects that it uses."""
 
     clock: CosClock
     credentials: BucketCredentials  # the newest of each bucket; others hold the object: a reload replaces its content

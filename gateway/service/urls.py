@@ -32,7 +32,7 @@ _LISTENING_TIMEOUT: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """The presigned URLs of images: their caches, the count of their uses, and the invalidation of cached URLs."""
+    """The objects that find presigned URLs of images, count their uses, and drop cached URLs when an image changes."""
 
     metrics: UrlMetrics
     signing: Signing

@@ -39,7 +39,7 @@ _MOST_VARIANTS = 500
 
 
 class Settings(Section):
-    """Everything an operator can set."""
+    """The whole configuration: everything an operator can set."""
 
     server: ServerSettings = ServerSettings()
     admin: AdminSettings = AdminSettings()

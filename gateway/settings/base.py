@@ -26,7 +26,7 @@ MOST = 1_000_000_000  # of what is counted; the system and Redis refuse numbers 
 
 
 class NewValue(Enum):
-    """How a running gateway takes a new value of a key."""
+    """Whether a running gateway takes a new value of a key by a reload, or only after a restart."""
 
     RELOADED = "reload"
     RESTARTED = "restart"
@@ -122,7 +122,7 @@ def empty_if_null(value: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A section. Unknown keys are mistakes, no error quotes a value. Null means defaults, unless the key allows it."""
+    """A section of the configuration. Unknown keys are mistakes. No error quotes a value. Null: defaults, as a rule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -146,7 +146,7 @@ class Section(BaseModel):
 
 
 class Live(Generic[T]):
-    """A setting, or what is made of one, in use: its ``value`` is looked at where it is needed, and never copied.
+    """Holds the current ``value`` of a setting, or of an object made of settings. Users read it anew and never copy it.
 
     A reload replaces all values in one step that awaits nothing, so a request sees either all old or all new ones.
     """

@@ -80,7 +80,7 @@ class PurgeSettings(Section):
 
 
 class CanarySettings(Section):
-    """The canary's URLs of proxies and CDNs, and its two images. ``every``: seconds between two rounds."""
+    """The canary, which asks proxies and CDNs for two images, as users do. ``every``: seconds between two rounds."""
 
     via: Annotated[BaseUrls, Field(min_length=1)]
     public: ImageId

@@ -48,7 +48,7 @@ Process = Annotated[str, BeforeValidator(_check_process)]
 
 
 class StyleSettings(Section):
-    """A style with widths and formats. Null values come from ``image_variants``."""
+    """A style (named processing by COS) with widths and formats. Null values come from ``image_variants``."""
 
     process: Process = "imageMogr2/auto-orient/thumbnail/{width}x>/strip"
     widths: Widths | None = None

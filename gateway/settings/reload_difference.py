@@ -11,7 +11,7 @@ from gateway.settings.error_messages import SettingsError, refusal
 
 
 class SettingsDifference(NamedTuple):
-    """The difference that a reload of the configuration makes."""
+    """The result of comparing old and new settings at a reload: what changed, and what needs a restart."""
 
     settings: Settings  # the new settings, with the old values of the keys that ``need_restart``
     changed: tuple[str, ...]  # the other keys that differ

@@ -31,7 +31,7 @@ _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")  # in place of a byte that is
 
 
 class _Variables(EnvSettingsSource):
-    """The environment. Text that is not valid JSON is passed on, so that the model refuses it under its key.
+    """Reads settings from the environment. Text that is no valid JSON is passed on: the model refuses it under its key.
 
     instead: other texts, by the names of variables in lower case. There ``null`` is a text as any other.
     """
@@ -145,7 +145,7 @@ def _content(file: Path) -> bytes | None:
 
 
 class _Document(NamedTuple):
-    """The sections of a file, and the line of each key by its path."""
+    """A configuration file as read: its sections, and the line of each key by its path."""
 
     values: dict[str, Any]
     lines: Mapping[tuple[str, ...], int]

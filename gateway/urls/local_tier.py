@@ -28,7 +28,7 @@ class ImageMissing(LookupError):
 
 @dataclass(slots=True)  # never changed; a frozen one takes three times as long to make
 class _Entry:
-    """The result of a look-up in this process's memory. ``image``: None if Postgres has no such image."""
+    """An entry of the local tier (URLs in this process's memory)."""
 
     image: SignedImage | None  # None: the catalog has no such image
     fresh_until: float
@@ -37,14 +37,14 @@ class _Entry:
 
 
 class LocalState(NamedTuple):
-    """An entry of this process's memory for operators. ``image``: None for an unknown id. ``fresh_for``: seconds."""
+    """An entry of the local tier, for operators. ``image``: None for an unknown id. ``fresh_for``: seconds."""
 
     image: SignedImage | None
     fresh_for: float
 
 
 class LocalTier:
-    """Images with their presigned URLs in this process's memory. The least recently used is evicted first.
+    """Keeps images with their presigned URLs in this process's memory, and evicts the least recently used first.
 
     An entry is stale ``local_ttl`` seconds after its ``put``, and while the change log trusts no rows, since a change
     may not be heard. A stale entry is served only while the stores behind this tier do not answer.

@@ -39,7 +39,7 @@ class _Kept(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class MetadataLookup:
-    """Describes images from memory, from Redis, or by asking COS, which a minute's bounds limit.
+    """Finds metadata of images in memory, in Redis, or at COS, which is asked a bounded number of times a minute.
 
     describe: asks COS; returns None if COS does not answer.
     store: the metadata in Redis, or None without Redis.

@@ -20,7 +20,7 @@ _LOG_INTERVAL: Final = 60.0  # seconds; clients decide how often the bound is re
 
 
 class NewVariant(Exception):
-    """No URL of the variant is cached. ``record`` is the row of its image: check access before it is made."""
+    """No URL is cached of a requested variant. ``record``: its image's row, to check access before a URL is made."""
 
     def __init__(self, record: ImageRecord) -> None:
         super().__init__(record.image_id)
@@ -28,7 +28,7 @@ class NewVariant(Exception):
 
 
 class NewVariants:
-    """Admits ``per_minute`` variants a minute of which no URL is cached, and a quarter of them for a single client.
+    """Limits requests for variants of which no URL is cached to ``per_minute``, and a client to a quarter of them.
 
     When the bound is small, a client gets two. Another quarter is kept for the first few of each client, so that four
     clients cannot use up everyone's. Fixed styles and originals are not bounded. ``now`` is in seconds.

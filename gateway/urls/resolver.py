@@ -47,7 +47,7 @@ class Resolved(NamedTuple, Generic[Image]):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An image's row, and its cached URL. None when no cached URL may be used."""
+    """The result of a look-up that makes no URL: the image's row, and its cached URL (None if none may be used)."""
 
     record: ImageRecord
     presigned: PresignedUrl | None

@@ -27,7 +27,7 @@ _NO_USAGE = Usage()
 
 @dataclass(slots=True)
 class _Backlog:
-    """Uses of images of a shard (a share of the ids in Redis) that are not yet written, or may not have been."""
+    """Counted uses of a shard's images (a share of all ids) that are not yet written to Redis, or may not have been."""
 
     waiting: dict[ImageVariant, Usage] = field(default_factory=dict)
     unconfirmed: UsageBatch | None = None

@@ -39,8 +39,9 @@ Heard = list[tuple[Worker, float]]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A list for nginx without a change, to be repeated. ``heard``: what the workers had sent before they were asked.
+    """The last list for nginx that named no change, to send again until a worker hears of a change.
 
+    heard: what the workers had sent before they were asked.
     reach: how many milliseconds before it was made the list begins.
     made_at: seconds of the monotonic clock, not before it was made.
     """

@@ -50,7 +50,7 @@ class _Replica(_Kept):
 
 
 class WorkerState(_Kept):
-    """A worker's answer for the console. ``replica`` is its own name. ``replicas`` are all that it knows."""
+    """A worker's state, as it answers for the console. ``replica`` is its own name, ``replicas`` all that it knows."""
 
     replica: str
     replicas: tuple[_Replica, ...]
@@ -136,7 +136,7 @@ class Totals(BaseModel):
 
 
 class MergedTotals:
-    """The totals of all workers: ``read`` each worker's, then ``record`` a point of the charts. ``now``: Unix time."""
+    """Adds up the totals of all workers: ``read`` each worker's, then ``record`` a point of the charts."""
 
     def __init__(self, now: float) -> None:
         self._started = now

@@ -52,7 +52,7 @@ def merged(name: str, values: Sequence[float]) -> float:
 
 
 class MergedMetrics:
-    """The metrics of all workers as one scrape: ``read`` each worker's, then ``merge`` them."""
+    """Merges the metrics of all workers into one scrape: ``read`` each worker's, then ``merge`` them."""
 
     def __init__(self) -> None:
         self._last: dict[asyncio.Event, dict[Key, float]] = {}  # by the event of the end of the worker

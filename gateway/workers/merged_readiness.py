@@ -26,7 +26,7 @@ NOT_READY: Final = "not_ready"
 
 
 class WorkerReport(BaseModel):
-    """What a worker answered to ``/readyz`` at ``at`` (monotonic seconds)."""
+    """A worker's answer to ``/readyz``, received at ``at`` (monotonic seconds)."""
 
     status: Literal["not_ready", "degraded", "ready"]
     checks: dict[str, str]
@@ -35,7 +35,7 @@ class WorkerReport(BaseModel):
 
 
 class WorkerReports:
-    """The latest report of each worker."""
+    """Asks workers whether they are ready, and keeps the latest report of each."""
 
     def __init__(self, calls: WorkerCalls) -> None:
         self._calls = calls

@@ -116,7 +116,7 @@ async def admin_port(front: Admin, admin: AdminSettings) -> AsyncIterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class PublicPort:
-    """The supervisor's hold on the public port while workers come and go: by sockets of systemd, or of its own.
+    """Keeps the public port for the supervisor while workers come and go: by sockets of systemd, or of its own.
 
     Own sockets are bound to the same port with SO_REUSEPORT (socket(7)) and do not listen: a worker has a socket of its
     own, and listens when it is ready. The kernel gives connections only to listening sockets, so a worker that starts

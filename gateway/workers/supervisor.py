@@ -27,7 +27,7 @@ _KILL_AFTER: Final = 15.0  # seconds beyond the drain's own limit
 
 @dataclass(slots=True)
 class Slot:
-    """The place of one worker of the supervisor, which its successors take. ``deaths`` counts ends in a row.
+    """A numbered place for one worker of the supervisor, and then for its successors. ``deaths``: ends in a row.
 
     ``current`` changes when the worker is replaced, which sets ``is_filled``.
     """
@@ -41,7 +41,7 @@ class Slot:
 
 @dataclass(eq=False, repr=False, slots=True)
 class Supervisor:
-    """Keeps ``count`` workers that ``start_worker`` starts.
+    """Keeps ``count`` worker processes running, which ``start_worker`` starts.
 
     When a worker dies, its successor gets the settings and the version that a worker accepted last. So neither an edit
     of the configuration nor a new version takes effect by a crash.

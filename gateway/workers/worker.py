@@ -36,7 +36,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The ``command`` and the ``settings`` (as text) that a worker started or reloaded with, for its successor.
+    """The ``command`` and ``settings`` (as text) that a worker accepted at its start or a reload, for its successor.
 
     ``at`` is when that was known (``time.monotonic``). ``settings`` are None if the worker did not send them. ``ended``
     is why the worker before ended, for the worker that replaces it.

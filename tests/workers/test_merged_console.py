@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ FAILS = Symptom("requests_fail", "bad", {"failed": 3, "requests": 4}, 50)
 
 
 def row(name: str, *symptoms: Symptom, at: float = 100) -> dict[str, Any]:
-    return {"name": name, "at": at, "version": "1.2.3", "symptoms": [symptom.as_json() for symptom in symptoms]}
+    return {"name": name, "at": at, "version": "1.2.3", "symptoms": [asdict(symptom) for symptom in symptoms]}
 
 
 def answer(replica: str, *replicas: dict[str, Any], **changes: Any) -> str:

@@ -12,7 +12,7 @@ _LONGEST: Final = 8192  # characters; COS documents tokens of at most 4096 bytes
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A key of COS. ``expires_at`` is the end of a temporary ``token`` in Unix seconds, None when it never ends."""
+    """An access key of Tencent Cloud, to sign requests. ``expires_at``: Unix seconds, None if ``token`` has no end."""
 
     secret_id: str
     secret_key: str = field(repr=False)
@@ -26,7 +26,7 @@ class Credentials:
 
 
 class CredentialsSource(Protocol):
-    """Returns the newest credentials of a bucket of COS without waiting."""
+    """Gives the signer the newest credentials of a bucket of COS without waiting."""
 
     def of(self, bucket: str) -> Credentials:
         """Return the credentials that sign for the bucket. Raises ``CredentialsExpired``."""

@@ -40,7 +40,7 @@ _LEAST_LEFT: Final = 5.0  # seconds; a set that ends sooner is refused
 
 @dataclass(slots=True, eq=False)
 class RotatingCredentials:
-    """The newest credentials of a source, such as a file or Tencent's STS, which sign COS's URLs for ``buckets``.
+    """Keeps the newest credentials from a source (a file, Tencent's STS) in memory, to sign COS's URLs for ``buckets``.
 
     fetch: asks the source. ``name``: the source as the configuration names it.
     poll: seconds between two fetches, infinite if one is enough. None: the source is asked before the credentials end.
@@ -214,7 +214,7 @@ class RotatingCredentials:
 
 @dataclass(slots=True, eq=False)
 class BucketCredentials:
-    """The newest COS credentials by bucket. A bucket without its own source has the credentials of ``default``."""
+    """Finds the newest COS credentials of a bucket. A bucket without its own source has those of ``default``."""
 
     default: RotatingCredentials
     own: Mapping[str, RotatingCredentials]

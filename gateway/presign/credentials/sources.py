@@ -80,7 +80,7 @@ def _fixed(
 
 
 class FileSource:
-    """Credentials in a JSON file that another program writes; it is read again when it was replaced or written.
+    """Reads credentials from a JSON file that another program writes, again whenever the file was replaced or written.
 
     ``{"secret_id": …, "secret_key": …, "token": …, "expires_at": Unix seconds}``; the last two may be left out.
     """
@@ -144,7 +144,7 @@ class FileReads:
 
 
 class InstanceRoleSource:
-    """Credentials of this virtual machine (CVM), by ``role``. None: the first that its metadata service names."""
+    """Fetches credentials of this virtual machine (CVM) from its metadata service. ``role`` None: the first there."""
 
     def __init__(self, http: BoundedHttp, metadata_url: str, role: str | None) -> None:
         self._http, self._url = http, metadata_url + _METADATA_PATH
@@ -181,7 +181,7 @@ def _temporary(found: Any, expires_at: Any, service: str) -> Credentials:
 
 
 class AssumeRoleSource:
-    """Credentials of a role, from Tencent's STS, which the credentials of ``base`` may assume."""
+    """Fetches credentials of a role, which the credentials of ``base`` may assume, from Tencent's STS."""
 
     def __init__(
         self,
@@ -214,7 +214,7 @@ class AssumeRoleSource:
 
 
 class TkeOidcSource:
-    """Credentials of this pod's role in Tencent's Kubernetes (TKE), by a token in a file that the cluster renews."""
+    """Fetches credentials of this pod's role in Kubernetes (Tencent's TKE), by a token file that the cluster renews."""
 
     def __init__(
         self, http: BoundedHttp, settings: TkeOidcCredentialsSettings, now: Callable[[], float] = time.time
