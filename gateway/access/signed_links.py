@@ -69,7 +69,7 @@ class SignedLink(NamedTuple):
 
 
 class SignedLinks:
-    """Makes and parses signed links: URLs of this gateway, not of COS. The first key signs; every key verifies."""
+    """Makes and verifies signed links: URLs of this gateway, not of COS. The first key signs; every key verifies."""
 
     def __init__(self, settings: Live[SignedLinksSettings], now: Callable[[], float] = time.time) -> None:
         self._now = now

@@ -100,7 +100,7 @@ ORDER BY l.relation = to_regclass(%s) DESC NULLS LAST, l.granted DESC, a.xact_st
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """A table or view that Postgres finds by a name in the gateway's queries. Names are SQL, with schemas.
+    """A table or view that Postgres finds by a name in the gateway's queries: a row of ``QUERY``, with SQL names.
 
     hidden: the table of which row level security hides rows, which may be behind a view, and from which user.
     others: relations of the same name in other schemas.
@@ -108,14 +108,8 @@ class FoundTable:
 
     QUERY: ClassVar = _FOUND_TABLES
     name: str
-    hidden: tuple[str, str] | None
+    hidden: Sequence[str] | None
     others: Sequence[str]
-
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> "FoundTable":
-        """Return a row of ``QUERY``."""
-        name, hidden, others = row
-        return cls(name, tuple(hidden) if hidden is not None else None, tuple(others))
 
     @property
     def problem(self) -> str | None:
@@ -241,7 +235,7 @@ class Inspection:
         if problem is None:
             names = quoted_table(self._settings.table), LINKS_TABLE if with_links else None
             await self._cursor.execute(FoundTable.QUERY, names)
-            tables = [FoundTable.of(row) for row in await self._cursor.fetchall()]
+            tables = [FoundTable(*row) for row in await self._cursor.fetchall()]
             if "." not in self._settings.table and tables and (others := tables[0].others):
                 other_tables = f"the search path leads to {tables[0].name}; there is also {', '.join(others)}"
         return DatabaseReport(self._address, problem, tuple(self._repairs), changes, links, tables, other_tables)

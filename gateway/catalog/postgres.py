@@ -147,7 +147,7 @@ class PostgresCatalog:
         async with self._translated_errors(_PROBE_TIMEOUT), loop_timeout(_PROBE_TIMEOUT), self._cursor() as cursor:
             names = self.query.table, LINKS_TABLE if self.query.with_links else None
             await self._execute(cursor, FoundTable.QUERY, names)
-            found = [FoundTable.of(row) for row in await cursor.fetchall()]
+            found = [FoundTable(*row) for row in await cursor.fetchall()]
         if problem := next((table.problem for table in found if table.problem is not None), None):
             raise DependencyDegraded(problem)
         tables = ", ".join(table.name for table in found)

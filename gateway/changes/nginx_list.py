@@ -20,7 +20,7 @@ _NEVER: Final = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class NginxList:
-    """Makes the list of changed images that nginx asks for, from the change log: the oldest first, each with its time.
+    """Makes the list of changed images, with times, that tells nginx which responses in its cache are out of date.
 
     name: the name of this process.
     settings: returns a name of the settings on which the answers of this process depend.

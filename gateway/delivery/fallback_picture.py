@@ -76,15 +76,12 @@ def stands_in_for(error: GatewayError, statuses: Collection[int], method: str, h
 
 def _read(path: str) -> bytes:
     try:
-        # A device or a pipe would block, or never end.
-        if not Path(path).is_file():
+        if not Path(path).is_file():  # a device or a pipe would block, or never end; a path with NUL is no file
             raise UnusablePicture("there is no such file")
         with Path(path).open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnusablePicture(error.strerror or type(error).__name__) from error
-    except ValueError as error:  # a NUL in the path
-        raise UnusablePicture("there is no such file") from error
     if len(body) > MAX_BYTES:
         raise UnusablePicture(f"must be at most {MAX_BYTES} bytes")
     return body

@@ -89,7 +89,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The metrics that a ``Reading`` is made from. ``counters``: each with the prefix of the names of its totals."""
+    """The metrics whose totals the history of the console keeps. ``counters``: each with the prefix of its names."""
 
     requests: RequestMetrics
     errors: RecentErrors

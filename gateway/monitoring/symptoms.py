@@ -60,7 +60,7 @@ class Gauges:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The state of the gateway, from which ``symptoms`` finds faults. Times are in seconds.
+    """What is known of the gateway at one time, for ``symptoms`` to find faults in. Times are in seconds.
 
     points, minutes: the points of five seconds and of a minute, the oldest first.
     credentials_left: until the first of COS's credentials end. NaN: none end.

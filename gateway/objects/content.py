@@ -88,7 +88,7 @@ class Content:
 
 @dataclass(slots=True)
 class Entry:
-    """An entry of ``ObjectCache``: COS's answer about an object to a request of ``requested_at`` (``boot_time``).
+    """An entry of ``ObjectCache``: what COS answered about an object. ``requested_at``: when, by ``boot_time``.
 
     ``body`` is None where only the metadata is in memory. ``origin_etag`` is COS's entity tag of a rendition, whose
     metadata has one of the gateway's own.

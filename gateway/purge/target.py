@@ -45,7 +45,7 @@ class Target(Protocol):
 
 
 class Addresses:
-    """Makes the URLs of an image to purge, under each of ``base_urls``: the original, and each style in each form."""
+    """Makes the URLs to purge from a CDN of an image, under each of ``base_urls``: original, styles in each form."""
 
     def __init__(self, base_urls: Sequence[str], renditions: Renditions) -> None:
         self._base_urls = base_urls

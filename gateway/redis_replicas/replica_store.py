@@ -86,7 +86,10 @@ def _publish(*, replicas: Key, before: bytes, point: bytes, at: float, most: int
 
 
 class ReplicaStore:
-    """Keeps the latest state of each replica in Redis, for every console. The methods raise ``CacheUnavailable``."""
+    """Shares the state of each gateway (replica) through Redis, so that the console of each shows all.
+
+    The methods raise ``CacheUnavailable``.
+    """
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards

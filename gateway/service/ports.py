@@ -120,15 +120,10 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
     if not inherited.admin:
         warn_if_open(admin)
+    keepalive = min(ADMIN_KEEPALIVE, server.keepalive_timeout)
+    places = connection_budget(server.max_streams, settings.postgres.pool_size).admin
     endpoint = Endpoint(
-        admin.host,
-        admin.port,
-        min(ADMIN_KEEPALIVE, server.keepalive_timeout),
-        connection_budget(server.max_streams, settings.postgres.pool_size).admin,
-        "admin",
-        "admin",
-        closes_idle=True,
-        inherited=inherited.admin,
+        admin.host, admin.port, keepalive, places, "admin", "admin", closes_idle=True, inherited=inherited.admin
     )
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     return Port(served, Dispatch(requests.in_flight, accounting), endpoint)
@@ -138,7 +133,7 @@ def applications(service: Service) -> tuple[web.Application, web.Application]:
     """Return the routes of the public port and of the admin port."""
     host_guard = HostGuard(service.settings.value.admin.names)
     public = web.Application(client_max_size=_MAX_BODY)
-    admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
+    admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.guarded])
     public_handlers, admin_handlers = _handlers(service)
     address = service.access.client_address
     audited = Audited(service.requests.audit, address)
@@ -160,6 +155,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     metadata = Metadata(lookup, access.client_address, images.metadata, renditions)
     proxy = live.map(lambda settings: settings.image_proxy)
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
+    accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
         images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
         links=links,
@@ -170,9 +166,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,
-        accel_prefix=(
-            AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
-        ),
+        accel_prefix=accel,
     )
     statistics = queues = None
     if redis is not None:

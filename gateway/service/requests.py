@@ -52,9 +52,7 @@ async def open_requests(live: Live[Settings], metrics: ServerMetrics, trace_span
     settings, log_settings = live.value, live.map(lambda settings: settings.logging)
     async with await _tracing(settings, trace_spans) as tracing:
         picture = settings.image_proxy.fallback
-        fallback = None
-        if picture is not None:
-            fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses)
+        fallback = await asyncio.to_thread(FallbackPicture.read, picture.path, picture.statuses) if picture else None
         metrics.requests.start_at_zero(_ROUTES, {"none", settings.image_proxy.delivery}, _FAILURES)
         metrics.requests.start_at_zero((*_ROUTES, "access"), {"none"}, _DENIALS)
         handler, debug_log = log_handler(), DebugLog()

@@ -115,7 +115,7 @@ class TkeOidcCredentialsSettings(Section):
 
 
 class AssumeRoleCredentialsSettings(Section):
-    """Credentials of a role that Tencent's STS lets ``base`` assume, for ``duration`` seconds."""
+    """Settings of a role that the ``base`` credentials assume through Tencent's STS, for ``duration`` seconds."""
 
     source: Literal["assume_role"]
     role_arn: RoleArn
