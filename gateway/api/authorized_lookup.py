@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import web
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.policy import check_original, check_owner, check_view, may_view, refusal
+from gateway.access.policy import check_original, check_owner, check_view, refusal
 from gateway.access.request_head import Address
 from gateway.access.signed_links import LinkParameters
 from gateway.catalog.record import ImageRecord
@@ -88,9 +88,8 @@ class AuthorizedLookup:
 
     async def records(self, request: web.BaseRequest, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that the sender may view."""
-        caller, results = self.caller_of(request), await self.resolver.resolve_many(image_ids)
-        found = {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
-        return {image_id: record for image_id, record in found.items() if may_view(caller, record)}
+        results = await self._each(request, image_ids, lambda caller, image: check_view(caller, image.record))
+        return {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
 
     async def record(self, request: web.BaseRequest, image_id: str) -> ImageRecord:
         """Return the image's row if the sender may view the image. Raises what ``look_up`` raises."""

@@ -145,10 +145,8 @@ class CachedUrls:
         )
 
     async def _refresh_due_at(self, image_id: str) -> int | None:
-        if self.queue is None:
-            return None
         try:
-            due_at = await self.queue.due_at(ImageVariant(image_id))
+            due_at = await self.queue.due_at(ImageVariant(image_id)) if self.queue is not None else None
         except CacheUnavailable:
             return None
         return int(due_at) if due_at is not None else None

@@ -211,9 +211,7 @@ def _clock(difference: float) -> str:
 
 def _words(answer: Answer) -> str:
     """Return status and code. Empty if there is no answer."""
-    if not isinstance(answer, CosError):
-        return ""
-    return f"{answer.status} {answer.code}" if answer.code is not None else str(answer.status)
+    return answer.said if isinstance(answer, CosError) else ""
 
 
 def _is_read(answer: Answer) -> bool:

@@ -26,7 +26,6 @@ _BUFFERED: Final = 4 * 1024 * 1024  # bytes; a smaller object is received before
 _PADDED: Final = 8192  # bytes
 _OTHER_RULE: Final = quote("imageMogr2/thumbnail/!100p", safe="")
 _FIRST_BYTE: Final = {"Range": "bytes=0-0"}
-_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Verdict(enum.StrEnum):
@@ -100,7 +99,7 @@ class Subject:
             image = ImageRecord(image.image_id, None, image.public, image.bucket, image.region, key, None)
         return self.signer.url(image, **options)
 
-    async def get(self, headers: Mapping[str, str] = _NO_HEADERS, **options: Any) -> Reply:
+    async def get(self, headers: Mapping[str, str] | None = None, **options: Any) -> Reply:
         return await self.session.send(self.url(**options), headers=headers)
 
     async def head(self, **options: Any) -> Reply:
@@ -265,7 +264,7 @@ async def unprocessable(subject: Subject) -> AsyncIterator[Result]:
             continue
         original, reply = await subject.get(key=key), await subject.get(key=key, style=style)
         is_original = reply.status == 200 and reply.checksum == original.checksum
-        is_refused = reply.status == 400 and reply.code is not None
+        is_refused = reply.status == 400 and reply.error.code is not None
         verdict = Verdict.RECORDED if is_refused or is_original else Verdict.FAIL
         note = ", the original" if is_original else ""
         yield judged(title, "400 with its code, or the original", reply, verdict, note)

@@ -18,7 +18,6 @@ from gateway.origin.origin_response import ObjectMetadata, checksum_in, is_chunk
 
 _MOST_BYTES = 64 * 1024 * 1024  # of a body
 _READ = 64 * 1024
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +36,8 @@ class Reply:
         return self.error.status
 
     @property
-    def code(self) -> str | None:
-        return self.error.code
-
-    @property
     def said(self) -> str:
-        return f"{self.status} {self.code}" if self.code is not None else str(self.status)
+        return self.error.said
 
     @property
     def crc64(self) -> int | None:
@@ -78,7 +73,7 @@ class DeepSession:
         session.trace_configs.append(trace)
 
     async def send(
-        self, url: str, method: str = hdrs.METH_GET, headers: Mapping[str, str] = _NO_HEADERS, *, pause: float = 0.0
+        self, url: str, method: str = "GET", headers: Mapping[str, str] | None = None, *, pause: float = 0.0
     ) -> Reply:
         """Return the answer. ``pause`` seconds pass between its header and the rest of its body."""
         self._is_reused = False

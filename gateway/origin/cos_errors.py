@@ -73,9 +73,13 @@ class CosError(NamedTuple):
         is_clock_error = self.code == "RequestTimeTooSkewed" or (self.code == "AccessDenied" and self.is_expired)
         return self.date if is_clock_error else None
 
+    @property
+    def said(self) -> str:
+        """The status, and the code if there is one."""
+        return f"{self.status} {self.code}" if self.code is not None else str(self.status)
+
     def __str__(self) -> str:
-        code = f" {self.code}" if self.code is not None else ""
-        return f"COS answered {self.status}{code}" + (f" (request {self.request_id})" if self.request_id else "")
+        return f"COS answered {self.said}" + (f" (request {self.request_id})" if self.request_id else "")
 
 
 def parse_error(status: int, date: str | None, body: bytes, request_id: str | None = None) -> CosError:

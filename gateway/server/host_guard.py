@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from gateway.errors import ForeignHost
 from gateway.net.ip_address import is_loopback, parse_ip
@@ -36,16 +36,12 @@ class HostGuard:
         self._names = frozenset(name.lower().removesuffix(".") for name in names)
         self._is_logged = False
 
-    def middleware(self) -> Middleware:
-        """Return a middleware that raises ``ForeignHost`` before the handler, also of an unknown address."""
-
-        @web.middleware
-        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if host := request.headers.get(hdrs.HOST):  # a browser always sends one
-                self._check(_name_in(host))
-            return await handler(request)
-
-        return guarded
+    @web.middleware
+    async def guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Raise ``ForeignHost`` before the handler, also of an unknown address."""
+        if host := request.headers.get(hdrs.HOST):  # a browser always sends one
+            self._check(_name_in(host))
+        return await handler(request)
 
     def _check(self, name: str | None) -> None:
         if name is not None and (

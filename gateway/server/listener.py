@@ -67,11 +67,10 @@ async def listening(
     drain: Drain,
     force_stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Listening]:
-    """Serve both ports. On exit, drain, then close everything.
+    """Serve both ports. On exit, drain, then close everything. Setting ``force_stop`` ends the drain at once.
 
-    A client that stalls for ``stall_timeout`` seconds is disconnected.
-    Setting ``force_stop`` ends the drain at once. Raises ``CannotListen`` if a port is not available, and
-    ``PurePythonParser`` if aiohttp would parse requests without its C extension.
+    A client that stalls for ``stall_timeout`` seconds is disconnected. Raises ``CannotListen`` if a port is not
+    available, and ``PurePythonParser`` if aiohttp would parse requests without its C extension.
     """
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise PurePythonParser("aiohttp was installed without its C extensions; install it from a wheel")

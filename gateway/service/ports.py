@@ -120,15 +120,10 @@ def _admin_port(service: Service, app: web.Application, inherited: Inherited) ->
     accounting = Accounting(service.metrics.server, service.access.client_address, requests.request_log, ADMIN)
     if not inherited.admin:
         warn_if_open(admin)
+    keepalive = min(ADMIN_KEEPALIVE, server.keepalive_timeout)
+    places = connection_budget(server.max_streams, settings.postgres.pool_size).admin
     endpoint = Endpoint(
-        admin.host,
-        admin.port,
-        min(ADMIN_KEEPALIVE, server.keepalive_timeout),
-        connection_budget(server.max_streams, settings.postgres.pool_size).admin,
-        "admin",
-        "admin",
-        closes_idle=True,
-        inherited=inherited.admin,
+        admin.host, admin.port, keepalive, places, "admin", "admin", closes_idle=True, inherited=inherited.admin
     )
     served = inherited.guard_admin(app) if inherited.guard_admin is not None else app
     return Port(served, Dispatch(requests.in_flight, accounting), endpoint)
@@ -138,7 +133,7 @@ def applications(service: Service) -> tuple[web.Application, web.Application]:
     """Return the routes of the public port and of the admin port."""
     host_guard = HostGuard(service.settings.value.admin.names)
     public = web.Application(client_max_size=_MAX_BODY)
-    admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.middleware()])
+    admin = web.Application(client_max_size=_MAX_BODY, middlewares=[host_guard.guarded])
     public_handlers, admin_handlers = _handlers(service)
     address = service.access.client_address
     audited = Audited(service.requests.audit, address)

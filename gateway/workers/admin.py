@@ -78,7 +78,7 @@ class Admin:
 
     def app(self, names: Iterable[str] = ()) -> web.Application:
         """Return the application of the port, which clients may call by ``names``, too."""
-        middlewares = [_with_errors, HostGuard(names).middleware(), _with_body]
+        middlewares = [_with_errors, HostGuard(names).guarded, _with_body]
         app = web.Application(client_max_size=_MAX_BODY, middlewares=middlewares)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
