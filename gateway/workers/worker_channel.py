@@ -160,7 +160,8 @@ class WorkerChannel:
         orders = {STOP: signals.stop, FORCE: signals.force_stop, RELOAD: signals.reload}
         with suppress(OSError):
             async for line in reader:
-                orders[line.strip().decode()].set()
+                if (ordered := orders.get(line.strip().decode(errors="replace"))) is not None:
+                    ordered.set()
         logger.warning("the parent of this worker has ended: worker=%s", self.assignment.number)
         signals.stop.set()
 

@@ -1,11 +1,16 @@
-"""The program of workers: a folder for each version, and a link to the current one."""
+"""The program of workers (a folder for each version, and a link to the current one), and their orders."""
 
+import asyncio
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
+from gateway.process.signals import Signals
 from gateway.workers.worker import kept, resolved, started_by
+from gateway.workers.worker_channel import Assignment, WorkerChannel
 
 
 @pytest.fixture
@@ -46,3 +51,20 @@ def test_a_version_is_kept_when_the_link_moves_until_it_is_removed(link: Path, t
     assert kept(old, command) == old
     shutil.rmtree(tmp_path / "old")
     assert kept(old, command) == (str(tmp_path / "new" / "bin" / "image-gateway"),)
+
+
+async def test_an_order_that_is_unknown_or_cut_off_by_the_parents_end_does_not_keep_a_worker_running() -> None:
+    parent, end = socket.socketpair()
+    with parent, socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as admin:
+        assignment = Assignment(0, [os.dup(public.fileno())], os.dup(admin.fileno()), "secret")
+        parent.sendall(assignment.line() + b"of a later version\nreload\nrel")
+        channel = await asyncio.to_thread(WorkerChannel.take, end.detach())  # it reads before there is a loop
+        signals = Signals()
+        async with channel.obeying(signals), asyncio.timeout(5):
+            await signals.reload.wait()
+            assert not signals.stop.is_set()
+            parent.close()
+            await signals.stop.wait()
+    for taken in (*channel.public, *channel.admin):
+        taken.close()
+    assert not signals.force_stop.is_set()
