@@ -48,7 +48,8 @@ class Notifications:
     queue, whose getter loses an item if it is cancelled in the pass of the event loop in which the item arrives. So
     aiopg finds nothing here (``__len__``), and its queue stays empty.
 
-    ``arrived`` is set by each notification. Whoever waits for it clears it before ``take``.
+    ``waiting`` has the payloads in their order. ``arrived`` is set by each notification. Whoever waits for it clears it
+    before ``take``.
 
     While ``many`` payloads wait, the last of them would be handled too late. Then ``too_many`` is called, at most 0.2
     seconds after each payload, with the number of payloads that were dropped since its last call. At most ``most``
@@ -60,7 +61,7 @@ class Notifications:
         self._too_many = too_many
         self._many = many
         self._most = most
-        self._waiting: dict[str, None] = {}
+        self.waiting: dict[str, None] = {}
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_logged = False
@@ -76,11 +77,11 @@ class Notifications:
                 payload = parse_image_id(payload)
             except InvalidImageId:
                 return
-        if len(self._waiting) < self._most:
-            self._waiting[payload] = None
-        elif payload not in self._waiting:
+        if len(self.waiting) < self._most:
+            self.waiting[payload] = None
+        elif payload not in self.waiting:
             self._dropped += 1
-        if len(self._waiting) >= self._many and self._timer is None:
+        if len(self.waiting) >= self._many and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_WITHIN, self._report)
         self.arrived.set()
 
@@ -90,9 +91,9 @@ class Notifications:
 
     def take(self, most: int) -> list[str]:
         """Remove and return up to ``most`` payloads, those that waited longest."""
-        taken = list(islice(self._waiting, most))
+        taken = list(islice(self.waiting, most))
         for payload in taken:
-            del self._waiting[payload]
+            del self.waiting[payload]
         if not taken:
             self._is_logged = False
         return taken
@@ -107,7 +108,7 @@ class Notifications:
         if not self._is_logged:
             self._is_logged = True
             message = "too many rows changed at once, every row is read again: waiting=%s dropped=%s"
-            logger.warning(message, len(self._waiting), self._dropped)
+            logger.warning(message, len(self.waiting), self._dropped)
         dropped, self._dropped = self._dropped, 0
         self._too_many(dropped)
 

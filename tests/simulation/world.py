@@ -91,7 +91,7 @@ class Host:
             self._delivered[image_id] = notification.commit
 
     def _waits(self, image_id: str) -> bool:
-        return self.connection is not None and image_id in self.connection.raw.notifies
+        return self.connection is not None and image_id in self.connection.raw.notifies.waiting
 
     # ---- as a cache of the process, which hears what its change log hears
 
