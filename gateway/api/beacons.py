@@ -108,7 +108,7 @@ class BeaconMetrics:
 
 
 class _Part(BaseModel):
-    """A part of a beacon (a browser's report), parsed strictly: ``true`` and ``"1"`` are not accepted as numbers."""
+    """Base of the models of a beacon (a browser's report as JSON). Strict: ``true`` and ``"1"`` are not numbers."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 

@@ -53,7 +53,7 @@ class NginxMetrics:
 
 
 class NginxFiles:
-    """Counts requests that came through wrong nginx files (of another release or delivery), and logs the first one.
+    """Counts requests from an nginx whose configuration files are not those of this gateway, and logs the first one.
 
     It notes every five seconds if requests come through ``gateway-cache.conf``, whose nginx must ask for changes.
 

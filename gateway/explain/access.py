@@ -19,7 +19,7 @@ _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The caller to explain a request of: at most one of a token, a link (with or without host) and a user's id."""
+    """Whose request is explained: the holder of a token or link (with or without host), a user by id, or anonymous."""
 
     token: str | None = None
     link: str | None = None

@@ -124,7 +124,7 @@ class Explainer:
 
 
 class _EmptyMemory:
-    """A ``KnownInMemory`` without images, as after a start. It knows only which renditions COS refused."""
+    """Stands in for the memory of a gateway that has just started. It knows only which renditions COS refused."""
 
     def __init__(self, refused: RefusedVariants) -> None:
         self.is_refused = refused.holds

@@ -48,7 +48,7 @@ class RefreshReport:
 
 @dataclass(slots=True)
 class RefreshWorker:
-    """Renews presigned URLs from the queue in Redis, in cycles: when one is due, at most ``interval`` seconds later.
+    """Renews presigned URLs as they fall due in the queue in Redis: at least every ``interval`` seconds, sooner if due.
 
     Each second the worker looks at a shard of each server in turn, and at the shards with something due. So a renewal
     that another replica has queued for an earlier time is found within as many seconds as a server has shards. Each
