@@ -30,7 +30,7 @@ from gateway.metrics.symptom import Symptom, SymptomLog
 from gateway.process.logs import dropped_lines
 from gateway.server.host_guard import HostGuard
 from gateway.server.metrics import PortMetrics
-from gateway.workers.changes_for_nginx import CHANGES, HURRY, ChangesForNginx
+from gateway.workers.changes_for_nginx import CHANGES, HURRY, ListForNginx
 from gateway.workers.merged_console import TOTALS, MergedTotals, Totals, WorkerState, events_of, merged_console
 from gateway.workers.merged_metrics import MergedMetrics, about_workers
 from gateway.workers.merged_readiness import NOT_READY, WorkerReports, merged
@@ -73,7 +73,7 @@ class Admin:
         self._ended = asyncio.Event()  # never set: the supervisor's counts are merged as those of a process that runs
         self._name = f"{socket.gethostname()}:{os.getpid()}"  # as in the names of replicas
         self._symptoms = SymptomLog()
-        self.changes = ChangesForNginx(supervisor, calls, hurry)
+        self.changes = ListForNginx(supervisor, calls, hurry)
         self.ports = PortMetrics(self._own)
 
     def app(self, names: Iterable[str] = ()) -> web.Application:

@@ -53,7 +53,7 @@ class _Kept:
 
 
 @dataclass(slots=True)
-class ChangesForNginx:
+class ListForNginx:
     """Answers nginx's question for changed images, which each nginx asks five times a second.
 
     A list without a change is the answer to further questions of the same nginx for a second. Any worker that hears of

@@ -13,9 +13,7 @@ from tests.conftest import ADMIN_TOKEN, JWT_SECRET, SECRET_KEY, Images, RunningG
 from tests.limits import LIMIT
 
 
-async def test_lesson_15_the_exposition_has_its_content_type_and_parses(
-    gateway: RunningGateway, images: Images
-) -> None:
+async def test_the_exposition_has_its_content_type_and_parses(gateway: RunningGateway, images: Images) -> None:
     await images.add("cat")
     await gateway.get("/i/cat")
     answer = await gateway.get("/metrics", admin=True)

@@ -25,7 +25,7 @@ EACH = DEFAULT._replace(shared_max_age=6000)
         (DEFAULT.within(1000), "public, max-age=600"),
     ],
 )
-def test_lesson_10_a_shared_cache_may_keep_public_images_only(policy: CachePolicy, value: str) -> None:
+def test_a_shared_cache_may_keep_public_images_only(policy: CachePolicy, value: str) -> None:
     assert policy.cache_control(public=True) == value
     private = policy.cache_control(public=False)
     assert private == f"private, max-age={policy.max_age}{', immutable' if policy.immutable else ''}"

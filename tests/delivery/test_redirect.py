@@ -23,9 +23,7 @@ async def follow(location: str, method: str = "GET") -> tuple[int, bytes]:
         return response.status, await response.read()
 
 
-async def test_lesson_5_the_location_is_the_presigned_url_byte_for_byte(
-    gateway: RunningGateway, images: Images
-) -> None:
+async def test_the_location_is_the_presigned_url_byte_for_byte(gateway: RunningGateway, images: Images) -> None:
     for number, key in enumerate(AWKWARD_KEYS):
         await images.add(f"cat-{number}", key.encode(), key=key)
         answer = await gateway.get(f"/i/cat-{number}?redirect=true")

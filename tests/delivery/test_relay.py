@@ -59,7 +59,7 @@ async def two_requests(connection: RawConnection) -> bytes:
         Headers(remove=[CRC], add=[(CRC, "12345")]),
     ],
 )
-async def test_lesson_1_a_body_that_ends_short_of_its_length_ends_the_connection(
+async def test_a_body_that_ends_short_of_its_length_ends_the_connection(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture, action: Action
 ) -> None:
     """The next answer on the connection would be read as the rest of the image."""
@@ -86,9 +86,7 @@ async def test_an_aborted_transfer_resets_the_connection(start_gateway: StartGat
             await connection.reader.readexactly(2 * len(DATA))
 
 
-async def test_lesson_1_a_body_in_chunks_that_ends_short_has_no_last_chunk(
-    start_gateway: StartGateway, images: Images
-) -> None:
+async def test_a_body_in_chunks_that_ends_short_has_no_last_chunk(start_gateway: StartGateway, images: Images) -> None:
     """With a last chunk, half an image would look whole, and a cache would store it."""
     gateway = await start_gateway(image_proxy={"timeout": 2, "retry_count": 0})
     await images.add("cat", DATA)
@@ -129,7 +127,7 @@ async def test_a_slow_cos_is_not_an_error(start_gateway: StartGateway, images: I
     assert time.monotonic() - began > 2.2, "longer in all than any pause may be"
 
 
-async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transfer_stops(
+async def test_a_client_that_never_reads_is_disconnected_and_the_transfer_stops(
     start_gateway: StartGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = await start_gateway(image_proxy={"timeout": 2}, server={"max_streams": 1})
@@ -150,7 +148,7 @@ async def test_lesson_6_a_client_that_never_reads_is_disconnected_and_the_transf
     assert (await gateway.request("HEAD", "/i/cat")).status == 200, "its place is free again"
 
 
-async def test_lesson_6_a_client_that_disconnects_is_not_an_error_and_the_transfer_stops(
+async def test_a_client_that_disconnects_is_not_an_error_and_the_transfer_stops(
     gateway: RunningGateway, images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     await images.add("cat", LARGE)
@@ -200,7 +198,7 @@ class _Short:
         """It has no connection."""
 
 
-async def test_lesson_1_a_body_shorter_than_announced_resets_the_connection(
+async def test_a_body_shorter_than_announced_resets_the_connection(
     aiohttp_client: Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]],
 ) -> None:
     async def short(request: web.Request) -> web.StreamResponse:

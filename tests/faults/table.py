@@ -52,7 +52,7 @@ ELSEWHERE: Final = {
     ),
     "open files used up": (
         "hostile/test_descriptors.py",
-        "test_lesson_17_accepting_pauses_before_descriptors_run_out_and_resumes",
+        "test_accepting_pauses_before_descriptors_run_out_and_resumes",
     ),
     "certificate expired": (
         "checks/test_cos_advice.py",

@@ -25,7 +25,7 @@ async def fetch(url: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("rounds", [2])
-async def test_lesson_17_accepting_pauses_before_descriptors_run_out_and_resumes(
+async def test_accepting_pauses_before_descriptors_run_out_and_resumes(
     raw_settings: dict[str, dict[str, Any]], images: Images, tmp_path: Path, rounds: int
 ) -> None:
     await images.add("a", b"body")

@@ -106,7 +106,7 @@ def closing_while_idle(
                 thread.join(0.2)
 
 
-async def test_lesson_3_a_request_is_not_sent_into_a_connection_that_cos_has_closed(
+async def test_a_request_is_not_sent_into_a_connection_that_cos_has_closed(
     open_one: OpenOrigin, metrics: Metrics
 ) -> None:
     """The one more try costs COS no request, so it is made with a ``retry_count`` of 0, too."""

@@ -85,5 +85,5 @@ def test_a_bucket_without_a_domain_has_the_one_that_fits_any() -> None:
     assert made.origin_of("eu-1250000001", "eu-frankfurt").base == "http://eu-1250000001.img.example.com"
 
 
-def test_lesson_14_the_host_is_never_an_internal_one() -> None:
+def test_the_host_is_never_an_internal_one() -> None:
     assert "internal" not in hosts().origin_of("photos-1250000000", "ap-beijing").host

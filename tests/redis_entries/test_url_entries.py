@@ -206,7 +206,7 @@ async def test_an_entry_header_has_the_expiry_and_the_tombstone(tier: Tier, redi
     ],
     ids=["another key", "another host", "an insane end"],
 )
-async def test_lesson_12_redis_is_not_trusted_for_where_to_send_people(
+async def test_redis_is_not_trusted_for_where_to_send_people(
     tier: Tier, redis_client: "redis.Redis", forged: object
 ) -> None:
     entry = encode(forged(signed(tier)), tier.signer)  # type: ignore[operator]

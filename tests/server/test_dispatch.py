@@ -133,7 +133,7 @@ async def test_every_error_becomes_a_json_error_with_its_status_and_code(
     ],
 )
 @pytest.mark.parametrize("length", ["1000", None])
-async def test_lesson_1_once_the_status_is_sent_no_error_is_rendered_into_the_body(
+async def test_once_the_status_is_sent_no_error_is_rendered_into_the_body(
     serve: Serve, metrics: Metrics, error: Exception, outcome: str, reason: str | None, length: str | None
 ) -> None:
     lines = io.StringIO()
@@ -261,9 +261,7 @@ BROKEN = (
 )
 
 
-async def test_lesson_8_a_broken_request_body_is_a_4xx(
-    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_broken_request_body_is_a_4xx(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.clear()
     for raw in BROKEN:
         async with connect(gateway.ports.public) as connection:

@@ -260,7 +260,7 @@ asyncio.run(main())
 """
 
 
-async def test_lesson_8_the_pure_python_parser_is_refused() -> None:
+async def test_the_pure_python_parser_is_refused() -> None:
     """It reads hostile requests differently from the one in C."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
