@@ -13,7 +13,7 @@ export interface ImageMeta {
   version?: string | null;
   color?: string | null;
   placeholder?: string | null;
-  styles?: Record<string, { widths: number[]; formats: string[]; url?: string }>;
+  styles?: Record<string, { widths: number[]; formats: string[]; ratios?: string[]; url?: string }>;
 }
 
 /**

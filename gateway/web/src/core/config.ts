@@ -24,7 +24,9 @@ export interface SmartImageConfig {
   /** Returns a signed link to a private image, or null for a public one. `renew` is true after a 401. */
   getLink?: (id: string, options: { renew: boolean }) => Link | null | Promise<Link | null>;
   /** Widths and formats of styles, as `variants` of the gateway's `config.json`: no call is needed to learn them. */
-  variants?: Readonly<Record<string, { widths: readonly number[]; formats: readonly string[] }>>;
+  variants?: Readonly<
+    Record<string, { widths: readonly number[]; formats: readonly string[]; ratios?: readonly string[] }>
+  >;
   /** `meta: false` never requests sizes and placeholders. */
   batch?: Partial<BatchOptions> & { meta?: boolean };
   cache?: Partial<CacheOptions>;
