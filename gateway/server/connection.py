@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
@@ -21,6 +21,8 @@ logger = logging.getLogger("aiohttp.server")
 # Seconds to read and discard a request body after the response: closing at once would reset the connection, and the
 # client might never see the response.
 _LINGER = 5.0
+# Seconds in which the answer has to begin for a client that has sent its FIN: most have left, some only shut down.
+_MAY_HAVE_LEFT = 2.0
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce = Callable[[RawRequestMessage, str | None], object]
@@ -54,6 +56,10 @@ class Connection(web.RequestHandler):
         self._at_once = at_once
         self._begun: tuple[RawRequestMessage, object] | None = None
         self._peer: str | None = None
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
+        self._is_malformed = False  # nothing that follows is a request
+        self._has_ended = False  # the client has sent its FIN
+        self._answered = 0  # requests
         self._slow_clients = slow_clients
         self._on_close = on_close
 
@@ -75,13 +81,65 @@ class Connection(web.RequestHandler):
         """
         waiter, at_once = self._waiter, self._at_once
         if waiter is None or at_once is None:
-            super().data_received(data)
+            self._parse(data)
             return
         self._waiter = None  # aiohttp would wake its task
-        super().data_received(data)
+        self._parse(data)
         self._waiter = waiter
         if self._messages and not waiter.done() and not self._is_answered(at_once):
             waiter.set_result(None)
+
+    def _parse(self, data: bytes) -> None:
+        """Let aiohttp queue the requests in ``data``, up to the first that is malformed.
+
+        aiohttp's parser would fail at all that follows, too, and each failure would keep its bytes.
+        """
+        if self._is_malformed:
+            return
+        super().data_received(data)
+        if self._messages:
+            newest, body = self._messages[-1]
+            if not isinstance(newest, RawRequestMessage):
+                self._is_malformed = True
+                newest.exc.__traceback__ = None  # a reference cycle, with the bytes
+                self._end_body()
+            self._body = body
+
+    def _end_body(self) -> None:
+        """End a body that is malformed. If its request has been answered, close: aiohttp would read on for seconds."""
+        if self._body.is_eof():
+            return
+        if self._answered == self._request_count - 1:
+            self._body.feed_eof()
+            self.force_close()
+        else:
+            self._lingering_time = 0.0
+            self._body.set_exception(web.RequestPayloadError("the body is malformed"))
+
+    def eof_received(self) -> bool:
+        """Return whether the connection stays open: the client has shut down its side, and waits for its answer.
+
+        A client that has left sends the same FIN. Its RST comes once the answer begins, which therefore has to be soon.
+        """
+        self._has_ended = self._answered < self._request_count and self._body.is_eof()
+        if self._has_ended:
+            self._loop.call_later(_MAY_HAVE_LEFT, self._close_without_answer, self._answered)
+        return self._has_ended
+
+    def _close_without_answer(self, answered: int) -> None:
+        request = self._current_request
+        if self._answered == answered and (request is None or request.writer.output_size == 0):
+            self.force_close()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the rest of the response, after which the connection of a client that has sent its FIN ends."""
+        finished = await super().finish_response(request, resp, start_time)
+        self._answered += 1
+        if self._has_ended and self._answered == self._request_count:
+            self.close()
+        return finished
 
     def _is_answered(self, at_once: AtOnce) -> bool:
         """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
@@ -105,6 +163,7 @@ class Connection(web.RequestHandler):
         self._messages.popleft()
         self._parser.message_consumed()
         self._manager.requests_count += 1
+        self._answered += 1
         transport.write(response)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:
@@ -119,6 +178,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop watching, and report the close."""
         self._slow_clients.watched.pop(self._client_transport, None)
+        self._body = EMPTY_PAYLOAD  # a reference cycle
         super().connection_lost(exc)
         self._on_close()
 
