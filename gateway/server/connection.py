@@ -116,7 +116,7 @@ class Connection(web.RequestHandler):
             self._lingering_time = 0.0
             self._body.set_exception(web.RequestPayloadError("the body is malformed"))
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio looks at the result
         """Return whether the connection stays open: the client has shut down its side, and waits for its answer.
 
         A client that has left sends the same FIN. Its RST comes once the answer begins, which therefore has to be soon.
