@@ -1,8 +1,8 @@
 """Access policy: checked on every request, cache hit or miss, before anything is sent."""
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.catalog.record import ImageRecord
-from gateway.errors import GatewayError, ImageNotFound, Unauthorized
+from gateway.errors import GatewayError, ImageNotFound, KeysUnavailable, Unauthorized
 
 
 def check_view(caller: Caller, image: ImageRecord) -> None:
@@ -26,6 +26,8 @@ def refusal(caller: Caller) -> GatewayError:
 
     A link that is not valid for the image is a bad credential, whether it is forged, killed, or its image is deleted.
     """
+    if caller.is_unjudged:
+        return KeysUnavailable(caller.reason)
     if caller.rejected or caller.link is not None:
         return Unauthorized(
             caller.reason or "the link is not valid for the image: forged, killed, or the image is gone"
@@ -43,7 +45,7 @@ def check_owner(caller: Caller, image: ImageRecord) -> None:
         return
     check_view(caller, image)
     if caller.rejected:
-        raise Unauthorized(caller.reason or "")
+        raise refusal(caller)
     if caller.user is None:
         raise Unauthorized("no credentials")
     raise ImageNotFound("not the caller's")

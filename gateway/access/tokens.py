@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.access.identity import BadCredentials, Caller
+from gateway.access.caller import BadCredentials, Caller
 from gateway.settings import JwtSettings
 
 if TYPE_CHECKING:  # a gateway with a key of its own fetches none

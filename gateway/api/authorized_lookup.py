@@ -7,7 +7,8 @@ from typing import cast
 
 from aiohttp import web
 
-from gateway.access.identity import Authenticator, Caller
+from gateway.access.caller import Caller
+from gateway.access.identity import Authenticator
 from gateway.access.policy import check_original, check_owner, check_view, refusal
 from gateway.access.request_head import Address
 from gateway.access.signed_links import LinkParameters

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 from aiohttp import hdrs
 
-from gateway.access.identity import Caller
+from gateway.access.caller import Caller
 from gateway.access.policy import check_original, check_view, may_view, refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters
@@ -24,13 +24,13 @@ from gateway.delivery.nginx_decisions import DECISION_FOR, NginxDecisions
 from gateway.delivery.parameters import NO_PARAMETERS, Parameters
 from gateway.delivery.redirect import FIXED, ImageRedirect, redirect_lines
 from gateway.errors import (
+    DENIALS,
     AccelNotConfigured,
     GatewayError,
     ImageNotFound,
     ImageTooLarge,
     OriginRejected,
     RouteNotFound,
-    Unauthorized,
 )
 from gateway.objects.content import Body, Content
 from gateway.origin.origin_response import ObjectMetadata
@@ -257,7 +257,7 @@ class _Case:
                         return None
                 if not image.public:
                     check_image(self.caller(), image, originals_for_owner=rules.renditions.originals_for_owner)
-            except (ImageNotFound, Unauthorized):
+            except DENIALS:
                 if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
                     raise found.instead_of from None
                 self.is_denied = True

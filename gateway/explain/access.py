@@ -6,7 +6,8 @@ from urllib.parse import unquote
 import yarl
 from multidict import CIMultiDict
 
-from gateway.access.identity import Authenticator, Caller
+from gateway.access.caller import Caller
+from gateway.access.identity import Authenticator
 from gateway.access.policy import may_view
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
 from gateway.catalog.record import ImageRecord
