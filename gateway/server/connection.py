@@ -23,6 +23,7 @@ logger = logging.getLogger("aiohttp.server")
 _LINGER = 5.0
 # Seconds in which the answer has to begin for a client that has sent its FIN: most have left, some only shut down.
 _MAY_HAVE_LEFT = 2.0
+_LOOKED_AT = 0.1  # seconds between two looks at the connection of such a client
 _MOST_UNSENT = 256 * 1024  # bytes; half of it was up to a tenth slower at 10 MB, in rounds that differ as much
 # Returns the response to a request of a client at that address, or what the task of the request gets by ``begun_by``.
 AtOnce = Callable[[RawRequestMessage, str | None], object]
@@ -58,8 +59,6 @@ class Connection(web.RequestHandler):
         self._peer: str | None = None
         self._body: StreamReader = EMPTY_PAYLOAD  # of the newest request
         self._is_malformed = False  # nothing that follows is a request
-        self._has_ended = False  # the client has sent its FIN
-        self._answered = 0  # requests
         self._slow_clients = slow_clients
         self._on_close = on_close
 
@@ -109,7 +108,7 @@ class Connection(web.RequestHandler):
         """End a body that is malformed. If its request has been answered, close: aiohttp would read on for seconds."""
         if self._body.is_eof():
             return
-        if self._answered == self._request_count - 1:
+        if self._current_request is None and len(self._messages) == 1:
             self._body.feed_eof()
             self.force_close()
         else:
@@ -121,25 +120,24 @@ class Connection(web.RequestHandler):
 
         A client that has left sends the same FIN. Its RST comes once the answer begins, which therefore has to be soon.
         """
-        self._has_ended = self._answered < self._request_count and self._body.is_eof()
-        if self._has_ended:
-            self._loop.call_later(_MAY_HAVE_LEFT, self._close_without_answer, self._answered)
-        return self._has_ended
+        stays = self._body.is_eof() and not self._has_answered_all()
+        if stays:
+            self._close_when_answered(None, self._loop.time())
+        return stays
 
-    def _close_without_answer(self, answered: int) -> None:
-        request = self._current_request
-        if self._answered == answered and (request is None or request.writer.output_size == 0):
+    def _has_answered_all(self) -> bool:
+        return self.is_idle and not self._messages
+
+    def _close_when_answered(self, request: web.BaseRequest | None, since: float) -> None:
+        """Close the connection once its requests are answered, or if the answer to one of them does not begin."""
+        current, now = self._current_request, self._loop.time()
+        if current is not request:
+            since = now
+        is_late = now - since > _MAY_HAVE_LEFT and (current is None or current.writer.output_size == 0)
+        if is_late or self._has_answered_all():
             self.force_close()
-
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """Send the rest of the response, after which the connection of a client that has sent its FIN ends."""
-        finished = await super().finish_response(request, resp, start_time)
-        self._answered += 1
-        if self._has_ended and self._answered == self._request_count:
-            self.close()
-        return finished
+        elif self.transport is not None:
+            self._loop.call_later(_LOOKED_AT, self._close_when_answered, current, since)
 
     def _is_answered(self, at_once: AtOnce) -> bool:
         """Answer the only request that waits, and return True. If it cannot be answered at once, nothing is done."""
@@ -163,7 +161,6 @@ class Connection(web.RequestHandler):
         self._messages.popleft()
         self._parser.message_consumed()
         self._manager.requests_count += 1
-        self._answered += 1
         transport.write(response)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:

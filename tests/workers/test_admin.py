@@ -330,6 +330,14 @@ async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the
         assert supervisor.answering()
 
 
+async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded() -> None:
+    """Something has begun to take long since: a table may be locked."""
+    async with fake_workers([READY], life="slow") as (_, admin), serving(admin.app()) as address:
+        assert (await get_json(address + "/readyz"))["workers"] == {"1": "ready"}
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["workers"]) == ("degraded", {"1": "degraded"})
+
+
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
     async with fake_workers([], life="hangs") as (supervisor, admin), serving(admin.app()) as address:
         started = time.monotonic()
