@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.access.identity import Caller
+from gateway.access.policy import Permission
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.presign.signer import SignedImage
 from gateway.presign.url_lifetime import CosClock, Lifetime
@@ -27,17 +28,22 @@ class NginxDecisions:
     lifetime: Lifetime
     clock: CosClock
 
-    def on_access(self, headers: Mapping[str, str], caller: Caller, now: float) -> int:
+    def on_access(self, headers: Mapping[str, str], caller: Caller, permission: Permission, now: float) -> int:
         """Return for how long the answer to an access check may be kept that allows the caller to view the image."""
         # The user may not be the user of nginx's key: the decision would count for other users.
         if caller.is_forwarded and (headers.get(_KEY_USER) or None) != caller.user:
             return 0
-        if caller.known_until is None:
-            return self.settings.value.decision_ttl
-        return max(0, min(self.settings.value.decision_ttl, int(caller.known_until - now)))
+        ends = [int(end - now) for end in (caller.known_until, permission.until) if end is not None]
+        return max(0, min([self.settings.value.decision_ttl, *ends]))
 
     def on_image(
-        self, headers: Mapping[str, str], image: SignedImage, caller: Caller | None, policy: CachePolicy, now: float
+        self,
+        headers: Mapping[str, str],
+        image: SignedImage,
+        caller: Caller | None,
+        permission: Permission,
+        policy: CachePolicy,
+        now: float,
     ) -> int:
         """Return for how long nginx may send the image, whose URL ends, to others that may see it."""
         if not self.settings.value.decision_ttl:
@@ -45,4 +51,4 @@ class NginxDecisions:
         url_ends_in = int(self.lifetime.usable_for(image.presigned, now + self.clock.offset))
         if image.public:
             return max(0, min(url_ends_in, policy.max_age))
-        return max(0, min(url_ends_in, self.on_access(headers, caller, now))) if caller is not None else 0
+        return max(0, min(url_ends_in, self.on_access(headers, caller, permission, now))) if caller is not None else 0
