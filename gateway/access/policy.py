@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.access.identity import Caller
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, Viewers
 from gateway.errors import GatewayError, ImageNotFound, Unauthorized
 from gateway.presign.signer import AuthorizedImage, SignedImage
 from gateway.presign.style_variants import Audience, Renditions
@@ -24,6 +24,9 @@ class Permission(NamedTuple):
 
 
 FOR_EVERYBODY = Permission("everybody may view it")
+_PUBLIC = Permission("the image is public")
+_OWNER = Permission("the caller is the owner")
+_LINK = Permission("the link is valid")
 
 
 def permit(sender: Sender, record: ImageRecord, audience: Audience, now: float) -> Permission:
@@ -37,7 +40,7 @@ def permit(sender: Sender, record: ImageRecord, audience: Audience, now: float) 
     if audience is Audience.EVERYBODY:
         return FOR_EVERYBODY
     caller = sender()
-    permission = _permission(caller, record)
+    permission = _permission(caller, record, now)
     if permission is None:
         raise refusal(caller)
     if audience is Audience.OWNER and not _owns(caller, record):
@@ -89,14 +92,29 @@ def refusal(caller: Caller) -> GatewayError:
     return ImageNotFound("unknown, or hidden from the caller")
 
 
-def _permission(caller: Caller, record: ImageRecord) -> Permission | None:
+def _permission(caller: Caller, record: ImageRecord, now: float) -> Permission | None:
     if record.public:
-        return Permission("the image is public")
+        return _PUBLIC
     if _owns(caller, record):
-        return Permission(f"{caller.user} is the owner")
+        return _OWNER
     if caller.link is not None and caller.link.is_valid_for(record.links_killed):
-        return Permission("the link is valid")
-    return None
+        return _LINK
+    return _grant(caller, record.viewers, now) if record.viewers is not None and caller.user is not None else None
+
+
+def _grant(caller: Caller, viewers: Viewers, now: float) -> Permission | None:
+    """Return the longest right that the row or the table of grants gives the user or a group of the user."""
+    found: Permission | None = None
+    for known, names, kind in ((viewers.users, (caller.user,), "user"), (viewers.groups, caller.groups, "group")):
+        for name in names:
+            if name is None or name not in known:
+                continue
+            until = known[name]
+            if until is None:
+                return Permission(f"by a grant of the {kind} {name}")
+            if until > now and (found is None or found.until is None or until > found.until):
+                found = Permission(f"by a grant of the {kind} {name}", until)
+    return found
 
 
 def _owns(caller: Caller, record: ImageRecord) -> bool:

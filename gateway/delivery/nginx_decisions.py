@@ -16,8 +16,9 @@ from gateway.presign.url_lifetime import CosClock, Lifetime
 from gateway.settings import AccessSettings, Live
 
 DECISION_FOR: Final = "X-Decision-For"
-# The user in nginx's key of the decision, for callers that a proxy names.
+# The user and the groups in nginx's key of the decision, for callers that a proxy names.
 _KEY_USER: Final = "X-Decision-User"
+_KEY_GROUPS: Final = "X-Decision-Groups"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,16 @@ class NginxDecisions:
 
     def on_access(self, headers: Mapping[str, str], caller: Caller, permission: Permission, now: float) -> int:
         """Return for how long the answer to an access check may be kept that allows the caller to view the image."""
-        # The user may not be the user of nginx's key: the decision would count for other users.
-        if caller.is_forwarded and (headers.get(_KEY_USER) or None) != caller.user:
-            return 0
+        settings = self.settings.value
+        if caller.is_forwarded:
+            # The user may not be the user of nginx's key: the decision would count for other users.
+            if (headers.get(_KEY_USER) or None) != caller.user:
+                return 0
+            groups_header = settings.forwarded_user.groups_header if settings.forwarded_user is not None else None
+            if groups_header is not None and headers.get(_KEY_GROUPS, "") != headers.get(groups_header, ""):
+                return 0
         ends = [int(end - now) for end in (caller.known_until, permission.until) if end is not None]
-        return max(0, min([self.settings.value.decision_ttl, *ends]))
+        return max(0, min([settings.decision_ttl, *ends]))
 
     def on_image(
         self,

@@ -1,6 +1,7 @@
 """Explain step: the caller, and whether the caller may see the image."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import yarl
@@ -9,7 +10,7 @@ from multidict import CIMultiDict
 from gateway.access.identity import Authenticator, Caller
 from gateway.access.policy import permit
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import MOST_GRANTS, ImageRecord
 from gateway.errors import ImageNotFound, Unauthorized
 from gateway.explain.explanation import Facts
 from gateway.presign.signer import SignedImage
@@ -50,7 +51,9 @@ def why_seen(sender: Caller, image: SignedImage, now: float) -> Facts:
     """Return that the caller may see the image, and the reason."""
     if image.public:
         return {"may_view": True, "why": "the image is public" if image.record.public else "the style is public"}
-    return {"may_view": True, "why": permit(lambda: sender, image.record, Audience.VIEWERS, now).reason}
+    permission = permit(lambda: sender, image.record, Audience.VIEWERS, now)
+    ends = "" if permission.until is None else f" until {datetime.fromtimestamp(permission.until, UTC)}"
+    return {"may_view": True, "why": f"{permission.reason}{ends}"}
 
 
 def why_hidden(caller: Caller, record: ImageRecord, now: float) -> Facts:
@@ -64,6 +67,10 @@ def why_hidden(caller: Caller, record: ImageRecord, now: float) -> Facts:
     elif caller.user is not None:
         owner = f"the owner is {record.owner}" if record.owner is not None else "it has no owner"
         reason = f"the image is private, and {caller.user} is not the owner: {owner}"
+        if record.viewers is not None and record.viewers.is_complete:
+            reason += ", and no grant is for the user or a group of the user"
+        elif record.viewers is not None:
+            reason += f"; it has more than {MOST_GRANTS} grants, and so counts as having none"
     else:
         reason = "the image is private, and the request has no valid credentials"
     return {"may_view": False, "why": reason}
