@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
-    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.presign.credentials.rotation"},
+    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.changes.heartbeat", "gateway.presign.credentials.rotation"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
     "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},

@@ -48,8 +48,11 @@ class ImageRecord:
 
         Without a version column, an object that is overwritten under its key keeps its token.
         """
-        if self.version is not None and _TOKEN.fullmatch(self.version):
-            return self.version
+        return self.version if self.version is not None and _TOKEN.fullmatch(self.version) else self.object_version
+
+    @property
+    def object_version(self) -> str:
+        """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
         named = "\n".join((self.version or "", self.bucket, self.region, self.key))
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 

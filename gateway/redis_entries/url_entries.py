@@ -134,23 +134,24 @@ def _check(url: str) -> str:
 
 
 class EntryMac:
-    """HMAC over a cached URL in Redis and its variant, with the same secret on every replica.
+    """HMAC over a cached URL in Redis, its variant and the sources of rows, with the same secret on every replica.
 
     An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
     at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
-    ``previous`` secret are accepted, too.
+    ``previous`` secret are accepted, too. Gateways that read rows from other sources accept no entry of each other.
     """
 
-    def __init__(self, secrets: Live[tuple[str, str | None]]) -> None:
-        """``secrets`` are the secret and the previous one."""
-        self._keys = secrets.map(
+    def __init__(self, secrets: Live[tuple[str, str | None]], sources: str) -> None:
+        """``secrets`` are the secret and the previous one. ``sources``: ``Settings.sources``."""
+        self._purposes = secrets.map(
             lambda both: [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in both if secret is not None]
         )
+        self._keys = self._purposes.map(lambda keys: [hmac.digest(key, sources.encode(), "sha256") for key in keys])
 
     @property
     def fingerprint(self) -> str:
         """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
-        return hmac.digest(self._keys.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
+        return hmac.digest(self._purposes.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
 
     def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""

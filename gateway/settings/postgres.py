@@ -1,7 +1,7 @@
 """The application's table in Postgres, and the DSN, which libpq's own parser must accept. No error quotes the DSN."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -96,6 +96,14 @@ class PostgresSettings(Section):
     table: Restarted[TableName] = "images"
     listen: Restarted[bool] = True
     columns: ColumnSettings = ColumnSettings()
+
+    # The way to the rows, which may differ between machines. Every other key decides what a row says.
+    OF_THE_WAY: ClassVar = frozenset({"dsn", "listen_dsn", "pool_size", "timeout", "listen"})
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """The keys that decide what a row says, without defaults: a new key of a release changes nothing by itself."""
+        return self.model_dump(mode="json", exclude=set(self.OF_THE_WAY), exclude_defaults=True)
 
     def server(self) -> tuple[str | None, int | None]:
         """Return host and port, or None if the DSN names no server or several servers."""

@@ -12,6 +12,7 @@ from tests.njs.test_changes import is_hit
 from tests.waiting import until
 
 ALICE, BOB = "Bearer alice", "Bearer bob"
+SESSION = "session=alice"
 
 
 @pytest.fixture
@@ -72,13 +73,29 @@ async def test_a_decision_is_for_one_caller_and_one_address(nginx: Nginx, gatewa
     before = questions(gateway)
     for authorization in (BOB, None, "Bearer alicf"):
         assert (await get(nginx, authorization)).status == 404
-    assert (await get(nginx, None, Cookie="session=alice")).status == 404
+    assert (await get(nginx, None, Cookie=SESSION)).status == 404
     assert (await get(nginx, path="/i/a?style=s")).status == 200
     assert questions(gateway) == before + 5
     assert (await get(nginx, path="/i/a?style=s")).status == 200
     assert questions(gateway) == before + 5
     answer = await get(nginx)
     assert (is_hit(answer), questions(gateway)) == (True, before + 5)
+
+
+async def a_cookie_is_decided_for(nginx: Nginx, gateway: Scripted) -> None:
+    """Check that a decision for a caller with a cookie is for no caller with another one or with none."""
+    gateway.allowed = {SESSION}
+    assert [(await get(nginx, None, Cookie=SESSION)).status for _ in range(2)] == [200, 200]
+    assert (await get(nginx, None, Cookie="session=bob")).status == 404
+    assert (await get(nginx, None)).status == 404
+
+
+async def test_a_decision_is_for_one_cookie(nginx: Nginx, gateway: Scripted) -> None:
+    await a_cookie_is_decided_for(nginx, gateway)
+
+
+async def test_an_order_is_for_one_cookie(accel: Nginx, gateway: Scripted) -> None:
+    await a_cookie_is_decided_for(accel, gateway)
 
 
 async def test_a_decision_is_for_one_user_of_a_proxy_that_authenticates(nginx: Nginx, gateway: Scripted) -> None:
@@ -196,7 +213,7 @@ async def test_a_kept_answer_about_a_private_image_is_for_one_caller(accel: Ngin
     before = questions(gateway)
     for authorization in (BOB, None):
         assert (await get(accel, authorization)).status == 404
-    assert (await get(accel, None, Cookie="session=alice")).status == 404
+    assert (await get(accel, None, Cookie=SESSION)).status == 404
     assert questions(gateway) == before + 3
     date = "Sat, 28 Nov 2026 00:03:01 GMT"
     for header, value in (("Range", "bytes=0-"), ("If-None-Match", '"x"'), ("If-Modified-Since", date)):
