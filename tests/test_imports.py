@@ -89,6 +89,7 @@ ALLOWED: dict[str, set[str]] = {
         "gateway.changes.nginx_list",
         "gateway.process.logs",
         "gateway.process.signals",
+        "gateway.process.stuck_loop",
         "gateway.process.systemd",
         "gateway.server.host_guard",
         "gateway.api.json_bodies",

@@ -122,6 +122,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", **labels) == 70
     assert value(text, "worker_restarts_total") == 1
+    assert value(text, "loop_stuck_total") == 0
 
 
 async def test_what_changes_a_process_reaches_all_and_the_rest_one(
