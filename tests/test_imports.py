@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"gateway.net"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
-    "access": BASE | RECORD,
+    "access": BASE | RECORD | SIGNED,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
     "presign": BASE | RECORD,
@@ -118,10 +118,9 @@ LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # Make an ``AuthorizedImage``: the check of the caller; the preview for the admin and a command for the operator, who
 # may see every image; and the renewal of a URL, which compares the row with the row that access was checked for.
 AUTHORIZING = {
-    "gateway.api.authorized_lookup",
+    "gateway.access.policy",
     "gateway.api.images",
     "gateway.commands.url",
-    "gateway.delivery.decision",
     "gateway.objects.renew_on_refusal",
 }
 # State objects: a shell beside them sends, reads and waits as they say.

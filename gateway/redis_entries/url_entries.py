@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
+from gateway.catalog.record import ImageRecord, Viewers, check_bucket_and_region, check_object_key
 from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signer import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage, Signer, shared_second
 from gateway.presign.style_variants import ImageVariant, Renditions
@@ -70,6 +70,7 @@ class _Entry(BaseModel):
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+    viewers: Viewers | None = None
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:

@@ -10,7 +10,11 @@ from gateway.settings import ColumnSettings, PostgresSettings
 from tests.settings.problems import refusal
 
 # The keys that decide what a row says, each with another value than its default.
-SOURCES = {"table": "pictures", "columns": {"public": None}}
+SOURCES = {
+    "grants": {"table": "shares", "image": "picture", "user": "viewer"},
+    "table": "pictures",
+    "columns": {"public": None},
+}
 ENCODE = "write / @ % as %2F %40 %25"
 
 
