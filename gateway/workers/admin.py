@@ -135,7 +135,8 @@ class Admin:
             answering = self._supervisor.answering()
             by_worker = await self._read(answering)
             by_worker[_SUPERVISOR] = self._merged.read(self._ended, generate_latest(self._own).decode())
-            about = about_workers(len(answering), len(self._supervisor.slots), self._supervisor.restarts)
+            kept = self._supervisor
+            about = about_workers(len(answering), len(kept.slots), kept.restarts, kept.stuck)
             families = [*self._merged.merge(by_worker), *about]
         body = await asyncio.to_thread(generate_latest, _Families(families))
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -122,6 +122,7 @@ async def test_metrics_are_the_sum_of_all_workers_and_never_fall_and_readiness_n
     text = await get_text(running.admin + "/metrics")
     assert value(text, "requests_total", **labels) == 70
     assert value(text, "worker_restarts_total") == 1
+    assert value(text, "loop_stuck_total") == 0
 
 
 async def test_what_changes_a_process_reaches_all_and_the_rest_one(
@@ -339,6 +340,14 @@ async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the
         assert await get_json(address + "/readyz") == before
         assert time.monotonic() - started < 3
         assert supervisor.answering()
+
+
+async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded() -> None:
+    """Something has begun to take long since: a table may be locked."""
+    async with fake_workers([READY], life="slow") as (_, admin), serving(admin.app()) as address:
+        assert (await get_json(address + "/readyz"))["workers"] == {"1": "ready"}
+        body = await get_json(address + "/readyz")
+        assert (body["status"], body["workers"]) == ("degraded", {"1": "degraded"})
 
 
 async def test_a_worker_without_a_sign_of_life_is_not_asked() -> None:
