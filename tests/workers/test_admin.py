@@ -137,6 +137,10 @@ async def test_what_changes_a_process_reaches_all_and_the_rest_one(
         async with session.post(running.admin + "/api/v1/cache/purge", json={"image_ids": ["cat"]}) as answer:
             assert (answer.status, (await answer.json())["data"]) == (200, {"purged": 1, "heard_by": 0})
         assert set(await bodies_of(running.public + "/i/cat", 30)) == {b"new"}
+        for image_id, holds in ("cat", True), ("dog", False):
+            about = (await get_json(f"{running.admin}/api/v1/monitoring/running/{image_id}"))["data"]
+            assert ([replica["holds"] for replica in about["replicas"]], about["silent"]) == ([holds] * 2, 0)
+        assert (await get_json(running.admin + "/api/v1/monitoring/running/-"))["code"] == "invalid_image_id"
         text = await get_text(running.admin + "/metrics")
         (purged, dropped) = (
             value(text, "request_duration_seconds_count", route=f"admin:{name}") for name in ("purge", "drop")
@@ -236,6 +240,13 @@ async def test_a_worker_whose_answer_is_not_about_readiness_is_not_ready(text: s
         body = await get_json(address + "/readyz")
         assert (body["status"], body["checks"]) == ("degraded", {"cos": "ok"})
         assert body["workers"] == {"1": "not_ready", "2": "ready"}
+
+
+async def test_a_worker_that_does_not_say_what_it_is_is_counted() -> None:
+    about = json.dumps({"data": {"replicas": [{"name": "first"}]}})
+    async with fake_workers([about], []) as (_, admin), serving(admin.app()) as address:
+        data = (await get_json(address + "/api/v1/monitoring/running"))["data"]
+        assert data == {"replicas": [{"name": "first"}], "silent": 1}
 
 
 def a_list(worker: int, complete_since: int, now: int = 100) -> str:
