@@ -4,9 +4,10 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Protocol
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,26 @@ class ImageRecord:
     bucket: str
     region: str
     key: str
-    content_type: str | None
+    content_type: str | None = None
     links_killed: int | None = None
     width: int | None = None
     height: int | None = None
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+
+    @classmethod
+    def from_row(cls, image_id: str, row: Sequence[Any]) -> Self:
+        """Return the record of a row that ``as_row`` returned."""
+        owner, public, bucket, region, *others = row
+        return cls(image_id, owner, public, *check_bucket_and_region(bucket, region), *others)
+
+    def as_row(self) -> Sequence[Any]:
+        """Return the fields after the id in their order. Most rows lack the last ones: None at the end is left out."""
+        row = list(_row_of(self))
+        while row[-1] is None:
+            row.pop()
+        return row
 
     @property
     def has_size(self) -> bool:
@@ -55,6 +69,9 @@ class ImageRecord:
         """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
         named = "\n".join((self.version or "", self.bucket, self.region, self.key))
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+_row_of: Final = attrgetter(*[field.name for field in fields(ImageRecord)][1:])
 
 
 class ImageMetadata(NamedTuple):
