@@ -33,7 +33,7 @@ from gateway.settings.images import (
     VariantFormat,
     VariantSettings,
 )
-from gateway.settings.postgres import ColumnSettings, PostgresSettings
+from gateway.settings.postgres import ColumnSettings, GrantSettings, PostgresSettings
 from gateway.settings.redis import RedisSettings
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings

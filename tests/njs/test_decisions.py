@@ -22,7 +22,10 @@ async def nginx(start_njs: StartNjs, gateway: Scripted) -> Nginx:
     gateway.images["a"] = "old"
     nginx = await start_njs(
         site("private-cache.conf", [gateway.address], [gateway.address]),
-        {'map "" $image_user { default ""; }': 'map "" $image_user { default $http_x_verified_by_a_test; }'},
+        {
+            'map "" $image_user { default ""; }': 'map "" $image_user { default $http_x_verified_by_a_test; }',
+            'map "" $image_groups { default ""; }': 'map "" $image_groups { default $http_x_groups_by_a_test; }',
+        },
     )
     await kept(nginx, gateway)
     return nginx
@@ -104,6 +107,10 @@ async def test_a_decision_is_for_one_user_of_a_proxy_that_authenticates(nginx: N
         assert (await get(nginx, None, X_Verified_By_A_Test="ann")).status == 200
     assert (await get(nginx, None, X_Verified_By_A_Test="ben")).status == 404
     assert (await get(nginx, None)).status == 404
+    before = questions(gateway)
+    for _ in range(2):
+        assert (await get(nginx, None, X_Verified_By_A_Test="ann", X_Groups_By_A_Test="t1")).status == 200
+    assert questions(gateway) == before + 1, "other groups, another decision"
 
 
 @pytest.mark.parametrize("path", ["/i/a?format=auto", "/i/a?st%79le=s"])

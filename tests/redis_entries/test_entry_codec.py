@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import ImageRecord, Viewers
 from gateway.presign.credentials import Credentials
 from gateway.presign.signer import PresignedUrl, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
@@ -43,6 +43,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 _ASCII = st.characters(codec="ascii", exclude_categories=["Cc"])
+_RIGHTS = st.dictionaries(_TEXT, st.none() | st.integers(0, 2**40), max_size=3)
 ROWS = st.builds(
     record,
     image_id=st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True),
@@ -54,6 +55,7 @@ ROWS = st.builds(
     width=st.none() | st.integers(1, 50_000),
     version=st.none() | _TEXT,
     placeholder=st.none() | _TEXT,
+    viewers=st.none() | st.builds(Viewers, _RIGHTS, _RIGHTS, st.booleans()),
 )
 
 

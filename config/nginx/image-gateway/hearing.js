@@ -1,4 +1,4 @@
-// image-gateway nginx files, version 4
+// image-gateway nginx files, version 5
 // What nginx knows of changes, and what follows from an event: rules without nginx, which changes.js carries out.
 // tests/simulation runs this file.
 //
