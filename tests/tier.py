@@ -20,8 +20,7 @@ from gateway.presign.url_lifetime import CheckedSigner, Lifetime
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import Shards
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import Usage, UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue

@@ -17,9 +17,8 @@ from gateway.redis_connection.client import WrongRedis, open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable
 from gateway.redis_connection.shards import Shards
 from gateway.redis_entries.daily_statistics import DailyStatistics
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
 from gateway.redis_entries.metadata_store import MetadataStore
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_entries.usage_store import UsageStore
 from gateway.redis_queue.leased_queue import QueueLimits
 from gateway.redis_queue.refresh_queue import RefreshQueue

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from gateway.presign.style_variants import ImageVariant
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.settings import Live
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow

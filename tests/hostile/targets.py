@@ -31,7 +31,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.service.metrics import Metrics
 from gateway.settings import AccessSettings, CosSettings, Live, SignedLinksSettings, StyleSettings, VariantSettings
 from gateway.settings.sources import SettingsError, load_settings

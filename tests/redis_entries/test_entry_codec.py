@@ -10,7 +10,7 @@ from gateway.catalog.record import ImageRecord, Viewers
 from gateway.presign.credentials import Credentials
 from gateway.presign.signer import PresignedUrl, Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.service.metrics import Metrics
 from gateway.settings import Live
 from tests.signed_images import signed_image

@@ -13,8 +13,16 @@ from pydantic import SecretStr
 from gateway.presign.signer import SignedImage
 from gateway.presign.style_variants import ImageVariant, Renditions
 from gateway.redis_connection.client import open_redis
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
-from gateway.redis_entries.url_entries import NO_TOMBSTONE, EntryLookUp, EntryRules, Made, Tombstone, UrlEntries
+from gateway.redis_entries.url_entries import (
+    NO_TOMBSTONE,
+    EntryCodec,
+    EntryLookUp,
+    EntryMac,
+    EntryRules,
+    Made,
+    Tombstone,
+    UrlEntries,
+)
 from gateway.settings import Live, RedisSettings, StyleSettings
 from gateway_dev.redis_server import RedisServer
 from tests.signed_images import signed_image

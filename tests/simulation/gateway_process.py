@@ -22,8 +22,7 @@ from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
-from gateway.redis_entries.entry_codec import EntryCodec, EntryMac
-from gateway.redis_entries.url_entries import EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, PostgresSettings
