@@ -352,7 +352,7 @@ async def open_catalog(
     resolve: Resolve = system_addresses,
 ) -> AsyncIterator[PostgresCatalog]:
     """Open a catalog with its own connection pool, which connects when a connection is first needed."""
-    size, primary = settings.pool_size, None
+    size, primary = max(1, settings.pool_size - settings.listen), None  # one connection is for heartbeats
     of_primary = math.ceil(size * _PRIMARY_SHARE) if settings.listen_dsn is not None else 0
     dsn = settings.dsn.get_secret_value()
     async with AsyncExitStack() as stack:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
+from gateway.catalog.change_feed import NOT_PASSED_ON
 from gateway.catalog.database_report import DatabaseReport, tell_gateways, time_notification
 from gateway.catalog.postgres import CatalogLocked, CatalogQueryRefused, PostgresCatalog
 from gateway.catalog.record import ImageRecord
@@ -73,7 +74,7 @@ class DatabaseCheck:
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)
         if seconds is None:
-            return warning("changes", "the trigger is installed, but a test notification did not arrive", _POOLER)
+            return warning("changes", f"{NOT_PASSED_ON}: a test notification did not arrive", _POOLER)
         return Finding("changes", True, f"the trigger is installed; a notification came after {seconds * 1000:.0f} ms")
 
     async def _links(self, report: DatabaseReport) -> Finding:

@@ -208,6 +208,26 @@ async def test_a_pooler_in_transaction_mode_needs_only_another_dsn_for_listening
     assert await asyncio.to_thread(ask, pgbouncer, "SHOW statement_timeout") == "0"
 
 
+async def test_a_pooler_that_passes_no_notifications_on_is_named_and_each_request_reads_its_row(
+    start_gateway: StartGateway, images: Images, pgbouncer: str
+) -> None:
+    """The gateway's own notification would come back on the connection that sends it, within its transaction."""
+    gateway = await start_gateway(postgres={"dsn": pgbouncer})
+    for is_public in (True, False) * 3:
+        await images.execute("UPDATE images SET is_public = %s", is_public)
+        assert (await gateway.get("/i/cat")).status == (200 if is_public else 404)
+
+    async def reasons() -> str:
+        found: dict[str, str] = (await gateway.get("/readyz", admin=True)).json()["reasons"]
+        return found.get("changes", "")
+
+    async def is_named() -> bool:
+        return "nobody passes notifications on" in await reasons()
+
+    await until(is_named)
+    assert gateway.sample("change_feed_connected") == 0
+
+
 async def test_a_gateway_finds_the_next_primary_and_reads_again_what_it_missed(
     start_gateway: StartGateway, cos: CosEmulator, mortal_pair: Pair
 ) -> None:
