@@ -138,7 +138,9 @@ class ChangeFeed:
     _is_lost: bool = field(default=False, init=False)
 
     async def listen(self, listener: RowListener, tested: Callable[[], None] = lambda: None) -> None:
-        """Tell ``listener`` of changed rows until cancelled. ``tested`` is called for a notification about the trigger.
+        """Tell ``listener`` of changed rows until cancelled.
+
+        tested: called for a notification about the trigger, and when listening begins: some may have been missed.
 
         The log has the beginning and the end of each outage, not every try to connect. The metric
         ``change_feed_connected`` has the present state.
@@ -159,6 +161,7 @@ class ChangeFeed:
                     if self.positions is not None:
                         self.positions.all_changed(await read_position(cursor))
                     log.listens(Source.ROWS, self.steady())
+                    tested()
                     with closing(notifications):
                         await self._receive(cursor, notifications, listener, tested)
             except (psycopg2.Error, OSError, HeartbeatLost) as error:

@@ -60,16 +60,17 @@ class DatabaseCheck:
             yield warning("postgres", what, _EMPTY)
         for finding in of_tables(report):
             yield finding
-        yield await self._changes(report)
+        yield await self._changes()
         if self.signs_links:
             yield await self._links(report)
 
-    async def _changes(self, report: DatabaseReport) -> Finding:
+    async def _changes(self) -> Finding:
         if not self.settings.listen:
             return Finding("changes", True, "turned off by postgres.listen: they take effect when cached URLs end")
-        if report.changes_problem is not None:
-            return warning("changes", f"{report.changes_problem}: they take effect when cached URLs end", _CHANGES)
         try:
+            reports = await self.catalog.triggers()
+            for problem in [report.problem for report in reports if report.problem is not None]:
+                return warning("changes", f"{problem}: they take effect when cached URLs end", _CHANGES)
             seconds = await time_notification(self.settings)
         except GatewayError as error:
             return warning("changes", f"not received: {error}", _POOLER)

@@ -100,7 +100,7 @@ async def test_killed_links_that_are_not_notified_are_a_warning_and_a_missing_ta
 
 def report(**found: Any) -> DatabaseReport:
     """Return a report without problems, except ``found``."""
-    nothing = {"table_problem": None, "repairs": (), "changes_problem": None, "links_problem": None}
+    nothing = {"table_problem": None, "repairs": (), "links_problem": None}
     return DatabaseReport("gateway at db:5432, database app", **(nothing | found))
 
 
