@@ -77,8 +77,7 @@ class TriggerReport:
 def watched_tables(settings: PostgresSettings) -> list[WatchedTable]:
     """Return where triggers must be."""
     columns = settings.columns
-    watched = dict.fromkeys(name for name in columns.model_dump().values() if name is not None)
-    return [WatchedTable(settings.table, columns.id, tuple(watched))]
+    return [WatchedTable(settings.table, columns.id, tuple(dict.fromkeys(columns.names.values())))]
 
 
 def report_on(table: WatchedTable, triggers: Sequence[Trigger]) -> TriggerReport:
