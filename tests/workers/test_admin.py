@@ -342,9 +342,10 @@ async def test_the_first_answer_of_a_slow_worker_is_awaited_and_counts_while_the
         assert supervisor.answering()
 
 
-async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded() -> None:
+@pytest.mark.parametrize("life", ["slow", "drips"])
+async def test_a_worker_that_was_ready_and_takes_long_now_is_degraded(life: str) -> None:
     """Something has begun to take long since: a table may be locked."""
-    async with fake_workers([READY], life="slow") as (_, admin), serving(admin.app()) as address:
+    async with fake_workers([READY], life=life) as (_, admin), serving(admin.app()) as address:
         assert (await get_json(address + "/readyz"))["workers"] == {"1": "ready"}
         body = await get_json(address + "/readyz")
         assert (body["status"], body["workers"]) == ("degraded", {"1": "degraded"})
