@@ -72,7 +72,7 @@ class Pair:
 
     def has_followed(self) -> bool:
         """Whether the standby has every change."""
-        position = ask(self.primary.dsn, "SELECT pg_current_wal_lsn()::text")
+        position = ask(self.primary.dsn, "SELECT pg_current_wal_insert_lsn()::text")
         return bool(ask(self.standby.dsn, f"SELECT pg_last_wal_replay_lsn() >= '{position}'"))
 
 
