@@ -70,7 +70,7 @@ async def open_service(
         target = await opened(open_purge_target(settings, metrics.presign, signing))
         if purges is not None and target is not None and stores.redis is not None:
             name = diagnostics.replica.name
-            await opened(purging(purges, target, metrics.purge, stores.redis.replicas, name))
+            await opened(purging(purges, target, metrics.purge, stores.redis, name))
         watch = diagnostics.trigger_watch
         await opened(hearing(settings, metrics.catalog, urls, watch.look_soon, watch.has_looked))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
