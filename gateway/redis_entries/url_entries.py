@@ -71,6 +71,7 @@ class _Entry(BaseModel):
     version: str | None = None
     placeholder: str | None = None
     viewers: Viewers | None = None
+    alias: str | None = None
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:
