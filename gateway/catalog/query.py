@@ -16,6 +16,7 @@ KILL_LINKS: Final = (
     f"INSERT INTO {LINKS_TABLE} AS links (image_id, killed) VALUES (%s, 1) "  # noqa: S608 - a name of ours
     "ON CONFLICT (image_id) DO UPDATE SET killed = links.killed + 1, killed_at = now() RETURNING killed"
 )
+LINKS_KILLED: Final = f"SELECT killed FROM {LINKS_TABLE} WHERE image_id = %s"  # noqa: S608 - a name of ours
 LINKS_GRANTED: Final = (
     "SELECT bool_and(has_table_privilege(to_regclass(%s), privilege)) "
     "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) privilege WHERE to_regclass(%s) IS NOT NULL"
