@@ -4,10 +4,10 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 
 class Viewers(NamedTuple):
@@ -29,7 +29,8 @@ class ImageRecord:
     application recorded none. ``links_killed`` is how often the image's signed links were made invalid. None if the
     query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
     ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
-    preview, as the application encodes it), ``viewers`` (who may view it besides the owner, None for nobody).
+    preview, as the application encodes it), ``viewers`` (who may view it besides the owner, None for nobody),
+    ``alias`` (a further address).
     """
 
     image_id: str
@@ -38,14 +39,30 @@ class ImageRecord:
     bucket: str
     region: str
     key: str
-    content_type: str | None
+    content_type: str | None = None
     links_killed: int | None = None
     width: int | None = None
     height: int | None = None
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+    alias: str | None = None
     viewers: Viewers | None = field(default=None, hash=False)  # it has dictionaries
+
+    @classmethod
+    def from_row(cls, image_id: str, row: Sequence[Any]) -> Self:
+        """Return the record of a row that ``as_row`` returned."""
+        owner, public, bucket, region, *others = row
+        if len(row) == _FIELDS:
+            others[-1] = Viewers(*others[-1])
+        return cls(image_id, owner, public, *check_bucket_and_region(bucket, region), *others)
+
+    def as_row(self) -> Sequence[Any]:
+        """Return the fields after the id in their order. Most rows lack the last ones: None at the end is left out."""
+        row = list(_row_of(self))
+        while row[-1] is None:
+            row.pop()
+        return row
 
     @property
     def has_size(self) -> bool:
@@ -68,6 +85,10 @@ class ImageRecord:
         """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
         named = "\n".join((self.version or "", self.bucket, self.region, self.key))
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
+_FIELDS: Final = len(fields(ImageRecord)) - 1  # of a row; the viewers are the last
+_row_of: Final = attrgetter(*[each.name for each in fields(ImageRecord)[1:]])
 
 
 class ImageMetadata(NamedTuple):
@@ -174,7 +195,7 @@ def check_object_key(key: str) -> str:
 def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str], key_prefix: str = "") -> ImageRecord:
     """Return a ``CatalogQuery`` row as a record. Raises ``ValueError`` if COS allows no such key, bucket or region."""
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
-    viewers, groups, grants = row[12:15]
+    viewers, groups, grants, alias = row[12:16]
     bucket = bucket or default_bucket
     bucket, region = check_bucket_and_region(bucket, region or regions.get(bucket) or regions[default_bucket])
     return ImageRecord(
@@ -185,13 +206,14 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         region=region,
         key=check_object_key(key_prefix + key if key else ""),
         content_type=sys.intern(content_type) if content_type is not None else None,
-        links_killed=row[15] if len(row) > 15 else None,
+        links_killed=row[16] if len(row) > 16 else None,
         width=side_of(width),
         height=side_of(height),
         focus=focus if focus in FOCUSES else None,
         version=version,
         placeholder=placeholder if placeholder and len(placeholder) <= _LONGEST_PLACEHOLDER else None,
         viewers=_viewers_of(viewers, groups, grants),
+        alias=alias,
     )
 
 

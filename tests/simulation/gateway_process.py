@@ -22,7 +22,7 @@ from gateway.presign.style_variants import Renditions
 from gateway.presign.url_lifetime import CheckedSigner
 from gateway.redis_connection.guarded_client import GuardedRedis
 from gateway.redis_connection.shards import OneServer, Shards
-from gateway.redis_entries.url_entries import EntryMac, EntryRules, UrlEntries
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
 from gateway.settings import CosSettings, Live, PostgresSettings
@@ -107,7 +107,7 @@ class Gateway:
             _CREDENTIALS, _HOSTS, Live(url_cache()), renditions=_RENDITIONS, metrics=_METRICS.presign, now=clocks.cos
         )
         rules = EntryRules(tombstone_ttl=2 * TIMEOUT + 20)
-        entries = UrlEntries(shards, _MAC, signer, _RENDITIONS, lifetime, rules, clocks.cos)
+        entries = UrlEntries(shards, EntryCodec(_MAC, signer), _RENDITIONS, lifetime, rules, clocks.cos)
         name = secrets.token_hex(8)
         self.log = ChangeLog([Source.ROWS, Source.REPLICAS], name, steady())
         self.nginx_list = NginxList(self.log, name, lambda: settings, clocks.wall() - steady())
@@ -187,13 +187,14 @@ class Feed(ChangeFeed):
         super().__init__(addresses, _METRICS.catalog, positions, steady=gateway.steady)
         self._gateway = gateway
 
-    def connection(self) -> AbstractAsyncContextManager[Any]:
+    def connection(self, application_name: str) -> AbstractAsyncContextManager[Any]:
         """Open a connection to the model of Postgres."""
-        return self._connected()
+        return self._connected(listens=application_name == "image-gateway-changes")
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
+    async def _connected(self, *, listens: bool) -> AsyncIterator[Connection]:
         gateway = self._gateway
         async with connected(Connection(gateway.postgres, gateway.process, TIMEOUT, TIMEOUT)) as connection:
-            gateway.connected(connection)
+            if listens:
+                gateway.connected(connection)
             yield connection
