@@ -10,8 +10,9 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway.access.identity import Caller
-from gateway.access.request_head import Address, original_address
+from gateway.access.caller import Caller
+from gateway.access.policy import Permission
+from gateway.access.request_head import Address, is_address_of, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
 from gateway.catalog.image_id import parse_image_id
@@ -20,7 +21,9 @@ from gateway.delivery.parameters import VariantRequests
 from gateway.delivery.request_context import REQUEST_CONTEXT
 from gateway.errors import GatewayError, ImageNotFound, InvalidRequest, Unauthorized
 from gateway.metrics.loop_counters import LoopCounter
+from gateway.urls.aliases import Aliases, alias_in
 
+OF_ALIAS: Final = "-"  # in place of an id: the image is that of the alias in the original address
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -32,13 +35,14 @@ class AccessCheck:
     variant_requests: VariantRequests
     decisions: NginxDecisions
     results: LoopCounter
+    aliases: Aliases | None
 
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
         status, result, headers = 200, "allowed", _HEADERS
-        caller: Caller | None = None
+        allowed: tuple[Caller, Permission] | None = None
         try:
-            caller = await self._check(request)
+            allowed = await self._check(request)
         except Unauthorized as error:
             status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
         except (ImageNotFound, InvalidRequest):
@@ -52,19 +56,22 @@ class AccessCheck:
         self.results.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
-        if caller is not None and (kept_for := self.decisions.on_access(request.headers, caller, time.time())):
+        if allowed is not None and (kept_for := self.decisions.on_access(request.headers, *allowed, time.time())):
             headers = {**headers, DECISION_FOR: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
-    async def _check(self, request: web.Request) -> Caller:
-        """Return the caller if they may view the image, or the style that the original address names, else raise."""
-        image_id = parse_image_id(request.match_info["image_id"])
-        address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
+    async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
+        """Return the caller and their right to view the image, or the style that the original address names."""
+        text, address = request.match_info["image_id"], original_address(request.headers)
+        if text == OF_ALIAS and address is not None and self.aliases is not None:
+            image_id = await self.aliases.image_of(alias_in(address.path))
+        else:
+            image_id = parse_image_id(text)
+            if address is None or not is_address_of(address.path, image_id):
+                address = Address(short_address(image_id), request.query)
         rendition = self.variant_requests.variant(address.query, request.headers).rendition
-        is_public_style = rendition is not None and self.lookup.renditions.is_public(rendition)
         caller = self.lookup.caller_of(request, address)
-        await self.lookup.check(caller, image_id, is_original=rendition is None, is_public_style=is_public_style)
-        return caller
+        return caller, await self.lookup.check(caller, image_id, rendition)
 
 
 async def ignore_expectation(_: web.Request) -> None:

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from gateway.access.client_address import ClientAddress
-from gateway.access.policy import check_view
+from gateway.access.policy import permit
 from gateway.access.request_head import RequestHead
 from gateway.delivery.conditions_and_ranges import forwardable_conditions
 from gateway.delivery.decision import (
@@ -31,12 +31,11 @@ from gateway.delivery.parameters import NO_PARAMETERS, VariantRequests
 from gateway.delivery.relay import FROM_COS, FROM_MEMORY, SMALL_BODY, ClientLeft, Relay
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
+    DENIALS,
     AccelNotConfigured,
-    ImageNotFound,
     OriginUnavailable,
     Overloaded,
     TooManyVariants,
-    Unauthorized,
 )
 from gateway.metrics.loop_counters import LoopCounter
 from gateway.objects.content import Content
@@ -222,7 +221,7 @@ class ImageHandler:
             image = await self._find(exchange.wanted, needed)
         except TooManyVariants as error:  # the original is sent, if the caller may see it
             return Found(instead_of=found.instead_of or error)
-        except (ImageNotFound, Unauthorized):
+        except DENIALS:
             return found._replace(is_missing=True)
         return found._replace(image=image)
 
@@ -236,8 +235,8 @@ class ImageHandler:
         try:
             return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
         except NewVariant as new:
-            if not self.rules.value.renditions.is_for_everybody(rendition, image_is_public=new.record.public):
-                check_view(needed.caller_of(), new.record)
+            audience = self.rules.value.renditions.audience(rendition, image_is_public=new.record.public)
+            permit(needed.caller_of, new.record, audience, time.time())
             client = self.client_address.subscriber_of(head.headers, head.peer)
             return (await look_up(wanted.image_id, rendition, client=client)).image
 

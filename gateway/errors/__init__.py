@@ -5,7 +5,7 @@ Adapters raise them in place of their libraries' exceptions. Only ``gateway.serv
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 _MAX_WAIT = 60  # seconds
 
@@ -66,6 +66,12 @@ class ConfigurationRefused(
     InvalidRequest, code="configuration_refused", message="the new configuration is refused, the old one stays"
 ):
     """The configuration that a reload read has mistakes. The detail names the keys, and no values."""
+
+
+class InvalidAlias(
+    InvalidRequest, code="invalid_alias", message="an alias is 1 to 850 bytes of UTF-8, percent-encoded, without NUL"
+):
+    """The text after ``/a/`` cannot be the alias of an image."""
 
 
 class InvalidImageId(
@@ -301,6 +307,16 @@ class CatalogUnavailable(
     retry_after = 2
 
 
+class KeysUnavailable(
+    Unavailable,
+    code="keys_unavailable",
+    message="the keys of the identity provider are not known yet, try again in a moment",
+):
+    """``access.jwt.jwks_url`` has given no key set since the start, so no token can be judged."""
+
+    retry_after = 2
+
+
 class RedisUnavailable(Unavailable, code="cache_unavailable", message="redis does not respond, try again in a moment"):
     """Redis does not respond, and without Redis the request cannot be answered."""
 
@@ -327,6 +343,10 @@ class CredentialsExpired(
 
 class NoCredentials(CredentialsExpired):
     """The source of credentials has no valid credentials now. A refresh is running."""
+
+
+# The answers to whoever may not see an image, or asks for one that does not exist.
+DENIALS: Final = (ImageNotFound, Unauthorized, KeysUnavailable)
 
 
 def _retry_after(wait: float) -> Mapping[str, str]:

@@ -10,14 +10,14 @@ from gateway.delivery.fallback_picture import FallbackPicture, stands_in_for
 from gateway.delivery.relay import ClientLeft, RelayAborted
 from gateway.delivery.request_context import RequestContext
 from gateway.errors import (
+    DENIALS,
     GatewayError,
-    ImageNotFound,
     InvalidRequest,
     MethodNotAllowed,
     PayloadTooLarge,
     RouteNotFound,
-    Unauthorized,
 )
+from gateway.metrics.history import BYTES_ROUTES
 from gateway.metrics.loop_counters import ABORTED
 from gateway.server.slow_clients import reset
 
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 CLIENT_DISCONNECTED: Final = "499"
 UNMATCHED: Final = "unmatched"  # the route of a request that the router has not seen, or not known
 # The addresses of images themselves, as the dispatch and the router name them.
-_IMAGE_ROUTES: Final = frozenset({"short", "proxy"})
 # Statuses whose reason the client does not get.
 _REFUSALS: Final = frozenset({401, 403, 404})
 _EXPECTED: Final = (GatewayError, ClientLeft, RelayAborted, web.HTTPException, web.RequestPayloadError)
@@ -54,10 +53,10 @@ def error_response(
     if answer.status in _REFUSALS and logger.isEnabledFor(logging.DEBUG):
         image_id = context.image_id or image_id_in_path(request)
         logger.debug("request refused: code=%s image=%s reason=%s", answer.code, image_id, answer)
-    context.is_denial = not context.may_view and isinstance(answer, (ImageNotFound, Unauthorized))
+    context.is_denial = not context.may_view and isinstance(answer, DENIALS)
     if (
         fallback is not None
-        and (context.route or route_name(request)) in _IMAGE_ROUTES
+        and (context.route or route_name(request)) in BYTES_ROUTES
         and stands_in_for(answer, fallback.statuses, request.method, request.headers)
     ):
         return fallback.response(answer)

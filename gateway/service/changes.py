@@ -32,7 +32,8 @@ class Changes:
         """Raise ``DependencyDegraded`` if no heartbeat has come back lately: changes are not heard."""
         for source, heartbeat in self.log.heartbeats.items():
             if (age := heartbeat.age(boot_time())) > _OVERDUE:
-                raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}")
+                why = f": {heartbeat.problem}" if heartbeat.problem else ""
+                raise DependencyDegraded(f"no heartbeat came back for {age:.0f} s among {_MESSAGES[source]}{why}")
 
     def rights_changed(self) -> None:
         """Make caches in front forget decisions about access: callers have other rights from now on."""
@@ -69,12 +70,7 @@ def _results(settings: Settings) -> str:
     """Return a hash of the settings by which an address leads to other bytes, or is for other callers."""
     sections = settings.model_dump(
         mode="json",
-        include={
-            "image_styles": True,
-            "image_variants": True,
-            "cos": {"bucket", "region"},
-            "postgres": {"table", "columns"},
-        },
+        include={"image_styles": True, "image_variants": True},
         exclude={"image_variants": {"max_new_per_minute"}},
     )
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([settings.sources, sections], sort_keys=True).encode()).hexdigest()[:16]

@@ -157,12 +157,14 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
     nginx_changes = NginxChanges(service.changes.nginx_list, metrics.nginx)
     accel = AccelPrefix(image_proxy.accel_prefix, images.nginx_files) if image_proxy.delivery == "accel" else None
     public = PublicHandlers(
-        images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls),
+        images=ImageCalls(images.handler, images.url_handler, lookup, cached_urls, urls.aliases),
         links=links,
         metadata=metadata,
         batches=UrlBatches(lookup, urls.usage, signing.public_urls, metadata, bodies),
         beacons=Beacons(metrics.beacons, access.client_address, bodies),
-        access_check=AccessCheck(lookup, images.variant_requests, images.decisions, metrics.access.access_checks),
+        access_check=AccessCheck(
+            lookup, images.variant_requests, images.decisions, metrics.access.access_checks, urls.aliases
+        ),
         static_files=StaticFiles(renditions, proxy, makes_links=access.links is not None),
         health=HealthCalls(diagnostics.health),
         nginx_changes=nginx_changes,
@@ -175,7 +177,7 @@ def _handlers(service: Service) -> tuple[PublicHandlers, AdminHandlers]:
         statistics = CacheStatistics(redis.usage, redis.queue, metrics.urls, report, prerefresh, redis.daily, now)
         purges = service.purges.queue if service.purges is not None else None
         queues = QueueCalls(redis.queue, purges, now, bodies)
-    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service, None)
+    asked, debug_log, about = metrics.nginx.nginx_asked, service.requests.debug_log, partial(answer_of, service)
     relay, errors, explainer = Relay(metrics.origin.sent_bytes), metrics.server.recent_errors, diagnostics.explainer
     admin = AdminHandlers(
         process=ThisProcess(metrics.registry, metrics.counted, asked, service.reloader, debug_log, bodies, about),

@@ -1,6 +1,6 @@
 """The part that purges changed images from caches in front. It is absent without ``purge``."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,8 +17,9 @@ from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
 from gateway.service.signing import Signing
-from gateway.service.stores import Stores
+from gateway.service.stores import RedisStores, Stores
 from gateway.settings import Settings
+from gateway.urls.aliases import Aliases
 
 PURGE_CREDENTIALS = "purge"  # the name in metrics and logs, where other credentials have the name of a bucket
 _TIMEOUT = 10.0  # seconds for a whole request
@@ -33,23 +34,25 @@ class PurgeTarget:
     credentials: BucketCredentials | None
 
 
-def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
-    """Return what queues purges in Redis, or None without ``purge``."""
+def make_purge_intake(
+    settings: Settings, metrics: PurgeMetrics, stores: Stores, now: Callable[[], float]
+) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``. ``now``: a clock that all replicas share."""
     if settings.purge is None or stores.redis is None:
         return None
-    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics)
+    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics, now=now)
 
 
 @asynccontextmanager
 async def open_purge_target(
-    settings: Settings, metrics: PresignMetrics, signing: Signing
+    settings: Settings, metrics: PresignMetrics, signing: Signing, aliases: Aliases | None = None
 ) -> AsyncIterator[PurgeTarget | None]:
     """Open the session to the service, and its own credentials if they are configured. None without ``purge``."""
     purge = settings.purge
     if purge is None:
         yield None
         return
-    addresses = Addresses(purge.base_urls, signing.renditions)
+    addresses = Addresses(purge.base_urls, signing.renditions, aliases.of_images if aliases is not None else None)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(BoundedHttp(_TIMEOUT, _MOST_BYTES))
         if purge.target == "webhook":
@@ -71,9 +74,12 @@ async def open_purge_target(
 
 
 @asynccontextmanager
-async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
-    """Send the purges that are due."""
-    worker = PurgeWorker(intake, target.target, metrics)
+async def purging(
+    intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics, redis: RedisStores, name: str
+) -> AsyncIterator[None]:
+    """Send the purges that are due. ``name``: this process's among the replicas, which notes what it has heard."""
+    intake.replica, redis.channel.on_dropped = name, intake.add
+    worker = PurgeWorker(intake, target.target, metrics, redis.replicas, now=intake.now)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, MultiDict, MultiMapping
 
 from gateway.access.identity import Authenticator
 from gateway.access.jwks import Jwks, JwksUnavailable
-from gateway.access.request_head import RequestHead, original_address
+from gateway.access.request_head import RequestHead, is_address_of, original_address
 from gateway.access.signed_links import BadLink, SignedLinks
 from gateway.api.beacons import MAX_BYTES, MAX_LOADS, MAX_SECONDS, Beacon, BytesSource, LoadResult
 from gateway.catalog.image_id import parse_image_id
@@ -31,7 +31,7 @@ from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
 from gateway.presign.style_variants import ImageVariant, Renditions
-from gateway.redis_entries.url_entries import decode, encode
+from gateway.redis_entries.url_entries import EntryCodec, EntryMac
 from gateway.service.metrics import Metrics
 from gateway.settings import AccessSettings, CosSettings, Live, SignedLinksSettings, StyleSettings, VariantSettings
 from gateway.settings.sources import SettingsError, load_settings
@@ -57,6 +57,7 @@ RENDITIONS = Renditions(
 VARIANTS = VariantRequests(RENDITIONS, Live(VariantSettings()))
 HOSTS = Hosts(COS)
 SIGNER = Signer(Credentials("AKID", SECRET), HOSTS, Live(url_cache()), metrics=Metrics().presign)
+ENTRIES = EntryCodec(EntryMac(Live((SECRET, None))), SIGNER)
 METADATA = ObjectMetadata(9, '"5d41402abc4b2a76b9719d911017c592"', "Tue, 14 Nov 2023 22:13:20 GMT", None, None)
 _SETTINGS_FILE = Path(tempfile.mkdtemp(prefix="image-gateway-fuzz-")) / "gateway.yaml"
 
@@ -118,8 +119,8 @@ def link_parameters(data: bytes) -> None:
 def original_uris(data: bytes) -> None:
     """``X-Original-URI``: an address of the image or none, and no input is a valid signature."""
     uri, image_id = _words(data, 2)
-    address = original_address(CIMultiDict({"X-Original-URI": uri}), image_id or "a")
-    if address is None:
+    address = original_address(CIMultiDict({"X-Original-URI": uri}))
+    if address is None or not is_address_of(address.path, image_id or "a"):
         return
     path, query = address
     assert uri.startswith(path)
@@ -151,13 +152,12 @@ def credentials(data: bytes) -> None:
 
 
 def cached_entries(data: bytes) -> None:
-    """Cached entries: valid or refused, and never accepted with a URL that leads elsewhere."""
+    """Cached entries: a value that no gateway signed is refused."""
     try:
-        image = decode(data, ImageVariant("a"), SIGNER, RENDITIONS)
+        ENTRIES.decode(data, ImageVariant("a"))
     except ValueError:
         return
-    assert decode(encode(image, SIGNER), ImageVariant("a"), SIGNER, RENDITIONS) == image
-    assert image.presigned.url.startswith(f"{HOSTS.origin_of(image.record.bucket, image.record.region).base}/")
+    raise AssertionError
 
 
 def key_sets(data: bytes) -> None:

@@ -6,9 +6,18 @@ from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import PostgresSettings
+from gateway.settings import ColumnSettings, PostgresSettings
 from tests.settings.problems import refusal
 
+# The keys that decide what a row says, each with another value than its default.
+SOURCES = {
+    "grants": {"table": "shares", "image": "picture", "user": "viewer"},
+    "table": "pictures",
+    "columns": {"public": None},
+    "public_values": ["open"],
+    "active_values": ["ready"],
+    "key_prefix": "media/",
+}
 ENCODE = "write / @ % as %2F %40 %25"
 
 
@@ -83,3 +92,42 @@ def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None
     except ValidationError:
         return
     parse_dsn(dsn)
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ({"public_values": ["it's"]}, "1 to 64 characters without"),
+        ({"active_values": []}, "at least 1 item"),
+        ({"active_values": ["a%b"]}, "1 to 64 characters without"),
+        ({"key_prefix": "a\0"}, "no NUL character"),
+        ({"columns": {"public": "is public"}}, "a column name"),
+        ({"grants": {"table": "shares", "image": "picture"}}, "needs one of user and group"),
+        ({"grants": {"table": "shares; --", "image": "picture", "user": "u"}}, "a table name"),
+    ],
+)
+def test_what_cannot_be_part_of_a_query_is_refused(section: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        PostgresSettings.model_validate({"dsn": "host=x", **section})
+
+
+def test_a_constant_of_the_environment_is_no_column() -> None:
+    for text, constant in (("true", True), ("false", False), ("is_public", "is_public")):
+        assert ColumnSettings.model_validate({"public": text}).public == constant
+
+
+def test_every_key_is_of_the_way_to_the_rows_or_decides_what_a_row_says() -> None:
+    assert PostgresSettings.OF_THE_WAY.isdisjoint(SOURCES)
+    assert PostgresSettings.model_fields.keys() == PostgresSettings.OF_THE_WAY | SOURCES.keys()
+
+
+def test_replicas_reach_the_same_sources_by_different_ways() -> None:
+    of_one = {"dsn": "postgresql://127.0.0.1:6432/app", "pool_size": 3, "listen": False}
+    of_two = {"dsn": "postgresql://db/app", "listen_dsn": "postgresql://primary/app", "timeout": 9, "table": "images"}
+    sources = [PostgresSettings.model_validate(section).sources for section in (of_one, of_two)]
+    assert sources[0] == sources[1]
+    for key, value in SOURCES.items():
+        assert PostgresSettings.model_validate(of_one | {key: value}).sources != sources[0]
+    for column in ColumnSettings.model_fields:
+        section = of_one | {"columns": {column: "another"}}
+        assert PostgresSettings.model_validate(section).sources != sources[0], column
