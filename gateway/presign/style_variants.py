@@ -174,10 +174,10 @@ class Renditions:
         """Return the ratios to which a style cuts an image, such as ``16:9``."""
         return self._sized[style].ratios if style in self._sized else ()
 
-    def describe(self, style: str) -> dict[str, tuple[int, ...] | tuple[str, ...]]:
+    def describe(self, style: str) -> dict[str, tuple[int | str, ...]]:
         """Return the widths, the formats and, if there are any, the ratios of a style."""
+        described: dict[str, tuple[int | str, ...]] = {"widths": self.widths(style), "formats": self.formats(style)}
         ratios = self.ratios(style)
-        described = {"widths": self.widths(style), "formats": self.formats(style)}
         return {**described, "ratios": ratios} if ratios else described
 
     def choose(
