@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from gateway.catalog.change_feed import ChangeFeed
@@ -15,6 +16,7 @@ from gateway.changes.change_log import ChangeLog, Scope, Source
 from gateway.changes.entry_trust import EntryTrust
 from gateway.changes.nginx_list import NginxList
 from gateway.errors import CatalogUnavailable, GatewayError, ImageNotFound
+from gateway.monitoring.trigger_watch import TriggerWatch
 from gateway.presign.credentials import Credentials
 from gateway.presign.hosts import Hosts
 from gateway.presign.signer import Signer
@@ -25,6 +27,7 @@ from gateway.redis_connection.shards import OneServer, Shards
 from gateway.redis_entries.url_entries import EntryCodec, EntryMac, EntryRules, UrlEntries
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.service.metrics import Metrics
+from gateway.service.urls import rows_missed
 from gateway.settings import CosSettings, Live, PostgresSettings
 from gateway.urls.invalidation import Invalidation
 from gateway.urls.local_tier import LocalTier
@@ -117,6 +120,8 @@ class Gateway:
         self.resolver = UrlResolver(self.catalog, urls, entries, local, trust, _METRICS.urls)
         self.invalidation = Invalidation(self.log, steady, trust, entries, self.channel, None)
         self.log.add_cache(self.resolver)
+        gap_ended = partial(rows_missed, self.catalog, self.invalidation)
+        self.trigger_watch = TriggerWatch(self.catalog.triggers, _METRICS.monitoring, gap_ended)
         self.feed = Feed(self, positions)
 
     def hears(self) -> bool:
@@ -126,7 +131,8 @@ class Gateway:
     def start(self) -> None:
         """Start what a service starts."""
         for name, work in {
-            "feed": self.feed.listen(self.invalidation),
+            "feed": self.feed.listen(self.invalidation, self.trigger_watch.look_soon),
+            "trigger watch": self.trigger_watch.run(),
             "channel": self.channel.listen(self.log, self.resolver.drop),
             "publish": self.channel.publish_sweeps(self.log),
             "probe": self._probe_redis(),
