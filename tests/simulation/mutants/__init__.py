@@ -154,6 +154,7 @@ MUTANTS: Final = {
         "rows are trusted that were read while there was no trigger",
         ("gateway.service.urls", "    invalidation.rows_missed()\n", "    del invalidation\n"),
         faults="drop_trigger",
+        plan=2,
     ),
     "no_new_connection": _mutant(
         "a connection without heartbeats is kept",
