@@ -55,23 +55,24 @@ class AuthorizedLookup:
             self._check_view(self.caller_of(request), resolved.image)
         return cast("Resolved[AuthorizedImage]", resolved)
 
-    async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> None:
-        """Return if ``caller`` may view the original, or a style of the image. Raises what ``look_up`` raises.
+    async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> bool:
+        """Check that ``caller`` may view the original, or a style of the image. Return whether its row could be read.
 
-        Also when no URL can be signed: a copy in a cache may be viewed all the same.
+        Also when no URL can be signed: a copy in a cache may be viewed all the same. Raises what ``look_up`` raises.
         """
+        known: SignedImage | Known
         try:
             try:
-                resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
-                record = resolved.image.record
+                known = (self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)).image
             except CredentialsExpired:
-                record = (await self.resolver.peek(image_id)).record
+                known = await self.resolver.peek(image_id)
         except ImageNotFound as error:
             raise refusal(caller) from error
         if not is_public_style:
-            check_view(caller, record)
+            check_view(caller, known.record)
         if self.renditions.originals_for_owner and is_original:
-            check_original(caller, record)
+            check_original(caller, known.record)
+        return not known.unread
 
     async def view_many(
         self, request: web.BaseRequest, image_ids: list[str]

@@ -50,6 +50,7 @@ class Answer(NamedTuple):
 
     key: names the version of the row. None for 404 and for no answer.
     settings, rights: the settings by which the answer was made: of images, and of access.
+    is_unread: it is marked as made by a row that could not be read.
     """
 
     status: int
@@ -57,6 +58,7 @@ class Answer(NamedTuple):
     is_public: bool = False
     settings: str = ""
     rights: int = 0
+    is_unread: bool = False
 
 
 class Clocks(NamedTuple):
@@ -155,7 +157,7 @@ class Gateway:
         except GatewayError:
             return Answer(503)
         record = resolved.image.record
-        return Answer(200, record.key, record.public, self.settings, self.rights)
+        return Answer(200, record.key, record.public, self.settings, self.rights, resolved.image.unread)
 
     def cached(self, image_id: str) -> object:
         """Return what this process keeps of an image, or None."""

@@ -186,7 +186,8 @@ class Nginx:
             if copy is not None and copy.until > self._now():
                 return copy.answer, True
         answer = await self._pass_on(image_id)
-        if known is not None and answer.status == 200 and (answer.is_public or self.keeps_decisions):
+        is_kept = answer.status == 200 and not answer.is_unread and (answer.is_public or self.keeps_decisions)
+        if known is not None and is_kept:
             life = _PUBLIC_LIFE if not self.keeps_decisions else _ORDER_LIFE if answer.is_public else _DECISION_LIFE
             self._copies[key] = Copy(answer, self._now() + life)
         return answer, False
