@@ -248,7 +248,8 @@ def test_the_settings_in_the_examples_load() -> None:
     assert settings.postgres.columns.model_dump().keys() == operations["postgres"]["columns"].keys()
     access = shown_settings("docs/access.md")
     assert access["access"].keys() == {"jwt", "signed_links"}
-    Settings(**(operations | access))
+    postgres = operations["postgres"] | access.pop("postgres")
+    Settings(**(operations | access | {"postgres": postgres}))
     cloud = shown_settings("docs/tencent-cloud.md")
     assert cloud["cos"].keys() == {"bucket", "credentials", "buckets"}
     Settings(**(operations | cloud))

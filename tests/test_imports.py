@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"gateway.net"},
     "metrics": set(),
     "concurrency": {"gateway.metrics", "gateway.errors"},
-    "access": BASE | RECORD,
+    "access": BASE | RECORD | SIGNED,
     "changes": set(),
     "catalog": BASE | {"gateway.changes"},
     "presign": BASE | RECORD,
@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "redis_queue": BASE | RECORD | SIGNED | {"gateway.redis_connection"},
     "redis_replicas": BASE | RECORD | {"gateway.redis_connection", "gateway.changes"},
     "canary": BASE | {"gateway.redis_connection.guarded_client", "gateway.redis_replicas.canary_rounds"},
-    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.presign.credentials.rotation"},
+    "purge": BASE | RECORD | SIGNED | REDIS | {"gateway.changes.heartbeat", "gateway.presign.credentials.rotation"},
     "urls": BASE | RECORD | REDIS | {"gateway.presign", "gateway.changes", "gateway.purge.intake"},
     "origin": BASE | RECORD | SIGNED,
     "objects": BASE | RECORD | SIGNED | {"gateway.changes", "gateway.origin"},
@@ -118,10 +118,9 @@ LIBPQ_VARIABLES = "gateway.catalog.server_addresses"
 # Make an ``AuthorizedImage``: the check of the caller; the preview for the admin and a command for the operator, who
 # may see every image; and the renewal of a URL, which compares the row with the row that access was checked for.
 AUTHORIZING = {
-    "gateway.api.authorized_lookup",
+    "gateway.access.policy",
     "gateway.api.images",
     "gateway.commands.url",
-    "gateway.delivery.decision",
     "gateway.objects.renew_on_refusal",
 }
 # State objects: a shell beside them sends, reads and waits as they say.

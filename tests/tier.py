@@ -35,7 +35,7 @@ from tests.sentinel import Watched
 from tests.url_settings import lifetime_of, url_cache
 
 NOW = 1_700_000_000
-MAC = EntryMac(Live(("y", None)))
+MAC = EntryMac(Live(("y", None)), "sources")
 RENDITIONS = Renditions({"thumb": "imageMogr2/thumbnail/300x300"})
 
 

@@ -1,9 +1,32 @@
-"""TCP proxy in front of COS that can hold responses back."""
+"""TCP proxy in front of a server that can hold responses back, send them byte by byte, or lose all packets."""
 
 import asyncio
 import contextlib
+import ctypes
+import os
+import socket
+import struct
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
-from typing import Self
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+_DRIP: Final = 0.1  # seconds between two bytes
+# Linux's SO_ATTACH_FILTER and SO_DETACH_FILTER (socket(7)), with the one instruction that accepts no byte of a packet.
+_ATTACH_FILTER: Final = 26
+_DETACH_FILTER: Final = 27
+_DROP: Final = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+_DROP_ALL: Final = struct.pack("HxxxxxxP", 1, ctypes.addressof(_DROP))
+
+
+@dataclass
+class _Relay:
+    """A connection through the valve. While it is not open, its responses are held back."""
+
+    to_client: asyncio.StreamWriter
+    is_open: asyncio.Event = field(default_factory=asyncio.Event)
+    to_server: asyncio.StreamWriter | None = None
 
 
 class Valve:
@@ -11,46 +34,139 @@ class Valve:
 
     def __init__(self, to: int) -> None:
         self._to = to
-        self._is_open = asyncio.Event()
-        self._is_open.set()
+        self._is_open = True
+        self._loses_packets = False
+        self._is_dripping = False
+        self._relays: dict[asyncio.Task[Any], _Relay] = {}
+        self._listener: socket.socket
         self.holds = asyncio.Event()
         self.port = 0
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def before(cls, port: int) -> AsyncIterator[Self]:
-        """Run a valve in front of a port of this machine."""
+    async def before(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """Run a valve in front of a port of this machine. ``host``: where it listens."""
         valve = cls(port)
-        server = await asyncio.start_server(valve._relay, "127.0.0.1", 0)
-        valve.port = server.sockets[0].getsockname()[1]
+        valve._listener = socket.create_server((host, 0))
+        server = await asyncio.start_server(valve._relay, sock=valve._listener)
+        valve.port = valve._listener.getsockname()[1]
         try:
             yield valve
         finally:
             valve.open()
             server.close()
+            for relay in valve._relays.values():
+                relay.to_client.transport.abort()
+                if relay.to_server is not None:
+                    relay.to_server.transport.abort()
+            await asyncio.gather(*valve._relays)
 
     def close(self) -> None:
         """Hold every response back from now on."""
-        self._is_open.clear()
+        self._is_open = False
+        self._hold()
+
+    def _hold(self) -> None:
+        for relay in self._relays.values():
+            relay.is_open.clear()
+
+    def drip(self) -> None:
+        """Send every response a byte at a time from now on."""
+        self._is_dripping = True
+
+    def lose_packets(self, *, of_new_connections: bool = True) -> None:
+        """Lose each packet of clients, as if the server's machine had no power. ``open`` ends that.
+
+        The kernel drops them: it acknowledges nothing and refuses nothing. Where it does not let this user filter, the
+        responses are held back instead.
+        """
+        self._hold()
+        for end in self._ends():
+            _lose_packets_of(end)
+        if of_new_connections:
+            self._is_open, self._loses_packets = False, True
+            _lose_packets_of(TransportSocket(self._listener))
+
+    def time_out(self) -> None:
+        """Lose packets, and let this process's kernel end its connections by ETIMEDOUT after two seconds."""
+        self.lose_packets()
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile, or not connected
+                if entry.readlink().name.startswith("socket:"):
+                    with socket.socket(fileno=os.dup(int(entry.name))) as end:
+                        if end.getpeername()[1:2] == (self.port,):
+                            _end_soon(end)
 
     def lead_to(self, port: int) -> None:
         """Forward later connections to another port. Those that are open stay where they are."""
         self._to = port
 
     def open(self) -> None:
-        """Forward the responses held back, and all later ones."""
-        self._is_open.set()
+        """Forward the responses held back, and all later packets."""
+        self._is_dripping = False
+        for end in [*self._ends(), TransportSocket(self._listener)]:
+            with contextlib.suppress(OSError):  # it has no filter, or is closed
+                end.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+        self._is_open, self._loses_packets = True, False
+        for relay in self._relays.values():
+            relay.is_open.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        cos_reader, cos_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        task = asyncio.current_task()
+        assert task is not None
+        self._relays[task] = relay = _Relay(writer)
+        if self._is_open:
+            relay.is_open.set()
+        if self._loses_packets:  # it was connected before, and not accepted
+            _lose_packets_of(writer.get_extra_info("socket"))
+        try:
+            inner_reader, relay.to_server = await asyncio.open_connection("127.0.0.1", self._to)
+            await asyncio.gather(self._copy(reader, relay.to_server), self._answer(inner_reader, relay))
+        finally:
+            del self._relays[task]
+            writer.transport.abort()
+            if relay.to_server is not None:
+                relay.to_server.transport.abort()
 
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_response: bool) -> None:
-            with contextlib.suppress(ConnectionError):
-                while piece := await source.read(65_536):
-                    if is_response and not self._is_open.is_set():
-                        self.holds.set()
-                        await self._is_open.wait()
-                    sink.write(piece)
-            sink.close()
+    def _ends(self) -> list[TransportSocket]:
+        """Return the sockets that clients are connected to."""
+        ends: list[TransportSocket] = [relay.to_client.get_extra_info("socket") for relay in self._relays.values()]
+        return ends
 
-        await asyncio.gather(copy(reader, cos_writer, is_response=False), copy(cos_reader, writer, is_response=True))
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await source.read(65_536):
+                sink.write(piece)
+        sink.close()
+
+    async def _answer(self, source: asyncio.StreamReader, relay: _Relay) -> None:
+        sink = relay.to_client
+        with contextlib.suppress(OSError):
+            while piece := await source.read(65_536):
+                if not relay.is_open.is_set():
+                    self.holds.set()
+                    await relay.is_open.wait()
+                while self._is_dripping and piece:
+                    self.holds.set()
+                    sink.write(piece[:1])
+                    piece = piece[1:]
+                    await asyncio.sleep(_DRIP)
+                sink.write(piece)
+        sink.close()
+
+
+def _lose_packets_of(end: TransportSocket) -> None:
+    with contextlib.suppress(PermissionError):
+        end.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _DROP_ALL)
+
+
+def _end_soon(end: socket.socket) -> None:
+    """Make the kernel ask the other end each second, and end the connection by ETIMEDOUT if it is silent."""
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 1),
+        (socket.TCP_KEEPINTVL, 1),
+        (socket.TCP_KEEPCNT, 1),
+        (socket.TCP_USER_TIMEOUT, 500),  # milliseconds
+    ):
+        end.setsockopt(socket.IPPROTO_TCP, option, value)

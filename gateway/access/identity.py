@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_METHODS = frozenset({"GET", "HEAD"})
-_LONGEST_USER = 256  # characters, of a user that a proxy names
+_LONGEST_NAME = 256  # characters, of a user or a group that a proxy or a token names
+MOST_GROUPS = 200  # of a caller: each is looked for in the row of an image
 
 
 class BadCredentials(Exception):
@@ -27,6 +28,7 @@ class Caller:
     """The sender of a request, as its credentials tell: a user, a holder of a signed link, or unknown.
 
     user: the user's id, None if unknown.
+    groups: the groups of the user, as the token or the proxy says.
     link: the signed link of the request. Whether it is valid depends on the image.
     rejected: whether the request had credentials that are not valid. Public images are served all the same.
     reason: the cause of the rejection, for the log, without any part of the credentials. None if nothing was rejected.
@@ -40,6 +42,7 @@ class Caller:
     reason: str | None = field(default=None, compare=False)
     known_until: int | None = field(default=None, compare=False)
     is_forwarded: bool = field(default=False, compare=False)
+    groups: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -104,7 +107,7 @@ class Authenticator:
         except BadLink as error:
             return replace(caller, rejected=True, reason=str(error))
         ends = link.expires_at if caller.known_until is None else min(caller.known_until, link.expires_at)
-        return Caller(caller.user, caller.rejected, link, caller.reason, ends, caller.is_forwarded)
+        return Caller(caller.user, caller.rejected, link, caller.reason, ends, caller.is_forwarded, caller.groups)
 
     def identify(
         self, headers: Mapping[str, str], *, peer: str | None = None, method: str = "GET", now: float | None = None
@@ -123,7 +126,11 @@ class Authenticator:
             if self._forwarded is None:
                 return ANONYMOUS
             is_forwarded = True
-            return Caller(_forwarded_user(self._forwarded, headers, peer), is_forwarded=True)
+            if not _is_trusted(self._forwarded, peer):
+                return Caller(is_forwarded=True)
+            user = _forwarded_user(self._forwarded, headers)
+            groups = _forwarded_groups(self._forwarded, headers) if user is not None else frozenset()
+            return Caller(user, is_forwarded=True, groups=groups)
         except BadCredentials as error:
             return Caller(rejected=True, reason=str(error), is_forwarded=is_forwarded)
 
@@ -144,27 +151,47 @@ def _token_in_cookie(headers: Mapping[str, str], name: str) -> str | None:
     return tokens.pop() if tokens else None
 
 
-def _forwarded_user(settings: ForwardedUserSettings, headers: Mapping[str, str], peer: str | None) -> str | None:
-    """Return the id of the user that a trusted proxy names, or None without the header or from an untrusted peer.
-
-    The peer is the other end of the socket, because any client can send an ``X-Forwarded-For``. Raises
-    ``BadCredentials`` if the header was sent twice, or has a value that is no user id.
-    """
-    values = values_of(headers, settings.header)
-    if not values:
-        return None
+def _is_trusted(settings: ForwardedUserSettings, peer: str | None) -> bool:
+    """Return whether the peer may name the user: the other end of the socket, for any client can send a field."""
     address = parse_ip(peer or "")  # a Unix socket has no address
-    if address is None or not is_among(address, settings.trusted_proxies):
-        return None
-    if len(values) > 1:
-        raise BadCredentials(f"{settings.header}: the header was sent twice")
-    user = values[0].strip()
-    if len(user) > _LONGEST_USER or (user and not user.isprintable()):
+    return address is not None and is_among(address, settings.trusted_proxies)
+
+
+def _forwarded_user(settings: ForwardedUserSettings, headers: Mapping[str, str]) -> str | None:
+    """Return the id of the user that a proxy names, or None without the header.
+
+    Raises ``BadCredentials`` if the header was sent twice, or has a value that is no user id.
+    """
+    user = _only_value(headers, settings.header).strip()
+    if not is_name(user):
         raise BadCredentials(f"{settings.header}: the header names no user")
     return user or None
 
 
+def _forwarded_groups(settings: ForwardedUserSettings, headers: Mapping[str, str]) -> frozenset[str]:
+    """Return the groups that a proxy names. Raises ``BadCredentials`` as ``_forwarded_user`` does."""
+    if settings.groups_header is None:
+        return frozenset()
+    named = [name.strip() for name in _only_value(headers, settings.groups_header).split(",")]
+    if len(named) > MOST_GROUPS or not all(map(is_name, named)):
+        raise BadCredentials(f"{settings.groups_header}: the header names no groups, or more than {MOST_GROUPS}")
+    return frozenset(named) - {""}
+
+
+def is_name(text: str) -> bool:
+    """Return whether a user or a group may have this id, or it is empty."""
+    return len(text) <= _LONGEST_NAME and (not text or text.isprintable())
+
+
+def _only_value(headers: Mapping[str, str], name: str) -> str:
+    """Return the value of a header, "" without it. Raises ``BadCredentials`` if it was sent twice."""
+    values = values_of(headers, name)
+    if len(values) > 1:
+        raise BadCredentials(f"{name}: the header was sent twice")
+    return values[0] if values else ""
+
+
 def _vary_fields(cookie: str | None, forwarded_user: ForwardedUserSettings | None) -> str:
     """Return the request headers that identify callers, as a Vary field (RFC 9110 section 12.5.5)."""
-    forwarded = forwarded_user.header if forwarded_user is not None else None
-    return ", ".join(filter(None, ("Authorization", "Cookie" if cookie is not None else None, forwarded)))
+    forwarded = (forwarded_user.header, forwarded_user.groups_header) if forwarded_user is not None else ()
+    return ", ".join(filter(None, ("Authorization", "Cookie" if cookie is not None else None, *forwarded)))

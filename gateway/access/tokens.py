@@ -6,13 +6,14 @@ Only a gateway with ``access.jwt`` imports this module: PyJWT and cryptography t
 import os
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.access.identity import BadCredentials, Caller
+from gateway.access.identity import MOST_GROUPS, BadCredentials, Caller, is_name
 from gateway.settings import JwtSettings
 
 if TYPE_CHECKING:  # a gateway with a key of its own fetches none
@@ -101,7 +102,18 @@ class Tokens:
             user = str(user)
         if not isinstance(user, str) or not user:
             raise BadCredentials("the token names no user")
-        return Caller(user, known_until=int(claims["exp"]))  # without the leeway
+        groups = self._groups(claims)
+        return Caller(user, known_until=int(claims["exp"]), groups=groups)  # without the leeway
+
+    def _groups(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        """Return the groups in a claim that is a string or a list of strings. A token without it is of no group."""
+        if self._settings.groups_claim is None:
+            return frozenset()
+        named = claims.get(self._settings.groups_claim)
+        groups = [] if named is None else named if isinstance(named, list) else [named]
+        if len(groups) > MOST_GROUPS or not all(isinstance(name, str) and is_name(name) for name in groups):
+            raise BadCredentials(f"the token's groups are no strings, or more than {MOST_GROUPS}")
+        return frozenset(groups) - {""}
 
 
 def _reason(error: Exception) -> str:

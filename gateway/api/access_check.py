@@ -10,6 +10,8 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.access.identity import Caller
+from gateway.access.policy import Permission
 from gateway.access.request_head import Address, original_address
 from gateway.access.signed_links import short_address
 from gateway.api.authorized_lookup import AuthorizedLookup
@@ -35,9 +37,9 @@ class AccessCheck:
     async def access(self, request: web.Request) -> web.Response:
         """Return 200, 401 or 403 without a body. 403 also for an invalid address, and while the answer is not known."""
         status, result, headers = 200, "allowed", _HEADERS
-        kept_for = 0
+        allowed: tuple[Caller, Permission] | None = None
         try:
-            kept_for = await self._check(request)
+            allowed = await self._check(request)
         except Unauthorized as error:
             status, result, headers = 401, "unauthorized", {**_HEADERS, **error.headers}
         except (ImageNotFound, InvalidRequest):
@@ -51,24 +53,17 @@ class AccessCheck:
         self.results.add((result,))
         # The status reveals no more than that of the image would; the duration must not reveal more either.
         request[REQUEST_CONTEXT].is_denial = status != 200
-        if kept_for:
+        if allowed is not None and (kept_for := self.decisions.on_access(request.headers, *allowed, time.time())):
             headers = {**headers, DECISION_FOR: str(kept_for)}
         return web.Response(status=status, headers=headers)
 
-    async def _check(self, request: web.Request) -> int:
-        """Check that the caller may view the image, or the style that the original address names.
-
-        Return the seconds for which nginx may keep the answer.
-        """
+    async def _check(self, request: web.Request) -> tuple[Caller, Permission]:
+        """Return the caller and their right to view the image, or the style that the original address names."""
         image_id = parse_image_id(request.match_info["image_id"])
         address = original_address(request.headers, image_id) or Address(short_address(image_id), request.query)
         rendition = self.variant_requests.variant(address.query, request.headers).rendition
-        is_public_style = rendition is not None and self.lookup.renditions.is_public(rendition)
         caller = self.lookup.caller_of(request, address)
-        is_read = await self.lookup.check(
-            caller, image_id, is_original=rendition is None, is_public_style=is_public_style
-        )
-        return self.decisions.on_access(request.headers, caller, time.time()) if is_read else 0
+        return caller, await self.lookup.check(caller, image_id, rendition)
 
 
 async def ignore_expectation(_: web.Request) -> None:

@@ -3,21 +3,23 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import TypeVar
 
 from aiohttp import web
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.policy import check_original, check_owner, check_view, refusal
+from gateway.access.policy import Permission, Sender, authorize, authorize_owner, check_owner, permit, refusal
 from gateway.access.request_head import Address
 from gateway.access.signed_links import LinkParameters
 from gateway.catalog.record import ImageRecord
-from gateway.delivery.decision import check_image
 from gateway.delivery.request_context import REQUEST_CONTEXT, head_of
 from gateway.errors import CredentialsExpired, GatewayError, ImageNotFound
 from gateway.presign.signer import AuthorizedImage, SignedImage
-from gateway.presign.style_variants import Renditions
+from gateway.presign.style_variants import Audience, Renditions
 from gateway.urls.resolver import Known, Resolved, UrlResolver
+
+Checked = TypeVar("Checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class AuthorizedLookup:
         return caller
 
     async def view(self, request: web.BaseRequest, image_id: str) -> Resolved[AuthorizedImage]:
-        """Return the original if the sender of ``request`` may view it. Raises ``check_image``'s errors.
+        """Return the original if the sender of ``request`` may view it. Raises ``permit``'s errors.
 
         The sender is only identified for an image that is not public, and for an id that names no image.
         """
@@ -51,14 +53,13 @@ class AuthorizedLookup:
             resolved = self.resolver.get_cached(image_id) or await self.resolver.look_up(image_id)
         except ImageNotFound as error:
             raise refusal(self.caller_of(request)) from error
-        if not resolved.image.public:
-            self._check_view(self.caller_of(request), resolved.image)
-        return cast("Resolved[AuthorizedImage]", resolved)
+        return self._authorized(partial(self.caller_of, request), resolved)
 
-    async def check(self, caller: Caller, image_id: str, *, is_original: bool, is_public_style: bool) -> bool:
-        """Check that ``caller`` may view the original, or a style of the image. Return whether its row could be read.
+    async def check(self, caller: Caller, image_id: str, rendition: str | None) -> Permission:
+        """Return the right of ``caller`` to view the image in ``rendition``. Raises what ``look_up`` raises.
 
-        Also when no URL can be signed: a copy in a cache may be viewed all the same. Raises what ``look_up`` raises.
+        Also when no URL can be signed: a copy in a cache may be viewed all the same. A right by a row that could not be
+        read ends now.
         """
         known: SignedImage | Known
         try:
@@ -68,33 +69,40 @@ class AuthorizedLookup:
                 known = await self.resolver.peek(image_id)
         except ImageNotFound as error:
             raise refusal(caller) from error
-        if not is_public_style:
-            check_view(caller, known.record)
-        if self.renditions.originals_for_owner and is_original:
-            check_original(caller, known.record)
-        return not known.unread
+        audience, now = self.renditions.audience(rendition, image_is_public=known.record.public), time.time()
+        permission = permit(lambda: caller, known.record, audience, now)
+        return permission._replace(until=int(now)) if known.unread else permission
 
     async def view_many(
         self, request: web.BaseRequest, image_ids: list[str]
     ) -> dict[str, Resolved[AuthorizedImage] | GatewayError]:
         """Return for each id the image if the sender may view it, or the error that ``view`` would raise."""
-        results = await self._each(request, image_ids, self._check_view)
-        return cast("dict[str, Resolved[AuthorizedImage] | GatewayError]", results)
+        return await self._each(request, image_ids, self._authorized)
 
     async def own_many(
         self, request: web.BaseRequest, image_ids: list[str]
     ) -> dict[str, Resolved[SignedImage] | GatewayError]:
         """Return for each id the image if the sender owns it, or the error that ``own`` would raise."""
-        return await self._each(request, image_ids, lambda caller, image: check_owner(caller, image.record))
+
+        def check(sender: Sender, found: Resolved[SignedImage]) -> Resolved[SignedImage]:
+            check_owner(sender, found.image.record, time.time())
+            return found
+
+        return await self._each(request, image_ids, check)
 
     async def records(self, request: web.BaseRequest, image_ids: list[str]) -> dict[str, ImageRecord]:
         """Return the rows of those of ``image_ids`` that the sender may view."""
-        results = await self._each(request, image_ids, lambda caller, image: check_view(caller, image.record))
-        return {image_id: result.image.record for image_id, result in results.items() if isinstance(result, Resolved)}
+
+        def check(sender: Sender, found: Resolved[SignedImage]) -> ImageRecord:
+            _check_row(sender, found.image.record, time.time())
+            return found.image.record
+
+        results = await self._each(request, image_ids, check)
+        return {image_id: result for image_id, result in results.items() if isinstance(result, ImageRecord)}
 
     async def record(self, request: web.BaseRequest, image_id: str) -> ImageRecord:
         """Return the image's row if the sender may view the image. Raises what ``look_up`` raises."""
-        return (await self._peek(request, image_id, check_view)).record
+        return (await self._peek(request, image_id, _check_row)).record
 
     async def own(self, request: web.BaseRequest, image_id: str) -> Known:
         """Return the image's record and cached URL if the sender owns it."""
@@ -102,35 +110,41 @@ class AuthorizedLookup:
 
     def owned(self, request: web.BaseRequest, renewed: SignedImage) -> AuthorizedImage:
         """Return an image whose row was read anew if the sender owns it. Raises as ``own`` does."""
-        check_owner(self.caller_of(request), renewed.record)
-        return AuthorizedImage(renewed)
+        return authorize_owner(partial(self.caller_of, request), renewed, time.time())
 
-    def _check_view(self, caller: Caller, image: SignedImage) -> None:
-        if not image.public:
-            check_image(caller, image, originals_for_owner=self.renditions.originals_for_owner)
+    def _authorized(self, sender: Sender, found: Resolved[SignedImage]) -> Resolved[AuthorizedImage]:
+        image, _ = authorize(sender, found.image, self.renditions, time.time())
+        return Resolved(image, found.from_cache)
 
     async def _each(
-        self, request: web.BaseRequest, image_ids: list[str], check: Callable[[Caller, SignedImage], None]
-    ) -> dict[str, Resolved[SignedImage] | GatewayError]:
-        """Return for each id the image, or the error that a request for it alone would get."""
-        caller, results = self.caller_of(request), await self.resolver.resolve_many(image_ids)
-        for image_id, result in results.items():
-            if isinstance(result, Resolved):
+        self, request: web.BaseRequest, image_ids: list[str], check: Callable[[Sender, Resolved[SignedImage]], Checked]
+    ) -> dict[str, Checked | GatewayError]:
+        """Return for each id what ``check`` returns, or the error that a request for it alone would get."""
+        caller, results = self.caller_of(request), dict[str, Checked | GatewayError]()
+        for image_id, found in (await self.resolver.resolve_many(image_ids)).items():
+            if isinstance(found, ImageNotFound):
+                results[image_id] = refusal(caller)
+            elif isinstance(found, GatewayError):
+                results[image_id] = found
+            else:
                 try:
-                    check(caller, result.image)
+                    results[image_id] = check(lambda: caller, found)
                 except GatewayError as error:
                     results[image_id] = error
-            elif isinstance(result, ImageNotFound):
-                results[image_id] = refusal(caller)
         return results
 
     async def _peek(
-        self, request: web.BaseRequest, image_id: str, check: Callable[[Caller, ImageRecord], None]
+        self, request: web.BaseRequest, image_id: str, check: Callable[[Sender, ImageRecord, float], None]
     ) -> Known:
         caller = self.caller_of(request)
         try:
             known = await self.resolver.peek(image_id)
         except ImageNotFound as error:
             raise refusal(caller) from error
-        check(caller, known.record)
+        check(lambda: caller, known.record, time.time())
         return known
+
+
+def _check_row(sender: Sender, record: ImageRecord, now: float) -> None:
+    """Return if the sender may view the image in some rendition."""
+    permit(sender, record, Audience.VIEWERS, now)

@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from gateway.access.client_address import ClientAddress
-from gateway.access.policy import check_view
+from gateway.access.policy import permit
 from gateway.access.request_head import RequestHead
 from gateway.delivery.conditions_and_ranges import forwardable_conditions
 from gateway.delivery.decision import (
@@ -236,8 +236,8 @@ class ImageHandler:
         try:
             return (await look_up(wanted.image_id, rendition, may_be_new=is_unbounded)).image
         except NewVariant as new:
-            if not self.rules.value.renditions.is_for_everybody(rendition, image_is_public=new.record.public):
-                check_view(needed.caller_of(), new.record)
+            audience = self.rules.value.renditions.audience(rendition, image_is_public=new.record.public)
+            permit(needed.caller_of, new.record, audience, time.time())
             client = self.client_address.subscriber_of(head.headers, head.peer)
             return (await look_up(wanted.image_id, rendition, client=client)).image
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.settings import PostgresSettings
+from gateway.catalog.record import MOST_GRANTS
+from gateway.settings import GrantSettings, PostgresSettings
 
 ACTIVE: Final = "active"
 LINKS_TABLE: Final = "image_gateway_links"
@@ -59,7 +60,9 @@ class CatalogQuery:
             f"SELECT {_column(columns.id)}, {_column(columns.key)}, {_column(columns.owner)}, "
             f"{_column(columns.public, 'COALESCE({}, false)')}, {_column(columns.bucket)}, {_column(columns.region)}, "
             f"{_column(columns.content_type)}, {_whole_number(columns.width)}, {_whole_number(columns.height)}, "
-            f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}"
+            f"{_column(columns.focus)}, {_column(columns.version)}, {_column(columns.placeholder)}, "
+            f"{_column(columns.viewers, 'to_jsonb({})')}, {_column(columns.groups, 'to_jsonb({})')}, "
+            f"{self._grants(settings.grants)}"
         )
         self._where = f" WHERE {servable}"
         # A subquery and not a join: no column of the application's table can then be ambiguous.
@@ -84,6 +87,20 @@ class CatalogQuery:
         pages = "" if size is None or size <= _SAMPLED else f" TABLESAMPLE SYSTEM ({100 * _RANDOM_ROWS / size:.9f})"
         rows = f"{self._select} FROM {self.table}{pages}{self._where} LIMIT {_SAMPLED}"
         return f"SELECT * FROM ({rows}) AS rows ORDER BY random() LIMIT %s"  # noqa: S608
+
+    def _grants(self, grants: GrantSettings | None) -> str:
+        """Return the SQL that selects the grants of an image as JSON: user, group, and end in Unix seconds."""
+        if grants is None:
+            return "NULL"
+        until = _column(grants.until, "floor(extract(epoch FROM granted.{}))::bigint")
+        holds = "" if grants.until is None else f' AND COALESCE(granted."{grants.until}" > now(), true)'
+        selected = f"{_column(grants.user, 'granted.{}::text')}, {_column(grants.group, 'granted.{}::text')}, {until}"
+        return (
+            "(SELECT jsonb_agg(jsonb_build_array(viewer, viewers, ends)) FROM ("  # noqa: S608
+            f"SELECT {selected} FROM {quoted_table(grants.table)} AS granted "
+            f'WHERE granted."{grants.image}" = {self.table}."{self.settings.columns.id}"{holds} '
+            f"LIMIT {MOST_GRANTS + 1}) AS rows (viewer, viewers, ends))"
+        )
 
 
 def quoted_table(table: str) -> str:

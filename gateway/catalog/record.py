@@ -4,9 +4,21 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol
+
+
+class Viewers(NamedTuple):
+    """The users and groups that may view an image besides its owner, each with the end of the right in Unix seconds.
+
+    None is no end. Where more than ``MOST_GRANTS`` rows and values name viewers, nobody is: ``is_complete`` is False.
+    """
+
+    users: Mapping[str, int | None] = {}
+    groups: Mapping[str, int | None] = {}
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +29,7 @@ class ImageRecord:
     application recorded none. ``links_killed`` is how often the image's signed links were made invalid. None if the
     query did not read it. The rest is None where the table has no such column: ``width`` and ``height`` in pixels,
     ``focus`` (the part that a crop keeps), ``version`` (any text that changes with the image), ``placeholder`` (a small
-    preview, as the application encodes it).
+    preview, as the application encodes it), ``viewers`` (who may view it besides the owner, None for nobody).
     """
 
     image_id: str
@@ -33,6 +45,7 @@ class ImageRecord:
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+    viewers: Viewers | None = field(default=None, hash=False)  # it has dictionaries
 
     @property
     def has_size(self) -> bool:
@@ -40,7 +53,7 @@ class ImageRecord:
 
     def is_visible_like(self, other: "ImageRecord") -> bool:
         """Return whether ``gateway.access.policy`` lets the same callers view both."""
-        return (self.owner, self.public, self.links_killed) == (other.owner, other.public, other.links_killed)
+        return _visibility(self) == _visibility(other)
 
     @property
     def version_token(self) -> str:
@@ -48,8 +61,11 @@ class ImageRecord:
 
         Without a version column, an object that is overwritten under its key keeps its token.
         """
-        if self.version is not None and _TOKEN.fullmatch(self.version):
-            return self.version
+        return self.version if self.version is not None and _TOKEN.fullmatch(self.version) else self.object_version
+
+    @property
+    def object_version(self) -> str:
+        """A hash of where the object is and of the row's version: rows of two tables may have equal versions."""
         named = "\n".join((self.version or "", self.bucket, self.region, self.key))
         return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
 
@@ -70,7 +86,9 @@ class ImageMetadata(NamedTuple):
         return self.color is not None and (record.has_size or None not in (self.width, self.height))
 
 
+_visibility: Final = attrgetter("owner", "public", "links_killed", "viewers")
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MOST_GRANTS: Final = 1_000  # of an image; they are kept with every cached URL
 # The words of COS for the part of an image that a crop keeps (document 44880).
 FOCUSES = frozenset({"center", "north", "northwest", "northeast", "south", "southwest", "southeast", "west", "east"})
 _LONGEST_SIDE = 50_000  # pixels; COS processes no larger image (document api/1045/40716)
@@ -156,6 +174,7 @@ def check_object_key(key: str) -> str:
 def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]) -> ImageRecord:
     """Return a ``CatalogQuery`` row as a record. Raises ``ValueError`` if COS allows no such key, bucket or region."""
     image_id, key, owner, public, bucket, region, content_type, width, height, focus, version, placeholder = row[:12]
+    viewers, groups, grants = row[12:15]
     bucket = bucket or default_bucket
     bucket, region = check_bucket_and_region(bucket, region or regions.get(bucket) or regions[default_bucket])
     return ImageRecord(
@@ -166,13 +185,40 @@ def read_row(row: Sequence[Any], default_bucket: str, regions: Mapping[str, str]
         region=region,
         key=check_object_key(key or ""),
         content_type=sys.intern(content_type) if content_type is not None else None,
-        links_killed=row[12] if len(row) > 12 else None,
+        links_killed=row[15] if len(row) > 15 else None,
         width=side_of(width),
         height=side_of(height),
         focus=focus if focus in FOCUSES else None,
         version=version,
         placeholder=placeholder if placeholder and len(placeholder) <= _LONGEST_PLACEHOLDER else None,
+        viewers=_viewers_of(viewers, groups, grants),
     )
+
+
+def _viewers_of(viewers: Any, groups: Any, grants: Any) -> Viewers | None:
+    """Return who may view an image, by its columns and its grants, as JSON has them. Raises ``ValueError``."""
+    users_of_row, groups_of_row, granted = _names(viewers), _names(groups), grants or []
+    if not (users_of_row or groups_of_row or granted):
+        return None
+    if len(users_of_row) + len(groups_of_row) + len(granted) > MOST_GRANTS:
+        return Viewers(is_complete=False)
+    by_user: dict[str, int | None] = dict.fromkeys(users_of_row)
+    by_group: dict[str, int | None] = dict.fromkeys(groups_of_row)
+    for user, group, until in granted:
+        # A row that names both is for both.
+        for names, name in ((by_user, user), (by_group, group)):
+            if name:
+                known = names.get(name, until)
+                names[name] = None if until is None or known is None else max(until, known)
+    return Viewers(by_user, by_group)
+
+
+def _names(value: Any) -> list[str]:
+    """Return the ids in a column of one or of many: text, a number, an array, or JSON of these."""
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if any(not isinstance(name, str | int) or isinstance(name, bool) for name in ids if name is not None):
+        raise ValueError("a column of viewers or groups holds neither text nor numbers")
+    return [str(name) for name in ids if name not in (None, "")]
 
 
 def valid_ids(image_ids: Sequence[str], id_type: str) -> list[str]:

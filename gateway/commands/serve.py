@@ -1,6 +1,5 @@
 """``gateway serve``: the gateway on real Redis, Postgres and COS."""
 
-import logging
 from pathlib import Path
 
 import click
@@ -8,8 +7,6 @@ import click
 from gateway.commands.config_option import config_option, settings_from
 from gateway.process.logs import configure_logging
 from gateway.workers.worker_channel import NoSupervisor, WorkerChannel
-
-logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -31,8 +28,6 @@ def serve(config: Path | None, workers: int, channel: int | None) -> None:
     given = worker_channel.assignment if worker_channel is not None else None
     settings = settings_from(config, given.settings if given is not None else None)
     configure_logging(settings.logging, worker=given.number if given is not None else None)
-    if settings.server.names_loop and given is None:
-        logger.warning("server.loop is ignored, and the next release refuses it: remove it from the configuration")
     # Imported here: the supervisor of workers needs 15 MB less without the modules that serve.
     if workers > 1:
         from gateway.commands.serve_workers import serve_with_workers

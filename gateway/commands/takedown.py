@@ -70,7 +70,7 @@ def takedown(image_id: str, via: tuple[str, ...], timeout: float, config: Path |
     async def run(opened: Dependencies) -> bool:
         parsed, outcome, settings = parse_image_id(image_id), "not seen gone", opened.live.value
         fronts = [url.rstrip("/") for url in via] or list(settings.canary.via if settings.canary is not None else ())
-        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores)
+        purges = make_purge_intake(settings, opened.metrics.purge, opened.stores, opened.signing.clock.now)
         async with open_front_client(connections=32) as client, opened.open_urls(purges) as urls:
             try:
                 if is_gone := await _Takedown(parsed, opened, urls, purges, client, fronts).run(timeout):

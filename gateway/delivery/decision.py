@@ -12,10 +12,9 @@ from urllib.parse import unquote_plus
 from aiohttp import hdrs
 
 from gateway.access.identity import Caller
-from gateway.access.policy import check_original, check_view, may_view, refusal
+from gateway.access.policy import FOR_EVERYBODY, Permission, authorize, permit, refusal
 from gateway.access.request_head import RequestHead
 from gateway.access.signed_links import LinkParameters
-from gateway.catalog.record import ImageRecord
 from gateway.delivery.accel import FAILED, fixed_lines, is_accel_conf, order
 from gateway.delivery.cache_policy import CachePolicy
 from gateway.delivery.conditions_and_ranges import NOT_MODIFIED, WHOLE, ByteRange, Plan, plan_for
@@ -208,17 +207,11 @@ def decide(request: ImageRequest, found: Found, memory: KnownInMemory, rules: Ru
         return Refused(error, case.known_caller, case.delivery, image=case.image, found=case.found)
 
 
-def check_image(caller: Caller, image: SignedImage, *, originals_for_owner: bool) -> None:
-    """Check that the caller may get an image that is not public. Raises as ``check_view`` and ``check_original``."""
-    check_view(caller, image.record)
-    if originals_for_owner and image.rendition is None:
-        check_original(caller, image.record)
-
-
 @dataclass(slots=True)
 class _Case:
     """The state of one decision: the request, and what is known of its caller and its image so far.
 
+    permission: the right of the caller to view ``image``.
     known_caller: None as long as nothing depends on it.
     missing: the rendition to look up.
     is_denied: the caller may not see the image, or there is none.
@@ -231,6 +224,7 @@ class _Case:
     now: float
     delivery: str = "none"
     image: AuthorizedImage | None = None
+    permission: Permission = FOR_EVERYBODY
     known_caller: Caller | None = None
     missing: str | None = None
     is_denied: bool = False
@@ -255,25 +249,24 @@ class _Case:
                     if image is None:
                         self.missing = rendition
                         return None
-                if not image.public:
-                    check_image(self.caller(), image, originals_for_owner=rules.renditions.originals_for_owner)
+                authorized, self.permission = authorize(self.caller, image, rules.renditions, self.now)
             except (ImageNotFound, Unauthorized):
-                if found.instead_of is not None and image is not None and self._may_view_requested(image.record):
-                    raise found.instead_of from None
                 self.is_denied = True
-                raise
-            self.image = authorized = AuthorizedImage(image)
+                if found.instead_of is None or image is None:
+                    raise
+                # The caller may not see the replacement, but perhaps the requested style of this row.
+                requested, public = request.parameters.rendition, image.record.public
+                audience = rules.renditions.audience(requested, image_is_public=public)
+                permit(self.caller, image.record, audience, self.now)
+                self.is_denied = False
+                raise found.instead_of from None
+            self.image = authorized
             if image.rendition is None or (found.refusal is None and not memory.is_refused(image)):
                 return authorized
             if request.parameters.version not in (None, image.record.version_token):
                 return authorized  # to be redirected
             instead_of = found.refusal or ImageTooLarge("COS did not make the variant a moment ago")
             self.found = Found(rendition=memory.substitute_for(image, found.refusal), instead_of=instead_of)
-
-    def _may_view_requested(self, record: ImageRecord) -> bool:
-        """Return whether the caller, who may not see the replacement, may see the requested style of this row."""
-        name, renditions = self.request.parameters.rendition, self.rules.renditions
-        return renditions.is_for_everybody(name, image_is_public=record.public) or may_view(self.caller(), record)
 
     def caller(self) -> Caller:
         """Return who sends the request. Images that everybody may see do not depend on it."""
@@ -299,6 +292,8 @@ class _Case:
             policy = policy.for_version()
         if found.instead_of is not None:
             policy = policy.for_substitute()
+        if (until := self.permission.until) is not None:
+            policy = policy.within(max(0, int(until - self.now)))
         if delivery == "redirect":
             lines = rules.redirect.lines(request.head.method, image, policy, parameters.download, self.now)
             return self._redirected(image, lines, policy)
@@ -334,7 +329,7 @@ class _Case:
         # Other answers depend on more of the request than nginx's key has.
         if request.is_plain and not is_substitute and not request.parameters.is_negotiated:
             headers_sent, caller = request.head.headers, self.known_caller
-            if seconds := self.rules.decisions.on_image(headers_sent, image, caller, policy, self.now):
+            if seconds := self.rules.decisions.on_image(headers_sent, image, caller, self.permission, policy, self.now):
                 headers[DECISION_FOR] = str(seconds)
         cache = cache_status_of(content, is_substitute=is_substitute, unread=policy.unread)
         own = own_fields(content, WHOLE, cache) + fields(headers)

@@ -12,7 +12,7 @@ from gateway.metrics.registry import Registry
 logger = logging.getLogger(__name__)
 
 # Raised with every change of config/nginx that operators must install: for safety, or with a change of the gateway.
-VERSION: Final = 4
+VERSION: Final = 5
 GATEWAY_CONF: Final = f"gateway.conf {VERSION}"
 GATEWAY_CACHE_CONF: Final = f"gateway-cache.conf {VERSION}"
 ACCEL_CONF: Final = f"accel.conf {VERSION}, to-gateway.conf {VERSION}"

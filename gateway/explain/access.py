@@ -1,17 +1,20 @@
 """Explain step: the caller, and whether the caller may see the image."""
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import yarl
 from multidict import CIMultiDict
 
 from gateway.access.identity import Authenticator, Caller
-from gateway.access.policy import may_view
+from gateway.access.policy import permit
 from gateway.access.signed_links import BadLink, SignedLink, SignedLinks, short_address
-from gateway.catalog.record import ImageRecord
+from gateway.catalog.record import MOST_GRANTS, ImageRecord
+from gateway.errors import ImageNotFound, Unauthorized
 from gateway.explain.explanation import Facts
 from gateway.presign.signer import SignedImage
+from gateway.presign.style_variants import Audience
 
 _MOST_KILLS = 100  # earlier counts of killed links that a link is tried with
 _PATHS = ("/i/{}", "/api/v1/images/{}/proxy", "/api/v1/images/{}/access")
@@ -44,20 +47,18 @@ def sender_of(caller: Caller, image_id: str) -> Caller:
     return replace(caller, link=caller.link._replace(path=short_address(image_id)))
 
 
-def why_seen(caller: Caller, image: SignedImage) -> Facts:
+def why_seen(sender: Caller, image: SignedImage, now: float) -> Facts:
     """Return that the caller may see the image, and the reason."""
-    if image.record.public:
-        reason = "the image is public"
-    elif image.public:
-        reason = "the style is public"
-    else:
-        reason = "the link is valid" if caller.link is not None else f"{caller.user} is the owner"
-    return {"may_view": True, "why": reason}
+    if image.public:
+        return {"may_view": True, "why": "the image is public" if image.record.public else "the style is public"}
+    permission = permit(lambda: sender, image.record, Audience.VIEWERS, now)
+    ends = "" if permission.until is None else f" until {datetime.fromtimestamp(permission.until, UTC)}"
+    return {"may_view": True, "why": f"{permission.reason}{ends}"}
 
 
-def why_hidden(caller: Caller, record: ImageRecord, *, originals_for_owner: bool) -> Facts:
+def why_hidden(caller: Caller, record: ImageRecord, now: float) -> Facts:
     """Return that the caller may not see the image, and the reason."""
-    if originals_for_owner and may_view(sender_of(caller, record.image_id), record):
+    if _may_view(sender_of(caller, record.image_id), record, now):
         reason = "image_variants.originals is owner: others get styles alone"
     elif caller.rejected:
         reason = f"the credentials are not valid: {caller.reason}"
@@ -66,9 +67,22 @@ def why_hidden(caller: Caller, record: ImageRecord, *, originals_for_owner: bool
     elif caller.user is not None:
         owner = f"the owner is {record.owner}" if record.owner is not None else "it has no owner"
         reason = f"the image is private, and {caller.user} is not the owner: {owner}"
+        if record.viewers is not None and record.viewers.is_complete:
+            reason += ", and no grant is for the user or a group of the user"
+        elif record.viewers is not None:
+            reason += f"; it has more than {MOST_GRANTS} grants, and so counts as having none"
     else:
         reason = "the image is private, and the request has no valid credentials"
     return {"may_view": False, "why": reason}
+
+
+def _may_view(caller: Caller, record: ImageRecord, now: float) -> bool:
+    """Return whether the caller may view the image in some rendition."""
+    try:
+        permit(lambda: caller, record, Audience.VIEWERS, now)
+    except (ImageNotFound, Unauthorized):
+        return False
+    return True
 
 
 def _by_token(token: str, authenticator: Authenticator) -> tuple[Caller, Facts]:

@@ -79,9 +79,9 @@ class Explainer:
             rules = replace(rules, settings=rules.settings.model_copy(update={"enabled": True}))
             shown = await dry.decide(rules, any_row=True)
         if shown.image is not None:
-            facts |= why_seen(caller, shown.image)
+            facts |= why_seen(sender, shown.image, time.time())
         elif row.record is not None and isinstance(shown, Refused) and shown.is_denial:
-            facts |= why_hidden(caller, row.record, originals_for_owner=rules.renditions.originals_for_owner)
+            facts |= why_hidden(caller, row.record, time.time())
             viewer = permitted(row.record)
             shown = await dry.decide(replace(rules, caller_of=lambda *_: viewer), any_row=True)
         sections = {"row": row.facts, "caller": facts, "cached_url": cached.facts}

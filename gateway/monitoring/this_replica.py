@@ -100,9 +100,13 @@ class ThisReplica:
         """
         self.history.record(time.time())
         self._compare_dead_lists()
-        point = await self.look()
+        await self.publish()
+
+    async def publish(self) -> None:
+        """Publish what this replica does."""
         if self.store is None:
             return
+        point = await self.look()
         symptoms = tuple(symptom for symptom in point.symptoms if symptom.name != "draining")
         try:
             await self.store.publish(replace(point, symptoms=symptoms))
@@ -129,14 +133,14 @@ class ThisReplica:
 
 
 async def keep_recording(replica: ThisReplica, background_errors: Counter) -> None:
-    """Record a point every five seconds until cancelled."""
-    errors, wait = background_errors.labels(task="history"), INTERVAL
+    """Publish a point at once, so that others know of this replica. Record one every five seconds until cancelled."""
+    errors, wait, act = background_errors.labels(task="history"), 0.0, replica.publish
     while True:
         await asyncio.sleep(wait)
         started = time.monotonic()
         try:
-            await replica.record()
+            await act()
         except Exception:  # otherwise the charts would end
             errors.inc()
             logger.exception("recording a point failed")
-        wait = max(0.0, INTERVAL - (time.monotonic() - started))
+        wait, act = max(0.0, INTERVAL - (time.monotonic() - started)), replica.record

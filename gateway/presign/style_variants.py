@@ -6,6 +6,7 @@ A fixed style is named as itself (``thumb``), a variant by style, width and form
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -45,6 +46,14 @@ class Rendition:
 
     def rule(self, record: ImageRecord) -> str:
         return self.template.replace("{focus}", record.focus or _CENTER)
+
+
+class Audience(Enum):
+    """Who may see an image in a rendition. ``VIEWERS``: those who may view the image, as ``access/policy.py`` says."""
+
+    EVERYBODY = "everybody"
+    VIEWERS = "viewers"
+    OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +142,16 @@ class Renditions:
         """Return whether everybody may see the rendition of every image. False for an unknown name."""
         return name in self._by_name and self._by_name[name].public
 
+    def audience(self, name: str | None, *, image_is_public: bool) -> Audience:
+        """Return who may see the rendition of an image, or with None its original."""
+        if name is None and self.originals_for_owner:
+            return Audience.OWNER
+        is_for_everybody = image_is_public or (name is not None and self.is_public(name))
+        return Audience.EVERYBODY if is_for_everybody else Audience.VIEWERS
+
     def is_for_everybody(self, name: str | None, *, image_is_public: bool) -> bool:
         """Return whether everybody may see the rendition of an image, or with None its original."""
-        if name is None:
-            return image_is_public and not self.originals_for_owner
-        return image_is_public or self.is_public(name)
+        return self.audience(name, image_is_public=image_is_public) is Audience.EVERYBODY
 
     def withholds_original(self, name: str, *, image_is_public: bool) -> bool:
         """Return whether somebody who may see the rendition of an image may not see its original."""

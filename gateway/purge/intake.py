@@ -17,13 +17,17 @@ _MOST_KEPT: Final = 100_000
 
 @dataclass(slots=True)
 class PurgeIntake:
-    """Puts changed images into the queue of CDN purges in Redis. ``flush`` adds those that Redis did not accept."""
+    """Puts changed images into the queue of CDN purges in Redis. ``flush`` adds those that Redis did not accept.
+
+    replica: the name of this process in Redis, which has heard of the changes. Empty: a command.
+    """
 
     queue: PurgeQueue
     metrics: PurgeMetrics
     _: KW_ONLY
     now: Callable[[], float] = time.time
     settle: float = _SETTLE
+    replica: str = ""
     _kept: dict[str, None] = field(default_factory=dict, init=False)
 
     async def add(self, image_ids: Sequence[str]) -> None:
@@ -46,7 +50,7 @@ class PurgeIntake:
             return
         taken, self._kept = self._kept, {}
         try:
-            dropped = await self.queue.enqueue(list(taken), self.now() + self.settle)
+            dropped = await self.queue.enqueue(list(taken), self.now(), settle=self.settle, replica=self.replica)
         except BaseException:  # also when cancelled
             self._kept = taken | self._kept
             raise

@@ -13,6 +13,9 @@ class PurgeMetrics:
             ("result",),
             ("sent", "failed", "dead", "postponed", "dropped"),
         )
+        self.purge_repeats = registry.counter(
+            "purge_repeats", "Purges sent a second time: a gateway was not known to have heard of the change."
+        )
         self.purge_lag = registry.optional_gauge(
             "purge_lag_seconds", "Delay of the oldest purge that is due and not yet sent; 0 when nothing is due."
         )

@@ -10,18 +10,23 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
+from gateway.changes.heartbeat import LEASE
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.metrics import PurgeMetrics
 from gateway.purge.target import PurgeRefused, Target, TargetUnavailable
 from gateway.redis_connection.guarded_client import CacheUnavailable, WrongType
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.purge_queue import LATEST_DUE
+from gateway.redis_replicas.replica_store import ReplicaStore
 
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 1.0  # seconds; another replica may have queued meanwhile
 _FIRST_PAUSE: Final = 1.0  # seconds after a failure of the target, doubled by each further one
 _LONGEST_PAUSE: Final = 60.0
+# Seconds from a change to its second purge. By then a gateway that has not heard of the change trusts no row that it
+# knew before, and what it was sending has arrived.
+REPEAT_AFTER: Final = LEASE + 2.0
 
 
 @dataclass(slots=True)
@@ -34,17 +39,21 @@ class PurgeWorker:
     - ``postponed``: the CDN takes no purges now.
     - ``failed``: the CDN refused the image. The purge will be tried again.
     - ``dead``: the CDN refused the image for the last time.
+
+    replicas: lists the gateways. A purge is sent again if one of them is not known to have heard of the change.
     """
 
     intake: PurgeIntake
     target: Target
     metrics: PurgeMetrics
+    replicas: ReplicaStore
     _: KW_ONLY
     now: Callable[[], float] = time.time
     random: Callable[[], float] = random.random
     _failures: int = field(default=0, init=False)
     _unsent: list[Sequence[Claim[str]]] = field(default_factory=list, init=False)  # the next batch is the last element
     _claimed_at: float = field(default=0.0, init=False)
+    _listed: Collection[str] = field(default=(), init=False)  # the gateways, as the claims were made
 
     async def run(self) -> None:
         """Send until cancelled. A failure is logged, and the worker continues after a pause."""
@@ -78,6 +87,7 @@ class PurgeWorker:
         if wait > 0:
             return min(_LOOK_EVERY, wait)
         await asyncio.sleep(await self.intake.queue.take_slot())
+        self._listed = await self.replicas.names(self.now())
         claimed_at = self.now()
         claims = await self.intake.queue.claim(claimed_at, self.target.most)
         if not claims:  # another replica was faster
@@ -146,7 +156,8 @@ class PurgeWorker:
         failed = {claim.item for claim in batch if refused is None or claim.item in refused}
         sent = [claim for claim in batch if claim.item not in failed]
         if sent:
-            await self.intake.queue.sent(sent, claimed_at)
+            repeats = await self.intake.queue.sent(sent, claimed_at, self._listed, REPEAT_AFTER)
+            self.metrics.purge_repeats.inc(repeats)
             self.metrics.purges.labels(result="sent").inc(len(sent))
         for image_id in sorted(failed):
             given_up = await self.intake.queue.fail(image_id, reason, self.now())

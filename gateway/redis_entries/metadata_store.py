@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(r"(data:image/webp;base64,[A-Za-z0-9+/]{1,1400}={0,2})
 
 
 class MetadataStore:
-    """Keeps COS's metadata of images in Redis, by image id with the version. Raises ``CacheUnavailable``."""
+    """Keeps COS's metadata of images in Redis, by image id and version of the object. Raises ``CacheUnavailable``."""
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
@@ -29,14 +29,14 @@ class MetadataStore:
         return {
             record.image_id: metadata
             for record, (value,) in values.items()
-            if value is not None and (metadata := _decoded(value, record.version_token)) is not None
+            if value is not None and (metadata := _decoded(value, record.object_version)) is not None
         }
 
     async def put(self, record: ImageRecord, metadata: ImageMetadata) -> None:
         """Keep metadata for a week, and incomplete metadata for a minute."""
         shard = self._shards.of(record.image_id)
         known = metadata if metadata.placeholder is not None else metadata[:-1]
-        value = json.dumps([record.version_token, *known], separators=(",", ":"))
+        value = json.dumps([record.object_version, *known], separators=(",", ":"))
         life = _LIFE if metadata.is_complete_for(record) else INCOMPLETE_LIFE
         await self._shards.run_on(shard, ("SET", shard.metadata(record.image_id), value, "EX", life))
 

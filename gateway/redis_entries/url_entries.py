@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.catalog.record import ImageRecord, check_bucket_and_region, check_object_key
+from gateway.catalog.record import ImageRecord, Viewers, check_bucket_and_region, check_object_key
 from gateway.concurrency.time_limits import TimeSlices, in_groups
 from gateway.presign.signer import BACKDATE, Authorization, ObjectId, PresignedUrl, SignedImage, Signer, shared_second
 from gateway.presign.style_variants import ImageVariant, Renditions
@@ -70,6 +70,7 @@ class _Entry(BaseModel):
     focus: str | None = None
     version: str | None = None
     placeholder: str | None = None
+    viewers: Viewers | None = None
 
     @model_validator(mode="after")
     def _lies_where_cos_could_have_it(self) -> Self:
@@ -134,23 +135,24 @@ def _check(url: str) -> str:
 
 
 class EntryMac:
-    """HMAC over a cached URL in Redis and its variant, with the same secret on every replica.
+    """HMAC over a cached URL in Redis, its variant and the sources of rows, with the same secret on every replica.
 
     An entry says who owns an image and whether the image is public. With the MAC, a program that can write to Redis can
     at most put back what a gateway wrote about that image before. While the secret changes, entries with a MAC by the
-    ``previous`` secret are accepted, too.
+    ``previous`` secret are accepted, too. Gateways that read rows from other sources accept no entry of each other.
     """
 
-    def __init__(self, secrets: Live[tuple[str, str | None]]) -> None:
-        """``secrets`` are the secret and the previous one."""
-        self._keys = secrets.map(
+    def __init__(self, secrets: Live[tuple[str, str | None]], sources: str) -> None:
+        """``secrets`` are the secret and the previous one. ``sources``: ``Settings.sources``."""
+        self._purposes = secrets.map(
             lambda both: [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in both if secret is not None]
         )
+        self._keys = self._purposes.map(lambda keys: [hmac.digest(key, sources.encode(), "sha256") for key in keys])
 
     @property
     def fingerprint(self) -> str:
         """A short hash that is the same on replicas with the same secret, and tells nothing of the secret."""
-        return hmac.digest(self._keys.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
+        return hmac.digest(self._purposes.value[0], _FINGERPRINT, "sha256")[:_FINGERPRINT_BYTES].hex()
 
     def sign(self, entry: bytes, variant: ImageVariant) -> bytes:
         """Return ``entry`` with the MAC put after its first word, the end of its URL."""

@@ -1,15 +1,17 @@
 """The queue of purges in Redis: the id of a changed image is due when its purge should be sent.
 
-Every replica is notified of a change and queues it: an id that waits keeps its time, so the purge is sent once.
+Every replica is notified of a change and queues it: an id that waits keeps its time, so the purge is sent once. If a
+replica has not queued it by then, the purge is sent again when that replica cannot use what it knew any more.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from gateway.catalog.image_id import parse_image_id
 from gateway.concurrency.time_limits import in_groups
 from gateway.errors import InvalidImageId
-from gateway.redis_connection.guarded_client import Command, Key, Values, lua_script
+from gateway.redis_connection.guarded_client import Key, Keys, Values, lua_script
 from gateway.redis_connection.shards import Shard, Shards
 from gateway.redis_queue.leased_queue import Claim, LeasedQueue, QueueLimits
 from gateway.settings import Live
@@ -26,7 +28,13 @@ _LONGEST_WAIT: Final = 600.0  # seconds; a later time was written by another pro
 @lua_script("""
 local due, most = tonumber(due_at), tonumber(most_queued)
 local queued, dropped = redis.call('ZCARD', queue), 0
-for _, word in ipairs(words) do
+for i, word in ipairs(words) do
+    local known = redis.pcall('GET', heard[i])
+    if type(known) == 'string' and not string.find(known, ',' .. replica .. ',', 1, true) then
+        redis.call('APPEND', heard[i], replica .. ',')
+    else
+        redis.call('SET', heard[i], now .. ',' .. replica .. ',', 'EX', life)
+    end
     local score = redis.call('ZSCORE', queue, word)
     if score and tonumber(score) > due then
         redis.call('ZADD', queue, due_at, word)
@@ -39,10 +47,15 @@ for _, word in ipairs(words) do
 end
 return dropped
 """)
-def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> None:
+def _enqueue(
+    *, queue: Key, heard: Keys, now: float, due_at: float, most_queued: int, replica: str, life: int, words: Values
+) -> None:
     """Queue the words, if there is room. Return the number of words that were dropped.
 
     A word that is queued for later, under a lease or after a failure, comes due earlier: its image has changed again.
+
+    heard: a key for each word, for ``life`` seconds: when the first replica heard of the change, and which have. If a
+    replica hears again, the image has changed again.
     """
 
 
@@ -50,16 +63,50 @@ def _enqueue(*, queue: Key, due_at: float, most_queued: int, words: Values) -> N
 for i = 1, #words_and_times, 2 do
     local word, due_at = words_and_times[i], words_and_times[i + 1]
     if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
-        if due_at == '' then
-            redis.call('ZREM', queue, word)
-        else
-            redis.call('ZADD', queue, due_at, word)
-        end
+        redis.call('ZADD', queue, due_at, word)
     end
 end
 """)
 def _set_leased(*, queue: Key, lease_end: float, words_and_times: Values) -> None:
-    """Set the times of the words that are still under the lease that ends then. A word with the time "" is removed."""
+    """Set the times of the words that are still under the lease that ends then."""
+
+
+@lua_script("""
+local repeats = 0
+for i, word in ipairs(words) do
+    if tonumber(redis.call('ZSCORE', queue, word) or '') == tonumber(lease_end) then
+        local known, is_missed = redis.pcall('GET', heard[i]), false
+        local changed_at = type(known) == 'string' and tonumber(string.match(known, '^[%d.]+'))
+        if changed_at and tonumber(claimed_at) < changed_at + repeat_after then
+            for name in string.gmatch(replicas, '[^,]+') do
+                is_missed = is_missed or not string.find(known, ',' .. name .. ',', 1, true)
+            end
+        end
+        if is_missed then
+            redis.call('ZADD', queue, changed_at + repeat_after, word)
+            repeats = repeats + 1
+        else
+            redis.call('ZREM', queue, word)
+        end
+    end
+end
+return repeats
+""")
+def _end_sent(
+    *,
+    queue: Key,
+    heard: Keys,
+    claimed_at: float,
+    lease_end: float,
+    repeat_after: float,
+    replicas: str,
+    words: Values,
+) -> None:
+    """Remove the sent words that are still under the lease that ends then. Return how many are sent a second time.
+
+    replicas: the names of all replicas, which contain no comma. A word is sent again if one of them has not heard of
+    its change, and it was claimed earlier than ``repeat_after`` seconds after the change.
+    """
 
 
 @lua_script("""
@@ -85,7 +132,8 @@ class PurgeQueue(LeasedQueue[str]):
     """The queue of CDN purges in Redis, at most ``max_queued``: ``purge:queue``, ``purge:dead``, ``purge:attempts``.
 
     All are in the first shard: caches in front take far fewer purges than one server can hold.
-    ``purge:pace`` bounds the requests of all replicas together to ``per_second``.
+    ``purge:pace`` bounds the requests of all replicas together to ``per_second``. ``purge:heard:ID`` has the replicas
+    that have heard of the last change of an image.
     """
 
     def __init__(
@@ -111,22 +159,54 @@ class PurgeQueue(LeasedQueue[str]):
         except InvalidImageId:
             raise ValueError("not an image id") from None
 
-    async def enqueue(self, image_ids: Sequence[str], due_at: float) -> int:
-        """Queue the images that are not in the queue. Return how many were dropped because the queue is full."""
+    async def enqueue(self, image_ids: Sequence[str], now: float, *, settle: float = 0.0, replica: str = "") -> int:
+        """Queue the images that are not in the queue. Return how many were dropped because the queue is full.
+
+        settle: seconds until they are due. replica: the name of who has heard of the change. Empty: a command.
+        """
         dropped = 0
         for some in in_groups(image_ids, _AT_ONCE):
-            call = _enqueue(queue=self._queue, due_at=due_at, most_queued=self._max_queued, words=some)
+            call = _enqueue(
+                queue=self._queue,
+                heard=self._heard(some),
+                now=now,
+                due_at=now + settle,
+                most_queued=self._max_queued,
+                replica=replica,
+                life=math.ceil(_LEASE),
+                words=some,
+            )
             [count] = await self._shards.run_on(self._home, call)
             dropped += count
         return dropped
 
-    async def sent(self, claims: Sequence[Claim[str]], claimed_at: float) -> None:
-        """Remove the purges that were claimed at that time and sent. An image that changed meanwhile stays queued."""
+    def _heard(self, image_ids: Sequence[str]) -> list[str]:
+        return [self._home.key("purge", "heard", image_id) for image_id in image_ids]
+
+    async def sent(
+        self, claims: Sequence[Claim[str]], claimed_at: float, replicas: Collection[str] = (), repeat_after: float = 0.0
+    ) -> int:
+        """Remove the purges that were claimed at that time and sent. An image that changed meanwhile stays queued.
+
+        replicas: the names of all. An image of whose change one of them is not known to have heard stays queued, too:
+        for ``repeat_after`` seconds after the change, unless it was claimed later. Return how many.
+        """
+        repeats = 0
         for some in in_groups(claims, _AT_ONCE):
             words = [claim.item for claim in some]
-            call = self._end_lease(claimed_at, [part for word in words for part in (word, "")])
+            call = _end_sent(
+                queue=self._queue,
+                heard=self._heard(words),
+                claimed_at=claimed_at,
+                lease_end=claimed_at + _LEASE,
+                repeat_after=repeat_after,
+                replicas=",".join(replicas),
+                words=words,
+            )
             gone = (("HDEL", key, *words) for key in (self._attempts, self._dead))
-            await self._shards.run_on(self._home, call, *gone)
+            count, *_ = await self._shards.run_on(self._home, call, *gone)
+            repeats += count
+        return repeats
 
     async def fail(self, item: str, reason: str, now: float) -> bool:
         """As the base class, but while the dead list is full, the item is not given up: it waits ten minutes."""
@@ -139,10 +219,8 @@ class PurgeQueue(LeasedQueue[str]):
         """Give the purges that were claimed at that time their places in the queue back, without an attempt."""
         for some in in_groups(claims, _AT_ONCE):
             times = [part for claim in some for part in (claim.item, claim.due_at)]
-            await self._shards.run_on(self._home, self._end_lease(claimed_at, times))
-
-    def _end_lease(self, claimed_at: float, words_and_times: Sequence[str | float]) -> Command:
-        return _set_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=words_and_times)
+            call = _set_leased(queue=self._queue, lease_end=claimed_at + _LEASE, words_and_times=times)
+            await self._shards.run_on(self._home, call)
 
     async def take_slot(self) -> float:
         """Take the next request that the rate allows. Return the seconds until the request may be sent."""

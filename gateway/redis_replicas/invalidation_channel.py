@@ -6,7 +6,7 @@ import random
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio.client import PubSub
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _SWEEP_PAUSE: Final = 1.0  # seconds between two tries to publish a sweep
+_SILENCE: Final = 15.0  # seconds without any message after which a connection is left
 _FIRST_TRY: Final = 0.5  # seconds that a probe waits for the first attempt to subscribe
 # After the name of the sender. A replica of an earlier release takes both for another name, and invalidates everything.
 _ONLY_URLS: Final = ":urls"
@@ -158,15 +159,20 @@ class InvalidationChannel:
     async def _receive(
         self, subscription: PubSub, server: GuardedRedis, log: ChangeLog, use_new_url: Callable[[str], None]
     ) -> None:
-        """Handle messages until the connection fails. Raises ``TimeoutError`` when no heartbeat comes back.
+        """Handle messages until the connection fails. Raises ``TimeoutError`` when nothing or no heartbeat comes back.
 
         Returns when the server is none of the Cluster's primaries any more: a node that has left the Cluster works, and
         receives nothing. The client reconnects automatically; each time Redis confirms the subscription again.
         """
-        heartbeat = log.heartbeats[Source.REPLICAS]
+        heartbeat, heard_at = log.heartbeats[Source.REPLICAS], self._steady()
         while True:
-            wait = heartbeat.wait(self._steady()) if self._is_subscribed else LEASE
-            message = await subscription.get_message(timeout=wait)
+            await asyncio.sleep(0)  # else a call that returns at once would keep the event loop
+            message = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(heartbeat.wait(self._steady()) if self._is_subscribed else LEASE):
+                    message = await _next_message(subscription)
+            if message is not None:
+                heard_at = self._steady()
             if message is not None and message["type"] == "subscribe":
                 self._is_subscribed = True
                 self._note("")
@@ -187,6 +193,8 @@ class InvalidationChannel:
                 self._note(problem)
             if heartbeat.is_lost(self._steady()):
                 raise TimeoutError(f"no heartbeat came back within {LEASE:g} s")
+            if self._steady() - heard_at >= _SILENCE:  # also when no heartbeat could be sent
+                raise TimeoutError(f"nothing was heard for {_SILENCE:g} s")
 
     async def _dispatch(self, data: bytes, log: ChangeLog, use_new_url: Callable[[str], None]) -> None:
         sender, *image_ids = data.decode("ascii", errors="replace").split(" ")
@@ -208,8 +216,19 @@ class InvalidationChannel:
                 await slices.pause()
 
 
+async def _next_message(subscription: PubSub) -> dict[str, Any]:
+    """Wait for a message. The caller bounds the time. Raises ``ConnectionResetError`` when the kernel gave up.
+
+    redis-py returns nothing when its time is over, and at once for ETIMEDOUT, which is a ``TimeoutError``, too. So it
+    gets no time limit.
+    """
+    message: dict[str, Any] | None = await subscription.get_message(timeout=None)
+    if message is None:
+        raise ConnectionResetError("the connection timed out")
+    return message
+
+
 async def _received(subscription: PubSub, kind: str) -> None:
     """Wait for the first message of that kind. The caller bounds the time."""
-    async for message in subscription.listen():
-        if message["type"] == kind:
-            return
+    while (await _next_message(subscription))["type"] != kind:
+        pass

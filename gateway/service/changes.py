@@ -69,12 +69,7 @@ def _results(settings: Settings) -> str:
     """Return a hash of the settings by which an address leads to other bytes, or is for other callers."""
     sections = settings.model_dump(
         mode="json",
-        include={
-            "image_styles": True,
-            "image_variants": True,
-            "cos": {"bucket", "region"},
-            "postgres": {"table", "columns"},
-        },
+        include={"image_styles": True, "image_variants": True},
         exclude={"image_variants": {"max_new_per_minute"}},
     )
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([settings.sources, sections], sort_keys=True).encode()).hexdigest()[:16]

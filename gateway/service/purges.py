@@ -1,6 +1,6 @@
 """The part that purges changed images from caches in front. It is absent without ``purge``."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from gateway.purge.tencent import EdgeOne, TencentCdn
 from gateway.purge.webhook import Webhook
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.signing import Signing
 from gateway.service.stores import Stores
 from gateway.settings import Settings
@@ -33,11 +34,13 @@ class PurgeTarget:
     credentials: BucketCredentials | None
 
 
-def make_purge_intake(settings: Settings, metrics: PurgeMetrics, stores: Stores) -> PurgeIntake | None:
-    """Return what queues purges in Redis, or None without ``purge``."""
+def make_purge_intake(
+    settings: Settings, metrics: PurgeMetrics, stores: Stores, now: Callable[[], float]
+) -> PurgeIntake | None:
+    """Return what queues purges in Redis, or None without ``purge``. ``now``: a clock that all replicas share."""
     if settings.purge is None or stores.redis is None:
         return None
-    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics)
+    return PurgeIntake(PurgeQueue(stores.redis.shards, per_second=settings.purge.per_second), metrics, now=now)
 
 
 @asynccontextmanager
@@ -71,9 +74,12 @@ async def open_purge_target(
 
 
 @asynccontextmanager
-async def purging(intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics) -> AsyncIterator[None]:
-    """Send the purges that are due."""
-    worker = PurgeWorker(intake, target.target, metrics)
+async def purging(
+    intake: PurgeIntake, target: PurgeTarget, metrics: PurgeMetrics, replicas: ReplicaStore, name: str
+) -> AsyncIterator[None]:
+    """Send the purges that are due. ``name``: this process's in ``replicas``."""
+    intake.replica = name
+    worker = PurgeWorker(intake, target.target, metrics, replicas, now=intake.now)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(worker.give_back)
         await stack.enter_async_context(background("purge-worker", worker.run()))

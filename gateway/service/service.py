@@ -62,14 +62,15 @@ async def open_service(
         receivers = metrics.invalidation_receivers
         stores = await opened(open_stores(live, metrics.catalog, receivers, signing, requests.tracing))
         await stores.check()
-        purges = make_purge_intake(settings, metrics.purge, stores)
+        purges = make_purge_intake(settings, metrics.purge, stores, signing.clock.now)
         urls = await opened(open_urls(live, metrics.urls, signing, stores, purges, changes))
         origin = await opened(open_cos(live, metrics.origin, signing, requests.tracing))
         images = await opened(open_images(live, metrics, access, urls, origin))
         diagnostics = await opened(open_diagnostics(live, metrics, access, urls, images))
         target = await opened(open_purge_target(settings, metrics.presign, signing))
-        if purges is not None and target is not None:
-            await opened(purging(purges, target, metrics.purge))
+        if purges is not None and target is not None and stores.redis is not None:
+            name = diagnostics.replica.name
+            await opened(purging(purges, target, metrics.purge, stores.redis.replicas, name))
         await opened(hearing(settings, metrics.catalog, urls, diagnostics.trigger_watch.look_soon))
         refresh = await opened(open_refresh(live, metrics.server.requests, urls, origin))
         canary = await opened(open_canary(live, metrics, signing, stores, origin))

@@ -113,7 +113,7 @@ def _redis_stores(
     live: Live[Settings], invalidation_receivers: OptionalGauge, signing: Signing, shards: Shards
 ) -> RedisStores:
     settings, renditions = live.value, signing.renditions
-    mac = EntryMac(live.map(lambda settings: entry_secrets(settings.redis, settings.cos)))
+    mac = EntryMac(live.map(lambda settings: entry_secrets(settings.redis, settings.cos)), settings.sources)
     rules = EntryRules(
         renews=settings.url_prerefresh.enabled,
         with_links=settings.access.signed_links is not None,

@@ -4,6 +4,9 @@
 the whole configuration, and imports the section's model from this package, not from a module of it.
 """
 
+import hashlib
+import json
+
 from pydantic import Field
 
 from gateway.settings.access import AccessSettings, ForwardedUserSettings, JwtSettings, SignedLinksSettings
@@ -30,7 +33,7 @@ from gateway.settings.images import (
     VariantFormat,
     VariantSettings,
 )
-from gateway.settings.postgres import ColumnSettings, PostgresSettings
+from gateway.settings.postgres import ColumnSettings, GrantSettings, PostgresSettings
 from gateway.settings.redis import RedisSettings
 from gateway.settings.server import AdminSettings, LoggingSettings, ServerSettings, TracingSettings
 from gateway.settings.urls import UrlCacheSettings, UrlPrerefreshSettings, UrlStatsSettings
@@ -57,6 +60,12 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     logging: LoggingSettings = LoggingSettings()
     tracing: TracingSettings = TracingSettings()
+
+    @property
+    def sources(self) -> str:
+        """A hash of what decides what a row says. Gateways with another hash do not use what is made of a row here."""
+        sources = [self.postgres.sources, self.cos.bucket, self.cos.region]
+        return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()[:16]
 
     def _check(self) -> None:
         self._check_styles()

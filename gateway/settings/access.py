@@ -43,6 +43,7 @@ class JwtSettings(Section):
     audience: str | None = None
     issuer: str | None = None
     user_claim: str = Field("sub", min_length=1)
+    groups_claim: str | None = Field(None, min_length=1)
     cookie: CookieName | None = None
 
     def _check(self) -> None:
@@ -106,14 +107,21 @@ def _algorithm_of(pem: str) -> str:
 
 
 class ForwardedUserSettings(Section):
-    """The header in which a proxy names the user that it has authenticated, accepted only from ``trusted_proxies``."""
+    """The header in which a proxy names the user that it has authenticated, accepted only from ``trusted_proxies``.
+
+    ``groups_header``: the header with the user's groups, separated by commas. None: the proxy names no groups.
+    """
 
     header: HeaderName = "X-User-Id"
+    groups_header: HeaderName | None = None
     trusted_proxies: Networks = Field(min_length=1)
 
     def _check(self) -> None:
-        if self.header.lower() in {"authorization", "cookie", "host", "x-forwarded-for", "forwarded"}:
-            raise ValueError(f"header: {self.header} has another meaning")
+        for name, header in (("header", self.header), ("groups_header", self.groups_header or "")):
+            if header.lower() in {"authorization", "cookie", "host", "x-forwarded-for", "forwarded"}:
+                raise ValueError(f"{name}: {header} has another meaning")
+        if self.groups_header is not None and self.groups_header.lower() == self.header.lower():
+            raise ValueError("groups_header must not be the same as header")
 
 
 class SignedLinksSettings(Section):

@@ -1,7 +1,7 @@
 """The application's table in Postgres, and the DSN, which libpq's own parser must accept. No error quotes the DSN."""
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -84,6 +84,25 @@ class ColumnSettings(Section):
     placeholder: Restarted[Identifier | None] = None
     focus: Restarted[Identifier | None] = None
     version: Restarted[Identifier | None] = None
+    viewers: Restarted[Identifier | None] = None
+    groups: Restarted[Identifier | None] = None
+
+
+class GrantSettings(Section):
+    """A table of the application whose rows let users or groups view images. Its columns, of which null is missing.
+
+    image: the id of the image, of the type of ``columns.id``. until: when the right ends, a timestamp.
+    """
+
+    table: Restarted[TableName]
+    image: Restarted[Identifier]
+    user: Restarted[Identifier | None] = None
+    group: Restarted[Identifier | None] = None
+    until: Restarted[Identifier | None] = None
+
+    def _check(self) -> None:
+        if self.user is None and self.group is None:
+            raise ValueError("needs one of user and group")
 
 
 class PostgresSettings(Section):
@@ -96,6 +115,15 @@ class PostgresSettings(Section):
     table: Restarted[TableName] = "images"
     listen: Restarted[bool] = True
     columns: ColumnSettings = ColumnSettings()
+    grants: GrantSettings | None = None
+
+    # The way to the rows, which may differ between machines. Every other key decides what a row says.
+    OF_THE_WAY: ClassVar = frozenset({"dsn", "listen_dsn", "pool_size", "timeout", "listen"})
+
+    @property
+    def sources(self) -> dict[str, Any]:
+        """The keys that decide what a row says, without defaults: a new key of a release changes nothing by itself."""
+        return self.model_dump(mode="json", exclude=set(self.OF_THE_WAY), exclude_defaults=True)
 
     def server(self) -> tuple[str | None, int | None]:
         """Return host and port, or None if the DSN names no server or several servers."""

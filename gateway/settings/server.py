@@ -1,10 +1,9 @@
 """The two ports, and the log."""
 
-from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import Field
 
 from gateway.settings.base import Count, Networks, Reloaded, Restarted, Section, Timeout, Token, matches, require
 
@@ -33,22 +32,6 @@ class ServerSettings(Section):
     trusted_proxies: Reloaded[Networks] = ()
     cors_origins: Reloaded[tuple[PageOrigin, ...]] = ()
     ready_without_stores: Reloaded[bool] = True
-    _names_loop: bool = PrivateAttr(default=False)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _ignore_loop(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Ignore the removed key ``loop``. The release after 0.2.0 has no such method, and refuses the key."""
-        if not isinstance(value, Mapping) or "loop" not in value:
-            return handler(value)
-        made = handler({key: setting for key, setting in value.items() if key != "loop"})
-        made._names_loop = True  # noqa: SLF001 - of this class
-        return made
-
-    @property
-    def names_loop(self) -> bool:
-        """Whether the configuration has the removed key ``loop``."""
-        return self._names_loop
 
 
 HostName = Annotated[str, matches(r"(?i)[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "the name of a host, without a port")]

@@ -14,12 +14,10 @@ from gateway.settings import Live
 from gateway_dev.cos_emulator.server import CosEmulator
 from gateway_dev.database import ImageRow
 from tests.access.deliveries import BODY, DELIVERIES
-from tests.conftest import BUCKET, SECRET_KEY, Images, RunningGateway, StartGateway
+from tests.conftest import BUCKET, Images, RunningGateway, StartGateway
 
 EVIL = "http://127.0.0.1:1"
 
-
-MAC = EntryMac(Live((SECRET_KEY, None)))
 MINE = ImageVariant("mine")
 
 
@@ -33,14 +31,9 @@ def changed(**changes: Any) -> Callable[[bytes], bytes]:
     return change
 
 
-def signed_again(poison: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """As a program that knows the gateway's secret would: the entry must hold without its MAC."""
-    return lambda entry: MAC.sign(poison(MAC.verify(entry, MINE)), MINE)
-
-
-def body_of(entry: bytes) -> Any:
+def body_of(entry: bytes, mac: EntryMac) -> Any:
     """The cached entry of the image."""
-    return json.loads(MAC.verify(entry, MINE).partition(b" ")[2])
+    return json.loads(mac.verify(entry, MINE).partition(b" ")[2])
 
 
 def replaced(old: str, new: str) -> Callable[[bytes], bytes]:
@@ -87,6 +80,7 @@ async def test_a_forged_cache_entry_is_not_used(
     start_gateway: StartGateway, images: Images, cos: CosEmulator, redis_client: "redis.Redis", delivery: str
 ) -> None:
     gateway = await start_gateway(image_proxy={"delivery": delivery}, url_cache={"local_ttl": 0})
+    mac = gateway.redis.mac
     await images.add("mine", BODY)
     cos.store.put(BUCKET, "objects/secret.png", b"a secret", content_type="image/png")
     assert DELIVERIES[delivery](await gateway.get("/i/mine"))
@@ -95,7 +89,8 @@ async def test_a_forged_cache_entry_is_not_used(
     for name, poison in POISONS.items():
         entry = redis_client.get("image:url:mine")
         assert isinstance(entry, bytes)
-        poisoned = signed_again(poison)(entry)
+        # As a program that knows the gateway's secret would: the entry must hold without its MAC.
+        poisoned = mac.sign(poison(mac.verify(entry, MINE)), MINE)
         assert poisoned != entry, name
         redis_client.set("image:url:mine", poisoned, ex=60)
         answer = await gateway.get("/i/mine")
@@ -104,7 +99,7 @@ async def test_a_forged_cache_entry_is_not_used(
         mended = redis_client.get("image:url:mine")
         assert isinstance(mended, bytes)
         assert mended != poisoned, name
-        assert body_of(mended) | changes_with_window == body_of(entry) | changes_with_window, name
+        assert body_of(mended, mac) | changes_with_window == body_of(entry, mac) | changes_with_window, name
     assert not cos.request_log.of("objects/secret.png")
 
 
@@ -116,16 +111,17 @@ async def test_access_does_not_depend_on_unsigned_values_in_redis(
     await images.add("mine", BODY, owner="alice", public=False)
     await gateway.get("/i/mine", user="alice")
     changes: list[dict[str, Any]] = [{"owner": "bob"}, {"public": True}, {"killed": 0}, {}]
-    for change, mac in product(changes, (None, EntryMac(Live(("another secret", None))))):
+    own = gateway.redis.mac
+    for change, mac in product(changes, (None, EntryMac(Live(("another secret", None)), "sources"))):
         entry = redis_client.get("image:url:mine")
         assert isinstance(entry, bytes)
-        forged = changed(**change)(MAC.verify(entry, MINE))
+        forged = changed(**change)(own.verify(entry, MINE))
         redis_client.set("image:url:mine", forged if mac is None else mac.sign(forged, MINE), ex=60)
         assert (await gateway.get("/i/mine", user="bob")).status == 404, change
         assert (await gateway.get("/i/mine", user="alice")).status == 200, change
         mended = redis_client.get("image:url:mine")
         assert isinstance(mended, bytes)
-        assert body_of(mended)["owner"] == "alice", change
+        assert body_of(mended, own)["owner"] == "alice", change
 
 
 async def test_a_row_that_names_no_object_is_refused_with_a_metric(

@@ -109,8 +109,14 @@ async def test_a_decision_about_a_forwarded_user_is_kept_if_nginx_knows_the_user
 ) -> None:
     """Otherwise nginx would use it for every user."""
     await images.add("mine", BODY, owner="alice", public=False)
+    forwarded = {"header": USER_HEADER, "groups_header": "X-User-Groups", "trusted_proxies": ["127.0.0.1"]}
+    await gateway.reload(access={"forwarded_user": forwarded})
+    named = {USER_HEADER: "alice", "X-Decision-User": "alice"}
     for fields, kept_for in (
-        ({USER_HEADER: "alice", "X-Decision-User": "alice"}, "10"),
+        (named, "10"),
+        ({**named, "X-User-Groups": "t1", "X-Decision-Groups": "t1"}, "10"),
+        ({**named, "X-User-Groups": "t1"}, None),
+        ({**named, "X-User-Groups": "t1", "X-Decision-Groups": "t2"}, None),
         ({USER_HEADER: "alice"}, None),
         ({USER_HEADER: "alice", "X-Decision-User": "bob"}, None),
         ({USER_HEADER: "bob"}, None),

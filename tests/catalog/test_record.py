@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.catalog.record import ImageRecord, check_object_key, read_row, valid_ids
+from gateway.catalog.record import ImageRecord, Viewers, check_object_key, read_row, valid_ids
 
 
 def read(row: Sequence[Any]) -> ImageRecord:
@@ -82,8 +82,9 @@ def test_any_text_is_valid_or_not(text: str, id_type: str) -> None:
     assert valid_ids([text], id_type) in ([], [text])
 
 
-# Width, height, focus, version and placeholder of a table without these columns.
-NO_MORE = (None, None, None, None, None)
+# Viewers, groups and grants, and with them width, height, focus, version and placeholder, of a table without these.
+NO_VIEWERS = (None, None, None)
+NO_MORE = (None, None, None, None, None, *NO_VIEWERS)
 
 
 def test_a_row_becomes_a_record() -> None:
@@ -102,8 +103,31 @@ def test_a_row_becomes_a_record() -> None:
     ],
 )
 def test_sizes_focus_and_placeholder_that_no_image_has_are_none(sent: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
-    record = read(("cat", "cat.png", None, True, None, None, None, *sent))
+    record = read(("cat", "cat.png", None, True, None, None, None, *sent, *NO_VIEWERS))
     assert (record.width, record.height, record.focus, record.version, record.placeholder) == kept
+
+
+@pytest.mark.parametrize(
+    ("viewers", "groups", "grants", "expected"),
+    [
+        ("bob", ["t1", 7, None, ""], None, Viewers({"bob": None}, {"t1": None, "7": None})),
+        ([], "", [], None),
+        (None, None, [["bob", None, 9], ["bob", None, 8], [None, "t1", None]], Viewers({"bob": 9}, {"t1": None})),
+        ("bob", None, [["bob", "t1", 9]], Viewers({"bob": None}, {"t1": 9})),
+        ([str(number) for number in range(1001)], None, None, Viewers(is_complete=False)),
+    ],
+)
+def test_viewers_are_users_and_groups_with_the_longest_of_their_rights(
+    viewers: Any, groups: Any, grants: Any, expected: Viewers | None
+) -> None:
+    row = ("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], viewers, groups, grants)
+    assert read(row).viewers == expected
+
+
+def test_viewers_that_are_no_names_make_a_row_unusable() -> None:
+    for value in ({"user": "bob"}, [True], [["bob"]], 1.5):
+        with pytest.raises(ValueError, match="neither text nor numbers"):
+            read(("cat", "cat.png", None, False, None, None, None, *NO_MORE[:5], value, None, None))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +176,7 @@ def test_rows_share_the_texts_of_bucket_region_and_type() -> None:
 
     def own(number: int) -> ImageRecord:
         texts = (text.encode().decode() for text in ("eu-1250000001", "eu-moscow", "image/jpeg"))
-        return read((str(number), "k", None, True, *texts, *(None,) * 5))
+        return read((str(number), "k", None, True, *texts, *NO_MORE))
 
     first, second = own(1), own(2)
     assert first.bucket is second.bucket

@@ -16,8 +16,8 @@ OTHER_KEY = "a-key-that-is-not-configured-and-long-enough"
 CALLERS: list[tuple[str, Callable[[], dict[str, str]], int, str]] = [
     ("", dict, 404, "the request has no valid credentials"),
     ("?user=bob", dict, 404, "bob is not the owner: the owner is alice"),
-    ("?user=alice", dict, 200, "alice is the owner"),
-    ("", lambda: {"X-Explain-Token": token()}, 200, "alice is the owner"),
+    ("?user=alice", dict, 200, "the caller is the owner"),
+    ("", lambda: {"X-Explain-Token": token()}, 200, "the caller is the owner"),
     ("", lambda: {"X-Explain-Token": token(sub="bob")}, 404, "bob is not the owner"),
     ("", lambda: {"X-Explain-Token": token(exp=1)}, 401, "the token has expired"),
     ("", lambda: {"X-Explain-Token": token(exp=None)}, 401, "the token has no exp"),

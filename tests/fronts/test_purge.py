@@ -9,11 +9,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from gateway_dev.processes import free_port
 from tests.conftest import Images, StartGateway
 from tests.cos_emulator.pictures import gradient
 from tests.fronts.conftest import SITE, running_front
+from tests.valve import Valve
 from tests.waiting import until, until_answered, until_listening_to_changes
 
 RECEIVER = Path(__file__).parents[2] / "config" / "purge" / "receiver.py"
@@ -47,6 +49,12 @@ async def receiver(port: int, *caches: str) -> AsyncIterator[str]:
         process._transport.close()  # type: ignore[attr-defined]
 
 
+def purging_settings(port: int) -> dict[str, Any]:
+    """Settings of a gateway that sends its purges to a receiver on ``port``."""
+    purge = {"target": "webhook", "url": f"http://127.0.0.1:{port}/", "token": TOKEN, "base_urls": [f"http://{SITE}"]}
+    return {"purge": {**purge, "per_second": 100}}
+
+
 @pytest.mark.parametrize("front_name", ["varnish", "squid"])
 @pytest.mark.parametrize("change", ["DELETE FROM images", "UPDATE images SET is_public = false"])
 async def test_a_changed_image_is_gone_from_each_of_its_addresses(
@@ -56,13 +64,7 @@ async def test_a_changed_image_is_gone_from_each_of_its_addresses(
     settings: dict[str, Any] = {
         "image_styles": {"card": {"widths": [20], "formats": ["webp"]}},
         "image_variants": {"negotiate": "accept"},
-        "purge": {
-            "target": "webhook",
-            "url": f"http://127.0.0.1:{port}/",
-            "token": TOKEN,
-            "base_urls": [f"http://{SITE}"],
-            "per_second": 100,
-        },
+        **purging_settings(port),
     }
     gateway = await start_gateway(**settings)
     await until_listening_to_changes(gateway.ports.admin)
@@ -82,6 +84,33 @@ async def test_a_changed_image_is_gone_from_each_of_its_addresses(
         await until(lambda: gateway.sample("purges_total", result="sent") >= 1, what="the purge")
         for query in ADDRESSES:
             assert (await front.get(f"/i/a{query}")).status == 404, query
+
+
+async def test_a_cache_that_fetched_a_deleted_image_from_a_gateway_that_had_not_heard_is_purged_again(
+    start_gateway: StartGateway, images: Images, postgres_dsn: str
+) -> None:
+    port, server = free_port(), parse_dsn(postgres_dsn)
+    await images.add("a")
+    async with Valve.before(int(server["port"])) as valve:
+        hearing = await start_gateway(**purging_settings(port))
+        listen = {"listen_dsn": make_dsn(postgres_dsn, host="127.0.0.1", port=valve.port)}
+        deaf = await start_gateway(**purging_settings(port), postgres=listen, image_proxy={"shared_max_age": 86_400})
+        gateways = (hearing, deaf)
+        for gateway in gateways:
+            await until_listening_to_changes(gateway.ports.admin)
+            await gateway.publish_replica()
+        async with (
+            running_front("varnish", deaf) as front,
+            receiver(port, f"varnish={front.url.removeprefix('http://')}"),
+        ):
+            await until_answered(deaf, "/i/a", 200)
+            valve.close()
+            await images.execute("DELETE FROM images")
+            # Either of them sends the purges.
+            await until(lambda: sum(gateway.sample("purge_repeats_total") for gateway in gateways) == 1)
+            await front.get("/i/a")  # the cache keeps the answer for a day
+            await until(lambda: sum(gateway.sample("purges_total", result="sent") for gateway in gateways) == 2)
+            assert (await front.get("/i/a")).status == 404
 
 
 async def test_a_cache_that_cannot_be_reached_is_tried_again(start_gateway: StartGateway) -> None:

@@ -40,6 +40,7 @@ _NAMES: Final = (
     (r"\{s0[1-3]\}", "{sNN}"),
     (r"\d{4}-\d\d-\d\d", "DAY"),
     (r"\b([0-9a-f]{16}|0{32})\b", "RANDOM"),
+    (r"^\d+\.\d+,", "TIME,"),
 )
 
 
@@ -154,7 +155,7 @@ async def _write(tier: Tier, settings: RedisSettings) -> None:
     await tier.cache.keep(made)
     await tier.count({variant: Usage(1, 1, now) for variant in (IMAGE, STYLED)})
     purges = PurgeQueue(shards, per_second=0.01)
-    await purges.enqueue(["IMAGE", GIVEN_UP], now)
+    await purges.enqueue(["IMAGE", GIVEN_UP], now, replica="REPLICA")
     await purges.take_slot()
     given_up = ImageVariant(GIVEN_UP, "style")
     await tier.queue.schedule({given_up: now})

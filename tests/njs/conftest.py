@@ -52,7 +52,7 @@ class Scripted:
     status, body: what it answers instead of the list of changes.
     is_hanging: whether it answers nothing.
     decision_for: seconds for which nginx may keep a decision.
-    allowed: the values of ``Authorization`` or the user that may view images; empty: everybody may.
+    allowed: the values of ``Authorization`` or ``Cookie``, or the user, that may view images; empty: everybody may.
     is_accel: whether it answers for an image with an ``X-Accel-Redirect``. It is COS, too.
     held: while this event is not set, answers about access wait.
     """
@@ -128,7 +128,7 @@ class Scripted:
 
     def allows(self, request: web.Request) -> bool:
         """Return whether the caller may view images."""
-        callers = {request.headers.get("Authorization"), request.headers.get("X-User-Id")}
+        callers = {request.headers.get(name) for name in ("Authorization", "Cookie", "X-User-Id")}
         return not self.allowed or bool(callers & self.allowed)
 
     async def answer_image(self, request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from tests.njs.test_changes import is_hit
 from tests.waiting import until
 
 ALICE, BOB = "Bearer alice", "Bearer bob"
+SESSION = "session=alice"
 
 
 @pytest.fixture
@@ -21,7 +22,10 @@ async def nginx(start_njs: StartNjs, gateway: Scripted) -> Nginx:
     gateway.images["a"] = "old"
     nginx = await start_njs(
         site("private-cache.conf", [gateway.address], [gateway.address]),
-        {'map "" $image_user { default ""; }': 'map "" $image_user { default $http_x_verified_by_a_test; }'},
+        {
+            'map "" $image_user { default ""; }': 'map "" $image_user { default $http_x_verified_by_a_test; }',
+            'map "" $image_groups { default ""; }': 'map "" $image_groups { default $http_x_groups_by_a_test; }',
+        },
     )
     await kept(nginx, gateway)
     return nginx
@@ -72,7 +76,7 @@ async def test_a_decision_is_for_one_caller_and_one_address(nginx: Nginx, gatewa
     before = questions(gateway)
     for authorization in (BOB, None, "Bearer alicf"):
         assert (await get(nginx, authorization)).status == 404
-    assert (await get(nginx, None, Cookie="session=alice")).status == 404
+    assert (await get(nginx, None, Cookie=SESSION)).status == 404
     assert (await get(nginx, path="/i/a?style=s")).status == 200
     assert questions(gateway) == before + 5
     assert (await get(nginx, path="/i/a?style=s")).status == 200
@@ -81,12 +85,32 @@ async def test_a_decision_is_for_one_caller_and_one_address(nginx: Nginx, gatewa
     assert (is_hit(answer), questions(gateway)) == (True, before + 5)
 
 
+async def a_cookie_is_decided_for(nginx: Nginx, gateway: Scripted) -> None:
+    """Check that a decision for a caller with a cookie is for no caller with another one or with none."""
+    gateway.allowed = {SESSION}
+    assert [(await get(nginx, None, Cookie=SESSION)).status for _ in range(2)] == [200, 200]
+    assert (await get(nginx, None, Cookie="session=bob")).status == 404
+    assert (await get(nginx, None)).status == 404
+
+
+async def test_a_decision_is_for_one_cookie(nginx: Nginx, gateway: Scripted) -> None:
+    await a_cookie_is_decided_for(nginx, gateway)
+
+
+async def test_an_order_is_for_one_cookie(accel: Nginx, gateway: Scripted) -> None:
+    await a_cookie_is_decided_for(accel, gateway)
+
+
 async def test_a_decision_is_for_one_user_of_a_proxy_that_authenticates(nginx: Nginx, gateway: Scripted) -> None:
     gateway.allowed = {"ann"}
     for _ in range(2):
         assert (await get(nginx, None, X_Verified_By_A_Test="ann")).status == 200
     assert (await get(nginx, None, X_Verified_By_A_Test="ben")).status == 404
     assert (await get(nginx, None)).status == 404
+    before = questions(gateway)
+    for _ in range(2):
+        assert (await get(nginx, None, X_Verified_By_A_Test="ann", X_Groups_By_A_Test="t1")).status == 200
+    assert questions(gateway) == before + 1, "other groups, another decision"
 
 
 @pytest.mark.parametrize("path", ["/i/a?format=auto", "/i/a?st%79le=s"])
@@ -196,7 +220,7 @@ async def test_a_kept_answer_about_a_private_image_is_for_one_caller(accel: Ngin
     before = questions(gateway)
     for authorization in (BOB, None):
         assert (await get(accel, authorization)).status == 404
-    assert (await get(accel, None, Cookie="session=alice")).status == 404
+    assert (await get(accel, None, Cookie=SESSION)).status == 404
     assert questions(gateway) == before + 3
     date = "Sat, 28 Nov 2026 00:03:01 GMT"
     for header, value in (("Range", "bytes=0-"), ("If-None-Match", '"x"'), ("If-Modified-Since", date)):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.metrics import Metrics
 from gateway_dev.cos_emulator.purge_services import PurgeLimits
 from tests.purge.tencent import cloud_of
@@ -24,7 +25,7 @@ async def test_40_000_tags_leave_within_the_rate_oldest_first_each_once(tier: Ti
         def replica() -> tuple[PurgeIntake, PurgeWorker]:
             queue, target = PurgeQueue(tier.shards, per_second=PER_SECOND), cloud.edgeone(by_tag=True)
             intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
-            return intake, PurgeWorker(intake, target, metrics.purge, now=tier.clock)
+            return intake, PurgeWorker(intake, target, metrics.purge, ReplicaStore(tier.shards), now=tier.clock)
 
         replicas = [replica(), replica()]
         for start in range(0, ROWS, 1000):

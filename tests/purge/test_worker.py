@@ -12,9 +12,10 @@ import redis
 from gateway.concurrency.background import background
 from gateway.purge.intake import PurgeIntake
 from gateway.purge.target import PurgeRefused, TargetUnavailable
-from gateway.purge.worker import PurgeWorker
+from gateway.purge.worker import REPEAT_AFTER, PurgeWorker
 from gateway.redis_queue.leased_queue import Claim
 from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_replicas.replica_store import ReplicaPoint, ReplicaStore
 from gateway.service.metrics import Metrics
 from tests.tier import NOW, Clock, Tier
 
@@ -71,7 +72,8 @@ def purges_of(tier: Tier, *, max_dead: int = 100) -> Purges:
     queue = PurgeQueue(tier.shards, per_second=1000, max_dead=max_dead)
     edge, metrics = Edge(), Metrics()
     intake = PurgeIntake(queue, metrics.purge, now=tier.clock, settle=0)
-    worker = PurgeWorker(intake, edge, metrics.purge, now=tier.clock, random=lambda: 1.0)
+    replicas = ReplicaStore(tier.shards)
+    worker = PurgeWorker(intake, edge, metrics.purge, replicas, now=tier.clock, random=lambda: 1.0)
     return Purges(tier.clock, queue, intake, edge, metrics, worker)
 
 
@@ -216,3 +218,69 @@ async def test_a_purge_that_a_wrong_clock_queued_is_sent_now(
     redis_client.zadd("image:purge:queue", {"a": NOW + due_in})
     await purges.drain()
     assert purges.edge.requests == [["a"]]
+
+
+async def listed(purges: Purges, *names: str) -> None:
+    """List gateways in Redis, as they do themselves."""
+    for name in names:
+        point = ReplicaPoint(name, purges.clock.now, 0, 0, "", None, 0, 0, None, None)
+        await ReplicaStore(purges.worker.replicas._shards).publish(point)
+
+
+@pytest.mark.parametrize("deaf", [None, "two"])
+async def test_a_change_that_a_listed_gateway_is_not_known_to_have_heard_is_purged_again_when_its_lease_has_ended(
+    purges: Purges, deaf: str | None
+) -> None:
+    await listed(purges, "one", "two")
+    for name in {"one", "two"} - {deaf}:
+        purges.intake.replica = name
+        await purges.intake.add(["a"])
+    await purges.drain()
+    assert purges.edge.requests == [["a"]]
+    assert purges.metrics.registry.get_sample_value("image_gateway_purge_repeats_total") == (1 if deaf else 0)
+    assert await purges.queue.due_at("a") == (NOW + REPEAT_AFTER if deaf else None)
+    purges.clock.now += REPEAT_AFTER
+    await purges.drain()
+    assert purges.edge.requests == [["a"], ["a"]] if deaf else [["a"]]
+    assert await purges.queue.due_at("a") is None, "it is purged twice at most"
+
+
+async def test_what_a_gateway_heard_of_an_earlier_change_is_not_known_of_the_next(purges: Purges) -> None:
+    await listed(purges, "one", "two")
+    for name in ("one", "two", "one"):
+        purges.intake.replica = name
+        await purges.intake.add(["a"])
+    await purges.drain()
+    assert await purges.queue.due_at("a") == NOW + REPEAT_AFTER
+    purges.clock.now += 3
+    purges.intake.replica = "two"  # it hears late, so the next purge comes earlier, and is the last
+    await purges.intake.add(["a"])
+    await purges.drain()
+    purges.clock.now += REPEAT_AFTER
+    await purges.drain()
+    assert purges.edge.requests == [["a"], ["a"]]
+
+
+async def test_a_purge_that_is_sent_after_all_leases_of_its_change_is_sent_once(purges: Purges) -> None:
+    await listed(purges, "one", "two")
+    purges.intake.replica = "one"
+    purges.edge.is_away = True
+    await purges.intake.add(["a"])
+    await purges.worker.send_batch()
+    purges.clock.now += REPEAT_AFTER
+    purges.edge.is_away = False
+    await purges.drain()
+    assert purges.edge.requests == [["a"]]
+    assert await purges.queue.due_at("a") is None
+
+
+async def test_a_second_purge_survives_the_death_of_who_sends_it(purges: Purges) -> None:
+    await listed(purges, "one", "two")
+    purges.intake.replica = "one"
+    await purges.intake.add(["a"])
+    await purges.drain()
+    purges.clock.now += REPEAT_AFTER
+    assert await purges.queue.claim(purges.clock.now, 10) == [Claim("a", NOW + REPEAT_AFTER)]  # and it is killed
+    purges.clock.now += 60
+    await purges.drain()
+    assert purges.edge.requests == [["a"], ["a"]]

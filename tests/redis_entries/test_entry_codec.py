@@ -22,7 +22,7 @@ from tests.tier import NOW, RENDITIONS, record, signer_of
 A = ImageVariant("a")
 CREDENTIALS = Credentials("AKID" + "x" * 32, "y" * 32)
 ENTRY = b'1700000000 {"owner":"alice"}'
-MAC = EntryMac(Live(("secret", None)))
+MAC = EntryMac(Live(("secret", None)), "sources")
 
 
 def signer(credentials: Credentials = CREDENTIALS, renditions: Renditions = RENDITIONS, **cos: Any) -> Signer:
@@ -164,8 +164,15 @@ def test_the_mac_binds_an_entry_to_its_image_and_style(other: ImageVariant) -> N
 
 
 def test_while_the_secret_changes_entries_of_both_are_accepted() -> None:
-    old, new = EntryMac(Live(("old", None))), EntryMac(Live(("new", "old")))
+    old, new = EntryMac(Live(("old", None)), "sources"), EntryMac(Live(("new", "old")), "sources")
     assert new.verify(old.sign(b"1 {}", A), A) == b"1 {}"
-    assert new.sign(b"1 {}", A) == EntryMac(Live(("new", None))).sign(b"1 {}", A)
+    assert new.sign(b"1 {}", A) == EntryMac(Live(("new", None)), "sources").sign(b"1 {}", A)
     with pytest.raises(ValueError, match="not signed"):
         old.verify(new.sign(b"1 {}", A), A)
+
+
+def test_the_mac_binds_an_entry_to_the_sources_of_rows() -> None:
+    other = EntryMac(Live(("secret", None)), "other sources")
+    with pytest.raises(ValueError, match="not signed"):
+        other.verify(MAC.sign(ENTRY, A), A)
+    assert other.fingerprint == MAC.fingerprint, "the secret is the same"

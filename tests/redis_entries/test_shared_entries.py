@@ -8,10 +8,12 @@ import pytest
 import redis
 from pydantic import SecretStr
 
+from gateway.catalog.record import ImageMetadata
 from gateway.presign.style_variants import ImageVariant
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.guarded_client import CacheUnavailable, GuardedRedis, WrongType
 from gateway.redis_connection.shards import OneServer, Shards
+from gateway.redis_entries.metadata_store import MetadataStore
 from gateway.redis_entries.usage_store import Usage
 from gateway.settings import RedisSettings
 from gateway.urls.usage_counter import UsageCounter
@@ -37,6 +39,19 @@ async def test_i7_an_entry_lives_as_long_as_its_url_less_the_margin(tier: Tier) 
     shard = tier.shards.of("a")
     [left] = await tier.shards.run_on(shard, ("TTL", shard.entry(A)))
     assert usable - 2 <= left <= usable
+
+
+@pytest.mark.parametrize("version", [None, "7", "7 of this month"])
+async def test_metadata_is_of_one_object_alone_also_if_another_object_has_the_same_version(
+    tier: Tier, version: str | None
+) -> None:
+    """As while two replicas read rows from two tables: a placeholder shows the image."""
+    metadata = ImageMetadata(16, 12, "#ff0000", "data:image/webp;base64,AAAA")
+    store, described = MetadataStore(tier.shards), record(key="a.png", version=version)
+    await store.put(described, metadata)
+    assert await store.get_many([described]) == {"a": metadata}
+    assert await store.get_many([record(key="secret.png", version=version)]) == {}
+    assert await store.get_many([replace(described, version="8")]) == {}
 
 
 async def test_the_cache_is_bounded_and_evicts_the_least_recently_used(tier: Tier, redis_client: "redis.Redis") -> None:

@@ -217,7 +217,7 @@ async def test_redis_is_not_trusted_for_where_to_send_people(
 
 async def test_an_entry_that_no_gateway_signed_is_not_a_hit(tier: Tier, redis_client: "redis.Redis") -> None:
     unsigned = encode(signed(tier), tier.signer)
-    for entry in (unsigned, EntryMac(Live(("another secret", None))).sign(unsigned, A)):
+    for entry in (unsigned, EntryMac(Live(("another secret", None)), "sources").sign(unsigned, A)):
         redis_client.set(KEY, entry, ex=100)
         assert is_foreign(await found(tier.cache))
         assert not redis_client.exists(KEY)

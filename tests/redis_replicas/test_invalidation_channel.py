@@ -12,12 +12,14 @@ import redis
 from pydantic import SecretStr
 
 from gateway.concurrency.background import background
+from gateway.concurrency.clocks import boot_time
 from gateway.redis_connection.client import open_redis
 from gateway.redis_connection.shards import Shards
 from gateway.redis_replicas.invalidation_channel import InvalidationChannel
 from gateway.settings import RedisSettings
 from tests.heard_changes import Recorder
 from tests.limits import LIMIT
+from tests.valve import Valve
 from tests.waiting import until
 
 Received = asyncio.Queue[str | None]
@@ -26,7 +28,7 @@ Received = asyncio.Queue[str | None]
 @contextlib.asynccontextmanager
 async def connected(url: str, timeout: float = 10) -> AsyncIterator[Shards]:
     """Connect to Redis at ``url``."""
-    async with open_redis(RedisSettings(url=SecretStr(url), timeout=timeout)) as shards:
+    async with open_redis(RedisSettings(url=SecretStr(url), timeout=timeout), try_every=0.1) as shards:
         yield shards
 
 
@@ -105,39 +107,18 @@ async def test_heartbeats_of_other_replicas_and_of_no_replica_are_no_changes(
 
 @dataclass
 class Line:
-    """A relay to Redis that can drop all bytes without closing the connection."""
+    """A way to Redis: ``url`` leads through the valve."""
 
+    valve: Valve
     url: str
-    connections: int = 0
-    dead: int = 0  # the first so many connections
-
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str) -> None:
-        self.connections += 1
-        number = self.connections
-        address = urlsplit(target)
-        inner_reader, inner_writer = await asyncio.open_connection(address.hostname, address.port)
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                while data := await source.read(65536):
-                    if number > self.dead:
-                        sink.write(data)
-            sink.close()
-
-        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
 
 @pytest.fixture
 async def line(redis_url: str, redis_client: "redis.Redis") -> AsyncIterator[Line]:
     del redis_client
-    address = urlsplit(redis_url)
-    found = Line("")
-    server = await asyncio.start_server(lambda reader, writer: found.relay(reader, writer, redis_url), "127.0.0.1", 0)
-    found.url = address._replace(
-        netloc=address.netloc.replace(f":{address.port}", f":{server.sockets[0].getsockname()[1]}")
-    ).geturl()
-    async with server:
-        yield found
+    port = urlsplit(redis_url).port or 0
+    async with Valve.before(port) as valve:
+        yield Line(valve, redis_url.replace(f":{port}", f":{valve.port}"))
 
 
 async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str) -> None:
@@ -146,11 +127,65 @@ async def test_a_silently_dead_connection_is_detected(line: Line, redis_url: str
         assert await next_of(received) is None
         await publish(redis_url, "a")
         assert await next_of(received) == "a"
-        line.dead = line.connections
+        line.valve.lose_packets(of_new_connections=False)
         await publish(redis_url, "lost")
         assert await next_of(received) is None
         await publish(redis_url, "b")
         assert await next_of(received) == "b"
+
+
+class Clock:
+    """``boot_time``, which fails when it is read ten thousand times before the event loop has run again."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._readings = 0
+
+    def __call__(self) -> float:
+        if not self._readings:
+            asyncio.get_running_loop().call_soon(self._restart)
+        self._readings += 1
+        assert self._readings < 10_000, "the loop over messages does not let the event loop run"
+        return boot_time() + self.ahead
+
+    def _restart(self) -> None:
+        self._readings = 0
+
+
+async def test_a_connection_that_the_kernel_gives_up_is_left_while_redis_is_not_asked(
+    line: Line, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """redis-py returns nothing at once for ETIMEDOUT. No heartbeat is missed: none could be sent."""
+    recorder = Recorder(every=0.1, lease=LIMIT)
+    async with connected(line.url, timeout=0.2) as shards:
+        channel = InvalidationChannel(shards, steady=Clock())
+        async with listening(shards, recorder, channel) as received:
+            assert await next_of(received) is None
+            line.valve.time_out()
+            await until(lambda: shards.servers.all[0].is_away)
+            await until(lambda: recorder.ends, what="the end of the connection")
+            line.valve.open()
+            assert await next_of(received) is None
+            await publish(redis_url, "a")
+            assert await next_of(received) == "a"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_connection_on_which_nothing_is_heard_for_15_seconds_is_left_while_redis_is_not_asked(
+    line: Line, redis_url: str
+) -> None:
+    recorder, clock = Recorder(every=0.1, lease=LIMIT), Clock()
+    async with connected(line.url, timeout=0.2) as shards:
+        async with listening(shards, recorder, InvalidationChannel(shards, steady=clock)) as received:
+            assert await next_of(received) is None
+            line.valve.close()
+            await until(lambda: shards.servers.all[0].is_away)
+            clock.ahead = 15.0
+            await until(lambda: recorder.ends, what="the end of the connection")
+            line.valve.open()
+            assert await next_of(received) is None
+            await publish(redis_url, "a")
+            assert await next_of(received) == "a"
 
 
 async def test_a_quiet_connection_is_kept(line: Line, redis_url: str) -> None:

@@ -6,9 +6,15 @@ from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 from pydantic import SecretStr, ValidationError
 
-from gateway.settings import PostgresSettings
+from gateway.settings import ColumnSettings, PostgresSettings
 from tests.settings.problems import refusal
 
+# The keys that decide what a row says, each with another value than its default.
+SOURCES = {
+    "grants": {"table": "shares", "image": "picture", "user": "viewer"},
+    "table": "pictures",
+    "columns": {"public": None},
+}
 ENCODE = "write / @ % as %2F %40 %25"
 
 
@@ -83,3 +89,20 @@ def test_every_accepted_dsn_can_be_parsed(start: str, pieces: list[str]) -> None
     except ValidationError:
         return
     parse_dsn(dsn)
+
+
+def test_every_key_is_of_the_way_to_the_rows_or_decides_what_a_row_says() -> None:
+    assert PostgresSettings.OF_THE_WAY.isdisjoint(SOURCES)
+    assert PostgresSettings.model_fields.keys() == PostgresSettings.OF_THE_WAY | SOURCES.keys()
+
+
+def test_replicas_reach_the_same_sources_by_different_ways() -> None:
+    of_one = {"dsn": "postgresql://127.0.0.1:6432/app", "pool_size": 3, "listen": False}
+    of_two = {"dsn": "postgresql://db/app", "listen_dsn": "postgresql://primary/app", "timeout": 9, "table": "images"}
+    sources = [PostgresSettings.model_validate(section).sources for section in (of_one, of_two)]
+    assert sources[0] == sources[1]
+    for key, value in SOURCES.items():
+        assert PostgresSettings.model_validate(of_one | {key: value}).sources != sources[0]
+    for column in ColumnSettings.model_fields:
+        section = of_one | {"columns": {column: "another"}}
+        assert PostgresSettings.model_validate(section).sources != sources[0], column

@@ -30,13 +30,6 @@ def mistakes(**sections: Any) -> str:
     return str(refused.value)
 
 
-def test_the_removed_choice_of_an_event_loop_is_ignored_and_noticed() -> None:
-    made = settings(server={"loop": "uvloop", "port": 80})
-    assert (made.server.port, made.server.names_loop) == (80, True)
-    assert not settings(server={"port": 80}).server.names_loop
-    assert "loop" not in made.server.model_dump()
-
-
 def test_two_sections_are_required_and_the_others_have_the_documented_defaults() -> None:
     made = settings()
     assert made.server.port == 8080

@@ -41,7 +41,7 @@ _METRICS: Final = Metrics()
 _COS: Final = CosSettings.model_validate({"secret_id": "x", "secret_key": "y", "bucket": BUCKET})
 _POSTGRES: Final = PostgresSettings.model_validate({"dsn": "postgresql://gateway:x@localhost/simulation"})
 _RENDITIONS: Final = Renditions({})
-_MAC: Final = EntryMac(Live(("y", None)))
+_MAC: Final = EntryMac(Live(("y", None)), "sources")
 _CREDENTIALS, _HOSTS = Credentials("x", "y"), Hosts(_COS)
 
 

@@ -1,13 +1,12 @@
 """nginx: its cache, its decisions, and its question for changes, on a machine that is reloaded and restarted."""
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from tests.simulation.gateway_process import Answer
 from tests.simulation.loop import ExploringLoop, Process
-from tests.simulation.nginx_machine import Event, Question, State, epoch, hear
+from tests.simulation.nginx_scripts import Scripts
 
 _PAUSE: Final = 0.2  # seconds between the starts of two questions (changes.js)
 _TIMEOUT: Final = 0.5  # seconds that a gateway has for its list (changes.conf)
@@ -51,30 +50,22 @@ class Nginx:
         self.name = name
         self.keeps_decisions = keeps_decisions
         self._loop = loop
-        self._wall = wall
         self._now = now
         self._gateways = gateways
         self._turn = 0
-        self._copies: dict[tuple[Any, ...], Copy] = {}
+        self._copies: dict[str, Copy] = {}
         self._old_workers: list[Process] = []
-        self._forget_all()
+        self._scripts = Scripts(wall, loop.time)
+        self._doubt_since: float | None = None
+        self._heard = 0
+        self.trouble = ""
         self.worker = self._start_worker()
         self.server = Process(loop, name)
-
-    def _forget_all(self) -> None:
-        self._state = State()
-        self._last = 0
-        self._doubt_since: float | None = None
-        self._epochs: dict[str, int] = {}
-        self._floors: dict[str, tuple[int, float]] = {}  # each with its end, as in a shared dictionary
 
     @property
     def workers(self) -> list[Process]:
         """All workers that ask for changes, those of earlier configurations first."""
         return [*self._old_workers, self.worker]
-
-    def _milliseconds(self) -> int:
-        return int(self._wall() * 1000)
 
     def _start_worker(self) -> Process:
         worker = Process(self._loop, self.name)
@@ -97,7 +88,8 @@ class Nginx:
         for worker in (*self.workers, self.server):
             worker.kill()
         self._old_workers.clear()
-        self._forget_all()
+        self._scripts.forget_all()
+        self._heard, self._doubt_since = 0, None
         if self.keeps_decisions:
             self._copies.clear()
         self.worker = self._start_worker()
@@ -109,47 +101,31 @@ class Nginx:
         loop = self._loop
         while True:
             next_at = loop.time() + _PAUSE
-            question = self._hear(Event("ask", self._milliseconds(), self._fresh()))
+            question = self._happen({"kind": "ask"})
             while question is not None:
-                event = await self._ask(question)
-                question = self._hear(event)
+                question = self._happen({**await self._outcome_of(question), "question": question})
             await asyncio.sleep(max(next_at - loop.time(), 0.001))
 
-    async def _ask(self, question: Question) -> Event:
+    async def _outcome_of(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         for gateway in self._in_turn():
             try:
                 async with asyncio.timeout(_TIMEOUT):
-                    text = await gateway.list(question.since, question.now if question.page == 0 else None)
+                    text = await gateway.list(question["since"], None if question["page"] else question["now"])
             except (NoAnswer, TimeoutError):
                 continue
             except Refused as error:
-                return Event("refused", self._milliseconds(), self._fresh(), question, text=str(error))
-            return Event("answer", self._milliseconds(), self._fresh(), question, json.loads(text))
-        return Event("silent", self._milliseconds(), self._fresh(), question)
+                return {"kind": "refused", "text": str(error)}
+            return {"kind": "answer", "text": text}
+        return {"kind": "silent"}
 
-    def _fresh(self) -> int:
-        """Return a number that is greater than every earlier number, even if the clock was set back."""
-        self._last = max(self._milliseconds(), self._last + 1)
-        return self._last
-
-    def _hear(self, event: Event) -> Question | None:
-        heard = self._state.heard
-        self._state, orders = hear(self._state, event)
-        if event.kind == "silent" or self._state.heard not in (0, heard):
+    def _happen(self, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        before, outcome = self._heard, self._scripts.happen(event)
+        self._heard, self.trouble = outcome.heard, outcome.trouble
+        if event["kind"] == "silent" or self._heard not in (0, before):
             self._doubt_since = None
-        elif event.kind != "ask" and self._doubt_since is None:
+        elif event["kind"] != "ask" and self._doubt_since is None:
             self._doubt_since = self._loop.time()
-        if orders.clear:
-            self._epochs.clear()
-        self._epochs.update(dict.fromkeys(orders.forget, event.number))
-        floors, now = orders.floors, self._loop.time()
-        values = {
-            "public": (floors.floor, floors.public),
-            "private": (floors.floor, floors.private),
-            "access": (floors.access, floors.public),
-        }
-        self._floors = {name: (value, now + lasts / 1000) for name, (value, lasts) in values.items() if lasts}
-        return orders.question
+        return outcome.question
 
     @property
     def in_doubt_for(self) -> float:
@@ -159,16 +135,7 @@ class Nginx:
     @property
     def hears_nobody(self) -> bool:
         """Whether nginx says that no gateway answers."""
-        return self._state.trouble == "no gateway answers"
-
-    def _floor(self, name: str) -> int | None:
-        """Return the floor while it lasts. In nginx it lasts longer if the clock is set back while nobody asks."""
-        value, end = self._floors.get(name, (0, 0.0))
-        return value if end > self._loop.time() else None
-
-    def _epoch(self, image_id: str) -> int | None:
-        floor = self._floor("private" if self.keeps_decisions else "public")
-        return epoch(floor, self._epochs.get(image_id), self._milliseconds())
+        return self.trouble == "no gateway answers"
 
     def _in_turn(self) -> list["Upstream"]:
         self._turn += 1
@@ -179,18 +146,19 @@ class Nginx:
 
     async def answer(self, image_id: str) -> tuple[Answer, bool]:
         """Return the answer to a request for an image, and whether it is a copy."""
-        known = self._epoch(image_id)
-        key = (known, self._floor("access") if self.keeps_decisions else None, image_id)
-        if known is not None:
-            copy = self._copies.get(key)
-            if copy is not None and copy.until > self._now():
-                return copy.answer, True
+        key = self._key(image_id)
+        copy = self._copies.get(key)
+        if key and copy is not None and copy.until > self._now():
+            return copy.answer, True
         answer = await self._pass_on(image_id)
         is_kept = answer.status == 200 and not answer.is_unread and (answer.is_public or self.keeps_decisions)
-        if known is not None and is_kept:
+        if key and is_kept:
             life = _PUBLIC_LIFE if not self.keeps_decisions else _ORDER_LIFE if answer.is_public else _DECISION_LIFE
             self._copies[key] = Copy(answer, self._now() + life)
         return answer, False
+
+    def _key(self, image_id: str) -> str:
+        return self._scripts.key(image_id, keeps_decisions=self.keeps_decisions)
 
     async def _pass_on(self, image_id: str) -> Answer:
         for gateway in self._in_turn()[:2]:
@@ -206,7 +174,7 @@ class Nginx:
 
     def uses_copies(self, image_id: str) -> bool:
         """Return whether a copy of the image may be used now."""
-        return self._epoch(image_id) is not None
+        return bool(self._key(image_id))
 
 
 class Upstream(Protocol):

@@ -22,6 +22,7 @@ from gateway.purge.tencent import TencentCdn
 from gateway.purge.worker import PurgeWorker
 from gateway.redis_connection.client import open_redis
 from gateway.redis_queue.purge_queue import PurgeQueue
+from gateway.redis_replicas.replica_store import ReplicaStore
 from gateway.service.metrics import Metrics
 from gateway.settings import RedisSettings
 from gateway_dev.cos_emulator.access import Credential
@@ -150,7 +151,9 @@ async def test_nothing_is_lost_when_the_gateway_is_killed_in_the_middle_of_a_bur
         api = TencentApi(http, services.url, service=TencentCdn.SERVICE, version=TencentCdn.VERSION)
         target = TencentCdn(api, Keys(Credentials(SECRET_ID, SECRET_KEY)), "purge", target_addresses)
         in_a_minute = lambda: time.time() + 61  # noqa: E731 - when the lease of the killed one has ended
-        worker = PurgeWorker(PurgeIntake(queue, metrics.purge), target, metrics.purge, now=in_a_minute)
+        worker = PurgeWorker(
+            PurgeIntake(queue, metrics.purge), target, metrics.purge, ReplicaStore(shards), now=in_a_minute
+        )
         async with asyncio.timeout(LIMIT):
             while redis_client.zcard("image:purge:queue"):
                 await worker.send_batch()

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -202,6 +203,51 @@ async def test_entries_of_a_replica_with_another_key_are_counted_as_foreign(
     assert [gateway.sample("url_cache_lookups_total", tier="redis", result="foreign") for gateway in started] == [1, 2]
     assert [gateway.sample("url_cache_lookups_total", tier="redis", result="miss") for gateway in started] == [1, 0]
     assert [gateway.sample("url_cache_lookups_total", tier="redis", result="hit") for gateway in started] == [0, 0]
+
+
+@pytest.fixture
+async def _other_table(images: Images) -> AsyncIterator[None]:
+    """A table in which the image ``a`` is private."""
+    await images.execute(
+        "CREATE TABLE other_images (LIKE images INCLUDING ALL); "
+        "INSERT INTO other_images (id, cos_key, is_public, storage_status) VALUES ('a', 'a', false, 'active')"
+    )
+    yield
+    await images.execute("DROP TABLE other_images")
+
+
+@pytest.mark.usefixtures("_other_table")
+@pytest.mark.parametrize(
+    ("other", "status", "shares"),
+    [
+        ({"postgres": {"columns": {"public": None}}}, 404, False),
+        ({"postgres": {"table": "other_images"}}, 404, False),
+        ({"cos": {"bucket": "other-1250000000"}}, 200, False),
+        ({"cos": {"buckets": {"more-1250000000": {"region": "ap-beijing"}}}}, 200, True),
+    ],
+    ids=["no column says public", "another table", "another bucket", "one more bucket"],
+)
+@pytest.mark.parametrize("is_first", [True, False], ids=["the other one last", "the other one first"])
+async def test_replicas_use_no_entries_of_a_replica_whose_rows_say_other_things(
+    start_gateway: StartGateway,
+    images: Images,
+    other: dict[str, dict[str, Any]],
+    status: int,
+    *,
+    shares: bool,
+    is_first: bool,
+) -> None:
+    """As in a rolling change: each answers by its own rows, whichever of the two wrote the entry in Redis."""
+    await images.add("a")
+    usual: dict[str, dict[str, Any]] = {"url_cache": {"local_ttl": 0}, "postgres": {"listen": False}}
+    sections = {name: {**usual.get(name, {}), **other.get(name, {})} for name in usual | other}
+    both = [(await start_gateway(**usual), 200), (await start_gateway(**sections), status)]
+    for _ in range(2):
+        for gateway, expected in both if is_first else reversed(both):
+            assert (await gateway.get("/i/a")).status == expected
+    hits = [gateway.sample("url_cache_lookups_total", tier="redis", result="hit") for gateway, _ in both]
+    foreign = [gateway.sample("url_cache_lookups_total", tier="redis", result="foreign") for gateway, _ in both]
+    assert (sum(hits), sum(foreign)) == ((3, 0) if shares else (0, 3))
 
 
 async def test_a_gap_in_listening_is_followed_by_reading_the_rows_again(

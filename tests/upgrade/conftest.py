@@ -47,11 +47,8 @@ def previous(tmp_path_factory: pytest.TempPathFactory) -> Release:
     subprocess.run(("tar", "-x", "-C", str(tree)), input=archive.stdout, check=True)
     _run(sys.executable, "-m", "venv", str(environment))
     pip = (str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    if (requirements := tree / "requirements.txt").exists():
-        _run(*pip, "--require-hashes", "-r", str(requirements))
-        _run(*pip, "--no-deps", str(tree))
-    else:  # 0.1.0
-        _run(*pip, "-c", str(tree / "constraints.txt"), str(tree))
+    _run(*pip, "--require-hashes", "-r", str(tree / "requirements.txt"))
+    _run(*pip, "--no-deps", str(tree))
     return Release(tree, environment / "bin")
 
 

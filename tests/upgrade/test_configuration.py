@@ -20,19 +20,8 @@ load_settings(Path(sys.argv[1]))
 VERSION = "import importlib.metadata; print(importlib.metadata.version('image-gateway'))"
 
 # Values that a release takes, and this version refuses at the start, naming the keys.
-REFUSED: dict[str, dict[str, dict[str, Any]]] = {
-    "0.1.0": {
-        "server": {"trusted_proxies": ["0.0.0.0/0"]},
-        "admin": {"token": "a-short-token"},
-        "redis": {"prefix": "our images:"},
-        "purge": {
-            "target": "webhook",
-            "url": "https://purge.example.com/a b",
-            "base_urls": ["https://{host}.example.com"],
-        },
-    }
-}
-NAMED = {"0.1.0": ("server.trusted_proxies", "admin.token", "redis.prefix", "purge.url", "purge.base_urls")}
+REFUSED: dict[str, dict[str, dict[str, Any]]] = {"0.2.0": {"server": {"loop": "asyncio"}}}
+NAMED = {"0.2.0": ("server.loop",)}
 
 
 @pytest.mark.parametrize("has_examples", [False, True])

@@ -1,4 +1,4 @@
-// image-gateway nginx files, version 4
+// image-gateway nginx files, version 5
 // Decisions of the gateway, for each request: nginx keeps them until changes.js hears of a change. nginx starts this file anew
 // for each request, which takes some microseconds, so it is short.
 
@@ -30,7 +30,8 @@ function decision_keys(r) {
     }
     const about = [known, ngx.shared.image_floors.get('access'), address];
     const headers = r.headersIn;
-    return hash(about) + ' ' + hash(about.concat([headers.Authorization, headers.Cookie, r.variables.image_user]));
+    const caller = [headers.Authorization, headers.Cookie, r.variables.image_user, r.variables.image_groups];
+    return hash(about) + ' ' + hash(about.concat(caller));
 }
 
 function keep(r, place, value) {

@@ -1,4 +1,4 @@
-// image-gateway nginx files, version 4
+// image-gateway nginx files, version 5
 // The epoch of an image, for each request; changes.js sets it. nginx starts this file anew for each request, so it is short.
 
 // Return `off` if no copy may be used or kept: nginx does not know the epoch, or it is younger than 0.3 s, and a gateway may

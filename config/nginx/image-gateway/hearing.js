@@ -1,6 +1,6 @@
-// image-gateway nginx files, version 4
+// image-gateway nginx files, version 5
 // What nginx knows of changes, and what follows from an event: rules without nginx, which changes.js carries out.
-// tests/simulation/nginx_machine.py has the same rules in Python; tests compare both.
+// tests/simulation runs this file.
 //
 // The epoch of an image is a number that grows with each change of the image. It is part of the cache keys, so that a
 // change makes all copies of the image unreachable at once. The floor is the epoch of each image that has no greater number

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 
 class Edit(NamedTuple):
-    """``before`` is once in the source of ``module``."""
+    """``before`` is once in the source of ``module``, or of a script of nginx."""
 
     module: str
     before: str
@@ -46,7 +46,7 @@ _FEED: Final = "gateway.catalog.change_feed"
 _TIER: Final = "gateway.urls.local_tier"
 _RESOLVER: Final = "gateway.urls.resolver"
 _OUTAGE: Final = "gateway.urls.outage"
-_NGINX: Final = "tests.simulation.nginx_machine"
+_HEARING: Final = "hearing.js"
 
 MUTANTS: Final = {
     # What a trial from outside found, as it was.
@@ -86,7 +86,7 @@ MUTANTS: Final = {
     ),
     "refusals_ignored": _mutant(
         "nginx goes on with its copies when gateways refuse its question",
-        (_NGINX, "state.stopped or event.now - state.refused > REFUSED", "state.stopped"),
+        (_HEARING, "state.stopped || event.now - state.refused > REFUSED", "state.stopped"),
         faults="refuse_lists",
     ),
     "clocks_compared": _mutant(
@@ -193,7 +193,7 @@ MUTANTS: Final = {
     ),
     "doubt_for_ever": _mutant(
         "nginx uses copies while no gateway has heard all changes",
-        (_NGINX, "DOUBT = 450", "DOUBT = 10**12"),
+        (_HEARING, "DOUBT = 450", "DOUBT = 1e12"),
         faults="stop_postgres",
     ),
     "named_for_a_second": _mutant(
@@ -204,29 +204,29 @@ MUTANTS: Final = {
     ),
     "no_floor_after_a_gap": _mutant(
         "nginx does not forget all when every image may have changed",
-        (_NGINX, "if None in changes:", "if False:"),
+        (_HEARING, "if (changes.some((change) => change.image_id === null)) {", "if (false) {"),
         faults="deafen_feed",
         plan=17,
     ),
     "settings_ignored": _mutant(
         "nginx keeps what a process with other settings has made",
-        (_NGINX, "if known is None and page == 0 and any", "if known is None and False and any"),
+        (_HEARING, "if (!known && event.question.page === 0 && ", "if (false && "),
         faults="upgrade_gateway",
         plan=51,
     ),
     "rights_ignored": _mutant(
         "nginx keeps decisions by other rights",
-        (_NGINX, 'if known is None or known[2] != answer["access"]:', "if False:"),
+        (_HEARING, "if (!known || known[2] !== answer.access) {", "if (false) {"),
         plan=41,
     ),
     "time_lost_in_a_pause": _mutant(
         "nginx does not see that its clock was set back while it was paused",
-        (_NGINX, "if any(time > LOST for time in lost):", "if False:"),
+        (_HEARING, "> event.now - gateway[4] + LOST)) {", "> event.now - gateway[4] + LOST) && false) {"),
         faults="pause_nginx step_clock_of_nginx",
         plan=51_299,
     ),
     "asker_dead": _mutant(
-        "copies are used although nobody asks", (_NGINX, "ALIVE = 2000", "ALIVE = 3_600_000"), faults="pause_nginx"
+        "copies are used although nobody asks", (_HEARING, "ALIVE = 2000", "ALIVE = 3600000"), faults="pause_nginx"
     ),
 }
 
@@ -261,6 +261,14 @@ class _Finder(MetaPathFinder):
         return spec_from_loader(fullname, _MutatedSource(spec.origin, edits))
 
 
+_of_scripts: Final[list[Edit]] = []
+
+
+def edited(script: str, source: str) -> str:
+    """Return the source of a script of nginx, with the edits of the mutant that is installed."""
+    return mutated(source, [edit for edit in _of_scripts if edit.module == script])
+
+
 def mutated(source: str, edits: Sequence[Edit]) -> str:
     """Return the source with the edits. Raises ``LookupError`` if their text is not there once."""
     for edit in edits:
@@ -272,6 +280,7 @@ def mutated(source: str, edits: Sequence[Edit]) -> str:
 
 def install(mutant: Mutant) -> None:
     """Change the modules that are imported from now on."""
+    _of_scripts.extend(mutant.edits)
     for edit in mutant.edits:
         if edit.module in sys.modules:
             raise RuntimeError(f"{edit.module} is imported already")
